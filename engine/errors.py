@@ -1,0 +1,67 @@
+"""Every error nearfield raises on purpose.
+
+NearfieldError
+├── InputError            the caller's data or arguments are wrong (HTTP 422, CLI exit 2)
+├── NotFound              a space, item, user, model or generation that is not there (404, exit 1)
+├── Conflict              the state forbids it: name taken, port in use (409, exit 1)
+├── NotEnoughData         nothing to learn from, nothing to index (409, exit 1)
+├── TrainingFailed        training diverged; nothing was saved (500, exit 1)
+├── DeviceUnavailable     a GPU was asked for and is not there (409, exit 1)
+├── BelowFloor            measured recall or quality is under the floor; not published (409, exit 1)
+├── CorruptGeneration     a file of a generation fails its checksum (503, exit 1)
+└── StoreUnavailable      PostgreSQL is away or cannot be used (503 with Retry-After, exit 1)
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Where an input is wrong and why: `loc` is a path such as ("body", "events", 3, "item_id")."""
+
+    loc: tuple[str | int, ...]
+    msg: str
+
+
+class NearfieldError(Exception):
+    """Base of the tree; the message is one clear sentence for a person."""
+
+
+class InputError(NearfieldError):
+    def __init__(self, msg: str, *, loc: tuple[str | int, ...] = (), problems: tuple[Problem, ...] = ()):
+        super().__init__(msg)
+        self.problems = problems or ((Problem(loc, msg),) if loc else ())
+
+
+class NotFound(NearfieldError):
+    pass
+
+
+class Conflict(NearfieldError):
+    pass
+
+
+class NotEnoughData(NearfieldError):
+    pass
+
+
+class TrainingFailed(NearfieldError):
+    pass
+
+
+class DeviceUnavailable(NearfieldError):
+    pass
+
+
+class BelowFloor(NearfieldError):
+    pass
+
+
+class CorruptGeneration(NearfieldError):
+    pass
+
+
+class StoreUnavailable(NearfieldError):
+    pass

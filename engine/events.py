@@ -1,0 +1,96 @@
+"""Event, and the one weighting of events, used for training and for live histories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from types import MappingProxyType
+from typing import Literal
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+KIND_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"view": 1.0, "click": 1.0, "cart": 3.0, "like": 3.0, "purchase": 5.0, "return": -5.0, "dislike": -3.0}
+)
+DAY_S = 86_400.0
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing a user did to an item. `event_id` None: derived from the other fields, so a resend is a duplicate."""
+
+    user_id: str
+    item_id: str
+    kind: str
+    occurred_at: datetime  # timezone-aware
+    value: float = 1.0
+    event_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What an event is worth: kind weight x value x 2^(-age / half-life); a user-item cell is the saturated sum.
+
+    A kind that is not listed weighs `other`. Sums at or below zero leave no cell: a return takes its purchase away.
+    """
+
+    kinds: Mapping[str, float] = field(default_factory=lambda: dict(KIND_WEIGHTS))
+    other: float = 1.0
+    half_life_days: float | None = None
+    value: Literal["ignore", "log", "linear"] = "log"  # how an event's value (a quantity) counts
+    repeat: Literal["sum", "log", "binary"] = "binary"  # how the sum of a cell saturates
+
+    def weigh(
+        self,
+        kinds: npt.NDArray[np.object_] | list[str],
+        values: npt.NDArray[np.float32],
+        ages_s: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.float32]:
+        """Signed weight of each event, (n,) float32; `ages_s` are seconds before the moment of weighing."""
+        names, codes = np.unique(np.asarray(kinds, dtype=object).astype(str), return_inverse=True)
+        table = np.array([self.kinds.get(str(name), self.other) for name in names], dtype=np.float64)
+        size = np.abs(values.astype(np.float64))
+        scale = {"ignore": np.ones_like(size), "log": np.log2(1.0 + size), "linear": size}[self.value]
+        weights = (table[codes] if len(codes) else np.zeros(0)) * scale
+        if self.half_life_days:
+            weights = weights * np.exp2(-np.maximum(ages_s, 0.0) / (self.half_life_days * DAY_S))
+        return weights.astype(np.float32)
+
+    def saturate(self, sums: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Cell values of summed weights, same shape; cells at or below zero become 0 (callers drop them)."""
+        positive = np.maximum(sums, 0.0)
+        if self.repeat == "sum":
+            return positive
+        return np.log1p(positive) if self.repeat == "log" else (positive > 1e-6).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class EventColumns:
+    """Many events as columns: rows into two id lists, a kind code per event, time in microseconds since 1970 UTC."""
+
+    user_ids: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    kinds: tuple[str, ...]  # code -> kind
+    user_rows: npt.NDArray[np.int64]
+    item_rows: npt.NDArray[np.int64]
+    kind_codes: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32]
+    occurred_us: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.user_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """One user's live events, newest first."""
+
+    item_ids: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    values: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    occurred_us: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.item_ids)

@@ -1,0 +1,66 @@
+"""IdMap: external id <-> row. Ids outside, rows inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import InputError, NotFound
+
+MAX_ID_BYTES = 256
+
+Rows = npt.NDArray[np.int64]
+
+
+def check_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
+    """Return `value` if it is a valid id: 1 to 256 bytes of UTF-8 without NUL; else InputError at `loc`."""
+    if not isinstance(value, str) or not value:
+        raise InputError(f"expected a non-empty text id, got {value!r}", loc=loc)
+    if "\x00" in value:
+        raise InputError("an id cannot contain NUL", loc=loc)
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise InputError("an id must be valid Unicode, got a lone surrogate", loc=loc) from None
+    if size > MAX_ID_BYTES:
+        raise InputError(f"an id has at most {MAX_ID_BYTES} bytes of UTF-8, got {size}", loc=loc)
+    return value
+
+
+class IdMap:
+    """Distinct ids in row order. `ids[row]` and `rows([id])` are inverse."""
+
+    def __init__(self, ids: Iterable[str]):
+        self.ids: tuple[str, ...] = tuple(ids)
+        if len(self._row_of) != len(self.ids):
+            raise InputError(f"ids must be distinct, got {len(self.ids) - len(self._row_of)} duplicates")
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {id_: row for row, id_ in enumerate(self.ids)}
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __contains__(self, id_: object) -> bool:
+        return id_ in self._row_of
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, IdMap) and self.ids == other.ids
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def row(self, id_: str) -> int | None:
+        return self._row_of.get(id_)
+
+    def rows(self, ids: Sequence[str], *, missing: Literal["error", "skip"]) -> Rows:
+        """Rows of `ids`, in order, int64. Unknown ids raise NotFound or are left out."""
+        found = [row for id_ in ids if (row := self._row_of.get(id_)) is not None]
+        if missing == "error" and len(found) != len(ids):
+            unknown = [id_ for id_ in ids if id_ not in self._row_of]
+            raise NotFound(f"unknown id {unknown[0]!r}" + (f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""))
+        return np.asarray(found, dtype=np.int64)

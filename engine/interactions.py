@@ -1,0 +1,59 @@
+"""Interactions: two IdMaps and the sparse users x items matrix, weighted from events at one moment."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from engine.errors import InputError
+from engine.events import EventColumns, History, Weighting
+from engine.ids import IdMap
+
+
+@dataclass(frozen=True, eq=False)
+class Interactions:
+    users: IdMap
+    items: IdMap
+    matrix: sp.csr_matrix  # (n_users, n_items) float32, every stored cell > 0, sorted indices
+
+    def __post_init__(self) -> None:
+        if self.matrix.shape != (len(self.users), len(self.items)):
+            raise InputError(f"expected a ({len(self.users)}, {len(self.items)}) matrix, got {self.matrix.shape}")
+
+    def item_counts(self) -> np.ndarray:
+        """Users per item, (n_items,) int64."""
+        return np.bincount(self.matrix.indices, minlength=len(self.items)).astype(np.int64)
+
+
+def from_events(events: EventColumns, weighting: Weighting, now_us: int) -> Interactions:
+    """Weigh every event at `now_us`, sum per user and item, saturate; users and items with no cell left are dropped."""
+    ages_s = (now_us - events.occurred_us) / 1e6
+    kinds = np.asarray(events.kinds, dtype=object)[events.kind_codes]
+    weights = weighting.weigh(kinds, events.values, ages_s)
+    shape = (len(events.user_ids), len(events.item_ids))
+    sums = sp.coo_matrix((weights, (events.user_rows, events.item_rows)), shape=shape).tocsr()
+    sums.data = weighting.saturate(sums.data)
+    sums.eliminate_zeros()
+    user_rows = np.flatnonzero(np.diff(sums.indptr))
+    item_rows = np.flatnonzero(np.bincount(sums.indices, minlength=shape[1]))
+    matrix = sums[user_rows][:, item_rows].tocsr()
+    matrix.sort_indices()
+    return Interactions(
+        IdMap(events.user_ids[row] for row in user_rows), IdMap(events.item_ids[row] for row in item_rows), matrix
+    )
+
+
+def from_history(history: History, items: IdMap, weighting: Weighting, now_us: int) -> sp.csr_matrix:
+    """One live history as a (1, n_items) row of the same cells `from_events` makes; unknown items are skipped."""
+    rows = np.array([-1 if (row := items.row(id_)) is None else row for id_ in history.item_ids], dtype=np.int64)
+    known = rows >= 0
+    weights = weighting.weigh(list(history.kinds), history.values, (now_us - history.occurred_us) / 1e6)[known]
+    unique, where = np.unique(rows[known], return_inverse=True)
+    sums = np.zeros(len(unique), np.float32)
+    np.add.at(sums, where, weights)
+    cells = weighting.saturate(sums)
+    kept = cells > 0
+    indptr = np.array([0, int(kept.sum())])
+    return sp.csr_matrix((cells[kept], unique[kept], indptr), shape=(1, len(items)), dtype=np.float32)

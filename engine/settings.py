@@ -1,0 +1,27 @@
+"""Settings from the environment, parsed once by the entry points and passed on as an argument."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """`NEARFIELD_*` variables; every field is also an argument, so tests never touch the environment."""
+
+    model_config = SettingsConfigDict(env_prefix="NEARFIELD_", frozen=True, extra="ignore")
+
+    home: Path = Path(".nearfield")  # embedded database and generations
+    database_url: SecretStr | None = None  # PostgreSQL >= 15 with pgvector >= 0.8; None means embedded
+    api_key: SecretStr | None = None  # for the command line's own HTTP calls
+    max_body_bytes: int = 16 * 1024 * 1024
+    max_k: int = 1000
+    max_events: int = 10_000  # per POST /events
+    history_limit: int = 500  # newest events of a user that a live vector is made from
+    poll_s: float = 1.0  # how often a server looks for changes; the change log is the truth
+
+    @property
+    def generations(self) -> Path:
+        return self.home / "generations"

@@ -1,0 +1,65 @@
+"""LatentSpace, what an embedder's `fit` returns, and the protocols of its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from engine.vectors import Matrix, Vectors
+
+if TYPE_CHECKING:
+    from engine.interactions import Interactions
+
+Metric = Literal["cosine", "dot"]
+
+
+class FoldIn(Protocol):
+    """history -> user vector. Pure numpy: the server folds in without torch."""
+
+    def vectors(self, histories: sp.csr_matrix) -> Matrix:
+        """(n_users, n_items) float32 cell weights -> (n_users, dim) float32; an empty row gives a zero row."""
+        ...
+
+    def state(self) -> tuple[str, Mapping[str, npt.NDArray[np.float32]]]:
+        """The name and arrays that `engine.fold_in.restore(name, item_matrix, arrays)` makes it from."""
+        ...
+
+
+class Codec(Protocol):
+    """features <-> latent, for the models that have one."""
+
+    def encode(self, features: Matrix) -> Matrix: ...
+
+    def decode(self, latent: Matrix) -> Matrix: ...
+
+
+@dataclass(frozen=True, eq=False)
+class LatentSpace:
+    """Item vectors as the model made them, the metric of user queries, and how a history becomes a user vector.
+
+    `users` are `fold_in` of the training histories, row for row: batch and live answers agree by construction.
+    """
+
+    items: Vectors
+    users: Vectors
+    metric: Metric
+    fold_in: FoldIn
+    codec: Codec | None = None
+
+    @property
+    def dim(self) -> int:
+        return self.items.dim
+
+
+class Embedder(Protocol):
+    """Hyper-parameters with a fit; a frozen dataclass with a `name` and a `dim`."""
+
+    @property
+    def name(self) -> str: ...
+
+    def fit(self, interactions: Interactions, *, seed: int, device: str) -> LatentSpace: ...

@@ -1,0 +1,56 @@
+"""Vectors: ids and a read-only (n, dim) float32 matrix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import InputError
+from engine.ids import IdMap
+
+Matrix = npt.NDArray[np.float32]
+
+
+def read_only(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    """A read-only view; the caller's array keeps its own flags."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class Vectors:
+    ids: IdMap
+    matrix: Matrix
+
+    def __post_init__(self) -> None:
+        if self.matrix.ndim != 2 or self.matrix.dtype != np.float32 or len(self.matrix) != len(self.ids):
+            raise InputError(
+                f"expected a ({len(self.ids)}, dim) float32 matrix, got {self.matrix.shape} {self.matrix.dtype}"
+            )
+        object.__setattr__(self, "matrix", read_only(self.matrix))
+
+    @property
+    def dim(self) -> int:
+        return int(self.matrix.shape[1])
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+def check_vector(values: object, dim: int, loc: tuple[str | int, ...] = ("vector",)) -> Matrix:
+    """One (dim,) float32 vector from outside; InputError for a wrong dimension, NaN, infinity or zero length."""
+    try:
+        vector = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError("a vector is a list of numbers", loc=loc) from None
+    if vector.ndim != 1 or len(vector) != dim:
+        raise InputError(f"expected {dim} dimensions, got shape {vector.shape}", loc=loc)
+    narrow = vector.astype(np.float32)
+    if not np.isfinite(narrow).all():
+        raise InputError("a vector has only finite float32 numbers, got NaN or infinity", loc=loc)
+    if not narrow.any():
+        raise InputError("a zero vector has no direction to search in", loc=loc)
+    return narrow
