@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -94,3 +96,9 @@ class History:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+
+def derive_event_id(user_id: str, item_id: str, kind: str, value: float, occurred_us: int, extra: str = "") -> str:
+    """An id made of the event itself, so that a resend is a duplicate; `extra` tells apart what the fields do not."""
+    text = "\x1f".join((user_id, item_id, kind, f"{value:.9g}", str(occurred_us), extra))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

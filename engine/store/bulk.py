@@ -1,0 +1,77 @@
+"""Bulk in and out through COPY: Arrow tables in as CSV, fixed-width rows as binary numpy buffers."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+import psycopg
+import pyarrow as pa
+import pyarrow.csv
+import sqlalchemy as sa
+
+HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+TRAILER = b"\xff\xff"
+EPOCH_US = 946_684_800_000_000  # PostgreSQL counts microseconds from 2000-01-01
+ROWS = 65_536
+
+
+def raw(conn: sa.Connection) -> psycopg.Connection:
+    driver = conn.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver
+
+
+def stage(conn: sa.Connection, name: str, columns: str, table: pa.Table) -> None:
+    """COPY `table` into the temporary table `name` with the SQL column definitions `columns`, in the same order."""
+    conn.exec_driver_sql(f"CREATE TEMPORARY TABLE {name} ({columns}) ON COMMIT DROP")
+    options = pyarrow.csv.WriteOptions(include_header=False, quoting_style="all_valid")
+    with raw(conn).cursor() as cursor, cursor.copy(f"COPY {name} FROM STDIN (FORMAT csv)") as copy:
+        for batch in table.to_batches(max_chunksize=ROWS):
+            buffer = io.BytesIO()
+            pyarrow.csv.write_csv(batch, buffer, options)
+            copy.write(buffer.getvalue())
+
+
+def write_vectors(conn: sa.Connection, table: str, model_key: int, keys: npt.NDArray[np.int64], matrix: npt.NDArray[np.float32]) -> None:
+    """COPY (model_key, key, vector) rows, binary; `matrix` is (len(keys), dim)."""
+    row = _vector_row(matrix.shape[1])
+    with raw(conn).cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
+        copy.write(HEADER)
+        for start in range(0, len(keys), ROWS):
+            part = slice(start, start + ROWS)
+            rows = np.zeros(len(keys[part]), dtype=row)
+            rows["fields"], rows["len1"], rows["len2"] = 3, 8, 8
+            rows["len3"], rows["dim"] = 4 + 4 * matrix.shape[1], matrix.shape[1]
+            rows["model"], rows["key"], rows["vector"] = model_key, keys[part], matrix[part]
+            copy.write(rows.tobytes())
+        copy.write(TRAILER)
+
+
+def read_vectors(conn: sa.Connection, table: str, dim: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """Every (key, vector) of one model's partition."""
+    rows = np.frombuffer(_copy_out(conn, f"COPY {table} TO STDOUT (FORMAT binary)"), dtype=_vector_row(dim))
+    return rows["key"].astype(np.int64), rows["vector"].astype(np.float32)
+
+
+def read_fixed(conn: sa.Connection, query: str, fields: Iterable[tuple[str, str]]) -> npt.NDArray[np.void]:
+    """COPY a query without NULLs whose columns all have a fixed width; `fields` are (name, big-endian dtype)."""
+    dtype: list[tuple[str, str]] = [("fields", ">i2")]
+    for name, kind in fields:
+        dtype += [(f"len_{name}", ">i4"), (name, kind)]
+    return np.frombuffer(_copy_out(conn, f"COPY ({query}) TO STDOUT (FORMAT binary)"), dtype=np.dtype(dtype))
+
+
+def _vector_row(dim: int) -> np.dtype[np.void]:
+    return np.dtype(
+        [("fields", ">i2"), ("len1", ">i4"), ("model", ">i8"), ("len2", ">i4"), ("key", ">i8"), ("len3", ">i4")]
+        + [("dim", ">i2"), ("unused", ">i2"), ("vector", ">f4", (dim,))]
+    )
+
+
+def _copy_out(conn: sa.Connection, statement: str) -> memoryview:
+    with raw(conn).cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[call-overload]
+        data = b"".join(copy)
+    return memoryview(data)[len(HEADER) : len(data) - len(TRAILER)]

@@ -1,0 +1,150 @@
+"""Database: the one door to PostgreSQL, embedded or by URL."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Self
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from engine.errors import StoreUnavailable
+from engine.settings import Settings
+from engine.store import migrations
+from engine.store.embedded import EmbeddedServer
+
+MIN_POSTGRES = 15
+MIN_PGVECTOR = (0, 8)
+
+
+class Database:
+    """Connections to one PostgreSQL. Every failure to reach it is a StoreUnavailable."""
+
+    def __init__(self, url: str, server: EmbeddedServer | None = None, pool_size: int = 20):
+        self._server = server
+        self.db = sa.create_engine(
+            _driver_url(url), pool_size=pool_size, max_overflow=20, pool_timeout=10, connect_args={"connect_timeout": 5}
+        )
+
+    @property
+    def embedded(self) -> bool:
+        return self._server is not None
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction: committed at the end, rolled back by an error."""
+        with self.connect() as conn, conn.begin():
+            yield conn
+
+    @contextmanager
+    def connect(self) -> Iterator[sa.Connection]:
+        try:
+            with self._open() as conn:
+                yield conn
+        except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
+            raise StoreUnavailable(f"PostgreSQL is away: {_first_line(error)}") from error
+        except PoolTimeout as error:
+            raise StoreUnavailable("every database connection is busy; try again in a moment") from error
+        except DBAPIError as error:
+            if error.connection_invalidated:
+                raise StoreUnavailable(f"PostgreSQL went away: {_first_line(error)}") from error
+            raise
+
+    def _open(self) -> sa.Connection:
+        try:
+            return self._fresh()
+        except OperationalError:
+            if self._server is None:
+                raise
+        self._server.ensure_running()
+        self.db.dispose()
+        return self._fresh()
+
+    def _fresh(self) -> sa.Connection:
+        """A connection that is alive: one that died in the pool is replaced once."""
+        conn = self.db.connect()
+        raw = conn.connection.driver_connection
+        assert raw is not None
+        if _alive(raw):
+            return conn
+        conn.close()
+        self.db.dispose()
+        return self.db.connect()
+
+    def close(self) -> None:
+        self.db.dispose()
+        if self._server is not None:
+            self._server.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+
+def open_database(settings: Settings, *, migrate: bool | None = None, pool_size: int = 20) -> Database:
+    """Open the database of `settings`. The embedded one migrates itself; another must be at head, or `migrate=True`.
+
+    Raises StoreUnavailable when it is away, too old, without pgvector or not migrated.
+    """
+    if settings.database_url is None:
+        server = EmbeddedServer(settings.home)
+        database = Database(server.url, server, pool_size)
+    else:
+        database = Database(settings.database_url.get_secret_value(), None, pool_size)
+    try:
+        _prepare(database, database.embedded if migrate is None else migrate)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def _prepare(database: Database, migrate: bool) -> None:
+    with database.begin() as conn:
+        _check_versions(conn)
+        if migrate:
+            migrations.upgrade(conn)
+        elif (found := migrations.current(conn)) != (head := migrations.head()):
+            raise StoreUnavailable(f"the schema is at {found}, expected {head}; run `nearfield migrate`")
+
+
+def _check_versions(conn: sa.Connection) -> None:
+    version = int(conn.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
+    if version < MIN_POSTGRES:
+        raise StoreUnavailable(f"PostgreSQL {version} is too old; expected {MIN_POSTGRES} or newer")
+    query = "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"
+    pgvector = conn.exec_driver_sql(query).scalar()
+    if pgvector is None or tuple(int(part) for part in pgvector.split(".")[:2]) < MIN_PGVECTOR:
+        raise StoreUnavailable(f"pgvector 0.8 or newer is needed, found {pgvector or 'none'}; install it on the server")
+
+
+def _alive(raw: object) -> bool:
+    """Whether the server closed this idle connection: a poll of the socket, no round trip."""
+    assert isinstance(raw, psycopg.Connection)
+    if raw.closed or raw.broken:
+        return False
+    import select
+
+    readable, _, _ = select.select([raw.fileno()], [], [], 0)
+    return not readable  # an idle connection has nothing to say except goodbye
+
+
+def _driver_url(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except sa.exc.ArgumentError:
+        raise StoreUnavailable("NEARFIELD_DATABASE_URL is not a URL; expected postgresql://user@host/name") from None
+    if parsed.get_backend_name() != "postgresql":
+        raise StoreUnavailable(f"expected a postgresql:// URL, got {parsed.drivername}://")
+    return parsed.set(drivername="postgresql+psycopg")
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "orig", None) or error
+    return str(cause).strip().split("\n")[0] or type(cause).__name__

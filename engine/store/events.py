@@ -1,0 +1,150 @@
+"""Events: append-only, idempotent on (space, event_id)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import sqlalchemy as sa
+from psycopg import sql
+
+from engine.events import Event, EventColumns, History, derive_event_id
+from engine.store import bulk
+
+APPEND = """
+WITH new AS (
+    SELECT * FROM unnest(%(event_id)s::text[], %(user_id)s::text[], %(item_id)s::text[], %(kind)s::text[],
+        %(value)s::real[], %(occurred_at)s::timestamptz[]) AS t (event_id, user_id, item_id, kind, value, occurred_at)
+)
+INSERT INTO events (space_key, event_id, user_key, item_key, kind, value, occurred_at)
+SELECT %(space)s, event_id, user_key, item_key, kind, value, occurred_at FROM new
+    JOIN users u ON u.space_key = %(space)s AND u.user_id = new.user_id
+    JOIN items i ON i.space_key = %(space)s AND i.item_id = new.item_id
+ORDER BY event_id
+ON CONFLICT DO NOTHING RETURNING event_id
+"""
+ADD_USERS = """
+INSERT INTO users (space_key, user_id) SELECT %s, id FROM unnest(%s::text[]) AS t (id)
+WHERE NOT EXISTS (SELECT FROM users WHERE space_key = %s AND user_id = id) ON CONFLICT DO NOTHING
+"""
+ADD_ITEMS = ADD_USERS.replace("users", "items").replace("user_id", "item_id")
+HISTORY = """
+SELECT i.item_id, e.kind, e.value, (extract(epoch FROM e.occurred_at) * 1000000)::bigint
+FROM users u CROSS JOIN LATERAL (
+    SELECT item_key, kind, value, occurred_at FROM events
+    WHERE user_key = u.user_key ORDER BY occurred_at DESC LIMIT %s) e
+JOIN items i ON i.item_key = e.item_key
+WHERE u.space_key = %s AND u.user_id = %s ORDER BY e.occurred_at DESC
+"""
+MERGE = """
+INSERT INTO events (space_key, event_id, user_key, item_key, kind, value, occurred_at)
+SELECT %s, event_id, user_key, item_key, kind, value, occurred_at FROM staged_events s
+    JOIN users u ON u.space_key = %s AND u.user_id = s.user_id
+    JOIN items i ON i.space_key = %s AND i.item_id = s.item_id
+ON CONFLICT DO NOTHING
+"""
+
+
+@dataclass(frozen=True)
+class StagedCounts:
+    written: int
+    duplicates: int
+
+
+def append(conn: sa.Connection, space_key: int, events: Sequence[Event]) -> list[str]:
+    """Write events; "written" or "duplicate" for each. Users and items never seen are made on the way."""
+    ids = [event.event_id or _derived(event) for event in events]
+    first = {id_: event for id_, event in zip(reversed(ids), reversed(events), strict=True)}
+    for statement, names in (
+        (ADD_USERS, {event.user_id for event in events}),
+        (ADD_ITEMS, {event.item_id for event in events}),
+    ):
+        conn.exec_driver_sql(statement, (space_key, sorted(names), space_key))
+    parameters = {"space": space_key, "event_id": list(first)} | {
+        name: [getattr(event, name) for event in first.values()]
+        for name in ("user_id", "item_id", "kind", "value", "occurred_at")
+    }
+    written = set(conn.exec_driver_sql(APPEND, parameters).scalars())
+    statuses = []
+    for id_ in ids:
+        statuses.append("written" if id_ in written else "duplicate")
+        written.discard(id_)
+    return statuses
+
+
+def _derived(event: Event) -> str:
+    occurred_us = round(event.occurred_at.timestamp() * 1e6)
+    return derive_event_id(event.user_id, event.item_id, event.kind, event.value, occurred_us)
+
+
+def history(conn: sa.Connection, space_key: int, user_id: str, limit: int) -> History:
+    """The newest `limit` events of a user, newest first; empty for a user never seen. One statement."""
+    rows = conn.exec_driver_sql(HISTORY, (limit, space_key, user_id)).all()
+    if not rows:
+        return History()
+    item_ids, kinds, values, occurred = zip(*rows, strict=True)
+    return History(item_ids, kinds, np.array(values, np.float32), np.array(occurred, np.int64))
+
+
+def count(conn: sa.Connection, space_key: int) -> int:
+    return int(conn.exec_driver_sql("SELECT count(*) FROM events WHERE space_key = %s", (space_key,)).scalar_one())
+
+
+def popular_items(conn: sa.Connection, space_key: int, limit: int) -> list[str]:
+    """Item ids by number of events, most first; items without any come last. Deleted and unavailable ones are left out."""
+    query = """SELECT item_id FROM items LEFT JOIN
+                   (SELECT item_key, count(*) AS n FROM events WHERE space_key = %s GROUP BY item_key) c USING (item_key)
+               WHERE space_key = %s AND available AND NOT deleted
+               ORDER BY n DESC NULLS LAST, item_id LIMIT %s"""
+    return list(conn.exec_driver_sql(query, (space_key, space_key, limit)).scalars())
+
+
+def read_columns(conn: sa.Connection, space_key: int) -> EventColumns:
+    """Every event of a space whose item is not deleted, in order of time."""
+    kinds = conn.exec_driver_sql("SELECT DISTINCT kind FROM events WHERE space_key = %s", (space_key,)).scalars()
+    names = sorted(kinds)
+    query = sql.SQL(
+        """SELECT user_key, item_key, array_position({}::text[], kind)::int4, value, occurred_at FROM events
+           JOIN items USING (item_key) WHERE events.space_key = {} AND NOT deleted ORDER BY occurred_at, event_id"""
+    ).format(sql.Literal(names), sql.Literal(space_key))
+    rows = bulk.read_fixed(
+        conn,
+        query.as_string(bulk.raw(conn)),
+        [("user", ">i8"), ("item", ">i8"), ("kind", ">i4"), ("value", ">f4"), ("at", ">i8")],
+    )
+    user_ids, user_rows = _ids(conn, "users", "user", space_key, rows["user"])
+    item_ids, item_rows = _ids(conn, "items", "item", space_key, rows["item"])
+    return EventColumns(
+        user_ids,
+        item_ids,
+        tuple(names),
+        user_rows,
+        item_rows,
+        rows["kind"].astype(np.int32) - 1,
+        rows["value"].astype(np.float32),
+        rows["at"].astype(np.int64) + bulk.EPOCH_US,
+    )
+
+
+def _ids(
+    conn: sa.Connection, table: str, noun: str, space_key: int, keys: np.ndarray
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """The ids of the keys that occur, in key order, and each key's row among them."""
+    present, rows = np.unique(keys.astype(np.int64), return_inverse=True)
+    query = f"SELECT {noun}_key, {noun}_id FROM {table} WHERE space_key = %s"
+    names = {key: name for key, name in conn.exec_driver_sql(query, (space_key,))}
+    return tuple(names[key] for key in present.tolist()), rows.astype(np.int64)
+
+
+def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> StagedCounts:
+    """Write checked events in bulk from columns event_id, user_id, item_id, kind, value, occurred_at (timestamp UTC).
+
+    Their users and items must be there (`users.merge_staged`, `items.merge_staged`).
+    """
+    columns = ["event_id", "user_id", "item_id", "kind", "value", "occurred_at"]
+    definition = "event_id text, user_id text, item_id text, kind text, value real, occurred_at timestamptz"
+    bulk.stage(conn, "staged_events", definition, table.select(columns))
+    written = conn.exec_driver_sql(MERGE, (space_key, space_key, space_key)).rowcount
+    return StagedCounts(written, table.num_rows - written)

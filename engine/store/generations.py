@@ -1,0 +1,72 @@
+"""Generations: what was built from which model version, and which one is served."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+
+from engine.errors import NotFound
+
+COLUMNS = "generation, model, manifest, active, activated_at, created_at"
+
+
+@dataclass(frozen=True)
+class GenerationRecord:
+    generation: str
+    model: int
+    manifest: Mapping[str, Any]
+    active: bool
+    activated_at: datetime | None
+    created_at: datetime
+
+
+def add(conn: sa.Connection, space_key: int, generation: str, model: int, manifest: Mapping[str, Any]) -> None:
+    insert = "INSERT INTO generations (space_key, generation, model, manifest) VALUES (%s, %s, %s, %s)"
+    conn.exec_driver_sql(insert, (space_key, generation, model, json.dumps(dict(manifest))))
+
+
+def get(conn: sa.Connection, space_key: int, generation: str) -> GenerationRecord:
+    query = f"SELECT {COLUMNS} FROM generations WHERE space_key = %s AND generation = %s"
+    row = conn.exec_driver_sql(query, (space_key, generation)).first()
+    if row is None:
+        raise NotFound(f"there is no generation {generation!r}")
+    return GenerationRecord(*row)
+
+
+def activate(conn: sa.Connection, space_key: int, generation: str) -> None:
+    """Make one generation the active one; servers swap to it at their next look."""
+    get(conn, space_key, generation)
+    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR UPDATE", (space_key,))
+    conn.exec_driver_sql("UPDATE generations SET active = false WHERE space_key = %s AND active", (space_key,))
+    update = "UPDATE generations SET active = true, activated_at = clock_timestamp() WHERE space_key = %s AND generation = %s"
+    conn.exec_driver_sql(update, (space_key, generation))
+
+
+def active(conn: sa.Connection, space_key: int) -> GenerationRecord | None:
+    query = f"SELECT {COLUMNS} FROM generations WHERE space_key = %s AND active"
+    row = conn.exec_driver_sql(query, (space_key,)).first()
+    return None if row is None else GenerationRecord(*row)
+
+
+def previous(conn: sa.Connection, space_key: int) -> GenerationRecord | None:
+    """The one that was active before the active one, by time of activation."""
+    query = f"""SELECT {COLUMNS} FROM generations WHERE space_key = %s AND NOT active AND activated_at IS NOT NULL
+                AND activated_at < (SELECT activated_at FROM generations WHERE space_key = %s AND active)
+                ORDER BY activated_at DESC LIMIT 1"""
+    row = conn.exec_driver_sql(query, (space_key, space_key)).first()
+    return None if row is None else GenerationRecord(*row)
+
+
+def list_all(conn: sa.Connection, space_key: int) -> list[GenerationRecord]:
+    query = f"SELECT {COLUMNS} FROM generations WHERE space_key = %s ORDER BY created_at DESC"
+    return [GenerationRecord(*row) for row in conn.exec_driver_sql(query, (space_key,))]
+
+
+def remove(conn: sa.Connection, space_key: int, generation: str) -> None:
+    delete = "DELETE FROM generations WHERE space_key = %s AND generation = %s AND NOT active"
+    conn.exec_driver_sql(delete, (space_key, generation))

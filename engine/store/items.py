@@ -1,0 +1,124 @@
+"""Items: one row per item of a space; a deleted one stays as a tombstone for its events."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from engine.errors import NotFound
+from engine.items import Item
+from engine.store import bulk
+
+UPSERT = """
+INSERT INTO items (space_key, item_id, title, categories, attributes, available)
+SELECT %s, item_id, title, categories, attributes, available
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::bool[])
+    AS new (item_id, title, category_list, attributes, available),
+    LATERAL (SELECT coalesce(array_agg(value), '{}') AS categories FROM jsonb_array_elements_text(category_list::jsonb)) c
+ORDER BY item_id
+ON CONFLICT (space_key, item_id) DO UPDATE SET title = excluded.title, categories = excluded.categories,
+    attributes = excluded.attributes, available = excluded.available, deleted = false, updated_at = now()
+RETURNING item_id, xmax = 0 AS created
+"""
+# Fields that come along with events fill what is there, and never bring a deleted item back.
+MERGE = """
+INSERT INTO items (space_key, item_id, title, categories, attributes)
+SELECT %s, item_id, title, coalesce(string_to_array(categories, chr(31)), '{}'), coalesce(attributes, '{}')
+FROM staged_items ORDER BY item_id
+ON CONFLICT (space_key, item_id) DO UPDATE SET title = coalesce(excluded.title, items.title),
+    categories = CASE WHEN excluded.categories = '{}' THEN items.categories ELSE excluded.categories END,
+    attributes = items.attributes || excluded.attributes, updated_at = now()
+WHERE (items.title, items.categories, items.attributes) IS DISTINCT FROM (coalesce(excluded.title, items.title),
+    CASE WHEN excluded.categories = '{}' THEN items.categories ELSE excluded.categories END,
+    items.attributes || excluded.attributes)
+"""
+SEPARATOR = "\x1f"
+
+
+def upsert(conn: sa.Connection, space_key: int, items: Sequence[Item]) -> list[str]:
+    """Write items, the last of several with one id winning; "created" or "updated" for each."""
+    last = {item.item_id: item for item in items}
+    parameters = (
+        space_key,
+        list(last),
+        [item.title for item in last.values()],
+        [json.dumps(item.categories) for item in last.values()],
+        [json.dumps(dict(item.attributes)) for item in last.values()],
+        [item.available for item in last.values()],
+    )
+    rows = conn.exec_driver_sql(UPSERT, parameters)
+    created = {row.item_id: row.created for row in rows}
+    return ["created" if created[item.item_id] else "updated" for item in items]
+
+
+def get(conn: sa.Connection, space_key: int, item_id: str) -> Item:
+    query = """SELECT item_id, title, categories, attributes, available FROM items
+               WHERE space_key = %s AND item_id = %s AND NOT deleted"""
+    row = conn.exec_driver_sql(query, (space_key, item_id)).first()
+    if row is None:
+        raise NotFound(f"there is no item {item_id!r}")
+    return Item(row.item_id, row.title, tuple(row.categories), row.attributes, row.available)
+
+
+def delete(conn: sa.Connection, space_key: int, item_id: str) -> None:
+    """Mark an item deleted: it is never shown again, its events stay."""
+    update = """UPDATE items SET deleted = true, updated_at = now()
+                WHERE space_key = %s AND item_id = %s AND NOT deleted"""
+    if conn.exec_driver_sql(update, (space_key, item_id)).rowcount == 0:
+        raise NotFound(f"there is no item {item_id!r}")
+
+
+def set_availability(conn: sa.Connection, space_key: int, available: Mapping[str, bool]) -> list[str]:
+    """Switch items on and off; "updated" or "unknown" for each."""
+    update = """UPDATE items SET available = new.available, updated_at = now()
+                FROM unnest(%s::text[], %s::bool[]) AS new (item_id, available)
+                WHERE items.space_key = %s AND items.item_id = new.item_id AND NOT deleted RETURNING items.item_id"""
+    rows = conn.exec_driver_sql(update, (list(available), list(available.values()), space_key))
+    found = set(rows.scalars())
+    return ["updated" if item_id in found else "unknown" for item_id in available]
+
+
+def count(conn: sa.Connection, space_key: int) -> int:
+    query = "SELECT count(*) FROM items WHERE space_key = %s AND NOT deleted"
+    return int(conn.exec_driver_sql(query, (space_key,)).scalar_one())
+
+
+def read_catalogue(conn: sa.Connection, space_key: int, item_keys: Sequence[int] | None = None) -> pa.Table:
+    """Items as columns sorted by key: item_key, item_id, title, categories, attributes (JSON), available, deleted.
+
+    `item_keys` limits them to those; deleted ones are part of it, so that readers can hide them.
+    """
+    query = """SELECT item_key, item_id, title, categories, attributes::text, available, deleted FROM items
+               WHERE space_key = %s AND (%s::bigint[] IS NULL OR item_key = ANY(%s::bigint[])) ORDER BY item_key"""
+    keys = None if item_keys is None else list(item_keys)
+    rows = conn.exec_driver_sql(query, (space_key, keys, keys)).all()
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(CATALOGUE)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, CATALOGUE, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=CATALOGUE)
+
+
+CATALOGUE = pa.schema(
+    [
+        ("item_key", pa.int64()),
+        ("item_id", pa.string()),
+        ("title", pa.string()),
+        ("categories", pa.list_(pa.string())),
+        ("attributes", pa.string()),
+        ("available", pa.bool_()),
+        ("deleted", pa.bool_()),
+    ]
+)
+
+
+def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
+    """Add distinct items from columns item_id, title, categories (list), attributes (JSON); known ones are completed."""
+    categories = pa.array(
+        [None if value is None else SEPARATOR.join(value) for value in table["categories"].to_pylist()], pa.string()
+    )
+    staged = table.select(["item_id", "title"]).append_column("categories", categories)
+    staged = staged.append_column("attributes", table["attributes"])
+    bulk.stage(conn, "staged_items", "item_id text, title text, categories text, attributes jsonb", staged)
+    return conn.exec_driver_sql(MERGE, (space_key,)).rowcount

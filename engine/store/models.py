@@ -1,0 +1,121 @@
+"""Model versions: immutable latent spaces with their evaluation. Retiring one drops its partitions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import sqlalchemy as sa
+from safetensors import numpy as safetensors
+
+from engine import fold_in
+from engine.errors import NotFound
+from engine.ids import IdMap
+from engine.space import LatentSpace, Metric
+from engine.store import bulk
+from engine.vectors import Vectors
+
+COLUMNS = "version, embedder, params, metric, dim, evaluation, publishable, n_items, n_users, created_at"
+
+
+@dataclass(frozen=True)
+class ModelRecord:
+    version: int
+    embedder: str
+    params: Mapping[str, Any]
+    metric: Metric
+    dim: int
+    evaluation: Mapping[str, Any]
+    publishable: bool
+    n_items: int
+    n_users: int
+    created_at: datetime
+
+
+def save(
+    conn: sa.Connection,
+    space_key: int,
+    *,
+    embedder: str,
+    params: Mapping[str, Any],
+    space: LatentSpace,
+    evaluation: Mapping[str, Any],
+    publishable: bool,
+) -> ModelRecord:
+    """Store a latent space as the next version, vectors raw as the model made them."""
+    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR UPDATE", (space_key,))  # versions count up
+    name, arrays = space.fold_in.state()
+    insert = f"""INSERT INTO models (space_key, version, embedder, params, metric, dim, fold_in, arrays, evaluation,
+                     publishable, n_items, n_users)
+                 SELECT %s, coalesce(max(version), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
+                 FROM models WHERE space_key = %s RETURNING model_key, {COLUMNS}"""
+    packed = safetensors.save({key: np.ascontiguousarray(value) for key, value in arrays.items()})
+    values = (embedder, json.dumps(dict(params)), space.metric, space.dim, name, packed, json.dumps(dict(evaluation)))
+    sizes = (publishable, len(space.items), len(space.users))
+    row = conn.exec_driver_sql(insert, (space_key, *values, *sizes, space_key)).one()
+    _write(conn, space_key, row.model_key, "item", space.items)
+    _write(conn, space_key, row.model_key, "user", space.users)
+    return ModelRecord(*row[1:])
+
+
+def _write(conn: sa.Connection, space_key: int, model_key: int, noun: str, vectors: Vectors) -> None:
+    table = f"{noun}_vectors_{model_key}"
+    conn.exec_driver_sql(f"CREATE TABLE {table} PARTITION OF {noun}_vectors FOR VALUES IN ({model_key})")
+    query = f"SELECT {noun}_id, {noun}_key FROM {noun}s WHERE space_key = %s"
+    keys = {id_: key for id_, key in conn.exec_driver_sql(query, (space_key,))}
+    known = np.array([id_ in keys for id_ in vectors.ids.ids], dtype=bool)  # one erased while training ran stays erased
+    found = np.array([keys[id_] for id_ in vectors.ids.ids if id_ in keys], dtype=np.int64)
+    bulk.write_vectors(conn, table, model_key, found, vectors.matrix[known])
+    conn.exec_driver_sql(f"CREATE INDEX ON {table} ({noun}_key)")
+
+
+def get(conn: sa.Connection, space_key: int, version: int) -> ModelRecord:
+    query = f"SELECT {COLUMNS} FROM models WHERE space_key = %s AND version = %s"
+    row = conn.exec_driver_sql(query, (space_key, version)).first()
+    if row is None:
+        raise NotFound(f"there is no model version {version}")
+    return ModelRecord(*row)
+
+
+def latest(conn: sa.Connection, space_key: int, *, publishable_only: bool = False) -> ModelRecord | None:
+    query = f"""SELECT {COLUMNS} FROM models WHERE space_key = %s AND (publishable OR NOT %s)
+                ORDER BY version DESC LIMIT 1"""
+    row = conn.exec_driver_sql(query, (space_key, publishable_only)).first()
+    return None if row is None else ModelRecord(*row)
+
+
+def list_all(conn: sa.Connection, space_key: int) -> list[ModelRecord]:
+    query = f"SELECT {COLUMNS} FROM models WHERE space_key = %s ORDER BY version DESC"
+    return [ModelRecord(*row) for row in conn.exec_driver_sql(query, (space_key,))]
+
+
+def load_space(conn: sa.Connection, space_key: int, version: int) -> LatentSpace:
+    """The latent space of a version, item rows in the order they were trained in."""
+    query = "SELECT model_key, metric, dim, fold_in, arrays FROM models WHERE space_key = %s AND version = %s"
+    row = conn.exec_driver_sql(query, (space_key, version)).first()
+    if row is None:
+        raise NotFound(f"there is no model version {version}")
+    items = _read(conn, space_key, row.model_key, "item", row.dim)
+    users = _read(conn, space_key, row.model_key, "user", row.dim)
+    arrays = safetensors.load(bytes(row.arrays))
+    return LatentSpace(items, users, row.metric, fold_in.restore(row.fold_in, items.matrix, arrays))
+
+
+def _read(conn: sa.Connection, space_key: int, model_key: int, noun: str, dim: int) -> Vectors:
+    keys, matrix = bulk.read_vectors(conn, f"{noun}_vectors_{model_key}", dim)
+    query = f"SELECT {noun}_key, {noun}_id FROM {noun}s WHERE space_key = %s"
+    names = {key: id_ for key, id_ in conn.exec_driver_sql(query, (space_key,))}
+    return Vectors(IdMap(names[key] for key in keys.tolist()), matrix)
+
+
+def retire(conn: sa.Connection, space_key: int, version: int) -> None:
+    """Delete a version by dropping its partitions."""
+    delete = "DELETE FROM models WHERE space_key = %s AND version = %s RETURNING model_key"
+    key = conn.exec_driver_sql(delete, (space_key, version)).scalar()
+    if key is None:
+        raise NotFound(f"there is no model version {version}")
+    conn.exec_driver_sql(f"DROP TABLE item_vectors_{key}, user_vectors_{key}")

@@ -1,0 +1,64 @@
+"""Spaces: a tenant's name, key and event weighting."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import asdict, dataclass
+
+import sqlalchemy as sa
+
+from engine.errors import InputError, NotFound
+from engine.events import Weighting
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+
+
+@dataclass(frozen=True)
+class Space:
+    key: int
+    name: str
+    weighting: Weighting
+
+
+def ensure(conn: sa.Connection, name: str) -> Space:
+    """The space of this name, made if there is none."""
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"a space name is 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit; got {name!r}", loc=("space",)
+        )
+    insert = "INSERT INTO spaces (name, weighting) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
+    conn.exec_driver_sql(insert, (name, _dump(Weighting())))
+    return get(conn, name)
+
+
+def get(conn: sa.Connection, name: str) -> Space:
+    query = "SELECT space_key, name, weighting FROM spaces WHERE name = %s"
+    row = conn.exec_driver_sql(query, (name.replace("\x00", ""),)).first()
+    if row is None:
+        raise NotFound(f"there is no space {name!r}")
+    return Space(row.space_key, row.name, Weighting(**row.weighting))
+
+
+def list_all(conn: sa.Connection) -> list[Space]:
+    rows = conn.exec_driver_sql("SELECT space_key, name, weighting FROM spaces ORDER BY name")
+    return [Space(row.space_key, row.name, Weighting(**row.weighting)) for row in rows]
+
+
+def set_weighting(conn: sa.Connection, space: Space, weighting: Weighting) -> Space:
+    conn.exec_driver_sql("UPDATE spaces SET weighting = %s WHERE space_key = %s", (_dump(weighting), space.key))
+    return Space(space.key, space.name, weighting)
+
+
+def delete(conn: sa.Connection, name: str) -> None:
+    """Delete a space with everything in it."""
+    space = get(conn, name)
+    keys = conn.exec_driver_sql("SELECT model_key FROM models WHERE space_key = %s", (space.key,)).scalars().all()
+    for key in keys:
+        conn.exec_driver_sql(f"DROP TABLE IF EXISTS item_vectors_{key}, user_vectors_{key}")
+    for table in ("events", "users", "items", "models", "generations", "spaces"):
+        conn.exec_driver_sql(f"DELETE FROM {table} WHERE space_key = %s", (space.key,))
+
+
+def _dump(weighting: Weighting) -> str:
+    return json.dumps(asdict(weighting) | {"kinds": dict(weighting.kinds)})

@@ -1,0 +1,68 @@
+"""Users: one row per user of a space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import pyarrow as pa
+import sqlalchemy as sa
+
+from engine.errors import NotFound
+from engine.store import bulk
+from engine.users import User
+
+UPSERT = """
+INSERT INTO users (space_key, user_id, attributes)
+SELECT %s, user_id, attributes FROM unnest(%s::text[], %s::jsonb[]) AS new (user_id, attributes) ORDER BY user_id
+ON CONFLICT (space_key, user_id) DO UPDATE SET attributes = excluded.attributes
+RETURNING user_id, xmax = 0 AS created
+"""
+
+
+def upsert(conn: sa.Connection, space_key: int, users: Sequence[User]) -> list[str]:
+    """Write users, the last of several with one id winning; "created" or "updated" for each."""
+    last = {user.user_id: json.dumps(dict(user.attributes)) for user in users}
+    rows = conn.exec_driver_sql(UPSERT, (space_key, list(last), list(last.values())))
+    created = {row.user_id: row.created for row in rows}
+    return ["created" if created[user.user_id] else "updated" for user in users]
+
+
+def get(conn: sa.Connection, space_key: int, user_id: str) -> User:
+    query = "SELECT user_id, attributes FROM users WHERE space_key = %s AND user_id = %s"
+    row = conn.exec_driver_sql(query, (space_key, user_id)).first()
+    if row is None:
+        raise NotFound(f"there is no user {user_id!r}")
+    return User(row.user_id, row.attributes)
+
+
+def delete(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, int]:
+    """Erase a user with events and stored vectors; the receipt counts what went."""
+    query = "SELECT user_key FROM users WHERE space_key = %s AND user_id = %s FOR UPDATE"
+    key = conn.exec_driver_sql(query, (space_key, user_id)).scalar()
+    if key is None:
+        raise NotFound(f"there is no user {user_id!r}")
+    return {
+        table: conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = %s", (key,)).rowcount
+        for table in ("events", "user_vectors", "users")
+    }
+
+
+def count(conn: sa.Connection, space_key: int) -> int:
+    return int(conn.exec_driver_sql("SELECT count(*) FROM users WHERE space_key = %s", (space_key,)).scalar_one())
+
+
+def ids(conn: sa.Connection, space_key: int) -> list[str]:
+    """Every user id of a space, sorted."""
+    query = 'SELECT user_id FROM users WHERE space_key = %s ORDER BY user_id COLLATE "C"'
+    return list(conn.exec_driver_sql(query, (space_key,)).scalars())
+
+
+def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
+    """Add distinct users from columns user_id, attributes (JSON or null); known ones are completed."""
+    bulk.stage(conn, "staged_users", "user_id text, attributes jsonb", table.select(["user_id", "attributes"]))
+    merge = """INSERT INTO users (space_key, user_id, attributes)
+               SELECT %s, user_id, coalesce(attributes, '{}') FROM staged_users ORDER BY user_id
+               ON CONFLICT (space_key, user_id) DO UPDATE SET attributes = users.attributes || excluded.attributes
+               WHERE users.attributes IS DISTINCT FROM users.attributes || excluded.attributes"""
+    return conn.exec_driver_sql(merge, (space_key,)).rowcount
