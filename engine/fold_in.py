@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from engine.space import FoldIn
 from engine.vectors import Matrix
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
-ROWS = 8192
+BATCH_FLOATS = 2**25  # 128 MiB of float32 in a padded batch
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,31 +51,49 @@ class LeastSquaresFoldIn:
     unobserved: float
 
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
-        """A (dim, dim) system per user, solved in batches."""
-        n_users, dim = histories.shape[0], self.items.shape[1]
-        out = np.zeros((n_users, dim), np.float32)
-        for start in range(0, n_users, max(1, min(ROWS, 2**26 // (dim * dim)))):
-            part = histories[start : start + max(1, min(ROWS, 2**26 // (dim * dim)))]
-            out[start : start + part.shape[0]] = self._solve(part)
+        """A (dim, dim) system per user, solved in batches of users with about as many cells."""
+        out = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
+        for rows, columns, weights in padded(histories, self.items.shape[1]):
+            out[rows] = self._solve(columns, weights)
         return out
 
-    def _solve(self, part: sp.csr_matrix) -> Matrix:
-        dim = self.items.shape[1]
-        cells = np.diff(part.indptr)
-        left = np.empty((part.shape[0], dim, dim), np.float32)
-        right = np.zeros((part.shape[0], dim), np.float32)
+    def _solve(self, columns: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]) -> Matrix:
+        vectors = self.items[columns]  # (users, cells, dim); padding has weight 0
+        weighted = vectors * weights[:, :, None]
+        cells = np.count_nonzero(weights, axis=1)
         reg = self.reg * (cells + self.unobserved * len(self.items)) ** self.nu
-        for row, (begin, end) in enumerate(zip(part.indptr[:-1], part.indptr[1:], strict=True)):
-            vectors = self.items[part.indices[begin:end]]
-            weights = part.data[begin:end, None]
-            left[row] = self.gram + (vectors * weights).T @ vectors
-            right[row] = (vectors * weights).sum(axis=0)
-        left += reg[:, None, None].astype(np.float32) * np.eye(dim, dtype=np.float32)
-        return np.asarray(np.linalg.solve(left, right[:, :, None])[:, :, 0], dtype=np.float32)
+        eye = np.eye(self.items.shape[1], dtype=np.float32)
+        left = self.gram + weighted.transpose(0, 2, 1) @ vectors + reg[:, None, None].astype(np.float32) * eye
+        return np.asarray(np.linalg.solve(left, weighted.sum(axis=1)[:, :, None])[:, :, 0], dtype=np.float32)
 
     def state(self) -> tuple[str, Arrays]:
         options = np.array([self.reg, self.nu, self.unobserved], np.float32)
         return "least_squares", {"gram": self.gram, "options": options}
+
+
+def padded(
+    cells: sp.csr_matrix, dim: int
+) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+    """Batches (rows, columns, weights) of the rows that have cells; columns and weights are (rows, longest), 0-padded.
+
+    Rows go by number of cells, so padding stays small; a batch holds at most BATCH_FLOATS / dim cells.
+    """
+    lengths = np.diff(cells.indptr)
+    order = np.argsort(lengths, kind="stable")
+    order = order[lengths[order] > 0]
+    start = 0
+    while start < len(order):
+        size = max(1, min(len(order) - start, BATCH_FLOATS // (dim * (dim + int(lengths[order[start]])))))
+        while size > 1 and size * (dim + int(lengths[order[start + size - 1]])) * dim > BATCH_FLOATS:
+            size //= 2
+        rows = order[start : start + size]
+        filled = np.arange(lengths[rows[-1]]) < lengths[rows][:, None]
+        where = (cells.indptr[rows][:, None] + np.arange(lengths[rows[-1]]))[filled]
+        columns = np.zeros(filled.shape, np.int64)
+        weights = np.zeros(filled.shape, np.float32)
+        columns[filled], weights[filled] = cells.indices[where], cells.data[where]
+        yield rows, columns, weights
+        start += size
 
 
 def restore(name: str, items: Matrix, arrays: Arrays) -> FoldIn:

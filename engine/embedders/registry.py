@@ -1,0 +1,33 @@
+"""Embedders by name, imported when asked for: torch costs a second and a half."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from importlib import import_module
+
+from engine.errors import InputError
+from engine.space import Embedder
+
+EMBEDDERS: Mapping[str, str] = {"spectral": "Spectral", "ials": "IALS"}
+
+
+def make(name: str, params: Mapping[str, str | float | int] | None = None) -> Embedder:
+    """The embedder `name` with `params` over its defaults; text values are read as the field's type.
+
+    Raises InputError naming the embedders, or the parameters, that there are.
+    """
+    if name not in EMBEDDERS:
+        raise InputError(f"expected an embedder of {', '.join(EMBEDDERS)}, got {name!r}", loc=("embedder",))
+    kind = getattr(import_module(f"engine.embedders.{name}"), EMBEDDERS[name])
+    types = {field.name: type(field.default) for field in fields(kind)}
+    values: dict[str, object] = {}
+    for key, value in (params or {}).items():
+        if key not in types:
+            raise InputError(f"{name} has no parameter {key!r}; it has {', '.join(types)}", loc=("set", key))
+        try:
+            values[key] = types[key](value)
+        except ValueError:
+            raise InputError(f"{key} of {name} is a {types[key].__name__}, got {value!r}", loc=("set", key)) from None
+    made: Embedder = kind(**values)
+    return made
