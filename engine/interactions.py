@@ -45,10 +45,16 @@ def from_events(events: EventColumns, weighting: Weighting, now_us: int) -> Inte
     )
 
 
-def from_history(history: History, items: IdMap, weighting: Weighting, now_us: int) -> sp.csr_matrix:
-    """One live history as a (1, n_items) row of the same cells `from_events` makes; unknown items are skipped."""
+def from_history(
+    history: History, items: IdMap, weighting: Weighting, now_us: int, *, n_columns: int | None = None
+) -> sp.csr_matrix:
+    """One live history as a row of the same cells `from_events` makes; unknown items are skipped.
+
+    The row is (1, n_columns): the first `n_columns` items, all of them if None.
+    """
+    n_columns = len(items) if n_columns is None else n_columns
     rows = np.array([-1 if (row := items.row(id_)) is None else row for id_ in history.item_ids], dtype=np.int64)
-    known = rows >= 0
+    known = (rows >= 0) & (rows < n_columns)
     weights = weighting.weigh(list(history.kinds), history.values, (now_us - history.occurred_us) / 1e6)[known]
     unique, where = np.unique(rows[known], return_inverse=True)
     sums = np.zeros(len(unique), np.float32)
@@ -56,4 +62,4 @@ def from_history(history: History, items: IdMap, weighting: Weighting, now_us: i
     cells = weighting.saturate(sums)
     kept = cells > 0
     indptr = np.array([0, int(kept.sum())])
-    return sp.csr_matrix((cells[kept], unique[kept], indptr), shape=(1, len(items)), dtype=np.float32)
+    return sp.csr_matrix((cells[kept], unique[kept], indptr), shape=(1, n_columns), dtype=np.float32)

@@ -92,13 +92,11 @@ def count(conn: sa.Connection, space_key: int) -> int:
     return int(conn.exec_driver_sql("SELECT count(*) FROM events WHERE space_key = %s", (space_key,)).scalar_one())
 
 
-def popular_items(conn: sa.Connection, space_key: int, limit: int) -> list[str]:
-    """Item ids by number of events, most first; items without any come last. Deleted and unavailable ones are left out."""
-    query = """SELECT item_id FROM items LEFT JOIN
-                   (SELECT item_key, count(*) AS n FROM events WHERE space_key = %s GROUP BY item_key) c USING (item_key)
-               WHERE space_key = %s AND available AND NOT deleted
-               ORDER BY n DESC NULLS LAST, item_id LIMIT %s"""
-    return list(conn.exec_driver_sql(query, (space_key, space_key, limit)).scalars())
+def item_counts(conn: sa.Connection, space_key: int) -> dict[str, int]:
+    """Distinct users per item id that has events."""
+    query = """SELECT item_id, count(DISTINCT user_key) FROM events JOIN items USING (item_key)
+               WHERE events.space_key = %s GROUP BY item_id"""
+    return {item_id: n for item_id, n in conn.exec_driver_sql(query, (space_key,))}
 
 
 def read_columns(conn: sa.Connection, space_key: int) -> EventColumns:

@@ -1,0 +1,190 @@
+"""Generation: the immutable folder that is served. Written beside, hashed, fsynced, renamed; opened only if whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+from safetensors import numpy as safetensors
+
+from engine import fold_in
+from engine.errors import CorruptGeneration
+from engine.ids import IdMap
+from engine.recommend import Found, Mask, Searcher
+from engine.space import FoldIn, Metric
+from engine.vectors import Matrix, Vectors
+from indexing.approximate import ApproximateSearcher
+from indexing.exact import ExactSearcher
+from indexing.metric import index_vectors, query_vectors
+from indexing.recipe import Built, Recipe
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, eq=False)
+class MetricSearcher:
+    """A searcher that scales raw vectors for its index first."""
+
+    inner: Searcher
+    metric: Metric
+
+    def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
+        return self.inner.search(query_vectors(queries, self.metric), k, allowed)
+
+
+@dataclass(frozen=True, eq=False)
+class Generation:
+    generation: str
+    manifest: Mapping[str, Any]
+    metric: Metric
+    items: IdMap  # rows with vectors first, then the rest of the catalogue
+    vectors: Matrix  # (n_vectors, dim), raw, memory-mapped
+    fold_in: FoldIn
+    users: Vectors
+    users_to_items: Searcher
+    items_to_items: Searcher
+    catalogue: pa.Table
+    popularity: npt.NDArray[np.float32]
+    popular: npt.NDArray[np.int64]
+    _fields: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def model(self) -> int:
+        return int(self.manifest["model"])
+
+    @cached_property
+    def row_of_key(self) -> dict[int, int]:
+        return {key: row for row, key in enumerate(self.catalogue["item_key"].to_pylist())}
+
+    def fields(self, row: int) -> bytes:
+        """The item's fields as JSON; made once per row."""
+        made = self._fields.get(row)
+        if made is None:
+            made = self._fields[row] = fields_json(self.catalogue.slice(row, 1).to_pylist()[0])
+        return made
+
+
+def fields_json(item: Mapping[str, Any]) -> bytes:
+    """What an answer shows of a catalogue row: title, categories, then its attributes."""
+    attributes = json.loads(item["attributes"] or "{}")
+    return orjson.dumps({"title": item["title"], "categories": item["categories"] or []} | attributes)
+
+
+def write(
+    folder: Path,
+    generation: str,
+    *,
+    catalogue: pa.Table,
+    popularity: npt.NDArray[np.float32],
+    vectors: Matrix,
+    users: Vectors,
+    space_fold_in: FoldIn,
+    by_metric: Built,
+    by_cosine: Built,
+    manifest: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the folder `folder / generation`; nothing of that name is ever there half done. Returns the manifest."""
+    target, partial = folder / generation, folder / f".{generation}.partial"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    name, arrays = space_fold_in.state()
+    np.save(partial / "items.npy", vectors)
+    np.save(partial / "users.npy", users.matrix)
+    np.save(partial / "popularity.npy", popularity)
+    safetensors.save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial / "fold_in.safetensors")
+    _write_arrow(partial / "catalogue.arrow", catalogue)
+    _write_arrow(partial / "users.arrow", pa.table({"user_id": pa.array(users.ids.ids, pa.string())}))
+    indexes = {"metric": by_metric, "cosine": by_cosine}
+    for label, built in indexes.items():
+        if built.index is not None:
+            faiss.write_index(built.index, str(partial / f"{label}.faiss"))
+    full = dict(manifest) | {
+        "generation": generation,
+        "fold_in": name,
+        "n_vectors": len(vectors),
+        "indexes": {label: {"factory": b.recipe.factory, "effort": b.recipe.effort, "recall@20": b.recall} for label, b in indexes.items()},
+        "files": {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(partial.iterdir())},
+    }
+    (partial / MANIFEST).write_text(json.dumps(full, indent=2))
+    for path in [*partial.iterdir(), partial]:
+        _fsync(path)
+    partial.rename(target)
+    _fsync(folder)
+    return full
+
+
+def open_generation(path: Path) -> Generation:
+    """Open a generation after checking every file against its checksum; CorruptGeneration names the first bad one."""
+    manifest = check(path)
+    metric: Metric = manifest["metric"]
+    items = np.load(path / "items.npy", mmap_mode="r")
+    catalogue = pa.ipc.open_file(pa.memory_map(str(path / "catalogue.arrow"))).read_all()
+    user_ids = pa.ipc.open_file(pa.memory_map(str(path / "users.arrow"))).read_all()["user_id"].to_pylist()
+    popularity = np.load(path / "popularity.npy")
+    made = Generation(
+        generation=manifest["generation"],
+        manifest=manifest,
+        metric=metric,
+        items=IdMap(catalogue["item_id"].to_pylist()),
+        vectors=items,
+        fold_in=fold_in.restore(manifest["fold_in"], items, safetensors.load_file(path / "fold_in.safetensors")),
+        users=Vectors(IdMap(user_ids), np.load(path / "users.npy", mmap_mode="r")),
+        users_to_items=MetricSearcher(_searcher(path, "metric", manifest, index_vectors(items, metric)), metric),
+        items_to_items=MetricSearcher(_searcher(path, "cosine", manifest, index_vectors(items, "cosine")), "cosine"),
+        catalogue=catalogue,
+        popularity=popularity,
+        popular=np.argsort(-popularity, kind="stable").astype(np.int64),
+    )
+    if len(items):
+        made.items_to_items.search(np.asarray(items[:1]), 1)  # warm
+    return made
+
+
+def check(path: Path) -> dict[str, Any]:
+    """The manifest, once every file has the size and SHA-256 it was written with. FAISS itself notices no flipped bit."""
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        for name, expected in manifest["files"].items():
+            if (path / name).stat().st_size != expected["bytes"] or _sha256(path / name) != expected["sha256"]:
+                raise CorruptGeneration(f"{path / name} is not what was written; it is rebuilt from PostgreSQL by `nearfield index`")
+    except (OSError, ValueError, KeyError) as error:
+        raise CorruptGeneration(f"generation {path.name} cannot be read: {error}") from error
+    return manifest
+
+
+def _searcher(path: Path, label: str, manifest: Mapping[str, Any], vectors: Matrix) -> Searcher:
+    recipe = Recipe(manifest["indexes"][label]["factory"], manifest["indexes"][label]["effort"])
+    if recipe.factory == "Flat":
+        return ExactSearcher(vectors)
+    index = faiss.read_index(str(path / f"{label}.faiss"), faiss.IO_FLAG_MMAP_IFC)
+    return ApproximateSearcher(index, vectors, recipe.effort)
+
+
+def _write_arrow(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

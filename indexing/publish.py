@@ -1,0 +1,44 @@
+"""Publish and roll back: move the active pointer, keep one generation back, remove what is older."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from engine.errors import Conflict
+from engine.store import generations
+from engine.store.database import Database
+from engine.store.spaces import Space
+from indexing.generation import check
+
+
+def publish(database: Database, space: Space, generation: str, folder: Path) -> None:
+    """Make a generation the active one once its files are checked; running servers swap to it."""
+    check(folder / space.name / generation)
+    with database.begin() as conn:
+        generations.activate(conn, space.key, generation)
+    _prune(database, space, folder)
+
+
+def rollback(database: Database, space: Space, folder: Path) -> str:
+    """Go back to the generation that was active before; its name."""
+    with database.connect() as conn:
+        before = generations.previous(conn, space.key)
+    if before is None:
+        raise Conflict("there is no earlier generation to go back to")
+    check(folder / space.name / before.generation)
+    with database.begin() as conn:
+        generations.activate(conn, space.key, before.generation)
+    return before.generation
+
+
+def _prune(database: Database, space: Space, folder: Path) -> None:
+    """Keep the active generation, the one before it and any that was never published since; unlink the rest."""
+    with database.begin() as conn:
+        active, before = generations.active(conn, space.key), generations.previous(conn, space.key)
+        assert active is not None
+        kept = {active.generation} | ({before.generation} if before else set())
+        for record in generations.list_all(conn, space.key):
+            if record.generation not in kept and record.created_at < active.created_at:
+                generations.remove(conn, space.key, record.generation)
+                shutil.rmtree(folder / space.name / record.generation, ignore_errors=True)
