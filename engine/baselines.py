@@ -45,7 +45,7 @@ def item_knn(interactions: Interactions, neighbours: int = NEIGHBOURS) -> ItemKN
     by_item = unit.T.tocsr()
     n_items, kept = by_item.shape[0], min(neighbours, by_item.shape[0] - 1)
     if kept < 1:
-        return ItemKNN(sp.csr_matrix((n_items, n_items), dtype=np.float32))
+        return ItemKNN(sp.csr_matrix(np.zeros((n_items, n_items), np.float32)))
     parts = [_nearest(by_item, unit, start, kept) for start in range(0, n_items, CHUNK)]
     return ItemKNN(sp.csr_matrix(sp.vstack(parts).T))  # column j holds the neighbours of item j
 

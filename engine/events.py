@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
 from typing import Literal
-from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt

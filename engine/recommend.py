@@ -73,7 +73,7 @@ def recommend(
     vector: Matrix | None = None,
     exclude: Collection[str] = (),
 ) -> Answer:
-    """The k best items for a history, a (dim,) user vector or nobody; popular and new items fill the shelf, labelled."""
+    """The k best items for a history, a (dim,) user vector or nobody; popular and new items fill up, labelled."""
     rows_out = {row for id_ in exclude if (row := view.items.row(id_)) is not None}
     hits: list[Hit] = []
     user = vector if vector is not None else user_vector(view, history, weighting, now_us)
@@ -115,7 +115,9 @@ def rank(
     return tuple(Hit(item_ids[i], int(rows[i]), float(scores[i]), reasons[bool(known[i])]) for i in order)
 
 
-def similar(view: View, positive: Sequence[str], negative: Sequence[str], *, k: int, exclude: Collection[str]) -> Answer:
+def similar(
+    view: View, positive: Sequence[str], negative: Sequence[str], *, k: int, exclude: Collection[str]
+) -> Answer:
     """Items by cosine to the mean of unit `positive` less the mean of unit `negative`; NotFound for an unknown one."""
     for id_ in (*positive, *negative):
         row = view.items.row(id_)
@@ -151,7 +153,7 @@ def _take(view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int],
     allowed = None if view.allowed is None else view.allowed[: view.n_vectors]
     width = min(k + sum(row < view.n_vectors for row in out), view.n_vectors)
     scores, rows = searcher.search(vector[None].astype(np.float32), width, allowed)
-    hits = []
+    hits: list[Hit] = []
     for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True):
         if row >= 0 and row not in out and len(hits) < k:
             hits.append(Hit(view.items.ids[row], row, score, reason))

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine import baselines, dataset
 from engine.errors import NotEnoughData
-from engine.evaluate import SpaceScorer, evaluate
+from engine.evaluate import Scorer, SpaceScorer, evaluate
 from engine.events import EventColumns, Weighting
 from engine.interactions import Interactions, from_events
 from engine.space import Embedder, LatentSpace
@@ -51,7 +51,7 @@ def train(
     space = embedder.fit(everything, seed=seed, device=device)
     fit_seconds = time.perf_counter() - started
     progress("done", 1.0)
-    params = asdict(embedder) if is_dataclass(embedder) and not isinstance(embedder, type) else {}
+    params: dict[str, Any] = asdict(embedder) if is_dataclass(embedder) and not isinstance(embedder, type) else {}
     return Trained(
         space, everything, embedder.name, params | {"seed": seed}, evaluation, fit_seconds, _beats(evaluation)
     )
@@ -74,7 +74,7 @@ def evaluate_by_time(
         return {"note": "too little data after the time split to evaluate", "n_users": 0}
     progress("fit before the split", 0.05)
     space = embedder.fit(split.train, seed=seed, device=device)
-    scorers = {
+    scorers: dict[str, Callable[[], Scorer]] = {
         "model": lambda: SpaceScorer(space),
         "popularity": lambda: baselines.popularity(split.train),
         "item_knn": lambda: baselines.item_knn(split.train),

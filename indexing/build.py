@@ -68,7 +68,13 @@ def build_generation(
         space_fold_in=latent.fold_in,
         by_metric=by_metric,
         by_cosine=by_cosine,
-        manifest={"space": space.name, "model": version, "embedder": record.embedder, "metric": latent.metric, "start": start},
+        manifest={
+            "space": space.name,
+            "model": version,
+            "embedder": record.embedder,
+            "metric": latent.metric,
+            "start": start,
+        },
     )
     with database.begin() as conn:
         generations.add(conn, space.key, name, version, manifest)

@@ -103,7 +103,9 @@ def write(
     np.save(partial / "items.npy", vectors)
     np.save(partial / "users.npy", users.matrix)
     np.save(partial / "popularity.npy", popularity)
-    safetensors.save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial / "fold_in.safetensors")
+    safetensors.save_file(
+        {key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial / "fold_in.safetensors"
+    )
     _write_arrow(partial / "catalogue.arrow", catalogue)
     _write_arrow(partial / "users.arrow", pa.table({"user_id": pa.array(users.ids.ids, pa.string())}))
     indexes = {"metric": by_metric, "cosine": by_cosine}
@@ -114,8 +116,13 @@ def write(
         "generation": generation,
         "fold_in": name,
         "n_vectors": len(vectors),
-        "indexes": {label: {"factory": b.recipe.factory, "effort": b.recipe.effort, "recall@20": b.recall} for label, b in indexes.items()},
-        "files": {path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(partial.iterdir())},
+        "indexes": {
+            label: {"factory": b.recipe.factory, "effort": b.recipe.effort, "recall@20": b.recall}
+            for label, b in indexes.items()
+        },
+        "files": {
+            path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(partial.iterdir())
+        },
     }
     (partial / MANIFEST).write_text(json.dumps(full, indent=2))
     for path in [*partial.iterdir(), partial]:
@@ -153,12 +160,14 @@ def open_generation(path: Path) -> Generation:
 
 
 def check(path: Path) -> dict[str, Any]:
-    """The manifest, once every file has the size and SHA-256 it was written with. FAISS itself notices no flipped bit."""
+    """The manifest, once every file has the size and SHA-256 it was written with; FAISS notices no flipped bit."""
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
         for name, expected in manifest["files"].items():
             if (path / name).stat().st_size != expected["bytes"] or _sha256(path / name) != expected["sha256"]:
-                raise CorruptGeneration(f"{path / name} is not what was written; it is rebuilt from PostgreSQL by `nearfield index`")
+                raise CorruptGeneration(
+                    f"{path / name} is not what was written; it is rebuilt from PostgreSQL by `nearfield index`"
+                )
     except (OSError, ValueError, KeyError) as error:
         raise CorruptGeneration(f"generation {path.name} cannot be read: {error}") from error
     return manifest

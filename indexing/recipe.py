@@ -47,7 +47,9 @@ def choose(name: str, n_rows: int, device: str = "cpu") -> Recipe:
     if name.lower() in named:
         return named[name.lower()]
     if not name.startswith(("IVF", "HNSW")):
-        raise InputError(f"expected a recipe of auto, flat, ivf, hnsw or a FAISS factory string, got {name!r}", loc=("recipe",))
+        raise InputError(
+            f"expected a recipe of auto, flat, ivf, hnsw or a FAISS factory string, got {name!r}", loc=("recipe",)
+        )
     return Recipe(name)
 
 
@@ -62,7 +64,9 @@ def build(recipe: Recipe, vectors: Matrix, queries: Matrix) -> Built:
         index = faiss.index_factory(vectors.shape[1], recipe.factory, faiss.METRIC_INNER_PRODUCT)
         index.train(vectors)
     except RuntimeError as error:
-        raise InputError(f"FAISS cannot build {recipe.factory!r} over {len(vectors)} rows: {error}", loc=("recipe",)) from None
+        raise InputError(
+            f"FAISS cannot build {recipe.factory!r} over {len(vectors)} rows: {error}", loc=("recipe",)
+        ) from None
     if not (is_graph(index) or isinstance(index, faiss.IndexIVF)):
         raise InputError(f"{recipe.factory!r} is neither an IVF nor an HNSW index", loc=("recipe",))
     index.add(vectors)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from importlib import import_module
 
@@ -20,7 +20,7 @@ def make(name: str, params: Mapping[str, str | float | int] | None = None) -> Em
     if name not in EMBEDDERS:
         raise InputError(f"expected an embedder of {', '.join(EMBEDDERS)}, got {name!r}", loc=("embedder",))
     kind = getattr(import_module(f"engine.embedders.{name}"), EMBEDDERS[name])
-    types = {field.name: type(field.default) for field in fields(kind)}
+    types: dict[str, Callable[[object], object]] = {field.name: type(field.default) for field in fields(kind)}
     values: dict[str, object] = {}
     for key, value in (params or {}).items():
         if key not in types:

@@ -35,7 +35,9 @@ def stage(conn: sa.Connection, name: str, columns: str, table: pa.Table) -> None
             copy.write(buffer.getvalue())
 
 
-def write_vectors(conn: sa.Connection, table: str, model_key: int, keys: npt.NDArray[np.int64], matrix: npt.NDArray[np.float32]) -> None:
+def write_vectors(
+    conn: sa.Connection, table: str, model_key: int, keys: npt.NDArray[np.int64], matrix: npt.NDArray[np.float32]
+) -> None:
     """COPY (model_key, key, vector) rows, binary; `matrix` is (len(keys), dim)."""
     row = _vector_row(matrix.shape[1])
     with raw(conn).cursor() as cursor, cursor.copy(f"COPY {table} FROM STDIN (FORMAT binary)") as copy:
@@ -72,6 +74,6 @@ def _vector_row(dim: int) -> np.dtype[np.void]:
 
 
 def _copy_out(conn: sa.Connection, statement: str) -> memoryview:
-    with raw(conn).cursor() as cursor, cursor.copy(statement) as copy:  # type: ignore[call-overload]
+    with raw(conn).cursor() as cursor, cursor.copy(statement) as copy:
         data = b"".join(copy)
     return memoryview(data)[len(HEADER) : len(data) - len(TRAILER)]

@@ -56,7 +56,7 @@ class StagedCounts:
 def append(conn: sa.Connection, space_key: int, events: Sequence[Event]) -> list[str]:
     """Write events; "written" or "duplicate" for each. Users and items never seen are made on the way."""
     ids = [event.event_id or _derived(event) for event in events]
-    first = {id_: event for id_, event in zip(reversed(ids), reversed(events), strict=True)}
+    first = dict(zip(reversed(ids), reversed(events), strict=True))
     for statement, names in (
         (ADD_USERS, {event.user_id for event in events}),
         (ADD_ITEMS, {event.item_id for event in events}),
@@ -132,7 +132,7 @@ def _ids(
     """The ids of the keys that occur, in key order, and each key's row among them."""
     present, rows = np.unique(keys.astype(np.int64), return_inverse=True)
     query = f"SELECT {noun}_key, {noun}_id FROM {table} WHERE space_key = %s"
-    names = {key: name for key, name in conn.exec_driver_sql(query, (space_key,))}
+    names: dict[int, str] = {key: id_ for key, id_ in conn.exec_driver_sql(query, (space_key,))}
     return tuple(names[key] for key in present.tolist()), rows.astype(np.int64)
 
 

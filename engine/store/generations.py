@@ -43,7 +43,8 @@ def activate(conn: sa.Connection, space_key: int, generation: str) -> None:
     get(conn, space_key, generation)
     conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR UPDATE", (space_key,))
     conn.exec_driver_sql("UPDATE generations SET active = false WHERE space_key = %s AND active", (space_key,))
-    update = "UPDATE generations SET active = true, activated_at = clock_timestamp() WHERE space_key = %s AND generation = %s"
+    update = """UPDATE generations SET active = true, activated_at = clock_timestamp()
+                WHERE space_key = %s AND generation = %s"""
     conn.exec_driver_sql(update, (space_key, generation))
 
 

@@ -17,7 +17,8 @@ INSERT INTO items (space_key, item_id, title, categories, attributes, available)
 SELECT %s, item_id, title, categories, attributes, available
 FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::bool[])
     AS new (item_id, title, category_list, attributes, available),
-    LATERAL (SELECT coalesce(array_agg(value), '{}') AS categories FROM jsonb_array_elements_text(category_list::jsonb)) c
+    LATERAL (SELECT coalesce(array_agg(value), '{}') AS categories
+        FROM jsonb_array_elements_text(category_list::jsonb)) c
 ORDER BY item_id
 ON CONFLICT (space_key, item_id) DO UPDATE SET title = excluded.title, categories = excluded.categories,
     attributes = excluded.attributes, available = excluded.available, deleted = false, updated_at = now()
@@ -114,7 +115,7 @@ CATALOGUE = pa.schema(
 
 
 def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
-    """Add distinct items from columns item_id, title, categories (list), attributes (JSON); known ones are completed."""
+    """Add distinct items from columns item_id, title, categories (list), attributes (JSON); complete known ones."""
     categories = pa.array(
         [None if value is None else SEPARATOR.join(value) for value in table["categories"].to_pylist()], pa.string()
     )

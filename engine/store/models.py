@@ -66,7 +66,7 @@ def _write(conn: sa.Connection, space_key: int, model_key: int, noun: str, vecto
     table = f"{noun}_vectors_{model_key}"
     conn.exec_driver_sql(f"CREATE TABLE {table} PARTITION OF {noun}_vectors FOR VALUES IN ({model_key})")
     query = f"SELECT {noun}_id, {noun}_key FROM {noun}s WHERE space_key = %s"
-    keys = {id_: key for id_, key in conn.exec_driver_sql(query, (space_key,))}
+    keys: dict[str, int] = {id_: key for id_, key in conn.exec_driver_sql(query, (space_key,))}
     known = np.array([id_ in keys for id_ in vectors.ids.ids], dtype=bool)  # one erased while training ran stays erased
     found = np.array([keys[id_] for id_ in vectors.ids.ids if id_ in keys], dtype=np.int64)
     bulk.write_vectors(conn, table, model_key, found, vectors.matrix[known])
@@ -108,7 +108,7 @@ def load_space(conn: sa.Connection, space_key: int, version: int) -> LatentSpace
 def _read(conn: sa.Connection, space_key: int, model_key: int, noun: str, dim: int) -> Vectors:
     keys, matrix = bulk.read_vectors(conn, f"{noun}_vectors_{model_key}", dim)
     query = f"SELECT {noun}_key, {noun}_id FROM {noun}s WHERE space_key = %s"
-    names = {key: id_ for key, id_ in conn.exec_driver_sql(query, (space_key,))}
+    names: dict[int, str] = {key: id_ for key, id_ in conn.exec_driver_sql(query, (space_key,))}
     return Vectors(IdMap(names[key] for key in keys.tolist()), matrix)
 
 
