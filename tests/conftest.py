@@ -1,0 +1,31 @@
+"""The real PostgreSQL of the tests: embedded in a temporary folder, or TEST_DATABASE_URL. Never the application's."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from pydantic import SecretStr
+
+from engine.settings import Settings
+from engine.store import spaces
+from engine.store.database import Database, open_database
+from engine.store.spaces import Space
+
+
+@pytest.fixture(scope="session")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """One migrated database for the whole run; every test has a space of its own in it."""
+    url = os.environ.get("TEST_DATABASE_URL")
+    settings = Settings(home=tmp_path_factory.mktemp("home"), database_url=SecretStr(url) if url else None)
+    with open_database(settings, migrate=True) as opened:
+        yield opened
+
+
+@pytest.fixture
+def space(database: Database) -> Space:
+    """A fresh, empty space of its own name, committed."""
+    with database.begin() as conn:
+        return spaces.ensure(conn, f"test-{uuid.uuid4().hex[:12]}")
