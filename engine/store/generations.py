@@ -41,7 +41,7 @@ def get(conn: sa.Connection, space_key: int, generation: str) -> GenerationRecor
 def activate(conn: sa.Connection, space_key: int, generation: str) -> None:
     """Make one generation the active one; servers swap to it at their next look."""
     get(conn, space_key, generation)
-    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR UPDATE", (space_key,))
+    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (space_key,))
     conn.exec_driver_sql("UPDATE generations SET active = false WHERE space_key = %s AND active", (space_key,))
     update = """UPDATE generations SET active = true, activated_at = clock_timestamp()
                 WHERE space_key = %s AND generation = %s"""

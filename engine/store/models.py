@@ -47,7 +47,7 @@ def save(
     publishable: bool,
 ) -> ModelRecord:
     """Store a latent space as the next version, vectors raw as the model made them."""
-    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR UPDATE", (space_key,))  # versions count up
+    _one_at_a_time(conn, space_key)
     name, arrays = space.fold_in.state()
     insert = f"""INSERT INTO models (space_key, version, embedder, params, metric, dim, fold_in, arrays, evaluation,
                      publishable, n_items, n_users)
@@ -60,6 +60,11 @@ def save(
     _write(conn, space_key, row.model_key, "item", space.items)
     _write(conn, space_key, row.model_key, "user", space.users)
     return ModelRecord(*row[1:])
+
+
+def _one_at_a_time(conn: sa.Connection, space_key: int) -> None:
+    """Versions count up. NO KEY: events that refer to the space go on being written meanwhile."""
+    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (space_key,))
 
 
 def _write(conn: sa.Connection, space_key: int, model_key: int, noun: str, vectors: Vectors) -> None:
