@@ -138,7 +138,7 @@ def _alive(raw: object) -> bool:
 def _driver_url(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except sa.exc.ArgumentError:
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
         raise StoreUnavailable("NEARFIELD_DATABASE_URL is not a URL; expected postgresql://user@host/name") from None
     if parsed.get_backend_name() != "postgresql":
         raise StoreUnavailable(f"expected a postgresql:// URL, got {parsed.drivername}://")

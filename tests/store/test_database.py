@@ -1,0 +1,92 @@
+"""A database that cannot be reached or used is a StoreUnavailable with one clear sentence."""
+
+import socket
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy.exc import ProgrammingError
+
+from engine.errors import StoreUnavailable
+from engine.settings import Settings
+from engine.store.checks import check_database
+from engine.store.database import Database, open_database
+
+
+def settings(tmp_path, url):
+    return Settings(home=tmp_path, database_url=SecretStr(url))
+
+
+def a_closed_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return taken.getsockname()[1]
+
+
+def test_a_database_that_is_away_is_told_in_one_line(tmp_path):
+    with pytest.raises(StoreUnavailable, match=r"^PostgreSQL is away: .*refused") as told:
+        open_database(settings(tmp_path, f"postgresql://ann:secret-word@127.0.0.1:{a_closed_port()}/shop"))
+    assert "\n" not in str(told.value)
+    assert "secret-word" not in str(told.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "sentence"),
+    [
+        ("mysql://localhost/shop", "expected a postgresql:// URL, got mysql://"),
+        ("sqlite:///shop.db", "expected a postgresql:// URL, got sqlite://"),
+        ("not a url", "NEARFIELD_DATABASE_URL is not a URL; expected postgresql://user@host/name"),
+        (
+            "postgresql://ann:secret-word@host:port/shop",
+            "NEARFIELD_DATABASE_URL is not a URL; expected postgresql://user@host/name",
+        ),
+        ("", "NEARFIELD_DATABASE_URL is not a URL; expected postgresql://user@host/name"),
+    ],
+)
+def test_a_url_that_is_not_postgresql_is_told_in_one_sentence(tmp_path, url, sentence):
+    with pytest.raises(StoreUnavailable) as told:
+        open_database(settings(tmp_path, url))
+    assert str(told.value) == sentence
+
+
+def test_a_database_by_url_is_not_migrated_unasked(database, tmp_path):
+    with database.connect() as conn:
+        conn = conn.execution_options(isolation_level="AUTOCOMMIT")
+        conn.exec_driver_sql("DROP DATABASE IF EXISTS nearfield_test_empty")
+        conn.exec_driver_sql("CREATE DATABASE nearfield_test_empty")
+    url = database.db.url.set(drivername="postgresql", database="nearfield_test_empty")
+    empty = settings(tmp_path, url.render_as_string(hide_password=False))
+    try:
+        with pytest.raises(StoreUnavailable, match=r"the schema is at None, expected \d+; run `nearfield migrate`"):
+            open_database(empty)
+        with open_database(empty, migrate=True) as migrated:
+            assert not migrated.embedded
+            assert all(ok for name, ok, _ in check_database(migrated) if name in ("database", "pgvector", "schema"))
+        open_database(empty).close()
+    finally:
+        with database.connect() as conn:
+            conn = conn.execution_options(isolation_level="AUTOCOMMIT")
+            conn.exec_driver_sql("DROP DATABASE nearfield_test_empty WITH (FORCE)")
+
+
+def test_our_own_sql_mistakes_are_not_taken_for_a_database_that_is_away(database):
+    with pytest.raises(ProgrammingError), database.connect() as conn:
+        conn.exec_driver_sql("SELECT nonsense FROM nowhere")
+
+
+def test_a_connection_the_server_closed_is_replaced(database):
+    with database.connect() as conn:
+        pid = conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one()
+    second = Database(database.db.url.render_as_string(hide_password=False))
+    with second.connect() as conn:
+        conn.exec_driver_sql("SELECT pg_terminate_backend(%s, 5000)", (pid,))
+    second.close()
+    with database.connect() as conn:
+        assert conn.exec_driver_sql("SELECT pg_backend_pid()").scalar_one() != pid
+
+
+def test_every_check_of_a_good_database_passes_and_an_away_one_is_one_failed_check(database):
+    assert [ok for _, ok, _ in check_database(database)] == [True] * 5
+    away = Database(f"postgresql://ann@127.0.0.1:{a_closed_port()}/shop")
+    (name, ok, detail), *more = check_database(away)
+    assert (name, ok, more) == ("database", False, [])
+    assert detail.startswith("PostgreSQL is away")
