@@ -1,0 +1,164 @@
+"""How good are an embedder's recommendations on a public split, and how long do they take to learn?
+
+The folder has train.parquet, test.parquet and perhaps valid.parquet, a part of train: int columns user, item. One JSON
+line, all through the product's own fit, fold-in and evaluation. Tune with --valid; without it the test file is read
+once, at the end. strong_recall@20: 10% of the users held out, 80% of each one's history in, 20% scored.
+
+    python scripts/bench_quality.py --data FOLDER --embedder spectral --set dim=256 --valid --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import json
+import resource
+import time
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import scipy.sparse as sp
+
+from engine import dataset
+from engine.embedders import registry
+from engine.errors import NearfieldError
+from engine.evaluate import SpaceScorer, evaluate
+from engine.ids import IdMap
+from engine.interactions import Interactions
+from engine.space import Embedder, LatentSpace
+
+STRONG_USERS, STRONG_SHARE, VALID_SHARE, SPLIT_SEED = 0.1, 0.2, 0.1, 20
+
+
+def main() -> None:
+    args = _arguments()
+    try:
+        figures = measure(args)
+    except NearfieldError as error:
+        raise SystemExit(f"bench_quality: {error}") from None
+    if args.json:
+        print(json.dumps(figures), flush=True)
+    else:
+        print("\n".join(f"{name:>16}  {value}" for name, value in figures.items()), flush=True)
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    """One line of figures: fit, evaluate, and the strong generalisation unless it is left out."""
+    embedder = registry.make(args.embedder, dict(pair.split("=", 1) for pair in args.set))
+    train, test = _split(args.data, valid=args.valid)
+    space, fit_seconds, epochs = _fit(embedder, train, args)
+    peak_mb = _peak_mb(args.device)
+    # read last: the model is done before the test file is opened
+    found = evaluate(SpaceScorer(space), train.matrix, test if test is not None else _test(args.data, train))
+    strong = None if args.valid or args.weak else _strong(embedder, train, args)
+    params: dict[str, Any] = asdict(embedder) if is_dataclass(embedder) and not isinstance(embedder, type) else {}
+    return {
+        "data": args.data.name,
+        "on": "valid" if args.valid else "test",
+        "embedder": embedder.name,
+        "dim": space.dim,
+        "metric": space.metric,
+        "params": params | {"seed": args.seed},
+        "recall@20": round(float(found.recall.mean()), 5),
+        "ndcg@20": round(float(found.ndcg.mean()), 5),
+        "coverage@20": round(found.coverage, 5),
+        "strong_recall@20": strong,
+        "fit_seconds": round(fit_seconds, 2),
+        "epoch_seconds": round(float(np.median(epochs)), 3) if epochs else None,
+        "peak_mb": peak_mb,
+        "device": args.device,
+    }
+
+
+def _fit(embedder: Embedder, train: Interactions, args: argparse.Namespace) -> tuple[LatentSpace, float, list[float]]:
+    """The space, the seconds of fit, and the seconds of every epoch where the embedder has epochs."""
+    epochs: list[float] = []
+
+    def report(epoch: int, loss: float, seconds: float) -> None:
+        epochs.append(seconds)
+        if args.verbose:
+            print(f"epoch {epoch}: loss {loss:.4f}, {seconds:.2f} s", flush=True)
+
+    options: dict[str, Any] = {"report": report} if "report" in inspect.signature(embedder.fit).parameters else {}
+    started = time.perf_counter()
+    space = embedder.fit(train, seed=args.seed, device=args.device, **options)
+    return space, time.perf_counter() - started, epochs
+
+
+def _strong(embedder: Embedder, train: Interactions, args: argparse.Namespace) -> float | None:
+    """recall@20 of users the model never saw, from 80% of their history."""
+    draw = np.random.default_rng(SPLIT_SEED)
+    held = np.zeros(len(train.users), dtype=bool)
+    held[draw.permutation(len(held))[: int(STRONG_USERS * len(held))]] = True
+    space, _, _ = _fit(embedder, _of_users(train, ~held), args)
+    unseen = dataset.at_random(_of_users(train, held), STRONG_SHARE, SPLIT_SEED)
+    if unseen.test.nnz == 0:
+        return None
+    return round(float(evaluate(SpaceScorer(space), unseen.train.matrix, unseen.test).recall.mean()), 5)
+
+
+def _of_users(interactions: Interactions, chosen: npt.NDArray[np.bool_]) -> Interactions:
+    ids = IdMap(id_ for id_, kept in zip(interactions.users.ids, chosen, strict=True) if kept)
+    return Interactions(ids, interactions.items, sp.csr_matrix(interactions.matrix[np.flatnonzero(chosen)]))
+
+
+def _split(folder: Path, *, valid: bool) -> tuple[Interactions, sp.csr_matrix | None]:
+    """What is learnt from, and what is scored when it is not the test file."""
+    cells = pl.read_parquet(folder / "train.parquet")
+    shape = (int(str(cells["user"].max())) + 1, int(str(cells["item"].max())) + 1)
+    everything = Interactions(
+        IdMap(str(row) for row in range(shape[0])), IdMap(str(row) for row in range(shape[1])), _matrix(cells, shape)
+    )
+    if not valid:
+        return everything, None
+    if not (folder / "valid.parquet").exists():
+        split = dataset.at_random(everything, VALID_SHARE, SPLIT_SEED)
+        return split.train, split.test
+    held = _matrix(pl.read_parquet(folder / "valid.parquet"), shape)
+    left = sp.csr_matrix(everything.matrix - everything.matrix.multiply(held))
+    left.eliminate_zeros()
+    return Interactions(everything.users, everything.items, left), held
+
+
+def _test(folder: Path, train: Interactions) -> sp.csr_matrix:
+    """The test cells of users and items that train knows."""
+    cells, shape = pl.read_parquet(folder / "test.parquet"), train.matrix.shape
+    return _matrix(cells.filter((pl.col("user") < shape[0]) & (pl.col("item") < shape[1])), shape)
+
+
+def _matrix(cells: pl.DataFrame, shape: tuple[int, int]) -> sp.csr_matrix:
+    where = (cells["user"].to_numpy(), cells["item"].to_numpy())
+    matrix = sp.csr_matrix((np.ones(len(cells), np.float32), where), shape=shape)
+    matrix.data[:] = 1  # a pair that is there twice counts once
+    matrix.sort_indices()
+    return matrix
+
+
+def _peak_mb(device: str) -> int:
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated() / 2**20)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--embedder", required=True, metavar="NAME")
+    parser.add_argument("--set", action="append", default=[], metavar="k=v", help="a parameter of the embedder")
+    parser.add_argument("--valid", action="store_true", help="fit on train minus valid, score on valid: for tuning")
+    parser.add_argument("--weak", action="store_true", help="leave strong_recall@20 out: it costs a second fit")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--verbose", action="store_true", help="a line for every epoch")
+    parser.add_argument("--json", action="store_true", help="one JSON line")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
