@@ -1,0 +1,167 @@
+"""Cells of a column as the type a field wants; a cell that cannot be read is null."""
+
+from __future__ import annotations
+
+import math
+
+import orjson
+import polars as pl
+
+from engine.errors import InputError
+from engine.importing.sheet import Column
+
+NO_ID = "-1"  # what numeric exports write for "none"
+TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+TIME = (
+    r"^\s*(?P<date>\d{4}-\d{2}-\d{2})(?:[T ](?P<clock>\d{2}:\d{2}(?::\d{2})?)(?:[.,](?P<fraction>\d{1,9}))?)?"
+    r"\s*(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?\s*$"
+)
+UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (math.inf, 1e-3))  # below -> microseconds in one
+
+
+def ids(column: Column) -> pl.Series:
+    """Ids as text, as they stand in the file: 17850.0 is "17850". Blank is missing, and so is -1 among numbers."""
+    text = texts(column)
+    if column.is_text:
+        text, numeric = _numeric_text(text)
+    else:
+        numeric = column.series.dtype.is_numeric()
+    none = text.str.strip_chars() == ""
+    if numeric:
+        none |= text == NO_ID
+    return _without(text, none)
+
+
+def texts(column: Column) -> pl.Series:
+    """Scalars as text; blank stays blank. InputError for a column of lists, structs or bytes."""
+    series = column.series
+    if column.is_json:
+        return pl.Series(series.name, [_scalar(cell) for cell in series], pl.String)
+    if series.dtype.is_float():
+        return _float_text(series)
+    if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+        raise InputError(f"column {series.name!r} holds {series.dtype}; expected text or numbers")
+    return series.cast(pl.String)
+
+
+def words(column: Column) -> pl.Series:
+    """Text where blank counts as missing."""
+    text = texts(column)
+    return _without(text, text.str.strip_chars() == "")
+
+
+def numbers(column: Column) -> pl.Series:
+    """Float64; unreadable is null."""
+    series = column.series
+    if not column.is_json and (series.dtype.is_numeric() or series.dtype == pl.Boolean):
+        return series.cast(pl.Float64)
+    return texts(column).str.strip_chars().cast(pl.Float64, strict=False)
+
+
+def times(column: Column) -> pl.Series:
+    """Moments in UTC, to the microsecond. Text is ISO 8601 or a number; a number is an epoch in s, ms, us or ns,
+    told apart by its size; what has no zone is UTC. Unreadable is null.
+    """
+    series = column.series
+    if isinstance(series.dtype, pl.Datetime):
+        zoned = series.dt.convert_time_zone("UTC") if series.dtype.time_zone else series.dt.replace_time_zone("UTC")
+        return zoned.dt.cast_time_unit("us")
+    if series.dtype == pl.Date:
+        return series.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
+    if not column.is_json and series.dtype.is_numeric():
+        return _epoch(series.cast(pl.Float64))
+    text = texts(column)
+    read = _iso(text)
+    left = read.is_null() & text.is_not_null()
+    if not left.any():
+        return read
+    return read.zip_with(~left, _epoch(text.str.strip_chars().cast(pl.Float64, strict=False)))
+
+
+def flags(column: Column) -> pl.Series:
+    """Booleans, from true/false, yes/no, 1/0; unreadable is null."""
+    if column.series.dtype == pl.Boolean:
+        return column.series
+    text = texts(column).str.strip_chars().str.to_lowercase()
+    return pl.select(pl.when(text.is_in(TRUE)).then(True).when(text.is_in(FALSE)).then(False)).to_series()
+
+
+def lists(column: Column) -> pl.Series:
+    """Lists of text, from lists or from text separated by `|`; an empty list is null."""
+    series = column.series
+    if column.is_json:
+        series = pl.Series(series.name, [_parts(cell) for cell in series], pl.List(pl.String))
+    elif isinstance(series.dtype, pl.List):
+        series = series.cast(pl.List(pl.String))
+    else:
+        series = texts(column).str.split("|")
+    frame = pl.DataFrame({"list": series}).select(
+        pl.col("list").list.eval(pl.element().str.strip_chars().filter(pl.element().str.strip_chars() != ""))
+    )
+    return frame.select(pl.when(pl.col("list").list.len() > 0).then(pl.col("list")))["list"]
+
+
+def _numeric_text(text: pl.Series) -> tuple[pl.Series, bool]:
+    """Ids of a text file, and whether all are numbers; 17850.0 in every row is how an integer with gaps is exported."""
+    present = text.drop_nulls()
+    if present.str.contains(r"^-?\d+$").all():
+        return text, True
+    if present.str.contains(r"^-?\d+\.0$").all():
+        return text.str.strip_suffix(".0"), True
+    return text, False
+
+
+def _float_text(series: pl.Series) -> pl.Series:
+    whole = (series == series.floor()) & (series.abs() < 2**63)
+    return pl.DataFrame({"cell": series.fill_nan(None), "whole": whole}).select(
+        pl.when("whole")
+        .then(pl.col("cell").cast(pl.Int64, strict=False).cast(pl.String))
+        .otherwise(pl.col("cell").cast(pl.String))
+    )["cell"]
+
+
+def _iso(text: pl.Series) -> pl.Series:
+    parts = pl.DataFrame({"text": text}).select(pl.col("text").str.extract_groups(TIME)).unnest("text")
+    clock = pl.col("clock").fill_null("00:00")
+    full = pl.col("date") + " " + pl.when(clock.str.len_bytes() == 5).then(clock + ":00").otherwise(clock)
+    digits = pl.col("zone").str.replace_all(r"[Zz:+-]", "").str.pad_end(4, "0")
+    minutes = digits.str.head(2).cast(pl.Int64) * 60 + digits.str.tail(2).cast(pl.Int64)
+    signed = pl.when(pl.col("zone").str.starts_with("-")).then(-minutes).otherwise(minutes).fill_null(0)
+    fraction = pl.col("fraction").str.pad_end(6, "0").str.head(6).cast(pl.Int64).fill_null(0)
+    moment = full.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+    shifted = moment + pl.duration(microseconds=fraction, time_unit="us") - pl.duration(minutes=signed, time_unit="us")
+    return parts.select(shifted.dt.replace_time_zone("UTC").alias("at"))["at"]
+
+
+def _epoch(numbers: pl.Series) -> pl.Series:
+    size = pl.col("n").abs()
+    scale = pl.coalesce(pl.when(size < limit).then(pl.lit(factor)) for limit, factor in UNITS)
+    micros = (pl.col("n") * scale).round().cast(pl.Int64, strict=False)
+    frame = pl.DataFrame({"n": numbers.fill_nan(None)}).select(micros.cast(pl.Datetime("us", "UTC")).alias("at"))
+    return frame["at"]
+
+
+def _without(text: pl.Series, none: pl.Series) -> pl.Series:
+    return pl.select(pl.when(~none).then(text)).to_series()
+
+
+def _scalar(cell: str | None) -> str | None:
+    """The text of a scalar in JSON; null for a list or an object."""
+    value = _load(cell)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, float) and value.is_integer():
+        return str(int(value))
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _parts(cell: str | None) -> list[str] | None:
+    value = _load(cell)
+    if isinstance(value, list):
+        return [str(part) for part in value if part is not None]
+    text = _scalar(cell)
+    return None if text is None else text.split("|")
+
+
+def _load(cell: str | None) -> object:
+    return None if cell in (None, "NaN") else orjson.loads(cell)

@@ -1,0 +1,119 @@
+"""import_items: a catalogue file."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import orjson
+import polars as pl
+import sqlalchemy as sa
+
+from engine.importing import cells
+from engine.importing.attributes import attribute_checks, attribute_columns, json_objects
+from engine.importing.fields import NONE, Fields, resolve
+from engine.importing.rejects import Check, check, check_target, id_checks, text_checks
+from engine.importing.sheet import Column, read
+from engine.importing.summary import ImportSummary, Progress, silent
+from engine.importing.transaction import transaction
+from engine.items import Item
+from engine.store import items as item_store
+from engine.store.database import Database
+
+FIELDS = Fields(names=("item_id", "title", "categories", "available"), needed=("item_id",), rest=True)
+BATCH = 10_000
+
+
+def import_items(
+    database: Database,
+    space_name: str,
+    path: Path,
+    *,
+    columns: Mapping[str, str] = NONE,
+    constants: Mapping[str, str] = NONE,
+    rejects: Path | None = None,
+    progress: Progress = silent,
+) -> ImportSummary:
+    """Write the items of a file in one transaction; a column that no field takes is an attribute.
+
+    Known items are completed: an empty cell, or a field without a column, leaves what is there. A deleted item is
+    back, as new. Of several rows with one id the last wins; the others, and rows that change nothing, count as
+    duplicates. Raises InputError as `import_events` does.
+    """
+    started = time.perf_counter()
+    check_target(rejects, path)
+    progress("read", 0.0)
+    sheet = read(path)
+    source = resolve(sheet, FIELDS, columns, constants)
+    progress("check", 0.2)
+    attributes = attribute_columns(source)
+    frame = _frame(source, attributes, sheet.frame.height)
+    rejected = check(sheet, frame, [*_checks(), *attribute_checks(attributes)], rejects)
+    good = frame.filter(~rejected.mask)
+    items = good.unique("item_id", keep="last", maintain_order=True)
+    rows = items.with_columns(pl.Series("attributes", json_objects(items, attributes), pl.String))
+    progress("write", 0.4)
+    with transaction(database, space_name) as (conn, space):
+        written = _write(conn, space.key, rows, progress)
+    progress("done", 1.0)
+    return ImportSummary(
+        read=frame.height,
+        written=written,
+        duplicates=good.height - written,
+        rejected=rejected.counts,
+        samples=rejected.samples,
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _frame(source: Mapping[str, Column], attributes: Mapping[str, Column], height: int) -> pl.DataFrame:
+    text = pl.repeat(None, height, dtype=pl.String, eager=True)
+    columns = {
+        "item_id": cells.ids(source["item_id"]),
+        "title": cells.words(source["title"]) if "title" in source else text,
+        "categories": cells.lists(source["categories"]) if "categories" in source else text.cast(pl.List(pl.String)),
+        "available": cells.flags(source["available"]) if "available" in source else text.cast(pl.Boolean),
+        "given_available": (cells.words(source["available"]) if "available" in source else text).is_not_null(),
+    }
+    return pl.DataFrame(columns | {field: column.series for field, column in attributes.items()})
+
+
+def _checks() -> list[Check]:
+    unreadable = pl.col("available").is_null() & pl.col("given_available")
+    return [*id_checks("item_id"), *text_checks(), ("available is not true or false", unreadable)]
+
+
+def _write(conn: sa.Connection, space_key: int, rows: pl.DataFrame, progress: Progress) -> int:
+    """Upsert the items that are new or changed; how many those are."""
+    known = {item.item_id: item for item in _catalogue(conn, space_key)}
+    changed = []
+    for item_id, title, categories, available, text in rows.select(
+        "item_id", "title", "categories", "available", "attributes"
+    ).iter_rows():
+        old = known.get(item_id)
+        item = old or Item(item_id)
+        item = replace(
+            item,
+            title=item.title if title is None else title,
+            categories=item.categories if categories is None else tuple(categories),
+            available=item.available if available is None else available,
+            attributes={**item.attributes, **(orjson.loads(text) if text else {})},
+        )
+        if item != old:
+            changed.append(item)
+    for start in range(0, len(changed), BATCH):
+        item_store.upsert(conn, space_key, changed[start : start + BATCH])
+        progress("write", 0.4 + 0.6 * start / len(changed))
+    return len(changed)
+
+
+def _catalogue(conn: sa.Connection, space_key: int) -> Iterator[Item]:
+    table = item_store.read_catalogue(conn, space_key)
+    names = ("item_id", "title", "categories", "attributes", "available", "deleted")
+    for item_id, title, categories, attributes, available, deleted in zip(
+        *(table[name].to_pylist() for name in names), strict=True
+    ):
+        if not deleted:
+            yield Item(item_id, title, tuple(categories), orjson.loads(attributes), available)

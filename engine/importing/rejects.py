@@ -1,0 +1,113 @@
+"""Rows that are not taken: the reason of each, the first few to show, and a file of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+import polars as pl
+
+from engine.errors import InputError
+from engine.ids import MAX_ID_BYTES
+from engine.importing.sheet import Sheet, suffix_of
+from engine.importing.summary import Sample
+
+Check = tuple[str, pl.Expr]  # reason, true where it holds
+SHOWN = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Rejected:
+    """`mask` is true for a row that is not taken."""
+
+    mask: pl.Series
+    counts: dict[str, int]
+    samples: tuple[Sample, ...]
+
+
+def id_checks(field: str, *, needed: bool = True) -> list[Check]:
+    """What makes a text no id."""
+    cell = pl.col(field)
+    return ([(f"missing {field}", cell.is_null())] if needed else []) + [
+        (f"{field} over {MAX_ID_BYTES} bytes", cell.str.len_bytes() > MAX_ID_BYTES),
+        (f"{field} holds NUL", cell.str.contains("\x00", literal=True)),
+    ]
+
+
+def text_checks() -> list[Check]:
+    """What PostgreSQL's text cannot hold, and what separates categories on their way there."""
+    return [
+        ("title holds NUL", pl.col("title").str.contains("\x00", literal=True)),
+        ("categories hold a control character", pl.col("categories").list.join("").str.contains(r"[\x00\x1f]")),
+    ]
+
+
+def check(sheet: Sheet, frame: pl.DataFrame, checks: Sequence[Check], rejects: Path | None) -> Rejected:
+    """Hold `frame`, the checked cells of `sheet`, to `checks`; a row counts for the first that it fails.
+
+    With `rejects` the rows not taken are written there as they stand in the file, with a column `reason`.
+    """
+    reason = frame.select(pl.coalesce(pl.when(fails).then(pl.lit(why)) for why, fails in checks)).to_series()
+    mask = reason.is_not_null()
+    rows = sheet.frame.with_row_index("row_", offset=1).with_columns(reason.alias("reason_")).filter(mask)
+    if rejects is not None:
+        _write(rejects, sheet, rows)
+    tally = rows["reason_"].value_counts(sort=True)
+    counts = dict(zip(tally["reason_"].to_list(), tally["count"].to_list(), strict=True))
+    samples = tuple(sample for why in counts for sample in _first(rows, why))
+    return Rejected(mask, counts, samples)
+
+
+def check_target(rejects: Path | None, source: Path) -> None:
+    """InputError if rejected rows could not be written to `rejects`, before any work is done."""
+    if rejects is None:
+        return
+    suffix_of(rejects)
+    if not rejects.parent.is_dir():
+        raise InputError(f"the folder of {rejects} is not there")
+    if rejects.exists() and source.exists() and rejects.samefile(source):
+        raise InputError(f"{rejects} is the file to import; give --rejects another name")
+
+
+def _first(rows: pl.DataFrame, why: str) -> list[Sample]:
+    found = rows.filter(pl.col("reason_") == why).head(SHOWN)
+    values = found.drop("row_", "reason_").to_dicts()
+    return [Sample(why, row, cells) for row, cells in zip(found["row_"].to_list(), values, strict=True)]
+
+
+def _write(path: Path, sheet: Sheet, rows: pl.DataFrame) -> None:
+    name = "reason" if "reason" not in sheet.frame.columns else "reject_reason"
+    rows = rows.drop("row_").rename({"reason_": name})
+    suffix = suffix_of(path)
+    try:
+        if suffix == ".parquet":
+            rows.write_parquet(path)
+        elif suffix in (".jsonl", ".ndjson"):
+            path.write_bytes(b"".join(_line(row, sheet.json_columns) for row in rows.iter_rows(named=True)))
+        else:
+            _flat(rows).write_csv(path, separator="\t" if suffix == ".tsv" else ",")
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def _line(row: dict[str, object], json_columns: frozenset[str]) -> bytes:
+    ready = {
+        name: orjson.Fragment(cell) if name in json_columns and isinstance(cell, str) else cell
+        for name, cell in row.items()
+        if cell is not None
+    }
+    return orjson.dumps(ready, default=str, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _flat(rows: pl.DataFrame) -> pl.DataFrame:
+    """CSV has no lists: they are written with `|`, other nested cells as they print."""
+    nested = [name for name, dtype in rows.schema.items() if dtype.is_nested()]
+    return rows.with_columns(pl.Series(name, [_print(cell) for cell in rows[name].to_list()]) for name in nested)
+
+
+def _print(cell: object) -> str | None:
+    if isinstance(cell, list):
+        return "|".join(map(str, cell))
+    return None if cell is None else str(cell)

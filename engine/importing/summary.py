@@ -1,0 +1,43 @@
+"""ImportSummary: what became of the rows of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Progress = Callable[[str, float], None]  # what happens now, share done
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A rejected row, as it stands in the file; `row` counts the rows of data from 1."""
+
+    reason: str
+    row: int
+    values: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """`read` is the sum of `written`, `duplicates` and every count of `rejected`."""
+
+    read: int
+    written: int
+    duplicates: int
+    rejected: Mapping[str, int]  # reason -> rows
+    samples: tuple[Sample, ...]  # the first few of each reason
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "read": self.read,
+            "written": self.written,
+            "duplicates": self.duplicates,
+            "rejected": dict(self.rejected),
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def silent(what: str, share: float) -> None:
+    """Progress that nobody watches."""

@@ -1,0 +1,64 @@
+"""import_users: a file of users and their attributes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from engine.importing import cells
+from engine.importing.attributes import attribute_checks, attribute_columns, json_objects
+from engine.importing.fields import NONE, Fields, resolve
+from engine.importing.rejects import check, check_target, id_checks
+from engine.importing.sheet import read
+from engine.importing.summary import ImportSummary, Progress, silent
+from engine.importing.transaction import arrow, transaction
+from engine.store import users as user_store
+from engine.store.database import Database
+
+FIELDS = Fields(names=("user_id",), needed=("user_id",), rest=True)
+
+
+def import_users(
+    database: Database,
+    space_name: str,
+    path: Path,
+    *,
+    columns: Mapping[str, str] = NONE,
+    constants: Mapping[str, str] = NONE,
+    rejects: Path | None = None,
+    progress: Progress = silent,
+) -> ImportSummary:
+    """Write the users of a file in one transaction; every other column of it is an attribute.
+
+    Known users are completed: an empty cell leaves what is there. Of several rows with one id the last wins; the
+    others, and rows that change nothing, count as duplicates. Raises InputError as `import_events` does.
+    """
+    started = time.perf_counter()
+    check_target(rejects, path)
+    progress("read", 0.0)
+    sheet = read(path)
+    source = resolve(sheet, FIELDS, columns, constants)
+    progress("check", 0.3)
+    attributes = attribute_columns(source)
+    frame = pl.DataFrame(
+        {"user_id": cells.ids(source["user_id"])} | {field: column.series for field, column in attributes.items()}
+    )
+    rejected = check(sheet, frame, id_checks("user_id") + attribute_checks(attributes), rejects)
+    good = frame.filter(~rejected.mask)
+    users = good.unique("user_id", keep="last", maintain_order=True)
+    staged = users.select("user_id", pl.Series("attributes", json_objects(users, attributes), pl.String))
+    progress("write", 0.6)
+    with transaction(database, space_name) as (conn, space):
+        written = user_store.merge_staged(conn, space.key, arrow(staged))
+    progress("done", 1.0)
+    return ImportSummary(
+        read=frame.height,
+        written=written,
+        duplicates=good.height - written,
+        rejected=rejected.counts,
+        samples=rejected.samples,
+        seconds=time.perf_counter() - started,
+    )
