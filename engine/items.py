@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from engine.errors import InputError
+from engine.ids import check_id
+
+MAX_TEXT_BYTES = 4096
+MAX_ATTRIBUTES_BYTES = 65_536
 
 
 @dataclass(frozen=True)
@@ -13,3 +20,40 @@ class Item:
     categories: tuple[str, ...] = ()
     attributes: Mapping[str, object] = field(default_factory=dict)  # JSON values
     available: bool = True
+
+
+def check_item(item: Item, loc: tuple[str | int, ...] = ("item",)) -> Item:
+    """Return `item` if PostgreSQL and JSON can hold it; else InputError at `loc`."""
+    check_id(item.item_id, (*loc, "item_id"))
+    for name, text in (("title", item.title), *(("categories", category) for category in item.categories)):
+        if text is not None:
+            check_text(text, (*loc, name))
+    check_attributes(item.attributes, (*loc, "attributes"))
+    return item
+
+
+def check_text(text: str, loc: tuple[str | int, ...]) -> str:
+    """Return `text` if it has no NUL, is valid Unicode and at most 4,096 bytes of UTF-8."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        raise InputError("expected valid Unicode, got a lone surrogate", loc=loc) from None
+    if "\x00" in text:
+        raise InputError("text cannot contain NUL", loc=loc)
+    if size > MAX_TEXT_BYTES:
+        raise InputError(f"text has at most {MAX_TEXT_BYTES} bytes of UTF-8, got {size}", loc=loc)
+    return text
+
+
+def check_attributes(attributes: Mapping[str, object], loc: tuple[str | int, ...]) -> str:
+    """The JSON text of attributes; InputError for NaN, infinity, NUL, lone surrogates or more than 64 KiB."""
+    try:
+        text = json.dumps(dict(attributes), allow_nan=False, ensure_ascii=False)
+        size = len(text.encode())
+    except (ValueError, TypeError) as error:
+        raise InputError(f"attributes are JSON values; {error}", loc=loc) from None
+    if "\\u0000" in text:
+        raise InputError("attributes cannot contain NUL", loc=loc)
+    if size > MAX_ATTRIBUTES_BYTES:
+        raise InputError(f"attributes have at most {MAX_ATTRIBUTES_BYTES} bytes as JSON, got {size}", loc=loc)
+    return text

@@ -14,7 +14,7 @@ from engine.events import History, Weighting
 from engine.ids import IdMap
 from engine.interactions import from_history
 from engine.space import FoldIn
-from engine.vectors import Matrix
+from engine.vectors import Matrix, Vectors
 
 Mask = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -30,16 +30,47 @@ class Searcher(Protocol):
 class View(Protocol):
     """What is served at one moment; see indexing.live. Rows below `n_vectors` have a vector, later ones do not."""
 
-    items: IdMap
-    n_vectors: int
-    fold_in: FoldIn | None
-    users_to_items: Searcher | None  # by the metric of the space; takes raw user vectors
-    items_to_items: Searcher | None  # cosine; takes raw item vectors
-    vectors: Matrix  # (n_vectors, dim), raw
-    popular: npt.NDArray[np.int64]  # every row, most popular first
-    popularity: npt.NDArray[np.float32]  # share of the most popular, per row
-    allowed: Mask | None  # rows that may be shown, None: all
-    newcomers: Collection[str]  # live items without a row yet
+    @property
+    def items(self) -> IdMap: ...
+    @property
+    def n_vectors(self) -> int: ...
+    @property
+    def fold_in(self) -> FoldIn | None: ...
+    @property
+    def users_to_items(self) -> Searcher | None:
+        """By the metric of the space; takes raw user vectors."""
+
+    @property
+    def items_to_items(self) -> Searcher | None:
+        """By cosine; takes raw item vectors."""
+
+    @property
+    def vectors(self) -> Matrix:
+        """(n_vectors, dim), raw."""
+        ...
+
+    @property
+    def users(self) -> Vectors | None:
+        """As of the build."""
+
+    @property
+    def popular(self) -> npt.NDArray[np.int64]:
+        """Every row, most popular first."""
+        ...
+
+    @property
+    def popularity(self) -> npt.NDArray[np.float32]:
+        """Share of the most popular, per row."""
+        ...
+
+    @property
+    def allowed(self) -> Mask | None:
+        """Rows that may be shown, None: all."""
+
+    @property
+    def newcomers(self) -> Collection[str]:
+        """Live items without a row yet."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -139,6 +170,19 @@ def nearest(view: View, vector: Matrix, *, k: int, exclude: Collection[str] = ()
     hits = _take(view, view.items_to_items, vector, k, rows_out, reason)
     short = Shortfall(k, len(hits), "no more items have a vector") if len(hits) < k else None
     return Answer(tuple(hits), short)
+
+
+def similar_users(view: View, vector: Matrix, *, k: int) -> list[tuple[str, float]]:
+    """The k users whose stored vectors are nearest to a (dim,) user vector by cosine, best first."""
+    if view.users is None or len(view.users) == 0:
+        return []
+    matrix = view.users.matrix
+    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix)) * np.linalg.norm(vector)
+    scores = np.divide(matrix @ vector, norms, out=np.full(len(matrix), -1.0, np.float32), where=norms > 0)
+    k = min(k, len(scores))
+    best = np.argpartition(-scores, k - 1)[:k]
+    order = best[np.argsort(-scores[best], kind="stable")]
+    return [(view.users.ids.ids[row], float(scores[row])) for row in order.tolist()]
 
 
 def _mean(view: View, item_ids: Sequence[str]) -> Matrix:

@@ -19,8 +19,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = 16 * 1024 * 1024
     max_k: int = 1000
     max_events: int = 10_000  # per POST /events
-    history_limit: int = 500  # newest events of a user that a live vector is made from
+    history_limit: int = 2000  # newest events of a user that a live vector is made from
     poll_s: float = 1.0  # how often a server looks for changes; the change log is the truth
+    require_keys: bool = False  # answer nobody without a key, even while there is none; set when bound beyond loopback
 
     @property
     def generations(self) -> Path:

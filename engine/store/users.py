@@ -58,6 +58,12 @@ def ids(conn: sa.Connection, space_key: int) -> list[str]:
     return list(conn.exec_driver_sql(query, (space_key,)).scalars())
 
 
+def existing(conn: sa.Connection, space_key: int, user_ids: Sequence[str]) -> set[str]:
+    """Those of `user_ids` that are there."""
+    query = "SELECT user_id FROM users WHERE space_key = %s AND user_id = ANY(%s::text[])"
+    return set(conn.exec_driver_sql(query, (space_key, list(user_ids))).scalars())
+
+
 def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
     """Add distinct users from columns user_id, attributes (JSON or null); known ones are completed."""
     bulk.stage(conn, "staged_users", "user_id text, attributes jsonb", table.select(["user_id", "attributes"]))

@@ -1,0 +1,60 @@
+"""create_app: the HTTP API of one database. Thin: it checks what comes in and says what the engine answers."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+
+from anyio.to_thread import current_default_thread_limiter
+from fastapi import FastAPI
+
+from api import problems
+from api.auth import Keyring
+from api.deps import Lives
+from api.limits import BodyLimit
+from api.metrics import Metrics, Timed
+from api.paths import EncodedSlashes
+from api.routes import events, health, items, keys, models, recommend, search, spaces, users
+from engine.settings import Settings
+from engine.store import spaces as stored_spaces
+from engine.store.database import Database, open_database
+from indexing.live import Poller
+
+THREADS = 16  # requests worked on at once; more only wait for the same cores
+ROUTERS = (health, keys, recommend, search, events, items, users, models, spaces)
+
+
+def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
+    """The app over `database`, which stays open after it; without one it opens that of `settings` and closes it."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        opened = database or open_database(settings, pool_size=THREADS + 4)
+        app.state.database = opened
+        app.state.keyring = Keyring(opened, settings.require_keys)
+        app.state.lives = Lives(opened, settings.generations)
+        current_default_thread_limiter().total_tokens = THREADS
+        with opened.begin() as conn:
+            stored_spaces.ensure(conn, "default")
+            names = [space.name for space in stored_spaces.list_all(conn)]
+        for name in names:
+            app.state.lives.view(name)  # opened and warm before the first request
+        poller = Poller(app.state.lives, settings.poll_s)
+        poller.start()
+        try:
+            yield
+        finally:
+            poller.stop()
+            if database is None:
+                opened.close()
+
+    app = FastAPI(title="nearfield", version=version("nearfield"), lifespan=lifespan)
+    app.state.settings, app.state.metrics = settings, Metrics()
+    for module in ROUTERS:
+        app.include_router(module.router)
+    problems.install(app)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(EncodedSlashes)
+    app.add_middleware(Timed, metrics=app.state.metrics)
+    return app

@@ -1,0 +1,77 @@
+"""Who may do what: bearer keys with scopes read < write < admin, each for one space or all."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from engine.errors import StoreUnavailable
+from engine.store import keys
+from engine.store.database import Database
+from engine.store.keys import KeyRecord, Scope
+
+REMEMBER_S = 2.0  # how long a revoked key may still work
+MAX_REMEMBERED = 10_000
+Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
+
+
+class Keyring:
+    """Keys looked up in PostgreSQL and remembered for a moment. Never holds or logs the text of a key."""
+
+    def __init__(self, database: Database, require_keys: bool):
+        self._database, self._require = database, require_keys
+        self._found: dict[bytes, tuple[float, KeyRecord | None]] = {}
+        self._closed: tuple[float, bool] = (0.0, True)
+
+    def closed(self) -> bool:
+        """Whether a key is needed: always when required, else as soon as there is one."""
+        if self._require:
+            return True
+        asked_at, closed = self._closed
+        if time.monotonic() - asked_at > REMEMBER_S:
+            with self._database.connect() as conn:
+                closed = keys.any_live(conn)
+            self._closed = (time.monotonic(), closed)
+        return closed
+
+    def find(self, text: str) -> KeyRecord | None:
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        asked_at, record = self._found.get(digest, (0.0, None))
+        if time.monotonic() - asked_at <= REMEMBER_S:
+            return record
+        try:
+            with self._database.connect() as conn:
+                found = keys.find(conn, text)
+        except StoreUnavailable:
+            if record is not None:
+                return record  # reads go on while PostgreSQL is away
+            raise
+        if len(self._found) >= MAX_REMEMBERED:
+            self._found.clear()
+        self._found[digest] = (time.monotonic(), found)
+        return found
+
+
+def require(scope: Scope) -> Callable[[Request, Bearer], None]:
+    """A dependency that lets a request through if its key has `scope` in the space of its path."""
+
+    def check(request: Request, bearer: Bearer) -> None:
+        keyring: Keyring = request.app.state.keyring
+        if bearer is None:
+            if keyring.closed():
+                raise HTTPException(
+                    401, "a key is needed: Authorization: Bearer nf_...", {"WWW-Authenticate": "Bearer"}
+                )
+            return
+        record = keyring.find(bearer.credentials)
+        if record is None:
+            raise HTTPException(401, "this key is unknown or revoked", {"WWW-Authenticate": "Bearer"})
+        if not record.allows(scope, request.path_params.get("space")):
+            raise HTTPException(403, f"this key has no {scope} scope here")
+
+    return check

@@ -1,0 +1,110 @@
+"""What routes are given: settings, database, live views, ids from the path."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from api.metrics import Metrics
+from api.paths import restored
+from engine.errors import InputError, NotFound
+from engine.ids import check_id
+from engine.settings import Settings
+from engine.store.database import Database
+from indexing.live import Live, LiveView
+
+
+class Lives(Mapping[str, Live]):
+    """The live view of each space, opened at its first request."""
+
+    def __init__(self, database: Database, folder: Path):
+        self._database, self._folder = database, folder
+        self._lives: dict[str, Live] = {}
+        self._lock = threading.Lock()
+
+    def view(self, space: str) -> LiveView:
+        """What is live in a space; NotFound when there is no such space."""
+        live = self._lives.get(space)
+        if live is not None:
+            return live.current()
+        live = Live(self._database, self._folder, space)
+        view = live.current()
+        with self._lock:
+            self._lives.setdefault(space, live)
+        return view
+
+    def refresh(self, space: str) -> None:
+        """See a write of this process at once."""
+        if space in self._lives:
+            self._lives[space].refresh()
+
+    def forget(self, space: str) -> None:
+        with self._lock:
+            self._lives.pop(space, None)
+
+    def __getitem__(self, space: str) -> Live:
+        return self._lives[space]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(list(self._lives))
+
+    def __len__(self) -> int:
+        return len(self._lives)
+
+
+def get_settings(request: Request) -> Settings:
+    settings: Settings = request.app.state.settings
+    return settings
+
+
+def get_database(request: Request) -> Database:
+    database: Database = request.app.state.database
+    return database
+
+
+def get_lives(request: Request) -> Lives:
+    lives: Lives = request.app.state.lives
+    return lives
+
+
+def get_metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.app.state.metrics
+    return metrics
+
+
+def get_view(request: Request, space: str) -> LiveView:
+    return get_lives(request).view(space)
+
+
+def get_item_id(item_id: str) -> str:
+    return check_id(restored(item_id), ("path", "item_id"))
+
+
+def get_user_id(user_id: str) -> str:
+    return check_id(restored(user_id), ("path", "user_id"))
+
+
+def check_k(k: int, settings: Settings, loc: tuple[str, ...] = ("k",)) -> int:
+    if not 1 <= k <= settings.max_k:
+        raise InputError(f"expected a k of 1 to {settings.max_k}, got {k}", loc=loc)
+    return k
+
+
+def check_space(view: LiveView) -> LiveView:
+    """The view, once there is something to search in it."""
+    if view.generation is None:
+        raise NotFound(f"nothing is indexed in space {view.space.name!r} yet; run `nearfield reindex`")
+    return view
+
+
+AppSettings = Annotated[Settings, Depends(get_settings)]
+AppDatabase = Annotated[Database, Depends(get_database)]
+AppLives = Annotated[Lives, Depends(get_lives)]
+AppMetrics = Annotated[Metrics, Depends(get_metrics)]
+View = Annotated[LiveView, Depends(get_view)]
+ItemId = Annotated[str, Depends(get_item_id)]
+UserId = Annotated[str, Depends(get_user_id)]

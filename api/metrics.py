@@ -1,0 +1,79 @@
+"""Prometheus metrics of one app; several workers share theirs through PROMETHEUS_MULTIPROC_DIR."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+
+
+class Metrics:
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self.request_seconds = Histogram(
+            "nearfield_request_seconds",
+            "Time to answer",
+            ["method", "route", "status"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.events = Counter("nearfield_events", "Events received", ["space", "status"], registry=registry)
+        self.recommended = Counter(
+            "nearfield_recommended_items", "Items answered", ["space", "reason"], registry=registry
+        )
+        self.shortfalls = Counter(
+            "nearfield_shortfalls", "Answers with fewer items than asked", ["space"], registry=registry
+        )
+        self.generation_age_s = Gauge(
+            "nearfield_generation_age_seconds",
+            "Time since the served generation was built",
+            ["space"],
+            multiprocess_mode="max",
+            registry=registry,
+        )
+        self.refresh_age_s = Gauge(
+            "nearfield_live_age_seconds",
+            "Time since a worker last looked for changes",
+            ["space"],
+            multiprocess_mode="max",
+            registry=registry,
+        )
+
+    def text(self) -> bytes:
+        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
+            shared = CollectorRegistry()
+            MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
+            return generate_latest(shared)
+        return generate_latest(self.registry)
+
+
+class Timed:
+    """ASGI middleware: the time of each answer by method, route and status."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics):
+        self.app, self.metrics = app, metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started, status = time.perf_counter(), 500
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            await self.app(scope, receive, watch)
+        finally:
+            route = getattr(scope.get("route"), "path", "none")
+            labels = self.metrics.request_seconds.labels(scope["method"], route, str(status))
+            labels.observe(time.perf_counter() - started)

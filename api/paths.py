@@ -1,0 +1,27 @@
+"""EncodedSlashes: `/items/a%2Fb/similar` asks about item `a/b`. The server decoded the path; this splits it first."""
+
+from __future__ import annotations
+
+from urllib.parse import unquote_to_bytes
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+SLASH = "\udc2f"  # an encoded slash inside one segment; no valid text has a lone surrogate
+
+
+class EncodedSlashes:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        raw = scope.get("raw_path") or b""
+        if scope["type"] == "http" and b"%" in raw:
+            parts = [unquote_to_bytes(part).decode("utf-8", "surrogateescape") for part in raw.split(b"/")]
+            scope = {**scope, "path": "/".join(part.replace("/", SLASH) for part in parts)}
+        await self.app(scope, receive, send)
+
+
+def restored(segment: str) -> str:
+    return segment.replace(SLASH, "/")

@@ -1,0 +1,98 @@
+"""Errors as RFC 9457 problem+json: type, title, status, detail, errors [{loc, msg}]."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from engine.errors import (
+    BelowFloor,
+    Conflict,
+    CorruptGeneration,
+    DeviceUnavailable,
+    InputError,
+    NearfieldError,
+    NotEnoughData,
+    NotFound,
+    Problem,
+    StoreUnavailable,
+)
+
+log = structlog.get_logger()
+STATUS: dict[type[NearfieldError], int] = {
+    InputError: 422,
+    NotFound: 404,
+    Conflict: 409,
+    NotEnoughData: 409,
+    DeviceUnavailable: 409,
+    BelowFloor: 409,
+    CorruptGeneration: 503,
+    StoreUnavailable: 503,
+}
+
+
+def problem(
+    status: int, detail: str, errors: Iterable[Problem] = (), headers: dict[str, str] | None = None
+) -> Response:
+    phrase = HTTPStatus(status).phrase
+    body = {
+        "type": f"urn:nearfield:problem:{phrase.lower().replace(' ', '-')}",
+        "title": phrase,
+        "status": status,
+        "detail": detail,
+        "errors": [{"loc": list(error.loc), "msg": error.msg} for error in errors],
+    }
+    retry = {"Retry-After": "1"} if status in (429, 503) else {}
+    return Response(
+        orjson.dumps(_encodable(body)), status, {**retry, **(headers or {})}, media_type="application/problem+json"
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Every error of the app leaves as a problem."""
+    app.add_exception_handler(NearfieldError, _expected)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
+
+
+def _expected(request: Request, error: Exception) -> Response:
+    assert isinstance(error, NearfieldError)
+    status = STATUS.get(type(error), 500)
+    return problem(status, str(error), error.problems if isinstance(error, InputError) else ())
+
+
+def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    found = [Problem(tuple(each["loc"]), _message(each["type"], each["msg"])) for each in error.errors()]
+    places = ", ".join(".".join(str(part) for part in each.loc) for each in found[:3])
+    return problem(422, f"the request is not valid at {places}", found)
+
+
+def _message(kind: str, message: str) -> str:
+    return "there is no such parameter" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
+
+
+def _http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
+
+
+def _unexpected(request: Request, error: Exception) -> Response:
+    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
+    return problem(500, "nearfield failed to answer; the server's log has the reason")
+
+
+def _encodable(value: object) -> object:
+    """JSON text has no lone surrogates; a message about one shows it escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {key: _encodable(each) for key, each in value.items()}
+    return [_encodable(each) for each in value] if isinstance(value, list) else value

@@ -1,0 +1,68 @@
+"""events: what users did, in bulk, each row answered."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.answers import rows_response
+from api.auth import require
+from api.deps import AppDatabase, AppMetrics, AppSettings, View
+from api.rows import check_rows
+from api.schemas import EventBody, EventsBody, NoParameters, RowsAnswer
+from engine.errors import InputError
+from engine.events import Event
+from engine.ids import check_id
+from engine.items import check_text
+from engine.store import events
+
+router = APIRouter(prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))])
+AHEAD = timedelta(days=1)  # clocks differ; more than this is a mistake
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@router.post("/events", responses={200: {"model": RowsAnswer}}, summary="Record 1 to 10,000 events")
+def post_events(
+    body: EventsBody,
+    none: Annotated[NoParameters, Query()],
+    view: View,
+    database: AppDatabase,
+    settings: AppSettings,
+    metrics: AppMetrics,
+) -> Response:
+    """Each row is `written`, `duplicate` (its event_id is known; harmless) or `rejected` with the reason.
+
+    Every row that is not rejected is durable when the answer arrives. If no row can be accepted the answer is 422.
+    """
+    if len(body.events) > settings.max_events:
+        message = f"a request has at most {settings.max_events} events, got {len(body.events)}"
+        raise InputError(message, loc=("body", "events"))
+    now = datetime.now(UTC)
+    checked = check_rows("events", body.events, lambda row: parse(row, now))
+    with database.begin() as conn:
+        statuses = events.append(conn, view.space.key, list(checked.good.values()))
+    results = checked.results(statuses)
+    for status in {status for status, _ in results}:
+        metrics.events.labels(view.space.name, status).inc(sum(each == status for each, _ in results))
+    return rows_response(results, len(checked.good))
+
+
+def parse(row: dict[str, Any], now: datetime) -> Event:
+    event = EventBody.model_validate(row)
+    at = event.occurred_at or now
+    at = at if at.tzinfo else at.replace(tzinfo=UTC)
+    if at > now + AHEAD:
+        raise InputError(f"dated in the future: {at.isoformat()}, and it is {now.isoformat()}", loc=("occurred_at",))
+    if at < EARLIEST:
+        raise InputError(f"dated before 1970: {at.isoformat()}", loc=("occurred_at",))
+    return Event(
+        check_id(event.user_id, ("user_id",)),
+        check_id(event.item_id, ("item_id",)),
+        check_text(event.kind, ("kind",)),
+        at,
+        float(np.float32(event.value)),
+        None if event.event_id is None else check_id(event.event_id, ("event_id",)),
+    )

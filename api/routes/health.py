@@ -1,0 +1,38 @@
+"""healthz, readyz and metrics: for the machines that watch this one."""
+
+from __future__ import annotations
+
+import time
+from datetime import datetime
+
+from fastapi import APIRouter, Depends, Response
+
+from api.answers import json_response
+from api.auth import require
+from api.deps import AppDatabase, AppLives, AppMetrics
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz", summary="This process answers")
+def healthz() -> Response:
+    return json_response({"status": "ok"})
+
+
+@router.get("/readyz", summary="PostgreSQL answers too; 503 when it does not")
+def readyz(database: AppDatabase) -> Response:
+    with database.connect() as conn:
+        conn.exec_driver_sql("SELECT 1")
+    return json_response({"status": "ready"})
+
+
+@router.get("/metrics", dependencies=[Depends(require("read"))], summary="Prometheus metrics")
+def get_metrics(metrics: AppMetrics, lives: AppLives) -> Response:
+    now = time.time()
+    for space, live in lives.items():
+        metrics.refresh_age_s.labels(space).set(now - live.refreshed_at)
+        served = live.current().generation
+        if served is not None:
+            built = datetime.strptime(served.generation.split("-")[0] + "+0000", "%Y%m%dT%H%M%S%z")
+            metrics.generation_age_s.labels(space).set(now - built.timestamp())
+    return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

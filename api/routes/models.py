@@ -1,0 +1,99 @@
+"""models, generations and status: what was learnt, what is served."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api.answers import json_response
+from api.auth import require
+from api.deps import AppDatabase, AppLives, AppSettings, View
+from api.schemas import NoParameters
+from engine.store import events, generations, items, models, users
+from engine.store.generations import GenerationRecord
+from engine.store.models import ModelRecord
+from indexing.publish import publish
+
+router = APIRouter(prefix="/v1/{space}", tags=["models"])
+READ, ADMIN = [Depends(require("read"))], [Depends(require("admin"))]
+Nothing = Annotated[NoParameters, Query()]
+
+
+@router.get("/models", dependencies=READ, summary="Model versions, newest first, with their evaluation")
+def get_models(none: Nothing, view: View, database: AppDatabase) -> Response:
+    with database.connect() as conn:
+        return json_response({"models": [model_json(record) for record in models.list_all(conn, view.space.key)]})
+
+
+@router.get("/models/{version}", dependencies=READ, summary="A model version")
+def get_model(version: int, none: Nothing, view: View, database: AppDatabase) -> Response:
+    with database.connect() as conn:
+        return json_response(model_json(models.get(conn, view.space.key, version)))
+
+
+@router.get("/generations", dependencies=READ, summary="Generations, newest first")
+def get_generations(none: Nothing, view: View, database: AppDatabase) -> Response:
+    with database.connect() as conn:
+        found = generations.list_all(conn, view.space.key)
+    return json_response({"generations": [generation_json(record) for record in found]})
+
+
+@router.post("/generations/{generation}/activate", dependencies=ADMIN, summary="Serve this generation")
+def activate(
+    generation: str, none: Nothing, view: View, database: AppDatabase, lives: AppLives, settings: AppSettings
+) -> Response:
+    with database.connect() as conn:
+        generations.get(conn, view.space.key, generation)
+    publish(database, view.space, generation, settings.generations)
+    lives.refresh(view.space.name)
+    return json_response({"generation": generation, "active": True})
+
+
+@router.get("/status", dependencies=READ, summary="What this space holds and serves")
+def get_status(none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
+    key = view.space.key
+    with database.connect() as conn:
+        sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": events.count(conn, key)}
+    served = view.generation
+    return json_response(
+        {
+            "space": view.space.name,
+            **sizes,
+            "model": served.model if served else None,
+            "generation": served.generation if served else None,
+            "indexed_items": len(view.items),
+            "new_items": len(view.newcomers),
+            "hidden_items": 0 if view.allowed is None else int((~view.allowed).sum()),
+            "degraded": view.degraded,
+            "stale": view.stale,
+            "seconds_since_refresh": round(time.time() - lives[view.space.name].refreshed_at, 3),
+        }
+    )
+
+
+def model_json(record: ModelRecord) -> dict[str, Any]:
+    return {
+        "model": record.version,
+        "embedder": record.embedder,
+        "params": dict(record.params),
+        "metric": record.metric,
+        "dim": record.dim,
+        "items": record.n_items,
+        "users": record.n_users,
+        "publishable": record.publishable,
+        "evaluation": dict(record.evaluation),
+        "created_at": record.created_at.isoformat(),
+    }
+
+
+def generation_json(record: GenerationRecord) -> dict[str, Any]:
+    return {
+        "generation": record.generation,
+        "model": record.model,
+        "active": record.active,
+        "indexes": record.manifest.get("indexes"),
+        "created_at": record.created_at.isoformat(),
+        "activated_at": record.activated_at.isoformat() if record.activated_at else None,
+    }

@@ -1,0 +1,64 @@
+"""spaces: made, looked at, deleted; each with its own event weighting."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Depends, Query, Response
+
+from api.answers import json_response
+from api.auth import require
+from api.deps import AppDatabase, AppLives, AppSettings
+from api.schemas import NoParameters, SpaceBody
+from engine.events import KIND_WEIGHTS, Weighting
+from engine.items import check_text
+from engine.store import spaces
+from engine.store.spaces import Space
+
+router = APIRouter(prefix="/v1", tags=["spaces"])
+READ, ADMIN = [Depends(require("read"))], [Depends(require("admin"))]
+Nothing = Annotated[NoParameters, Query()]
+
+
+@router.get("", dependencies=ADMIN, summary="Every space")
+def get_spaces(none: Nothing, database: AppDatabase) -> Response:
+    with database.connect() as conn:
+        return json_response({"spaces": [_json(space) for space in spaces.list_all(conn)]})
+
+
+@router.put("/{space}", dependencies=ADMIN, summary="Make a space, or set its event weighting")
+def put_space(
+    space: str, none: Nothing, database: AppDatabase, lives: AppLives, body: Annotated[SpaceBody | None, Body()] = None
+) -> Response:
+    with database.begin() as conn:
+        made = spaces.ensure(conn, space)
+        if body is not None and body.weighting is not None:
+            values = body.weighting.model_dump()
+            for kind in values["kinds"] or {}:
+                check_text(kind, ("body", "weighting", "kinds"))
+            kinds = KIND_WEIGHTS if values["kinds"] is None else values["kinds"]
+            made = spaces.set_weighting(conn, made, Weighting(**values | {"kinds": dict(kinds)}))
+    lives.refresh(space)
+    return json_response(_json(made))
+
+
+@router.get("/{space}", dependencies=READ, summary="A space")
+def get_space(space: str, none: Nothing, database: AppDatabase) -> Response:
+    with database.connect() as conn:
+        return json_response(_json(spaces.get(conn, space)))
+
+
+@router.delete("/{space}", dependencies=ADMIN, summary="Delete a space with everything in it")
+def delete_space(space: str, none: Nothing, database: AppDatabase, lives: AppLives, settings: AppSettings) -> Response:
+    with database.begin() as conn:
+        spaces.delete(conn, space)
+    lives.forget(space)
+    shutil.rmtree(settings.generations / space, ignore_errors=True)
+    return json_response({"space": space, "status": "deleted"})
+
+
+def _json(space: Space) -> dict[str, Any]:
+    weighting = asdict(space.weighting) | {"kinds": dict(space.weighting.kinds)}
+    return {"space": space.name, "weighting": weighting}

@@ -1,0 +1,53 @@
+"""Rows of a bulk write, each checked by itself: a bad one does not keep the others out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import ValidationError
+
+from engine.errors import InputError, Problem
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Checked(Generic[T]):
+    good: dict[int, T]  # by row
+    bad: dict[int, tuple[Problem, ...]]
+
+    def results(self, statuses: Sequence[str]) -> list[tuple[str, str | None]]:
+        """(status, detail) of every row, in order; `statuses` are those of the good rows."""
+        done = dict(zip(self.good, statuses, strict=True))
+        rejected = {row: "; ".join(f"{_place(each)}: {each.msg}" for each in found) for row, found in self.bad.items()}
+        return [
+            (done[row], None) if row in done else ("rejected", rejected[row]) for row in range(len(done | rejected))
+        ]
+
+
+def check_rows(name: str, rows: Sequence[dict[str, Any]], parse: Callable[[dict[str, Any]], T]) -> Checked[T]:
+    """Every row parsed or with its problems; InputError with all of them when no row is good."""
+    good: dict[int, T] = {}
+    bad: dict[int, tuple[Problem, ...]] = {}
+    for row, values in enumerate(rows):
+        try:
+            good[row] = parse(values)
+        except ValidationError as error:
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+            bad[row] = tuple(Problem(("body", name, row, *each["loc"]), _message(each)) for each in found)
+        except InputError as error:
+            bad[row] = tuple(Problem(("body", name, row, *each.loc), each.msg) for each in error.problems)
+    if not good:
+        problems = tuple(problem for found in bad.values() for problem in found)
+        raise InputError(f"none of the {len(rows)} {name} can be accepted", problems=problems[:100])
+    return Checked(good, bad)
+
+
+def _message(error: Any) -> str:
+    return "there is no such field" if error["type"] == "extra_forbidden" else str(error["msg"])
+
+
+def _place(problem: Problem) -> str:
+    return ".".join(str(part) for part in problem.loc[3:]) or "row"

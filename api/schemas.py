@@ -1,0 +1,203 @@
+"""What requests and answers look like. Anything not named here is refused."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Exclude = Literal["seen", "purchased", "none"]
+K = Annotated[int, Field(description="how many items, 1 to 1000", examples=[10])]
+Ids = Annotated[list[str], Field(max_length=1000)]
+USER, ITEM = "u-204", "oak-bedside-table"
+
+
+class Closed(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class NoParameters(Closed):
+    pass
+
+
+class PastEvent(Closed):
+    """An event of this session that is not stored."""
+
+    item_id: str = Field(examples=[ITEM])
+    kind: str = Field("view", max_length=64)
+    value: float = Field(1.0, allow_inf_nan=False, ge=0, le=1e9)
+    occurred_at: datetime | None = None  # None: now
+
+
+class RecommendQuery(Closed):
+    user_id: str | None = Field(None, examples=[USER])
+    item_ids: Ids = Field([], description="recommend to someone who looked at these")
+    k: K = 10
+    exclude: Exclude = Field("seen", description="leave out what the user has seen, or purchased, or nothing")
+    exclude_items: Ids = []
+
+
+class RecommendBody(RecommendQuery):
+    history: list[PastEvent] = Field(
+        [], max_length=1000, description="this session's events, on top of the stored ones"
+    )
+    vector: list[float] | None = Field(None, max_length=65_536, description="a user vector in the space of the model")
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"user_id": USER, "k": 3}, {"history": [{"item_id": ITEM, "kind": "cart"}]}]},
+    )
+
+
+class RankBody(Closed):
+    user_id: str | None = Field(None, examples=[USER])
+    history: list[PastEvent] = Field([], max_length=1000)
+    item_ids: list[str] = Field(min_length=1, max_length=1000, examples=[[ITEM, "linen-duvet-cover"]])
+
+
+class SearchQuery(Closed):
+    item_id: str = Field(examples=[ITEM])
+    k: K = 10
+    exclude_items: Ids = []
+
+
+class SearchBody(Closed):
+    """One of item_id, vector, or positive with perhaps negative items."""
+
+    item_id: str | None = None
+    vector: list[float] | None = Field(None, max_length=65_536)
+    positive: list[str] = Field([], max_length=100)
+    negative: list[str] = Field([], max_length=100)
+    k: K = 10
+    exclude_items: Ids = []
+
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"positive": [ITEM], "negative": ["garden-chair"], "k": 3}]}
+    )
+
+    @model_validator(mode="after")
+    def one_way(self) -> SearchBody:
+        given = [self.item_id is not None, self.vector is not None, bool(self.positive)]
+        if sum(given) != 1:
+            raise ValueError("expected exactly one of item_id, vector and positive")
+        if self.negative and not self.positive:
+            raise ValueError("negative items go with positive ones")
+        return self
+
+
+class SimilarQuery(Closed):
+    k: K = 10
+
+
+class EventBody(Closed):
+    """One event; `event_id` makes a resend harmless, without one it is made from the other fields."""
+
+    user_id: str = Field(examples=[USER])
+    item_id: str = Field(examples=[ITEM])
+    kind: str = Field("view", min_length=1, max_length=64, examples=["purchase"])
+    value: float = Field(1.0, allow_inf_nan=False, ge=0, le=1e9)
+    occurred_at: datetime | None = Field(None, description="ISO 8601, UTC if it has no offset; now if left away")
+    event_id: str | None = None
+
+
+def _wrapped(name: str, value: Any) -> Any:
+    return {name: value} if isinstance(value, list) else value
+
+
+class EventsBody(Closed):
+    events: list[dict[str, Any]] = Field(
+        min_length=1, examples=[[{"user_id": USER, "item_id": ITEM, "kind": "view", "event_id": "e-1"}]]
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def bare_list(cls, value: Any) -> Any:
+        return _wrapped("events", value)
+
+
+class ItemFields(Closed):
+    title: str | None = Field(None, examples=["Oak bedside table"])
+    categories: list[str] = Field([], max_length=100, examples=[["furniture", "bedroom"]])
+    attributes: dict[str, Any] = Field({}, examples=[{"price": 89.0}])
+    available: bool = True
+
+
+class ItemBody(ItemFields):
+    item_id: str = Field(examples=[ITEM])
+
+
+class ItemsBody(Closed):
+    items: list[dict[str, Any]] = Field(min_length=1, max_length=10_000, examples=[[{"item_id": ITEM, "title": "Oak"}]])
+
+    @model_validator(mode="before")
+    @classmethod
+    def bare_list(cls, value: Any) -> Any:
+        return _wrapped("items", value)
+
+
+class Availability(Closed):
+    item_id: str
+    available: bool
+
+
+class AvailabilityBody(Closed):
+    items: list[Availability] = Field(min_length=1, max_length=10_000)
+
+
+class UserFields(Closed):
+    attributes: dict[str, Any] = Field({}, examples=[{"country": "GB"}])
+
+
+class WeightingBody(Closed):
+    """What an event is worth; see the README."""
+
+    kinds: dict[str, Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]] | None = Field(
+        None, examples=[{"view": 1, "purchase": 5, "return": -5}]
+    )
+    other: float = Field(1.0, allow_inf_nan=False, ge=-1e6, le=1e6)
+    half_life_days: float | None = Field(None, gt=0, le=36_500, allow_inf_nan=False)
+    value: Literal["ignore", "log", "linear"] = "log"
+    repeat: Literal["sum", "log", "binary"] = "binary"
+
+
+class SpaceBody(Closed):
+    weighting: WeightingBody | None = None
+
+
+class KeyBody(Closed):
+    scope: Literal["read", "write", "admin"] = "read"
+    space: str | None = Field(None, description="one space; none: every space")
+    label: str = Field("", max_length=200)
+
+
+class AnsweredItem(BaseModel):
+    item_id: str
+    score: float
+    reason: Literal["history", "popular", "similar", "vector", "new", "rank", "unranked"]
+    fields: dict[str, Any]
+
+
+class Short(BaseModel):
+    requested: int
+    returned: int
+    reason: str
+
+
+class ItemsAnswer(BaseModel):
+    items: list[AnsweredItem]
+    recommendation_id: str
+    model: int | None
+    generation: str | None
+    degraded: bool
+    shortfall: Short | None
+
+
+class RowResult(BaseModel):
+    status: str
+    detail: str | None
+
+
+class RowsAnswer(BaseModel):
+    accepted: int
+    results: list[RowResult]

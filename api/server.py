@@ -1,0 +1,107 @@
+"""serve: the app under uvicorn, in this process or in spawned workers that are replaced when they die."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.supervisors import Multiprocess
+
+from api.app import create_app
+from engine.errors import Conflict, InputError
+from engine.settings import Settings
+from engine.store import keys
+from engine.store.database import Database, open_database
+
+DRAIN_S = 10
+SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a killed parent and hold its port
+
+
+def serve(settings: Settings, host: str, port: int, workers: int) -> None:
+    """Answer until SIGTERM or SIGINT, then finish what was begun, within 10 s.
+
+    Raises Conflict for a port in use, or an address beyond loopback while there is no key.
+    """
+    if workers < 1:
+        raise InputError(f"expected at least 1 worker, got {workers}", loc=("workers",))
+    with bound(host, port) as listener, open_database(settings) as database:
+        if not is_loopback(host):
+            _check_key(database, host)
+            settings = settings.model_copy(update={"require_keys": True})
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
+        if workers == 1:
+            uvicorn.Server(_config(create_app(settings, database), workers)).run([listener])
+        else:
+            _supervise(settings, listener, workers)
+
+
+def _supervise(settings: Settings, listener: socket.socket, workers: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="nearfield-metrics-") as folder:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        os.environ["NEARFIELD_REQUIRE_KEYS"] = "1" if settings.require_keys else "0"
+        config = _config("api.server:worker", workers)
+        Multiprocess(config, sockets=[listener]).run()
+
+
+def worker() -> FastAPI:
+    """The app of one spawned worker; its settings come from the environment."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
+    return create_app(Settings())
+
+
+def _config(app: FastAPI | str, workers: int) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        workers=workers,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=DRAIN_S,
+        timeout_keep_alive=30,
+        backlog=1024,
+    )
+
+
+@contextmanager
+def bound(host: str, port: int) -> Iterator[socket.socket]:
+    """A listening socket; Conflict says when the port is taken, InputError when there is no such address."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+    except (socket.gaierror, OverflowError, UnicodeError) as error:
+        raise InputError(f"cannot listen on {host}:{port}: {error}", loc=("host",)) from None
+    with socket.socket(family) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind(address)
+            listener.listen(1024)
+        except (OSError, OverflowError) as error:
+            if getattr(error, "errno", None) == errno.EADDRINUSE:
+                raise Conflict(f"port {port} on {host} is in use; stop that server or choose another --port") from None
+            raise InputError(f"cannot listen on {host}:{port}: {error}", loc=("port",)) from None
+        listener.set_inheritable(True)
+        yield listener
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _check_key(database: Database, host: str) -> None:
+    with database.connect() as conn:
+        if not keys.any_live(conn):
+            raise Conflict(f"{host} is beyond this machine and there is no key yet; run `nearfield keys create` first")
