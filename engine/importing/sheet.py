@@ -13,6 +13,8 @@ import pyarrow.parquet
 from engine.errors import InputError
 from engine.importing import jsonl
 
+NOT_UTF8 = "it is not UTF-8; save it as UTF-8 and try again"
+UTF16 = (b"\xff\xfe", b"\xfe\xff")  # byte order marks
 SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
 
@@ -75,6 +77,9 @@ def _read(path: Path, suffix: str) -> Sheet:
 
 def _read_csv(path: Path, separator: str) -> pa.Table:
     """Every column as text: `00123` is an id. An empty cell is null."""
+    with path.open("rb") as file:
+        if file.read(2) in UTF16:
+            raise ValueError(NOT_UTF8)
     reading = pyarrow.csv.ReadOptions(use_threads=False)  # one thread, so that errors name the row
     parsing = pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True)
     with pyarrow.csv.open_csv(path, read_options=reading, parse_options=parsing) as reader:
@@ -116,5 +121,6 @@ def _check_there(path: Path) -> None:
 
 def _first_line(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
-        return "it is not UTF-8; save it as UTF-8 and try again"
-    return (str(error).strip().split("\n")[0] or type(error).__name__)[:300]
+        return NOT_UTF8
+    line = str(error).strip().split("\n")[0] or type(error).__name__
+    return "".join(sign if sign.isprintable() else "?" for sign in line[:300])

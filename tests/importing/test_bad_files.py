@@ -1,0 +1,95 @@
+"""A file that cannot be imported: one clear sentence, and nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from engine.errors import InputError
+from engine.importing import ImportSummary
+
+Load = Callable[..., ImportSummary]
+Stored = Callable[[], list[tuple[Any, ...]]]
+
+HEADER = b"user_id,item_id,occurred_at\n"
+ROW = b"u,i,2020-01-01\n"
+FILES: list[tuple[str, bytes, str]] = [
+    ("empty.csv", b"", "empty.csv is empty"),
+    ("empty.parquet", b"", "empty.parquet is empty"),
+    ("header.csv", HEADER, "header.csv has no rows"),
+    ("blank.jsonl", b"\n\n", "blank.jsonl has no rows"),
+    ("short.csv", HEADER + ROW + b"u,i\n", "cannot be read as CSV: CSV parse error: Row #3: Expected 3 columns, got 2"),
+    ("long.csv", HEADER + ROW + b"u,i,2020-01-01,x\n", "Row #3: Expected 3 columns, got 4"),
+    ("latin.csv", HEADER + "ü,i,2020-01-01\n".encode("latin-1"), "latin.csv cannot be read as CSV: it is not UTF-8"),
+    ("utf16.csv", (HEADER + ROW).decode().encode("utf-16"), "it is not UTF-8"),
+    ("quote.csv", HEADER + ROW + b'u,i,"2020-01-01\nv,i,2020-01-01\n', "a quote is opened and never closed"),
+    ("twice.csv", b"user_id,user_id,item_id,occurred_at\nu,v,i,2020-01-01\n", "two columns called user_id"),
+    ("broken.jsonl", b'{"user_id": "u"}\n{"user_id": \n', "line 2 is broken"),
+    ("list.jsonl", b'{"user_id": "u"}\n["u"]\n', "line 2 is not a JSON object"),
+    ("latin.jsonl", '{"user_id": "ü"}\n'.encode("latin-1"), "line 1 is not UTF-8"),
+    ("surrogate.jsonl", b'{"user_id": "\\ud800"}\n', "line 1 is broken"),
+    ("notes.txt", b"hello", r"expected a file ending in \.csv, \.tsv, \.parquet, \.jsonl, \.ndjson, got notes\.txt"),
+    ("noise.parquet", b"PAR1 this is not a parquet file", "noise.parquet cannot be read as PARQUET"),
+    ("noise.csv", bytes(range(256)) * 8, "noise.csv"),
+    (
+        "columns.csv",
+        b"who,what,occurred_at\nu,i,2020\n",
+        "no column for user_id, item_id; columns found: who, what, occ",
+    ),
+    ("nested.jsonl", b'{"user_id": ["u"], "item_id": "i", "occurred_at": 1}\n', "'user_id' holds List"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), FILES, ids=[name for name, _, _ in FILES])
+def test_a_bad_file_is_told_in_one_sentence(
+    load: Load, stored: Stored, tmp_path: Path, name: str, content: bytes, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+    assert stored() == []
+
+
+def test_a_truncated_parquet_is_told(load: Load, stored: Stored, tmp_path: Path) -> None:
+    path = tmp_path / "cut.parquet"
+    pl.DataFrame({"user_id": ["u"] * 999, "item_id": "i", "occurred_at": "2020-01-01"}).write_parquet(path)
+    whole = path.read_bytes()
+    for size in (4, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:size])
+        with pytest.raises(InputError, match=r"cut\.parquet cannot be read as PARQUET"):
+            load(path)
+    path.write_bytes(whole[:50] + bytes(40) + whole[90:])
+    with pytest.raises(InputError, match=r"cut\.parquet"):
+        load(path)
+    assert stored() == []
+
+
+def test_a_file_that_is_not_there_or_is_a_folder_is_told(load: Load, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.csv is not there"):
+        load(tmp_path / "gone.csv")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(InputError, match=r"folder\.csv is a folder"):
+        load(tmp_path / "folder.csv")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"columns": {"user": "who"}}, "no field 'user'; fields: event_id, user_id, item_id, kind"),
+        ({"constants": {"colour": "red"}}, "no field 'colour'"),
+        ({"columns": {"attributes.": "who"}}, "no field 'attributes.'"),
+        ({"columns": {"user_id": "whom"}}, "no column 'whom' for user_id; columns found: who, what, when"),
+        ({"columns": {"user_id": "who"}, "constants": {"user_id": "u"}}, "user_id is given both"),
+    ],
+)
+def test_a_wrong_mapping_is_told(load: Load, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text("who,what,when\nu,i,2020-01-01\n")
+    with pytest.raises(InputError, match=message):
+        load(path, **options)

@@ -1,0 +1,132 @@
+"""Files of items and of users."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from engine.errors import InputError
+from engine.importing import import_items, import_users
+from engine.items import Item
+from engine.store import items, users
+from engine.store.database import Database
+from engine.store.spaces import Space
+
+LAMPS = """item_id,title,categories,available,price,code,colour
+lamp,Brass lamp,Home | Lamps,yes,49.5,0012,
+mat,Wool mat,Home|,0,20,0345,red
+"""
+
+
+@pytest.fixture
+def lamps(tmp_path: Path) -> Path:
+    path = tmp_path / "lamps.csv"
+    path.write_text(LAMPS)
+    return path
+
+
+def test_columns_without_a_field_become_attributes(database: Database, space: Space, lamps: Path) -> None:
+    summary = import_items(database, space.name, lamps)
+    assert (summary.read, summary.written, summary.duplicates) == (2, 2, 0)
+    with database.connect() as conn:
+        lamp, mat = items.get(conn, space.key, "lamp"), items.get(conn, space.key, "mat")
+    assert lamp == Item("lamp", "Brass lamp", ("Home", "Lamps"), {"price": 49.5, "code": "0012"}, True)
+    assert mat == Item("mat", "Wool mat", ("Home",), {"price": 20.0, "code": "0345", "colour": "red"}, False)
+
+
+def test_a_second_import_changes_nothing_and_is_no_news(database: Database, space: Space, lamps: Path) -> None:
+    import_items(database, space.name, lamps)
+    with database.connect() as conn:
+        before = conn.exec_driver_sql("SELECT count(*) FROM change_log").scalar_one()
+    again = import_items(database, space.name, lamps)
+    with database.connect() as conn:
+        after = conn.exec_driver_sql("SELECT count(*) FROM change_log").scalar_one()
+    assert (again.written, again.duplicates) == (0, 2)
+    assert after == before
+
+
+def test_what_the_file_does_not_say_stays(database: Database, space: Space, lamps: Path, tmp_path: Path) -> None:
+    import_items(database, space.name, lamps)
+    path = tmp_path / "prices.jsonl"
+    path.write_text('{"item_id": "mat", "price": 18, "title": null}\n')
+    assert import_items(database, space.name, path).written == 1
+    with database.connect() as conn:
+        mat = items.get(conn, space.key, "mat")
+    assert mat == Item("mat", "Wool mat", ("Home",), {"price": 18, "code": "0345", "colour": "red"}, False)
+
+
+def test_a_deleted_item_is_back_as_new(database: Database, space: Space, lamps: Path, tmp_path: Path) -> None:
+    import_items(database, space.name, lamps)
+    with database.begin() as conn:
+        items.delete(conn, space.key, "mat")
+    path = tmp_path / "back.jsonl"
+    path.write_text('{"item_id": "mat", "title": "Mat"}\n')
+    import_items(database, space.name, path)
+    with database.connect() as conn:
+        assert items.get(conn, space.key, "mat") == Item("mat", "Mat")
+
+
+def test_json_items_keep_lists_and_objects(database: Database, space: Space, tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text(
+        '{"item_id": 7, "categories": ["A|B", "C"], "size": {"w": 2, "h": [1, 2]}, "tags": ["x"], "new": true}\n'
+        '{"item_id": "x", "categories": null, "size": "large", "tags": []}\n'
+    )
+    assert import_items(database, space.name, path).written == 2
+    with database.connect() as conn:
+        seven, x = items.get(conn, space.key, "7"), items.get(conn, space.key, "x")
+    assert seven == Item("7", None, ("A|B", "C"), {"size": {"w": 2, "h": [1, 2]}, "tags": ["x"], "new": True})
+    assert x == Item("x", None, (), {"size": "large", "tags": []})
+
+
+def test_nested_parquet_columns_become_json(database: Database, space: Space, tmp_path: Path) -> None:
+    path = tmp_path / "items.parquet"
+    frame = pl.DataFrame({"item_id": ["a"], "size": [{"w": 1.5}], "day": ["2020-01-02"], "rank": [0.1]})
+    frame.with_columns(pl.col("day").str.to_date(), pl.col("rank").cast(pl.Float32)).write_parquet(path)
+    import_items(database, space.name, path)
+    with database.connect() as conn:
+        assert items.get(conn, space.key, "a").attributes == {"size": {"w": 1.5}, "day": "2020-01-02", "rank": 0.1}
+
+
+def test_bad_items_are_counted(database: Database, space: Space, tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text(
+        '{"item_id": "", "title": "a"}\n'
+        '{"item_id": "b", "available": "perhaps"}\n'
+        '{"item_id": "c", "price": NaN}\n'
+        '{"item_id": "d", "title": "\\u0000"}\n'
+        '{"item_id": "e"}\n'
+        '{"item_id": "e", "title": "the last one wins"}\n'
+    )
+    summary = import_items(database, space.name, path)
+    assert summary.rejected == {
+        "missing item_id": 1,
+        "available is not true or false": 1,
+        "attributes.price is not finite": 1,
+        "title holds NUL": 1,
+    }
+    assert (summary.written, summary.duplicates) == (1, 1)
+    with database.connect() as conn:
+        assert items.get(conn, space.key, "e").title == "the last one wins"
+
+
+def test_users_come_with_attributes(database: Database, space: Space, tmp_path: Path) -> None:
+    path = tmp_path / "users.csv"
+    path.write_text("Customer,country,age\n1,UK,30\n2,,40\n1,FR,31\n,DE,5\n")
+    summary = import_users(database, space.name, path, columns={"user_id": "Customer"})
+    assert (summary.written, summary.duplicates, summary.rejected) == (2, 1, {"missing user_id": 1})
+    with database.connect() as conn:
+        assert users.get(conn, space.key, "1").attributes == {"country": "FR", "age": 31}
+        assert users.get(conn, space.key, "2").attributes == {"age": 40}
+    assert import_users(database, space.name, path, columns={"user_id": "Customer"}).written == 0
+
+
+def test_a_catalogue_without_ids_is_refused(database: Database, space: Space, tmp_path: Path) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("sku,name\n1,Lamp\n")
+    with pytest.raises(InputError, match="no column for item_id; columns found: sku, name; map one with --column"):
+        import_items(database, space.name, path)
+    with pytest.raises(InputError, match="no column for user_id"):
+        import_users(database, space.name, path)
