@@ -10,6 +10,8 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -43,6 +45,23 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
             uvicorn.Server(_config(create_app(settings, database), workers)).run([listener])
         else:
             _supervise(settings, listener, workers)
+
+
+@contextmanager
+def running(settings: Settings, database: Database, listener: socket.socket) -> Iterator[threading.Thread]:
+    """The app answering on `listener` from a thread of this process, until the block ends."""
+    server = uvicorn.Server(_config(create_app(settings, database), 1))
+    thread = threading.Thread(target=server.run, args=([listener],), name="nearfield-server", daemon=True)
+    thread.start()
+    while not server.started:
+        if not thread.is_alive():
+            raise Conflict("the server stopped while it started; its log has the reason")
+        time.sleep(0.01)
+    try:
+        yield thread
+    finally:
+        server.should_exit = True
+        thread.join()
 
 
 def _supervise(settings: Settings, listener: socket.socket, workers: int) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -12,10 +13,14 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from engine.errors import InputError
+
 KIND_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1.0, "click": 1.0, "cart": 3.0, "like": 3.0, "purchase": 5.0, "return": -5.0, "dislike": -3.0}
 )
 DAY_S = 86_400.0
+VALUES = ("ignore", "log", "linear")
+REPEATS = ("sum", "log", "binary")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,17 @@ class Weighting:
     value: Literal["ignore", "log", "linear"] = "log"  # how an event's value (a quantity) counts
     repeat: Literal["sum", "log", "binary"] = "binary"  # how the sum of a cell saturates
 
+    def __post_init__(self) -> None:
+        for name, given, choices in (("value", self.value, VALUES), ("repeat", self.repeat, REPEATS)):
+            if given not in choices:
+                raise InputError(f"expected a {name} of {', '.join(choices)}, got {given!r}", loc=("weighting", name))
+        if not all(math.isfinite(weight) for weight in (*self.kinds.values(), self.other)):
+            raise InputError("expected finite weights", loc=("weighting", "kinds"))
+        if self.half_life_days is not None and not 0 < self.half_life_days < math.inf:
+            raise InputError(
+                f"expected a half-life above 0 days, got {self.half_life_days}", loc=("weighting", "half_life_days")
+            )
+
     def weigh(
         self,
         kinds: npt.NDArray[np.object_] | list[str],
@@ -59,12 +75,12 @@ class Weighting:
             weights = weights * np.exp2(-np.maximum(ages_s, 0.0) / (self.half_life_days * DAY_S))
         return weights.astype(np.float32)
 
-    def saturate(self, sums: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    def saturate(self, sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
         """Cell values of summed weights, same shape; cells at or below zero become 0 (callers drop them)."""
         positive = np.maximum(sums, 0.0)
         if self.repeat == "sum":
-            return positive
-        return np.log1p(positive) if self.repeat == "log" else (positive > 1e-6).astype(np.float32)
+            return positive.astype(np.float32)
+        return (np.log1p(positive) if self.repeat == "log" else positive > 1e-6).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +111,21 @@ class History:
 
     def __len__(self) -> int:
         return len(self.item_ids)
+
+    def followed_by(self, older: History) -> History:
+        """These events, then `older` ones."""
+        return History(
+            self.item_ids + older.item_ids,
+            self.kinds + older.kinds,
+            np.concatenate([self.values, older.values]),
+            np.concatenate([self.occurred_us, older.occurred_us]),
+        )
+
+
+def looked_at(item_ids: Sequence[str], now_us: int) -> History:
+    """A history of having viewed these items just now."""
+    n = len(item_ids)
+    return History(tuple(item_ids), ("view",) * n, np.ones(n, np.float32), np.full(n, now_us, np.int64))
 
 
 def derive_event_id(user_id: str, item_id: str, kind: str, value: float, occurred_us: int, extra: str = "") -> str:

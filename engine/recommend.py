@@ -111,7 +111,7 @@ def recommend(
     if user is not None and view.users_to_items is not None:
         reason: Reason = "vector" if vector is not None else "history"
         hits = _take(view, view.users_to_items, user, k, rows_out, reason)
-    return _fill(view, hits, k, rows_out, set(exclude))
+    return fill(view, hits, k, rows_out, set(exclude))
 
 
 def user_vector(view: View, history: History | None, weighting: Weighting, now_us: int) -> Matrix | None:
@@ -204,7 +204,7 @@ def _take(view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int],
     return hits
 
 
-def _fill(view: View, hits: list[Hit], k: int, out: set[int], excluded: set[str]) -> Answer:
+def fill(view: View, hits: list[Hit], k: int, out: set[int], excluded: set[str]) -> Answer:
     """Popular items, then new ones, until the shelf is full: if k eligible items exist, k come back."""
     if len(hits) < k:
         taken = out | {hit.row for hit in hits}

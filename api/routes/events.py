@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.answers import rows_response
 from api.auth import require
-from api.deps import AppDatabase, AppMetrics, AppSettings, View
+from api.deps import AppDatabase, AppLives, AppMetrics, AppSettings, View
 from api.rows import check_rows
 from api.schemas import EventBody, EventsBody, NoParameters, RowsAnswer
 from engine.errors import InputError
@@ -30,6 +30,7 @@ def post_events(
     none: Annotated[NoParameters, Query()],
     view: View,
     database: AppDatabase,
+    lives: AppLives,
     settings: AppSettings,
     metrics: AppMetrics,
 ) -> Response:
@@ -44,6 +45,8 @@ def post_events(
     checked = check_rows("events", body.events, lambda row: parse(row, now))
     with database.begin() as conn:
         statuses = events.append(conn, view.space.key, list(checked.good.values()))
+    if any(event.item_id not in view.items and event.item_id not in view.newcomers for event in checked.good.values()):
+        lives.refresh(view.space.name)  # an item first heard of here can be searched for and shown at once
     results = checked.results(statuses)
     for status in {status for status, _ in results}:
         metrics.events.labels(view.space.name, status).inc(sum(each == status for each, _ in results))

@@ -16,7 +16,7 @@ from api.auth import require
 from api.deps import AppDatabase, AppMetrics, AppSettings, View, check_k
 from api.schemas import Exclude, ItemsAnswer, PastEvent, RankBody, RecommendBody, RecommendQuery
 from engine.errors import InputError, StoreUnavailable
-from engine.events import History
+from engine.events import History, looked_at
 from engine.ids import check_id
 from engine.recommend import Answer, rank, recommend
 from engine.settings import Settings
@@ -80,8 +80,8 @@ def _recommend(
     if body.vector is not None and (body.history or body.item_ids):
         raise InputError("a vector already says who it is for; leave history and item_ids away", loc=("vector",))
     now_us = time.time_ns() // 1000
-    looked_at = [PastEvent(item_id=item_id) for item_id in body.item_ids]
-    known = _known(body.user_id, _session([*body.history, *looked_at], now_us), view, settings, database)
+    session = _session(body.history, now_us).followed_by(looked_at(body.item_ids, now_us))
+    known = _known(body.user_id, session, view, settings, database)
     vector = known.vector
     if body.vector is not None:
         if view.generation is None:
@@ -110,7 +110,7 @@ def _known(user_id: str | None, session: History, view: LiveView, settings: Sett
         row = view.users.ids.row(user_id) if view.users is not None and not len(session) else None
         vector = None if row is None or view.users is None else np.asarray(view.users.matrix[row])
         return Known(session, vector, degraded=True)
-    return Known(_joined(session, stored) if len(session) else stored)
+    return Known(session.followed_by(stored) if len(session) else stored)
 
 
 def _session(past: Sequence[PastEvent], now_us: int) -> History:
@@ -126,15 +126,6 @@ def _session(past: Sequence[PastEvent], now_us: int) -> History:
 
 def _us(at: datetime) -> int:
     return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6)
-
-
-def _joined(newer: History, older: History) -> History:
-    return History(
-        newer.item_ids + older.item_ids,
-        newer.kinds + older.kinds,
-        np.concatenate([newer.values, older.values]),
-        np.concatenate([newer.occurred_us, older.occurred_us]),
-    )
 
 
 def _excluded(history: History, exclude: Exclude) -> set[str]:

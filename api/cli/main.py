@@ -1,0 +1,57 @@
+"""nearfield: the command line. Every error is one sentence: exit 2 for wrong input, 1 for anything else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+
+import structlog
+import typer
+
+from api.cli import catalogue, demo, keys, learn, operate, recommend, serve
+from api.cli.output import err
+from engine.errors import InputError, NearfieldError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="Vector search and recommendation engine for storefronts.",
+)
+app.add_typer(catalogue.app, name="import", help="Import events, items or users from CSV, Parquet or JSONL.")
+app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
+for module in (demo, serve, learn, recommend, operate):
+    module.add_to(app)
+
+
+def main() -> None:
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the database is closed
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    try:
+        app()
+    except NearfieldError as error:
+        _fail(str(error), 2 if isinstance(error, InputError) else 1)
+    except OSError as error:
+        _fail(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}", 1)
+    except Exception as error:
+        if os.environ.get("NEARFIELD_DEBUG"):
+            raise
+        _fail(f"{type(error).__name__}: {error} (NEARFIELD_DEBUG=1 shows where)", 1)
+
+
+def _fail(message: str, code: int) -> None:
+    err.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""status, models, generations, doctor: what is there, what is served, what is wrong."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+
+from api.cli.options import Json, SpaceName, opened, settings
+from api.cli.output import emit, out, table
+from engine.errors import NearfieldError
+from engine.store import checks, events, generations, items, models, users
+from engine.store.database import open_database
+from indexing.checks import check_disk, check_faiss, check_generations
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(status)
+    app.command(name="models")(list_models)
+    app.command(name="generations")(list_generations)
+    app.command()(doctor)
+
+
+def status(space: SpaceName = "default", json: Json = False) -> None:
+    """What a space holds and serves."""
+    with opened(space) as (_, database, found), database.connect() as conn:
+        active = generations.active(conn, found.key)
+        body: dict[str, Any] = {
+            "space": found.name,
+            "items": items.count(conn, found.key),
+            "users": users.count(conn, found.key),
+            "events": events.count(conn, found.key),
+            "model": active.model if active else None,
+            "generation": active.generation if active else None,
+        }
+    emit(json, body, lambda: table(("", "value"), list(body.items())))
+
+
+def list_models(space: SpaceName = "default", json: Json = False) -> None:
+    """Model versions, newest first."""
+    with opened(space) as (_, database, found), database.connect() as conn:
+        records = models.list_all(conn, found.key)
+    names = ("model", "embedder", "dim", "metric", "items", "users", "recall@20", "ndcg@20", "publishable", "created")
+    rows = [
+        (
+            each.version,
+            each.embedder,
+            each.dim,
+            each.metric,
+            each.n_items,
+            each.n_users,
+            each.evaluation.get("recall@20"),
+            each.evaluation.get("ndcg@20"),
+            each.publishable,
+            f"{each.created_at:%Y-%m-%d %H:%M}",
+        )
+        for each in records
+    ]
+    body = {"models": [dict(zip(names, row, strict=True)) for row in rows]}
+    emit(json, body, lambda: table(names, rows))
+
+
+def list_generations(space: SpaceName = "default", json: Json = False) -> None:
+    """Generations, newest first."""
+    with opened(space) as (_, database, found), database.connect() as conn:
+        records = generations.list_all(conn, found.key)
+    names = ("generation", "model", "recipe", "recall@20", "served", "created")
+    rows = [
+        (
+            each.generation,
+            each.model,
+            each.manifest["indexes"]["metric"]["factory"],
+            each.manifest["indexes"]["metric"]["recall@20"],
+            each.active,
+            f"{each.created_at:%Y-%m-%d %H:%M}",
+        )
+        for each in records
+    ]
+    body = {"generations": [dict(zip(names, row, strict=True)) for row in rows]}
+    emit(json, body, lambda: table(names, rows))
+
+
+def doctor(json: Json = False) -> None:
+    """Check the database, pgvector, FAISS, every generation's checksums and the disk. Exit 1 if anything is wrong."""
+    found = settings()
+    results = [check_faiss(), check_disk(found.home)]
+    try:
+        with open_database(found) as database:
+            results += checks.check_database(database) + check_generations(database, found.generations)
+    except NearfieldError as error:
+        results.append(("database", False, str(error)))
+    ok = all(good for _, good, _ in results)
+    body = {"ok": ok, "checks": [{"name": name, "ok": good, "detail": detail} for name, good, detail in results]}
+
+    def show() -> None:
+        table(("check", "", "detail"), [(name, "ok" if good else "WRONG", detail) for name, good, detail in results])
+        out.print("all is well" if ok else "something is wrong")
+
+    emit(json, body, show)
+    if not ok:
+        sys.exit(1)

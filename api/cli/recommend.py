@@ -1,0 +1,179 @@
+"""recommend and search, in this process, without a server."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import pyarrow as pa
+import typer
+
+from api.cli.options import Json, K, SpaceName, checked_k, opened
+from api.cli.output import emit, out, progress, table
+from api.cli.tables import write_tables
+from engine.batch import recommend_all
+from engine.errors import InputError, NotEnoughData
+from engine.events import looked_at
+from engine.ids import check_id
+from engine.recommend import Answer, nearest, recommend, similar
+from engine.store import events, users
+from engine.store.database import Database
+from engine.store.spaces import Space
+from engine.vectors import check_vector
+from indexing.live import Live, LiveView
+
+SCHEMA = pa.schema(
+    [
+        ("user_id", pa.string()),
+        ("rank", pa.int32()),
+        ("item_id", pa.string()),
+        ("score", pa.float32()),
+        ("reason", pa.string()),
+        ("title", pa.string()),
+    ]
+)
+ROWS = 100_000  # per table written
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(name="recommend")(recommend_items)
+    app.command()(search)
+
+
+def recommend_items(
+    user: Annotated[str | None, typer.Option(help="For this user.")] = None,
+    item: Annotated[list[str] | None, typer.Option(help="For someone who looked at this; repeatable.")] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="For every user, into --out.")] = False,
+    file: Annotated[Path | None, typer.Option("--out", help="A .parquet, .csv or .jsonl file for --all.")] = None,
+    k: K = 10,
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """What to show to a user, to a visitor, or to everybody."""
+    if everyone and (file is None or user is not None or item):
+        raise InputError("--all writes to a file: give --out FILE, and neither --user nor --item")
+    if file is not None and not everyone:
+        raise InputError("--out goes with --all")
+    with opened(space) as (settings, database, found):
+        view = Live(database, settings.generations, found.name).current()
+        checked_k(k, settings)
+        if file is not None:
+            _recommend_all(database, found, view, file, k, json)
+            return
+        now_us = time.time_ns() // 1000
+        history = looked_at([check_id(id_, ("item",)) for id_ in item or ()], now_us)
+        if user is not None:
+            with database.connect() as conn:
+                stored = events.history(conn, found.key, check_id(user, ("user",)), settings.history_limit)
+            history = history.followed_by(stored)
+        answer = recommend(
+            view, k=k, weighting=found.weighting, now_us=now_us, history=history, exclude=set(history.item_ids)
+        )
+    _emit(view, answer, json)
+
+
+def search(
+    item: Annotated[list[str] | None, typer.Option(help="Like this item; repeatable.")] = None,
+    unlike: Annotated[list[str] | None, typer.Option(help="And unlike this one; repeatable.")] = None,
+    vector: Annotated[str | None, typer.Option(help="Near this vector, as a JSON list.")] = None,
+    k: K = 10,
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Items by cosine: like some items, unlike others, or near a vector."""
+    if (vector is None) == (not item) or (unlike and not item):
+        raise InputError("give --item, with perhaps --unlike, or --vector")
+    with opened(space) as (settings, database, found):
+        view = Live(database, settings.generations, found.name).current()
+        checked_k(k, settings)
+        answer = similar(view, item or [], unlike or [], k=k, exclude=()) if vector is None else _near(view, vector, k)
+    _emit(view, answer, json)
+
+
+def _near(view: LiveView, text: str, k: int) -> Answer:
+    if view.generation is None:
+        raise NotEnoughData("nothing is indexed yet; run `nearfield reindex`")
+    try:
+        values = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f"--vector is a JSON list of finite numbers: {error}") from None
+    return nearest(view, check_vector(values, view.vectors.shape[1]), k=k)
+
+
+def _emit(view: LiveView, answer: Answer, json: bool) -> None:
+    items: list[dict[str, Any]] = [
+        {
+            "item_id": hit.item_id,
+            "score": hit.score,
+            "reason": hit.reason,
+            "fields": _fields(view, hit.item_id, hit.row),
+        }
+        for hit in answer.hits
+    ]
+    short = answer.shortfall
+    body = {
+        "items": items,
+        "model": view.generation.model if view.generation else None,
+        "generation": view.generation.generation if view.generation else None,
+        "degraded": view.degraded,
+        "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
+    }
+
+    def show() -> None:
+        rows = [(each["item_id"], each["fields"].get("title"), each["score"], each["reason"]) for each in items]
+        table(("item", "title", "score", "reason"), rows)
+        if short is not None:
+            out.print(f"{short.returned} of {short.requested}: {short.reason}")
+
+    emit(json, body, show)
+
+
+def _fields(view: LiveView, item_id: str, row: int) -> dict[str, Any]:
+    fields: dict[str, Any] = orjson.loads(view.fields(item_id, row))
+    return fields
+
+
+def _recommend_all(database: Database, space: Space, view: LiveView, file: Path, k: int, json: bool) -> None:
+    with database.connect() as conn:
+        columns = events.read_columns(conn, space.key)
+        everyone = users.ids(conn, space.key)
+    if not everyone:
+        raise NotEnoughData(f"space {space.name!r} has no users yet")
+    started = time.perf_counter()
+    now_us = time.time_ns() // 1000
+    answers = recommend_all(view, columns, everyone, k=k, weighting=space.weighting, now_us=now_us)
+    with progress() as tell:
+        n_rows = write_tables(file, SCHEMA, _tables(view, _told(answers, len(everyone), tell)))
+    seconds = round(time.perf_counter() - started, 3)
+    body = {"users": len(everyone), "rows": n_rows, "out": str(file), "seconds": seconds}
+    emit(json, body, lambda: out.print(f"{n_rows:,} rows for {len(everyone):,} users in {file}, {seconds} s"))
+
+
+def _told(answers: Iterable[tuple[str, Answer]], n: int, tell: Any) -> Iterable[tuple[str, Answer]]:
+    for at, answer in enumerate(answers):
+        if at % 256 == 0:
+            tell(f"user {at:,} of {n:,}", at / n)
+        yield answer
+
+
+def _tables(view: LiveView, answers: Iterable[tuple[str, Answer]]) -> Iterable[pa.Table]:
+    titles: dict[str, str | None] = {}
+    rows: list[tuple[str, int, str, float, str, str | None]] = []
+    for user_id, answer in answers:
+        for rank, hit in enumerate(answer.hits, 1):
+            if hit.item_id not in titles:
+                titles[hit.item_id] = _fields(view, hit.item_id, hit.row).get("title")
+            rows.append((user_id, rank, hit.item_id, hit.score, hit.reason, titles[hit.item_id]))
+        if len(rows) >= ROWS:
+            yield _table(rows)
+            rows = []
+    yield _table(rows)
+
+
+def _table(rows: list[tuple[str, int, str, float, str, str | None]]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(SCHEMA)
+    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)

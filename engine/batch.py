@@ -1,0 +1,76 @@
+"""Recommendations for every user at once: histories from the whole event table, folded in and searched in batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from engine.events import EventColumns, Weighting
+from engine.interactions import from_events
+from engine.recommend import Answer, Hit, View, fill
+from engine.vectors import Matrix
+
+BATCH_FLOATS = 2**24
+
+
+def recommend_all(
+    view: View, events: EventColumns, users: Sequence[str], *, k: int, weighting: Weighting, now_us: int
+) -> Iterator[tuple[str, Answer]]:
+    """(user id, answer) for each of `users`, what they have seen left out, as `recommend` answers one by one."""
+    cells = _histories(view, events, users, weighting, now_us)
+    seen = _seen(view, events, users)
+    n_seen = np.diff(seen.indptr)
+    order = np.argsort(n_seen, kind="stable")  # users with about as much to leave out share a batch
+    size = max(1, BATCH_FLOATS // max(1, view.n_vectors))
+    for start in range(0, len(users), size):
+        rows = order[start : start + size]
+        vectors = None if view.fold_in is None else view.fold_in.vectors(cells[rows])
+        found = _search(view, vectors, k + int(n_seen[rows].max(initial=0)))
+        for at, row in enumerate(rows.tolist()):
+            out = set(seen.indices[seen.indptr[row] : seen.indptr[row + 1]].tolist())
+            hits = [] if vectors is None or not vectors[at].any() else _hits(view, found, at, out, k)
+            yield users[row], fill(view, hits, k, out, {view.items.ids[each] for each in out})
+
+
+def _hits(view: View, found: tuple[Matrix, npt.NDArray[np.int64]], at: int, out: set[int], k: int) -> list[Hit]:
+    pairs = zip(found[0][at].tolist(), found[1][at].tolist(), strict=True)
+    kept = [(score, row) for score, row in pairs if row >= 0 and row not in out]
+    return [Hit(view.items.ids[row], row, score, "history") for score, row in kept[:k]]
+
+
+def _search(view: View, vectors: Matrix | None, width: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
+    if vectors is None or view.users_to_items is None:
+        return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int64)
+    allowed = None if view.allowed is None else view.allowed[: view.n_vectors]
+    return view.users_to_items.search(vectors, min(width, view.n_vectors), allowed)
+
+
+def _histories(
+    view: View, events: EventColumns, users: Sequence[str], weighting: Weighting, now_us: int
+) -> sp.csr_matrix:
+    """Weighted cells, (n_users, n_vectors), in the rows of `users` and the columns of the index."""
+    made = from_events(events, weighting, now_us)
+    row_of = {id_: row for row, id_ in enumerate(users)}
+    cells = made.matrix.tocoo()
+    rows = _aligned(made.users.ids, row_of)[cells.row]
+    columns = _aligned(made.items.ids, {id_: view.items.row(id_) for id_ in made.items.ids})[cells.col]
+    kept = (rows >= 0) & (columns >= 0) & (columns < view.n_vectors)
+    shape = (len(users), view.n_vectors)
+    return sp.csr_matrix((cells.data[kept], (rows[kept], columns[kept])), shape=shape, dtype=np.float32)
+
+
+def _seen(view: View, events: EventColumns, users: Sequence[str]) -> sp.csr_matrix:
+    """Which items each user has any event with, (n_users, n_rows)."""
+    rows = _aligned(events.user_ids, {id_: row for row, id_ in enumerate(users)})[events.user_rows]
+    columns = _aligned(events.item_ids, {id_: view.items.row(id_) for id_ in events.item_ids})[events.item_rows]
+    kept = (rows >= 0) & (columns >= 0)
+    ones = np.ones(int(kept.sum()), np.float32)
+    return sp.csr_matrix((ones, (rows[kept], columns[kept])), shape=(len(users), len(view.items)))
+
+
+def _aligned(ids: Sequence[str], row_of: dict[str, int] | dict[str, int | None]) -> npt.NDArray[np.int64]:
+    found = [row_of.get(id_) for id_ in ids]
+    return np.array([-1 if row is None else row for row in found], dtype=np.int64)

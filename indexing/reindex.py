@@ -1,0 +1,110 @@
+"""reindex: train, index, verify, publish, in one go; and its first half alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.errors import BelowFloor
+from engine.space import Embedder
+from engine.store import events, models
+from engine.store.database import Database
+from engine.store.models import ModelRecord
+from engine.store.spaces import Space
+from engine.train import train
+from indexing.build import build_generation
+from indexing.publish import publish
+
+Progress = Callable[[str, float], None]
+
+
+def silent(what: str, share: float) -> None:
+    """Progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class Reindexed:
+    record: ModelRecord
+    fit_seconds: float
+    generation: str | None = None
+    index_seconds: float | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.record.version,
+            "embedder": self.record.embedder,
+            "dim": self.record.dim,
+            "metric": self.record.metric,
+            "published": self.generation is not None,
+            "generation": self.generation,
+            "evaluation": dict(self.record.evaluation),
+            "fit_seconds": round(self.fit_seconds, 3),
+            "index_seconds": None if self.index_seconds is None else round(self.index_seconds, 3),
+        }
+
+
+def train_version(
+    database: Database,
+    space: Space,
+    embedder: Embedder,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    force: bool = False,
+    progress: Progress = silent,
+) -> Reindexed:
+    """Learn from every event of a space and save the result as its next model version.
+
+    One that is worse than popularity is saved as not publishable, unless `force`.
+    """
+    progress("read events", 0.0)
+    with database.connect() as conn:
+        columns = events.read_columns(conn, space.key)
+    now_us = time.time_ns() // 1000
+    trained = train(columns, embedder, space.weighting, now_us=now_us, seed=seed, device=device, progress=progress)
+    with database.begin() as conn:
+        record = models.save(
+            conn,
+            space.key,
+            embedder=trained.embedder,
+            params=trained.params,
+            space=trained.space,
+            evaluation=trained.evaluation,
+            publishable=trained.beats_popularity or force,
+        )
+    return Reindexed(record, trained.fit_seconds)
+
+
+def reindex(
+    database: Database,
+    space: Space,
+    embedder: Embedder,
+    folder: Path,
+    *,
+    recipe: str = "auto",
+    seed: int = 0,
+    device: str = "cpu",
+    force: bool = False,
+    progress: Progress = silent,
+) -> Reindexed:
+    """Train, index, verify and publish. Raises BelowFloor, with nothing published, when popularity is better."""
+    made = train_version(database, space, embedder, seed=seed, device=device, force=force, progress=progress)
+    check_publishable(made.record)
+    started = time.perf_counter()
+    version = made.record.version
+    generation = build_generation(database, space, version, folder, recipe=recipe, device=device, progress=progress)
+    publish(database, space, generation, folder)
+    return Reindexed(made.record, made.fit_seconds, generation, time.perf_counter() - started)
+
+
+def check_publishable(record: ModelRecord) -> None:
+    """BelowFloor for a version that was saved as worse than popularity."""
+    if not record.publishable:
+        ours, theirs = record.evaluation["recall@20"], record.evaluation["popularity"]["recall@20"]
+        raise BelowFloor(
+            f"model version {record.version} has recall@20 {ours:.4f}, popularity {theirs:.4f}; it is saved and not "
+            "published; try another embedder, or --force"
+        )
