@@ -33,12 +33,13 @@ def from_events(events: EventColumns, weighting: Weighting, now_us: int) -> Inte
     kinds = np.asarray(events.kinds, dtype=object)[events.kind_codes]
     weights = weighting.weigh(kinds, events.values, ages_s)
     shape = (len(events.user_ids), len(events.item_ids))
-    sums = sp.coo_matrix((weights, (events.user_rows, events.item_rows)), shape=shape).tocsr()
-    sums.data = weighting.saturate(sums.data)
-    sums.eliminate_zeros()
-    user_rows = np.flatnonzero(np.diff(sums.indptr))
-    item_rows = np.flatnonzero(np.bincount(sums.indices, minlength=shape[1]))
-    matrix = sums[user_rows][:, item_rows].tocsr()
+    exact = weights.astype(np.float64)  # float32 sums leave a crumb of what was bought and returned
+    sums = sp.coo_matrix((exact, (events.user_rows, events.item_rows)), shape=shape).tocsr()
+    cells = sp.csr_matrix((weighting.saturate(sums.data), sums.indices, sums.indptr), shape=shape)
+    cells.eliminate_zeros()
+    user_rows = np.flatnonzero(np.diff(cells.indptr))
+    item_rows = np.flatnonzero(np.bincount(cells.indices, minlength=shape[1]))
+    matrix = cells[user_rows][:, item_rows].tocsr()
     matrix.sort_indices()
     return Interactions(
         IdMap(events.user_ids[row] for row in user_rows), IdMap(events.item_ids[row] for row in item_rows), matrix
@@ -57,7 +58,7 @@ def from_history(
     known = (rows >= 0) & (rows < n_columns)
     weights = weighting.weigh(list(history.kinds), history.values, (now_us - history.occurred_us) / 1e6)[known]
     unique, where = np.unique(rows[known], return_inverse=True)
-    sums = np.zeros(len(unique), np.float32)
+    sums = np.zeros(len(unique), np.float64)  # as in from_events
     np.add.at(sums, where, weights)
     cells = weighting.saturate(sums)
     kept = cells > 0
