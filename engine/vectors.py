@@ -44,11 +44,12 @@ def check_vector(values: object, dim: int, loc: tuple[str | int, ...] = ("vector
     """One (dim,) float32 vector from outside; InputError for a wrong dimension, NaN, infinity or zero length."""
     try:
         vector = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # OverflowError: an integer past float64
         raise InputError("a vector is a list of numbers", loc=loc) from None
     if vector.ndim != 1 or len(vector) != dim:
         raise InputError(f"expected {dim} dimensions, got shape {vector.shape}", loc=loc)
-    narrow = vector.astype(np.float32)
+    with np.errstate(over="ignore"):  # what does not fit becomes infinite, and is refused below
+        narrow = vector.astype(np.float32)
     if not np.isfinite(narrow).all():
         raise InputError("a vector has only finite float32 numbers, got NaN or infinity", loc=loc)
     if not narrow.any():
