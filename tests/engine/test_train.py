@@ -1,0 +1,80 @@
+"""train: a figure beside what must be beaten, then everything is learnt from."""
+
+import numpy as np
+import pytest
+
+from engine.embedders.registry import make
+from engine.errors import NotEnoughData
+from engine.events import Weighting
+from engine.train import train
+from tests.engine.worlds import DAY_US, columns
+
+NOW = 400 * DAY_US
+
+
+def tasteful(n_users=60, n_items=40, each=16, seed=0):
+    """Even users take up even items, odd ones odd items, in random order over a year."""
+    draw = np.random.default_rng(seed)
+    rows = []
+    for user in range(n_users):
+        for item in draw.permutation(n_items // 2)[:each]:
+            rows.append((f"u{user}", f"i{2 * item + user % 2}", "view", 1.0, int(draw.integers(0, 365 * DAY_US))))
+    return columns(rows)
+
+
+def fashions(n_users=60, seed=0):
+    """Everybody has had a taste and then takes up the one hit of the shop: popularity cannot be beaten."""
+    rows = []
+    for user in range(n_users):
+        rows += [(f"u{user}", f"i{user % 20 + 20 * n}", "view", 1.0, user) for n in range(3)]
+        rows.append((f"u{user}", "hit", "view", 1.0, 10 * DAY_US if user < 50 else 300 * DAY_US + user))
+    return columns(rows)
+
+
+def test_a_taste_is_learnt_and_reported_beside_popularity_and_item_knn():
+    steps = []
+    made = train(
+        tasteful(), make("spectral", {"dim": 2}), Weighting(), now_us=NOW, progress=lambda *step: steps.append(step)
+    )
+    assert made.evaluation["recall@20"] > 1.2 * made.evaluation["popularity"]["recall@20"]
+    assert set(made.evaluation) >= {"recall@20", "ndcg@20", "coverage@20", "recall@20_interval", "n_users", "item_knn"}
+    low, high = made.evaluation["recall@20_interval"]
+    assert low <= made.evaluation["recall@20"] <= high
+    assert made.beats_popularity
+    assert (made.embedder, made.params["dim"], made.params["seed"]) == ("spectral", 2, 0)
+    shares = [share for _, share in steps]
+    assert shares == sorted(shares)
+    assert shares[-1] == 1.0
+
+
+def test_the_model_kept_has_learnt_from_all_events():
+    made = train(tasteful(), make("spectral", {"dim": 2}), Weighting(), now_us=NOW)
+    assert len(made.space.users) == 60
+    assert len(made.space.items) == 40
+    assert made.interactions.matrix.nnz == 60 * 16
+    assert made.space.fold_in.vectors(made.interactions.matrix) == pytest.approx(made.space.users.matrix, abs=1e-4)
+
+
+def test_a_model_worse_than_popularity_is_flagged():
+    made = train(fashions(), make("ials", {"dim": 1, "iterations": 1, "reg": 1000.0}), Weighting(), now_us=NOW)
+    assert made.evaluation["recall@20"] < made.evaluation["popularity"]["recall@20"] == 1.0
+    assert made.beats_popularity is False
+
+
+def test_training_on_nothing_is_not_enough_data():
+    for events in (columns([]), columns([("ann", "cup", "return", 1, 1)])):
+        with pytest.raises(NotEnoughData, match="no user has an item with positive weight"):
+            train(events, make("spectral"), Weighting(), now_us=NOW)
+
+
+def test_one_event_is_learnt_from_and_the_missing_evaluation_is_told():
+    made = train(columns([("ann", "cup", "view", 1, 1)]), make("spectral"), Weighting(), now_us=NOW)
+    assert made.evaluation["note"] == "too little data after the time split to evaluate"
+    assert made.space.items.ids.ids == ("cup",)
+    assert made.beats_popularity
+
+
+def test_the_same_seed_and_clock_train_the_same_model():
+    first, again = (train(tasteful(), make("ials", {"dim": 4}), Weighting(), now_us=NOW, seed=7) for _ in range(2))
+    assert first.evaluation == again.evaluation
+    assert np.array_equal(first.space.items.matrix, again.space.items.matrix)
