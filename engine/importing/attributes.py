@@ -13,7 +13,7 @@ from engine.importing.jsonl import NOT_FINITE, dump
 from engine.importing.rejects import Check
 from engine.importing.sheet import Column
 
-LEADING_ZERO = r"^-?0\d"  # a postcode or an article number, not a quantity
+CODE = r"^(-?0\d|\+|-?\d{19})"  # a postcode, a telephone or an article number: text, not a quantity
 
 
 def attribute_columns(source: Mapping[str, Column]) -> dict[str, Column]:
@@ -78,7 +78,7 @@ def _json_ready(column: Column) -> Column:
 def _typed(text: pl.Series) -> pl.Series:
     """Numbers or booleans where every cell of a text file's column is one."""
     present = text.drop_nulls()
-    if present.is_empty() or present.str.contains(LEADING_ZERO).any():
+    if present.is_empty() or present.str.contains(CODE).any():
         return text
     for dtype in (pl.Int64, pl.Float64):
         if present.cast(dtype, strict=False).null_count() == 0:

@@ -33,13 +33,13 @@ def ids(column: Column) -> pl.Series:
 
 
 def texts(column: Column) -> pl.Series:
-    """Scalars as text; blank stays blank. InputError for a column of lists, structs or bytes."""
+    """Scalars as text; blank stays blank. InputError for a column of lists, structs, bytes or durations."""
     series = column.series
     if column.is_json:
         return pl.Series(series.name, [_scalar(cell) for cell in series], pl.String)
     if series.dtype.is_float():
         return _float_text(series)
-    if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object):
+    if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Duration):
         raise InputError(f"column {series.name!r} holds {series.dtype}; expected text or numbers")
     return series.cast(pl.String)
 
@@ -91,7 +91,7 @@ def lists(column: Column) -> pl.Series:
     series = column.series
     if column.is_json:
         series = pl.Series(series.name, [_parts(cell) for cell in series], pl.List(pl.String))
-    elif isinstance(series.dtype, pl.List):
+    elif isinstance(series.dtype, pl.List) and not series.dtype.inner.is_nested():
         series = series.cast(pl.List(pl.String))
     else:
         series = texts(column).str.split("|")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,12 +52,10 @@ def check(sheet: Sheet, frame: pl.DataFrame, checks: Sequence[Check], rejects: P
     """
     reason = frame.select(pl.coalesce(pl.when(fails).then(pl.lit(why)) for why, fails in checks)).to_series()
     mask = reason.is_not_null()
-    rows = sheet.frame.with_row_index("row_", offset=1).with_columns(reason.alias("reason_")).filter(mask)
     if rejects is not None:
-        _write(rejects, sheet, rows)
-    tally = rows["reason_"].value_counts(sort=True)
-    counts = dict(zip(tally["reason_"].to_list(), tally["count"].to_list(), strict=True))
-    samples = tuple(sample for why in counts for sample in _first(rows, why))
+        _write(rejects, sheet, sheet.frame.filter(mask), reason.filter(mask))
+    counts = dict(Counter(reason.filter(mask).to_list()).most_common())
+    samples = tuple(sample for why in counts for sample in _first(sheet, reason, why))
     return Rejected(mask, counts, samples)
 
 
@@ -71,15 +70,13 @@ def check_target(rejects: Path | None, source: Path) -> None:
         raise InputError(f"{rejects} is the file to import; give --rejects another name")
 
 
-def _first(rows: pl.DataFrame, why: str) -> list[Sample]:
-    found = rows.filter(pl.col("reason_") == why).head(SHOWN)
-    values = found.drop("row_", "reason_").to_dicts()
-    return [Sample(why, row, cells) for row, cells in zip(found["row_"].to_list(), values, strict=True)]
+def _first(sheet: Sheet, reason: pl.Series, why: str) -> list[Sample]:
+    rows = (reason == why).arg_true().head(SHOWN).to_list()
+    return [Sample(why, row + 1, sheet.frame.row(row, named=True)) for row in rows]
 
 
-def _write(path: Path, sheet: Sheet, rows: pl.DataFrame) -> None:
-    name = "reason" if "reason" not in sheet.frame.columns else "reject_reason"
-    rows = rows.drop("row_").rename({"reason_": name})
+def _write(path: Path, sheet: Sheet, rows: pl.DataFrame, reason: pl.Series) -> None:
+    rows = rows.with_columns(reason.alias("reason"))  # in the place of the reasons of an import before this one
     suffix = suffix_of(path)
     try:
         if suffix == ".parquet":
@@ -88,8 +85,8 @@ def _write(path: Path, sheet: Sheet, rows: pl.DataFrame) -> None:
             path.write_bytes(b"".join(_line(row, sheet.json_columns) for row in rows.iter_rows(named=True)))
         else:
             _flat(rows).write_csv(path, separator="\t" if suffix == ".tsv" else ",")
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}") from error
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise InputError(f"{path} cannot be written: {error}") from error
 
 
 def _line(row: dict[str, object], json_columns: frozenset[str]) -> bytes:
@@ -103,8 +100,10 @@ def _line(row: dict[str, object], json_columns: frozenset[str]) -> bytes:
 
 def _flat(rows: pl.DataFrame) -> pl.DataFrame:
     """CSV has no lists: they are written with `|`, other nested cells as they print."""
-    nested = [name for name, dtype in rows.schema.items() if dtype.is_nested()]
-    return rows.with_columns(pl.Series(name, [_print(cell) for cell in rows[name].to_list()]) for name in nested)
+    nested = [name for name, dtype in rows.schema.items() if dtype.is_nested() or dtype in (pl.Binary, pl.Duration)]
+    return rows.with_columns(
+        pl.Series(name, [_print(cell) for cell in rows[name].to_list()], pl.String) for name in nested
+    )
 
 
 def _print(cell: object) -> str | None:

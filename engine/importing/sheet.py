@@ -52,8 +52,8 @@ def read(path: Path) -> Sheet:
     Raises InputError with one sentence for a file that is not there, empty, without rows, or broken.
     """
     suffix = suffix_of(path)
-    _check_there(path)
     try:
+        _check_there(path)
         sheet = _read(path, suffix)
     except (OSError, pa.ArrowException, pl.exceptions.PolarsError, ValueError) as error:
         raise InputError(f"{path.name} cannot be read as {suffix[1:].upper()}: {_first_line(error)}") from error
@@ -102,9 +102,13 @@ def _check_quotes(path: Path, table: pa.Table) -> None:
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
-    names = table.column_names
+    names = [name for name in table.column_names if name]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"it has two columns called {repeated[0]}")
+    table = table.select(names)  # a column without a name is a row number that an export left behind
+    for place, field in enumerate(table.schema):
+        if pa.types.is_decimal256(field.type):  # wider than polars knows
+            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from engine.errors import InputError
@@ -68,6 +71,26 @@ def test_a_truncated_parquet_is_told(load: Load, stored: Stored, tmp_path: Path)
     with pytest.raises(InputError, match=r"cut\.parquet"):
         load(path)
     assert stored() == []
+
+
+@pytest.mark.parametrize("field", ["user_id", "occurred_at", "value", "title", "categories"])
+@pytest.mark.parametrize(
+    "cell", [pl.lit(b"\xff"), pl.duration(seconds=5), pl.struct(a=1)], ids=["bytes", "span", "struct"]
+)
+def test_a_column_of_the_wrong_kind_is_named(load: Load, tmp_path: Path, field: str, cell: pl.Expr) -> None:
+    path = tmp_path / "odd.parquet"
+    frame = pl.DataFrame({"user_id": ["u"], "item_id": "i", "occurred_at": "2020-01-01"})
+    frame.with_columns(cell.alias(field)).write_parquet(path)
+    with pytest.raises(InputError, match=f"column '{field}' holds"):
+        load(path)
+
+
+def test_decimals_wider_than_usual_are_numbers(load: Load, stored: Stored, tmp_path: Path) -> None:
+    path = tmp_path / "wide.parquet"
+    wide = pa.array([Decimal("1.5")], pa.decimal256(50, 2))
+    pq.write_table(pa.table({"user_id": ["u"], "item_id": ["i"], "occurred_at": ["2020-01-01"], "value": wide}), path)
+    load(path)
+    assert stored()[0][3] == 1.5
 
 
 def test_a_file_that_is_not_there_or_is_a_folder_is_told(load: Load, tmp_path: Path) -> None:

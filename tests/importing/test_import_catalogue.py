@@ -90,6 +90,16 @@ def test_nested_parquet_columns_become_json(database: Database, space: Space, tm
         assert items.get(conn, space.key, "a").attributes == {"size": {"w": 1.5}, "day": "2020-01-02", "rank": 0.1}
 
 
+def test_codes_stay_text_and_a_nameless_column_is_no_attribute(
+    database: Database, space: Space, tmp_path: Path
+) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text(",item_id,phone,serial,gone,ok\n0,a,+44 20,12345678901234567890,,True\n1,b,+4420,1,,False\n")
+    import_items(database, space.name, path)
+    with database.connect() as conn:
+        assert items.get(conn, space.key, "b").attributes == {"phone": "+4420", "serial": "1", "ok": False}
+
+
 def test_bad_items_are_counted(database: Database, space: Space, tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     path.write_text(

@@ -148,6 +148,18 @@ def test_a_rejects_file_that_cannot_be_written_stops_the_import_before_it_starts
     assert path.read_text() == MESSY
 
 
+def test_rejected_rows_of_odd_types_can_be_written(load: Load, tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {"user_id": [None, "u"], "item_id": "i", "occurred_at": "2020-01-01", "row_": 1, "reason": "old"}
+    )
+    odd = frame.with_columns(picture=pl.lit(b"\xff"), wait=pl.duration(seconds=5), parts=pl.struct(a=1))
+    odd.write_parquet(tmp_path / "odd.parquet")
+    for name in ("bad.csv", "bad.jsonl", "bad.parquet"):
+        assert load(tmp_path / "odd.parquet", rejects=tmp_path / name).rejected == {"missing user_id": 1}
+    assert pl.read_csv(tmp_path / "bad.csv")["reason"].to_list() == ["missing user_id"]
+    assert pl.read_parquet(tmp_path / "bad.parquet").columns == odd.columns
+
+
 def test_without_rejected_rows_the_rejects_file_has_only_names(load: Load, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("user_id,item_id,occurred_at\nu,i,2020-01-01\n")
