@@ -1,0 +1,76 @@
+"""A real server over the real database, with a small shop whose right answers are plain to see."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from api.server import bound, running
+from engine.embedders.registry import make
+from engine.events import Event
+from engine.items import Item
+from engine.settings import Settings
+from engine.store import events, items, spaces
+from engine.store.database import Database
+from engine.store.spaces import Space
+from indexing.reindex import reindex
+
+ITEMS = [
+    Item(f"{side}-{n:02}", f"{side.title()} thing {n}", (side,), {"price": n})
+    for side in ("odd", "even")
+    for n in range(20)
+]
+
+
+@dataclass(frozen=True)
+class Shop:
+    space: Space
+    url: str
+    settings: Settings
+
+    def get(self, path: str, **options: object) -> httpx.Response:
+        return httpx.get(self.url + path, timeout=30, **options)
+
+    def post(self, path: str, body: object, **options: object) -> httpx.Response:
+        return httpx.post(self.url + path, json=body, timeout=30, **options)
+
+    def put(self, path: str, body: object, **options: object) -> httpx.Response:
+        return httpx.put(self.url + path, json=body, timeout=30, **options)
+
+    def delete(self, path: str, **options: object) -> httpx.Response:
+        return httpx.delete(self.url + path, timeout=30, **options)
+
+
+@pytest.fixture(scope="module")
+def shop(
+    database: Database, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Shop]:
+    """Sixty users: odd ones had eight odd items each, even ones eight even items."""
+    settings = Settings(home=tmp_path_factory.mktemp("shop"), poll_s=0.2)
+    name = "shop-" + request.module.__name__.rsplit(".", 1)[-1].replace("test_", "").replace("_", "-")
+    with database.begin() as conn:
+        space = spaces.ensure(conn, name)
+        items.upsert(conn, space.key, ITEMS)
+        events.append(conn, space.key, _events())
+    reindex(database, space, make("spectral", {"dim": 8}), settings.generations, force=True)
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        yield Shop(space, f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{name}", settings)
+
+
+def _events() -> list[Event]:
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    return [
+        Event(
+            f"{side}-user-{user}",
+            f"{side}-{(user * 3 + step * 7) % 20:02}",
+            "view",
+            begin + timedelta(hours=user + 30 * step),
+        )
+        for side in ("odd", "even")
+        for user in range(30)
+        for step in range(8)
+    ]

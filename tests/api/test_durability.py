@@ -1,0 +1,101 @@
+"""What was acknowledged is there, whatever dies."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+
+from engine.settings import Settings
+from engine.store import events, spaces
+from engine.store.database import open_database
+
+NEARFIELD = [sys.executable, "-m", "api.cli.main"]
+
+
+def start(home: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
+    environment = {**os.environ, "NEARFIELD_HOME": str(home)}
+    process = subprocess.Popen(
+        [*NEARFIELD, "serve", "--port", str(port), *arguments], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200:
+                return process
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError("the server did not start")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def test_kill_9_loses_no_acknowledged_event(tmp_path: Path) -> None:
+    port = free_port()
+    process = start(tmp_path, port)
+    acknowledged: set[str] = set()
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1/default", timeout=5) as client:
+            for batch in range(10_000):
+                rows = [
+                    {"user_id": "u", "item_id": f"i{batch}-{row}", "event_id": f"{batch}-{row}"} for row in range(5)
+                ]
+                if batch == 40:
+                    os.kill(process.pid, signal.SIGKILL)
+                answer = client.post("/events", json={"events": rows}).json()
+                acknowledged |= {
+                    row["item_id"]
+                    for row, each in zip(rows, answer["results"], strict=True)
+                    if each["status"] == "written"
+                }
+    except httpx.TransportError:
+        pass
+    process.wait(timeout=30)
+    process.stderr.close()
+    assert len(acknowledged) >= 200
+    with open_database(Settings(home=tmp_path)) as database, database.connect() as conn:
+        stored = events.history(conn, spaces.get(conn, "default").key, "u", 100_000)
+    assert acknowledged <= set(stored.item_ids)
+
+
+def test_two_workers_answer_and_stop_with_sigterm_and_a_second_server_is_told_the_port_is_taken(tmp_path: Path) -> None:
+    port = free_port()
+    process = start(tmp_path, port, "--workers", "2")
+    try:
+        second = subprocess.run(
+            [*NEARFIELD, "serve", "--port", str(port)],
+            env={**os.environ, "NEARFIELD_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert second.returncode == 1
+        assert f"port {port} on 127.0.0.1 is in use" in second.stderr
+        assert "Traceback" not in second.stderr
+        metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        assert "nearfield_request_seconds_count" in metrics
+        trained = subprocess.run(
+            [*NEARFIELD, "status", "--json"],
+            env={**os.environ, "NEARFIELD_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert trained.returncode == 0, trained.stderr
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        process.stderr.close()
+    assert not (tmp_path / "postgres" / "postmaster.pid").exists()  # the embedded database stopped with the last user

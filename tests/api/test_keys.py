@@ -1,0 +1,71 @@
+"""Keys and scopes, on a database of its own: the first key closes the server for everybody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from api.auth import REMEMBER_S
+from api.server import bound, running, serve
+from engine.errors import Conflict
+from engine.settings import Settings
+from engine.store import spaces
+from engine.store.database import Database, open_database
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Database]]:
+    settings = Settings(home=tmp_path_factory.mktemp("keys"))
+    with open_database(settings) as opened:
+        with opened.begin() as conn:
+            spaces.ensure(conn, "default")
+            spaces.ensure(conn, "other")
+        yield settings, opened
+
+
+def bearer(key: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {key}"}
+
+
+def test_a_key_opens_its_space_for_its_scope_and_nothing_else(
+    own: tuple[Settings, Database], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with bound("127.0.0.1", 0) as listener, running(*own, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+        assert httpx.get(f"{url}/default/status").status_code == 200  # no key yet, on loopback: open
+        admin = httpx.post(f"{url}/keys", json={"scope": "admin"}).json()
+        time.sleep(REMEMBER_S + 0.1)
+        closed = httpx.get(f"{url}/default/status")
+        assert closed.status_code == 401
+        assert closed.headers["www-authenticate"] == "Bearer"
+        assert httpx.get(f"{url}/default/status", headers=bearer("nf_no_such")).status_code == 401
+        assert httpx.get(f"{url}/default/status", headers={"Authorization": "Basic eA=="}).status_code == 401
+        headers = bearer(admin["key"])
+        made = {
+            scope: httpx.post(f"{url}/keys", json={"scope": scope, "space": "default"}, headers=headers).json()["key"]
+            for scope in ("read", "write")
+        }
+        event = [{"user_id": "u", "item_id": "i"}]
+        assert httpx.get(f"{url}/default/recommend", headers=bearer(made["read"])).status_code == 200
+        assert httpx.get(f"{url}/other/recommend", headers=bearer(made["read"])).status_code == 403
+        assert httpx.post(f"{url}/default/events", json=event, headers=bearer(made["read"])).status_code == 403
+        assert httpx.post(f"{url}/default/events", json=event, headers=bearer(made["write"])).status_code == 200
+        assert httpx.delete(f"{url}/default", headers=bearer(made["write"])).status_code == 403
+        assert httpx.get(f"{url}/keys", headers=bearer(made["write"])).status_code == 403
+        listed = httpx.get(f"{url}/keys", headers=headers)
+        assert not any(key in listed.text for key in (admin["key"], *made.values()))
+        assert len(listed.json()["keys"]) == 3
+        assert httpx.delete(f"{url}/keys/{made['read'].split('_')[1]}", headers=headers).status_code == 200
+        time.sleep(REMEMBER_S + 0.1)
+        assert httpx.get(f"{url}/default/recommend", headers=bearer(made["read"])).status_code == 401
+    written = capfd.readouterr()
+    assert not any(key in written.out + written.err for key in (admin["key"], *made.values()))
+
+
+def test_beyond_loopback_without_a_key_the_server_refuses_to_start(tmp_path: Path) -> None:
+    with pytest.raises(Conflict, match=r"beyond this machine.*nearfield keys create"):
+        serve(Settings(home=tmp_path / "home"), "0.0.0.0", 0, 1)

@@ -1,0 +1,88 @@
+from __future__ import annotations
+
+import secrets
+import threading
+
+import httpx
+
+from engine.embedders.registry import make
+from engine.store.database import Database
+from indexing.reindex import reindex
+from tests.api.conftest import Shop
+
+
+def root(shop: Shop) -> str:
+    return shop.url.rsplit("/v1/", 1)[0]
+
+
+def test_health_ready_metrics_and_openapi_answer(shop: Shop) -> None:
+    shop.get("/recommend", params={"user_id": "odd-user-1"})
+    assert httpx.get(root(shop) + "/healthz").json() == {"status": "ok"}
+    assert httpx.get(root(shop) + "/readyz").json() == {"status": "ready"}
+    metrics = httpx.get(root(shop) + "/metrics").text
+    assert 'nearfield_request_seconds_count{method="GET",route="/v1/{space}/recommend",status="200"}' in metrics
+    assert f'nearfield_recommended_items_total{{reason="history",space="{shop.space.name}"}}' in metrics
+    assert "nearfield_generation_age_seconds" in metrics
+    paths = httpx.get(root(shop) + "/openapi.json").json()["paths"]
+    assert "/v1/{space}/recommend" in paths
+    assert len(paths) >= 20
+
+
+def test_status_models_and_generations_tell_what_is_served(shop: Shop) -> None:
+    status = shop.get("/status").json()
+    assert (status["model"], status["degraded"], status["stale"]) == (1, False, False)
+    assert status["items"] == 40
+    [model] = shop.get("/models").json()["models"]
+    assert (model["model"], model["embedder"], model["dim"]) == (1, "spectral", 8)
+    assert shop.get("/models/1").json() == model
+    [generation] = shop.get("/generations").json()["generations"]
+    assert generation["active"] is True
+    assert generation["generation"] == status["generation"]
+
+
+def test_a_server_swaps_generations_without_an_error(shop: Shop, database: Database) -> None:
+    statuses, seen, stop = set(), set(), threading.Event()
+
+    def ask() -> None:
+        with httpx.Client() as client:
+            while not stop.is_set():
+                response = client.get(shop.url + "/recommend", params={"user_id": "odd-user-2", "k": 5})
+                statuses.add(response.status_code)
+                seen.add(response.json()["generation"])
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    before = shop.get("/status").json()["generation"]
+    for recipe in ("hnsw", "flat"):
+        made = reindex(
+            database, shop.space, make("spectral", {"dim": 4}), shop.settings.generations, recipe=recipe, force=True
+        )
+        while made.generation not in seen:
+            pass
+    back = shop.post(f"/generations/{sorted(seen - {before, made.generation})[0]}/activate", {})
+    assert back.status_code == 200
+    while shop.get("/status").json()["generation"] == made.generation:
+        pass
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert statuses == {200}
+    assert len(seen) == 3
+
+
+def test_a_space_is_made_weighted_and_deleted(shop: Shop) -> None:
+    name = f"made-{secrets.token_hex(4)}"
+    url = f"{root(shop)}/v1/{name}"
+    assert httpx.get(url).status_code == 404
+    assert httpx.put(url).json()["weighting"]["kinds"]["purchase"] == 5.0
+    body = {"weighting": {"kinds": {"view": 2, "buy": 7}, "half_life_days": 30}}
+    assert httpx.put(url, json=body).json()["weighting"]["kinds"] == {"view": 2, "buy": 7}
+    assert httpx.get(url).json()["weighting"]["half_life_days"] == 30
+    assert name in [space["space"] for space in httpx.get(f"{root(shop)}/v1").json()["spaces"]]
+    assert httpx.post(f"{url}/events", json=[{"user_id": "u", "item_id": "i"}]).json()["accepted"] == 1
+    short = httpx.get(f"{url}/recommend", params={"k": 3}).json()
+    assert [item["reason"] for item in short["items"]] == ["new"]
+    assert short["shortfall"]["returned"] == 1
+    assert httpx.delete(url).json() == {"space": name, "status": "deleted"}
+    assert httpx.get(f"{url}/recommend").status_code == 404
