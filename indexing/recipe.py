@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import faiss
 import numpy as np
+import numpy.typing as npt
 
 from engine.errors import BelowFloor, DeviceUnavailable, InputError
 from engine.recommend import Searcher
@@ -90,13 +91,18 @@ def efforts(index: faiss.Index) -> list[int]:
     return [n for n in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048) if n < index.nlist] + [index.nlist]
 
 
-def recall(searcher: Searcher, exact: Searcher, queries: Matrix, k: int = RECALL_K) -> float:
+def recall(searcher: Searcher, exact: ExactSearcher, queries: Matrix, k: int = RECALL_K) -> float:
     """Share of the true top k that is found; a row that ties with the k-th counts as found."""
     if len(queries) == 0:
         return 1.0
-    truth, true_rows = exact.search(queries, k)
-    scores, rows = searcher.search(queries, k)
+    true_rows, rows = exact.search(queries, k)[1], searcher.search(queries, k)[1]
     wanted = np.maximum((true_rows >= 0).sum(axis=1), 1)
-    last = truth[np.arange(len(truth)), wanted - 1]
-    found = ((rows >= 0) & (scores >= (last - 1e-6 * np.abs(last))[:, None])).sum(axis=1)
+    last = _products(queries, exact.vectors, true_rows)[np.arange(len(queries)), wanted - 1]
+    enough = _products(queries, exact.vectors, rows) >= (last - 1e-6 * np.abs(last))[:, None]
+    found = ((rows >= 0) & enough).sum(axis=1)
     return float(np.mean(np.minimum(found, wanted) / wanted))
+
+
+def _products(queries: Matrix, vectors: Matrix, rows: npt.NDArray[np.int64]) -> Matrix:
+    """The true score of every found row, (n, k): a quantised index reports estimates."""
+    return np.asarray(np.einsum("qd,qkd->qk", queries, vectors[rows]))
