@@ -14,6 +14,8 @@ from indexing.generation import check
 
 def publish(database: Database, space: Space, generation: str, folder: Path) -> None:
     """Make a generation the active one once its files are checked; running servers swap to it."""
+    with database.connect() as conn:
+        generations.get(conn, space.key, generation)
     check(folder / space.name / generation)
     with database.begin() as conn:
         generations.activate(conn, space.key, generation)
