@@ -68,6 +68,14 @@ class Generation:
     def row_of_key(self) -> dict[int, int]:
         return {key: row for row, key in enumerate(self.catalogue["item_key"].to_pylist())}
 
+    @cached_property
+    def shown(self) -> Mask | None:
+        """The rows that could be shown when this was built; None: every row."""
+        shown = [
+            a and not d for a, d in zip(*(self.catalogue[n].to_pylist() for n in ("available", "deleted")), strict=True)
+        ]
+        return None if all(shown) else np.array(shown, dtype=bool)
+
     def fields(self, row: int) -> bytes:
         """The item's fields as JSON; made once per row."""
         made = self._fields.get(row)
@@ -124,6 +132,7 @@ def write(
             path.name: {"bytes": path.stat().st_size, "sha256": _sha256(path)} for path in sorted(partial.iterdir())
         },
     }
+    full["checksum"] = _digest(full)
     (partial / MANIFEST).write_text(json.dumps(full, indent=2))
     for path in [*partial.iterdir(), partial]:
         _fsync(path)
@@ -163,12 +172,14 @@ def check(path: Path) -> dict[str, Any]:
     """The manifest, once every file has the size and SHA-256 it was written with; FAISS notices no flipped bit."""
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        if manifest["checksum"] != _digest(manifest):
+            raise CorruptGeneration(f"{path / MANIFEST} is not what was written")
         for name, expected in manifest["files"].items():
             if (path / name).stat().st_size != expected["bytes"] or _sha256(path / name) != expected["sha256"]:
                 raise CorruptGeneration(
                     f"{path / name} is not what was written; it is rebuilt from PostgreSQL by `nearfield index`"
                 )
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise CorruptGeneration(f"generation {path.name} cannot be read: {error}") from error
     return manifest
 
@@ -189,6 +200,12 @@ def _write_arrow(path: Path, table: pa.Table) -> None:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Of everything in the manifest but the checksum itself."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _fsync(path: Path) -> None:

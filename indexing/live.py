@@ -104,7 +104,7 @@ class Live:
         """Look at the active generation and at what changed; swap the view if anything did."""
         with self._lock:
             try:
-                self._view = self._next()
+                self._view, self._cursor = self._next()
                 self.refreshed_at = time.time()
             except StoreUnavailable:
                 if self._view is None:
@@ -112,16 +112,18 @@ class Live:
                 self._view = replace(self._view, stale=True)
             return self._view
 
-    def _next(self) -> LiveView:
+    def _next(self) -> tuple[LiveView, Cursor]:
         with self._database.begin() as conn:
             space = spaces.get(conn, self._name)
             active = generations.active(conn, space.key)
             before = generations.previous(conn, space.key)
         wanted = [record.generation for record in (active, before) if record is not None]
         view = self._view
-        if view is None or (active is not None and not self._serves(view, wanted)):
-            view = self._open(space, wanted)
-        return self._changed(replace(view, space=space, stale=False))
+        if view is None or view.space.key != space.key or (wanted and not self._serves(view, wanted)):
+            return self._changed(self._open(space, wanted), None)
+        served = view.generation.generation if view.generation else None
+        behind = bool(wanted) and served != wanted[0]
+        return self._changed(replace(view, space=space, stale=False, degraded=behind), self._cursor)
 
     def _serves(self, view: LiveView, wanted: list[str]) -> bool:
         served = view.generation.generation if view.generation else None
@@ -130,7 +132,6 @@ class Live:
 
     def _open(self, space: Space, wanted: list[str]) -> LiveView:
         """The first of the wanted generations that is whole; when none is, it is rebuilt from PostgreSQL."""
-        self._cursor = None
         for name in wanted:
             if name in self._refused:
                 continue
@@ -140,7 +141,7 @@ class Live:
                 log.error("generation refused", space=space.name, generation=name, error=str(error))
                 self._refused.add(name)
                 continue
-            return LiveView(space, opened, degraded=name != wanted[0])
+            return LiveView(space, opened, opened.shown, degraded=name != wanted[0])
         return self._rebuilt(space) if wanted else LiveView(space)
 
     def _rebuilt(self, space: Space) -> LiveView:
@@ -150,32 +151,36 @@ class Live:
         log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
         name = build_generation(self._database, space, active.model, self._folder)
         publish(self._database, space, name, self._folder)
-        return LiveView(space, open_generation(self._folder / space.name / name))
+        opened = open_generation(self._folder / space.name / name)
+        return LiveView(space, opened, opened.shown)
 
-    def _changed(self, view: LiveView) -> LiveView:
-        """The view after replaying what changed since its cursor; all of the catalogue where there is none to go on."""
+    def _changed(self, view: LiveView, cursor: Cursor | None) -> tuple[LiveView, Cursor]:
+        """The view after replaying what changed since `cursor`; all of the catalogue where there is none to go on.
+
+        View and cursor are kept together or not at all: a database that goes away in between loses no change.
+        """
         with self._database.begin() as conn:
-            if self._cursor is None:
-                self._cursor, keys = self._start(changes.head(conn), changes.epoch(conn), view)
-                if keys is None:
-                    return _apply(view, items.read_catalogue(conn, view.space.key))
+            if cursor is None:
+                cursor, known = self._start(changes.head(conn), changes.epoch(conn), view)
+                if not known:
+                    return _apply(view, items.read_catalogue(conn, view.space.key)), cursor
             found: list[int] = []
             while True:
-                keys, after = changes.read_since(conn, view.space.key, self._cursor)
-                if after == self._cursor:
+                keys, after = changes.read_since(conn, view.space.key, cursor)
+                if after == cursor:
                     break
                 found += keys
-                self._cursor = after
+                cursor = after
             if not found:
-                return view
-            return _apply(view, items.read_catalogue(conn, view.space.key, sorted(set(found))))
+                return view, cursor
+            return _apply(view, items.read_catalogue(conn, view.space.key, sorted(set(found)))), cursor
 
     @staticmethod
-    def _start(head: Cursor, epoch: str, view: LiveView) -> tuple[Cursor, list[int] | None]:
-        """Where to replay from: the snapshot the generation was exported from, if this database is the same."""
+    def _start(head: Cursor, epoch: str, view: LiveView) -> tuple[Cursor, bool]:
+        """Where to replay from, and whether that is the snapshot the generation was exported from, of this database."""
         if view.generation is None or view.generation.manifest["start"]["epoch"] != epoch:
-            return head, None
-        return Cursor(int(view.generation.manifest["start"]["xid"]), 0), []
+            return head, False
+        return Cursor(int(view.generation.manifest["start"]["xid"]), 0), True
 
 
 def _apply(view: LiveView, changed: pa.Table) -> LiveView:
