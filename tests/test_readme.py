@@ -1,0 +1,50 @@
+"""The README is true: its first steps run, and every command and route is in it."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import typer
+
+from api.app import create_app
+from api.cli.main import app
+from engine.settings import Settings
+
+README = (Path(__file__).parent.parent / "README.md").read_text()
+
+
+def test_the_first_recommendation_runs_as_written(tmp_path: Path) -> None:
+    [script] = re.findall(r"```bash\n(.*?)```", README, flags=re.DOTALL)
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("NEARFIELD_")}
+    done = subprocess.run(
+        ["bash", "-euc", script],
+        cwd=tmp_path,
+        env={**environment, "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"lamp +Headlamp +0\.\d+ +history", done.stdout), done.stdout
+
+
+def test_every_command_is_in_it() -> None:
+    command = typer.main.get_command(app)
+    missing = [name for name in command.commands if f"nearfield {name}" not in README]  # type: ignore[attr-defined]
+    assert missing == []
+
+
+def test_every_route_is_in_it(tmp_path: Path) -> None:
+    paths = create_app(Settings(home=tmp_path)).openapi()["paths"]
+    missing = [path for path in paths if not re.search(re.escape(path) + r"[`,\s]", README)]
+    assert missing == []
+
+
+def test_every_script_it_names_is_there() -> None:
+    for name in re.findall(r"scripts/[\w./]+\w", README):
+        assert (Path(__file__).parent.parent / name).exists(), name
