@@ -90,9 +90,10 @@ def reindex(
     force: bool = False,
     progress: Progress = silent,
 ) -> Reindexed:
-    """Train, index, verify and publish. Raises BelowFloor, with nothing published, when popularity is better."""
+    """Train, index, verify and publish; nothing is published, and `generation` is None, when popularity is better."""
     made = train_version(database, space, embedder, seed=seed, device=device, force=force, progress=progress)
-    check_publishable(made.record)
+    if not made.record.publishable:
+        return made
     started = time.perf_counter()
     version = made.record.version
     generation = build_generation(database, space, version, folder, recipe=recipe, device=device, progress=progress)

@@ -81,10 +81,11 @@ def _example(events: EventColumns) -> tuple[str, str]:
 
 def _learn(found: Settings, database: Database, space: Space) -> None:
     from engine.embedders.registry import make
-    from indexing.reindex import reindex
+    from indexing.reindex import check_publishable, reindex
 
     with progress() as tell:
         done = reindex(database, space, make("spectral"), found.generations, progress=tell)
+    check_publishable(done.record)
     out.print(f"learnt in {done.fit_seconds:.1f} s, indexed and published in {done.index_seconds:.1f} s")
     evaluation_table(done.record.evaluation, done.record.embedder)
 

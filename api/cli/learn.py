@@ -140,6 +140,7 @@ def reindex(
 ) -> None:
     """Train, index, verify and publish in one go: the command for a nightly job."""
     from engine.embedders.registry import make
+    from indexing.reindex import check_publishable
     from indexing.reindex import reindex as run
 
     made = make(embedder, pairs(set_, "--set"))
@@ -160,9 +161,11 @@ def reindex(
         evaluation_table(done.record.evaluation, embedder)
         record = done.record
         out.print(f"model {record.version}: {embedder}, {record.dim} dimensions, fitted in {done.fit_seconds:.2f} s")
-        out.print(f"generation {done.generation} built and published in {done.index_seconds:.2f} s")
+        if done.generation is not None:
+            out.print(f"generation {done.generation} built and published in {done.index_seconds:.2f} s")
 
     emit(json, done.to_json(), show)
+    check_publishable(done.record)
 
 
 def weights(

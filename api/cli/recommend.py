@@ -13,6 +13,7 @@ import typer
 
 from api.cli.options import Json, K, SpaceName, checked_k, opened
 from api.cli.output import emit, out, progress, table
+from api.cli.remote import Url, ask
 from api.cli.tables import write_tables
 from engine.batch import recommend_all
 from engine.errors import InputError, NotEnoughData
@@ -49,6 +50,7 @@ def recommend_items(
     everyone: Annotated[bool, typer.Option("--all", help="For every user, into --out.")] = False,
     file: Annotated[Path | None, typer.Option("--out", help="A .parquet, .csv or .jsonl file for --all.")] = None,
     k: K = 10,
+    url: Url = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
@@ -57,6 +59,11 @@ def recommend_items(
         raise InputError("--all writes to a file: give --out FILE, and neither --user nor --item")
     if file is not None and not everyone:
         raise InputError("--out goes with --all")
+    if url is not None:
+        if everyone:
+            raise InputError("--all works on the database itself; leave --url away")
+        _show(ask(url, space, "recommend", {"user_id": user, "item_ids": item or [], "k": k}), json)
+        return
     with opened(space) as (settings, database, found):
         view = Live(database, settings.generations, found.name).current()
         checked_k(k, settings)
@@ -80,12 +87,17 @@ def search(
     unlike: Annotated[list[str] | None, typer.Option(help="And unlike this one; repeatable.")] = None,
     vector: Annotated[str | None, typer.Option(help="Near this vector, as a JSON list.")] = None,
     k: K = 10,
+    url: Url = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
     """Items by cosine: like some items, unlike others, or near a vector."""
     if (vector is None) == (not item) or (unlike and not item):
         raise InputError("give --item, with perhaps --unlike, or --vector")
+    if url is not None:
+        named = {"positive": item, "negative": unlike or []} if vector is None else {"vector": _numbers(vector)}
+        _show(ask(url, space, "search", {**named, "k": k}), json)
+        return
     with opened(space) as (settings, database, found):
         view = Live(database, settings.generations, found.name).current()
         checked_k(k, settings)
@@ -96,11 +108,14 @@ def search(
 def _near(view: LiveView, text: str, k: int) -> Answer:
     if view.generation is None:
         raise NotEnoughData("nothing is indexed yet; run `nearfield reindex`")
+    return nearest(view, check_vector(_numbers(text), view.vectors.shape[1]), k=k)
+
+
+def _numbers(text: str) -> Any:
     try:
-        values = orjson.loads(text)
+        return orjson.loads(text)
     except orjson.JSONDecodeError as error:
         raise InputError(f"--vector is a JSON list of finite numbers: {error}") from None
-    return nearest(view, check_vector(values, view.vectors.shape[1]), k=k)
 
 
 def _emit(view: LiveView, answer: Answer, json: bool) -> None:
@@ -114,19 +129,23 @@ def _emit(view: LiveView, answer: Answer, json: bool) -> None:
         for hit in answer.hits
     ]
     short = answer.shortfall
-    body = {
+    body: dict[str, Any] = {
         "items": items,
         "model": view.generation.model if view.generation else None,
         "generation": view.generation.generation if view.generation else None,
         "degraded": view.degraded,
         "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
     }
+    _show(body, json)
 
+
+def _show(body: dict[str, Any], json: bool) -> None:
     def show() -> None:
+        items, short = body["items"], body["shortfall"]
         rows = [(each["item_id"], each["fields"].get("title"), each["score"], each["reason"]) for each in items]
         table(("item", "title", "score", "reason"), rows)
         if short is not None:
-            out.print(f"{short.returned} of {short.requested}: {short.reason}")
+            out.print(f"{short['returned']} of {short['requested']}: {short['reason']}")
 
     emit(json, body, show)
 
