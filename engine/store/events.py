@@ -27,7 +27,8 @@ ON CONFLICT DO NOTHING RETURNING event_id
 """
 ADD_USERS = """
 INSERT INTO users (space_key, user_id) SELECT %s, id FROM unnest(%s::text[]) AS t (id)
-WHERE NOT EXISTS (SELECT FROM users WHERE space_key = %s AND user_id = id) ON CONFLICT DO NOTHING
+WHERE NOT EXISTS (SELECT FROM users WHERE space_key = %s AND user_id = id)
+ORDER BY id COLLATE "C" ON CONFLICT DO NOTHING
 """
 ADD_ITEMS = ADD_USERS.replace("users", "items").replace("user_id", "item_id")
 HISTORY = """

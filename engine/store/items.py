@@ -12,6 +12,7 @@ from engine.errors import NotFound
 from engine.items import Item
 from engine.store import bulk
 
+# Every writer takes its rows in one order, whatever the collation of the database: two at once wait, not deadlock.
 UPSERT = """
 INSERT INTO items (space_key, item_id, title, categories, attributes, available)
 SELECT %s, item_id, title, categories, attributes, available
@@ -19,7 +20,7 @@ FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::bool[])
     AS new (item_id, title, category_list, attributes, available),
     LATERAL (SELECT coalesce(array_agg(value), '{}') AS categories
         FROM jsonb_array_elements_text(category_list::jsonb)) c
-ORDER BY item_id
+ORDER BY item_id COLLATE "C"
 ON CONFLICT (space_key, item_id) DO UPDATE SET title = excluded.title, categories = excluded.categories,
     attributes = excluded.attributes, available = excluded.available, deleted = false, updated_at = now()
 RETURNING item_id, xmax = 0 AS created
@@ -28,7 +29,7 @@ RETURNING item_id, xmax = 0 AS created
 MERGE = """
 INSERT INTO items (space_key, item_id, title, categories, attributes)
 SELECT %s, item_id, title, coalesce(string_to_array(categories, chr(31)), '{}'), coalesce(attributes, '{}')
-FROM staged_items ORDER BY item_id
+FROM staged_items ORDER BY item_id COLLATE "C"
 ON CONFLICT (space_key, item_id) DO UPDATE SET title = coalesce(excluded.title, items.title),
     categories = CASE WHEN excluded.categories = '{}' THEN items.categories ELSE excluded.categories END,
     attributes = items.attributes || excluded.attributes, updated_at = now()
@@ -74,6 +75,9 @@ def delete(conn: sa.Connection, space_key: int, item_id: str) -> None:
 
 def set_availability(conn: sa.Connection, space_key: int, available: Mapping[str, bool]) -> list[str]:
     """Switch items on and off; "updated" or "unknown" for each."""
+    lock = """SELECT FROM items WHERE space_key = %s AND item_id = ANY(%s::text[])
+              ORDER BY item_id COLLATE "C" FOR NO KEY UPDATE"""
+    conn.exec_driver_sql(lock, (space_key, list(available)))
     update = """UPDATE items SET available = new.available, updated_at = now()
                 FROM unnest(%s::text[], %s::bool[]) AS new (item_id, available)
                 WHERE items.space_key = %s AND items.item_id = new.item_id AND NOT deleted RETURNING items.item_id"""

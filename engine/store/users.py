@@ -14,7 +14,8 @@ from engine.users import User
 
 UPSERT = """
 INSERT INTO users (space_key, user_id, attributes)
-SELECT %s, user_id, attributes FROM unnest(%s::text[], %s::jsonb[]) AS new (user_id, attributes) ORDER BY user_id
+SELECT %s, user_id, attributes FROM unnest(%s::text[], %s::jsonb[]) AS new (user_id, attributes)
+ORDER BY user_id COLLATE "C"
 ON CONFLICT (space_key, user_id) DO UPDATE SET attributes = excluded.attributes
 RETURNING user_id, xmax = 0 AS created
 """
@@ -68,7 +69,8 @@ def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
     """Add distinct users from columns user_id, attributes (JSON or null); known ones are completed."""
     bulk.stage(conn, "staged_users", "user_id text, attributes jsonb", table.select(["user_id", "attributes"]))
     merge = """INSERT INTO users (space_key, user_id, attributes)
-               SELECT %s, user_id, coalesce(attributes, '{}') FROM staged_users ORDER BY user_id
+               SELECT %s, user_id, coalesce(attributes, '{}') FROM staged_users
+               ORDER BY user_id COLLATE "C"
                ON CONFLICT (space_key, user_id) DO UPDATE SET attributes = users.attributes || excluded.attributes
                WHERE users.attributes IS DISTINCT FROM users.attributes || excluded.attributes"""
     return conn.exec_driver_sql(merge, (space_key,)).rowcount
