@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import sqlalchemy as sa
 
 from engine.errors import NotEnoughData
 from engine.space import LatentSpace
 from engine.store import changes, events, generations, items, models
-from engine.store.database import Database
+from engine.store.database import Connection, Database
 from engine.store.spaces import Space
 from engine.vectors import Matrix
 from indexing import recipe as recipes
@@ -91,7 +90,7 @@ def _in_row_order(catalogue: pa.Table, latent: LatentSpace) -> pa.Table:
     return catalogue.take(pa.array(first + rest, pa.int64()))
 
 
-def _popularity(conn: sa.Connection, space: Space, catalogue: pa.Table) -> np.ndarray:
+def _popularity(conn: Connection, space: Space, catalogue: pa.Table) -> np.ndarray:
     """Distinct users per item as a share of the most popular one's, (n_rows,) float32."""
     counts = events.item_counts(conn, space.key)
     shares = np.array([counts.get(id_, 0) for id_ in catalogue["item_id"].to_pylist()], np.float32)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import orjson
 import polars as pl
-import sqlalchemy as sa
 
 from engine.importing import cells
 from engine.importing.attributes import attribute_checks, attribute_columns, json_objects
@@ -20,7 +19,7 @@ from engine.importing.summary import ImportSummary, Progress, silent
 from engine.importing.transaction import transaction
 from engine.items import Item
 from engine.store import items as item_store
-from engine.store.database import Database
+from engine.store.database import Connection, Database
 
 FIELDS = Fields(names=("item_id", "title", "categories", "available"), needed=("item_id",), rest=True)
 BATCH = 10_000
@@ -85,7 +84,7 @@ def _checks() -> list[Check]:
     return [*id_checks("item_id"), *text_checks(), ("available is not true or false", unreadable)]
 
 
-def _write(conn: sa.Connection, space_key: int, rows: pl.DataFrame, progress: Progress) -> int:
+def _write(conn: Connection, space_key: int, rows: pl.DataFrame, progress: Progress) -> int:
     """Upsert the items that are new or changed; how many those are."""
     known = {item.item_id: item for item in _catalogue(conn, space_key)}
     changed = []
@@ -109,7 +108,7 @@ def _write(conn: sa.Connection, space_key: int, rows: pl.DataFrame, progress: Pr
     return len(changed)
 
 
-def _catalogue(conn: sa.Connection, space_key: int) -> Iterator[Item]:
+def _catalogue(conn: Connection, space_key: int) -> Iterator[Item]:
     table = item_store.read_catalogue(conn, space_key)
     names = ("item_id", "title", "categories", "attributes", "available", "deleted")
     for item_id, title, categories, attributes, available, deleted in zip(

@@ -7,20 +7,19 @@ from contextlib import contextmanager
 
 import polars as pl
 import pyarrow as pa
-import sqlalchemy as sa
 
 from engine.errors import InputError
 from engine.store import spaces
-from engine.store.database import Database
+from engine.store.database import Connection, Database, DataRefused
 
 
 @contextmanager
-def transaction(database: Database, space_name: str) -> Iterator[tuple[sa.Connection, spaces.Space]]:
+def transaction(database: Database, space_name: str) -> Iterator[tuple[Connection, spaces.Space]]:
     """A connection and the space, made if there is none; data that PostgreSQL refuses is an InputError."""
     try:
         with database.begin() as conn:
             yield conn, spaces.ensure(conn, space_name)
-    except sa.exc.DataError as error:
+    except DataRefused as error:
         raise InputError(f"PostgreSQL refused the file, and nothing was written: {error.orig}") from error
 
 

@@ -17,6 +17,8 @@ from engine.settings import Settings
 from engine.store import migrations
 from engine.store.embedded import EmbeddedServer
 
+Connection = sa.Connection  # for annotations outside this folder, the one that imports SQLAlchemy
+DataRefused = sa.exc.DataError  # PostgreSQL cannot hold a value
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 8)
 

