@@ -6,6 +6,8 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import orjson
+
 from engine.errors import InputError
 from engine.ids import check_id
 
@@ -46,10 +48,12 @@ def check_text(text: str, loc: tuple[str | int, ...]) -> str:
 
 
 def check_attributes(attributes: Mapping[str, object], loc: tuple[str | int, ...]) -> str:
-    """The JSON text of attributes; InputError for NaN, infinity, NUL, lone surrogates or more than 64 KiB."""
+    """The JSON text of attributes; InputError for NaN, infinity, integers past 64 bits, NUL, lone
+    surrogates or more than 64 KiB."""
     try:
         text = json.dumps(dict(attributes), allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
+        orjson.dumps(dict(attributes))  # what answers are written with: no integer past 64 bits
     except (ValueError, TypeError) as error:
         raise InputError(f"attributes are JSON values; {error}", loc=loc) from None
     if "\\u0000" in text:

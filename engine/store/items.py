@@ -92,11 +92,13 @@ def count(conn: sa.Connection, space_key: int) -> int:
 
 
 def read_catalogue(conn: sa.Connection, space_key: int, item_keys: Sequence[int] | None = None) -> pa.Table:
-    """Items as columns sorted by key: item_key, item_id, title, categories, attributes (JSON), available, deleted.
+    """Items as columns sorted by key, as CATALOGUE says; times are microseconds since 1970 UTC.
 
     `item_keys` limits them to those; deleted ones are part of it, so that readers can hide them.
     """
-    query = """SELECT item_key, item_id, title, categories, attributes::text, available, deleted FROM items
+    query = """SELECT item_key, item_id, title, categories, attributes::text, available, deleted,
+                   (extract(epoch FROM created_at) * 1000000)::bigint, (extract(epoch FROM updated_at) * 1000000)::bigint
+               FROM items
                WHERE space_key = %s AND (%s::bigint[] IS NULL OR item_key = ANY(%s::bigint[])) ORDER BY item_key"""
     keys = None if item_keys is None else list(item_keys)
     rows = conn.exec_driver_sql(query, (space_key, keys, keys)).all()
@@ -114,6 +116,8 @@ CATALOGUE = pa.schema(
         ("attributes", pa.string()),
         ("available", pa.bool_()),
         ("deleted", pa.bool_()),
+        ("created_at", pa.int64()),
+        ("updated_at", pa.int64()),
     ]
 )
 

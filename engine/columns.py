@@ -1,0 +1,176 @@
+"""Columns: the catalogue as typed columns, and the mask of a predicate over them.
+
+Attributes are sparse: a column holds, for each kind of value, the rows that have such a value, so a field of a few
+items costs a few bytes. They are one Arrow table, which a generation memory-maps and all its workers share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from engine import predicate as predicates
+from engine.errors import InputError
+from engine.predicate import CORE, NAMES, ORDERS, PREFIX, AllOf, Condition, Kind, Not, Predicate, Scalar
+
+Mask = npt.NDArray[np.bool_]
+SCHEMA = pa.schema(
+    [
+        ("field", pa.string()),
+        ("kind", pa.string()),  # a predicate.Kind, or "present": the rows where the field is not null
+        ("rows", pa.large_list(pa.int64())),
+        ("numbers", pa.large_list(pa.float64())),  # of number, numbers and bool; else empty
+        ("texts", pa.large_list(pa.large_string())),  # of text and texts; else empty
+    ]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Held:
+    """The values of one field and kind: `values[i]` belongs to row `rows[i]`; a row with a list is there repeatedly."""
+
+    rows: npt.NDArray[np.int64]
+    values: npt.NDArray[np.float64] | pa.Array
+
+
+@dataclass(frozen=True, eq=False)
+class Columns:
+    catalogue: pa.Table
+    attributes: pa.Table  # SCHEMA
+
+    @cached_property
+    def _row_of(self) -> Mapping[str, dict[str, int]]:
+        """field -> kind -> row of `attributes`."""
+        found: dict[str, dict[str, int]] = {}
+        names = (self.attributes["field"].to_pylist(), self.attributes["kind"].to_pylist())
+        for row, (field, kind) in enumerate(zip(*names, strict=True)):
+            found.setdefault(field, {})[kind] = row
+        return found
+
+    def mask(self, predicate: Predicate) -> Mask:
+        """The rows of the catalogue that pass, (n,) bool."""
+        if isinstance(predicate, Condition):
+            return self._test(predicate)
+        if isinstance(predicate, Not):
+            return ~self.mask(predicate.part)
+        join = np.logical_and if isinstance(predicate, AllOf) else np.logical_or
+        made = self.mask(predicate.parts[0])
+        for part in predicate.parts[1:]:
+            join(made, self.mask(part), out=made)
+        return made
+
+    def kinds(self, field: str) -> set[Kind]:
+        """The kinds of value that an attribute has anywhere."""
+        return {kind for kind in self._row_of.get(field, {}) if kind != "present"}  # type: ignore[misc]
+
+    def has(self, field: str) -> bool:
+        return field in CORE or field in self._row_of
+
+    def _test(self, test: Condition) -> Mask:
+        mask = np.zeros(self.catalogue.num_rows, dtype=bool)
+        if test.operator == "exists":
+            mask[self._present(test.field)] = True
+            return mask if test.value else ~mask
+        for kind in test.kinds:
+            held = self._held(test.field, kind)
+            if held is not None:
+                mask[held.rows[_holding(test, kind, held)]] = True
+        return mask
+
+    def _present(self, field: str) -> npt.NDArray[np.int64]:
+        if field in CORE:
+            return np.flatnonzero(self.catalogue[field].is_valid().to_numpy())
+        row = self._row_of.get(field, {}).get("present")
+        return np.zeros(0, np.int64) if row is None else self.attributes["rows"][row].values.to_numpy()
+
+    def _held(self, field: str, kind: Kind) -> Held | None:
+        if field in CORE:
+            return self._core(field) if CORE[field] == kind else None
+        row = self._row_of.get(field, {}).get(kind)
+        if row is None:
+            return None
+        rows = self.attributes["rows"][row].values.to_numpy()
+        if kind in ("text", "texts"):
+            return Held(rows, self.attributes["texts"][row].values)
+        return Held(rows, self.attributes["numbers"][row].values.to_numpy())
+
+    def _core(self, field: str) -> Held:
+        column = self.catalogue[field].combine_chunks()
+        if CORE[field] == "texts":
+            rows = pc.list_parent_indices(column).to_numpy().astype(np.int64)
+            return Held(rows, pc.list_flatten(column))
+        rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
+        valid = column.drop_null()
+        if CORE[field] == "text":
+            return Held(rows, valid)
+        return Held(rows, valid.to_numpy(zero_copy_only=False).astype(np.float64))
+
+
+def check(predicate: Predicate, columns: Columns, live: Mapping[str, set[Kind]]) -> None:
+    """InputError for a comparison of an attribute with a type that it has nowhere: not in `columns`, not in `live`."""
+    for test in predicates.tests(predicate):
+        if test.field in CORE or test.operator == "exists":
+            continue
+        held = columns.kinds(test.field) | live.get(test.field, set())
+        if held and not held & set(test.kinds):
+            name, kinds = test.field.removeprefix(PREFIX), " or ".join(sorted(NAMES[kind] for kind in held))
+            hint = "; use `contains`" if held <= {"texts", "numbers"} else ""
+            raise InputError(f"{name} holds {kinds}, `{test.operator}` asks for {NAMES[test.kind]}{hint}", loc=test.loc)
+
+
+def attribute_table(catalogue: pa.Table) -> pa.Table:
+    """The attributes of every row as SCHEMA; made once, when a generation is built."""
+    rows: dict[tuple[str, str], list[int]] = {}
+    values: dict[tuple[str, str], list[Scalar]] = {}
+    for row, text in enumerate(catalogue["attributes"].to_pylist()):
+        if text is None or text == "{}":
+            continue
+        for name, value in orjson.loads(text).items():
+            if value is None:
+                continue
+            rows.setdefault((name, "present"), []).append(row)
+            for kind, each in predicates.typed(value):
+                rows.setdefault((name, kind), []).append(row)
+                values.setdefault((name, kind), []).append(each)
+    keys = sorted(rows)
+    texts = [values[key] if key[1] in ("text", "texts") else [] for key in keys]
+    numbers = [values[key] if key[1] in ("number", "numbers", "bool") else [] for key in keys]
+    columns = {
+        "field": [PREFIX + name for name, _ in keys],
+        "kind": [kind for _, kind in keys],
+        "rows": [rows[key] for key in keys],
+        "numbers": [np.array(each, np.float64) for each in numbers],
+        "texts": texts,
+    }
+    return pa.table(columns, schema=SCHEMA)
+
+
+def _holding(test: Condition, kind: Kind, held: Held) -> Mask:
+    """Which of the held values satisfy the test."""
+    if isinstance(held.values, np.ndarray):
+        return _numbers(test, held.values)
+    if test.operator == "contains" and kind == "text":
+        distinct = held.values.dictionary_encode()
+        found = [predicates.holds(test, kind, each) for each in distinct.dictionary.to_pylist()]
+        return np.array(found, dtype=bool)[distinct.indices.to_numpy()]
+    if test.operator == "in":
+        found = pc.is_in(held.values, value_set=pa.array(test.value, held.values.type))
+    else:
+        compare = {"lt": pc.less, "lte": pc.less_equal, "gt": pc.greater, "gte": pc.greater_equal}
+        found = compare.get(test.operator, pc.equal)(held.values, pa.scalar(test.value, held.values.type))
+    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+
+
+def _numbers(test: Condition, values: npt.NDArray[np.float64]) -> Mask:
+    if test.operator == "in":
+        return np.isin(values, np.array(test.value, np.float64))
+    compare = {"lt": np.less, "lte": np.less_equal, "gt": np.greater, "gte": np.greater_equal}
+    assert compare.keys() == ORDERS.keys()
+    return np.asarray(compare.get(test.operator, np.equal)(values, float(test.value)))  # type: ignore[arg-type]
