@@ -38,6 +38,69 @@ class LinearFoldIn:
 
 
 @dataclass(frozen=True, eq=False)
+class BlockFoldIn:
+    """Linear fold-ins side by side, one per block of dimensions: the sum of linear models as one model."""
+
+    items: Matrix  # (n_items, dim)
+    item_scales: Matrix  # (n_blocks, n_items)
+    dim_scale: npt.NDArray[np.float32]  # (dim,)
+    ends: tuple[int, ...]  # where each block ends, the last at dim
+
+    def vectors(self, histories: sp.csr_matrix) -> Matrix:
+        starts = (0, *self.ends[:-1])
+        parts = [
+            LinearFoldIn(self.items[:, start:end], scale, self.dim_scale[start:end]).vectors(histories)
+            for start, end, scale in zip(starts, self.ends, self.item_scales, strict=True)
+        ]
+        return np.concatenate(parts, axis=1)
+
+    def state(self) -> tuple[str, Arrays]:
+        ends = np.array(self.ends, np.float32)  # exact: a dim is far below 2^24
+        return "blocks", {"item_scales": self.item_scales, "dim_scale": self.dim_scale, "ends": ends}
+
+
+@dataclass(frozen=True, eq=False)
+class TwoTableFoldIn:
+    """user = history @ inputs: a linear model whose reading side is a table of its own."""
+
+    inputs: Matrix  # (n_items, dim)
+
+    def vectors(self, histories: sp.csr_matrix) -> Matrix:
+        if histories.shape[0] == 1:
+            return (histories.data @ self.inputs[histories.indices])[None].astype(np.float32)
+        return np.asarray(histories @ self.inputs, dtype=np.float32)
+
+    def state(self) -> tuple[str, Arrays]:
+        return "two_tables", {"inputs": self.inputs}
+
+
+@dataclass(frozen=True, eq=False)
+class PerceptronFoldIn:
+    """user = [perceptron(unit history), 1]: tanh after every layer, 1 for the bias of a linear decoder's items.
+
+    A layer is `weight{i}` (n_in, n_out) and `bias{i}` (n_out,), from 0. The first reads (n_items,) histories of unit
+    length; a tanh follows each layer but those of `straight`, such as the mean of a variational encoder.
+    """
+
+    arrays: Arrays
+    straight: tuple[int, ...]
+
+    def vectors(self, histories: sp.csr_matrix) -> Matrix:
+        norms = np.sqrt(np.asarray(histories.multiply(histories).sum(axis=1))).ravel()
+        unit = sp.csr_matrix(sp.diags(1 / np.maximum(norms, 1e-12)) @ histories, dtype=np.float32)
+        value = np.asarray(unit @ self.arrays["weight0"], dtype=np.float32) + self.arrays["bias0"]
+        for layer in range(1, sum(name.startswith("weight") for name in self.arrays)):
+            value = value if layer - 1 in self.straight else np.tanh(value)
+            value = value @ self.arrays[f"weight{layer}"] + self.arrays[f"bias{layer}"]
+        out = np.concatenate([np.tanh(value), np.ones((len(value), 1), np.float32)], axis=1)
+        out[norms == 0] = 0
+        return np.asarray(out, dtype=np.float32)
+
+    def state(self) -> tuple[str, Arrays]:
+        return "perceptron", {**self.arrays, "straight": np.array(self.straight, np.float32)}
+
+
+@dataclass(frozen=True, eq=False)
 class LeastSquaresFoldIn:
     """user = argmin of the weighted squared error, Hu et al. 2008 with the regulariser of Rendle et al. 2021.
 
@@ -100,7 +163,15 @@ def restore(name: str, items: Matrix, arrays: Arrays) -> FoldIn:
     """The fold-in whose `state()` was (name, arrays), over the same item matrix."""
     if name == "linear":
         return LinearFoldIn(items, arrays["item_scale"], arrays["dim_scale"])
+    if name == "blocks":
+        ends = tuple(int(end) for end in arrays["ends"])
+        return BlockFoldIn(items, arrays["item_scales"], arrays["dim_scale"], ends)
+    if name == "two_tables":
+        return TwoTableFoldIn(arrays["inputs"])
+    if name == "perceptron":
+        straight = tuple(int(layer) for layer in arrays["straight"])
+        return PerceptronFoldIn({key: value for key, value in arrays.items() if key != "straight"}, straight)
     if name == "least_squares":
         reg, nu, unobserved = (float(value) for value in arrays["options"])
         return LeastSquaresFoldIn(items, arrays["gram"], reg, nu, unobserved)
-    raise ValueError(f"unknown fold-in {name!r}; expected linear or least_squares")
+    raise ValueError(f"unknown fold-in {name!r}; expected linear, blocks, two_tables, perceptron or least_squares")

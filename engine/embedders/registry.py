@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from importlib import import_module
@@ -9,7 +10,12 @@ from importlib import import_module
 from engine.errors import InputError
 from engine.space import Embedder
 
-EMBEDDERS: Mapping[str, str] = {"spectral": "Spectral", "ials": "IALS"}
+EMBEDDERS: Mapping[str, str] = {
+    "spectral": "Spectral",
+    "ease": "Ease",
+    "blend": "Blend",
+    "ials": "IALS",
+}
 
 
 def make(name: str, params: Mapping[str, str | float | int] | None = None) -> Embedder:
@@ -27,7 +33,10 @@ def make(name: str, params: Mapping[str, str | float | int] | None = None) -> Em
             raise InputError(f"{name} has no parameter {key!r}; it has {', '.join(types)}", loc=("set", key))
         try:
             values[key] = types[key](value)
-        except ValueError:
-            raise InputError(f"{key} of {name} is a {types[key].__name__}, got {value!r}", loc=("set", key)) from None
+            if not math.isfinite(float(str(values[key]))):
+                raise ValueError(value)
+        except (ValueError, OverflowError):  # OverflowError: int of infinity
+            expected = "whole" if types[key] is int else "finite"
+            raise InputError(f"{key} of {name} is a {expected} number, got {value!r}", loc=("set", key)) from None
     made: Embedder = kind(**values)
     return made

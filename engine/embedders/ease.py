@@ -1,0 +1,59 @@
+"""ease: the item-item regression of Steck 2019 ("Embarrassingly Shallow Autoencoders"), as two vectors.
+
+B = I - P diag(1 / P_jj), P = (G + l I)^-1. An item a user has had is never recommended, so the diagonal of B is free,
+and off it P is -V diag(e / (e + l)) V' / l by the eigenvectors of G: user = history V diag(e / (e + l)), item =
+V_j / (l P_jj). The dimensions cut off the smallest eigenvalues; P_jj is that of the cut V. G is taken of
+D_U^-a R D_I^-b, as Park et al. 2024 normalise linear autoencoders; a = b = 0 is Steck's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from engine.embedders.device import pick
+from engine.embedders.factors import factors
+from engine.errors import InputError
+from engine.fold_in import LinearFoldIn
+from engine.interactions import Interactions
+from engine.space import LatentSpace
+from engine.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class Ease:
+    name: ClassVar[str] = "ease"
+
+    dim: int = 1024  # at most the number of items; a full-rank model loses half of its lead at 512
+    l2: float = 0.5  # l as a multiple of the mean diagonal of G
+    user_exponent: float = 0.25  # a; makes the cut to dim harmless: .086 of .088 stay at 2048, .075 of .087 with 0
+    item_exponent: float = 0.25  # b
+    iterations: int = 3
+
+    def __post_init__(self) -> None:
+        if self.dim < 1 or self.iterations < 0:
+            raise InputError("ease: dim is at least 1 and iterations at least 0", loc=("dim",))
+        if self.l2 <= 0:
+            raise InputError("ease: l2 must be above 0, else items that go together make G singular", loc=("l2",))
+
+    def fit(self, interactions: Interactions, *, seed: int = 0, device: str = "cpu") -> LatentSpace:
+        """LatentSpace with metric dot; never more dimensions than the data has."""
+        found = factors(
+            interactions.matrix,
+            self.dim,
+            user_exponent=self.user_exponent,
+            item_exponent=self.item_exponent,
+            seed=seed,
+            device=pick(device),
+            iterations=self.iterations,
+        )
+        level = self.l2 * found.mean_diagonal
+        kept = (found.values / (found.values + level)).astype(np.float32)
+        diagonal = np.maximum(1 - found.right**2 @ kept, 1e-3)  # l P_jj, within 0 and 1
+        scale = found.item_degrees**self.item_exponent
+        items = (found.right * (scale / diagonal)[:, None]).astype(np.float32)
+        fold_in = LinearFoldIn(items, (diagonal / scale**2).astype(np.float32), kept)
+        users = Vectors(interactions.users, fold_in.vectors(interactions.matrix))
+        return LatentSpace(Vectors(interactions.items, items), users, "dot", fold_in)

@@ -1,0 +1,11 @@
+"""Progress of a fit: what happens now and the share done."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+Progress = Callable[[str, float], None]
+
+
+def silent(what: str, share: float) -> None:
+    """Progress that nobody watches."""
