@@ -96,6 +96,8 @@ def _config(app: FastAPI | str, workers: int) -> uvicorn.Config:
 @contextmanager
 def bound(host: str, port: int) -> Iterator[socket.socket]:
     """A listening socket; Conflict says when the port is taken, InputError when there is no such address."""
+    if not 0 <= port <= 65_535:  # getaddrinfo takes it modulo 65,536
+        raise InputError(f"expected a port of 0 to 65535, got {port}", loc=("port",))
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
     except (socket.gaierror, OverflowError, UnicodeError) as error:
