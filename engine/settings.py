@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -16,11 +16,13 @@ class Settings(BaseSettings):
     home: Path = Path(".nearfield")  # embedded database and generations
     database_url: SecretStr | None = None  # PostgreSQL >= 15 with pgvector >= 0.8; None means embedded
     api_key: SecretStr | None = None  # for the command line's own HTTP calls
-    max_body_bytes: int = 16 * 1024 * 1024
-    max_k: int = 1000
-    max_events: int = 10_000  # per POST /events
-    history_limit: int = 2000  # newest events of a user that a live vector is made from
-    poll_s: float = 1.0  # how often a server looks for changes; the change log is the truth
+    max_body_bytes: int = Field(16 * 1024 * 1024, gt=0)
+    max_k: int = Field(1000, gt=0)
+    max_events: int = Field(10_000, gt=0)  # per POST /events
+    history_limit: int = Field(2000, gt=0)  # newest events of a user that a live vector is made from
+    poll_s: float = Field(
+        1.0, gt=0, allow_inf_nan=False
+    )  # how often a server looks for changes; the change log is the truth
     require_keys: bool = False  # answer nobody without a key, even while there is none; set when bound beyond loopback
 
     @property
