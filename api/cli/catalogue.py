@@ -90,6 +90,7 @@ def _show(summary: ImportSummary, rejects: Path | None) -> None:
     if summary.rejected:
         table(("rows", "rejected because"), [(count, reason) for reason, count in summary.rejected.items()])
         for sample in summary.samples:
-            out.print(f"  row {sample.row} ({sample.reason}): {dict(sample.values)}", markup=False, soft_wrap=True)
+            cells = ", ".join(f"{name}={'' if cell is None else cell}" for name, cell in sample.values.items())
+            out.print(f"  row {sample.row}, {sample.reason}: {cells}", markup=False, soft_wrap=True)
         if rejects is not None:
             out.print(f"every rejected row is in {rejects}", markup=False)

@@ -89,7 +89,7 @@ def index(
     body = {"generation": name, "model": version, "indexes": indexes}
 
     def show() -> None:
-        rows = [(label, each["factory"], each["effort"], each["recall@20"]) for label, each in indexes.items()]
+        rows = [(label, each["factory"], each["effort"] or None, each["recall@20"]) for label, each in indexes.items()]
         table(("index", "recipe", "effort", "recall@20"), rows)
         out.print(f"generation {name} of model {version}; next: nearfield publish")
 
@@ -194,10 +194,10 @@ def weights(
     body: dict[str, Any] = {field.name: getattr(changed, field.name) for field in fields(changed)} | {"kinds": kinds}
 
     def show() -> None:
-        table(("kind", "weight"), [*kinds.items(), ("any other", changed.other)])
-        out.print(
-            f"half-life: {changed.half_life_days or 'none'} days; value: {changed.value}; repeat: {changed.repeat}"
-        )
+        heaviest_first = sorted(kinds.items(), key=lambda each: -each[1])
+        table(("kind", "weight"), [*heaviest_first, ("any other", changed.other)])
+        half_life = f"{changed.half_life_days:g} days" if changed.half_life_days else "none, old events count in full"
+        out.print(f"half-life: {half_life}; value: {changed.value}; repeat: {changed.repeat}")
 
     emit(json, body, show)
 
@@ -207,8 +207,8 @@ def embedders(json: Json = False) -> None:
     from engine.embedders.registry import EMBEDDERS, make
 
     found = {name: _parameters(make(name)) for name in EMBEDDERS}
-    rows = [(name, ", ".join(f"{key}={value}" for key, value in each.items())) for name, each in found.items()]
-    emit(json, {"embedders": found}, lambda: table(("embedder", "parameters"), rows))
+    rows = [(name, key, str(value)) for name, each in found.items() for key, value in each.items()]
+    emit(json, {"embedders": found}, lambda: table(("embedder", "parameter", "default"), rows))
 
 
 def _parameters(made: Any) -> dict[str, Any]:

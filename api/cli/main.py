@@ -37,7 +37,13 @@ def main() -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except typer.Abort:  # Ctrl-C
+        _fail("stopped; nothing was left half done", 130)
+    except typer.TyperException as error:  # a command, option or value that is not there
+        if error.format_message():  # without a command the help was shown, and that is all
+            _fail(error.format_message(), error.exit_code)
+        sys.exit(error.exit_code)
     except NearfieldError as error:
         _fail(str(error), 2 if isinstance(error, InputError) else 1)
     except OSError as error:
@@ -49,7 +55,8 @@ def main() -> None:
 
 
 def _fail(message: str, code: int) -> None:
-    err.print(f"error: {message}", style="red", markup=False, soft_wrap=True)
+    line = message.strip().split("\n", 1)[0]  # the cause; a database adds its statement below
+    err.print(f"error: {line}", style="red", markup=False, soft_wrap=True)
     sys.exit(code)
 
 

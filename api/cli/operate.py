@@ -34,7 +34,7 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
             "model": active.model if active else None,
             "generation": active.generation if active else None,
         }
-    emit(json, body, lambda: table(("", "value"), list(body.items())))
+    emit(json, body, lambda: table(("", ""), list(body.items())))
 
 
 def list_models(space: SpaceName = "default", json: Json = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,8 +12,18 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-out = Console(highlight=False, soft_wrap=False)
-err = Console(stderr=True, highlight=False)
+WIDE = 120  # columns, where no terminal says how wide it is: a table in a file or a pipe keeps its header in one line
+
+
+def _console(stderr: bool = False) -> Console:
+    made = Console(stderr=stderr, highlight=False)
+    if not made.is_terminal and "COLUMNS" not in os.environ:
+        made.width = WIDE
+    return made
+
+
+out = _console()
+err = _console(stderr=True)
 
 
 def emit(json: bool, body: Mapping[str, Any], show: Callable[[], None]) -> None:
@@ -24,18 +35,27 @@ def emit(json: bool, body: Mapping[str, Any], show: Callable[[], None]) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    made = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    """Numbers to the right, `-` for nothing, yes and no; a header only where a column has a name."""
+    if title is not None:
+        out.print(title, markup=False)
+    made = Table(header_style="bold", box=None, pad_edge=False, show_header=any(columns))
     for at, column in enumerate(columns):
-        numbers = bool(rows) and all(isinstance(row[at], int | float) for row in rows)
+        numbers = any(columns) and any(_is_number(row[at]) for row in rows)
         made.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
         made.add_row(*(_cell(value) for value in row))
     out.print(made)
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _cell(value: object) -> str:
     if value is None:
         return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4f}"
     return str(value).replace("[", "\\[")

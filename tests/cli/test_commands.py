@@ -1,0 +1,175 @@
+"""Every command once as a user would run it, over a shop whose right answers are plain."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+COMMANDS = (
+    *("demo", "serve", "migrate", "import", "train", "evaluate", "index", "publish", "rollback", "reindex", "weights"),
+    *("embedders", "recommend", "search", "status", "models", "generations", "doctor", "keys"),
+)
+FIGURES = {
+    *("recall@20", "recall@20_interval", "ndcg@20", "ndcg@20_interval", "coverage@20", "n_users"),
+    *("popularity", "item_knn"),
+}
+TRAINED = {
+    *("model", "embedder", "dim", "metric", "published", "generation", "evaluation", "fit_seconds", "index_seconds"),
+}
+
+
+def sides(answer: dict[str, Any]) -> set[str]:
+    return {item["item_id"].split("-")[0] for item in answer["items"]}
+
+
+def test_help_lists_every_command(shell: Any) -> None:
+    shown = shell.text("--help")
+    assert [name for name in COMMANDS if f"│ {name} " not in shown] == []
+
+
+def test_an_import_counts_every_row_and_a_second_one_writes_nothing(shell: Any, sales: Path) -> None:
+    columns = {"user_id": "CustomerID", "item_id": "StockCode", "occurred_at": "InvoiceDate"}
+    mapped = [part for field, name in columns.items() for part in ("--column", f"{field}={name}")]
+    again = ("import", "events", str(sales), *mapped, "--set", "kind=view", "--space", "default")
+    first, second = shell.json(*again), shell.json(*again)
+    assert first.pop("seconds") > 0
+    assert first == {"read": 481, "written": 480, "duplicates": 0, "rejected": {"missing user_id": 1}}
+    assert (second["written"], second["duplicates"], second["rejected"]) == (0, 480, {"missing user_id": 1})
+    assert "row 481, missing user_id: CustomerID=, StockCode=odd-01" in shell.text(*again)
+
+
+def test_rejected_rows_go_into_a_file(shell: Any, sales: Path) -> None:
+    fields = ("user_id=CustomerID", "item_id=StockCode", "occurred_at=InvoiceDate")
+    mapped = [part for field in fields for part in ("--column", field)]
+    shell.text("import", "events", str(sales), *mapped, "--rejects", "rejects.csv")
+    with (shell.folder / "rejects.csv").open() as file:
+        assert [(row["StockCode"], row["reason"]) for row in csv.DictReader(file)] == [("odd-01", "missing user_id")]
+
+
+def test_items_and_users_are_imported_with_their_attributes(shell: Any) -> None:
+    (shell.folder / "items.jsonl").write_text('{"item_id": "new-1", "title": "New", "price": 3}\n')
+    (shell.folder / "users.csv").write_text("user_id,country\nsomebody,France\n")
+    expected = {"read": 1, "written": 1, "duplicates": 0, "rejected": {}}
+    for what, file in (("items", "items.jsonl"), ("users", "users.csv")):
+        summary = shell.json("import", what, file, "--space", "catalogue") | {"seconds": 0}
+        assert summary == expected | {"seconds": 0}
+    status = shell.json("status", "--space", "catalogue")
+    assert (status["items"], status["users"], status["events"], status["model"]) == (1, 1, 0, None)
+
+
+def test_train_index_and_publish_end_where_reindex_does_and_rollback_goes_back(shop: Any) -> None:
+    before = shop.json("status")["generation"]
+    trained = shop.json("train", "--set", "dim=8")
+    assert trained.keys() == TRAINED
+    assert trained["evaluation"].keys() == FIGURES
+    assert trained["dim"] == 8
+    assert (trained["published"], trained["generation"], trained["index_seconds"]) == (False, None, None)
+    assert trained["evaluation"]["recall@20"] > trained["evaluation"]["popularity"]["recall@20"]
+
+    built = shop.json("index")
+    assert (built["model"], built["indexes"]["metric"]["factory"]) == (trained["model"], "Flat")
+    assert shop.json("status")["generation"] == before, "an index is not served before it is published"
+    assert shop.json("publish")["generation"] == built["generation"]
+    assert shop.json("status")["generation"] == built["generation"]
+    assert shop.json("rollback")["generation"] == before
+
+    done = shop.json("reindex", "--embedder", "ials", "--set", "dim=8", "--recipe", "hnsw")
+    assert done.keys() == TRAINED
+    assert (done["published"], done["embedder"], done["metric"]) == (True, "ials", "dot")
+    rows = {row["generation"]: row for row in shop.json("generations")["generations"]}
+    assert [name for name, row in rows.items() if row["served"]] == [done["generation"]]
+    assert rows[done["generation"]]["recipe"].startswith("HNSW")
+    versions = shop.json("models")["models"]
+    assert (versions[0]["embedder"], versions[0]["publishable"]) == ("ials", True)
+
+
+def test_evaluate_saves_nothing_and_prints_the_figures_of_training(shop: Any) -> None:
+    before = shop.json("models")
+    assert shop.json("evaluate").keys() == FIGURES
+    assert shop.json("models") == before
+
+
+def test_tables_keep_their_header_in_one_line_where_nobody_watches(shop: Any) -> None:
+    header, *rows = shop.text("models").splitlines()
+    names = ["model", "embedder", "dim", "metric", "items", "users", "recall@20", "ndcg@20", "publishable", "created"]
+    assert header.split() == names
+    assert len(rows) == len(shop.json("models")["models"])
+
+
+def test_recommend_answers_for_a_user_and_for_a_visitor_with_titles(shop: Any) -> None:
+    known = shop.json("recommend", "--user", "odd-user-3", "--k", "5")
+    assert len(known["items"]) == 5
+    assert known["items"][0]["item_id"].startswith("odd-")
+    assert known["items"][0]["fields"]["title"].startswith("Odd [thing] ")
+    assert sides(shop.json("recommend", "--item", "even-03", "--item", "even-05", "--k", "1")) == {"even"}
+    unknown = shop.json("recommend", "--user", "nobody", "--k", "3")
+    assert {item["reason"] for item in unknown["items"]} == {"popular"}
+    assert "Even [thing]" in shop.text("recommend", "--item", "even-03")
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
+def test_recommend_for_everyone_writes_a_file(shop: Any, suffix: str) -> None:
+    name = f"recommendations.{suffix}"
+    body = shop.json("recommend", "--all", "--k", "3", "--out", name)
+    readers = {"parquet": pl.read_parquet, "csv": pl.read_csv, "jsonl": pl.read_ndjson}
+    frame = readers[suffix](shop.folder / name)
+    assert frame.columns == ["user_id", "rank", "item_id", "score", "reason", "title"]
+    assert (body["users"], body["rows"], frame.height) == (60, 180, 180)
+    own = frame.filter(pl.col("rank") == 1)
+    assert (own["user_id"].str.head(3) == own["item_id"].str.head(3)).all()
+    assert not list(shop.folder.glob(".*.partial"))
+
+
+def test_search_by_item_unlike_and_vector(shop: Any) -> None:
+    assert sides(shop.json("search", "--item", "odd-03", "--k", "1")) == {"odd"}
+    assert sides(shop.json("search", "--item", "odd-03", "--unlike", "even-03", "--k", "1")) == {"odd"}
+    dim = next(row["dim"] for row in shop.json("models")["models"] if row["model"] == shop.json("status")["model"])
+    found = shop.json("search", "--vector", json.dumps([1.0] + [0.0] * (dim - 1)), "--k", "5")
+    scores = [item["score"] for item in found["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert len(scores) == 5
+
+
+def test_a_key_is_shown_once_listed_without_its_text_and_revoked(shop: Any) -> None:
+    made = shop.json("keys", "create", "--scope", "write", "--label", "the shop")
+    listed = {row["key_id"]: row for row in shop.json("keys", "list")["keys"]}
+    assert (listed[made["key_id"]]["label"], listed[made["key_id"]]["state"]) == ("the shop", "live")
+    assert made["key"] not in shop.text("keys", "list")
+    shop.text("keys", "revoke", made["key_id"])
+    assert [row["state"] for row in shop.json("keys", "list")["keys"]] == ["revoked"]
+    assert "no live key" in shop.fails("keys", "revoke", made["key_id"], code=1)
+
+
+def test_weights_are_changed_and_stay_changed(shop: Any) -> None:
+    shop.text("weights", "--kind", "purchase=7", "--half-life-days", "30")
+    found = shop.json("weights")
+    assert (found["kinds"]["purchase"], found["half_life_days"]) == (7.0, 30.0)
+    assert "half-life: 30 days" in shop.text("weights")
+    assert shop.json("weights", "--half-life-days", "0")["half_life_days"] is None
+
+
+def test_embedders_are_listed_with_parameters_that_train_takes(shop: Any) -> None:
+    found = shop.json("embedders")["embedders"]
+    assert {"spectral", "ials"} <= found.keys()
+    assert found["ials"]["dim"] == 128
+
+
+def test_doctor_finds_a_flipped_byte(shop: Any) -> None:
+    well = shop.json("doctor")
+    assert well["ok"]
+    assert all(check.keys() == {"name", "ok", "detail"} and check["ok"] for check in well["checks"])
+    file = shop.settings.generations / "default" / shop.json("status")["generation"] / "items.npy"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    ill = shop.run("doctor", "--json")
+    assert ill.returncode == 1
+    body = json.loads(ill.stdout.splitlines()[-1])
+    wrong = [check for check in body["checks"] if not check["ok"]]
+    assert not body["ok"]
+    assert [str(file) in check["detail"] for check in wrong] == [True]

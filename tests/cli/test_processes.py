@@ -1,0 +1,55 @@
+"""Commands as processes of their own: stopped half way, and the demo from nothing."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from engine.settings import Settings
+
+
+@pytest.fixture
+def fresh(shell: Any, tmp_path: Path) -> Any:
+    """A shell whose database nobody keeps open."""
+    return type(shell)(tmp_path, Settings(home=tmp_path / "home", database_url=None))
+
+
+def postgres_of(home: Path) -> list[int]:
+    """The postgres processes that serve a home, the dead that nobody reaps left out."""
+    data = str((home / "postgres").resolve())
+    return [process.pid for process in psutil.process_iter() if data in _arguments(process)]
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []
+
+
+def test_sigterm_leaves_no_postgres_behind(fresh: Any) -> None:
+    process = fresh.start("train", "--space", "default")
+    while not postgres_of(fresh.settings.home):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode in (1, 128 + signal.SIGTERM), "1: it found nothing to learn from before the signal came"
+    assert "Traceback" not in err
+    assert postgres_of(fresh.settings.home) == []
+
+
+def test_the_demo_goes_from_nothing_to_answers(fresh: Any) -> None:
+    process = fresh.start("demo", "--once", "--port", "0")
+    out, err = process.communicate(timeout=180)
+    assert (process.returncode, err) == (0, "")
+    lines = out.splitlines()
+    assert sum(line.startswith("curl -H 'Authorization: Bearer nf_") for line in lines) == 3
+    assert sum(line.split() == ["item", "title", "price", "score", "reason"] for line in lines) == 3
+    assert any(line.startswith("popularity") for line in lines)
+    assert postgres_of(fresh.settings.home) == []
