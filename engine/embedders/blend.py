@@ -37,7 +37,7 @@ class Blend:
     item_exponent: float = Spectral.item_exponent
     out_exponent: float = Spectral.out_exponent
     ridge: float = Spectral.ridge
-    wide_l2: float = 1.0
+    wide_ridge: float = 0.06
     wide_user_exponent: float = 0.25
     wide_item_exponent: float = 0.0  # unlike the narrow part's: the less they have in common, the more the sum gains
 
@@ -50,7 +50,7 @@ class Blend:
         narrow = Spectral(self.dim, self.user_exponent, self.item_exponent, self.out_exponent, self.ridge)
         parts = [narrow.fit(interactions, seed=seed, device=device)]
         if wide := self._wide(len(interactions.items)):
-            ease = Ease(wide, self.wide_l2, self.wide_user_exponent, self.wide_item_exponent)
+            ease = Ease(wide, self.wide_ridge, self.wide_user_exponent, self.wide_item_exponent)
             parts.append(ease.fit(interactions, seed=seed, device=device))
         return _sum(parts, [1.0, self.weight], interactions)
 

@@ -31,7 +31,6 @@ class Factors:
     right: Matrix
     values: npt.NDArray[np.float32]
     item_degrees: Degrees  # (n_items,), 1 for an item nobody has had, whose row of `right` is zero
-    mean_diagonal: float  # of A'A
 
     def ridge(self, share: float) -> npt.NDArray[np.float32]:
         """e / (e + l) for every eigenvalue e, with l the one at `share` of them: the filter of ridge regression."""
@@ -57,7 +56,7 @@ def factors(
     width = min(max(dim + OVERSAMPLING, NARROWEST), *matrix.shape)
     right, values = _svd(scaled, min(dim, width), width, iterations, seed, device)
     kept = values > EPSILON**2 * values[0]
-    return Factors(right[:, kept], values[kept], item_degrees, float((scaled.data**2).sum() / matrix.shape[1]))
+    return Factors(right[:, kept], values[kept], item_degrees)
 
 
 def degrees(matrix: sp.csr_matrix, axis: int) -> Degrees:
