@@ -37,6 +37,7 @@ def test_sigterm_leaves_no_postgres_behind(fresh: Any) -> None:
     while not postgres_of(fresh.settings.home):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
+    time.sleep(1.0)  # past the start of the server, which a signal can still outlive
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
     assert process.returncode in (1, 128 + signal.SIGTERM), "1: it found nothing to learn from before the signal came"
