@@ -105,7 +105,7 @@ def alive(pid: int) -> bool:
 
 
 def gone(pid: int) -> bool:
-    for _ in range(100):
+    for _ in range(1200):
         if not alive(pid):
             return True
         time.sleep(0.05)
