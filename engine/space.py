@@ -31,11 +31,22 @@ class FoldIn(Protocol):
 
 
 class Codec(Protocol):
-    """features <-> latent, for the models that have one."""
+    """features <-> latent, for the models that have one. Pure numpy: the server encodes without torch."""
 
-    def encode(self, features: Matrix) -> Matrix: ...
+    @property
+    def dim(self) -> int: ...
 
-    def decode(self, latent: Matrix) -> Matrix: ...
+    def encode(self, values: npt.NDArray[np.floating]) -> Matrix:
+        """(n, n_columns) values as measured -> (n, dim) float32."""
+        ...
+
+    def decode(self, latent: Matrix) -> npt.NDArray[np.float64]:
+        """(n, dim) -> (n, n_columns) values as measured."""
+        ...
+
+    def state(self) -> tuple[str, Mapping[str, npt.NDArray]]:
+        """The name and arrays that `engine.codec.restore(name, arrays)` makes it from."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,7 +22,9 @@ from engine.vectors import Matrix
 EXACT_WIDTH = 1500  # up to here the width x width covariance is cheaper than a randomised pass
 BATCH = 8192
 OVERSAMPLING, ITERATIONS = 20, 6  # Halko et al. 2011; scikit-learn takes 10 and 4 to 7
-SHARE = 0.95  # of the variance that the default dimension keeps
+SHARE = (
+    0.99  # of the variance that the default dimension keeps; 0.95 loses rare ways to be odd (mean AUC .923 for .935)
+)
 MOST = 64
 
 
@@ -30,15 +32,13 @@ MOST = 64
 class PCA:
     name: ClassVar[str] = "pca"
 
-    dim: int = 0  # 0: what keeps 95% of the variance, at most 64
+    dim: int = 0  # 0: what keeps 99% of the variance, at most 64
 
     def __post_init__(self) -> None:
         if self.dim < 0:
             raise InputError("pca: dim cannot be negative", loc=("dim",))
 
-    def fit(
-        self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent
-    ) -> LinearCore:
+    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> LinearCore:
         """The core of (n, width) float32 records. InputError for more dimensions than columns or records."""
         n, width = prepared.shape
         check_dim(self.name, self.dim, n, width)
@@ -46,16 +46,16 @@ class PCA:
             return self._randomised(prepared, seed)
         if width > 2 * n:
             return self._from_rows(prepared)
-        return self.fit_batches(lambda: _batches(prepared), width, progress=progress)
+        return self.fit_batches(_batches(prepared), width, progress=progress)
 
-    def fit_batches(self, batches: Batches, width: int, *, progress: Progress = silent) -> LinearCore:
+    def fit_batches(self, batches: Iterable[Matrix], width: int, *, progress: Progress = silent) -> LinearCore:
         """The core of records that come in (n, width) float32 batches and are never all in memory.
 
         One pass; the covariance is summed in float64 about the mean of the first batch, so large means lose nothing.
         """
         n, total, gram = 0, np.zeros(width), np.zeros((width, width))
         offset: Matrix | None = None
-        for batch in batches():
+        for batch in batches:
             if offset is None:
                 offset = batch.mean(axis=0, dtype=np.float64).astype(np.float32)
             centred = batch - offset
@@ -91,15 +91,11 @@ class PCA:
         return _core(mean, components, singular[:dim] ** 2 / (len(prepared) - 1), self.dim, total)
 
 
-class Batches:
-    """A function that yields (n, width) float32 batches; see `fit_batches`."""
-
-    def __call__(self) -> Iterable[Matrix]: ...  # pragma: no cover
-
-
 def check_dim(name: str, dim: int, n: int, width: int) -> None:
     if dim > width:
-        raise InputError(f"{name}: expected at most {width} dimensions, one per prepared column, got {dim}", loc=("dim",))
+        raise InputError(
+            f"{name}: expected at most {width} dimensions, one per prepared column, got {dim}", loc=("dim",)
+        )
     if dim > n - 1:
         raise InputError(f"{name}: {n} records span at most {n - 1} dimensions, got {dim}", loc=("dim",))
 

@@ -1,0 +1,77 @@
+"""Anomalies, reconstruction, interpolation: the odd record stands out, and through the column that is off."""
+
+import numpy as np
+import pytest
+from sklearn.manifold import trustworthiness as reference_trustworthiness
+from sklearn.metrics import silhouette_score
+
+from engine import kpis, latent
+from engine.embedders import dense
+from engine.errors import InputError
+from engine.train_features import train_features
+
+
+@pytest.fixture(scope="module")
+def machine(sensors):
+    return train_features(sensors, dense.make("pca", {"dim": 4})).codec
+
+
+def test_a_record_that_breaks_the_rule_is_flagged_through_its_column(machine, sensors):
+    normal, broken = np.array([300, 600, 1500, 1.0]), np.array([300, 560, 1500, 1.0])
+    found = latent.anomalies(machine, np.stack([normal, broken]), false_alarm_rate=0.02)
+    assert found.flags.tolist() == [False, True]
+    assert sensors.columns[found.contributions[1].argmax()].name in ("pressure", "heat")
+    assert found.contributions.sum(axis=1) == pytest.approx([1, 1])
+
+
+def test_the_threshold_leaves_the_wanted_share_of_fresh_normal_records_above_it(machine):
+    draw = np.random.default_rng(77)
+    heat = draw.normal(300, 5, 4000)
+    fresh = np.stack([heat, heat * 2 + draw.normal(0, 0.5, 4000), draw.normal(1500, 100, 4000)], axis=1)
+    fresh = np.concatenate([fresh, draw.integers(0, 3, (4000, 1))], axis=1)
+    flagged = latent.anomalies(machine, fresh, false_alarm_rate=0.05).flags.mean()
+    assert 0.02 < flagged < 0.09
+    same = latent.anomalies(machine, fresh, quantile=0.95)
+    assert same.flags.mean() == flagged
+
+
+def test_a_share_that_is_none_is_refused(machine, sensors):
+    for rate in (-0.1, 1.0):
+        with pytest.raises(InputError, match="expected a false-alarm rate of 0 to below 1"):
+            latent.anomalies(machine, sensors.values, false_alarm_rate=rate)
+
+
+def test_a_reconstruction_comes_with_its_error(machine, sensors):
+    again, errors = latent.reconstruct(machine, sensors.values[1:3])
+    assert np.allclose(again[:, 0], sensors.values[1:3, 0], atol=1)
+    assert errors.shape == (2,)
+    prepared = machine.preprocessing.apply(sensors.values[1:3])
+    assert errors == pytest.approx(((prepared - machine.core.decode(machine.core.encode(prepared))) ** 2).mean(axis=1))
+
+
+def test_interpolation_goes_straight_from_one_end_to_the_other():
+    start, end = np.zeros(3, np.float32), np.array([2, 4, 6], np.float32)
+    assert latent.interpolate(start, end, 3).tolist() == [[0, 0, 0], [1, 2, 3], [2, 4, 6]]
+    with pytest.raises(InputError, match="at least 2 steps"):
+        latent.interpolate(start, end, 1)
+
+
+def test_figures_agree_with_scikit_learn(curved):
+    points = curved.values.astype(np.float32)[:200]
+    groups = np.array([label == "left" for label in curved.labels[:200]], np.int64)
+    assert kpis.silhouette(points, groups) == pytest.approx(silhouette_score(points, groups), abs=1e-5)
+    flat = points[:, :2]
+    expected = reference_trustworthiness(points, flat, n_neighbors=10)
+    assert kpis.trustworthiness(points, flat) == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_figures_of_a_version_are_all_there(curved):
+    found = train_features(curved, dense.make("vqvae", {"dim": 2, "epochs": 3})).evaluation["kpis"]
+    assert found["reduction_ratio"] == 6
+    assert found["silhouette_by"] == "label"
+    assert 0 < found["explained_variance"] <= 1
+    assert 1 < found["codebook_perplexity"] <= 256
+    assert 0 < found["encode_ms_p50"] <= found["encode_ms_p99"]
+    variational = train_features(curved, dense.make("vae", {"dim": 2, "epochs": 3})).evaluation["kpis"]
+    assert len(variational["kl_per_dimension"]) == 2
+    assert variational["active_units"] == 2
