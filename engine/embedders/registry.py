@@ -15,6 +15,10 @@ EMBEDDERS: Mapping[str, str] = {
     "ease": "Ease",
     "blend": "Blend",
     "ials": "IALS",
+    "mf": "MF",
+    "elsa": "Elsa",
+    "multvae": "MultVAE",
+    "item2vec": "Item2Vec",
 }
 
 

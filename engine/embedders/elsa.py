@@ -1,0 +1,74 @@
+"""elsa: a tied linear autoencoder on unit item vectors (Vančura et al. 2022, "Scalable Linear Shallow Autoencoder").
+
+score = history A A' with rows of A of unit length: an item's vector is its row and a user's the sum of the rows of the
+history, so one cosine search serves it. Loss: squared error between the unit history and the unit reconstruction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from engine.embedders.descent import Cells, Report, descend, silent
+from engine.embedders.device import pick
+from engine.embedders.factors import factors
+from engine.errors import InputError
+from engine.fold_in import LinearFoldIn
+from engine.interactions import Interactions
+from engine.space import LatentSpace
+from engine.vectors import Vectors
+
+
+@dataclass(frozen=True)
+class Elsa:
+    name: ClassVar[str] = "elsa"
+
+    dim: int = 256
+    epochs: int = 5  # sparse data over-fits after one or two, dense data gains to ten
+    batch: int = 512
+    learning_rate: float = 0.003  # of a number that is 1 / sqrt(dim) in the mean
+    exponent: float = 0.4  # degree exponents of the factors that training starts from
+
+    def __post_init__(self) -> None:
+        if min(self.dim, self.epochs, self.batch) < 1:
+            raise InputError("elsa: dim, epochs and batch are at least 1", loc=("dim",))
+
+    def fit(
+        self, interactions: Interactions, *, seed: int = 0, device: str = "cpu", report: Report = silent
+    ) -> LatentSpace:
+        """LatentSpace with metric cosine."""
+        where, matrix = pick(device), interactions.matrix
+        table = torch.nn.Parameter(torch.from_numpy(self._start(interactions, seed, where)).to(where))
+
+        def loss_of(cells: Cells, generator: torch.Generator) -> torch.Tensor:
+            unit = normalize(table, dim=1)
+            histories = cells.dense(len(table))
+            scores = torch.relu(cells.sum_of(unit) @ unit.T - histories)
+            return (normalize(scores, dim=1) - normalize(histories, dim=1)).square().sum(dim=1).mean()
+
+        groups: list[dict[str, object]] = [{"params": [table], "lr": self.learning_rate}]
+        descend(
+            self.name, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
+            report=report,
+        )  # fmt: skip
+        items = normalize(table.detach(), dim=1).cpu().numpy()
+        fold_in = LinearFoldIn(items, np.ones(len(items), np.float32), np.ones(items.shape[1], np.float32))
+        users = Vectors(interactions.users, fold_in.vectors(matrix))
+        return LatentSpace(Vectors(interactions.items, items), users, "cosine", fold_in)
+
+    def _start(self, interactions: Interactions, seed: int, device: torch.device) -> np.ndarray:
+        """Unit rows of the spectral factors, with the root of their filter on either side."""
+        found = factors(
+            interactions.matrix,
+            self.dim,
+            user_exponent=self.exponent,
+            item_exponent=self.exponent,
+            seed=seed,
+            device=device,
+        )
+        rows = found.right * np.sqrt(found.ridge(0.25))
+        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), dtype=np.float32)
