@@ -9,10 +9,12 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import sqlalchemy as sa
 from safetensors import numpy as safetensors
 
-from engine import fold_in
+from engine import codec, fold_in
+from engine.codec import FeatureCodec
 from engine.errors import NotFound
 from engine.ids import IdMap
 from engine.space import LatentSpace, Metric
@@ -49,17 +51,22 @@ def save(
     """Store a latent space as the next version, vectors raw as the model made them."""
     _one_at_a_time(conn, space_key)
     name, arrays = space.fold_in.state()
+    codec_name, codec_arrays = (None, None) if space.codec is None else space.codec.state()
     insert = f"""INSERT INTO models (space_key, version, embedder, params, metric, dim, fold_in, arrays, evaluation,
-                     publishable, n_items, n_users)
-                 SELECT %s, coalesce(max(version), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
+                     codec, codec_arrays, publishable, n_items, n_users)
+                 SELECT %s, coalesce(max(version), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
                  FROM models WHERE space_key = %s RETURNING model_key, {COLUMNS}"""
-    packed = safetensors.save({key: np.ascontiguousarray(value) for key, value in arrays.items()})
-    values = (embedder, json.dumps(dict(params)), space.metric, space.dim, name, packed, json.dumps(dict(evaluation)))
+    values = (embedder, json.dumps(dict(params)), space.metric, space.dim, name, _pack(arrays))
+    figures = (json.dumps(dict(evaluation)), codec_name, None if codec_arrays is None else _pack(codec_arrays))
     sizes = (publishable, len(space.items), len(space.users))
-    row = conn.exec_driver_sql(insert, (space_key, *values, *sizes, space_key)).one()
+    row = conn.exec_driver_sql(insert, (space_key, *values, *figures, *sizes, space_key)).one()
     _write(conn, space_key, row.model_key, "item", space.items)
     _write(conn, space_key, row.model_key, "user", space.users)
     return ModelRecord(*row[1:])
+
+
+def _pack(arrays: Mapping[str, npt.NDArray]) -> bytes:
+    return safetensors.save({key: np.ascontiguousarray(value) for key, value in arrays.items()})
 
 
 def _one_at_a_time(conn: sa.Connection, space_key: int) -> None:
@@ -100,14 +107,29 @@ def list_all(conn: sa.Connection, space_key: int) -> list[ModelRecord]:
 
 def load_space(conn: sa.Connection, space_key: int, version: int) -> LatentSpace:
     """The latent space of a version, item rows in the order they were trained in."""
-    query = "SELECT model_key, metric, dim, fold_in, arrays FROM models WHERE space_key = %s AND version = %s"
+    query = """SELECT model_key, metric, dim, fold_in, arrays, codec, codec_arrays FROM models
+               WHERE space_key = %s AND version = %s"""
     row = conn.exec_driver_sql(query, (space_key, version)).first()
     if row is None:
         raise NotFound(f"there is no model version {version}")
     items = _read(conn, space_key, row.model_key, "item", row.dim)
     users = _read(conn, space_key, row.model_key, "user", row.dim)
     arrays = safetensors.load(bytes(row.arrays))
-    return LatentSpace(items, users, row.metric, fold_in.restore(row.fold_in, items.matrix, arrays))
+    folds = fold_in.restore(row.fold_in, items.matrix, arrays)
+    return LatentSpace(items, users, row.metric, folds, _codec(row.codec, row.codec_arrays))
+
+
+def load_codec(conn: sa.Connection, space_key: int, version: int) -> FeatureCodec | None:
+    """The codec of a version alone, None for one that has none: what a server needs beside a generation."""
+    query = "SELECT codec, codec_arrays FROM models WHERE space_key = %s AND version = %s"
+    row = conn.exec_driver_sql(query, (space_key, version)).first()
+    if row is None:
+        raise NotFound(f"there is no model version {version}")
+    return _codec(row.codec, row.codec_arrays)
+
+
+def _codec(name: str | None, packed: bytes | None) -> FeatureCodec | None:
+    return None if name is None or packed is None else codec.restore(name, safetensors.load(bytes(packed)))
 
 
 def _read(conn: sa.Connection, space_key: int, model_key: int, noun: str, dim: int) -> Vectors:

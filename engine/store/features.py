@@ -1,0 +1,145 @@
+"""Feature records: one row of fixed width per item of a space, and the columns that they share."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import sqlalchemy as sa
+
+from engine.errors import NotEnoughData
+from engine.features import Column, Features, Values, column_from_json
+from engine.ids import IdMap
+from engine.store import bulk, items
+
+
+@dataclass(frozen=True)
+class FeatureSchema:
+    """The columns of a space's records, and every label that one of them has."""
+
+    columns: tuple[Column, ...]
+    labels: tuple[str, ...] = ()
+
+
+def schema(conn: sa.Connection, space_key: int) -> FeatureSchema | None:
+    """None: the space has no feature records."""
+    query = "SELECT columns, labels FROM feature_schemas WHERE space_key = %s"
+    row = conn.exec_driver_sql(query, (space_key,)).first()
+    if row is None:
+        return None
+    return FeatureSchema(tuple(column_from_json(each) for each in row.columns), tuple(row.labels))
+
+
+def set_schema(conn: sa.Connection, space_key: int, made: FeatureSchema) -> None:
+    insert = """INSERT INTO feature_schemas (space_key, columns, labels) VALUES (%s, %s, %s)
+                ON CONFLICT (space_key) DO UPDATE SET columns = excluded.columns, labels = excluded.labels"""
+    columns = json.dumps([column.to_json() for column in made.columns])
+    conn.exec_driver_sql(insert, (space_key, columns, json.dumps(made.labels)))
+
+
+def lock_schema(conn: sa.Connection, space_key: int) -> None:
+    """Two imports into one space take turns: the second sees the categories that the first added."""
+    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (space_key,))
+
+
+def write(
+    conn: sa.Connection, space_key: int, item_ids: Sequence[str], values: Values, labels: npt.NDArray[np.int32]
+) -> None:
+    """Write records, (n, n_columns) values and the place of each one's label, -1 for none; known ids are replaced.
+
+    Each becomes an item, with its label as category, so that search, filters and the change feed know it.
+    """
+    found = schema(conn, space_key)
+    assert found is not None
+    names = [[found.labels[place]] if place >= 0 else None for place in labels.tolist()]
+    blank = pa.nulls(len(item_ids), pa.string())
+    staged = pa.table(
+        {
+            "item_id": pa.array(item_ids, pa.string()),
+            "title": blank,
+            "categories": pa.array(names, pa.list_(pa.string())),
+            "attributes": blank,
+        }
+    )
+    items.merge_staged(conn, space_key, staged)
+    conn.exec_driver_sql(
+        "UPDATE items SET deleted = false WHERE space_key = %s AND deleted AND item_id = ANY(%s::text[])",
+        (space_key, list(item_ids)),
+    )
+    query = "SELECT item_id, item_key FROM items WHERE space_key = %s AND item_id = ANY(%s::text[])"
+    keys = {id_: key for id_, key in conn.exec_driver_sql(query, (space_key, list(item_ids)))}
+    row_keys = np.array([keys[id_] for id_ in item_ids], np.int64)
+    conn.exec_driver_sql("DELETE FROM item_features WHERE item_key = ANY(%s::bigint[])", (row_keys.tolist(),))
+    _copy_in(conn, space_key, row_keys, values, labels)
+
+
+def count(conn: sa.Connection, space_key: int) -> int:
+    query = "SELECT count(*) FROM item_features WHERE space_key = %s"
+    return int(conn.exec_driver_sql(query, (space_key,)).scalar_one())
+
+
+def read(
+    conn: sa.Connection, space_key: int, *, since: datetime | None = None, until: datetime | None = None
+) -> Features:
+    """The records of items that are not deleted, by item key; those written after `since` and not after `until`.
+
+    Raises NotEnoughData when the space has none at all.
+    """
+    found = schema(conn, space_key)
+    if found is None:
+        raise NotEnoughData("this space has no feature records; import some with `nearfield import features FILE`")
+    conn.exec_driver_sql("CREATE TEMPORARY TABLE IF NOT EXISTS chosen (item_key bigint, item_id text) ON COMMIT DROP")
+    conn.exec_driver_sql("TRUNCATE chosen")
+    conn.exec_driver_sql(
+        """INSERT INTO chosen SELECT item_key, item_id FROM item_features JOIN items USING (item_key)
+           WHERE item_features.space_key = %s AND NOT deleted
+           AND recorded_at > coalesce(%s, '-infinity'::timestamptz)
+           AND recorded_at <= coalesce(%s, 'infinity'::timestamptz)""",
+        (space_key, since, until),
+    )
+    ids = conn.exec_driver_sql("SELECT item_id FROM chosen ORDER BY item_key").scalars().all()
+    query = "SELECT label, numbers FROM chosen JOIN item_features USING (item_key) ORDER BY item_key"
+    rows = bulk.read_fixed(conn, query, [("label", ">i4"), ("numbers", f"({len(found.columns)},)<f8")])
+    labels = tuple(found.labels[place] if place >= 0 else None for place in rows["label"].tolist())
+    values = rows["numbers"].astype(np.float64).reshape(len(ids), len(found.columns))
+    return Features(IdMap(ids), found.columns, values, labels if found.labels else None)
+
+
+def get(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> dict[str, Values]:
+    """The values of some records by id, each (n_columns,); unknown ids are not in it."""
+    query = """SELECT item_id, numbers FROM item_features JOIN items USING (item_key)
+               WHERE items.space_key = %s AND NOT deleted AND item_id = ANY(%s::text[])"""
+    rows = conn.exec_driver_sql(query, (space_key, list(item_ids)))
+    return {row.item_id: np.frombuffer(bytes(row.numbers), "<f8").astype(np.float64) for row in rows}
+
+
+def _copy_in(
+    conn: sa.Connection,
+    space_key: int,
+    keys: npt.NDArray[np.int64],
+    values: Values,
+    labels: npt.NDArray[np.int32],
+) -> None:
+    """COPY (space_key, item_key, label, numbers) rows, binary."""
+    width = values.shape[1]
+    row = np.dtype(
+        [("fields", ">i2"), ("len1", ">i4"), ("space", ">i8"), ("len2", ">i4"), ("key", ">i8")]
+        + [("len3", ">i4"), ("label", ">i4"), ("len4", ">i4"), ("numbers", "<f8", (width,))]
+    )
+    statement = "COPY item_features (space_key, item_key, label, numbers) FROM STDIN (FORMAT binary)"
+    with bulk.raw(conn).cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(bulk.HEADER)
+        step = max(1, 2**23 // (8 * width))
+        for start in range(0, len(keys), step):
+            part = slice(start, start + step)
+            rows = np.zeros(len(keys[part]), dtype=row)
+            rows["fields"], rows["len1"], rows["len2"], rows["len3"], rows["len4"] = 4, 8, 8, 4, 8 * width
+            rows["space"], rows["key"], rows["label"] = space_key, keys[part], labels[part]
+            rows["numbers"] = values[part]
+            copy.write(rows.tobytes())
+        copy.write(bulk.TRAILER)
