@@ -10,7 +10,7 @@ from fastapi import Response
 
 from api.metrics import Metrics
 from engine.recommend import Answer, Hit
-from indexing.live import LiveView
+from indexing.view import LiveView
 
 
 def json_response(body: object, status: int = 200) -> Response:

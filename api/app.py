@@ -19,7 +19,7 @@ from api.routes import events, health, items, keys, models, recommend, search, s
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database import Database, open_database
-from indexing.live import Poller
+from indexing.poller import Poller
 
 THREADS = 16  # requests worked on at once; more only wait for the same cores
 ROUTERS = (health, keys, recommend, search, events, items, users, models, spaces)

@@ -15,7 +15,8 @@ from engine.errors import InputError, NotFound
 from engine.ids import check_id
 from engine.settings import Settings
 from engine.store.database import Database
-from indexing.live import Live, LiveView
+from indexing.live import Live
+from indexing.view import LiveView
 
 
 class Lives(Mapping[str, Live]):

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from engine.events import EventColumns, Weighting
 from engine.interactions import from_events
-from engine.recommend import Answer, Hit, View, fill
+from engine.recommend import Answer, Hit, View, fill, pick, searchable
 from engine.vectors import Matrix
 
 BATCH_FLOATS = 2**24
@@ -32,33 +32,30 @@ def recommend_all(
         for at, row in enumerate(rows.tolist()):
             out = set(seen.indices[seen.indptr[row] : seen.indptr[row + 1]].tolist())
             hits = [] if vectors is None or not vectors[at].any() else _hits(view, found, at, out, k)
-            yield users[row], fill(view, hits, k, out, {view.items.ids[each] for each in out})
+            yield users[row], fill(view, hits, k, out)
 
 
 def _hits(view: View, found: tuple[Matrix, npt.NDArray[np.int64]], at: int, out: set[int], k: int) -> list[Hit]:
-    pairs = zip(found[0][at].tolist(), found[1][at].tolist(), strict=True)
-    kept = [(score, row) for score, row in pairs if row >= 0 and row not in out]
-    return [Hit(view.items.ids[row], row, score, "history") for score, row in kept[:k]]
+    return pick(view, found[0][at].tolist(), found[1][at].tolist(), k, out, "history")
 
 
 def _search(view: View, vectors: Matrix | None, width: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
     if vectors is None or view.users_to_items is None:
         return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int64)
-    allowed = None if view.allowed is None else view.allowed[: view.n_vectors]
-    return view.users_to_items.search(vectors, min(width, view.n_vectors), allowed)
+    return view.users_to_items.search(vectors, min(width, view.n_vectors), searchable(view))
 
 
 def _histories(
     view: View, events: EventColumns, users: Sequence[str], weighting: Weighting, now_us: int
 ) -> sp.csr_matrix:
-    """Weighted cells, (n_users, n_vectors), in the rows of `users` and the columns of the index."""
+    """Weighted cells, (n_users, n_learnt), in the rows of `users` and the columns of the fold-in."""
     made = from_events(events, weighting, now_us)
     row_of = {id_: row for row, id_ in enumerate(users)}
     cells = made.matrix.tocoo()
     rows = _aligned(made.users.ids, row_of)[cells.row]
     columns = _aligned(made.items.ids, {id_: view.items.row(id_) for id_ in made.items.ids})[cells.col]
-    kept = (rows >= 0) & (columns >= 0) & (columns < view.n_vectors)
-    shape = (len(users), view.n_vectors)
+    kept = (rows >= 0) & (columns >= 0) & (columns < view.n_learnt)
+    shape = (len(users), view.n_learnt)
     return sp.csr_matrix((cells.data[kept], (rows[kept], columns[kept])), shape=shape, dtype=np.float32)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +29,20 @@ def check_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
     if size > MAX_ID_BYTES:
         raise InputError(f"an id has at most {MAX_ID_BYTES} bytes of UTF-8, got {size}", loc=loc)
     return value
+
+
+class Names(Protocol):
+    def __getitem__(self, row: int, /) -> str: ...
+
+
+class Ids(Protocol):
+    """Rows of ids and ids of rows: an IdMap, or one that goes on where an IdMap ends."""
+
+    @property
+    def ids(self) -> Names: ...
+    def row(self, id_: str) -> int | None: ...
+    def __contains__(self, id_: object) -> bool: ...
+    def __len__(self) -> int: ...
 
 
 class IdMap:

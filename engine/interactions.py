@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from engine.errors import InputError
 from engine.events import EventColumns, History, Weighting
-from engine.ids import IdMap
+from engine.ids import IdMap, Ids
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ def from_events(events: EventColumns, weighting: Weighting, now_us: int) -> Inte
 
 
 def from_history(
-    history: History, items: IdMap, weighting: Weighting, now_us: int, *, n_columns: int | None = None
+    history: History, items: Ids, weighting: Weighting, now_us: int, *, n_columns: int | None = None
 ) -> sp.csr_matrix:
     """One live history as a row of the same cells `from_events` makes; unknown items are skipped.
 

@@ -16,12 +16,21 @@ MAX_ATTRIBUTES_BYTES = 65_536
 
 
 @dataclass(frozen=True)
+class ItemVector:
+    """A vector that the caller gave an item; it means something in the space of one model version only."""
+
+    model: int
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Item:
     item_id: str
     title: str | None = None
     categories: tuple[str, ...] = ()
     attributes: Mapping[str, object] = field(default_factory=dict)  # JSON values
     available: bool = True
+    vector: ItemVector | None = None  # None: learnt, or predicted from what is said of the item
 
 
 def check_item(item: Item, loc: tuple[str | int, ...] = ("item",)) -> Item:

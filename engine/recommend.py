@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from engine.errors import InputError, NotFound
 from engine.events import History, Weighting
-from engine.ids import IdMap
+from engine.ids import Ids
 from engine.interactions import from_history
 from engine.space import FoldIn
 from engine.vectors import Matrix, Vectors
@@ -28,10 +29,16 @@ class Searcher(Protocol):
 
 
 class View(Protocol):
-    """What is served at one moment; see indexing.live. Rows below `n_vectors` have a vector, later ones do not."""
+    """What is served at one moment; see indexing.view.
+
+    Rows below `n_learnt` are the columns of the fold-in, only rows below `n_vectors` can be found by a search, and rows
+    from `len(popular)` on are items first heard of since the build.
+    """
 
     @property
-    def items(self) -> IdMap: ...
+    def items(self) -> Ids: ...
+    @property
+    def n_learnt(self) -> int: ...
     @property
     def n_vectors(self) -> int: ...
     @property
@@ -44,39 +51,39 @@ class View(Protocol):
     def items_to_items(self) -> Searcher | None:
         """By cosine; takes raw item vectors."""
 
-    @property
-    def vectors(self) -> Matrix:
-        """(n_vectors, dim), raw."""
-        ...
+    def vector(self, row: int) -> Matrix | None:
+        """(dim,), raw; None for an item that has none."""
 
+    @property
+    def dim(self) -> int: ...
     @property
     def users(self) -> Vectors | None:
         """As of the build."""
 
     @property
     def popular(self) -> npt.NDArray[np.int64]:
-        """Every row, most popular first."""
+        """Every row of the build, most popular first."""
         ...
 
     @property
     def popularity(self) -> npt.NDArray[np.float32]:
-        """Share of the most popular, per row."""
+        """Share of the most popular, per row of the build."""
         ...
 
     @property
     def allowed(self) -> Mask | None:
-        """Rows that may be shown, None: all."""
+        """Rows that may be shown, (len(items),); None: all."""
 
     @property
-    def newcomers(self) -> Collection[str]:
-        """Live items without a row yet."""
+    def filtered(self) -> bool:
+        """Whether a filter decided on `allowed` too."""
         ...
 
 
 @dataclass(frozen=True)
 class Hit:
     item_id: str
-    row: int  # -1: an item without a row yet
+    row: int  # -1: not in the catalogue
     score: float
     reason: Reason
 
@@ -105,20 +112,24 @@ def recommend(
     exclude: Collection[str] = (),
 ) -> Answer:
     """The k best items for a history, a (dim,) user vector or nobody; popular and new items fill up, labelled."""
-    rows_out = {row for id_ in exclude if (row := view.items.row(id_)) is not None}
+    out = rows_of(view, exclude)
     hits: list[Hit] = []
     user = vector if vector is not None else user_vector(view, history, weighting, now_us)
     if user is not None and view.users_to_items is not None:
-        reason: Reason = "vector" if vector is not None else "history"
-        hits = _take(view, view.users_to_items, user, k, rows_out, reason)
-    return fill(view, hits, k, rows_out, set(exclude))
+        hits = take(view, view.users_to_items, user, k, out, "vector" if vector is not None else "history")
+    return fill(view, hits, k, out)
+
+
+def rows_of(view: View, item_ids: Collection[str]) -> set[int]:
+    """The rows of those that have one."""
+    return {row for id_ in item_ids if (row := view.items.row(id_)) is not None}
 
 
 def user_vector(view: View, history: History | None, weighting: Weighting, now_us: int) -> Matrix | None:
     """The (dim,) vector of a history; None when it says nothing about items that have vectors."""
     if history is None or len(history) == 0 or view.fold_in is None:
         return None
-    cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_vectors)
+    cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt)
     if cells.nnz == 0:
         return None
     vector: Matrix = view.fold_in.vectors(cells)[0]
@@ -128,34 +139,52 @@ def user_vector(view: View, history: History | None, weighting: Weighting, now_u
 def rank(
     view: View, item_ids: Sequence[str], *, weighting: Weighting, now_us: int, history: History | None
 ) -> tuple[Hit, ...]:
-    """The given items in the order of this user; items without a vector come last, as given. Nobody: by popularity."""
+    """The given items in the order of this user; items without a vector come last, as given. Nobody: by popularity.
+
+    Items that may not be shown are left out; so are unknown ones, which pass no filter, where there is one.
+    """
+    all_rows = [-1 if (row := view.items.row(id_)) is None else row for id_ in item_ids]
+    kept = [at for at, row in enumerate(all_rows) if _may_show(view, row)]
+    rows = np.array([all_rows[at] for at in kept], dtype=np.int64)
     user = user_vector(view, history, weighting, now_us)
-    rows = np.array([-1 if (row := view.items.row(id_)) is None else row for id_ in item_ids], dtype=np.int64)
-    known = (rows >= 0) & (rows < view.n_vectors) if user is not None else rows >= 0
-    scores = np.zeros(len(rows), np.float32)
-    if user is not None and view.users_to_items is not None:
-        mask = np.zeros(view.n_vectors, dtype=bool)
-        mask[rows[known]] = True
+    scores = _scores(view, user, rows) if user is not None else _popularity(view, rows)
+    known = ~np.isnan(scores)
+    order = np.lexsort((-np.where(known, scores, 0), ~known))
+    reasons: dict[bool, Reason] = {True: "rank" if user is not None else "popular", False: "unranked"}
+    scored = np.where(known, scores, 0).tolist()
+    return tuple(Hit(item_ids[kept[i]], int(rows[i]), scored[i], reasons[bool(known[i])]) for i in order)
+
+
+def _may_show(view: View, row: int) -> bool:
+    if row < 0:
+        return not view.filtered
+    return view.allowed is None or bool(view.allowed[row])
+
+
+def _scores(view: View, user: Matrix, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """By the metric of the space, (n,); NaN for rows without a vector."""
+    scores = np.full(len(rows), np.nan, np.float32)
+    mask = np.zeros(view.n_vectors, dtype=bool)
+    mask[rows[(rows >= 0) & (rows < view.n_vectors)]] = True
+    if view.users_to_items is not None and mask.any():
         found, at = view.users_to_items.search(user[None], int(mask.sum()), mask)
         by_row = dict(zip(at[0].tolist(), found[0].tolist(), strict=True))
-        scores[known] = [by_row[row] for row in rows[known].tolist()]
-    else:
-        scores[known] = view.popularity[rows[known]]
-    order = np.lexsort((-scores, ~known))
-    reasons: dict[bool, Reason] = {True: "rank" if user is not None else "popular", False: "unranked"}
-    return tuple(Hit(item_ids[i], int(rows[i]), float(scores[i]), reasons[bool(known[i])]) for i in order)
+        scores[:] = [by_row.get(row, np.nan) if row >= 0 else np.nan for row in rows.tolist()]
+    return scores
+
+
+def _popularity(view: View, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    """Share of the most popular, (n,); 0 for new items, NaN for unknown ones."""
+    scores = np.where(rows >= 0, np.float32(0), np.float32(np.nan))
+    built = (rows >= 0) & (rows < len(view.popularity))
+    scores[built] = view.popularity[rows[built]]
+    return scores
 
 
 def similar(
     view: View, positive: Sequence[str], negative: Sequence[str], *, k: int, exclude: Collection[str]
 ) -> Answer:
     """Items by cosine to the mean of unit `positive` less the mean of unit `negative`; NotFound for an unknown one."""
-    for id_ in (*positive, *negative):
-        row = view.items.row(id_)
-        if row is None and id_ not in view.newcomers:
-            raise NotFound(f"there is no item {id_!r} to search from")
-        if row is None or row >= view.n_vectors:
-            raise NotFound(f"item {id_!r} has no vector yet; it gets one at the next reindex after its first events")
     query = _mean(view, positive) - _mean(view, negative)
     if not query.any():
         raise InputError("the positive and negative items cancel out; leave some away", loc=("body", "negative"))
@@ -166,9 +195,9 @@ def nearest(view: View, vector: Matrix, *, k: int, exclude: Collection[str] = ()
     """Items by cosine to a raw (dim,) vector."""
     if view.items_to_items is None:
         return Answer((), Shortfall(k, 0, "nothing is indexed yet; run `nearfield reindex`"))
-    rows_out = {row for id_ in exclude if (row := view.items.row(id_)) is not None}
-    hits = _take(view, view.items_to_items, vector, k, rows_out, reason)
-    short = Shortfall(k, len(hits), "no more items have a vector") if len(hits) < k else None
+    hits = take(view, view.items_to_items, vector, k, rows_of(view, exclude), reason)
+    which = "items that pass the filter" if view.filtered else "items"
+    short = Shortfall(k, len(hits), f"no more {which} have a vector") if len(hits) < k else None
     return Answer(tuple(hits), short)
 
 
@@ -186,34 +215,66 @@ def similar_users(view: View, vector: Matrix, *, k: int) -> list[tuple[str, floa
 
 
 def _mean(view: View, item_ids: Sequence[str]) -> Matrix:
+    """Of unit vectors, (dim,)."""
     if not item_ids:
-        return np.zeros(view.vectors.shape[1], np.float32)
-    vectors = view.vectors[view.items.rows(item_ids, missing="error")]
+        return np.zeros(view.dim, np.float32)
+    vectors = np.array([_vector(view, id_) for id_ in item_ids], np.float32)
     return np.asarray((vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).mean(axis=0))
 
 
-def _take(view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
+def _vector(view: View, item_id: str) -> Matrix:
+    row = view.items.row(item_id)
+    if row is None:
+        raise NotFound(f"there is no item {item_id!r} to search from")
+    vector = view.vector(row)
+    if vector is None:
+        raise NotFound(f"item {item_id!r} has no vector yet; it gets one at the next reindex after its first events")
+    return vector
+
+
+def take(view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
     """Search past what is excluded, then drop it: cheaper than a mask of its own for every user."""
-    allowed = None if view.allowed is None else view.allowed[: view.n_vectors]
     width = min(k + sum(row < view.n_vectors for row in out), view.n_vectors)
-    scores, rows = searcher.search(vector[None].astype(np.float32), width, allowed)
+    scores, rows = searcher.search(vector[None].astype(np.float32), width, searchable(view))
+    return pick(view, scores[0].tolist(), rows[0].tolist(), k, out, reason)
+
+
+def searchable(view: View) -> Mask | None:
+    """The mask of a search."""
+    return None if view.allowed is None else view.allowed[: view.n_vectors]
+
+
+def pick(view: View, scores: list[float], rows: list[int], k: int, out: set[int], reason: Reason) -> list[Hit]:
+    """The first k of what a search found that are not `out`."""
+    names = view.items.ids
     hits: list[Hit] = []
-    for score, row in zip(scores[0].tolist(), rows[0].tolist(), strict=True):
-        if row >= 0 and row not in out and len(hits) < k:
-            hits.append(Hit(view.items.ids[row], row, score, reason))
+    for score, row in zip(scores, rows, strict=True):
+        if row >= 0 and row not in out:
+            hits.append(Hit(names[row], row, score, reason))
+            if len(hits) == k:
+                break
     return hits
 
 
-def fill(view: View, hits: list[Hit], k: int, out: set[int], excluded: set[str]) -> Answer:
+def fill(view: View, hits: list[Hit], k: int, out: set[int]) -> Answer:
     """Popular items, then new ones, until the shelf is full: if k eligible items exist, k come back."""
     if len(hits) < k:
-        taken = out | {hit.row for hit in hits}
-        for row in view.popular.tolist():
-            if len(hits) == k:
-                break
-            if row not in taken and (view.allowed is None or view.allowed[row]):
-                hits.append(Hit(view.items.ids[row], row, float(view.popularity[row]), "popular"))
-        new = [id_ for id_ in view.newcomers if id_ not in excluded]
-        hits += [Hit(id_, -1, 0.0, "new") for id_ in new[: k - len(hits)]]
-    short = Shortfall(k, len(hits), "no more items are eligible") if len(hits) < k else None
-    return Answer(tuple(hits), short)
+        names, taken = view.items.ids, out | {hit.row for hit in hits}
+        popular = islice(_eligible(view, view.popular, taken), k - len(hits))
+        hits += [Hit(names[row], row, float(view.popularity[row]), "popular") for row in popular]
+    if len(hits) < k:
+        new = islice(_eligible(view, np.arange(len(view.popular), len(view.items)), taken), k - len(hits))
+        hits += [Hit(names[row], row, 0.0, "new") for row in new]
+    why = "no more items pass the filter" if view.filtered else "no more items are eligible"
+    return Answer(tuple(hits), Shortfall(k, len(hits), why) if len(hits) < k else None)
+
+
+def _eligible(view: View, rows: npt.NDArray[np.int64], taken: set[int]) -> Iterator[int]:
+    """Those that may be shown and are not taken, in order; looked at in growing pieces, for most need only a few."""
+    start, size = 0, 64
+    while start < len(rows):
+        piece = rows[start : start + size]
+        if view.allowed is not None:
+            piece = piece[view.allowed[piece]]
+        yield from (row for row in piece.tolist() if row not in taken)
+        start, size = start + size, size * 4

@@ -17,6 +17,7 @@ from engine.store.database import Connection, Database
 from engine.store.spaces import Space
 from engine.vectors import Matrix
 from indexing import recipe as recipes
+from indexing.cold import item_vectors
 from indexing.generation import write
 from indexing.metric import index_vectors, query_vectors
 
@@ -44,11 +45,13 @@ def build_generation(
             record = models.get(conn, space.key, version)
             latent = models.load_space(conn, space.key, version)
             catalogue = _in_row_order(items.read_catalogue(conn, space.key), latent)
-            popularity = _popularity(conn, space, catalogue)
-            start = {"xid": changes.head(conn).xid, "epoch": changes.epoch(conn)}
+            own = items.read_vectors(conn, space.key, version)
+            shelf = item_vectors(latent, catalogue, own)
+            popularity = _popularity(conn, space, shelf.catalogue)
+            start = {"snapshot": str(changes.snapshot(conn)), "epoch": changes.epoch(conn)}
     if len(latent.items) == 0:
         raise NotEnoughData(f"model version {version} has no item vectors to index")
-    vectors = latent.items.matrix
+    vectors = shelf.vectors
     chosen = recipes.choose(recipe, len(vectors), device)
     progress("index for users", 0.2)
     queries = query_vectors(_sample(latent.users.matrix), latent.metric)
@@ -60,9 +63,8 @@ def build_generation(
     manifest = write(
         folder / space.name,
         name,
-        catalogue=catalogue,
+        shelf=shelf,
         popularity=popularity,
-        vectors=vectors,
         users=latent.users,
         space_fold_in=latent.fold_in,
         by_metric=by_metric,

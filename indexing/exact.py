@@ -1,4 +1,4 @@
-"""ExactSearcher: brute force over the whole matrix, or over the allowed rows only."""
+"""ExactSearcher: brute force over the whole matrix, or over the allowed rows only, both read where they lie."""
 
 from __future__ import annotations
 
@@ -10,42 +10,86 @@ import numpy.typing as npt
 
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
+from indexing.metric import BLOCK, scale
+
+Rows = npt.NDArray[np.int64]
+DENSE_SHARE = 0.25  # of all rows: above it one product with every row beats picking out the allowed ones
 
 
 @dataclass(frozen=True, eq=False)
 class ExactSearcher:
-    """Inner product over `vectors` as `indexing.metric` made them, (n, dim) float32, perhaps memory-mapped."""
+    """Inner product over `vectors`, (n, dim) float32, perhaps memory-mapped, each row times its factor."""
 
     vectors: Matrix
+    factors: Matrix | None = None  # (n,) float32 of `metric.index_scale`; None: 1
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "vectors", np.ascontiguousarray(self.vectors, dtype=np.float32))  # FAISS reads rows
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        if allowed is None:
-            return knn(queries, self.vectors, k)
-        subset = np.flatnonzero(allowed)
-        scores, found = knn(queries, self.vectors[subset], k)
-        if len(subset):
-            found = np.where(found >= 0, subset[found], -1)
-        return scores, found
+        return self.among(queries, k, None if allowed is None else np.flatnonzero(allowed))
 
-
-def knn(queries: Matrix, vectors: Matrix, k: int) -> Found:
-    """The k rows of the largest inner product per query: scores (n, k) float32, rows (n, k) int64, -1 padded."""
-    width = min(k, len(vectors))
-    scores = np.full((len(queries), k), -np.inf, np.float32)
-    rows = np.full((len(queries), k), -1, np.int64)
-    if width == 0:
+    def among(self, queries: Matrix, k: int, subset: Rows | None) -> Found:
+        """The best of the rows of `subset`, ascending; None: of all."""
+        n_rows = len(self.vectors) if subset is None else len(subset)
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        width = min(k, n_rows)
+        if width and len(queries) == 1:
+            products = self._products(np.ascontiguousarray(queries[0]), subset)
+            best = _best(products, width)
+            scores[0, :width] = products[best]
+            rows[0, :width] = best if subset is None else subset[best]
+        elif width and len(queries):
+            scores[:, :width], rows[:, :width] = self._blocks(queries, width, subset, n_rows)
         return scores, rows
-    if len(queries) == 1:
-        scores[0, :width], rows[0, :width] = _knn_one(vectors @ queries[0], width)
-    else:
-        best, found = faiss.knn(
-            np.ascontiguousarray(queries), np.ascontiguousarray(vectors), width, metric=faiss.METRIC_INNER_PRODUCT
+
+    def scores(self, queries: Matrix, rows: Rows) -> Matrix:
+        """The true score of every row (n, m) of every query (n, dim); that of row -1 is minus infinity."""
+        made = np.empty(rows.shape, np.float32)
+        if not rows.size:
+            return made
+        faiss.fvec_inner_products_by_idx(
+            faiss.swig_ptr(made),
+            faiss.swig_ptr(np.ascontiguousarray(queries)),
+            faiss.swig_ptr(self.vectors),
+            faiss.swig_ptr(np.ascontiguousarray(rows)),
+            self.vectors.shape[1],
+            *rows.shape,
         )
-        scores[:, :width], rows[:, :width] = best, found
-    return scores, rows
+        if self.factors is not None:
+            made *= self.factors[rows]
+        made[rows < 0] = -np.inf
+        return made
+
+    def _products(self, query: Matrix, subset: Rows | None) -> Matrix:
+        """(len(subset),) the scores of one query."""
+        if subset is not None and len(subset) <= DENSE_SHARE * len(self.vectors):
+            return np.asarray(self.scores(query[None], subset[None])[0])
+        products = np.empty(len(self.vectors), np.float32)
+        faiss.fvec_inner_products_ny(  # on this thread: numpy's product wakes others, and waits for them
+            faiss.swig_ptr(products), faiss.swig_ptr(query), faiss.swig_ptr(self.vectors), *self.vectors.shape[::-1]
+        )
+        if self.factors is not None:
+            products *= self.factors
+        return products if subset is None else products[subset]
+
+    def _blocks(self, queries: Matrix, width: int, subset: Rows | None, n_rows: int) -> Found:
+        heap = faiss.ResultHeap(len(queries), width, keep_max=True)
+        for start in range(0, n_rows, BLOCK):
+            part = slice(start, start + BLOCK) if subset is None else subset[start : start + BLOCK]
+            block = scale(self.vectors[part], None if self.factors is None else self.factors[part])
+            scores, found = faiss.knn(
+                np.ascontiguousarray(queries), block, min(width, len(block)), metric=faiss.METRIC_INNER_PRODUCT
+            )
+            found = found + start if subset is None else part[found]  # type: ignore[index]
+            heap.add_result(scores, found)
+        heap.finalize()
+        return heap.D, heap.I
 
 
-def _knn_one(products: npt.NDArray[np.float32], width: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    best = np.argpartition(products, len(products) - width)[len(products) - width :]
-    order = best[np.argsort(-products[best], kind="stable")]
-    return products[order], order
+def _best(products: Matrix, width: int) -> Rows:
+    """Where the `width` largest are, largest first."""
+    last = len(products) - width
+    best = np.argpartition(products, last)[last:]
+    return np.asarray(best[np.argsort(-products[best], kind="stable")], dtype=np.int64)

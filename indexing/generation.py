@@ -19,13 +19,16 @@ import orjson
 import pyarrow as pa
 from safetensors import numpy as safetensors
 
-from engine import fold_in
+from engine import fold_in, item_encoder
+from engine.columns import Columns, attribute_table
 from engine.errors import CorruptGeneration
 from engine.ids import IdMap
+from engine.item_encoder import ItemEncoder
 from engine.recommend import Found, Mask, Searcher
 from engine.space import FoldIn, Metric
 from engine.vectors import Matrix, Vectors
 from indexing.approximate import ApproximateSearcher
+from indexing.cold import ItemVectors
 from indexing.exact import ExactSearcher
 from indexing.metric import index_vectors, query_vectors
 from indexing.recipe import Built, Recipe
@@ -55,7 +58,10 @@ class Generation:
     users: Vectors
     users_to_items: Searcher
     items_to_items: Searcher
+    learnt: Matrix  # (n_learnt, dim), the columns of `fold_in`; `vectors` has the caller's own in their place
+    encoder: ItemEncoder | None
     catalogue: pa.Table
+    attributes: pa.Table  # engine.columns.SCHEMA
     popularity: npt.NDArray[np.float32]
     popular: npt.NDArray[np.int64]
     _fields: dict[int, bytes] = field(default_factory=dict)
@@ -63,6 +69,10 @@ class Generation:
     @property
     def model(self) -> int:
         return int(self.manifest["model"])
+
+    @cached_property
+    def columns(self) -> Columns:
+        return Columns(self.catalogue, self.attributes)
 
     @cached_property
     def row_of_key(self) -> dict[int, int]:
@@ -86,7 +96,7 @@ class Generation:
 
 def fields_json(item: Mapping[str, Any]) -> bytes:
     """What an answer shows of a catalogue row: title, categories, then its attributes."""
-    attributes = json.loads(item["attributes"] or "{}")
+    attributes = orjson.loads(item["attributes"] or "{}")
     return orjson.dumps({"title": item["title"], "categories": item["categories"] or []} | attributes)
 
 
@@ -94,9 +104,8 @@ def write(
     folder: Path,
     generation: str,
     *,
-    catalogue: pa.Table,
+    shelf: ItemVectors,
     popularity: npt.NDArray[np.float32],
-    vectors: Matrix,
     users: Vectors,
     space_fold_in: FoldIn,
     by_metric: Built,
@@ -108,13 +117,17 @@ def write(
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     name, arrays = space_fold_in.state()
-    np.save(partial / "items.npy", vectors)
+    np.save(partial / "items.npy", shelf.vectors)
+    np.save(partial / "learnt.npy", shelf.learnt)
     np.save(partial / "users.npy", users.matrix)
     np.save(partial / "popularity.npy", popularity)
     safetensors.save_file(
         {key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial / "fold_in.safetensors"
     )
-    _write_arrow(partial / "catalogue.arrow", catalogue)
+    if shelf.encoder is not None:
+        safetensors.save_file(dict(shelf.encoder.state()), partial / "encoder.safetensors")
+    _write_arrow(partial / "catalogue.arrow", shelf.catalogue)
+    _write_arrow(partial / "attributes.arrow", attribute_table(shelf.catalogue))
     _write_arrow(partial / "users.arrow", pa.table({"user_id": pa.array(users.ids.ids, pa.string())}))
     indexes = {"metric": by_metric, "cosine": by_cosine}
     for label, built in indexes.items():
@@ -123,7 +136,9 @@ def write(
     full = dict(manifest) | {
         "generation": generation,
         "fold_in": name,
-        "n_vectors": len(vectors),
+        "n_vectors": len(shelf.vectors),
+        "n_learnt": len(shelf.learnt),
+        "encoder_explains": None if shelf.encoder is None else round(shelf.encoder.explained, 4),
         "indexes": {
             label: {"factory": b.recipe.factory, "effort": b.recipe.effort, "recall@20": b.recall}
             for label, b in indexes.items()
@@ -145,9 +160,12 @@ def open_generation(path: Path) -> Generation:
     """Open a generation after checking every file against its checksum; CorruptGeneration names the first bad one."""
     manifest = check(path)
     metric: Metric = manifest["metric"]
-    items = np.load(path / "items.npy", mmap_mode="r")
-    catalogue = pa.ipc.open_file(pa.memory_map(str(path / "catalogue.arrow"))).read_all()
-    user_ids = pa.ipc.open_file(pa.memory_map(str(path / "users.arrow"))).read_all()["user_id"].to_pylist()
+    if "attributes.arrow" not in manifest["files"]:
+        raise CorruptGeneration(f"generation {path.name} was built by an earlier version of nearfield")
+    items, learnt = (np.load(path / name, mmap_mode="r") for name in ("items.npy", "learnt.npy"))
+    catalogue = _read_arrow(path / "catalogue.arrow")
+    user_ids = _read_arrow(path / "users.arrow")["user_id"].to_pylist()
+    encoder = path / "encoder.safetensors"
     popularity = np.load(path / "popularity.npy")
     made = Generation(
         generation=manifest["generation"],
@@ -155,11 +173,14 @@ def open_generation(path: Path) -> Generation:
         metric=metric,
         items=IdMap(catalogue["item_id"].to_pylist()),
         vectors=items,
-        fold_in=fold_in.restore(manifest["fold_in"], items, safetensors.load_file(path / "fold_in.safetensors")),
+        fold_in=fold_in.restore(manifest["fold_in"], learnt, safetensors.load_file(path / "fold_in.safetensors")),
         users=Vectors(IdMap(user_ids), np.load(path / "users.npy", mmap_mode="r")),
         users_to_items=MetricSearcher(_searcher(path, "metric", manifest, index_vectors(items, metric)), metric),
         items_to_items=MetricSearcher(_searcher(path, "cosine", manifest, index_vectors(items, "cosine")), "cosine"),
+        learnt=learnt,
+        encoder=item_encoder.restore(safetensors.load_file(encoder)) if encoder.name in manifest["files"] else None,
         catalogue=catalogue,
+        attributes=_read_arrow(path / "attributes.arrow"),
         popularity=popularity,
         popular=np.argsort(-popularity, kind="stable").astype(np.int64),
     )
@@ -195,6 +216,10 @@ def _searcher(path: Path, label: str, manifest: Mapping[str, Any], vectors: Matr
 def _write_arrow(path: Path, table: pa.Table) -> None:
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
         writer.write_table(table.combine_chunks())
+
+
+def _read_arrow(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def _sha256(path: Path) -> str:

@@ -4,95 +4,35 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import pyarrow as pa
 import structlog
 
 from engine.errors import CorruptGeneration, StoreUnavailable
-from engine.ids import IdMap
-from engine.recommend import Mask, Searcher
-from engine.space import FoldIn
 from engine.store import changes, generations, items, spaces
-from engine.store.changes import Cursor
-from engine.store.database import Database
+from engine.store.changes import Snapshot
+from engine.store.database import Connection, Database
 from engine.store.spaces import Space
-from engine.vectors import Matrix, Vectors
 from indexing.build import build_generation
-from indexing.generation import Generation, fields_json, open_generation
+from indexing.filters import Filters
+from indexing.generation import open_generation
 from indexing.publish import publish
+from indexing.replay import applied
+from indexing.view import LiveView
 
 log = structlog.get_logger()
-NOTHING = IdMap(())
-
-
-@dataclass(frozen=True, eq=False)
-class LiveView:
-    """What one request is answered from."""
-
-    space: Space
-    generation: Generation | None = None
-    allowed: Mask | None = None  # (n_rows,), None: every row
-    overrides: Mapping[int, bytes] = field(default_factory=dict)  # row -> fields that changed since the build
-    newcomers: Mapping[str, bytes] = field(default_factory=dict)  # items without a row yet, with their fields
-    degraded: bool = False  # an older generation than the active one is served
-    stale: bool = False  # PostgreSQL is away: this is what was true when it was last seen
-
-    @property
-    def items(self) -> IdMap:
-        return self.generation.items if self.generation else NOTHING
-
-    @property
-    def n_vectors(self) -> int:
-        return len(self.generation.vectors) if self.generation else 0
-
-    @property
-    def fold_in(self) -> FoldIn | None:
-        return self.generation.fold_in if self.generation else None
-
-    @property
-    def users_to_items(self) -> Searcher | None:
-        return self.generation.users_to_items if self.generation else None
-
-    @property
-    def items_to_items(self) -> Searcher | None:
-        return self.generation.items_to_items if self.generation else None
-
-    @property
-    def vectors(self) -> Matrix:
-        return self.generation.vectors if self.generation else np.zeros((0, 0), np.float32)
-
-    @property
-    def users(self) -> Vectors | None:
-        return self.generation.users if self.generation else None
-
-    @property
-    def popular(self) -> npt.NDArray[np.int64]:
-        return self.generation.popular if self.generation else np.zeros(0, np.int64)
-
-    @property
-    def popularity(self) -> npt.NDArray[np.float32]:
-        return self.generation.popularity if self.generation else np.zeros(0, np.float32)
-
-    def fields(self, item_id: str, row: int) -> bytes:
-        """The item's fields as JSON."""
-        if row < 0 or self.generation is None:
-            return self.newcomers.get(item_id, b"{}")
-        return self.overrides.get(row) or self.generation.fields(row)
+RETRY_S = 0.01
 
 
 class Live:
-    """The live view of one space, refreshed by `refresh` and, once started, every `poll_s` seconds."""
+    """The live view of one space, refreshed by `refresh` and, once polled, every second and at every wake-up."""
 
     def __init__(self, database: Database, folder: Path, name: str):
         self._database, self._folder, self._name = database, folder, name
-        self._lock = threading.Lock()
+        self._swap = threading.Lock()  # held while a generation is opened, which may take seconds
+        self._lock = threading.Lock()  # held while changes are read: milliseconds
         self._view: LiveView | None = None
-        self._cursor: Cursor | None = None
         self._refused: set[str] = set()  # generations that failed their checksums here
         self.refreshed_at = 0.0
 
@@ -102,17 +42,50 @@ class Live:
 
     def refresh(self) -> LiveView:
         """Look at the active generation and at what changed; swap the view if anything did."""
-        with self._lock:
+        with self._swap:
             try:
-                self._view, self._cursor = self._next()
-                self.refreshed_at = time.time()
+                opened = self._opened()
+                with self._lock:
+                    view = self._view if opened is None else opened
+                    assert view is not None
+                    self._view = self._changed(view)
             except StoreUnavailable:
-                if self._view is None:
-                    raise
-                self._view = replace(self._view, stale=True)
+                with self._lock:
+                    if self._view is None:
+                        raise
+                    self._view = replace(self._view, stale=True)
+            self.refreshed_at = time.time()
             return self._view
 
-    def _next(self) -> tuple[LiveView, Cursor]:
+    def catch_up(self, seq: int | None = None) -> LiveView:
+        """Look at what changed only, unless the view has the write `seq`; what cannot be read leaves it stale."""
+        if self._view is None:
+            return self.refresh()
+        with self._lock:
+            if seq is None or not self._view.snapshot.holds(seq):  # another may have read it while this one waited
+                try:
+                    self._view = self._changed(self._view)
+                except StoreUnavailable:
+                    self._view = replace(self._view, stale=True)
+            return self._view
+
+    def reach(self, seq: int, within_s: float) -> LiveView:
+        """A view that is at least as new as the write `seq`; StoreUnavailable when there is none in time."""
+        view, until = self.current(), time.monotonic() + within_s
+        while not view.snapshot.holds(seq):
+            view = self.catch_up(seq)
+            if view.snapshot.holds(seq):
+                break
+            if time.monotonic() + RETRY_S > until:
+                raise StoreUnavailable(
+                    f"changes up to {view.snapshot.xmax - 1} are seen here, asked for min_seq {seq}, and "
+                    f"{within_s * 1000:.0f} ms are over; ask again, or with a larger deadline_ms"
+                )
+            time.sleep(RETRY_S)
+        return view
+
+    def _opened(self) -> LiveView | None:
+        """A view of another generation than is served, or with other knowledge of the space; None: go on with it."""
         with self._database.begin() as conn:
             space = spaces.get(conn, self._name)
             active = generations.active(conn, space.key)
@@ -120,10 +93,13 @@ class Live:
         wanted = [record.generation for record in (active, before) if record is not None]
         view = self._view
         if view is None or view.space.key != space.key or (wanted and not self._serves(view, wanted)):
-            return self._changed(self._open(space, wanted), None)
+            return self._changed(self._open(space, wanted))
         served = view.generation.generation if view.generation else None
         behind = bool(wanted) and served != wanted[0]
-        return self._changed(replace(view, space=space, stale=False, degraded=behind), self._cursor)
+        with self._lock:
+            if self._view is not None and (self._view.space, self._view.degraded) != (space, behind):
+                self._view = replace(self._view, space=space, degraded=behind)
+        return None
 
     def _serves(self, view: LiveView, wanted: list[str]) -> bool:
         served = view.generation.generation if view.generation else None
@@ -136,13 +112,15 @@ class Live:
             if name in self._refused:
                 continue
             try:
-                opened = open_generation(self._folder / space.name / name)
+                return self._view_of(space, name, degraded=name != wanted[0])
             except CorruptGeneration as error:
                 log.error("generation refused", space=space.name, generation=name, error=str(error))
                 self._refused.add(name)
-                continue
-            return LiveView(space, opened, opened.shown, degraded=name != wanted[0])
         return self._rebuilt(space) if wanted else LiveView(space)
+
+    def _view_of(self, space: Space, name: str, *, degraded: bool = False) -> LiveView:
+        opened = open_generation(self._folder / space.name / name)
+        return LiveView(space, opened, opened.shown, degraded=degraded, filters=Filters(opened.columns))
 
     def _rebuilt(self, space: Space) -> LiveView:
         with self._database.begin() as conn:
@@ -151,75 +129,28 @@ class Live:
         log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
         name = build_generation(self._database, space, active.model, self._folder)
         publish(self._database, space, name, self._folder)
-        opened = open_generation(self._folder / space.name / name)
-        return LiveView(space, opened, opened.shown)
+        return self._view_of(space, name)
 
-    def _changed(self, view: LiveView, cursor: Cursor | None) -> tuple[LiveView, Cursor]:
-        """The view after replaying what changed since `cursor`; all of the catalogue where there is none to go on.
+    def _changed(self, view: LiveView) -> LiveView:
+        """The view after replaying what changed since its snapshot; all of the catalogue where there is none to go on.
 
-        View and cursor are kept together or not at all: a database that goes away in between loses no change.
+        View and snapshot are kept together or not at all: a database that goes away in between loses no change.
         """
         with self._database.begin() as conn:
-            if cursor is None:
-                cursor, known = self._start(changes.head(conn), changes.epoch(conn), view)
-                if not known:
-                    return _apply(view, items.read_catalogue(conn, view.space.key)), cursor
-            found: list[int] = []
-            while True:
-                keys, after = changes.read_since(conn, view.space.key, cursor)
-                if after == cursor:
-                    break
-                found += keys
-                cursor = after
-            if not found:
-                return view, cursor
-            return _apply(view, items.read_catalogue(conn, view.space.key, sorted(set(found)))), cursor
+            keys, snapshot = self._read(conn, view)
+            if keys is not None and not keys:
+                return replace(view, snapshot=snapshot, stale=False)
+            found = items.read_catalogue(conn, view.space.key, keys)
+            model = view.generation.model if view.generation else 0
+            own = items.read_vectors(conn, view.space.key, model, keys) if view.generation else {}
+        return replace(applied(view, found, own), snapshot=snapshot, stale=False)
 
     @staticmethod
-    def _start(head: Cursor, epoch: str, view: LiveView) -> tuple[Cursor, bool]:
-        """Where to replay from, and whether that is the snapshot the generation was exported from, of this database."""
-        if view.generation is None or view.generation.manifest["start"]["epoch"] != epoch:
-            return head, False
-        return Cursor(int(view.generation.manifest["start"]["xid"]), 0), True
-
-
-def _apply(view: LiveView, changed: pa.Table) -> LiveView:
-    """The view with these catalogue rows as they are now."""
-    row_of = view.generation.row_of_key if view.generation else {}
-    n_rows = len(view.items)
-    allowed = np.ones(n_rows, dtype=bool) if view.allowed is None else view.allowed.copy()
-    overrides, newcomers = dict(view.overrides), dict(view.newcomers)
-    for item in changed.to_pylist():
-        row, shown = row_of.get(item["item_key"]), item["available"] and not item["deleted"]
-        if row is not None:
-            allowed[row] = shown
-            overrides[row] = fields_json(item)
-        elif shown:
-            newcomers[item["item_id"]] = fields_json(item)
-        else:
-            newcomers.pop(item["item_id"], None)
-    return replace(view, allowed=None if allowed.all() else allowed, overrides=overrides, newcomers=newcomers)
-
-
-class Poller:
-    """A thread that refreshes every live space; the poll is the truth, a write only refreshes sooner."""
-
-    def __init__(self, lives: Mapping[str, Live], poll_s: float):
-        self._lives, self._poll_s = lives, poll_s
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nearfield-poller", daemon=True)
-
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._poll_s):
-            for name, live in list(self._lives.items()):
-                try:
-                    live.refresh()
-                except Exception as error:  # the next poll tries again; a request sees the last good view
-                    log.warning("refresh failed", space=name, error=str(error))
+    def _read(conn: Connection, view: LiveView) -> tuple[list[int] | None, Snapshot]:
+        """The keys that changed since the view's snapshot, or since that of its build; None: it is not known which."""
+        if view.snapshot.xmax:
+            return changes.read_since(conn, view.space.key, view.snapshot)
+        start = view.generation.manifest["start"] if view.generation else {}
+        if start.get("epoch") != changes.epoch(conn):
+            return None, changes.snapshot(conn)
+        return changes.read_since(conn, view.space.key, changes.parse(start["snapshot"]))

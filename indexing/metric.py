@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from engine.space import Metric
 from engine.vectors import Matrix
 
 TINY = 1e-12
+BLOCK = 65_536  # rows scaled at a time: an index is built without a second copy of its vectors
 
 
 def unit(vectors: Matrix) -> Matrix:
     """Rows at unit length; a zero row stays zero."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
     return np.asarray(vectors / np.maximum(norms, TINY), dtype=np.float32)
+
+
+def inverse_lengths(vectors: Matrix) -> Matrix:
+    """(n,) float32: what a row is multiplied with to have unit length, so that raw vectors serve cosine as they are."""
+    made = np.empty(len(vectors), np.float32)
+    for start in range(0, len(vectors), BLOCK):
+        block = vectors[start : start + BLOCK]
+        made[start : start + BLOCK] = 1 / np.maximum(np.sqrt(np.einsum("ij,ij->i", block, block)), TINY)
+    return made
+
+
+def index_scale(vectors: Matrix, metric: Metric) -> Matrix | None:
+    """The (n,) factors of raw vectors in an index of `metric`; None: as they are."""
+    return inverse_lengths(vectors) if metric == "cosine" else None
+
+
+def scale(vectors: Matrix, factors: Matrix | None) -> Matrix:
+    """Rows times their factors, contiguous float32."""
+    return np.ascontiguousarray(vectors if factors is None else vectors * factors[:, None], dtype=np.float32)
 
 
 def index_vectors(items: Matrix, metric: Metric) -> Matrix:
@@ -25,4 +47,9 @@ def index_vectors(items: Matrix, metric: Metric) -> Matrix:
 
 
 def query_vectors(users: Matrix, metric: Metric) -> Matrix:
-    return unit(users) if metric == "cosine" else np.ascontiguousarray(users, dtype=np.float32)
+    if metric != "cosine":
+        return np.ascontiguousarray(users, dtype=np.float32)
+    if len(users) == 1:  # the live path: a fifth of what `unit` takes
+        one = np.ascontiguousarray(users, dtype=np.float32)
+        return one * np.float32(1 / max(math.sqrt(one[0].dot(one[0])), TINY))
+    return unit(users)

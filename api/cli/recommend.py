@@ -24,7 +24,8 @@ from engine.store import events, users
 from engine.store.database import Database
 from engine.store.spaces import Space
 from engine.vectors import check_vector
-from indexing.live import Live, LiveView
+from indexing.live import Live
+from indexing.view import LiveView
 
 SCHEMA = pa.schema(
     [
@@ -108,7 +109,7 @@ def search(
 def _near(view: LiveView, text: str, k: int) -> Answer:
     if view.generation is None:
         raise NotEnoughData("nothing is indexed yet; run `nearfield reindex`")
-    return nearest(view, check_vector(_numbers(text), view.vectors.shape[1]), k=k)
+    return nearest(view, check_vector(_numbers(text), view.dim), k=k)
 
 
 def _numbers(text: str) -> Any:

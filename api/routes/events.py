@@ -45,7 +45,7 @@ def post_events(
     checked = check_rows("events", body.events, lambda row: parse(row, now))
     with database.begin() as conn:
         statuses = events.append(conn, view.space.key, list(checked.good.values()))
-    if any(event.item_id not in view.items and event.item_id not in view.newcomers for event in checked.good.values()):
+    if any(event.item_id not in view.items for event in checked.good.values()):
         lives.refresh(view.space.name)  # an item first heard of here can be searched for and shown at once
     results = checked.results(statuses)
     for status in {status for status, _ in results}:

@@ -23,7 +23,7 @@ from engine.settings import Settings
 from engine.store import events
 from engine.store.database import Database
 from engine.vectors import Matrix, check_vector
-from indexing.live import LiveView
+from indexing.view import LiveView
 
 router = APIRouter(prefix="/v1/{space}", tags=["recommend"], dependencies=[Depends(require("read"))])
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
@@ -86,7 +86,7 @@ def _recommend(
     if body.vector is not None:
         if view.generation is None:
             raise InputError("there is no model yet that this vector could belong to", loc=("vector",))
-        vector = check_vector(body.vector, view.vectors.shape[1])
+        vector = check_vector(body.vector, view.dim)
     answer = recommend(
         view,
         k=k,

@@ -38,7 +38,7 @@ def post_search(body: SearchBody, view: View, settings: AppSettings, metrics: Ap
             check_id(id_, (name,))
     if body.vector is None:
         return items_response(view, similar(view, positive, body.negative, k=k, exclude=body.exclude_items), metrics)
-    vector = check_vector(body.vector, check_space(view).vectors.shape[1])
+    vector = check_vector(body.vector, check_space(view).dim)
     return items_response(view, nearest(view, vector, k=k, exclude=body.exclude_items), metrics)
 
 

@@ -1,7 +1,10 @@
-"""The change feed: which items changed after a cursor, without a lock and without losing a late commit.
+"""The change feed: which items changed since a snapshot, without a lock and without losing a late commit.
 
-A reader takes only rows of transactions older than the oldest one still running, in (xid, seq) order. Polling
-`seq > last` instead lost 17.5% of acknowledged rows in a measured run.
+A reader remembers the snapshot it last read in: which transactions had ended by then. What is new is what this
+snapshot sees and that one did not. Polling `seq > last` instead lost 17.5% of acknowledged rows in a measured run;
+waiting for every older transaction to end (`xid < xmin`) loses none, but one long import would stop the feed.
+
+The number of a write's transaction, its `seq`, is what a reader can ask a snapshot for.
 """
 
 from __future__ import annotations
@@ -10,43 +13,76 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
+KEEP = 1_000_000  # changes that are kept at most; a reader older than that reads the whole catalogue instead
+ONE_PRUNER = 0x7072756E  # any number: one process prunes at a time
 READ = """
-SELECT xid::text::bigint, seq, space_key, item_key FROM change_log
-WHERE (xid, seq) > (%s::text::xid8, %s) AND xid < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY xid, seq LIMIT %s
+SELECT pg_current_snapshot()::text, %(xmin)s::text::xid8 < (SELECT xid FROM change_log_start),
+    ARRAY(SELECT DISTINCT item_key FROM change_log WHERE xid >= %(xmin)s::text::xid8 AND space_key = %(space)s
+        AND NOT pg_visible_in_snapshot(xid, %(since)s::text::pg_snapshot))
+"""
+# Everything that some recorded generation starts after, but no more than KEEP changes.
+BEFORE = """
+SELECT greatest(
+    least((SELECT min(split_part(manifest->'start'->>'snapshot', ':', 1)::xid8) FROM generations),
+        pg_snapshot_xmin(pg_current_snapshot())),
+    (SELECT xid FROM change_log ORDER BY xid DESC, seq DESC OFFSET %s LIMIT 1))::text
 """
 
 
-@dataclass(frozen=True, order=True)
-class Cursor:
-    xid: int
-    seq: int
+@dataclass(frozen=True)
+class Snapshot:
+    """Which transactions had ended: all below `xmax` but those `running`; all below `xmin` had."""
+
+    xmin: int
+    xmax: int
+    running: frozenset[int] = frozenset()
+
+    def holds(self, seq: int) -> bool:
+        return seq < self.xmin or (seq < self.xmax and seq not in self.running)
+
+    def __str__(self) -> str:
+        """As PostgreSQL writes a pg_snapshot."""
+        return f"{self.xmin}:{self.xmax}:{','.join(map(str, sorted(self.running)))}"
 
 
-def head(conn: sa.Connection) -> Cursor:
-    """A cursor that comes before every change not yet visible to this snapshot: replay from here misses nothing."""
-    xmin = conn.exec_driver_sql("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint").scalar_one()
-    return Cursor(int(xmin), 0)
+def parse(text: str) -> Snapshot:
+    xmin, xmax, running = text.split(":")
+    return Snapshot(int(xmin), int(xmax), frozenset(int(xid) for xid in running.split(",") if xid))
 
 
-def read_since(conn: sa.Connection, space_key: int, cursor: Cursor, limit: int = 10_000) -> tuple[list[int], Cursor]:
-    """The item keys of a space that changed after `cursor`, and the cursor to go on from."""
-    rows = conn.exec_driver_sql(READ, (str(cursor.xid), cursor.seq, limit)).all()
-    if not rows:
-        return [], cursor
-    keys = {row.item_key: None for row in rows if row.space_key == space_key}
-    return list(keys), Cursor(rows[-1][0], rows[-1].seq)
+def snapshot(conn: sa.Connection) -> Snapshot:
+    """What this statement, or this REPEATABLE READ transaction, sees."""
+    return parse(conn.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar_one())
+
+
+def sequence(conn: sa.Connection) -> int:
+    """The `seq` of the transaction that writes here."""
+    return int(conn.exec_driver_sql("SELECT pg_current_xact_id()::text::bigint").scalar_one())
+
+
+def read_since(conn: sa.Connection, space_key: int, since: Snapshot) -> tuple[list[int] | None, Snapshot]:
+    """The item keys of a space that changed after `since`, and the snapshot to go on from. One statement.
+
+    None instead of keys: the log was pruned beyond `since`, so anything may have changed.
+    """
+    parameters = {"xmin": str(since.xmin), "space": space_key, "since": str(since)}
+    text, too_old, keys = conn.exec_driver_sql(READ, parameters).one()
+    return None if too_old else list(keys), parse(text)
 
 
 def epoch(conn: sa.Connection) -> str:
-    """Which database this is and which line of its history: cursors of another epoch mean nothing."""
+    """Which database this is and which line of its history: snapshots of another epoch mean nothing."""
     query = """SELECT system_identifier || '-' || timeline_id || '-' || (SELECT oid FROM pg_database
                    WHERE datname = current_database())
                FROM pg_control_system(), pg_control_checkpoint()"""
     return str(conn.exec_driver_sql(query).scalar_one())
 
 
-def prune(conn: sa.Connection, before: Cursor) -> int:
-    """Forget changes up to `before`; readers older than that must rebuild."""
-    delete = "DELETE FROM change_log WHERE (xid, seq) <= (%s::text::xid8, %s)"
-    return conn.exec_driver_sql(delete, (str(before.xid), before.seq)).rowcount
+def prune(conn: sa.Connection, keep: int = KEEP) -> int:
+    """Forget changes that no generation needs, and all but the newest `keep`; how many. 0 while another prunes."""
+    if not conn.exec_driver_sql("SELECT pg_try_advisory_xact_lock(%s)", (ONE_PRUNER,)).scalar_one():
+        return 0
+    before = conn.exec_driver_sql(BEFORE, (keep,)).scalar_one()
+    update = "UPDATE change_log_start SET xid = %s::text::xid8 WHERE xid < %s::text::xid8"
+    conn.exec_driver_sql(update, (before, before))
+    return conn.exec_driver_sql("DELETE FROM change_log WHERE xid < %s::text::xid8", (before,)).rowcount

@@ -5,24 +5,27 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import pyarrow as pa
 import sqlalchemy as sa
 
 from engine.errors import NotFound
-from engine.items import Item
+from engine.items import Item, ItemVector
 from engine.store import bulk
+from engine.vectors import Matrix
 
 # Every writer takes its rows in one order, whatever the collation of the database: two at once wait, not deadlock.
 UPSERT = """
-INSERT INTO items (space_key, item_id, title, categories, attributes, available)
-SELECT %s, item_id, title, categories, attributes, available
-FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::bool[])
-    AS new (item_id, title, category_list, attributes, available),
+INSERT INTO items (space_key, item_id, title, categories, attributes, available, vector, vector_model)
+SELECT %s, item_id, title, categories, attributes, available, vector::vector, model
+FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::bool[], %s::text[], %s::int[])
+    AS new (item_id, title, category_list, attributes, available, vector, model),
     LATERAL (SELECT coalesce(array_agg(value), '{}') AS categories
         FROM jsonb_array_elements_text(category_list::jsonb)) c
 ORDER BY item_id COLLATE "C"
 ON CONFLICT (space_key, item_id) DO UPDATE SET title = excluded.title, categories = excluded.categories,
-    attributes = excluded.attributes, available = excluded.available, deleted = false, updated_at = now()
+    attributes = excluded.attributes, available = excluded.available, deleted = false, updated_at = now(),
+    vector = excluded.vector, vector_model = excluded.vector_model
 RETURNING item_id, xmax = 0 AS created
 """
 # Fields that come along with events fill what is there, and never bring a deleted item back.
@@ -50,6 +53,8 @@ def upsert(conn: sa.Connection, space_key: int, items: Sequence[Item]) -> list[s
         [json.dumps(item.categories) for item in last.values()],
         [json.dumps(dict(item.attributes)) for item in last.values()],
         [item.available for item in last.values()],
+        [None if item.vector is None else json.dumps(item.vector.values) for item in last.values()],
+        [None if item.vector is None else item.vector.model for item in last.values()],
     )
     rows = conn.exec_driver_sql(UPSERT, parameters)
     created = {row.item_id: row.created for row in rows}
@@ -57,12 +62,13 @@ def upsert(conn: sa.Connection, space_key: int, items: Sequence[Item]) -> list[s
 
 
 def get(conn: sa.Connection, space_key: int, item_id: str) -> Item:
-    query = """SELECT item_id, title, categories, attributes, available FROM items
+    query = """SELECT item_id, title, categories, attributes, available, vector::real[], vector_model FROM items
                WHERE space_key = %s AND item_id = %s AND NOT deleted"""
     row = conn.exec_driver_sql(query, (space_key, item_id)).first()
     if row is None:
         raise NotFound(f"there is no item {item_id!r}")
-    return Item(row.item_id, row.title, tuple(row.categories), row.attributes, row.available)
+    vector = None if row.vector is None else ItemVector(row.vector_model, tuple(row.vector))
+    return Item(row.item_id, row.title, tuple(row.categories), row.attributes, row.available, vector)
 
 
 def delete(conn: sa.Connection, space_key: int, item_id: str) -> None:
@@ -97,7 +103,7 @@ def read_catalogue(conn: sa.Connection, space_key: int, item_keys: Sequence[int]
     `item_keys` limits them to those; deleted ones are part of it, so that readers can hide them.
     """
     query = """SELECT item_key, item_id, title, categories, attributes::text, available, deleted,
-                   (extract(epoch FROM created_at) * 1000000)::bigint, (extract(epoch FROM updated_at) * 1000000)::bigint
+                   (extract(epoch FROM created_at) * 1e6)::bigint, (extract(epoch FROM updated_at) * 1e6)::bigint
                FROM items
                WHERE space_key = %s AND (%s::bigint[] IS NULL OR item_key = ANY(%s::bigint[])) ORDER BY item_key"""
     keys = None if item_keys is None else list(item_keys)
@@ -105,6 +111,17 @@ def read_catalogue(conn: sa.Connection, space_key: int, item_keys: Sequence[int]
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(CATALOGUE)
     arrays = [pa.array(column, type=field.type) for column, field in zip(columns, CATALOGUE, strict=True)]
     return pa.Table.from_arrays(arrays, schema=CATALOGUE)
+
+
+def read_vectors(
+    conn: sa.Connection, space_key: int, model: int, item_keys: Sequence[int] | None = None
+) -> dict[int, Matrix]:
+    """item_key -> the (dim,) vector that its caller gave it in the space of `model`."""
+    query = """SELECT item_key, vector::real[] FROM items WHERE space_key = %s AND vector_model = %s
+               AND (%s::bigint[] IS NULL OR item_key = ANY(%s::bigint[]))"""
+    keys = None if item_keys is None else list(item_keys)
+    rows = conn.exec_driver_sql(query, (space_key, model, keys, keys))
+    return {key: np.array(values, np.float32) for key, values in rows}
 
 
 CATALOGUE = pa.schema(

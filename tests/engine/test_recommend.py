@@ -24,15 +24,20 @@ class SmallView:
     """Four items with vectors, one of the catalogue without, and one too new to have a row."""
 
     allowed: Any = None
-    newcomers: tuple[str, ...] = ("new",)
-    items: IdMap = field(default_factory=lambda: IdMap(["cup", "mug", "hat", "cap", "pen"]))
+    filtered: bool = False
+    items: IdMap = field(default_factory=lambda: IdMap(["cup", "mug", "hat", "cap", "pen", "new"]))
+    n_learnt: int = 4
     n_vectors: int = 4
-    vectors: Any = field(default_factory=lambda: VECTORS)
+    dim: int = 2
+    users: Any = None
     fold_in: Any = field(default_factory=lambda: LinearFoldIn(VECTORS, np.ones(4, np.float32), np.ones(2, np.float32)))
     users_to_items: Any = field(default_factory=lambda: MetricSearcher(ExactSearcher(VECTORS), "dot"))
     items_to_items: Any = field(default_factory=lambda: MetricSearcher(ExactSearcher(unit(VECTORS)), "cosine"))
     popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4]))
     popularity: Any = field(default_factory=lambda: np.array([0.8, 0.5, 0.2, 1.0, 0.0], np.float32))
+
+    def vector(self, row):
+        return VECTORS[row] if row < 4 else None
 
 
 def history(*item_ids, kind="view"):
@@ -79,7 +84,7 @@ def test_a_history_that_says_nothing_is_answered_with_what_is_popular():
 
 
 def test_items_that_may_not_be_shown_are_not():
-    view = SmallView(allowed=np.array([False, True, True, False, False]))
+    view = SmallView(allowed=np.array([False, True, True, False, False, True]))
     assert asked(view, k=10, history=history("cup")) == [("mug", "history"), ("hat", "history"), ("new", "new")]
     assert [hit.item_id for hit in nearest(view, np.array([0, 1], np.float32), k=10).hits] == ["hat", "mug"]
 

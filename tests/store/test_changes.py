@@ -6,8 +6,8 @@ import time
 import numpy as np
 
 from engine.items import Item
-from engine.store import changes, items
-from engine.store.changes import Cursor
+from engine.store import changes, generations, items, spaces
+from engine.store.changes import Snapshot
 
 WRITERS, WRITES = 8, 12
 
@@ -17,15 +17,15 @@ def keys_of(conn, space):
     return {key: item_id for key, item_id in conn.exec_driver_sql(query, (space.key,))}
 
 
-def drained(database, space, cursor):
-    """Every change after `cursor`, read to the end."""
-    found = []
-    while True:
-        with database.connect() as conn:
-            keys, after = changes.read_since(conn, space.key, cursor)
-        if after == cursor:
-            return found, cursor
-        found, cursor = found + keys, after
+def changed_since(database, space, since):
+    """The keys that changed after `since`, and the snapshot they were read in."""
+    with database.connect() as conn:
+        return changes.read_since(conn, space.key, since)
+
+
+def now(database):
+    with database.connect() as conn:
+        return changes.snapshot(conn)
 
 
 def write_slowly(database, space, writer):
@@ -38,24 +38,21 @@ def write_slowly(database, space, writer):
 
 
 def test_slow_commits_of_eight_writers_are_all_seen_and_a_reader_by_sequence_number_loses_some(database, space):
-    with database.connect() as conn:
-        cursor = changes.head(conn)
+    snapshot = now(database)
     threads = [threading.Thread(target=write_slowly, args=(database, space, writer)) for writer in range(WRITERS)]
     seen, naive, last = [], [], 0
     naive_query = "SELECT seq, item_key FROM change_log WHERE seq > %s AND space_key = %s ORDER BY seq"
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
-        with database.connect() as conn:
-            keys, cursor = changes.read_since(conn, space.key, cursor)
-            seen += keys
+        keys, snapshot = changed_since(database, space, snapshot)
+        seen += keys
         with database.connect() as conn:
             rows = conn.exec_driver_sql(naive_query, (last, space.key)).all()
         naive += [row.item_key for row in rows]
         last = rows[-1].seq if rows else last
         time.sleep(0.002)
-    keys, cursor = drained(database, space, cursor)
-    seen += keys
+    seen += changed_since(database, space, snapshot)[0]
     with database.connect() as conn:
         written = keys_of(conn, space)
         naive += [row.item_key for row in conn.exec_driver_sql(naive_query, (last, space.key))]
@@ -64,41 +61,51 @@ def test_slow_commits_of_eight_writers_are_all_seen_and_a_reader_by_sequence_num
     assert len(set(naive)) < len(written), "the naive reader is expected to lose late commits"
 
 
-def test_an_open_transaction_holds_back_later_changes_until_it_ends(database, space):
-    with database.connect() as conn:
-        start = changes.head(conn)
+def test_an_open_transaction_holds_up_nobody_and_its_own_changes_are_seen_once_it_ends(database, space):
+    start = now(database)
     with database.begin() as slow:
         items.upsert(slow, space.key, [Item("slow")])
+        slow_seq = changes.sequence(slow)
         with database.begin() as conn:
             items.upsert(conn, space.key, [Item("quick")])
-        assert drained(database, space, start)[0] == []
-    keys, after = drained(database, space, start)
+            quick_seq = changes.sequence(conn)
+        early, middle = changed_since(database, space, start)
+        assert (middle.holds(quick_seq), middle.holds(slow_seq)) == (True, False)
+    late, after = changed_since(database, space, middle)
+    assert after.holds(slow_seq)
     with database.connect() as conn:
         names = keys_of(conn, space)
-    assert [names[key] for key in keys] == ["slow", "quick"]
-    assert drained(database, space, after)[0] == []
+    assert [[names[key] for key in keys] for keys in (early, late)] == [["quick"], ["slow"]]
+    assert changed_since(database, space, after)[0] == []
+
+
+def test_a_snapshot_is_written_and_read_as_postgresql_does():
+    made = changes.parse("10:20:12,15")
+    assert made == Snapshot(10, 20, frozenset({12, 15}))
+    assert str(made) == "10:20:12,15"
+    assert [seq for seq in range(8, 22) if not made.holds(seq)] == [12, 15, 20, 21]
+    assert str(changes.parse("7:7:")) == "7:7:"
 
 
 def test_a_rolled_back_change_is_never_read(database, space):
-    with database.connect() as conn:
-        start = changes.head(conn)
+    start = now(database)
     with database.connect() as conn, conn.begin() as work:
         items.upsert(conn, space.key, [Item("cup")])
         work.rollback()
-    assert drained(database, space, start)[0] == []
+    assert changed_since(database, space, start)[0] == []
 
 
-def test_replay_from_the_head_of_a_snapshot_holds_all_that_the_snapshot_did_not_see(database, space):
+def test_replay_from_a_snapshot_holds_all_that_the_snapshot_did_not_see(database, space):
     with database.begin() as late:
         items.upsert(late, space.key, [Item("late")])
         with database.connect() as conn:
             conn = conn.execution_options(isolation_level="REPEATABLE READ")
             with conn.begin():
-                head = changes.head(conn)
+                seen = changes.snapshot(conn)
                 with database.begin() as other:
                     items.upsert(other, space.key, [Item("after")])
                 assert keys_of(conn, space) == {}
-    keys, _ = drained(database, space, head)
+    keys, _ = changed_since(database, space, seen)
     with database.connect() as conn:
         names = keys_of(conn, space)
     assert {names[key] for key in keys} == {"late", "after"}
@@ -106,12 +113,11 @@ def test_replay_from_the_head_of_a_snapshot_holds_all_that_the_snapshot_did_not_
 
 def test_every_kind_of_change_to_an_item_is_in_the_feed(database, space):
     def of(change):
-        with database.connect() as conn:
-            start = changes.head(conn)
+        start = now(database)
         with database.begin() as conn:
             change(conn)
         with database.connect() as conn:
-            return [keys_of(conn, space)[key] for key in drained(database, space, start)[0]]
+            return sorted(keys_of(conn, space)[key] for key in changed_since(database, space, start)[0])
 
     assert of(lambda conn: items.upsert(conn, space.key, [Item("cup"), Item("hat")])) == ["cup", "hat"]
     assert of(lambda conn: items.upsert(conn, space.key, [Item("cup", "Cup")])) == ["cup"]
@@ -119,47 +125,44 @@ def test_every_kind_of_change_to_an_item_is_in_the_feed(database, space):
     assert of(lambda conn: items.delete(conn, space.key, "cup")) == ["cup"]
 
 
-def test_a_small_limit_reads_the_same_changes_in_steps(database, space):
-    with database.connect() as conn:
-        cursor = changes.head(conn)
-    with database.begin() as conn:
-        items.upsert(conn, space.key, [Item(f"i{n}") for n in range(7)])
-    steps = []
-    with database.connect() as conn:
-        while True:
-            keys, after = changes.read_since(conn, space.key, cursor, limit=3)
-            if after == cursor:
-                break
-            steps.append(len(keys))
-            cursor = after
-    assert steps == [3, 3, 1]
-
-
 def test_changes_of_another_space_are_passed_over(database, space):
-    from engine.store import spaces
-
+    start = now(database)
     with database.begin() as conn:
         other = spaces.ensure(conn, space.name + "-b")
-        start = changes.head(conn)
-    with database.begin() as conn:
         items.upsert(conn, other.key, [Item("cup")])
-    keys, after = drained(database, space, start)
+    keys, after = changed_since(database, space, start)
     assert keys == []
-    assert after > start
+    assert after.xmax > start.xmax
 
 
-def test_pruned_changes_are_gone_and_later_ones_stay(database, space):
-    with database.connect() as conn:
-        start = changes.head(conn)
+def test_pruning_keeps_what_a_generation_needs_and_a_reader_from_before_is_told(database, space):
     with database.begin() as conn:
         items.upsert(conn, space.key, [Item("old")])
-    _, cursor = drained(database, space, start)
+    built = now(database)
     with database.begin() as conn:
         items.upsert(conn, space.key, [Item("new")])
-        assert changes.prune(conn, cursor) >= 1
+        generations.add(conn, space.key, "g1", 1, {"start": {"snapshot": str(built), "epoch": "e"}})
+    with database.begin() as conn:
+        assert changes.prune(conn) >= 1
     with database.connect() as conn:
         names = keys_of(conn, space)
-    assert [names[key] for key in drained(database, space, Cursor(0, 0))[0]] == ["new"]
+    assert [names[key] for key in changed_since(database, space, built)[0]] == ["new"]
+    keys, snapshot = changed_since(database, space, Snapshot(0, 3))
+    assert keys is None
+    assert snapshot.xmax > built.xmax
+
+
+def test_no_more_than_the_newest_changes_are_kept_whoever_needs_them(database, space):
+    built = now(database)
+    with database.begin() as conn:
+        generations.add(conn, space.key, "g1", 1, {"start": {"snapshot": str(built), "epoch": "e"}})
+    for n in range(5):
+        with database.begin() as conn:
+            items.upsert(conn, space.key, [Item(f"i{n}")])
+    with database.begin() as conn:
+        changes.prune(conn, keep=2)
+        assert conn.exec_driver_sql("SELECT count(*) FROM change_log").scalar_one() == 3  # the last write and the two
+    assert changed_since(database, space, built)[0] is None
 
 
 def test_the_epoch_of_one_database_is_always_the_same(database):

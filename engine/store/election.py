@@ -1,0 +1,35 @@
+"""Election: among all processes of a database, one at a time does a job."""
+
+from __future__ import annotations
+
+import zlib
+
+import psycopg
+
+from engine.store import bulk
+from engine.store.database import Database
+
+
+class Election:
+    """Held by an advisory lock of a connection of its own, so a process that dies gives it up."""
+
+    def __init__(self, database: Database, job: str):
+        self._database, self._key = database, zlib.crc32(job.encode())
+        self._conn: psycopg.Connection | None = None
+
+    def win(self) -> bool:
+        """Whether this process has the job now; StoreUnavailable when PostgreSQL is away."""
+        with self._database.connect() as conn:
+            driver = bulk.raw(conn)
+            own = psycopg.connect(driver.info.dsn, password=driver.info.password, autocommit=True)
+        row = own.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
+        if row is not None and row[0]:
+            self._conn = own
+            return True
+        own.close()
+        return False
+
+    def resign(self) -> None:
+        if self._conn is not None:
+            self._conn.close()
+            self._conn = None

@@ -1,0 +1,67 @@
+"""Vectors of items that the model has not learnt: the caller's own, or predicted from what is said of the item."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+import pyarrow as pa
+
+from engine.item_encoder import MAX_ROWS, ItemEncoder, learn
+from engine.predicate import Facts, facts
+from engine.space import LatentSpace
+from engine.vectors import Matrix
+
+
+@dataclass(frozen=True, eq=False)
+class ItemVectors:
+    """Every item of a generation in row order: learnt ones, then others that have a vector, then the rest."""
+
+    catalogue: pa.Table
+    vectors: Matrix  # (n_vectors, dim), raw
+    learnt: Matrix  # (n_learnt, dim), as the model made them: what histories are read with
+    encoder: ItemEncoder | None
+
+
+def item_vectors(latent: LatentSpace, catalogue: pa.Table, own: Mapping[int, Matrix]) -> ItemVectors:
+    """Vectors for as many items as can have one; `own` are the caller's, by item_key, and beat learnt ones.
+
+    `catalogue` has the learnt items first, in their order, as `latent.items`.
+    """
+    learnt = latent.items.matrix
+    keys = catalogue["item_key"].to_pylist()
+    encoder = _learn(catalogue, learnt)
+    found = _cold(catalogue, len(learnt), own, encoder)
+    with_vector = sorted(found)
+    rest = [row for row in range(len(learnt), len(keys)) if row not in found]
+    more = np.array([found[row] for row in with_vector], np.float32).reshape(-1, latent.dim)
+    vectors = np.concatenate([learnt, more])
+    for row in range(len(learnt)) if own else ():
+        if keys[row] in own:
+            vectors[row] = own[keys[row]]
+    order = pa.array([*range(len(learnt)), *with_vector, *rest], pa.int64())
+    return ItemVectors(catalogue.take(order), vectors, learnt, encoder)
+
+
+def _learn(catalogue: pa.Table, learnt: Matrix) -> ItemEncoder | None:
+    rows = np.random.default_rng(0).permutation(len(learnt))[:MAX_ROWS]
+    rows.sort()
+    return learn(facts_of(catalogue.take(pa.array(rows, pa.int64())).to_pylist()), np.asarray(learnt)[rows])
+
+
+def _cold(
+    catalogue: pa.Table, n_learnt: int, own: Mapping[int, Matrix], encoder: ItemEncoder | None
+) -> dict[int, Matrix]:
+    """row -> vector of those behind the learnt ones that can have one."""
+    cold = catalogue.slice(n_learnt).to_pylist()
+    found = {} if encoder is None else dict(enumerate(encoder.encode(facts_of(cold)), n_learnt))
+    found |= {n_learnt + at: own[item["item_key"]] for at, item in enumerate(cold) if item["item_key"] in own}
+    return {row: vector for row, vector in found.items() if vector.any()}
+
+
+def facts_of(items: Sequence[Mapping[str, Any]]) -> list[Facts]:
+    """What filters and the encoder know of catalogue rows."""
+    return [facts(item, orjson.loads(item["attributes"] or "{}")) for item in items]

@@ -1,0 +1,108 @@
+"""Filters: the masks of predicates over one generation and what changed since, made once and kept up."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine import columns, predicate
+from engine.columns import Columns
+from engine.errors import InputError
+from engine.predicate import Facts, Kind, Predicate
+from engine.recommend import Mask
+
+REMEMBERED = 32  # masks, a byte per item each
+
+
+@dataclass(frozen=True, eq=False)
+class LiveItem:
+    """An item as it is now: changed since the build, or new."""
+
+    item_id: str
+    key: int
+    fields: bytes  # JSON
+    facts: Facts
+    shown: bool
+
+
+Changed = Mapping[int, LiveItem]  # row -> item
+
+
+@dataclass(frozen=True, eq=False)
+class _Made:
+    """Masks and the state they were made for; none is written to again, so identity tells whether they hold."""
+
+    changed: Changed
+    allowed: Mask | None
+    matching: Mask
+    shown: Mask  # matching and allowed
+
+
+class Filters:
+    """The masks of one generation, the least recently asked for forgotten."""
+
+    def __init__(self, built: Columns | None):
+        self._columns = built
+        self._made: OrderedDict[Predicate, _Made] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def shown(self, asked: Predicate, changed: Changed, n_rows: int, allowed: Mask | None) -> Mask:
+        """Which of a view's rows pass and may be shown, (n_rows,) bool. Not to be written to.
+
+        InputError where the predicate compares an attribute with a type that no item has.
+        """
+        with self._lock:
+            made = self._made.get(asked)
+            if made is not None:
+                self._made.move_to_end(asked)
+        if made is None or made.changed is not changed or made.allowed is not allowed:
+            same = made is not None and made.changed is changed
+            matching = made.matching if made is not None and same else self._fresh(asked, changed, n_rows, made)
+            made = _Made(changed, allowed, matching, matching if allowed is None else matching & allowed)
+            self._remember(asked, made)
+        return made.shown
+
+    def _remember(self, asked: Predicate, made: _Made) -> None:
+        with self._lock:
+            self._made[asked] = made
+            self._made.move_to_end(asked)
+            while len(self._made) > REMEMBERED:
+                self._made.popitem(last=False)
+
+    def _fresh(self, asked: Predicate, changed: Changed, n_rows: int, before: _Made | None) -> Mask:
+        """The mask of the columns, or that of an earlier state, with what changed since evaluated item by item."""
+        mask = np.zeros(n_rows, dtype=bool)
+        known: Changed = {}
+        if before is not None:
+            known, start = before.changed, before.matching
+        elif self._columns is not None:
+            self._check(asked, changed)
+            start = self._columns.mask(asked)
+        else:
+            start = mask
+        mask[: len(start)] = start[:n_rows]
+        for row, item in changed.items():
+            if known.get(row) is not item:
+                mask[row] = predicate.matches(asked, item.facts)
+        return mask
+
+    def _check(self, asked: Predicate, changed: Changed) -> None:
+        assert self._columns is not None
+        try:
+            columns.check(asked, self._columns, {})
+        except InputError:
+            columns.check(asked, self._columns, _kinds(asked, changed))
+
+
+def _kinds(asked: Predicate, changed: Changed) -> dict[str, set[Kind]]:
+    """The kinds of value that changed items have in the fields of a predicate."""
+    fields = {test.field for test in predicate.tests(asked)}
+    found: dict[str, set[Kind]] = {field: set() for field in fields}
+    for item in changed.values():
+        for field in fields:
+            found[field] |= {kind for kind, _ in predicate.typed(item.facts.get(field))}
+    return found

@@ -1,0 +1,82 @@
+"""Recall: the share of the true top k that a searcher finds; a row that ties with the k-th counts as found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from engine.errors import BelowFloor
+from engine.recommend import Mask, Searcher
+from engine.vectors import Matrix
+from indexing.exact import ExactSearcher
+
+RECALL_K = 20
+FLOOR = 0.95
+SELECTIVITIES = (0.5, 0.1, 0.01, 0.001)
+FILTERED_QUERIES = 200
+
+
+@dataclass(frozen=True)
+class Recall:
+    mean: float
+    error: float  # standard error of the mean over queries
+
+    @property
+    def surely(self) -> float:
+        return self.mean - self.error
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The exact answers to (n, dim) scaled `queries`, found once for all searchers measured against them."""
+
+    exact: ExactSearcher
+    queries: Matrix
+    k: int = RECALL_K
+    allowed: Mask | None = None
+
+    @cached_property
+    def _wanted(self) -> np.ndarray:
+        """How many rows there are to find, and the score of the last of them, (n, 2)."""
+        scores, rows = self.exact.search(self.queries, self.k, self.allowed)
+        wanted = np.maximum((rows >= 0).sum(axis=1), 1)
+        return np.stack([wanted, scores[np.arange(len(rows)), wanted - 1]], axis=1)
+
+    def recall(self, searcher: Searcher) -> Recall:
+        if len(self.queries) == 0:
+            return Recall(1.0, 0.0)
+        _, rows = searcher.search(self.queries, self.k, self.allowed)
+        wanted, last = self._wanted.T
+        # true scores: a quantised index reports estimates
+        enough = self.exact.scores(self.queries, rows) >= (last - 1e-6 * np.maximum(np.abs(last), 1e-6))[:, None]
+        if self.allowed is not None:
+            enough &= self.allowed[rows]
+        found = np.minimum(((rows >= 0) & enough).sum(axis=1), wanted) / wanted
+        return Recall(float(found.mean()), float(found.std() / np.sqrt(len(found))))
+
+
+def recall(searcher: Searcher, exact: ExactSearcher, queries: Matrix, k: int = RECALL_K) -> float:
+    return Truth(exact, queries, k).recall(searcher).mean
+
+
+def filtered_recall(searcher: Searcher, exact: ExactSearcher, queries: Matrix) -> Mapping[str, float]:
+    """Recall with a half to a thousandth of the rows allowed, drawn at random, by that share as text."""
+    draw = np.random.default_rng(1)
+    found = {}
+    for share in SELECTIVITIES:
+        allowed = draw.random(len(exact.vectors)) < share
+        found[f"{share:g}"] = Truth(exact, queries[:FILTERED_QUERIES], allowed=allowed).recall(searcher).mean
+    return found
+
+
+def check_floor(factory: str, found: float, *, allowed: str = "") -> None:
+    """BelowFloor where less than the floor was found."""
+    if found < FLOOR:
+        where = f" with {float(allowed):.1%} of the items allowed" if allowed else ""
+        raise BelowFloor(
+            f"{factory} found {found:.1%} of the true top {RECALL_K}{where}, expected at least {FLOOR:.1%}; "
+            "raise the effort or choose a larger recipe"
+        )

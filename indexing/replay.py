@@ -1,0 +1,90 @@
+"""Replay: a view after catalogue rows changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import pyarrow as pa
+
+from engine.vectors import Matrix
+from indexing.cold import facts_of
+from indexing.delta import Delta
+from indexing.filters import LiveItem
+from indexing.generation import Generation, fields_json
+from indexing.view import LiveView
+
+
+def applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix]) -> LiveView:
+    """The view with these catalogue rows as they are now; `own` are the callers' vectors, by item_key."""
+    if changed.num_rows == 0:
+        return view
+    row_of = view.generation.row_of_key if view.generation else {}
+    new_rows, n_built = dict(view.new_rows), len(view.popular)
+    touched: dict[int, LiveItem] = {}
+    rows = changed.to_pylist()
+    for item, facts in zip(rows, facts_of(rows), strict=True):
+        shown = item["available"] and not item["deleted"]
+        row = row_of.get(item["item_key"])
+        if row is None:
+            row = new_rows.get(item["item_id"])
+        if row is None and shown:
+            row = new_rows[item["item_id"]] = n_built + len(new_rows)
+        if row is not None:
+            touched[row] = LiveItem(item["item_id"], item["item_key"], fields_json(item), facts, shown)
+    return replace(
+        view,
+        allowed=_allowed(view, touched, n_built + len(new_rows)),
+        changed={**view.changed, **touched},
+        new_rows=new_rows,
+        delta=_delta(view, touched, own),
+    )
+
+
+def _allowed(view: LiveView, touched: Mapping[int, LiveItem], n_rows: int) -> np.ndarray | None:
+    allowed = np.ones(n_rows, dtype=bool)
+    if view.allowed is not None:
+        allowed[: len(view.allowed)] = view.allowed
+    for row, item in touched.items():
+        allowed[row] = item.shown
+    return None if allowed.all() else allowed
+
+
+def _delta(view: LiveView, touched: Mapping[int, LiveItem], own: Mapping[int, Matrix]) -> Delta | None:
+    """The delta with the vectors of what changed: the caller's own, else the learnt, else the predicted ones."""
+    generation = view.generation
+    if generation is None:
+        return None
+    vectors = dict(view.delta.vectors) if view.delta else {}
+    changed = False
+    for row, vector in _vectors(generation, touched, own).items():
+        built = generation.vectors[row] if row < len(generation.vectors) else None
+        if vector is None or (built is not None and np.allclose(vector, built, rtol=1e-5, atol=1e-7)):
+            changed |= vectors.pop(row, None) is not None
+        else:
+            vectors[row] = vector
+            changed = True
+    if not changed:
+        return view.delta
+    return Delta(generation, vectors) if vectors else None
+
+
+def _vectors(
+    generation: Generation, touched: Mapping[int, LiveItem], own: Mapping[int, Matrix]
+) -> dict[int, Matrix | None]:
+    found: dict[int, Matrix | None] = {}
+    cold: list[int] = []
+    for row, item in touched.items():
+        given = own.get(item.key)
+        if given is not None and given.shape == generation.vectors.shape[1:]:
+            found[row] = given
+        elif row < len(generation.learnt):
+            found[row] = np.asarray(generation.learnt[row])
+        else:
+            found[row] = None
+            cold.append(row)
+    if cold and generation.encoder is not None:
+        predicted = generation.encoder.encode([touched[row].facts for row in cold])
+        found |= {row: vector for row, vector in zip(cold, predicted, strict=True) if vector.any()}
+    return found

@@ -1,0 +1,117 @@
+"""Tuner: the cheapest recipe for these vectors, measured on a sample of them, and the curve that was seen.
+
+The latency of an IVF index grows with the root of the number of rows (as its lists and their lengths do), that of HNSW
+with its logarithm and that of exact search with the number itself; the sample's latencies are projected so.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+
+from engine.recommend import Searcher
+from engine.vectors import Matrix
+from indexing.exact import ExactSearcher
+from indexing.metric import scale
+from indexing.recall import Recall, Truth
+from indexing.recipe import EXACT_ROWS, TARGET, Recipe, filled, tuned
+
+SAMPLE_ROWS = 65_536
+N_QUERIES = 300
+BUDGET_S = 8.0  # no candidate is begun after it
+OVERHEAD_US = 8.0  # of a call, whatever the size
+LISTS = (1.0, 2.0, 4.0)  # per root of the number of rows
+CODES = ("Flat", "SQfp16", "SQ8")  # PQ with 10 x k refined found 64% on made vectors, 74% on Gowalla's: left out
+GRAPH = "HNSW32,Flat"
+GRAPH_BUILD_S = 60.0  # a graph that takes longer to build is not worth what it saves
+
+
+@dataclass(frozen=True)
+class Point:
+    """One candidate at the least effort that meets the target on the sample, or at its most."""
+
+    factory: str  # for all rows
+    effort: int
+    recall: float
+    surely: float  # recall less its standard error
+    latency_us: float  # on the sample
+    projected_us: float  # for all rows
+    build_s: float
+
+
+def tune(vectors: Matrix, queries: Matrix, factors: Matrix | None = None) -> tuple[Recipe, Sequence[dict[str, Any]]]:
+    """The recipe with the least projected latency whose recall surely meets the target, and what was measured.
+
+    `vectors` are raw, `queries` scaled. Below EXACT_ROWS nothing is measured: exact search is fast enough.
+    """
+    if len(vectors) < EXACT_ROWS:
+        return Recipe("Flat"), ()
+    threads = faiss.omp_get_max_threads()
+    started, points = time.perf_counter(), list[Point]()
+    try:
+        for point in _points(vectors, queries[:N_QUERIES], factors):
+            points.append(point)
+            if time.perf_counter() - started > BUDGET_S:
+                break
+    finally:
+        faiss.omp_set_num_threads(threads)
+    good = [point for point in points if point.surely >= TARGET]
+    best = min(good, key=lambda point: point.projected_us)
+    return Recipe(best.factory), [_rounded(point) for point in points]
+
+
+def _points(vectors: Matrix, queries: Matrix, factors: Matrix | None) -> Iterator[Point]:
+    """Exact search first, which always meets the target; then what is likely to be cheapest."""
+    rows = np.sort(np.random.default_rng(4).permutation(len(vectors))[:SAMPLE_ROWS])
+    sample = scale(vectors[rows], None if factors is None else factors[rows])
+    growth, threads = len(vectors) / len(sample), faiss.omp_get_max_threads()
+    truth = Truth(ExactSearcher(sample), queries)
+    us = _latency_us(truth.exact, queries, threads)
+    yield Point("Flat", 0, 1.0, 1.0, us, us * growth, 0.0)
+    for lists in LISTS:
+        nlist = int(lists * math.sqrt(len(sample)))
+        name = f"IVF{max(1, min(int(lists * math.sqrt(len(vectors))), len(vectors) // 39))}"
+        centroids = None
+        for code in CODES:
+            index, searcher, found, build_s = _built(f"IVF{nlist},{code}", truth, centroids)
+            centroids = index.quantizer.reconstruct_n(0, nlist)
+            us = _latency_us(searcher, queries, threads)
+            projected = OVERHEAD_US + max(us - OVERHEAD_US, 0) * math.sqrt(growth)
+            yield Point(f"{name},{code}", searcher.effort, found.mean, found.surely, us, projected, build_s * growth)
+    small = Truth(ExactSearcher(sample[: EXACT_ROWS // 2]), queries)
+    *_, trial_s = _built(GRAPH, small, None)
+    if trial_s * growth * len(sample) / len(small.exact.vectors) > GRAPH_BUILD_S:
+        return
+    _, searcher, found, build_s = _built(GRAPH, truth, None)
+    us = _latency_us(searcher, queries, threads)
+    projected = us * math.log(len(vectors)) / math.log(len(sample))
+    yield Point(GRAPH, searcher.effort, found.mean, found.surely, us, projected, build_s * growth)
+
+
+def _built(factory: str, truth: Truth, centroids: Matrix | None) -> tuple[faiss.Index, Any, Recall, float]:
+    started = time.perf_counter()
+    index = filled(factory, truth.exact.vectors, centroids=centroids)
+    build_s = time.perf_counter() - started
+    return index, *tuned(index, Recipe(factory), truth), build_s
+
+
+def _latency_us(searcher: Searcher, queries: Matrix, threads: int) -> float:
+    """The median of single queries on one thread, as a server answers them."""
+    faiss.omp_set_num_threads(1)
+    seconds = []
+    for query in queries:
+        started = time.perf_counter()
+        searcher.search(query[None], 20)
+        seconds.append(time.perf_counter() - started)
+    faiss.omp_set_num_threads(threads)
+    return float(np.median(seconds)) * 1e6
+
+
+def _rounded(point: Point) -> dict[str, Any]:
+    return {name: round(value, 4) if isinstance(value, float) else value for name, value in asdict(point).items()}

@@ -1,0 +1,142 @@
+"""LiveView: what one request is answered from. Immutable; the next one shares what did not change."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.ids import IdMap, Ids
+from engine.predicate import Predicate
+from engine.recommend import Mask, Searcher
+from engine.space import FoldIn
+from engine.store.changes import Snapshot
+from engine.store.spaces import Space
+from engine.vectors import Matrix, Vectors
+from indexing.delta import Delta
+from indexing.filters import Filters, LiveItem
+from indexing.generation import Generation
+
+NOTHING = IdMap(())
+UNSEEN = Snapshot(0, 0)
+
+
+class LiveIds:
+    """The items of a generation, then those first heard of since; reads as an IdMap does."""
+
+    def __init__(self, built: IdMap, new_rows: Mapping[str, int]):
+        self.built, self.new_rows = built, new_rows
+
+    @property
+    def ids(self) -> LiveIds:
+        return self
+
+    @cached_property
+    def _new_ids(self) -> tuple[str, ...]:
+        return tuple(self.new_rows)
+
+    def row(self, id_: str) -> int | None:
+        row = self.built.row(id_)
+        return self.new_rows.get(id_) if row is None else row
+
+    def __getitem__(self, row: int) -> str:
+        return self.built.ids[row] if row < len(self.built) else self._new_ids[row - len(self.built)]
+
+    def __contains__(self, id_: object) -> bool:
+        return id_ in self.built or id_ in self.new_rows
+
+    def __len__(self) -> int:
+        return len(self.built) + len(self.new_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class LiveView:
+    """A generation and what changed since. Rows: its own, then items first heard of since the build, as they came."""
+
+    space: Space
+    generation: Generation | None = None
+    allowed: Mask | None = None  # (len(items),), None: every row
+    changed: Mapping[int, LiveItem] = field(default_factory=dict)  # by row
+    new_rows: Mapping[str, int] = field(default_factory=dict)  # id -> row, in order of row; gone ones stay, hidden
+    delta: Delta | None = None
+    snapshot: Snapshot = UNSEEN  # whose changes it has
+    degraded: bool = False  # an older generation than the active one is served
+    stale: bool = False  # PostgreSQL is away: this is what was true when it was last seen
+    filtered: bool = False  # a part of another view, see `where`
+    filters: Filters = field(default_factory=lambda: Filters(None))
+
+    @cached_property
+    def items(self) -> Ids:
+        built = self.generation.items if self.generation else NOTHING
+        return LiveIds(built, self.new_rows) if self.new_rows else built
+
+    @property
+    def n_vectors(self) -> int:
+        if self.delta is not None:
+            return len(self.items)
+        return len(self.generation.vectors) if self.generation else 0
+
+    @property
+    def n_learnt(self) -> int:
+        return len(self.generation.learnt) if self.generation else 0
+
+    @property
+    def fold_in(self) -> FoldIn | None:
+        return self.generation.fold_in if self.generation else None
+
+    @property
+    def users_to_items(self) -> Searcher | None:
+        if self.delta is not None:
+            return self.delta.users_to_items
+        return self.generation.users_to_items if self.generation else None
+
+    @property
+    def items_to_items(self) -> Searcher | None:
+        if self.delta is not None:
+            return self.delta.items_to_items
+        return self.generation.items_to_items if self.generation else None
+
+    @property
+    def dim(self) -> int:
+        return int(self.generation.vectors.shape[1]) if self.generation else 0
+
+    def vector(self, row: int) -> Matrix | None:
+        """(dim,) raw; None for an item that has none."""
+        if self.delta is not None and row in self.delta.vectors:
+            return self.delta.vectors[row]
+        built = self.generation.vectors if self.generation else ()
+        return np.asarray(built[row]) if row < len(built) else None
+
+    @property
+    def users(self) -> Vectors | None:
+        return self.generation.users if self.generation else None
+
+    @property
+    def popular(self) -> npt.NDArray[np.int64]:
+        return self.generation.popular if self.generation else np.zeros(0, np.int64)
+
+    @property
+    def popularity(self) -> npt.NDArray[np.float32]:
+        return self.generation.popularity if self.generation else np.zeros(0, np.float32)
+
+    @property
+    def newcomers(self) -> list[str]:
+        """Items first heard of since the build that may be shown."""
+        return [id_ for id_, row in self.new_rows.items() if self.allowed is None or self.allowed[row]]
+
+    def where(self, asked: Predicate | None) -> LiveView:
+        """The view of only those items that pass; InputError as `Filters.shown`."""
+        if asked is None:
+            return self
+        shown = self.filters.shown(asked, self.changed, len(self.items), self.allowed)
+        return replace(self, allowed=shown, filtered=True)
+
+    def fields(self, item_id: str, row: int) -> bytes:
+        """The item's fields as JSON."""
+        changed = self.changed.get(row)
+        if changed is not None:
+            return changed.fields
+        return self.generation.fields(row) if self.generation and row >= 0 else b"{}"
