@@ -42,8 +42,8 @@ class Truth:
     def _wanted(self) -> np.ndarray:
         """How many rows there are to find, and the score of the last of them, (n, 2)."""
         scores, rows = self.exact.search(self.queries, self.k, self.allowed)
-        wanted = np.maximum((rows >= 0).sum(axis=1), 1)
-        return np.stack([wanted, scores[np.arange(len(rows)), wanted - 1]], axis=1)
+        wanted = (rows >= 0).sum(axis=1)
+        return np.stack([wanted, scores[np.arange(len(rows)), np.maximum(wanted, 1) - 1]], axis=1)
 
     def recall(self, searcher: Searcher) -> Recall:
         if len(self.queries) == 0:
@@ -54,7 +54,8 @@ class Truth:
         enough = self.exact.scores(self.queries, rows) >= (last - 1e-6 * np.maximum(np.abs(last), 1e-6))[:, None]
         if self.allowed is not None:
             enough &= self.allowed[rows]
-        found = np.minimum(((rows >= 0) & enough).sum(axis=1), wanted) / wanted
+        found = np.minimum(((rows >= 0) & enough).sum(axis=1), wanted) / np.maximum(wanted, 1)
+        found[wanted == 0] = 1.0  # a filter that no row passes leaves nothing to miss
         return Recall(float(found.mean()), float(found.std() / np.sqrt(len(found))))
 
 

@@ -96,7 +96,8 @@ class MultVAE:
         unit = normalize(histories, dim=1)
         seen = Cells(cells.rows, cells.columns, unit[cells.rows, cells.columns], cells.n_users).where(kept)
         hidden = torch.tanh(seen.sum_of(weights[0]) / (1 - self.dropout) + biases[0])
-        mean, log_variance = (hidden @ weights[1] + biases[1]).split(self.code, dim=1)
+        moments = hidden @ weights[1] + biases[1]
+        mean, log_variance = moments[:, : self.code], moments[:, self.code :]
         noise = torch.randn(mean.shape, generator=generator, device=mean.device)
         drawn = mean + noise * torch.exp(0.5 * log_variance)
         logits = linear(torch.tanh(drawn @ weights[2] + biases[2]), weights[3], biases[3])

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import polars as pl
-import sqlalchemy as sa
 
 from engine.errors import InputError
 from engine.features import Column, Values, check_column_set, check_finite
@@ -21,7 +20,7 @@ from engine.importing.sheet import Sheet, read
 from engine.importing.summary import ImportSummary, Progress, silent
 from engine.importing.transaction import transaction
 from engine.store import features as feature_store
-from engine.store.database import Database
+from engine.store.database import Connection, Database
 from engine.store.features import FeatureSchema
 
 MAX_COLUMNS = 65_536
@@ -127,7 +126,7 @@ def _check(found: Records) -> None:
     check_finite(found.columns, found.values)
 
 
-def _write(conn: sa.Connection, space_key: int, found: Records, before: FeatureSchema | None) -> int:
+def _write(conn: Connection, space_key: int, found: Records, before: FeatureSchema | None) -> int:
     """Write the last of the rows of each id, in the column order of the space; how many."""
     columns, values = found.columns, found.values
     if before is not None:

@@ -7,7 +7,8 @@ import pytest
 from indexing.approximate import SUBSET_ROWS, ApproximateSearcher
 from indexing.exact import ExactSearcher
 from indexing.metric import index_vectors, query_vectors, unit
-from indexing.recipe import Recipe, build, recall
+from indexing.recall import recall
+from indexing.recipe import Recipe, build
 
 N, DIM, K = 44_000, 8, 10
 
