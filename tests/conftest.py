@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator
 
@@ -13,6 +15,19 @@ from engine.settings import Settings
 from engine.store import spaces
 from engine.store.database import Database, open_database
 from engine.store.spaces import Space
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A temporary folder for each run: pytest closes the folder it shares between runs to other users when it starts,
+    and with it, for root, the embedded databases of a run beside it, which work as a user of their own."""
+    if config.option.basetemp is None:
+        config.option.basetemp = tempfile.mkdtemp(prefix="nearfield-tests-")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if exitstatus == 0:  # else it stays, to be looked at
+        shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

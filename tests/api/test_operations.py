@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx
 
@@ -50,25 +53,29 @@ def test_a_server_swaps_generations_without_an_error(shop: Shop, database: Datab
                 statuses.add(response.status_code)
                 seen.add(response.json()["generation"])
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
     before = shop.get("/status").json()["generation"]
-    for recipe in ("hnsw", "flat"):
-        made = reindex(
-            database, shop.space, make("spectral", {"dim": 4}), shop.settings.generations, recipe=recipe, force=True
-        )
-        while made.generation not in seen:
-            pass
-    back = shop.post(f"/generations/{sorted(seen - {before, made.generation})[0]}/activate", {})
-    assert back.status_code == 200
-    while shop.get("/status").json()["generation"] == made.generation:
-        pass
-    stop.set()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(4) as pool:
+        asking = [pool.submit(ask) for _ in range(4)]
+        try:
+            for recipe in ("hnsw", "flat"):
+                embedder, folder = make("spectral", {"dim": 4}), shop.settings.generations
+                made = reindex(database, shop.space, embedder, folder, recipe=recipe, force=True)
+                eventually(lambda made=made: made.generation in seen)
+            back = shop.post(f"/generations/{sorted(seen - {before, made.generation})[0]}/activate", {})
+            assert back.status_code == 200
+            eventually(lambda: shop.get("/status").json()["generation"] != made.generation)
+        finally:
+            stop.set()
+    assert [each.exception() for each in asking] == [None] * 4
     assert statuses == {200}
     assert len(seen) == 3
+
+
+def eventually(holds: Callable[[], bool], within_s: float = 30.0) -> None:
+    until = time.monotonic() + within_s
+    while not holds():
+        assert time.monotonic() < until, f"still not so after {within_s:.0f} s"
+        time.sleep(0.01)
 
 
 def test_a_space_is_made_weighted_and_deleted(shop: Shop) -> None:
