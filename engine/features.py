@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -52,15 +52,28 @@ class Features:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def labelled(self, label: str) -> Features:
+        """The records with this label; InputError when there is none."""
+        rows = [row for row, each in enumerate(self.labels or ()) if each == label]
+        if not rows:
+            known = dict.fromkeys(each for each in self.labels or () if each is not None)
+            there = (
+                f"the labels are {_some(list(known))}" if known else "the records have no labels; import with --label"
+            )
+            raise InputError(f"no record has the label {label!r}; {there}", loc=("normal",))
+        return Features(IdMap(self.ids.ids[row] for row in rows), self.columns, self.values[rows], (label,) * len(rows))
 
-def check_column_set(expected: Sequence[Column], given: Sequence[str]) -> None:
+
+def check_column_set(
+    expected: Sequence[Column], given: Sequence[str], loc: tuple[str | int, ...] = ("records",)
+) -> None:
     """InputError that lists the columns that are missing and those nobody asked for."""
     names = [column.name for column in expected]
     missing, unexpected = [n for n in names if n not in given], [n for n in given if n not in names]
     if missing or unexpected:
         parts = [f"missing {_some(missing)}"] if missing else []
         parts += [f"unexpected {_some(unexpected)}"] if unexpected else []
-        raise InputError(f"expected the {len(names)} columns this was made of; {'; '.join(parts)}", loc=("records",))
+        raise InputError(f"expected the {len(names)} columns this was made of; {'; '.join(parts)}", loc=loc)
 
 
 def from_records(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> Values:
@@ -70,14 +83,28 @@ def from_records(columns: Sequence[Column], records: Sequence[Mapping[str, objec
     """
     values = np.empty((len(records), len(columns)))
     known = [None if column.categories is None else _places(column.categories) for column in columns]
-    for row, record in enumerate(records):
+    for row, given in enumerate(records):
+        record = spread(given)
         if record.keys() != {column.name for column in columns}:
-            check_column_set(columns, list(record))
+            check_column_set(columns, list(record), ("records", row))
         for at, column in enumerate(columns):
             cell, places = record[column.name], known[at]
             loc = ("records", row, column.name)
             values[row, at] = _number(cell, column, loc) if places is None else _place(cell, column, places, loc)
     return values
+
+
+def spread(record: Mapping[str, object]) -> Mapping[str, object]:
+    """The record with each list of values as columns NAME.0, NAME.1 and so on."""
+    if not any(isinstance(cell, list) for cell in record.values()):
+        return record
+    return {
+        name: each
+        for column, cell in record.items()
+        for name, each in (
+            ((f"{column}.{at}", part) for at, part in enumerate(cell)) if isinstance(cell, list) else ((column, cell),)
+        )
+    }
 
 
 def check_finite(columns: Sequence[Column], values: npt.NDArray[np.floating]) -> None:
@@ -89,6 +116,48 @@ def check_finite(columns: Sequence[Column], values: npt.NDArray[np.floating]) ->
             f"column {columns[at].name!r} has an infinity in row {row + 1}; leave the cell empty for a missing value",
             loc=("records", int(row), columns[at].name),
         )
+
+
+def from_rows(columns: Sequence[Column], rows: Sequence[object]) -> Values:
+    """(n, n_columns) values of rows, null or NaN for missing.
+
+    Raises InputError for a row of another length, text where a number belongs, an infinity or an unseen category.
+    """
+    for at, row in enumerate(rows):
+        if not isinstance(row, list | tuple) or len(row) != len(columns):
+            got = f"{len(row)} values" if isinstance(row, list | tuple) else repr(row)[:60]
+            raise InputError(f"expected a row of {len(columns)} values in column order, got {got}", loc=("values", at))
+    if all(column.categories is None for column in columns):
+        try:
+            values = np.array(rows, dtype=np.float64)
+            if values.ndim == 2 and not np.isinf(values).any():
+                return values
+        except (TypeError, ValueError):
+            pass  # which cell it was, the way by name says
+    names = [column.name for column in columns]
+    return from_records(columns, [dict(zip(names, row, strict=True)) for row in rows])  # type: ignore[call-overload]
+
+
+def as_of(
+    columns: Sequence[Column], stored: Sequence[Column], values: Values, *, new: Literal["error", "skip"]
+) -> Values:
+    """Stored values in the terms of a model's `columns`, which may know fewer categories than were stored since.
+
+    Raises InputError for another column set, and with new="error" for a category that the model has never had;
+    "skip" takes such a value as missing.
+    """
+    check_column_set(columns, [column.name for column in stored])
+    place = {column.name: at for at, column in enumerate(stored)}
+    found = values[:, [place[column.name] for column in columns]]
+    for at, column in enumerate(columns):
+        if column.categories is None:
+            continue
+        later = found[:, at] >= len(column.categories)
+        if later.any() and new == "error":
+            names = stored[place[column.name]].categories or ()
+            raise unseen(column, names[int(found[later, at][0])], ("records",))
+        found[later, at] = np.nan
+    return found
 
 
 def to_records(columns: Sequence[Column], values: Values) -> list[dict[str, object]]:
@@ -120,14 +189,26 @@ def _number(cell: object, column: Column, loc: tuple[str | int, ...]) -> float:
 def _place(cell: object, column: Column, places: Mapping[str, int], loc: tuple[str | int, ...]) -> float:
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
         return float("nan")
-    text = str(cell)
+    text = _text(cell)
     if text not in places:
-        raise InputError(
-            f"column {column.name!r} has never had the category {_short(text)}; it knows {_some(list(places))}. "
-            "Import records that have it and train again, or send null",
-            loc=loc,
-        )
+        raise unseen(column, text, loc)
     return float(places[text])
+
+
+def unseen(column: Column, text: str, loc: tuple[str | int, ...]) -> InputError:
+    """The error for a category that a column has never had."""
+    return InputError(
+        f"column {column.name!r} has never had the category {_short(text)}; it knows {_some(column.categories or ())}. "
+        "Import records that have it and train again, or leave the value empty",
+        loc=loc,
+    )
+
+
+def _text(cell: object) -> str:
+    """A category as an import would name it: true, 3 and not 3.0."""
+    if isinstance(cell, bool):
+        return str(cell).lower()
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 
 def _short(value: object) -> str:

@@ -21,6 +21,7 @@ from engine.vectors import Matrix
 FLAT = 1e-9  # a spread below this share of the column's size is rounding: the column is constant
 NARROW = 1e3  # means within this many scales lose nothing to float32 that matters
 SHOWN = 5
+AGAIN = "import again with --replace"
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,7 @@ def fit(features: Features, *, keep_constant: bool = False) -> Preprocessing:
     filled = np.asarray((~np.isnan(values)).any(axis=0))
     empty = [c.name for c, there in zip(columns, filled, strict=True) if not there]
     if empty:
-        raise InputError(f"{_names(empty)} no value in any record; leave it out with --ignore {empty[0]}")
+        raise InputError(f"{_names(empty)} no value in any record to learn from; {AGAIN} --ignore {empty[0]}")
     mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     flat = np.asarray(spread <= FLAT * np.maximum(np.abs(mean), 1e-300))
     _check_constant(columns, flat, keep_constant)
@@ -124,8 +125,8 @@ def _check_constant(columns: Sequence[Column], flat: npt.NDArray[np.bool_], keep
         raise InputError("every column is constant; there is nothing to learn")
     if constant and not keep:
         raise InputError(
-            f"{_names(constant)} the same value in every record and nothing to say; leave it out with "
-            f"--ignore {constant[0]}, or keep it with --keep-constant"
+            f"{_names(constant)} the same value in every record and nothing to say; {AGAIN} "
+            f"--ignore {constant[0]}, or train with --keep-constant"
         )
 
 

@@ -55,3 +55,20 @@ def check_vector(values: object, dim: int, loc: tuple[str | int, ...] = ("vector
     if not narrow.any():
         raise InputError("a zero vector has no direction to search in", loc=loc)
     return narrow
+
+
+def check_vectors(values: object, dim: int, loc: tuple[str | int, ...] = ("vectors",)) -> Matrix:
+    """(n, dim) float32 vectors from outside; InputError for a wrong dimension, NaN or infinity. Zeros may be."""
+    try:
+        matrix = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"expected rows of {dim} numbers each", loc=loc) from None
+    if matrix.ndim != 2 or matrix.shape[1] != dim:
+        raise InputError(f"expected rows of {dim} dimensions, got shape {matrix.shape}", loc=loc)
+    with np.errstate(over="ignore"):
+        narrow = matrix.astype(np.float32)
+    bad = ~np.isfinite(narrow).all(axis=1)
+    if bad.any():
+        row = int(bad.argmax())
+        raise InputError(f"vector {row} has NaN or infinity; expected finite float32 numbers", loc=(*loc, row))
+    return narrow

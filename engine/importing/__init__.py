@@ -1,8 +1,20 @@
-"""Files in: CSV, Parquet and JSONL become events, items and users, all of a file or none of it."""
+"""Files in: they become events, items, users, feature records or vectors, all of a file or none of it."""
 
 from engine.importing.events import import_events
+from engine.importing.features import import_features
 from engine.importing.items import import_items
+from engine.importing.records import Layout
 from engine.importing.summary import ImportSummary, Sample
 from engine.importing.users import import_users
+from engine.importing.vectors import import_vectors
 
-__all__ = ["ImportSummary", "Sample", "import_events", "import_items", "import_users"]
+__all__ = [
+    "ImportSummary",
+    "Layout",
+    "Sample",
+    "import_events",
+    "import_features",
+    "import_items",
+    "import_users",
+    "import_vectors",
+]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import sqlalchemy as sa
 
-from engine.errors import NotEnoughData
+from engine.errors import NotEnoughData, NotFound
 from engine.features import Column, Features, Values, column_from_json
 from engine.ids import IdMap
 from engine.store import bulk, items
@@ -47,6 +47,12 @@ def lock_schema(conn: sa.Connection, space_key: int) -> None:
     conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (space_key,))
 
 
+def clear(conn: sa.Connection, space_key: int) -> None:
+    """Forget every record of a space and their columns; the items stay."""
+    for table in ("item_features", "feature_schemas"):
+        conn.exec_driver_sql(f"DELETE FROM {table} WHERE space_key = %s", (space_key,))
+
+
 def write(
     conn: sa.Connection, space_key: int, item_ids: Sequence[str], values: Values, labels: npt.NDArray[np.int32]
 ) -> None:
@@ -67,8 +73,8 @@ def write(
         }
     )
     items.merge_staged(conn, space_key, staged)
-    conn.exec_driver_sql(
-        "UPDATE items SET deleted = false WHERE space_key = %s AND deleted AND item_id = ANY(%s::text[])",
+    conn.exec_driver_sql(  # the change feed tells servers, which encode the record anew
+        "UPDATE items SET deleted = false, updated_at = now() WHERE space_key = %s AND item_id = ANY(%s::text[])",
         (space_key, list(item_ids)),
     )
     query = "SELECT item_id, item_key FROM items WHERE space_key = %s AND item_id = ANY(%s::text[])"
@@ -110,12 +116,29 @@ def read(
     return Features(IdMap(ids), found.columns, values, labels if found.labels else None)
 
 
-def get(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> dict[str, Values]:
-    """The values of some records by id, each (n_columns,); unknown ids are not in it."""
+def get(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> Values:
+    """The (n, n_columns) values of records by id, in that order; NotFound for the first that is not there."""
     query = """SELECT item_id, numbers FROM item_features JOIN items USING (item_key)
                WHERE items.space_key = %s AND NOT deleted AND item_id = ANY(%s::text[])"""
     rows = conn.exec_driver_sql(query, (space_key, list(item_ids)))
-    return {row.item_id: np.frombuffer(bytes(row.numbers), "<f8").astype(np.float64) for row in rows}
+    found = {row.item_id: np.frombuffer(bytes(row.numbers), "<f8") for row in rows}
+    for id_ in item_ids:
+        if id_ not in found:
+            raise NotFound(f"there is no feature record {id_!r}")
+    return np.stack([found[id_] for id_ in item_ids]).astype(np.float64)
+
+
+def by_key(
+    conn: sa.Connection, space_key: int, item_keys: Sequence[int] | None = None, since: datetime | None = None
+) -> tuple[list[int], Values]:
+    """Keys and (n, n_columns) values of records of these items, or of all; only those written after `since`."""
+    query = """SELECT item_key, numbers FROM item_features WHERE space_key = %s
+               AND (%s::bigint[] IS NULL OR item_key = ANY(%s::bigint[]))
+               AND recorded_at > coalesce(%s, '-infinity'::timestamptz) ORDER BY item_key"""
+    keys = None if item_keys is None else list(item_keys)
+    rows = conn.exec_driver_sql(query, (space_key, keys, keys, since)).all()
+    values = [np.frombuffer(bytes(row.numbers), "<f8") for row in rows]
+    return [row.item_key for row in rows], np.array(values, np.float64)
 
 
 def _copy_in(
