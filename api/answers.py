@@ -14,7 +14,7 @@ from indexing.view import LiveView
 
 
 def json_response(body: object, status: int = 200) -> Response:
-    return Response(orjson.dumps(body), status, media_type="application/json")
+    return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json")
 
 
 def items_response(view: LiveView, answer: Answer, metrics: Metrics, *, degraded: bool = False) -> Response:

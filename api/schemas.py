@@ -63,9 +63,10 @@ class SearchQuery(Closed):
 
 
 class SearchBody(Closed):
-    """One of item_id, vector, or positive with perhaps negative items."""
+    """One of item_id, vector, record, or positive with perhaps negative items."""
 
     item_id: str | None = None
+    record: dict[str, Any] | None = Field(None, description="raw features, which the model encodes")
     vector: list[float] | None = Field(None, max_length=65_536)
     positive: list[str] = Field([], max_length=100)
     negative: list[str] = Field([], max_length=100)
@@ -78,9 +79,9 @@ class SearchBody(Closed):
 
     @model_validator(mode="after")
     def one_way(self) -> SearchBody:
-        given = [self.item_id is not None, self.vector is not None, bool(self.positive)]
+        given = [self.item_id is not None, self.vector is not None, self.record is not None, bool(self.positive)]
         if sum(given) != 1:
-            raise ValueError("expected exactly one of item_id, vector and positive")
+            raise ValueError("expected exactly one of item_id, vector, record and positive")
         if self.negative and not self.positive:
             raise ValueError("negative items go with positive ones")
         return self

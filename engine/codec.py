@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from engine import cores, preprocessing
 from engine.cores import Core
-from engine.errors import InputError
+from engine.errors import Conflict, InputError
 from engine.features import Column, Values
 from engine.preprocessing import Preprocessing
 from engine.vectors import Matrix
@@ -75,6 +75,16 @@ class FeatureCodec:
         arrays |= {f"normal.{name}": getattr(self.normal, name) for name in NORMAL}
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
         return "features", arrays
+
+
+def required(codec: object, what: str) -> FeatureCodec:
+    """The codec, once there is one; Conflict that says what a space needs to have one. `what` names the model."""
+    if not isinstance(codec, FeatureCodec):
+        raise Conflict(
+            f"{what} has no encoder and decoder, it was not learnt from feature records; import some with "
+            "`nearfield import features` and run `nearfield reindex --embedder features`"
+        )
+    return codec
 
 
 NORMAL = ("memory", "scores", "errors", "latents")

@@ -22,22 +22,24 @@ REPEATS = 200
 ACTIVE = 0.01  # variance of a latent mean above which a unit counts as used (Burda et al. 2016)
 
 
-def measure(
-    codec: FeatureCodec, features: Features, prepared: Matrix, latent: Matrix, *, seed: int = 0
-) -> dict[str, Any]:
-    """The figures that are stored with a version; `prepared` and `latent` are rows of `features`."""
+def measure(codec: FeatureCodec, features: Features, learnt: Features, *, seed: int = 0) -> dict[str, Any]:
+    """The figures that are stored with a version: errors over what was `learnt` from, separation over all records."""
+    prepared = codec.preprocessing.apply(learnt.values)
+    latent = codec.core.encode(prepared)
     squared = (prepared - codec.core.decode(latent)) ** 2
     error, variance = float(squared.mean()), float(prepared.var(axis=0).mean())
-    rows = np.sort(np.random.default_rng(seed).permutation(len(latent))[:SAMPLE])
-    groups, by = _groups(latent[rows], features, rows, seed)
+    rows = np.sort(np.random.default_rng(seed).permutation(len(features))[:SAMPLE])
+    before = codec.preprocessing.apply(features.values[rows])
+    after = codec.core.encode(before)
+    groups, by = _groups(after, features, rows, seed)
     p50, p99 = latency_ms(codec, features)
     return {
         "reconstruction_error": error,
         "explained_variance": 1 - error / max(variance, 1e-30),
         "reduction_ratio": prepared.shape[1] / codec.dim,
-        "silhouette": silhouette(latent[rows], groups),
+        "silhouette": silhouette(after, groups),
         "silhouette_by": by,
-        "trustworthiness": trustworthiness(prepared[rows], latent[rows]),
+        "trustworthiness": trustworthiness(before, after),
         "encode_ms_p50": p50,
         "encode_ms_p99": p99,
         "records": len(features),

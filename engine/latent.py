@@ -16,6 +16,7 @@ from engine.vectors import Matrix
 NEIGHBOURS = 5  # known records a record is reconstructed from; one alone would let a single odd record excuse others
 MEMORY = 10_000  # training latents kept; more cost search time and move the scores little
 QUANTILES = np.linspace(0, 1, 1001)
+FALSE_ALARM_RATE = 0.01
 Scores = npt.NDArray[np.float32]
 
 
@@ -27,6 +28,7 @@ class Anomalies:
     threshold: float
     false_alarm_rate: float  # share of the training records above the threshold
     contributions: Matrix  # (n, n_columns) shares of the score, each row sums to 1
+    expected: Values  # (n, n_columns) what the nearest known records would have here
 
     @property
     def flags(self) -> npt.NDArray[np.bool_]:
@@ -41,7 +43,7 @@ def reconstruct(codec: FeatureCodec, values: Values) -> tuple[Values, Scores]:
 
 
 def anomalies(
-    codec: FeatureCodec, values: Values, *, false_alarm_rate: float = 0.01, quantile: float | None = None
+    codec: FeatureCodec, values: Values, *, false_alarm_rate: float = FALSE_ALARM_RATE, quantile: float | None = None
 ) -> Anomalies:
     """Records that nothing known explains; the threshold leaves `false_alarm_rate` of the training records above it.
 
@@ -52,27 +54,34 @@ def anomalies(
         raise InputError(f"expected a false-alarm rate of 0 to below 1, got {rate:g}", loc=("false_alarm_rate",))
     threshold = float(np.interp(1 - rate, QUANTILES, codec.normal.scores))
     prepared = codec.preprocessing.apply(values)
-    squared = np.concatenate(
+    explained = np.concatenate(
         [
-            explained_squares(codec.core, codec.normal.memory, prepared[start : start + BATCH])
+            explain(codec.core, codec.normal.memory, prepared[start : start + BATCH])
             for start in range(0, max(len(prepared), 1), BATCH)
         ]
     )
+    squared = (prepared - explained) ** 2
     scores = squared.mean(axis=1)
     contributions = codec.preprocessing.by_column(squared)
     contributions = contributions / np.maximum(contributions.sum(axis=1, keepdims=True), 1e-30)
-    return Anomalies(scores, threshold, rate, contributions.astype(np.float32))
+    expected = codec.preprocessing.invert(explained)
+    return Anomalies(scores, threshold, rate, contributions.astype(np.float32), expected)
 
 
-def explained_squares(core: Core, memory: Matrix, prepared: Matrix, *, skip_first: bool = False) -> Matrix:
-    """(n, width) squared differences between records and what the nearest of `memory` decode to.
+def explain(core: Core, memory: Matrix, prepared: Matrix, *, skip_first: bool = False) -> Matrix:
+    """(n, width) what the nearest of `memory` to each record decode to.
 
     `skip_first` leaves the nearest one out: for records that are themselves part of the memory.
     """
     latent = core.encode(prepared)
     wanted = min(NEIGHBOURS + skip_first, len(memory))
     near = _nearest(latent, memory, wanted)[:, 1 if skip_first and wanted > 1 else 0 :]
-    return np.asarray((prepared - core.decode(memory[near].mean(axis=1))) ** 2)
+    return core.decode(memory[near].mean(axis=1))
+
+
+def explained_squares(core: Core, memory: Matrix, prepared: Matrix, *, skip_first: bool = False) -> Matrix:
+    """(n, width) squared differences between records and what explains them."""
+    return np.asarray((prepared - explain(core, memory, prepared, skip_first=skip_first)) ** 2)
 
 
 def learn_normal(core: Core, prepared: Matrix, *, seed: int) -> Normal:

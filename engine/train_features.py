@@ -44,15 +44,18 @@ def train_features(
     seed: int = 0,
     device: str = "cpu",
     keep_constant: bool = False,
+    normal: str | None = None,
     progress: Progress = silent,
 ) -> TrainedFeatures:
     """Learn a space of records; None chooses by their number and says why.
 
+    With `normal` only records of this label are learnt from, so that thresholds are about them; all get a vector.
     Raises InputError for records that cannot be learnt from and TrainingFailed when training diverges.
     """
     progress("prepare", 0.0)
-    prepared_by = preprocessing.fit(features, keep_constant=keep_constant)
-    prepared = prepared_by.apply(features.values)
+    learnt = features if normal is None else features.labelled(normal)
+    prepared_by = preprocessing.fit(learnt, keep_constant=keep_constant)
+    prepared = prepared_by.apply(learnt.values)
     chosen, reason = _choice(embedder, prepared)
     comparison, chosen = compare(chosen, prepared, seed=seed, device=device, stay=embedder is not None)
     progress("fit on everything", 0.5)
@@ -62,11 +65,14 @@ def train_features(
     progress("what is normal", 0.9)
     codec = FeatureCodec(chosen.name, prepared_by, core, learn_normal(core, prepared, seed=seed))
     latent = codec.encode(features.values)
-    evaluation = {"choice": reason, **comparison, "kpis": measure(codec, features, prepared, latent, seed=seed)}
+    figures = measure(codec, features, learnt, seed=seed)
+    evaluation = {"choice": reason, "learnt_from": len(learnt), **comparison, "kpis": figures}
     params: dict[str, Any] = asdict(chosen) if is_dataclass(chosen) and not isinstance(chosen, type) else {}
     space = space_of(Vectors(features.ids, latent), codec)
     progress("done", 1.0)
-    return TrainedFeatures(space, codec, chosen.name, params | {"seed": seed}, evaluation, fit_seconds)
+    return TrainedFeatures(
+        space, codec, chosen.name, params | {"seed": seed, "normal": normal}, evaluation, fit_seconds
+    )
 
 
 def space_of(items: Vectors, codec: FeatureCodec | None) -> LatentSpace:

@@ -18,6 +18,7 @@ from engine.store.spaces import Space
 from engine.vectors import Matrix
 from indexing import recipe as recipes
 from indexing.cold import item_vectors
+from indexing.encoded import encoded
 from indexing.generation import write
 from indexing.metric import index_vectors, query_vectors
 
@@ -46,6 +47,7 @@ def build_generation(
             latent = models.load_space(conn, space.key, version)
             catalogue = _in_row_order(items.read_catalogue(conn, space.key), latent)
             own = items.read_vectors(conn, space.key, version)
+            own = encoded(conn, space.key, latent.codec, since=record.created_at) | own
             shelf = item_vectors(latent, catalogue, own)
             popularity = _popularity(conn, space, shelf.catalogue)
             start = {"snapshot": str(changes.snapshot(conn)), "epoch": changes.epoch(conn)}
@@ -67,6 +69,7 @@ def build_generation(
         popularity=popularity,
         users=latent.users,
         space_fold_in=latent.fold_in,
+        codec=latent.codec,
         by_metric=by_metric,
         by_cosine=by_cosine,
         manifest={

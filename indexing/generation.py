@@ -19,13 +19,15 @@ import orjson
 import pyarrow as pa
 from safetensors import numpy as safetensors
 
+from engine import codec as codecs
 from engine import fold_in, item_encoder
+from engine.codec import FeatureCodec
 from engine.columns import Columns, attribute_table
 from engine.errors import CorruptGeneration
 from engine.ids import IdMap
 from engine.item_encoder import ItemEncoder
 from engine.recommend import Found, Mask, Searcher
-from engine.space import FoldIn, Metric
+from engine.space import Codec, FoldIn, Metric
 from engine.vectors import Matrix, Vectors
 from indexing.approximate import ApproximateSearcher
 from indexing.cold import ItemVectors
@@ -34,6 +36,7 @@ from indexing.metric import index_vectors, query_vectors
 from indexing.recipe import Built, Recipe
 
 MANIFEST = "manifest.json"
+CODEC = "codec.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +67,7 @@ class Generation:
     attributes: pa.Table  # engine.columns.SCHEMA
     popularity: npt.NDArray[np.float32]
     popular: npt.NDArray[np.int64]
+    codec: FeatureCodec | None = None  # of a model that learnt from feature records
     _fields: dict[int, bytes] = field(default_factory=dict)
 
     @property
@@ -108,6 +112,7 @@ def write(
     popularity: npt.NDArray[np.float32],
     users: Vectors,
     space_fold_in: FoldIn,
+    codec: Codec | None = None,
     by_metric: Built,
     by_cosine: Built,
     manifest: Mapping[str, Any],
@@ -121,9 +126,9 @@ def write(
     np.save(partial / "learnt.npy", shelf.learnt)
     np.save(partial / "users.npy", users.matrix)
     np.save(partial / "popularity.npy", popularity)
-    safetensors.save_file(
-        {key: np.ascontiguousarray(value) for key, value in arrays.items()}, partial / "fold_in.safetensors"
-    )
+    _write_arrays(partial / "fold_in.safetensors", arrays)
+    if codec is not None:
+        _write_arrays(partial / CODEC, codec.state()[1])
     if shelf.encoder is not None:
         safetensors.save_file(dict(shelf.encoder.state()), partial / "encoder.safetensors")
     _write_arrow(partial / "catalogue.arrow", shelf.catalogue)
@@ -183,6 +188,7 @@ def open_generation(path: Path) -> Generation:
         attributes=_read_arrow(path / "attributes.arrow"),
         popularity=popularity,
         popular=np.argsort(-popularity, kind="stable").astype(np.int64),
+        codec=codecs.restore("features", safetensors.load_file(path / CODEC)) if CODEC in manifest["files"] else None,
     )
     if len(items):
         made.items_to_items.search(np.asarray(items[:1]), 1)  # warm
@@ -211,6 +217,10 @@ def _searcher(path: Path, label: str, manifest: Mapping[str, Any], vectors: Matr
         return ExactSearcher(vectors)
     index = faiss.read_index(str(path / f"{label}.faiss"), faiss.IO_FLAG_MMAP_IFC)
     return ApproximateSearcher(index, vectors, recipe.effort)
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray]) -> None:
+    safetensors.save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, path)
 
 
 def _write_arrow(path: Path, table: pa.Table) -> None:

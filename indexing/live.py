@@ -15,6 +15,7 @@ from engine.store.changes import Snapshot
 from engine.store.database import Connection, Database
 from engine.store.spaces import Space
 from indexing.build import build_generation
+from indexing.encoded import encoded
 from indexing.filters import Filters
 from indexing.generation import open_generation
 from indexing.publish import publish
@@ -143,6 +144,7 @@ class Live:
             found = items.read_catalogue(conn, view.space.key, keys)
             model = view.generation.model if view.generation else 0
             own = items.read_vectors(conn, view.space.key, model, keys) if view.generation else {}
+            own = encoded(conn, view.space.key, view.codec, keys) | own
         return replace(applied(view, found, own), snapshot=snapshot, stale=False)
 
     @staticmethod

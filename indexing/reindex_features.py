@@ -24,6 +24,7 @@ class FeaturesReindexed:
     record: ModelRecord
     fit_seconds: float
     generation: str | None = None
+    index_seconds: float | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -35,6 +36,7 @@ class FeaturesReindexed:
             "generation": self.generation,
             "evaluation": dict(self.record.evaluation),
             "fit_seconds": round(self.fit_seconds, 3),
+            "index_seconds": None if self.index_seconds is None else round(self.index_seconds, 3),
         }
 
 
@@ -47,6 +49,7 @@ def train_feature_version(
     seed: int = 0,
     device: str = "cpu",
     keep_constant: bool = False,
+    normal: str | None = None,
     progress: Progress = silent,
 ) -> FeaturesReindexed:
     """Learn from every feature record of a space and save the result; `features` chooses by their number."""
@@ -55,7 +58,13 @@ def train_feature_version(
     with database.begin() as conn:
         records = features.read(conn, space.key)
     trained = train_features(
-        records, embedder, seed=seed, device=device, keep_constant=keep_constant, progress=progress
+        records,
+        embedder,
+        seed=seed,
+        device=device,
+        keep_constant=keep_constant,
+        normal=normal,
+        progress=progress,
     )
     with database.begin() as conn:
         record = models.save(
@@ -81,16 +90,24 @@ def reindex_features(
     seed: int = 0,
     device: str = "cpu",
     keep_constant: bool = False,
+    normal: str | None = None,
     progress: Progress = silent,
 ) -> FeaturesReindexed:
     """Train, index, verify and publish, as `reindex` does for interactions."""
-    started = time.perf_counter()
     made = train_feature_version(
-        database, space, name, params, seed=seed, device=device, keep_constant=keep_constant, progress=progress
+        database,
+        space,
+        name,
+        params,
+        seed=seed,
+        device=device,
+        keep_constant=keep_constant,
+        normal=normal,
+        progress=progress,
     )
+    started = time.perf_counter()
     generation = build_generation(
         database, space, made.record.version, folder, recipe=recipe, device=device, progress=progress
     )
     publish(database, space, generation, folder)
-    progress(f"published in {time.perf_counter() - started:.1f} s", 1.0)
-    return FeaturesReindexed(made.record, made.fit_seconds, generation)
+    return FeaturesReindexed(made.record, made.fit_seconds, generation, time.perf_counter() - started)

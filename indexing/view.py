@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from engine.codec import FeatureCodec
 from engine.ids import IdMap, Ids
 from engine.predicate import Predicate
 from engine.recommend import Mask, Searcher
@@ -86,6 +87,10 @@ class LiveView:
     @property
     def fold_in(self) -> FoldIn | None:
         return self.generation.fold_in if self.generation else None
+
+    @property
+    def codec(self) -> FeatureCodec | None:
+        return self.generation.codec if self.generation else None
 
     @property
     def users_to_items(self) -> Searcher | None:

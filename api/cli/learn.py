@@ -7,10 +7,21 @@ from typing import Annotated, Any
 
 import typer
 
+from api.cli import learn_features
+from api.cli.learn_features import AUTO, chosen, learns_from_features
 from api.cli.options import Device, Embedder, Force, Json, Recipe, Seed, Set, SpaceName, opened, pairs
 from api.cli.output import emit, evaluation_table, out, progress, table
 from engine.errors import InputError, NotEnoughData
+from engine.space import Embedder as EventEmbedder
 from engine.store import events, generations, models, spaces
+from engine.store.models import ModelRecord
+
+Normal = Annotated[
+    str | None, typer.Option("--normal", help="Of feature records: learn only from those with this label.")
+]
+KeepConstant = Annotated[
+    bool, typer.Option("--keep-constant", help="Of feature records: keep columns that never change.")
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -19,26 +30,34 @@ def add_to(app: typer.Typer) -> None:
 
 
 def train(
-    embedder: Embedder = "spectral",
+    embedder: Embedder = "auto",
     set_: Set = None,
     seed: Seed = 0,
     device: Device = "cpu",
     force: Force = False,
+    normal: Normal = None,
+    keep_constant: KeepConstant = False,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Learn from every event, evaluate on a time split, save a model version. Nothing is published."""
-    from engine.embedders.registry import make
-    from indexing.reindex import train_version
+    """Learn from every event, or from feature records, evaluate, save a model version. Nothing is published."""
+    from indexing.reindex import Reindexed, train_version
+    from indexing.reindex_features import FeaturesReindexed, train_feature_version
 
-    made = make(embedder, pairs(set_, "--set"))
+    parameters = pairs(set_, "--set")
     with opened(space) as (_, database, found), progress() as tell:
-        trained = train_version(database, found, made, seed=seed, device=device, force=force, progress=tell)
+        options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
+        trained: Reindexed | FeaturesReindexed
+        if learns_from_features(database, found, embedder):
+            of_records: dict[str, Any] = {"normal": normal, "keep_constant": keep_constant}
+            trained = train_feature_version(database, found, chosen(embedder), parameters, **options, **of_records)
+        else:
+            _check_of_events(normal, keep_constant)
+            trained = train_version(database, found, _made(embedder, parameters), force=force, **options)
 
     def show() -> None:
-        evaluation_table(trained.record.evaluation, embedder)
+        _show_record(trained.record, trained.fit_seconds)
         record = trained.record
-        out.print(f"model {record.version}: {embedder}, {record.dim} dimensions, fitted in {trained.fit_seconds:.2f} s")
         better = "next: nearfield index" if record.publishable else "worse than popularity, so not to be published"
         out.print(better)
 
@@ -129,38 +148,36 @@ def rollback(space: SpaceName = "default", json: Json = False) -> None:
 
 
 def reindex(
-    embedder: Embedder = "spectral",
+    embedder: Embedder = "auto",
     set_: Set = None,
     recipe: Recipe = "auto",
     seed: Seed = 0,
     device: Device = "cpu",
     force: Force = False,
+    normal: Normal = None,
+    keep_constant: KeepConstant = False,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
     """Train, index, verify and publish in one go: the command for a nightly job."""
-    from engine.embedders.registry import make
-    from indexing.reindex import check_publishable
+    from indexing.reindex import Reindexed, check_publishable
     from indexing.reindex import reindex as run
+    from indexing.reindex_features import FeaturesReindexed, reindex_features
 
-    made = make(embedder, pairs(set_, "--set"))
+    parameters = pairs(set_, "--set")
     with opened(space) as (settings, database, found), progress() as tell:
-        done = run(
-            database,
-            found,
-            made,
-            settings.generations,
-            recipe=recipe,
-            seed=seed,
-            device=device,
-            force=force,
-            progress=tell,
-        )
+        options: dict[str, Any] = {"recipe": recipe, "seed": seed, "device": device, "progress": tell}
+        done: Reindexed | FeaturesReindexed
+        if learns_from_features(database, found, embedder):
+            options |= {"normal": normal, "keep_constant": keep_constant}
+            done = reindex_features(database, found, chosen(embedder), settings.generations, parameters, **options)
+        else:
+            _check_of_events(normal, keep_constant)
+            made = _made(embedder, parameters)
+            done = run(database, found, made, settings.generations, force=force, **options)
 
     def show() -> None:
-        evaluation_table(done.record.evaluation, embedder)
-        record = done.record
-        out.print(f"model {record.version}: {embedder}, {record.dim} dimensions, fitted in {done.fit_seconds:.2f} s")
+        _show_record(done.record, done.fit_seconds)
         if done.generation is not None:
             out.print(f"generation {done.generation} built and published in {done.index_seconds:.2f} s")
 
@@ -204,11 +221,32 @@ def weights(
 
 def embedders(json: Json = False) -> None:
     """List the ways to learn, with their parameters and defaults."""
+    from engine.embedders import dense
     from engine.embedders.registry import EMBEDDERS, make
 
     found = {name: _parameters(make(name)) for name in EMBEDDERS}
+    found |= {name: _parameters(dense.make(name)) for name in dense.DENSE}
     rows = [(name, key, str(value)) for name, each in found.items() for key, value in each.items()]
     emit(json, {"embedders": found}, lambda: table(("embedder", "parameter", "default"), rows))
+
+
+def _made(embedder: str, parameters: dict[str, str]) -> EventEmbedder:
+    from engine.embedders.registry import make
+
+    return make("spectral" if embedder == AUTO else embedder, parameters)
+
+
+def _check_of_events(normal: str | None, keep_constant: bool) -> None:
+    if normal is not None or keep_constant:
+        raise InputError("--normal and --keep-constant go with embedders of feature records, not of events")
+
+
+def _show_record(record: ModelRecord, fit_seconds: float) -> None:
+    if "kpis" in record.evaluation:
+        learn_features.show(record.evaluation)
+    else:
+        evaluation_table(record.evaluation, record.embedder)
+    out.print(f"model {record.version}: {record.embedder}, {record.dim} dimensions, fitted in {fit_seconds:.2f} s")
 
 
 def _parameters(made: Any) -> dict[str, Any]:

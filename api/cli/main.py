@@ -9,7 +9,7 @@ import sys
 import structlog
 import typer
 
-from api.cli import catalogue, demo, keys, learn, operate, recommend, serve
+from api.cli import catalogue, demo, import_features, keys, latent, learn, operate, path, recommend, serve
 from api.cli.output import err
 from engine.errors import InputError, NearfieldError
 
@@ -19,9 +19,10 @@ app = typer.Typer(
     add_completion=False,
     help="Vector search and recommendation engine for storefronts.",
 )
-app.add_typer(catalogue.app, name="import", help="Import events, items or users from CSV, Parquet or JSONL.")
+app.add_typer(catalogue.app, name="import", help="Import events, items, users, features or vectors.")
+import_features.add_to(catalogue.app)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
-for module in (demo, serve, learn, recommend, operate):
+for module in (demo, serve, learn, recommend, latent, path, operate):
     module.add_to(app)
 
 

@@ -29,7 +29,7 @@ err = _console(stderr=True)
 def emit(json: bool, body: Mapping[str, Any], show: Callable[[], None]) -> None:
     """The object as one line of JSON, or what `show` prints."""
     if json:
-        print(orjson.dumps(body).decode(), flush=True)
+        print(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY).decode(), flush=True)
     else:
         show()
 

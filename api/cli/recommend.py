@@ -13,11 +13,14 @@ import typer
 
 from api.cli.options import Json, K, SpaceName, checked_k, opened
 from api.cli.output import emit, out, progress, table
+from api.cli.records import parsed_record
 from api.cli.remote import Url, ask
 from api.cli.tables import write_tables
 from engine.batch import recommend_all
+from engine.codec import required
 from engine.errors import InputError, NotEnoughData
 from engine.events import looked_at
+from engine.features import from_records
 from engine.ids import check_id
 from engine.recommend import Answer, nearest, recommend, similar
 from engine.store import events, users
@@ -87,29 +90,38 @@ def search(
     item: Annotated[list[str] | None, typer.Option(help="Like this item; repeatable.")] = None,
     unlike: Annotated[list[str] | None, typer.Option(help="And unlike this one; repeatable.")] = None,
     vector: Annotated[str | None, typer.Option(help="Near this vector, as a JSON list.")] = None,
+    record: Annotated[str | None, typer.Option(help="Near this record of raw features, as a JSON object.")] = None,
     k: K = 10,
     url: Url = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Items by cosine: like some items, unlike others, or near a vector."""
-    if (vector is None) == (not item) or (unlike and not item):
-        raise InputError("give --item, with perhaps --unlike, or --vector")
+    """Items by cosine: like some items, unlike others, near a vector, or near a record that the model encodes."""
+    if sum(map(bool, (vector, item, record))) != 1 or (unlike and not item):
+        raise InputError("give --item, with perhaps --unlike, or --vector, or --record")
     if url is not None:
-        named = {"positive": item, "negative": unlike or []} if vector is None else {"vector": _numbers(vector)}
+        named: dict[str, Any] = {"positive": item, "negative": unlike or []}
+        if vector is not None or record is not None:
+            named = {"vector": _numbers(vector)} if vector is not None else {"record": parsed_record(record or "")}
         _show(ask(url, space, "search", {**named, "k": k}), json)
         return
     with opened(space) as (settings, database, found):
         view = Live(database, settings.generations, found.name).current()
         checked_k(k, settings)
-        answer = similar(view, item or [], unlike or [], k=k, exclude=()) if vector is None else _near(view, vector, k)
+        if vector is not None or record is not None:
+            answer = _near(view, vector, record, k)
+        else:
+            answer = similar(view, item or [], unlike or [], k=k, exclude=())
     _emit(view, answer, json)
 
 
-def _near(view: LiveView, text: str, k: int) -> Answer:
+def _near(view: LiveView, vector: str | None, record: str | None, k: int) -> Answer:
     if view.generation is None:
         raise NotEnoughData("nothing is indexed yet; run `nearfield reindex`")
-    return nearest(view, check_vector(_numbers(text), view.dim), k=k)
+    if vector is not None:
+        return nearest(view, check_vector(_numbers(vector), view.dim), k=k)
+    codec = required(view.codec, f"model {view.generation.model} of space {view.space.name!r}")
+    return nearest(view, codec.encode(from_records(codec.columns, [parsed_record(record or "")]))[0], k=k)
 
 
 def _numbers(text: str) -> Any:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -11,6 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from engine.errors import InputError
+from engine.features import spread
 
 
 def write_tables(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
@@ -30,6 +32,14 @@ def write_tables(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> i
     finally:
         partial.unlink(missing_ok=True)
     return n_rows
+
+
+def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows of one shape; a CSV has a list as columns NAME.0, NAME.1 and so on."""
+    if file.suffix == ".csv":
+        rows = [spread(row) for row in rows]
+    made = pa.Table.from_pylist(list(rows))
+    write_tables(file, made.schema, [made])
 
 
 def _writer(path: Path, suffix: str, schema: pa.Schema) -> pa.parquet.ParquetWriter | pa.csv.CSVWriter | JsonLines:

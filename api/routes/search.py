@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from api.answers import items_response, json_response
 from api.auth import require
 from api.deps import AppDatabase, AppMetrics, AppSettings, ItemId, UserId, View, check_k, check_space
+from api.routes.latent import record_vector
 from api.schemas import ItemsAnswer, SearchBody, SearchQuery, SimilarQuery
 from engine.errors import NotFound
 from engine.ids import check_id
@@ -36,6 +37,10 @@ def post_search(body: SearchBody, view: View, settings: AppSettings, metrics: Ap
     for name, ids in (named | {"exclude_items": body.exclude_items}).items():
         for id_ in ids:
             check_id(id_, (name,))
+    if body.record is not None:
+        return items_response(
+            view, nearest(view, record_vector(view, body.record), k=k, exclude=body.exclude_items), metrics
+        )
     if body.vector is None:
         return items_response(view, similar(view, positive, body.negative, k=k, exclude=body.exclude_items), metrics)
     vector = check_vector(body.vector, check_space(view).dim)

@@ -1,0 +1,134 @@
+"""encode, decode, reconstruct, anomalies, interpolate, sample: what a model of feature records is for."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Query, Response
+
+from api import latent_bodies as bodies
+from api.answers import json_response
+from api.auth import require
+from api.deps import AppDatabase, View, check_space
+from api.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
+from api.schemas import NoParameters
+from engine import latent
+from engine.codec import FeatureCodec, required
+from engine.errors import NotEnoughData, NotFound
+from engine.features import Values, as_of, from_records, from_rows
+from engine.ids import check_id
+from engine.store import features
+from engine.store.database import Database
+from engine.vectors import Matrix, check_vectors
+from indexing.view import LiveView
+
+router = APIRouter(prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
+Nothing = Annotated[NoParameters, Query()]
+
+
+@router.post("/encode", summary="Records to vectors")
+def encode(body: RecordsBody, none: Nothing, view: View, database: AppDatabase) -> Response:
+    """Answers `{"vectors"}`, with `codes` of a vqvae; one for each record, in order."""
+    codec = codec_of(view)
+    return _answer(view, bodies.encoded(codec, values_of(view, codec, body, database)))
+
+
+@router.post("/decode", summary="Vectors to records")
+def decode(body: VectorsBody, none: Nothing, view: View) -> Response:
+    codec = codec_of(view)
+    return _answer(view, bodies.decoded(codec, _vectors(view, codec, body)))
+
+
+@router.post("/reconstruct", summary="Records as the model makes them again, with the error of each")
+def reconstruct(body: RecordsBody, none: Nothing, view: View, database: AppDatabase) -> Response:
+    """An error is the mean squared difference per prepared column, in scales of the training records."""
+    codec = codec_of(view)
+    return _answer(view, bodies.reconstructed(codec, values_of(view, codec, body, database)))
+
+
+@router.post("/anomalies", summary="How odd records are, and through which columns")
+def anomalies(body: AnomaliesBody, none: Nothing, view: View, database: AppDatabase) -> Response:
+    codec = codec_of(view)
+    values = values_of(view, codec, body, database)
+    rate = latent.FALSE_ALARM_RATE if body.false_alarm_rate is None else body.false_alarm_rate
+    found = latent.anomalies(codec, values, false_alarm_rate=rate, quantile=body.quantile)
+    return _answer(view, bodies.judged(codec, values, found, body.columns))
+
+
+@router.post("/interpolate", summary="The way from one record to another, with the real items nearest to it")
+def interpolate(body: InterpolateBody, none: Nothing, view: View) -> Response:
+    codec = codec_of(view)
+    start, end = (_point(view, codec, each, name) for name, each in (("start", body.start), ("end", body.end)))
+    return _answer(view, bodies.path(view, codec, start, end, body.steps, body.nearest))
+
+
+@router.post("/sample", summary="New records as the model believes them to be")
+def sample(body: SampleBody, none: Nothing, view: View) -> Response:
+    """Only of vae, vqvae and aae; the answer has the seed that repeats it."""
+    codec = codec_of(view)
+    seed = secrets.randbits(31) if body.seed is None else body.seed
+    vectors, _ = latent.sample(codec, body.n, seed=seed)
+    return _answer(view, {"samples": bodies.points(view, codec, vectors, body.nearest), "seed": seed})
+
+
+def codec_of(view: LiveView) -> FeatureCodec:
+    """The codec of the model that is served; Conflict for one that has none."""
+    generation = check_space(view).generation
+    assert generation is not None
+    return required(view.codec, f"model {generation.model} of space {view.space.name!r}")
+
+
+def record_vector(view: LiveView, record: Mapping[str, object]) -> Matrix:
+    """(dim,) of one raw record; Conflict for a model without a codec."""
+    codec = codec_of(view)
+    return codec.encode(from_records(codec.columns, [record]))[0]
+
+
+def values_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: Database) -> Values:
+    """(n, n_columns) values of the records that a body has or names."""
+    if body.values is not None:
+        return from_rows(codec.columns, body.values)
+    if body.item_ids is None:
+        return from_records(codec.columns, [body.record] if body.record is not None else body.records or [])
+    for id_ in body.item_ids:
+        check_id(id_, ("item_ids",))
+    with database.connect() as conn:
+        schema = features.schema(conn, view.space.key)
+        if schema is None:
+            raise NotEnoughData(f"space {view.space.name!r} has no feature records")
+        stored = features.get(conn, view.space.key, body.item_ids)
+    return as_of(codec.columns, schema.columns, stored, new="error")
+
+
+def _vectors(view: LiveView, codec: FeatureCodec, body: VectorsBody) -> Matrix:
+    if body.codes is not None:
+        return bodies.vectors_of_codes(codec, body.codes)
+    if body.item_ids is not None:
+        return check_vectors([_of_item(view, id_, ("item_ids",)) for id_ in body.item_ids], codec.dim)
+    if body.vector is not None:
+        return check_vectors([body.vector], codec.dim, ("vector",))
+    return check_vectors(body.vectors, codec.dim)
+
+
+def _point(view: LiveView, codec: FeatureCodec, body: PointBody, name: str) -> Matrix:
+    if body.item_id is not None:
+        return _of_item(view, body.item_id, (name, "item_id"))
+    if body.record is not None:
+        return record_vector(view, body.record)
+    return check_vectors([body.vector], codec.dim, (name, "vector"))[0]
+
+
+def _of_item(view: LiveView, item_id: str, loc: tuple[str, ...]) -> Matrix:
+    row = view.items.row(check_id(item_id, loc))
+    vector = None if row is None else view.vector(row)
+    if vector is None:
+        raise NotFound(f"there is no item {item_id!r} with a vector")
+    return vector
+
+
+def _answer(view: LiveView, body: dict[str, Any]) -> Response:
+    assert view.generation is not None
+    served = {"model": view.generation.model, "generation": view.generation.generation}
+    return json_response({**body, **served, "degraded": view.degraded or view.stale})

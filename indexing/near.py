@@ -1,0 +1,46 @@
+"""near: the items closest to a point by distance: that is what a decoder sees, cosine sees only direction."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.vectors import Matrix
+from indexing.view import LiveView
+
+BLOCK = 65_536  # rows at a time
+
+Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+
+
+def near(view: LiveView, points: Matrix, k: int) -> Found:
+    """Euclidean distances (n, k) and rows (n, k) of items that may be shown, nearest first; -1 where there are no more.
+
+    Exact, over every vector: for the few points of a path, not for traffic.
+    """
+    distances, rows = np.full((len(points), k), np.inf), np.full((len(points), k), -1, np.int64)
+    for vectors, at in _blocks(view):
+        keep = np.ones(len(at), bool) if view.allowed is None else view.allowed[at]
+        apart, shown = _apart(points, vectors[keep]), at[keep]
+        distances = np.concatenate([distances, apart], axis=1)
+        rows = np.concatenate([rows, np.broadcast_to(shown, apart.shape)], axis=1)
+        order = np.argsort(distances, axis=1, kind="stable")[:, :k]
+        distances, rows = np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
+    return distances.astype(np.float32), rows
+
+
+def _blocks(view: LiveView) -> list[tuple[Matrix, npt.NDArray[np.int64]]]:
+    """Vectors and their rows: those of the generation that nothing replaces, then those of the delta."""
+    built = view.generation.vectors if view.generation else np.zeros((0, 1), np.float32)
+    changed = view.delta.vectors if view.delta else {}
+    kept = np.setdiff1d(np.arange(len(built)), np.fromiter(changed, np.int64, len(changed)))
+    found = [(built[kept[at : at + BLOCK]], kept[at : at + BLOCK]) for at in range(0, len(kept), BLOCK)]
+    if changed:
+        found.append((np.array(list(changed.values()), np.float32), np.fromiter(changed, np.int64, len(changed))))
+    return found
+
+
+def _apart(points: Matrix, vectors: Matrix) -> npt.NDArray[np.float64]:
+    wide, them = points.astype(np.float64), vectors.astype(np.float64)
+    squares = (wide**2).sum(axis=1)[:, None] + (them**2).sum(axis=1) - 2 * wide @ them.T
+    return np.sqrt(np.maximum(squares, 0))

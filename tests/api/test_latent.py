@@ -1,0 +1,165 @@
+"""Records over HTTP: encoded, decoded, judged, interpolated, sampled; and everything that cannot be."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import httpx
+import numpy as np
+import pytest
+
+from api.server import bound, running
+from engine.importing import Layout, import_features
+from engine.settings import Settings
+from engine.store import spaces
+from indexing.reindex_features import reindex_features
+from tests.api.conftest import Shop
+from tests.features.machines import BROKEN, GOOD, machines, write_machines
+
+
+@pytest.fixture(scope="module")
+def hall(database, tmp_path_factory) -> Iterator[Shop]:
+    """The machines, learnt from by pca and served; a space of events beside them in `shop`."""
+    folder = tmp_path_factory.mktemp("hall")
+    settings = Settings(home=folder, poll_s=0.2)
+    with database.begin() as conn:
+        space = spaces.ensure(conn, "hall")
+        spaces.ensure(conn, "empty")
+    layout = Layout("machine", label_column="state")
+    import_features(database, "hall", write_machines(folder), layout)
+    reindex_features(database, space, "pca", settings.generations, {"dim": 3}, normal="fine")
+    import_features(database, "fog", write_machines(folder), layout)
+    with database.connect() as conn:
+        fog = spaces.get(conn, "fog")
+    reindex_features(database, fog, "vqvae", settings.generations, {"dim": 2, "epochs": 2, "hidden": 8})
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        yield Shop(space, f"http://127.0.0.1:{listener.getsockname()[1]}/v1", settings)
+
+
+def post(hall, verb, body, space="hall"):
+    return hall.post(f"/{space}/{verb}", body)
+
+
+def ok(answer: httpx.Response):
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def problem(answer: httpx.Response, status):
+    assert answer.status_code == status, answer.text
+    return answer.json()["detail"]
+
+
+def test_records_encode_alike_by_name_by_place_and_by_id(hall):
+    one = ok(post(hall, "encode", {"record": GOOD}))
+    rows = ok(post(hall, "encode", {"values": [[300, 600, 1500, "L"]]}))
+    assert np.array(one["vectors"]).shape == (1, 3)
+    assert rows["vectors"] == one["vectors"]
+    first = machines().drop("machine", "state").row(0, named=True)
+    many = ok(post(hall, "encode", {"records": [first, GOOD]}))
+    stored = ok(post(hall, "encode", {"item_ids": ["m-000"]}))
+    assert stored["vectors"][0] == pytest.approx(many["vectors"][0], abs=1e-5)
+    assert (one["model"], one["degraded"]) == (1, False)
+
+
+def test_a_vector_decodes_to_the_record_it_came_from(hall):
+    vector = ok(post(hall, "encode", {"record": GOOD}))["vectors"][0]
+    one = ok(post(hall, "decode", {"vector": vector}))["records"][0]
+    assert one["heat"] == pytest.approx(300, abs=2)
+    assert one["pressure"] == pytest.approx(600, abs=4)
+    again = ok(post(hall, "reconstruct", {"records": [GOOD, BROKEN]}))
+    assert {**again["records"][0], "heat": 0} == {**one, "heat": 0}
+    assert again["errors"][1] > 10 * again["errors"][0]
+
+
+def test_the_sensor_that_is_off_is_named_with_what_was_expected(hall):
+    found = ok(post(hall, "anomalies", {"records": [GOOD, BROKEN], "columns": 2, "false_alarm_rate": 0.02}))
+    good, broken = found["anomalies"]
+    assert (good["anomaly"], broken["anomaly"]) == (False, True)
+    assert {each["column"] for each in broken["columns"]} == {"heat", "pressure"}
+    pressure = next(each for each in broken["columns"] if each["column"] == "pressure")
+    assert pressure["value"] == 540
+    assert pressure["expected"] > 550
+    assert found["false_alarm_rate"] == 0.02
+    faults = ok(post(hall, "anomalies", {"item_ids": [f"m-{row}" for row in range(294, 300)]}))
+    assert [each["anomaly"] for each in faults["anomalies"]] == [True] * 6
+    loose = ok(post(hall, "anomalies", {"record": GOOD, "quantile": 0.5}))
+    assert loose["threshold"] < found["threshold"]
+
+
+def test_a_raw_record_searches_and_finds_itself(hall):
+    record = machines().drop("machine", "state").row(7, named=True)
+    assert ok(post(hall, "search", {"record": record, "k": 1}))["items"][0]["item_id"] == "m-007"
+
+
+def test_the_way_between_two_records_passes_real_ones(hall):
+    ends = {"start": {"item_id": "m-003"}, "end": {"record": GOOD}}
+    steps = ok(post(hall, "interpolate", {**ends, "steps": 5, "nearest": 2}))["steps"]
+    assert len(steps) == 5
+    assert steps[0]["nearest"][0] == {"item_id": "m-003", "distance": pytest.approx(0, abs=1e-3)}
+    assert len(steps[2]["nearest"]) == 2
+    middle = (np.array(steps[0]["vector"]) + np.array(steps[4]["vector"])) / 2
+    assert steps[2]["vector"] == pytest.approx(middle.tolist(), abs=1e-5)
+    assert set(steps[2]["record"]) == {"heat", "pressure", "speed", "mode"}
+
+
+def test_a_generative_model_samples_and_its_codes_decode(hall):
+    first = ok(post(hall, "sample", {"n": 3, "seed": 5, "nearest": 1}, "fog"))
+    assert first["samples"] == ok(post(hall, "sample", {"n": 3, "seed": 5, "nearest": 1}, "fog"))["samples"]
+    assert first["samples"][0]["nearest"][0]["item_id"].startswith("m-")
+    encoded = ok(post(hall, "encode", {"record": GOOD}, "fog"))
+    by_code = ok(post(hall, "decode", {"codes": encoded["codes"]}, "fog"))["records"]
+    assert by_code == ok(post(hall, "decode", {"vectors": encoded["vectors"]}, "fog"))["records"]
+    detail = problem(post(hall, "sample", {"n": 1}), 422)
+    assert detail == "pca has no idea what is likely, so it cannot sample; vae, vqvae and aae can"
+
+
+def test_a_record_imported_after_the_build_is_found_at_once(hall, database):
+    fresh = hall.settings.home / "fresh.csv"
+    fresh.write_text("machine,heat,pressure,speed,mode,state\nnewcomer,300,600,1500,L,fine\n")
+    import_features(database, "hall", fresh, Layout("machine", label_column="state"))
+    for _ in range(50):
+        found = ok(post(hall, "search", {"record": GOOD, "k": 1}))["items"]
+        if found[0]["item_id"] == "newcomer":
+            break
+        time.sleep(0.1)
+    assert found[0]["item_id"] == "newcomer"
+
+
+@pytest.mark.parametrize(
+    ("verb", "body", "message"),
+    [
+        ("encode", {"record": {"heat": 1, "cold": 2}}, "missing pressure, speed, mode; unexpected cold"),
+        ("encode", {"record": GOOD | {"heat": "warm"}}, "column 'heat' is numeric, got 'warm'"),
+        ("encode", {"record": GOOD | {"mode": "X"}}, "column 'mode' has never had the category 'X'; it knows H, L, M"),
+        ("encode", {"values": [[1, 2]]}, "expected a row of 4 values in column order, got 2 values"),
+        ("encode", {"values": [[1, 2, 1e999, "L"]]}, "valid"),
+        ("encode", {"record": GOOD, "values": [[1]]}, "the request is not valid at body"),
+        ("encode", {"item_ids": [""]}, "expected a non-empty text id"),
+        ("decode", {"vector": [1, 2]}, "expected rows of 3 dimensions"),
+        ("decode", {"vectors": [[1, 2, "x"]]}, "expected rows of 3 numbers each"),
+        ("decode", {"codes": [[1]]}, "pca has no codes; a vqvae has"),
+        ("anomalies", {"record": GOOD, "false_alarm_rate": 1}, "the request is not valid at body.false_alarm_rate"),
+        ("anomalies", {"record": GOOD, "false_alarm_rate": 0.1, "quantile": 0.9}, "not valid at body"),
+        ("interpolate", {"start": {"item_id": "m-001"}, "end": {}}, "the request is not valid at body.end"),
+        ("sample", {"n": 0}, "the request is not valid at body.n"),
+    ],
+)
+def test_a_request_that_cannot_be_says_where(hall, verb, body, message):
+    if body.get("values") == [[1, 2, 1e999, "L"]]:
+        text = '{"values": [[1, 2, 1e999, "L"]]}'
+        answer = httpx.post(f"{hall.url}/hall/{verb}", content=text, headers={"Content-Type": "application/json"})
+        assert problem(answer, 422) == "column 'speed' has an infinity; send null for a missing value"
+        return
+    assert message in problem(post(hall, verb, body), 422)
+
+
+def test_what_is_not_there_and_a_model_that_has_no_codec_are_told(hall, shop):
+    assert problem(post(hall, "encode", {"item_ids": ["nobody"]}), 404) == "there is no feature record 'nobody'"
+    point = {"start": {"item_id": "nobody"}, "end": {"item_id": "m-001"}}
+    assert problem(post(hall, "interpolate", point), 404) == "there is no item 'nobody' with a vector"
+    assert problem(post(hall, "encode", {"record": GOOD}, "empty"), 404).startswith("nothing is indexed in space")
+    for verb, body in (("encode", {"record": {}}), ("sample", {}), ("search", {"record": {"a": 1}})):
+        detail = problem(shop.post(f"/{verb}", body), 409)
+        assert "has no encoder and decoder, it was not learnt from feature records" in detail
