@@ -83,9 +83,10 @@ def from_records(columns: Sequence[Column], records: Sequence[Mapping[str, objec
     """
     values = np.empty((len(records), len(columns)))
     known = [None if column.categories is None else _places(column.categories) for column in columns]
+    names = {column.name for column in columns}
     for row, given in enumerate(records):
-        record = spread(given)
-        if record.keys() != {column.name for column in columns}:
+        record = given if given.keys() == names else spread(given)
+        if record.keys() != names:
             check_column_set(columns, list(record), ("records", row))
         for at, column in enumerate(columns):
             cell, places = record[column.name], known[at]
