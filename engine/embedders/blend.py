@@ -42,8 +42,8 @@ class Blend:
     wide_item_exponent: float = 0.0  # unlike the narrow part's: the less they have in common, the more the sum gains
 
     def __post_init__(self) -> None:
-        if self.wide < -1 or self.weight < 0:
-            raise InputError("blend: wide is -1 or more and weight cannot be negative", loc=("wide",))
+        if self.dim < 0 or self.wide < -1 or self.weight < 0:
+            raise InputError("blend: dim is 0 or more, wide -1 or more, and weight cannot be negative", loc=("dim",))
 
     def fit(self, interactions: Interactions, *, seed: int = 0, device: str = "cpu") -> LatentSpace:
         """LatentSpace with metric dot and the dimensions of both parts."""

@@ -15,7 +15,7 @@ from torch.nn.functional import normalize
 
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
-from engine.embedders.factors import factors
+from engine.embedders.factors import unit_rows
 from engine.errors import InputError
 from engine.fold_in import LinearFoldIn
 from engine.interactions import Interactions
@@ -42,7 +42,8 @@ class Elsa:
     ) -> LatentSpace:
         """LatentSpace with metric cosine."""
         where, matrix = pick(device), interactions.matrix
-        table = torch.nn.Parameter(torch.from_numpy(self._start(interactions, seed, where)).to(where))
+        start = unit_rows(matrix, self.dim, exponent=self.exponent, seed=seed, device=where)
+        table = torch.nn.Parameter(torch.from_numpy(start).to(where))
 
         def loss_of(cells: Cells, generator: torch.Generator) -> torch.Tensor:
             unit = normalize(table, dim=1)
@@ -59,16 +60,3 @@ class Elsa:
         fold_in = LinearFoldIn(items, np.ones(len(items), np.float32), np.ones(items.shape[1], np.float32))
         users = Vectors(interactions.users, fold_in.vectors(matrix))
         return LatentSpace(Vectors(interactions.items, items), users, "cosine", fold_in)
-
-    def _start(self, interactions: Interactions, seed: int, device: torch.device) -> np.ndarray:
-        """Unit rows of the spectral factors, with the root of their filter on either side."""
-        found = factors(
-            interactions.matrix,
-            self.dim,
-            user_exponent=self.exponent,
-            item_exponent=self.exponent,
-            seed=seed,
-            device=device,
-        )
-        rows = found.right * np.sqrt(found.ridge(0.25))
-        return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), dtype=np.float32)

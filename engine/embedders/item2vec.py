@@ -15,11 +15,15 @@ from torch.nn.functional import embedding, logsigmoid, normalize
 
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
+from engine.embedders.factors import unit_rows
 from engine.errors import InputError
 from engine.fold_in import LinearFoldIn
 from engine.interactions import Interactions
 from engine.space import LatentSpace
 from engine.vectors import Vectors
+
+# degree exponents of the factors that training starts from; a random start needs ten times the epochs
+START_EXPONENT = 0.4
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class Item2Vec:
     negatives: int = 1024  # shared by the batch, drawn by count^negative_power
     negative_power: float = 0.75  # word2vec's
     negative_weight: float = 5.0  # negatives per positive that the shared ones stand for
-    subsample: float = 0.001  # an item with a larger share of all cells is left out in proportion, as in word2vec
+    subsample: float = 10.0  # an item with more than so many times the mean count is left out in part, as in word2vec
     learning_rate: float = 0.005
 
     def __post_init__(self) -> None:
@@ -45,13 +49,11 @@ class Item2Vec:
     ) -> LatentSpace:
         """LatentSpace with metric cosine."""
         where, matrix = pick(device), interactions.matrix
-        generator = torch.Generator().manual_seed(seed)
-        start = torch.randn(len(interactions.items), self.dim, generator=generator) / self.dim**0.5
+        start = torch.from_numpy(unit_rows(matrix, self.dim, exponent=START_EXPONENT, seed=seed, device=where))
         inputs = torch.nn.Parameter(start.to(where))
         outputs = torch.nn.Parameter(torch.zeros_like(start).to(where))
         counts = torch.from_numpy(interactions.item_counts().astype(np.float32)).to(where)
-        share = counts / counts.sum().clamp_min(1)
-        kept = (self.subsample / share.clamp_min(1e-12)).sqrt().clamp_max(1)
+        kept = (self.subsample * counts.mean() / counts.clamp_min(1e-12)).sqrt().clamp_max(1)
         noise = counts**self.negative_power
 
         def loss_of(cells: Cells, generator: torch.Generator) -> torch.Tensor:
@@ -63,7 +65,7 @@ class Item2Vec:
             report=report,
         )  # fmt: skip
         items = normalize(inputs.detach(), dim=1).cpu().numpy()
-        fold_in = LinearFoldIn(items, np.ones(len(items), np.float32), np.ones(self.dim, np.float32))
+        fold_in = LinearFoldIn(items, np.ones(len(items), np.float32), np.ones(items.shape[1], np.float32))
         users = Vectors(interactions.users, fold_in.vectors(matrix))
         return LatentSpace(Vectors(interactions.items, items), users, "cosine", fold_in)
 

@@ -23,6 +23,8 @@ from engine.interactions import Interactions
 from engine.space import LatentSpace
 from engine.vectors import Vectors
 
+LEAST_STEPS = 400  # of Adam: a random start is still one after the 40 that 40 epochs of a tiny catalogue have
+
 
 @dataclass(frozen=True)
 class MultVAE:
@@ -30,7 +32,7 @@ class MultVAE:
 
     dim: int = 256  # of the decoder's hidden layer; an item has one more for its bias
     code: int = 128
-    epochs: int = 40
+    epochs: int = 40  # more where the data is so small that they would be under 400 steps
     batch: int = 256
     learning_rate: float = 0.002
     dropout: float = 0.5
@@ -48,7 +50,9 @@ class MultVAE:
         """LatentSpace with metric dot and dim + 1 dimensions."""
         where, matrix = pick(device), interactions.matrix
         weights, biases = self._layers(len(interactions.items), seed, where)
-        steps = self.epochs * -(-matrix.shape[0] // self.batch) // 2
+        n_batches = -(-matrix.shape[0] // self.batch)
+        epochs = max(self.epochs, -(-LEAST_STEPS // n_batches))
+        steps = epochs * n_batches // 2
         taken = 0
 
         def loss_of(cells: Cells, generator: torch.Generator) -> torch.Tensor:
@@ -58,7 +62,7 @@ class MultVAE:
 
         groups: list[dict[str, object]] = [{"params": [*weights, *biases], "lr": self.learning_rate}]
         descend(
-            self.name, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
+            self.name, loss_of, groups, matrix, epochs=epochs, batch=self.batch, seed=seed, device=where,
             report=report,
         )  # fmt: skip
         arrays = {}
