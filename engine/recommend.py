@@ -24,7 +24,11 @@ Reason = Literal["history", "popular", "similar", "vector", "new", "rank", "unra
 
 class Searcher(Protocol):
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        """Scores (n, k) float32 and rows (n, k) int64, best first; -1 where there are no more."""
+        """Scores (n, k) float32 and rows (n, k) int64, best first; -1 where there are no more.
+
+        `allowed` has a place for each row, or more, which are ignored. What is made of one that cannot be written to
+        is kept, so that the next search with the same one is faster.
+        """
         ...
 
 
@@ -240,8 +244,8 @@ def take(view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int], 
 
 
 def searchable(view: View) -> Mask | None:
-    """The mask of a search."""
-    return None if view.allowed is None else view.allowed[: view.n_vectors]
+    """The mask of a search: itself, not a part of it, so that what searchers made of it is found again."""
+    return view.allowed
 
 
 def pick(view: View, scores: list[float], rows: list[int], k: int, out: set[int], reason: Reason) -> list[Hit]:

@@ -16,10 +16,10 @@ import numpy as np
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
 from indexing.exact import ExactSearcher, Rows
+from indexing.remembered import Remembered
 
 SUBSET_ROWS = 20_000
 SUBSET_SHARE = 0.05
-REMEMBERED = 16  # masks
 TEST_QUERIES, TEST_K, TEST_SHARE = 4, 10, 0.5  # the share is low for indexes that estimate scores
 
 
@@ -27,7 +27,6 @@ TEST_QUERIES, TEST_K, TEST_SHARE = 4, 10, 0.5  # the share is low for indexes th
 class Filter:
     """What a mask means for one index. Exactly one of `subset` and `selector` is there."""
 
-    mask: Mask
     matching: int
     subset: Rows | None = None  # few rows: to be searched exactly
     selector: faiss.IDSelector | None = None
@@ -46,7 +45,7 @@ class ApproximateSearcher:
     factors: Matrix | None = None  # as for ExactSearcher
     refine: int = 0
     filters: bool = True  # False: this index ignores selectors, so that a filtered search is exact
-    _remembered: dict[int, Filter] = field(default_factory=dict)  # by identity of the mask, which it keeps alive
+    _made: Remembered[Filter] = field(default_factory=Remembered)
 
     @cached_property
     def exact(self) -> ExactSearcher:
@@ -67,27 +66,24 @@ class ApproximateSearcher:
         asked = self._filter(allowed)
         if asked.subset is not None:
             return self.exact.among(queries, k, asked.subset)
-        effort = max(math.ceil(self.effort * len(allowed) / asked.matching), least)
+        effort = max(math.ceil(self.effort * len(self.vectors) / asked.matching), least)
         found = self._approximate(queries, k, parameters(self.index, effort, asked.selector))
         return self._complete(queries, k, allowed, min(k, asked.matching), found)
 
+    @property
+    def exactly(self) -> ExactSearcher:
+        """What this one is measured against."""
+        return self.exact
+
     def _filter(self, allowed: Mask) -> Filter:
-        """What the mask means; kept for masks that cannot be written to, which are those of cached predicates."""
-        made = self._remembered.get(id(allowed))
-        if made is not None and made.mask is allowed:
-            return made
-        made = self._fresh(allowed)
-        if not allowed.flags.writeable:
-            if len(self._remembered) >= REMEMBERED:
-                self._remembered.clear()  # one step, so that threads need no lock
-            self._remembered[id(allowed)] = made
-        return made
+        return self._made.get(allowed, self._fresh)
 
     def _fresh(self, allowed: Mask) -> Filter:
+        allowed = allowed[: len(self.vectors)]
         matching = int(np.count_nonzero(allowed))
         if not self.filters or matching <= max(SUBSET_ROWS, SUBSET_SHARE * len(allowed)):
-            return Filter(allowed, matching, subset=np.flatnonzero(allowed))
-        return Filter(allowed, matching, selector=bitmap(allowed))
+            return Filter(matching, subset=np.flatnonzero(allowed))
+        return Filter(matching, selector=bitmap(allowed))
 
     def _approximate(self, queries: Matrix, k: int, params: faiss.SearchParameters) -> Found:
         if not self.refine:

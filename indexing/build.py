@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from engine.errors import NotEnoughData
 from engine.space import LatentSpace
@@ -19,8 +21,10 @@ from engine.vectors import Matrix
 from indexing import recipe as recipes
 from indexing.cold import item_vectors
 from indexing.encoded import encoded
-from indexing.generation import write
-from indexing.metric import index_vectors, query_vectors
+from indexing.metric import inverse_lengths, query_vectors
+from indexing.recipe import Built, Recipe
+from indexing.tuner import tune
+from indexing.writing import write
 
 Progress = Callable[[str, float], None]
 
@@ -50,34 +54,32 @@ def build_generation(
             own = encoded(conn, space.key, latent.codec, since=record.created_at) | own
             shelf = item_vectors(latent, catalogue, own)
             popularity = _popularity(conn, space, shelf.catalogue)
-            start = {"snapshot": str(changes.snapshot(conn)), "epoch": changes.epoch(conn)}
+            start = changes.snapshot(conn)
     if len(latent.items) == 0:
         raise NotEnoughData(f"model version {version} has no item vectors to index")
-    vectors = shelf.vectors
-    chosen = recipes.choose(recipe, len(vectors), device)
-    progress("index for users", 0.2)
-    queries = query_vectors(_sample(latent.users.matrix), latent.metric)
-    by_metric = recipes.build(chosen, index_vectors(vectors, latent.metric), queries)
-    progress("index for items", 0.5)
-    by_cosine = recipes.build(chosen, index_vectors(vectors, "cosine"), query_vectors(_sample(vectors), "cosine"))
+    progress("index", 0.2)
+    factors = inverse_lengths(shelf.vectors)
+    indexes = _indexes(shelf.vectors, factors, latent, recipe, device, progress)
     progress("write and hash", 0.8)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-m{version}-{secrets.token_hex(3)}"
     manifest = write(
         folder / space.name,
         name,
         shelf=shelf,
+        factors=factors,
         popularity=popularity,
         users=latent.users,
         space_fold_in=latent.fold_in,
         codec=latent.codec,
-        by_metric=by_metric,
-        by_cosine=by_cosine,
+        indexes=indexes,
         manifest={
             "space": space.name,
             "model": version,
             "embedder": record.embedder,
             "metric": latent.metric,
-            "start": start,
+            "start": {"snapshot": str(start), "epoch": start.epoch},
+            "recipe": recipe,
+            "device": device,
         },
     )
     with database.begin() as conn:
@@ -86,18 +88,42 @@ def build_generation(
     return name
 
 
+def _indexes(
+    vectors: Matrix, factors: Matrix, latent: LatentSpace, recipe: str, device: str, progress: Progress
+) -> dict[str, Built]:
+    """For users by the metric of the space and for items by cosine; where that is the same, both share one index."""
+    same = latent.metric == "cosine"
+    users, items = query_vectors(_sample(latent.users.matrix), latent.metric), query_vectors(_sample(vectors), "cosine")
+    by_metric = factors if same else None
+    queries = users if len(users) else query_vectors(items, latent.metric)
+    chosen, curve = _chosen(recipe, vectors, queries, by_metric, device)
+    for_users = recipes.build(chosen, vectors, queries, by_metric, curve=curve)
+    progress("index", 0.5)
+    for_items = recipes.build(chosen, vectors, items, factors, index=for_users.index if same else None)
+    return {"metric": for_users, "cosine": for_items}
+
+
+def _chosen(
+    recipe: str, vectors: Matrix, queries: Matrix, factors: Matrix | None, device: str
+) -> tuple[Recipe, Sequence[dict[str, Any]]]:
+    """The recipe of a name; for auto the cheapest for these vectors, with what was measured to find it."""
+    chosen = recipes.choose(recipe, len(vectors), device)
+    return tune(vectors, queries, factors) if recipe == "auto" else (chosen, ())
+
+
 def _in_row_order(catalogue: pa.Table, latent: LatentSpace) -> pa.Table:
     """Items with vectors first, in their row order, then the live rest."""
-    row_of = {id_: row for row, id_ in enumerate(catalogue["item_id"].to_pylist())}
-    deleted = catalogue["deleted"].to_pylist()
-    first = [row_of[id_] for id_ in latent.items.ids.ids]
-    rest = [row for id_, row in row_of.items() if id_ not in latent.items.ids and not deleted[row]]
-    return catalogue.take(pa.array(first + rest, pa.int64()))
+    first = pc.index_in(pa.array(latent.items.ids.ids, pa.string()), catalogue["item_id"].combine_chunks())
+    behind = ~catalogue["deleted"].to_numpy()
+    behind[first.to_numpy()] = False
+    return catalogue.take(pa.array(np.concatenate([first.to_numpy(), np.flatnonzero(behind)]), pa.int64()))
 
 
 def _popularity(conn: Connection, space: Space, catalogue: pa.Table) -> np.ndarray:
     """Distinct users per item as a share of the most popular one's, (n_rows,) float32."""
     counts = events.item_counts(conn, space.key)
+    if not counts:
+        return np.zeros(catalogue.num_rows, np.float32)
     shares = np.array([counts.get(id_, 0) for id_ in catalogue["item_id"].to_pylist()], np.float32)
     return shares / max(float(shares.max(initial=0)), 1.0)
 

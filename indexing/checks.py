@@ -11,7 +11,7 @@ from engine.errors import NearfieldError
 from engine.store import generations, spaces
 from engine.store.checks import Check
 from engine.store.database import Database
-from indexing.generation import check
+from indexing.manifest import check
 
 LOW_DISK_BYTES = 2**30
 

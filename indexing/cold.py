@@ -22,7 +22,8 @@ class ItemVectors:
 
     catalogue: pa.Table
     vectors: Matrix  # (n_vectors, dim), raw
-    learnt: Matrix  # (n_learnt, dim), as the model made them: what histories are read with
+    n_learnt: int
+    learnt: Matrix | None  # (n_learnt, dim), as the model made them; None: the first rows of `vectors` are those
     encoder: ItemEncoder | None
 
 
@@ -32,18 +33,19 @@ def item_vectors(latent: LatentSpace, catalogue: pa.Table, own: Mapping[int, Mat
     `catalogue` has the learnt items first, in their order, as `latent.items`.
     """
     learnt = latent.items.matrix
-    keys = catalogue["item_key"].to_pylist()
     encoder = _learn(catalogue, learnt)
     found = _cold(catalogue, len(learnt), own, encoder)
     with_vector = sorted(found)
-    rest = [row for row in range(len(learnt), len(keys)) if row not in found]
+    rest = [row for row in range(len(learnt), catalogue.num_rows) if row not in found]
     more = np.array([found[row] for row in with_vector], np.float32).reshape(-1, latent.dim)
-    vectors = np.concatenate([learnt, more])
-    for row in range(len(learnt)) if own else ():
-        if keys[row] in own:
-            vectors[row] = own[keys[row]]
-    order = pa.array([*range(len(learnt)), *with_vector, *rest], pa.int64())
-    return ItemVectors(catalogue.take(order), vectors, learnt, encoder)
+    keys = catalogue["item_key"].to_numpy()[: len(learnt)]
+    replaced = np.flatnonzero(np.isin(keys, np.fromiter(own, np.int64, len(own))))
+    vectors = np.concatenate([learnt, more]) if len(more) or len(replaced) else learnt
+    for row in replaced.tolist():
+        vectors[row] = own[int(keys[row])]
+    if rest and with_vector:
+        catalogue = catalogue.take(pa.array(np.r_[: len(learnt), with_vector, rest], pa.int64()))
+    return ItemVectors(catalogue, vectors, len(learnt), learnt if len(replaced) else None, encoder)
 
 
 def _learn(catalogue: pa.Table, learnt: Matrix) -> ItemEncoder | None:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.recommend import Found, Mask, Searcher
+from engine.recommend import Found, Mask
 from engine.space import Metric
 from engine.vectors import Matrix
 from indexing.generation import Generation
-from indexing.metric import index_vectors, query_vectors
+from indexing.metric import MeasuredSearcher, index_vectors, query_vectors
+from indexing.remembered import Remembered
 
 Rows = npt.NDArray[np.int64]
 
@@ -22,34 +23,36 @@ Rows = npt.NDArray[np.int64]
 class MergedSearcher:
     """The main index without the rows that the delta replaces, and the delta; rows of the view, `allowed` over all."""
 
-    main: Searcher
-    main_vectors: Matrix  # raw
+    main: MeasuredSearcher  # its scores are true, also those of a quantised index
+    n_main: int
     kept: Mask | None  # (n_main,), rows that the delta does not replace; None: all
     rows: Rows  # of the delta
     scaled: Matrix  # vectors of the delta as `metric` has them
     metric: Metric
-    estimated: bool  # whether the main index is quantised and its scores are estimates
+    _inside: Remembered[Mask] = field(default_factory=Remembered)
+
+    @property
+    def exactly(self) -> MergedSearcher:
+        """What this one is measured against: exact search in place of the index."""
+        return replace(self, main=self.main.exactly)
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        n_main = len(self.main_vectors)
-        inside = self.kept if allowed is None else allowed[:n_main]
-        if allowed is not None and self.kept is not None:
-            inside = allowed[:n_main] & self.kept
-        scores, rows = self.main.search(queries, min(k, n_main), inside)
+        inside = self.kept
+        if allowed is not None:
+            inside = allowed if self.kept is None else self._inside.get(allowed, self._without_replaced)
+        scores, rows = self.main.search(queries, min(k, self.n_main), inside)
         scaled = query_vectors(queries, self.metric)
-        if self.estimated:
-            scores = self._rescored(scaled, rows)
         products = scaled @ self.scaled.T
         if allowed is not None:
             products = np.where(allowed[self.rows], products, -np.inf)
         beside = np.where(np.isfinite(products), self.rows, -1)
         return _best(np.concatenate([scores, products], axis=1), np.concatenate([rows, beside], axis=1), k)
 
-    def _rescored(self, queries: Matrix, rows: Rows) -> Matrix:
-        """True scores of what a quantised index found, so that they compare with those of the delta."""
-        vectors = index_vectors(self.main_vectors[np.maximum(rows, 0).ravel()], self.metric)
-        true = np.einsum("qd,qkd->qk", queries, vectors.reshape(*rows.shape, -1))
-        return np.asarray(np.where(rows >= 0, true, -np.inf), dtype=np.float32)
+    def _without_replaced(self, allowed: Mask) -> Mask:
+        assert self.kept is not None
+        made = allowed[: self.n_main] & self.kept
+        made.flags.writeable = False
+        return made
 
 
 def _best(scores: Matrix, rows: Rows, k: int) -> Found:
@@ -75,20 +78,20 @@ class Delta:
         return sum(row < len(self.generation.vectors) for row in self.vectors)
 
     @cached_property
-    def users_to_items(self) -> Searcher:
-        return self._merged(self.generation.users_to_items, self.generation.metric, "metric")
+    def users_to_items(self) -> MergedSearcher:
+        return self._merged(self.generation.users_to_items, self.generation.metric)
 
     @cached_property
-    def items_to_items(self) -> Searcher:
-        return self._merged(self.generation.items_to_items, "cosine", "cosine")
+    def items_to_items(self) -> MergedSearcher:
+        return self._merged(self.generation.items_to_items, "cosine")
 
-    def _merged(self, main: Searcher, metric: Metric, label: str) -> MergedSearcher:
+    def _merged(self, main: MeasuredSearcher, metric: Metric) -> MergedSearcher:
         served = self.generation.vectors
         rows = np.fromiter(self.vectors, np.int64, len(self.vectors))
         kept = None
         if self.replaced:
             kept = np.ones(len(served), dtype=bool)
             kept[rows[rows < len(served)]] = False
+            kept.flags.writeable = False
         scaled = index_vectors(np.array(list(self.vectors.values()), np.float32), metric)
-        factory = str(self.generation.manifest["indexes"][label]["factory"])
-        return MergedSearcher(main, served, kept, rows, scaled, metric, not factory.endswith("Flat"))
+        return MergedSearcher(main, len(served), kept, rows, scaled, metric)

@@ -26,8 +26,13 @@ class ExactSearcher:
     def __post_init__(self) -> None:
         object.__setattr__(self, "vectors", np.ascontiguousarray(self.vectors, dtype=np.float32))  # FAISS reads rows
 
+    @property
+    def exactly(self) -> ExactSearcher:
+        """What an approximate searcher would be measured against: this one."""
+        return self
+
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        return self.among(queries, k, None if allowed is None else np.flatnonzero(allowed))
+        return self.among(queries, k, None if allowed is None else np.flatnonzero(allowed[: len(self.vectors)]))
 
     def among(self, queries: Matrix, k: int, subset: Rows | None) -> Found:
         """The best of the rows of `subset`, ascending; None: of all."""

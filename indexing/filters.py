@@ -63,6 +63,7 @@ class Filters:
             same = made is not None and made.changed is changed
             matching = made.matching if made is not None and same else self._fresh(asked, changed, n_rows, made)
             made = _Made(changed, allowed, matching, matching if allowed is None else matching & allowed)
+            made.shown.flags.writeable = False  # what a searcher made of it may be kept
             self._remember(asked, made)
         return made.shown
 

@@ -11,8 +11,7 @@ import structlog
 
 from engine.errors import CorruptGeneration, StoreUnavailable
 from engine.store import changes, generations, items, spaces
-from engine.store.changes import Snapshot
-from engine.store.database import Connection, Database
+from engine.store.database import Database
 from engine.store.spaces import Space
 from indexing.build import build_generation
 from indexing.encoded import encoded
@@ -121,7 +120,15 @@ class Live:
 
     def _view_of(self, space: Space, name: str, *, degraded: bool = False) -> LiveView:
         opened = open_generation(self._folder / space.name / name)
-        return LiveView(space, opened, opened.shown, degraded=degraded, filters=Filters(opened.columns))
+        start = opened.manifest["start"]
+        return LiveView(
+            space,
+            opened,
+            opened.shown,
+            snapshot=changes.parse(start["snapshot"], start["epoch"]),
+            degraded=degraded,
+            filters=Filters(opened.columns),
+        )
 
     def _rebuilt(self, space: Space) -> LiveView:
         with self._database.begin() as conn:
@@ -138,21 +145,11 @@ class Live:
         View and snapshot are kept together or not at all: a database that goes away in between loses no change.
         """
         with self._database.begin() as conn:
-            keys, snapshot = self._read(conn, view)
+            keys, snapshot = changes.read_since(conn, view.space.key, view.snapshot)
             if keys is not None and not keys:
                 return replace(view, snapshot=snapshot, stale=False)
             found = items.read_catalogue(conn, view.space.key, keys)
             model = view.generation.model if view.generation else 0
             own = items.read_vectors(conn, view.space.key, model, keys) if view.generation else {}
             own = encoded(conn, view.space.key, view.codec, keys) | own
-        return replace(applied(view, found, own), snapshot=snapshot, stale=False)
-
-    @staticmethod
-    def _read(conn: Connection, view: LiveView) -> tuple[list[int] | None, Snapshot]:
-        """The keys that changed since the view's snapshot, or since that of its build; None: it is not known which."""
-        if view.snapshot.xmax:
-            return changes.read_since(conn, view.space.key, view.snapshot)
-        start = view.generation.manifest["start"] if view.generation else {}
-        if start.get("epoch") != changes.epoch(conn):
-            return None, changes.snapshot(conn)
-        return changes.read_since(conn, view.space.key, changes.parse(start["snapshot"]))
+        return replace(applied(view, found, own, whole=keys is None), snapshot=snapshot, stale=False)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
+from engine.recommend import Found, Mask, Searcher
 from engine.space import Metric
 from engine.vectors import Matrix
 
@@ -53,3 +56,25 @@ def query_vectors(users: Matrix, metric: Metric) -> Matrix:
         one = np.ascontiguousarray(users, dtype=np.float32)
         return one * np.float32(1 / max(math.sqrt(one[0].dot(one[0])), TINY))
     return unit(users)
+
+
+class MeasuredSearcher(Searcher, Protocol):
+    """A searcher that knows what it should have found."""
+
+    @property
+    def exactly(self) -> MeasuredSearcher: ...
+
+
+@dataclass(frozen=True, eq=False)
+class MetricSearcher:
+    """A searcher that scales raw vectors for its index first."""
+
+    inner: MeasuredSearcher
+    metric: Metric
+
+    @property
+    def exactly(self) -> MetricSearcher:
+        return MetricSearcher(self.inner.exactly, self.metric)
+
+    def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
+        return self.inner.search(query_vectors(queries, self.metric), k, allowed)

@@ -9,7 +9,7 @@ from engine.errors import Conflict
 from engine.store import generations
 from engine.store.database import Database
 from engine.store.spaces import Space
-from indexing.generation import check
+from indexing.manifest import check
 
 
 def publish(database: Database, space: Space, generation: str, folder: Path) -> None:

@@ -72,16 +72,18 @@ def build(
     queries: Matrix,
     factors: Matrix | None = None,
     *,
+    index: faiss.Index | None = None,
     curve: Sequence[Mapping[str, Any]] = (),
 ) -> Built:
     """Index `vectors` x `factors` with the least effort whose recall@20 of `queries` surely meets the target.
 
-    `vectors` are raw, `queries` scaled. BelowFloor when the best effort finds less than the floor, filtered or not.
+    `vectors` are raw, `queries` scaled; `index` has them already where another search needs the same one.
+    BelowFloor when the best effort finds less than the floor, filtered or not.
     """
     exact = ExactSearcher(vectors, factors)
     if recipe.factory == "Flat":
         return Built(recipe, None, exact, 1.0, curve=curve)
-    index = filled(recipe.factory, vectors, factors)
+    index = filled(recipe.factory, vectors, factors) if index is None else index
     truth = Truth(exact, queries)
     if recipe.effort:
         searcher = searcher_of(index, recipe, vectors, factors)

@@ -13,20 +13,23 @@ from indexing.cold import facts_of
 from indexing.delta import Delta
 from indexing.filters import LiveItem
 from indexing.generation import Generation, fields_json
-from indexing.view import LiveView
+from indexing.view import NOTHING, LiveView
 
 
-def applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix]) -> LiveView:
-    """The view with these catalogue rows as they are now; `own` are the callers' vectors, by item_key."""
-    if changed.num_rows == 0:
+def applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix], *, whole: bool = False) -> LiveView:
+    """The view with these catalogue rows as they are now; `own` are the callers' vectors, by item_key.
+
+    `whole`: they are all that there is, so what is not among them is not shown.
+    """
+    if changed.num_rows == 0 and not whole:
         return view
-    row_of = view.generation.row_of_key if view.generation else {}
+    built = view.generation.items if view.generation else NOTHING
     new_rows, n_built = dict(view.new_rows), len(view.popular)
     touched: dict[int, LiveItem] = {}
     rows = changed.to_pylist()
     for item, facts in zip(rows, facts_of(rows), strict=True):
         shown = item["available"] and not item["deleted"]
-        row = row_of.get(item["item_key"])
+        row = built.row(item["item_id"])
         if row is None:
             row = new_rows.get(item["item_id"])
         if row is None and shown:
@@ -35,19 +38,20 @@ def applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix]) -> Liv
             touched[row] = LiveItem(item["item_id"], item["item_key"], fields_json(item), facts, shown)
     return replace(
         view,
-        allowed=_allowed(view, touched, n_built + len(new_rows)),
+        allowed=_allowed(view, touched, n_built + len(new_rows), whole),
         changed={**view.changed, **touched},
         new_rows=new_rows,
         delta=_delta(view, touched, own),
     )
 
 
-def _allowed(view: LiveView, touched: Mapping[int, LiveItem], n_rows: int) -> np.ndarray | None:
-    allowed = np.ones(n_rows, dtype=bool)
-    if view.allowed is not None:
+def _allowed(view: LiveView, touched: Mapping[int, LiveItem], n_rows: int, whole: bool) -> np.ndarray | None:
+    allowed = np.full(n_rows, not whole)
+    if view.allowed is not None and not whole:
         allowed[: len(view.allowed)] = view.allowed
     for row, item in touched.items():
         allowed[row] = item.shown
+    allowed.flags.writeable = False  # what a searcher made of it may be kept
     return None if allowed.all() else allowed
 
 

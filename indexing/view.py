@@ -22,7 +22,7 @@ from indexing.filters import Filters, LiveItem
 from indexing.generation import Generation
 
 NOTHING = IdMap(())
-UNSEEN = Snapshot(0, 0)
+UNSEEN = Snapshot(1, 1)
 
 
 class LiveIds:

@@ -15,8 +15,10 @@ import sqlalchemy as sa
 
 KEEP = 1_000_000  # changes that are kept at most; a reader older than that reads the whole catalogue instead
 ONE_PRUNER = 0x7072756E  # any number: one process prunes at a time
-READ = """
-SELECT pg_current_snapshot()::text, %(xmin)s::text::xid8 < (SELECT xid FROM change_log_start),
+EPOCH = """(SELECT system_identifier || '-' || timeline_id || '-' || (SELECT oid FROM pg_database
+    WHERE datname = current_database()) FROM pg_control_system(), pg_control_checkpoint())"""
+READ = f"""
+SELECT pg_current_snapshot()::text, {EPOCH}, %(xmin)s::text::xid8 < (SELECT xid FROM change_log_start),
     ARRAY(SELECT DISTINCT item_key FROM change_log WHERE xid >= %(xmin)s::text::xid8 AND space_key = %(space)s
         AND NOT pg_visible_in_snapshot(xid, %(since)s::text::pg_snapshot))
 """
@@ -36,6 +38,7 @@ class Snapshot:
     xmin: int
     xmax: int
     running: frozenset[int] = frozenset()
+    epoch: str = ""  # see `epoch`
 
     def holds(self, seq: int) -> bool:
         return seq < self.xmin or (seq < self.xmax and seq not in self.running)
@@ -45,14 +48,14 @@ class Snapshot:
         return f"{self.xmin}:{self.xmax}:{','.join(map(str, sorted(self.running)))}"
 
 
-def parse(text: str) -> Snapshot:
+def parse(text: str, epoch: str = "") -> Snapshot:
     xmin, xmax, running = text.split(":")
-    return Snapshot(int(xmin), int(xmax), frozenset(int(xid) for xid in running.split(",") if xid))
+    return Snapshot(int(xmin), int(xmax), frozenset(int(xid) for xid in running.split(",") if xid), epoch)
 
 
 def snapshot(conn: sa.Connection) -> Snapshot:
     """What this statement, or this REPEATABLE READ transaction, sees."""
-    return parse(conn.exec_driver_sql("SELECT pg_current_snapshot()::text").scalar_one())
+    return parse(*conn.exec_driver_sql(f"SELECT pg_current_snapshot()::text, {EPOCH}").one())
 
 
 def sequence(conn: sa.Connection) -> int:
@@ -63,19 +66,16 @@ def sequence(conn: sa.Connection) -> int:
 def read_since(conn: sa.Connection, space_key: int, since: Snapshot) -> tuple[list[int] | None, Snapshot]:
     """The item keys of a space that changed after `since`, and the snapshot to go on from. One statement.
 
-    None instead of keys: the log was pruned beyond `since`, so anything may have changed.
+    None instead of keys: `since` is of another epoch or the log was pruned beyond it, so anything may have changed.
     """
     parameters = {"xmin": str(since.xmin), "space": space_key, "since": str(since)}
-    text, too_old, keys = conn.exec_driver_sql(READ, parameters).one()
-    return None if too_old else list(keys), parse(text)
+    text, now, too_old, keys = conn.exec_driver_sql(READ, parameters).one()
+    return None if too_old or now != since.epoch else list(keys), parse(text, now)
 
 
 def epoch(conn: sa.Connection) -> str:
     """Which database this is and which line of its history: snapshots of another epoch mean nothing."""
-    query = """SELECT system_identifier || '-' || timeline_id || '-' || (SELECT oid FROM pg_database
-                   WHERE datname = current_database())
-               FROM pg_control_system(), pg_control_checkpoint()"""
-    return str(conn.exec_driver_sql(query).scalar_one())
+    return str(conn.exec_driver_sql(f"SELECT {EPOCH}").scalar_one())
 
 
 def prune(conn: sa.Connection, keep: int = KEEP) -> int:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import orjson
 import pyarrow as pa
 import sqlalchemy as sa
 
@@ -102,15 +103,20 @@ def read_catalogue(conn: sa.Connection, space_key: int, item_keys: Sequence[int]
 
     `item_keys` limits them to those; deleted ones are part of it, so that readers can hide them.
     """
-    query = """SELECT item_key, item_id, title, categories, attributes::text, available, deleted,
-                   (extract(epoch FROM created_at) * 1e6)::bigint, (extract(epoch FROM updated_at) * 1e6)::bigint
-               FROM items
-               WHERE space_key = %s AND (%s::bigint[] IS NULL OR item_key = ANY(%s::bigint[])) ORDER BY item_key"""
-    keys = None if item_keys is None else list(item_keys)
-    rows = conn.exec_driver_sql(query, (space_key, keys, keys)).all()
-    columns = list(zip(*rows, strict=True)) if rows else [()] * len(CATALOGUE)
-    arrays = [pa.array(column, type=field.type) for column, field in zip(columns, CATALOGUE, strict=True)]
-    return pa.Table.from_arrays(arrays, schema=CATALOGUE)
+    some = "" if item_keys is None else f"AND item_key = ANY('{{{','.join(str(int(key)) for key in item_keys)}}}')"
+    query = f"""SELECT item_key, item_id, title, array_to_json(categories), attributes, available, deleted,
+                    (extract(epoch FROM created_at) * 1e6)::bigint, (extract(epoch FROM updated_at) * 1e6)::bigint
+                FROM items WHERE space_key = {space_key:d} {some} ORDER BY item_key"""
+    at = CATALOGUE.get_field_index("categories")
+    found = bulk.read_table(conn, query, CATALOGUE.set(at, pa.field("categories", pa.string())))
+    return found.set_column(at, CATALOGUE.field(at), _lists(found["categories"])).cast(CATALOGUE)
+
+
+def _lists(texts: pa.ChunkedArray) -> pa.Array:
+    """Lists of text from JSON; most items share theirs with others."""
+    distinct = texts.combine_chunks().dictionary_encode()
+    lists = pa.array([orjson.loads(text) for text in distinct.dictionary.to_pylist()], pa.list_(pa.string()))
+    return lists.take(distinct.indices)
 
 
 def read_vectors(

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 import sqlalchemy as sa
 from safetensors import numpy as safetensors
 
@@ -134,9 +135,10 @@ def _codec(name: str | None, packed: bytes | None) -> FeatureCodec | None:
 
 def _read(conn: sa.Connection, space_key: int, model_key: int, noun: str, dim: int) -> Vectors:
     keys, matrix = bulk.read_vectors(conn, f"{noun}_vectors_{model_key}", dim)
-    query = f"SELECT {noun}_key, {noun}_id FROM {noun}s WHERE space_key = %s"
-    names: dict[int, str] = {key: id_ for key, id_ in conn.exec_driver_sql(query, (space_key,))}
-    return Vectors(IdMap(names[key] for key in keys.tolist()), matrix)
+    query = f"SELECT {noun}_key, {noun}_id FROM {noun}s WHERE space_key = {space_key:d} ORDER BY {noun}_key"
+    names = bulk.read_table(conn, query, pa.schema([("key", pa.int64()), ("id", pa.string())]))
+    rows = np.searchsorted(names["key"].to_numpy(), keys)
+    return Vectors(IdMap(names["id"].take(pa.array(rows)).to_pylist()), matrix)
 
 
 def retire(conn: sa.Connection, space_key: int, version: int) -> None:

@@ -17,11 +17,13 @@ from engine.interactions import from_events
 from engine.items import Item
 from engine.recommend import nearest, rank, recommend, similar
 from engine.store import changes, events, generations, items, models, spaces, users
+from engine.store.changes import EPOCH, Snapshot
 from engine.store.database import Database
 from engine.store.spaces import Space
 from indexing.build import build_generation
-from indexing.generation import MANIFEST, check, open_generation
+from indexing.generation import open_generation
 from indexing.live import Live
+from indexing.manifest import MANIFEST, check
 from indexing.poller import Poller
 from indexing.publish import publish, rollback
 from tests.engine.worlds import missing
@@ -417,13 +419,32 @@ class TestLive:
         assert not view.stale
         assert "i0" not in shop.shown(view)
 
-    def test_another_databases_cursor_means_reading_the_whole_catalogue(self, shop, monkeypatch):
+    def test_a_generation_of_another_database_means_reading_the_whole_catalogue(self, shop, monkeypatch):
         shop.change(items.delete, "i0")
-        shop.publish()
-        monkeypatch.setattr(changes, "epoch", lambda conn: "another-1-5")
+        with monkeypatch.context() as patched:
+            patched.setattr(changes, "snapshot", lambda conn: Snapshot(2**40 + 5, 2**40 + 5, epoch="another-1-5"))
+            shop.publish()
         shop.change(items.delete, "i2")
-        view = shop.live().current()
-        assert not {"i0", "i2"} & set(shop.shown(view))
+        live = shop.live()
+        assert not {"i0", "i2"} & set(shop.shown(live.current()))
+        shop.change(items.delete, "i4")
+        assert "i4" not in shop.shown(live.refresh())
+
+    def test_an_item_that_a_restored_database_does_not_have_is_not_shown(self, shop, monkeypatch):
+        shop.publish()
+        live = shop.live()
+        assert "i0" in shop.shown(live.current())
+        with shop.database.begin() as conn:  # as after a restore to a time before: no trace in the log
+            conn.exec_driver_sql("ALTER TABLE items DISABLE TRIGGER items_deleted")
+            for table in ("events", "items"):
+                key = "(SELECT item_key FROM items WHERE space_key = %s AND item_id = 'i0')"
+                conn.exec_driver_sql(f"DELETE FROM {table} WHERE item_key = {key}", (shop.space.key,))
+            conn.exec_driver_sql("ALTER TABLE items ENABLE TRIGGER items_deleted")
+        assert "i0" in shop.shown(live.refresh())
+        monkeypatch.setattr(changes, "EPOCH", "'restored-2-5'")
+        monkeypatch.setattr(changes, "READ", changes.READ.replace(EPOCH, "'restored-2-5'"))
+        assert "i0" not in shop.shown(live.refresh())
+        assert "i2" in shop.shown(live.current())
 
     def test_a_space_deleted_and_made_again_shows_nothing_of_the_old_one(self, shop):
         shop.publish()

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 
@@ -85,6 +86,7 @@ def test_a_snapshot_is_written_and_read_as_postgresql_does():
     assert str(made) == "10:20:12,15"
     assert [seq for seq in range(8, 22) if not made.holds(seq)] == [12, 15, 20, 21]
     assert str(changes.parse("7:7:")) == "7:7:"
+    assert changes.parse("7:7:", "a-1-5").epoch == "a-1-5"
 
 
 def test_a_rolled_back_change_is_never_read(database, space):
@@ -147,7 +149,7 @@ def test_pruning_keeps_what_a_generation_needs_and_a_reader_from_before_is_told(
     with database.connect() as conn:
         names = keys_of(conn, space)
     assert [names[key] for key in changed_since(database, space, built)[0]] == ["new"]
-    keys, snapshot = changed_since(database, space, Snapshot(1, 3))
+    keys, snapshot = changed_since(database, space, replace(built, xmin=1, xmax=3))
     assert keys is None
     assert snapshot.xmax > built.xmax
 
@@ -171,3 +173,13 @@ def test_the_epoch_of_one_database_is_always_the_same(database):
     with database.connect() as conn:
         assert changes.epoch(conn) == first
     assert len(first.split("-")) == 3
+
+
+def test_a_snapshot_of_another_epoch_means_that_anything_may_have_changed(database, space):
+    here = now(database)
+    with database.begin() as conn:
+        items.upsert(conn, space.key, [Item("cup")])
+    assert len(changed_since(database, space, here)[0]) == 1
+    keys, after = changed_since(database, space, replace(here, epoch="another-1-5"))
+    assert keys is None
+    assert changed_since(database, space, after)[0] == []

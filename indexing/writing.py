@@ -1,0 +1,103 @@
+"""Writing: the folder of a generation, made beside, hashed, fsynced and renamed: never there half done."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from safetensors import numpy as safetensors
+
+from engine.columns import attribute_table
+from engine.space import Codec, FoldIn
+from engine.vectors import Matrix, Vectors
+from indexing.cold import ItemVectors
+from indexing.manifest import fsync, seal
+from indexing.recipe import Built
+
+FORMAT = 2
+CODEC = "codec.safetensors"
+PARTIAL = ".partial"  # the end of the name of a folder that is not finished
+
+
+def write(
+    folder: Path,
+    generation: str,
+    *,
+    shelf: ItemVectors,
+    factors: Matrix,
+    popularity: npt.NDArray[np.float32],
+    users: Vectors,
+    space_fold_in: FoldIn,
+    codec: Codec | None = None,
+    indexes: Mapping[str, Built],
+    manifest: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write the folder `folder / generation`; nothing of that name is ever there half done. Returns the manifest.
+
+    `factors` are the inverse lengths of the vectors; two of `indexes` that share a FAISS index share its file.
+    """
+    target, partial = folder / generation, folder / f".{generation}{PARTIAL}"
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    name, arrays = space_fold_in.state()
+    np.save(partial / "items.npy", shelf.vectors)
+    if shelf.learnt is not None:
+        np.save(partial / "learnt.npy", shelf.learnt)
+    np.save(partial / "factors.npy", factors)
+    np.save(partial / "users.npy", users.matrix)
+    np.save(partial / "popularity.npy", popularity)
+    _write_arrays(partial / "fold_in.safetensors", arrays)
+    if codec is not None:
+        _write_arrays(partial / CODEC, codec.state()[1])
+    if shelf.encoder is not None:
+        safetensors.save_file(dict(shelf.encoder.state()), partial / "encoder.safetensors")
+    _write_arrow(partial / "catalogue.arrow", shelf.catalogue)
+    _write_arrow(partial / "attributes.arrow", attribute_table(shelf.catalogue))
+    _write_arrow(partial / "users.arrow", pa.table({"user_id": pa.array(users.ids.ids, pa.string())}))
+    full = dict(manifest) | {
+        "format": FORMAT,
+        "generation": generation,
+        "fold_in": name,
+        "n_vectors": len(shelf.vectors),
+        "n_learnt": shelf.n_learnt,
+        "encoder_explains": None if shelf.encoder is None else round(shelf.encoder.explained, 4),
+        "indexes": _write_indexes(partial, indexes),
+    }
+    sealed = seal(partial, full)
+    partial.rename(target)
+    fsync(folder)
+    return sealed
+
+
+def _write_indexes(folder: Path, indexes: Mapping[str, Built]) -> dict[str, dict[str, Any]]:
+    """What the manifest says of each; the file of an index is named after the first that uses it."""
+    files: dict[int, str] = {}
+    described = {}
+    for label, built in indexes.items():
+        if built.index is not None and id(built.index) not in files:
+            files[id(built.index)] = f"{label}.faiss"
+            faiss.write_index(built.index, str(folder / f"{label}.faiss"))
+        described[label] = {
+            "factory": built.recipe.factory,
+            "effort": built.recipe.effort,
+            "file": files.get(id(built.index)) if built.index is not None else None,
+            "recall@20": round(built.recall, 4),
+            "filtered": {share: round(found, 4) for share, found in built.filtered.items()},
+            "curve": list(built.curve),
+        }
+    return described
+
+
+def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray]) -> None:
+    safetensors.save_file({key: np.ascontiguousarray(value) for key, value in arrays.items()}, path)
+
+
+def _write_arrow(path: Path, table: pa.Table) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table.combine_chunks())
