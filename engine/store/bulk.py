@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +18,7 @@ HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"
 EPOCH_US = 946_684_800_000_000  # PostgreSQL counts microseconds from 2000-01-01
 ROWS = 65_536
+FEW_ROWS = 1000  # looking each up by index is fine
 
 
 def raw(conn: sa.Connection) -> psycopg.Connection:
@@ -34,6 +36,16 @@ def stage(conn: sa.Connection, name: str, columns: str, table: pa.Table) -> None
             buffer = io.BytesIO()
             pyarrow.csv.write_csv(batch, buffer, options)
             copy.write(buffer.getvalue())
+
+
+@contextmanager
+def without_nested_loops(conn: sa.Connection, n_rows: int) -> Iterator[None]:
+    """Joins of many rows go by hash: in a table that was emptied, PostgreSQL expects no rows until it looks again, and
+    compared all with all (an import of 400,000 events into a space made anew ran for minutes)."""
+    if n_rows > FEW_ROWS:
+        conn.exec_driver_sql("SET LOCAL enable_nestloop = off")
+    yield
+    conn.exec_driver_sql("SET LOCAL enable_nestloop = on")
 
 
 def write_vectors(

@@ -39,13 +39,13 @@ class Database:
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
         """A connection in a transaction: committed at the end, rolled back by an error."""
-        with self.connect() as conn, conn.begin():
+        with self.connect() as conn, conn.begin(), _cut_short(conn):
             yield conn
 
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
         try:
-            with self._open() as conn:
+            with self._open() as conn, _cut_short(conn):
                 yield conn
         except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
             raise StoreUnavailable(f"PostgreSQL is away: {_first_line(error)}") from error
@@ -87,6 +87,16 @@ class Database:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
+
+
+@contextmanager
+def _cut_short(conn: sa.Connection) -> Iterator[None]:
+    """A signal may end the process in the middle of a statement: nothing more can be said on this connection."""
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        conn.invalidate()
+        raise
 
 
 def open_database(settings: Settings, *, migrate: bool | None = None, pool_size: int = 20) -> Database:

@@ -145,5 +145,6 @@ def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> Staged
     columns = ["event_id", "user_id", "item_id", "kind", "value", "occurred_at"]
     definition = "event_id text, user_id text, item_id text, kind text, value real, occurred_at timestamptz"
     bulk.stage(conn, "staged_events", definition, table.select(columns))
-    written = conn.exec_driver_sql(MERGE, (space_key, space_key, space_key)).rowcount
+    with bulk.without_nested_loops(conn, table.num_rows):
+        written = conn.exec_driver_sql(MERGE, (space_key, space_key, space_key)).rowcount
     return StagedCounts(written, table.num_rows - written)

@@ -493,13 +493,15 @@ class TestLive:
         threads = [threading.Thread(target=search) for _ in range(4)]
         for thread in threads:
             thread.start()
-        for n in range(9):
-            names.add(shop.publish(recipe=recipes[n % 3]))
-            shop.change(items.upsert, [Item(f"i{2 * n}", f"Title {n}")])
-            live.refresh()
-        stop.set()
-        for thread in threads:
-            thread.join()
+        try:
+            for n in range(9):
+                names.add(shop.publish(recipe=recipes[n % 3]))
+                shop.change(items.upsert, [Item(f"i{2 * n}", f"Title {n}")])
+                live.refresh()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
         assert errors == []
         assert len(seen) > 5
         assert seen <= names

@@ -1,5 +1,6 @@
 """A database that cannot be reached or used is a StoreUnavailable with one clear sentence."""
 
+import signal
 import socket
 
 import pytest
@@ -8,6 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 
 from engine.errors import StoreUnavailable
 from engine.settings import Settings
+from engine.store import bulk
 from engine.store.checks import check_database
 from engine.store.database import Database, open_database
 
@@ -90,3 +92,24 @@ def test_every_check_of_a_good_database_passes_and_an_away_one_is_one_failed_che
     (name, ok, detail), *more = check_database(away)
     assert (name, ok, more) == ("database", False, [])
     assert detail.startswith("PostgreSQL is away")
+
+
+def test_a_signal_in_the_middle_of_a_copy_ends_the_process_and_nothing_else(database):
+    def end(number, frame):
+        raise SystemExit(143)
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with (
+            pytest.raises(SystemExit),
+            database.begin() as conn,
+            bulk.raw(conn).cursor() as cursor,
+            cursor.copy("COPY (SELECT pg_sleep(30)) TO STDOUT") as copy,
+        ):
+            list(copy)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    with database.connect() as conn:
+        assert conn.exec_driver_sql("SELECT 1").scalar_one() == 1

@@ -154,3 +154,27 @@ def test_ten_thousand_events_go_in_one_call(database, space):
     assert len(read.user_ids) == 100
     assert len(read.item_ids) == 70
     assert np.all(np.diff(read.occurred_us) == 1_000_000)
+
+
+def test_a_bulk_is_joined_by_hash_when_the_tables_were_empty_when_postgresql_last_looked(database, space):
+    n = 20_000
+    names = [f"name-{row}" for row in range(n)]
+    table = pa.table(
+        {
+            "event_id": names,
+            "user_id": names,
+            "item_id": names,
+            "kind": ["view"] * n,
+            "value": pa.array([1.0] * n, pa.float32()),
+            "occurred_at": pa.array([MORNING] * n, pa.timestamp("us", "UTC")),
+        }
+    )
+    nothing = pa.nulls(n, pa.string())
+    with database.connect() as conn, conn.begin() as transaction:
+        conn.exec_driver_sql("UPDATE pg_class SET reltuples = 0, relpages = 9 WHERE relname IN ('users', 'items')")
+        users.merge_staged(conn, space.key, pa.table({"user_id": names, "attributes": nothing}))
+        fields = {"title": nothing, "categories": pa.nulls(n, pa.list_(pa.string())), "attributes": nothing}
+        items.merge_staged(conn, space.key, pa.table({"item_id": names} | fields))
+        conn.exec_driver_sql("SET LOCAL statement_timeout = '5s'")
+        assert events.merge_staged(conn, space.key, table) == events.StagedCounts(n, 0)
+        transaction.rollback()
