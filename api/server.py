@@ -12,7 +12,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import uvicorn
@@ -29,8 +29,9 @@ DRAIN_S = 10
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a killed parent and hold its port
 
 
-def serve(settings: Settings, host: str, port: int, workers: int) -> None:
-    """Answer until SIGTERM or SIGINT, then finish what was begun, within 10 s.
+def serve(settings: Settings, host: str, port: int, workers: int, tell: Callable[[int], None]) -> None:
+    """Answer until SIGTERM or SIGINT, then finish what was begun, within 10 s; `tell` the port once nothing speaks
+    against it.
 
     Raises Conflict for a port in use, or an address beyond loopback while there is no key.
     """
@@ -40,6 +41,7 @@ def serve(settings: Settings, host: str, port: int, workers: int) -> None:
         if not is_loopback(host):
             _check_key(database, host)
             settings = settings.model_copy(update={"require_keys": True})
+        tell(listener.getsockname()[1])
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
         if workers == 1:
             uvicorn.Server(_config(create_app(settings, database), workers)).run([listener])

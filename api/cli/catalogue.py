@@ -75,9 +75,8 @@ def _run(
     json: bool,
 ) -> None:
     columns, constants = pairs(column, "--column"), pairs(constant, "--set")
+    spaces.check_name(space)  # before a file is read for nothing
     with open_database(settings()) as database, progress() as tell:
-        with database.begin() as conn:
-            spaces.ensure(conn, space)
         summary = importer(database, space, file, columns=columns, constants=constants, rejects=rejects, progress=tell)
     emit(json, summary.to_json(), lambda: _show(summary, rejects))
 

@@ -28,8 +28,10 @@ def serve(
         os.environ.setdefault(name, "1")
     from api import server
 
-    err.print(f"nearfield on http://{host}:{port}, documentation at /docs")
-    server.serve(settings(), host, port, workers)
+    def tell(port: int) -> None:
+        err.print(f"nearfield on http://{host}:{port}, documentation at /docs")
+
+    server.serve(settings(), host, port, workers, tell)
 
 
 def migrate(json: Json = False) -> None:

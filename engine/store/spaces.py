@@ -21,13 +21,19 @@ class Space:
     weighting: Weighting
 
 
-def ensure(conn: sa.Connection, name: str) -> Space:
-    """The space of this name, made if there is none."""
+def check_name(name: str) -> str:
+    """The name; InputError if no space can have it."""
     if not NAME.fullmatch(name):
         raise InputError(
             f"a space name is 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit; got {name!r}",
             loc=("space",),
         )
+    return name
+
+
+def ensure(conn: sa.Connection, name: str) -> Space:
+    """The space of this name, made if there is none."""
+    check_name(name)
     insert = "INSERT INTO spaces (name, weighting) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
     conn.exec_driver_sql(insert, (name, _dump(Weighting())))
     return get(conn, name)

@@ -59,13 +59,12 @@ def files(shell: Any) -> Path:
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 def test_wrong_input_is_told_in_one_sentence(shell: Any, arguments: list[str], says: str) -> None:
-    done = shell.run(*arguments)
-    last = done.stderr.splitlines()[-1]
-    assert done.returncode == 2, done
-    assert last.startswith("error: ")
-    assert says in last
-    assert "Traceback" not in done.stderr
-    assert done.stderr.count("error:") == 1
+    assert says in shell.fails(*arguments, code=2)
+
+
+def test_an_import_that_fails_makes_no_space(shell: Any) -> None:
+    shell.fails("import", "events", "wrong.csv", "--space", "half", code=2)
+    assert "there is no space 'half'" in shell.fails("status", "--space", "half", code=1)
 
 
 @pytest.mark.parametrize(
