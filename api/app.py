@@ -15,14 +15,14 @@ from api.deps import Lives
 from api.limits import BodyLimit
 from api.metrics import Metrics, Timed
 from api.paths import EncodedSlashes
-from api.routes import events, health, items, keys, latent, models, recommend, search, spaces, users
+from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database import Database, open_database
 from indexing.poller import Poller
 
 THREADS = 16  # requests worked on at once; more only wait for the same cores
-ROUTERS = (health, keys, recommend, search, events, items, users, latent, models, spaces)
+ROUTERS = (health, keys, recommend, figures, search, events, items, users, latent, models, spaces)
 
 
 def create_app(settings: Settings, database: Database | None = None) -> FastAPI:

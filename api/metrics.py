@@ -45,6 +45,21 @@ class Metrics:
             registry=registry,
         )
 
+        self.drift = Gauge(
+            "nearfield_drift_psi",
+            "Largest population stability index of the newest drift report of the served model",
+            ["space"],
+            multiprocess_mode="max",
+            registry=registry,
+        )
+        self.drift_alert = Gauge(
+            "nearfield_drift_alert",
+            "1 when that is above the threshold of the report and not by chance",
+            ["space"],
+            multiprocess_mode="max",
+            registry=registry,
+        )
+
     def text(self) -> bytes:
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
             shared = CollectorRegistry()

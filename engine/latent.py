@@ -15,6 +15,7 @@ from engine.vectors import Matrix
 
 NEIGHBOURS = 5  # known records a record is reconstructed from; one alone would let a single odd record excuse others
 MEMORY = 10_000  # training latents kept; more cost search time and move the scores little
+SAME = 1e-9  # of the mean square length: closer than this is the same record
 QUANTILES = np.linspace(0, 1, 1001)
 FALSE_ALARM_RATE = 0.01
 Scores = npt.NDArray[np.float32]
@@ -43,11 +44,17 @@ def reconstruct(codec: FeatureCodec, values: Values) -> tuple[Values, Scores]:
 
 
 def anomalies(
-    codec: FeatureCodec, values: Values, *, false_alarm_rate: float = FALSE_ALARM_RATE, quantile: float | None = None
+    codec: FeatureCodec,
+    values: Values,
+    *,
+    false_alarm_rate: float = FALSE_ALARM_RATE,
+    quantile: float | None = None,
+    known: bool = True,
 ) -> Anomalies:
     """Records that nothing known explains; the threshold leaves `false_alarm_rate` of the training records above it.
 
-    `quantile` says the same the other way round: 0.99 is a false-alarm rate of 0.01.
+    `quantile` says the same the other way round: 0.99 is a false-alarm rate of 0.01. With `known` training records are
+    judged as the threshold was made: without themselves.
     """
     rate = 1 - quantile if quantile is not None else false_alarm_rate
     if not 0 <= rate < 1:
@@ -56,7 +63,7 @@ def anomalies(
     prepared = codec.preprocessing.apply(values)
     explained = np.concatenate(
         [
-            explain(codec.core, codec.normal.memory, prepared[start : start + BATCH])
+            explain(codec.core, codec.normal.memory, prepared[start : start + BATCH], known=known)
             for start in range(0, max(len(prepared), 1), BATCH)
         ]
     )
@@ -68,20 +75,24 @@ def anomalies(
     return Anomalies(scores, threshold, rate, contributions.astype(np.float32), expected)
 
 
-def explain(core: Core, memory: Matrix, prepared: Matrix, *, skip_first: bool = False) -> Matrix:
+def explain(core: Core, memory: Matrix, prepared: Matrix, *, known: bool = False) -> Matrix:
     """(n, width) what the nearest of `memory` to each record decode to.
 
-    `skip_first` leaves the nearest one out: for records that are themselves part of the memory.
+    With `known` a record that is itself in the memory is not explained by itself.
     """
     latent = core.encode(prepared)
-    wanted = min(NEIGHBOURS + skip_first, len(memory))
-    near = _nearest(latent, memory, wanted)[:, 1 if skip_first and wanted > 1 else 0 :]
+    wanted = min(NEIGHBOURS + known, len(memory))
+    near = _nearest(latent, memory, wanted)
+    if known and wanted > 1:
+        apart = ((latent - memory[near[:, 0]]) ** 2).sum(axis=1)
+        itself = apart <= SAME * float(np.mean((memory**2).sum(axis=1)))
+        near = np.where(itself[:, None], near[:, 1:], near[:, :-1])
     return core.decode(memory[near].mean(axis=1))
 
 
-def explained_squares(core: Core, memory: Matrix, prepared: Matrix, *, skip_first: bool = False) -> Matrix:
+def explained_squares(core: Core, memory: Matrix, prepared: Matrix, *, known: bool = False) -> Matrix:
     """(n, width) squared differences between records and what explains them."""
-    return np.asarray((prepared - explain(core, memory, prepared, skip_first=skip_first)) ** 2)
+    return np.asarray((prepared - explain(core, memory, prepared, known=known)) ** 2)
 
 
 def learn_normal(core: Core, prepared: Matrix, *, seed: int) -> Normal:
@@ -92,7 +103,7 @@ def learn_normal(core: Core, prepared: Matrix, *, seed: int) -> Normal:
     latent = np.concatenate(latents)
     memory, asked = latent[kept], prepared[kept]
     squared = [
-        explained_squares(core, memory, asked[start : start + BATCH], skip_first=True)
+        explained_squares(core, memory, asked[start : start + BATCH], known=True)
         for start in range(0, len(asked), BATCH)
     ]
     errors = np.mean((asked - core.decode(memory)) ** 2, axis=1)

@@ -12,6 +12,7 @@ import numpy as np
 from engine import preprocessing
 from engine.codec import FeatureCodec
 from engine.cores import Core
+from engine.detection import detect
 from engine.embedders import dense
 from engine.embedders.dense import DenseEmbedder
 from engine.embedders.progress import Progress, silent
@@ -66,6 +67,9 @@ def train_features(
     codec = FeatureCodec(chosen.name, prepared_by, core, learn_normal(core, prepared, seed=seed))
     latent = codec.encode(features.values)
     figures = measure(codec, features, learnt, seed=seed)
+    worth = detect(codec, features, normal=normal, seed=seed)
+    if worth is not None:
+        figures["detection"] = worth
     evaluation = {"choice": reason, "learnt_from": len(learnt), **comparison, "kpis": figures}
     params: dict[str, Any] = asdict(chosen) if is_dataclass(chosen) and not isinstance(chosen, type) else {}
     space = space_of(Vectors(features.ids, latent), codec)

@@ -9,7 +9,20 @@ import sys
 import structlog
 import typer
 
-from api.cli import catalogue, demo, import_features, keys, latent, learn, operate, path, recommend, serve
+from api.cli import (
+    atlas,
+    catalogue,
+    demo,
+    figures,
+    import_features,
+    keys,
+    latent,
+    learn,
+    operate,
+    path,
+    recommend,
+    serve,
+)
 from api.cli.output import err
 from engine.errors import InputError, NearfieldError
 
@@ -22,7 +35,7 @@ app = typer.Typer(
 app.add_typer(catalogue.app, name="import", help="Import events, items, users, features or vectors.")
 import_features.add_to(catalogue.app)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
-for module in (demo, serve, learn, recommend, latent, path, operate):
+for module in (demo, serve, learn, recommend, latent, path, figures, atlas, operate):
     module.add_to(app)
 
 

@@ -16,7 +16,7 @@ from engine.features import Values, as_of, from_records
 from engine.importing import Layout
 from engine.importing.records import read_for_model
 from engine.store import features, generations, models
-from engine.store.database import Database
+from engine.store.database import Connection, Database
 from engine.store.spaces import Space
 
 File = Annotated[
@@ -38,13 +38,21 @@ class Given:
 def model_codec(database: Database, space: Space, version: int | None) -> tuple[int, FeatureCodec]:
     """The version asked for, or served, or newest, with its codec; Conflict for a model that has none."""
     with database.connect() as conn:
-        if version is None:
-            active, newest = generations.active(conn, space.key), models.latest(conn, space.key)
-            version = active.model if active else (newest.version if newest else None)
-        if version is None:
-            raise NotEnoughData(f"space {space.name!r} has no model yet; run `nearfield reindex`")
+        version = model_version(conn, space, version)
         codec = models.load_codec(conn, space.key, version)
     return version, required(codec, f"model {version} of space {space.name!r}")
+
+
+def model_version(conn: Connection, space: Space, version: int | None) -> int:
+    """The version asked for, or served, or newest."""
+    if version is not None:
+        return models.get(conn, space.key, version).version
+    active, newest = generations.active(conn, space.key), models.latest(conn, space.key)
+    if active is not None:
+        return active.model
+    if newest is None:
+        raise NotEnoughData(f"space {space.name!r} has no model yet; run `nearfield reindex`")
+    return newest.version
 
 
 def given_records(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from datetime import datetime
 
 from fastapi import APIRouter, Depends, Response
@@ -10,6 +11,8 @@ from fastapi import APIRouter, Depends, Response
 from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, AppMetrics
+from api.drift_gauges import set_drift
+from engine.errors import StoreUnavailable
 
 router = APIRouter(tags=["health"])
 
@@ -27,7 +30,9 @@ def readyz(database: AppDatabase) -> Response:
 
 
 @router.get("/metrics", dependencies=[Depends(require("read"))], summary="Prometheus metrics")
-def get_metrics(metrics: AppMetrics, lives: AppLives) -> Response:
+def get_metrics(metrics: AppMetrics, lives: AppLives, database: AppDatabase) -> Response:
+    with suppress(StoreUnavailable):  # the gauges keep what they had
+        set_drift(metrics, lives, database)
     now = time.time()
     for space, live in lives.items():
         metrics.refresh_age_s.labels(space).set(now - live.refreshed_at)

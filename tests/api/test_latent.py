@@ -12,7 +12,7 @@ import pytest
 from api.server import bound, running
 from engine.importing import Layout, import_features
 from engine.settings import Settings
-from engine.store import spaces
+from engine.store import spaces, watch
 from indexing.reindex_features import reindex_features
 from tests.api.conftest import Shop
 from tests.features.machines import BROKEN, GOOD, machines, write_machines
@@ -127,6 +127,31 @@ def test_a_record_imported_after_the_build_is_found_at_once(hall, database):
     assert found[0]["item_id"] == "newcomer"
 
 
+def test_figures_drift_and_map_of_what_is_served(hall, database):
+    found = ok(hall.get("/hall/kpis"))
+    assert (found["model"], found["embedder"], found["drift"]) == (1, "pca", None)
+    assert found["kpis"]["detection"]["recall"] == 1
+    assert 0 < found["kpis"]["explained_variance"] <= 1
+    assert problem(hall.get("/hall/map"), 404) == "there is no map of model 1 yet; `nearfield map` makes one"
+    report = {"psi": 0.75, "alert": True}
+    points = {"method": "pca", "of": 1, "ids": ["a"], "x": [0], "y": [0], "titles": [None], "threshold": None}
+    points |= {"labels": ["fine"], "scores": [None]}
+    with database.begin() as conn:
+        watch.add_drift(conn, hall.space.key, 1, report)
+        watch.set_map(conn, hall.space.key, 1, "pca", points)
+    assert ok(hall.get("/hall/kpis?model=1"))["drift"] | report == ok(hall.get("/hall/kpis"))["drift"]
+    assert ok(hall.get("/hall/map?method=pca")) == points
+    html = hall.get("/hall/map?format=html")
+    assert html.headers["content-type"] == "text/html; charset=utf-8"
+    assert "PCA of 1 items" in html.text
+    assert problem(hall.get("/hall/kpis?model=9"), 404) == "there is no model version 9"
+    assert "query.method" in problem(hall.get("/hall/map?method=som"), 422)
+    metrics = httpx.get(hall.url.removesuffix("/v1") + "/metrics").text
+    assert 'nearfield_drift_psi{space="hall"} 0.75' in metrics
+    assert 'nearfield_drift_alert{space="hall"} 1.0' in metrics
+    assert 'nearfield_drift_psi{space="fog"}' not in metrics
+
+
 @pytest.mark.parametrize(
     ("verb", "body", "message"),
     [
@@ -163,3 +188,4 @@ def test_what_is_not_there_and_a_model_that_has_no_codec_are_told(hall, shop):
     for verb, body in (("encode", {"record": {}}), ("sample", {}), ("search", {"record": {"a": 1}})):
         detail = problem(shop.post(f"/{verb}", body), 409)
         assert "has no encoder and decoder, it was not learnt from feature records" in detail
+    assert "recall@20" in ok(shop.get("/kpis"))["kpis"]

@@ -78,6 +78,44 @@ def test_vectors_made_elsewhere_are_served_at_once_and_take_no_other_models_plac
     assert "no encoder and decoder" in hall.fails("encode", "--record", "{}", "--space", "words", code=1)
 
 
+def test_figures_say_what_finding_faults_is_worth(hall: Any) -> None:
+    shown = hall.text("kpis", "--space", "hall")
+    assert "reviews saved against looking at random, and 100% fewer are missed" in shown
+    found = run(hall, "kpis", "--false-alarm-rate", "0.1")["kpis"]["detection"]
+    assert (found["found"], found["false_alarm_rate"]) == (6, 0.1)
+    assert found["flagged"] > 20
+
+
+def test_drift_is_measured_kept_and_told(hall: Any) -> None:
+    frame = pl.read_csv(hall.folder / "machines.csv").head(200)
+    frame.write_csv(hall.folder / "recent.csv")
+    frame.with_columns(pl.col("speed") + 300).write_csv(hall.folder / "moved.csv")
+    same = run(hall, "drift", "recent.csv", *LAYOUT)
+    assert (same["alert"], same["records"]) == (False, 200)
+    assert "ALERT" in hall.text("drift", "moved.csv", *LAYOUT, "--space", "hall")
+    kept = run(hall, "kpis")["drift"]
+    assert kept["alert"] is True
+    assert run(hall, "drift", "--since", "2026-01-01")["alert"] is False
+
+
+def test_compression_says_what_each_kind_costs(hall: Any) -> None:
+    kinds = run(hall, "compress")["kinds"]
+    assert [row["kind"] for row in kinds] == ["float32", "float16", "int8", "pq"]
+    assert kinds[2]["reconstruction_error"] == pytest.approx(kinds[0]["reconstruction_error"], rel=0.01)
+
+
+def test_a_map_is_written_as_picture_page_and_json(hall: Any) -> None:
+    files = ("--out", "m.png", "--out", "m.html", "--out", "m.json")
+    found = run(hall, "map", *files, "--colour", "score", "--n", "100")
+    assert (found["points"], found["method"]) == (100, "pca")
+    assert (hall.folder / "m.png").read_bytes().startswith(b"\x89PNG")
+    points = json.loads((hall.folder / "m.json").read_text())
+    assert set(points["labels"]) == {"fine", "fault"}
+    worst = points["ids"][int(np.argmax(points["scores"]))]
+    assert worst in {f"m-{row}" for row in range(294, 300)}
+    assert "anomaly score" in (hall.folder / "m.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -90,6 +128,11 @@ def test_vectors_made_elsewhere_are_served_at_once_and_take_no_other_models_plac
         (("decode", "--vector", "[1]"), "expected rows of 3 dimensions, got shape (1, 1)"),
         (("anomalies", "--item", "m-001", "--false-alarm-rate", "2"), "expected a false-alarm rate of 0 to below 1"),
         (("anomalies", "--item", "m-001", "--quantile", "nan"), "expected a false-alarm rate of 0 to below 1"),
+        (("map", "--out", "m.gif"), "expected a .png, .html or .json file to write, got 'm.gif'"),
+        (("map", "--method", "som"), "expected a method of pca, tsne, umap, got 'som'"),
+        (("map", "--colour", "attributes.price"), "no item has an attribute 'price'"),
+        (("kpis", "--normal", "odd"), "the labels of the records do not say which are bad"),
+        (("drift", "machines.csv"), "unexpected machine, state"),
         (("sample",), "pca has no idea what is likely, so it cannot sample; vae, vqvae and aae can"),
         (("train", "--set", "dim=40", "--embedder", "pca"), "at most 6 dimensions, one per prepared column, got 40"),
         (
@@ -111,6 +154,8 @@ def test_what_is_not_there_is_one_sentence(hall: Any) -> None:
     for arguments, message in (
         (("encode", "--item", "nobody"), "there is no feature record 'nobody'"),
         (("interpolate", "nobody", "m-001"), "there is no item 'nobody'"),
+        (("drift",), "no record was written since"),
+        (("kpis", "--model", "99"), "there is no model version 99"),
         (("train", "--embedder", "spectral"), "no user has an item with positive weight"),
     ):
         assert message in hall.fails(*arguments, "--space", "hall", code=1)

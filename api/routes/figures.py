@@ -1,0 +1,58 @@
+"""kpis and map: the figures of a model version, and its vectors in two dimensions."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import Field
+
+from api import map_page
+from api.answers import json_response
+from api.auth import require
+from api.deps import AppDatabase, View
+from api.kpi_bodies import kpis
+from api.schemas import Closed
+from engine.errors import NotFound
+from engine.store import models, watch
+from engine.store.database import Connection
+from indexing.view import LiveView
+
+router = APIRouter(prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
+Version = Annotated[int | None, Field(description="a model version; what is served, or else the newest", ge=1)]
+
+
+class KpisQuery(Closed):
+    model: Version = None
+
+
+class MapQuery(Closed):
+    model: Version = None
+    method: Literal["pca", "tsne", "umap"] | None = Field(None, description="the newest map of any if left away")
+    format: Literal["json", "html"] = "json"
+
+
+@router.get("/kpis", summary="The figures of a model version and its newest drift report")
+def get_kpis(query: Annotated[KpisQuery, Query()], view: View, database: AppDatabase) -> Response:
+    with database.connect() as conn:
+        return json_response(kpis(conn, view.space.key, _version(conn, view, query.model)))
+
+
+@router.get("/map", summary="The map that `nearfield map` made, as JSON or as a page")
+def get_map(query: Annotated[MapQuery, Query()], view: View, database: AppDatabase) -> Response:
+    with database.connect() as conn:
+        found = watch.get_map(conn, view.space.key, _version(conn, view, query.model), query.method)
+    if query.format == "json":
+        return json_response(found)
+    return Response(map_page.page(found), media_type="text/html; charset=utf-8")
+
+
+def _version(conn: Connection, view: LiveView, asked: int | None) -> int:
+    if asked is not None:
+        return models.get(conn, view.space.key, asked).version
+    if view.generation is not None:
+        return view.generation.model
+    newest = models.latest(conn, view.space.key)
+    if newest is None:
+        raise NotFound(f"space {view.space.name!r} has no model yet; run `nearfield reindex`")
+    return newest.version

@@ -1,0 +1,41 @@
+"""latent_map: the vectors of a model as a map with what is known of each point: its label, how odd it is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from engine.projection import to_2d
+from engine.vectors import Vectors
+
+MOST = 5000  # points; more hide each other
+
+
+def latent_map(
+    vectors: Vectors,
+    method: str,
+    *,
+    labels: Mapping[str, str | None],
+    scores: Mapping[str, float],
+    titles: Mapping[str, str | None],
+    threshold: float | None = None,
+    n: int = MOST,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """At most n points, drawn by seed: parallel lists of ids, x, y, label and score; null where nothing is known."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:n])
+    points = to_2d(np.asarray(vectors.matrix[rows]), method, seed=seed)
+    ids: Sequence[str] = [vectors.ids.ids[row] for row in rows.tolist()]
+    return {
+        "method": method,
+        "of": len(vectors),
+        "ids": ids,
+        "x": [round(float(each), 4) for each in points[:, 0]],
+        "y": [round(float(each), 4) for each in points[:, 1]],
+        "labels": [labels.get(id_) for id_ in ids],
+        "scores": [scores.get(id_) for id_ in ids],
+        "titles": [titles.get(id_) for id_ in ids],
+        "threshold": threshold,
+    }
