@@ -1,7 +1,9 @@
 """pca: principal components in closed form, exact for narrow data, randomised for wide, batch by batch for long.
 
 The covariance of n x width records costs one pass over batches whatever their number; its eigenvectors are the
-components. Signs follow scikit-learn (svd_flip), so that the vectors agree with its PCA to 1e-4.
+components. Wide records take a few passes of a randomised range finder instead. Either reads a memory-mapped matrix
+block by block, so it may be larger than memory. Signs follow scikit-learn (svd_flip), so that the vectors agree with
+its PCA to 1e-4.
 """
 
 from __future__ import annotations
@@ -20,11 +22,9 @@ from engine.errors import InputError
 from engine.vectors import Matrix
 
 EXACT_WIDTH = 1500  # up to here the width x width covariance is cheaper than a randomised pass
-BATCH = 8192
+BATCH_CELLS = 2**19  # a batch that stays in the cache while it is centred and multiplied
 OVERSAMPLING, ITERATIONS = 20, 6  # Halko et al. 2011; scikit-learn takes 10 and 4 to 7
-SHARE = (
-    0.99  # of the variance that the default dimension keeps; 0.95 loses rare ways to be odd (mean AUC .923 for .935)
-)
+SHARE = 0.99  # of the variance that the default dimension keeps: what is odd often shows where records vary least
 MOST = 64
 
 
@@ -39,30 +39,39 @@ class PCA:
             raise InputError("pca: dim cannot be negative", loc=("dim",))
 
     def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> LinearCore:
-        """The core of (n, width) float32 records. InputError for more dimensions than columns or records."""
+        """The core of (n, width) float32 records, in memory or memory-mapped, computed on the CPU.
+
+        Raises InputError for more dimensions than columns or records, DeviceUnavailable for a GPU that is not there.
+        """
+        if device != "cpu":
+            from engine.embedders.device import pick  # torch, which pca needs for nothing else
+
+            pick(device)
         n, width = prepared.shape
         check_dim(self.name, self.dim, n, width)
         if width > EXACT_WIDTH and width > 3 * (self.dim or MOST):
-            return self._randomised(prepared, seed)
+            return self._randomised(prepared, seed, progress)
         if width > 2 * n:
             return self._from_rows(prepared)
-        return self.fit_batches(_batches(prepared), width, progress=progress)
+        return self.fit_batches(_batches(prepared, progress, "covariance"), width)
 
-    def fit_batches(self, batches: Iterable[Matrix], width: int, *, progress: Progress = silent) -> LinearCore:
-        """The core of records that come in (n, width) float32 batches and are never all in memory.
+    def fit_batches(self, batches: Iterable[Matrix], width: int) -> LinearCore:
+        """The core of records that come in (n, width) batches and are never all in memory.
 
-        One pass; the covariance is summed in float64 about the mean of the first batch, so large means lose nothing.
+        One pass, in the memory of one batch and two width x width matrices. The covariance is summed in float64 about
+        the mean of the first rows, so large means lose nothing.
         """
         n, total, gram = 0, np.zeros(width), np.zeros((width, width))
-        offset: Matrix | None = None
-        for batch in batches:
+        buffer = np.empty((_batch(width), width), np.float32)
+        ones = np.ones(len(buffer), np.float32)
+        offset: npt.NDArray | None = None
+        for part in _parts(batches, width):
             if offset is None:
-                offset = batch.mean(axis=0, dtype=np.float64).astype(np.float32)
-            centred = batch - offset
-            n += len(batch)
-            total += centred.sum(axis=0, dtype=np.float64)
+                offset = part.mean(axis=0, dtype=np.float64).astype(np.result_type(part.dtype, np.float32))
+            centred = np.subtract(part, offset, out=buffer[: len(part)], casting="same_kind")
+            n += len(part)
+            total += ones[: len(part)] @ centred
             gram += centred.T @ centred
-            progress("covariance", 0.5)
         if offset is None or n < 2:
             raise InputError(f"expected at least 2 records to learn from, got {n}")
         check_dim(self.name, self.dim, n, width)
@@ -78,16 +87,17 @@ class PCA:
         variances = singular**2 / (len(prepared) - 1)
         return _core(mean, right, variances, self.dim, float(variances.sum()))
 
-    def _randomised(self, prepared: Matrix, seed: int) -> LinearCore:
+    def _randomised(self, prepared: Matrix, seed: int, progress: Progress) -> LinearCore:
+        """Halko, Martinsson and Tropp 2011, each pass block by block."""
         dim = self.dim or min(MOST, *prepared.shape)
-        mean = prepared.mean(axis=0, dtype=np.float64).astype(np.float32)
+        mean, total = _mean_and_variance(_batches(prepared))
         basis = np.random.default_rng(seed).standard_normal((prepared.shape[1], dim + OVERSAMPLING), np.float32)
-        for _ in range(ITERATIONS):
-            left, _ = np.linalg.qr(prepared @ basis - mean @ basis)
-            basis, _ = np.linalg.qr(prepared.T @ left - np.outer(mean, left.sum(axis=0)))
-        _, singular, right = np.linalg.svd(prepared @ basis - mean @ basis, full_matrices=False)
+        for turn in range(ITERATIONS):
+            progress(f"pass {turn + 1} of {ITERATIONS}", turn / ITERATIONS)
+            left, _ = np.linalg.qr(_onto(prepared, mean, basis))
+            basis, _ = np.linalg.qr(_back(prepared, mean, left))
+        _, singular, right = np.linalg.svd(_onto(prepared, mean, basis), full_matrices=False)
         components = (right @ basis.T)[:dim]
-        total = float(prepared.var(axis=0, dtype=np.float64).sum()) * len(prepared) / (len(prepared) - 1)
         return _core(mean, components, singular[:dim] ** 2 / (len(prepared) - 1), self.dim, total)
 
 
@@ -100,9 +110,52 @@ def check_dim(name: str, dim: int, n: int, width: int) -> None:
         raise InputError(f"{name}: {n} records span at most {n - 1} dimensions, got {dim}", loc=("dim",))
 
 
-def _batches(prepared: Matrix) -> Iterator[Matrix]:
-    for start in range(0, len(prepared), BATCH):
-        yield prepared[start : start + BATCH]
+def _parts(batches: Iterable[Matrix], width: int) -> Iterator[Matrix]:
+    """The same rows, at most a batch at a time."""
+    for batch in batches:
+        if batch.ndim != 2 or batch.shape[1] != width:
+            raise InputError(f"pca: expected batches of {width} columns, got shape {batch.shape}")
+        yield from _batches(batch)
+
+
+def _batch(width: int) -> int:
+    return max(64, BATCH_CELLS // width)
+
+
+def _batches(prepared: Matrix, progress: Progress = silent, what: str = "") -> Iterator[Matrix]:
+    rows = _batch(prepared.shape[1])
+    for start in range(0, len(prepared), rows):
+        progress(what, start / len(prepared))
+        yield prepared[start : start + rows]
+
+
+def _mean_and_variance(batches: Iterable[Matrix]) -> tuple[Matrix, float]:
+    """The mean, (width,), and the variance summed over columns."""
+    n, total, squares = 0, np.zeros(1), 0.0
+    offset: Matrix | None = None
+    for batch in batches:
+        offset = batch.mean(axis=0) if offset is None else offset
+        centred = batch - offset
+        n, total = n + len(batch), total + centred.sum(axis=0, dtype=np.float64)
+        squares += float(np.einsum("ij,ij->i", centred, centred).sum(dtype=np.float64))
+    if offset is None:
+        raise InputError("expected at least 2 records to learn from, got 0")
+    shift = total / n
+    return (offset + shift).astype(np.float32), (squares - n * float(shift @ shift)) / (n - 1)
+
+
+def _onto(prepared: Matrix, mean: Matrix, basis: Matrix) -> Matrix:
+    """(prepared - mean) @ basis."""
+    return np.concatenate([batch @ basis for batch in _batches(prepared)]) - mean @ basis
+
+
+def _back(prepared: Matrix, mean: Matrix, left: Matrix) -> Matrix:
+    """(prepared - mean).T @ left."""
+    out, at = np.zeros((prepared.shape[1], left.shape[1]), np.float32), 0
+    for batch in _batches(prepared):
+        out += batch.T @ left[at : at + len(batch)]
+        at += len(batch)
+    return out - np.outer(mean, left.sum(axis=0))
 
 
 def _leading(covariance: npt.NDArray[np.float64], dim: int, rank: int) -> tuple[npt.NDArray, npt.NDArray]:

@@ -1,11 +1,13 @@
 """pca agrees with scikit-learn's to 1e-4, whichever way it goes about it."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA as Reference
 
 from engine.embedders.pca import PCA
-from engine.errors import InputError
+from engine.errors import DeviceUnavailable, InputError
 
 
 def low_rank(n, width, seed=0):
@@ -54,3 +56,33 @@ def test_more_dimensions_than_there_are_is_an_error(dim, shape, message):
         PCA(dim=dim).fit(low_rank(*shape))
     with pytest.raises(InputError, match="dim cannot be negative"):
         PCA(dim=-1)
+
+
+@pytest.mark.parametrize(("width", "dim"), [(64, 5), (1600, 3)])
+def test_a_memory_mapped_matrix_is_never_all_in_memory(tmp_path, width, dim):
+    n = 40_000 if width == 64 else 6_000
+    data = low_rank(n, width)
+    np.save(tmp_path / "records.npy", data)
+    mapped = np.load(tmp_path / "records.npy", mmap_mode="r")
+    tracemalloc.start()
+    core = PCA(dim=dim).fit(mapped, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < data.nbytes / 3
+    whole = PCA(dim=dim).fit(data, seed=0)
+    assert np.abs(core.encode(data[:500]) - whole.encode(data[:500])).max() < 1e-4
+
+
+def test_float64_batches_far_from_zero_lose_nothing():
+    data = low_rank(3000, 20).astype(np.float64)
+    near = PCA(dim=4).fit_batches([data], 20)
+    far = PCA(dim=4).fit_batches(iter([data[:10] + 1e6, data[10:10], data[10:] + 1e6]), 20)
+    assert np.abs(near.components - far.components).max() < 1e-4
+    with pytest.raises(InputError, match="expected batches of 20 columns"):
+        PCA(dim=4).fit_batches([data[:, :19]], 20)
+
+
+def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(DeviceUnavailable, match="cuda was asked for"):
+        PCA(dim=2).fit(low_rank(30, 5), device="cuda")

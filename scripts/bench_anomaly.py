@@ -1,0 +1,200 @@
+"""Who finds the odd records? Every dense embedder through the product's own anomaly score, beside other libraries.
+
+A folder of ADBench sets (NAME.npz with X (n, d) and y, 1 is an anomaly), semi-supervised as in ADBench: learnt from
+half of the normal records, scored on the other half and every anomaly. Labels are read for the score alone. `features`
+is the product's own choice of embedder. One JSON line per set and method, means over seeds; the last line has the means
+over sets.
+
+A folder with skab.parquet is SKAB: of each run the first 400 records are learnt from and the rest judged, at a
+false-alarm rate of 1% on the training records, by the median of the last five scores as the data's own detectors do.
+
+    python scripts/bench_anomaly.py --data FOLDER --json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from engine import latent, preprocessing
+from engine.codec import FeatureCodec
+from engine.embedders import dense
+from engine.embedders.dense import CHOICE, DENSE
+from engine.features import Column, Features
+from engine.ids import IdMap
+from engine.train_features import train_features
+
+Score = Callable[[npt.NDArray], npt.NDArray]
+Learn = Callable[[npt.NDArray, int], Score]
+PEERS = ("isolation_forest", "lof", "pyod_ecod", "pyod_autoencoder")
+TRAINED, WINDOW, RATE = 400, 5, 0.01  # SKAB: records learnt from, scores in a median, false alarms allowed
+NOT_SENSORS = ("file", "datetime", "anomaly", "changepoint")
+
+
+def main() -> None:
+    args = _arguments()
+    warnings.filterwarnings("ignore", module=r"pyod|sklearn|torch")
+    bench = _skab if (args.data / "skab.parquet").exists() else _adbench
+    for row in bench(args):
+        print(json.dumps(row) if args.json else _told(row), flush=True)
+
+
+def _adbench(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    files = [file for file in sorted(args.data.glob("*.npz")) if not args.only or args.only in file.stem]
+    if not files:
+        raise SystemExit(f"bench_anomaly: expected NAME.npz or skab.parquet in {args.data}, found neither")
+    rows: list[dict[str, Any]] = []
+    for file in files:
+        found = np.load(file)
+        values, odd = found["X"].astype(np.float64), found["y"] == 1
+        for method in args.methods:
+            figures = []
+            for seed in range(args.seeds):
+                normal, asked, truth = _halves(values, odd, seed)
+                started = time.perf_counter()
+                score = learner(method)(normal, seed)
+                seconds = time.perf_counter() - started
+                scores = score(asked)
+                figures.append((roc_auc_score(truth, scores), average_precision_score(truth, scores), seconds))
+            auc, precision, seconds = np.mean(figures, axis=0)
+            rows.append({"data": file.stem, "method": method, "auc_roc": round(auc, 4)})
+            rows[-1] |= {"average_precision": round(precision, 4), "fit_seconds": round(seconds, 3)}
+            yield rows[-1]
+    yield {"summary": {method: _means(rows, method) for method in args.methods}, "default": CHOICE}
+
+
+def _means(rows: list[dict[str, Any]], method: str) -> dict[str, float]:
+    own = [row for row in rows if row["method"] == method]
+    return {
+        f"mean_{name}": round(float(np.mean([r[name] for r in own])), 4) for name in ("auc_roc", "average_precision")
+    }
+
+
+def _halves(
+    values: npt.NDArray, odd: npt.NDArray[np.bool_], seed: int
+) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray[np.bool_]]:
+    """Half of the normal records; the other half with every anomaly, and which of these are anomalies."""
+    normal = np.random.default_rng(seed).permutation(np.flatnonzero(~odd))
+    half = len(normal) // 2
+    asked = np.concatenate([normal[half:], np.flatnonzero(odd)])
+    return values[normal[:half]], values[asked], odd[asked]
+
+
+def _skab(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """F1, false and missed alarms in percent over the records of all runs together."""
+    table = pl.read_parquet(args.data / "skab.parquet")
+    runs = [
+        run for (name,), run in table.group_by("file", maintain_order=True) if not str(name).startswith("anomaly-free")
+    ]
+    sensors = [name for name in table.columns if name not in NOT_SENSORS]
+    for method in args.methods:
+        truth, told, seconds = [], [], 0.0
+        for run in runs:
+            values = run.select(sensors).to_numpy()
+            started = time.perf_counter()
+            alarms = _alarms(method, values)
+            seconds += time.perf_counter() - started
+            told.append(alarms[TRAINED:])
+            truth.append(run["anomaly"].to_numpy()[TRAINED:] == 1)
+        yield {"data": "skab", "method": method} | _rates(np.concatenate(truth), np.concatenate(told), seconds)
+
+
+def _alarms(method: str, values: npt.NDArray) -> npt.NDArray[np.bool_]:
+    if method in PEERS:
+        score = learner(method)(values[:TRAINED], 0)
+        threshold = float(np.quantile(score(values[:TRAINED]), 1 - RATE))
+        scores = score(values)
+    else:
+        found = latent.anomalies(_codec(method, values[:TRAINED], 0), values, false_alarm_rate=RATE)
+        scores, threshold = found.scores, found.threshold
+    return np.array([np.median(scores[max(0, at + 1 - WINDOW) : at + 1]) for at in range(len(scores))]) > threshold
+
+
+def _rates(truth: npt.NDArray[np.bool_], told: npt.NDArray[np.bool_], seconds: float) -> dict[str, float]:
+    hit, missed, false = int((truth & told).sum()), int((truth & ~told).sum()), int((~truth & told).sum())
+    return {
+        "f1": round(2 * hit / max(2 * hit + missed + false, 1), 4),
+        "false_alarm_percent": round(100 * false / max(int((~truth).sum()), 1), 2),
+        "missed_alarm_percent": round(100 * missed / max(int(truth.sum()), 1), 2),
+        "seconds": round(seconds, 2),
+    }
+
+
+def learner(method: str) -> Learn:
+    """What learns from normal records and a seed, and gives a score: the higher, the odder."""
+    return _peer(method) if method in PEERS else lambda values, seed: _scores(_codec(method, values, seed))
+
+
+def _scores(codec: FeatureCodec) -> Score:
+    return lambda values: latent.anomalies(codec, values).scores
+
+
+def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
+    """Records of normal operation learnt as the product learns them."""
+    columns = tuple(Column(f"column {at}") for at in range(values.shape[1]))
+    features = Features(IdMap(str(row) for row in range(len(values))), columns, values)
+    if method == CHOICE:
+        return train_features(features, None, seed=seed, keep_constant=True).codec
+    prepared_by = preprocessing.fit(features, keep_constant=True)
+    prepared = prepared_by.apply(values)
+    core = dense.make(method).fit(prepared, seed=seed)
+    return FeatureCodec(method, prepared_by, core, latent.learn_normal(core, prepared, seed=seed))
+
+
+def _peer(method: str) -> Learn:
+    """scikit-learn's and PyOD's with their own defaults; LOF on scaled columns, which it needs to compare them."""
+    if method == "isolation_forest":
+        from sklearn.ensemble import IsolationForest
+
+        return lambda values, seed: _negative(IsolationForest(random_state=seed).fit(values).score_samples)
+    if method == "lof":
+        from sklearn.neighbors import LocalOutlierFactor
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        return lambda values, _: _negative(
+            make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True)).fit(values).score_samples
+        )
+    if method == "pyod_ecod":
+        from pyod.models.ecod import ECOD
+
+        return lambda values, _: ECOD().fit(values).decision_function
+    from pyod.models.auto_encoder import AutoEncoder
+
+    return lambda values, seed: AutoEncoder(verbose=0, random_state=seed).fit(values).decision_function
+
+
+def _negative(score: Score) -> Score:
+    return lambda values: -score(values)
+
+
+def _told(row: dict[str, Any]) -> str:
+    if "summary" in row:
+        lines = [f"{method:>18}  {means}" for method, means in row["summary"].items()]
+        return "\n".join(["means over the sets; the product's choice is " + row["default"], *lines])
+    return "  ".join(f"{name} {value}" for name, value in row.items())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
+    parser.add_argument("--only", metavar="TEXT", help="the sets with this in their name")
+    parser.add_argument("--methods", nargs="+", default=[CHOICE, *DENSE, *PEERS], choices=[CHOICE, *DENSE, *PEERS])
+    parser.add_argument("--seeds", type=int, default=1, help="splits and models that the figures are means of")
+    parser.add_argument("--json", action="store_true", help="one JSON line per row")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
