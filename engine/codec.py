@@ -17,7 +17,7 @@ from engine.preprocessing import Preprocessing
 from engine.vectors import Matrix
 
 Arrays = Mapping[str, npt.NDArray]
-BATCH = 8192  # rows at a time, so that the hidden layers stay small
+BATCH = 1024  # rows at a time: prepared rows and hidden layers stay in the cache
 
 
 @dataclass(frozen=True, eq=False)

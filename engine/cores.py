@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
@@ -116,7 +117,22 @@ class QuantisedCore:
 
     def codes(self, prepared: Matrix) -> Codes:
         """(n, n_slots) codes, the discrete part of the answer."""
-        return nearest_codes(self.encoder(prepared), self.codebook)
+        latent = self.encoder(prepared)
+        if self.codebook.shape[2] > 1:
+            return nearest_codes(latent, self.codebook)
+        codes = np.empty((len(latent), len(self.codebook)), np.int64)
+        for slot, (order, borders) in enumerate(zip(*self._ranked, strict=True)):
+            codes[:, slot] = order[np.searchsorted(borders, latent[:, slot])]
+        return codes
+
+    @cached_property
+    def _ranked(self) -> tuple[Codes, Matrix]:
+        """Codes of one-dimensional slots in the order of their entries, and the borders half-way between these."""
+        entries = self.codebook[:, :, 0]
+        order = entries.argsort(axis=1)
+        ranked = np.take_along_axis(entries, order, axis=1)
+        borders = (ranked[:, 1:] + ranked[:, :-1]) / 2
+        return order.astype(np.int64), borders.astype(np.float32)
 
     def from_codes(self, codes: Codes) -> Matrix:
         parts = [self.codebook[slot][codes[:, slot]] for slot in range(len(self.codebook))]

@@ -50,8 +50,13 @@ class Preprocessing:
         """(n, n_columns) float32 or float64 -> (n, width) float32. InputError for an infinity or another width."""
         if values.ndim != 2 or values.shape[1] != len(self.columns):
             raise InputError(f"expected rows of {len(self.columns)} columns, got shape {values.shape}", loc=("values",))
-        check_finite(self.columns, values)
+        with np.errstate(all="ignore"):
+            whole = bool(np.isfinite(values.sum()))  # one pass: a NaN or an infinity shows in the sum
+        if not whole:
+            check_finite(self.columns, values)
         scaled = self._scaled(values)
+        if not whole:
+            scaled[np.isnan(scaled)] = 0
         if self.all_numeric:
             return scaled
         out = np.zeros((len(values), self.width), np.float32)
@@ -64,13 +69,12 @@ class Preprocessing:
         return out
 
     def _scaled(self, values: npt.NDArray[np.floating]) -> Matrix:
-        """(value - mean) / scale, 0 for missing; in float32 where that is what came in and the means allow it."""
+        """(value - mean) / scale; in float32 where that is what came in and the means allow it."""
         if values.dtype == np.float32 and np.all(np.abs(self.mean) < NARROW * self.scale):
             scaled = values - self.mean.astype(np.float32)
             scaled *= (1 / self.scale).astype(np.float32)
         else:
             scaled = ((values - self.mean) / self.scale).astype(np.float32)
-        scaled[np.isnan(scaled)] = 0
         return np.asarray(scaled)
 
     def invert(self, prepared: Matrix) -> Values:
