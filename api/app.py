@@ -20,6 +20,8 @@ from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database import Database, open_database
 from indexing.poller import Poller
+from indexing.sampler import Sampler
+from indexing.upkeep import Upkeep
 
 THREADS = 16  # requests worked on at once; more only wait for the same cores
 ROUTERS = (health, keys, recommend, figures, search, events, items, users, latent, models, spaces)
@@ -33,19 +35,22 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         opened = database or open_database(settings, pool_size=THREADS + 4)
         app.state.database = opened
         app.state.keyring = Keyring(opened, settings.require_keys)
-        app.state.lives = Lives(opened, settings.generations)
+        app.state.sampler, upkeep = Sampler(), Upkeep(opened, settings.generations)
+        app.state.lives = Lives(opened, settings.generations, app.state.sampler)
         current_default_thread_limiter().total_tokens = THREADS
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
             names = [space.name for space in stored_spaces.list_all(conn)]
         for name in names:
             app.state.lives.view(name)  # opened and warm before the first request
-        poller = Poller(app.state.lives, settings.poll_s)
+        poller = Poller(app.state.lives, settings.poll_s, after=upkeep)
         poller.start()
         try:
             yield
         finally:
             poller.stop()
+            upkeep.close()
+            app.state.sampler.close()
             if database is None:
                 opened.close()
 

@@ -16,14 +16,15 @@ from engine.ids import check_id
 from engine.settings import Settings
 from engine.store.database import Database
 from indexing.live import Live
+from indexing.sampler import Sampler
 from indexing.view import LiveView
 
 
 class Lives(Mapping[str, Live]):
     """The live view of each space, opened at its first request."""
 
-    def __init__(self, database: Database, folder: Path):
-        self._database, self._folder = database, folder
+    def __init__(self, database: Database, folder: Path, sampler: Sampler | None = None):
+        self._database, self._folder, self._sampler = database, folder, sampler
         self._lives: dict[str, Live] = {}
         self._lock = threading.Lock()
 
@@ -32,7 +33,7 @@ class Lives(Mapping[str, Live]):
         live = self._lives.get(space)
         if live is not None:
             return live.current()
-        live = Live(self._database, self._folder, space)
+        live = Live(self._database, self._folder, space, self._sampler)
         view = live.current()
         with self._lock:
             self._lives.setdefault(space, live)

@@ -12,6 +12,7 @@ import structlog
 from engine.errors import CorruptGeneration, StoreUnavailable
 from engine.store import changes, generations, items, spaces
 from engine.store.database import Database
+from engine.store.election import Election
 from engine.store.spaces import Space
 from indexing.build import build_generation
 from indexing.encoded import encoded
@@ -19,17 +20,19 @@ from indexing.filters import Filters
 from indexing.generation import open_generation
 from indexing.publish import publish
 from indexing.replay import applied
+from indexing.sampler import Sampler
 from indexing.view import LiveView
 
 log = structlog.get_logger()
 RETRY_S = 0.01
+REBUILD_WAIT_S = 0.2
 
 
 class Live:
     """The live view of one space, refreshed by `refresh` and, once polled, every second and at every wake-up."""
 
-    def __init__(self, database: Database, folder: Path, name: str):
-        self._database, self._folder, self._name = database, folder, name
+    def __init__(self, database: Database, folder: Path, name: str, sampler: Sampler | None = None):
+        self._database, self._folder, self._name, self._sampler = database, folder, name, sampler
         self._swap = threading.Lock()  # held while a generation is opened, which may take seconds
         self._lock = threading.Lock()  # held while changes are read: milliseconds
         self._view: LiveView | None = None
@@ -128,16 +131,26 @@ class Live:
             snapshot=changes.parse(start["snapshot"], start["epoch"]),
             degraded=degraded,
             filters=Filters(opened.columns),
+            sampler=self._sampler,
         )
 
     def _rebuilt(self, space: Space) -> LiveView:
-        with self._database.begin() as conn:
-            active = generations.active(conn, space.key)
-        assert active is not None
-        log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
-        name = build_generation(self._database, space, active.model, self._folder)
-        publish(self._database, space, name, self._folder)
-        return self._view_of(space, name)
+        """Of several processes that find no whole generation, one builds it and the others wait for it."""
+        election = Election(self._database, f"rebuild {space.key}")
+        while not election.win():
+            time.sleep(REBUILD_WAIT_S)
+        try:
+            with self._database.begin() as conn:
+                active = generations.active(conn, space.key)
+            assert active is not None
+            if active.generation in self._refused:
+                log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
+                name = build_generation(self._database, space, active.model, self._folder)
+                publish(self._database, space, name, self._folder)
+                return self._view_of(space, name)
+            return self._view_of(space, active.generation)
+        finally:
+            election.resign()
 
     def _changed(self, view: LiveView) -> LiveView:
         """The view after replaying what changed since its snapshot; all of the catalogue where there is none to go on.

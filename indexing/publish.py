@@ -12,13 +12,20 @@ from engine.store.spaces import Space
 from indexing.manifest import check
 
 
-def publish(database: Database, space: Space, generation: str, folder: Path) -> None:
-    """Make a generation the active one once its files are checked; running servers swap to it."""
+def publish(database: Database, space: Space, generation: str, folder: Path, *, instead_of: str | None = None) -> None:
+    """Make a generation the active one once its files are checked; running servers swap to it.
+
+    Conflict where another than `instead_of` is active by now; then the generation is removed.
+    """
     with database.connect() as conn:
         generations.get(conn, space.key, generation)
     check(folder / space.name / generation)
-    with database.begin() as conn:
-        generations.activate(conn, space.key, generation)
+    try:
+        with database.begin() as conn:
+            generations.activate(conn, space.key, generation, instead_of=instead_of)
+    except Conflict:
+        _remove(database, space, generation, folder)
+        raise
     _prune(database, space, folder)
 
 
@@ -35,12 +42,19 @@ def rollback(database: Database, space: Space, folder: Path) -> str:
 
 
 def _prune(database: Database, space: Space, folder: Path) -> None:
-    """Keep the active generation, the one before it and any that was never published since; unlink the rest."""
-    with database.begin() as conn:
+    """Keep the active generation, the one before it and any that was never published since; remove the rest."""
+    with database.connect() as conn:
         active, before = generations.active(conn, space.key), generations.previous(conn, space.key)
-        assert active is not None
-        kept = {active.generation} | ({before.generation} if before else set())
-        for record in generations.list_all(conn, space.key):
-            if record.generation not in kept and record.created_at < active.created_at:
-                generations.remove(conn, space.key, record.generation)
-                shutil.rmtree(folder / space.name / record.generation, ignore_errors=True)
+        records = generations.list_all(conn, space.key)
+    assert active is not None
+    kept = {active.generation} | ({before.generation} if before else set())
+    for record in records:
+        if record.generation not in kept and record.created_at < active.created_at:
+            _remove(database, space, record.generation, folder)
+
+
+def _remove(database: Database, space: Space, generation: str, folder: Path) -> None:
+    """The record, then the files: unlinked, so that a server that still maps them goes on."""
+    with database.begin() as conn:
+        generations.remove(conn, space.key, generation)
+    shutil.rmtree(folder / space.name / generation, ignore_errors=True)

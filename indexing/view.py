@@ -20,6 +20,8 @@ from engine.vectors import Matrix, Vectors
 from indexing.delta import Delta
 from indexing.filters import Filters, LiveItem
 from indexing.generation import Generation
+from indexing.metric import MeasuredSearcher
+from indexing.sampler import Sampler
 
 NOTHING = IdMap(())
 UNSEEN = Snapshot(1, 1)
@@ -68,6 +70,7 @@ class LiveView:
     stale: bool = False  # PostgreSQL is away: this is what was true when it was last seen
     filtered: bool = False  # a part of another view, see `where`
     filters: Filters = field(default_factory=lambda: Filters(None))
+    sampler: Sampler | None = None  # watches the recall of searches
 
     @cached_property
     def items(self) -> Ids:
@@ -95,14 +98,17 @@ class LiveView:
     @property
     def users_to_items(self) -> Searcher | None:
         if self.delta is not None:
-            return self.delta.users_to_items
-        return self.generation.users_to_items if self.generation else None
+            return self._watched(self.delta.users_to_items)
+        return self._watched(self.generation.users_to_items) if self.generation else None
 
     @property
     def items_to_items(self) -> Searcher | None:
         if self.delta is not None:
-            return self.delta.items_to_items
-        return self.generation.items_to_items if self.generation else None
+            return self._watched(self.delta.items_to_items)
+        return self._watched(self.generation.items_to_items) if self.generation else None
+
+    def _watched(self, searcher: MeasuredSearcher) -> Searcher:
+        return searcher if self.sampler is None else self.sampler.watched(self.space.name, searcher)
 
     @property
     def dim(self) -> int:

@@ -28,6 +28,7 @@ class Database:
 
     def __init__(self, url: str, server: EmbeddedServer | None = None, pool_size: int = 20):
         self._server = server
+        self.url = url  # for another process; it has the password
         self.db = sa.create_engine(
             _driver_url(url), pool_size=pool_size, max_overflow=20, pool_timeout=10, connect_args={"connect_timeout": 5}
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from engine.errors import NotFound
+from engine.errors import Conflict, NotFound
 
 COLUMNS = "generation, model, manifest, active, activated_at, created_at"
 
@@ -38,10 +38,16 @@ def get(conn: sa.Connection, space_key: int, generation: str) -> GenerationRecor
     return GenerationRecord(*row)
 
 
-def activate(conn: sa.Connection, space_key: int, generation: str) -> None:
-    """Make one generation the active one; servers swap to it at their next look."""
+def activate(conn: sa.Connection, space_key: int, generation: str, *, instead_of: str | None = None) -> None:
+    """Make one generation the active one; servers swap to it at their next look.
+
+    Conflict where another than `instead_of` is active by now.
+    """
     get(conn, space_key, generation)
     conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (space_key,))
+    now = active(conn, space_key)
+    if instead_of is not None and now is not None and now.generation != instead_of:
+        raise Conflict(f"{now.generation} was published meanwhile, expected {instead_of}; {generation} stays unserved")
     conn.exec_driver_sql("UPDATE generations SET active = false WHERE space_key = %s AND active", (space_key,))
     update = """UPDATE generations SET active = true, activated_at = clock_timestamp()
                 WHERE space_key = %s AND generation = %s"""

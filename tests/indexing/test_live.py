@@ -3,8 +3,6 @@
 import contextlib
 import json
 import threading
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -18,80 +16,13 @@ from engine.items import Item
 from engine.recommend import nearest, rank, recommend, similar
 from engine.store import changes, events, generations, items, models, spaces, users
 from engine.store.changes import EPOCH, Snapshot
-from engine.store.database import Database
-from engine.store.spaces import Space
 from indexing.build import build_generation
 from indexing.generation import open_generation
-from indexing.live import Live
 from indexing.manifest import MANIFEST, check
 from indexing.poller import Poller
 from indexing.publish import publish, rollback
 from tests.engine.worlds import missing
-
-NOW = datetime(2026, 3, 1, tzinfo=UTC)
-NOW_US = int(NOW.timestamp() * 1e6)
-USERS, ITEMS = 40, 30
-
-
-@dataclass(frozen=True)
-class Shop:
-    """The checkerboard as a space with a trained model: even users like even items."""
-
-    database: Database
-    space: Space
-    folder: Path
-
-    def train(self) -> int:
-        with self.database.begin() as conn:
-            columns = events.read_columns(conn, self.space.key)
-            latent = make("spectral", {"dim": 2}).fit(
-                from_events(columns, self.space.weighting, NOW_US), seed=0, device="cpu"
-            )
-            return models.save(
-                conn, self.space.key, embedder="spectral", params={}, space=latent, evaluation={}, publishable=True
-            ).version
-
-    def build(self, version=1, recipe="auto") -> str:
-        return build_generation(self.database, self.space, version, self.folder, recipe=recipe)
-
-    def publish(self, version=1, recipe="auto") -> str:
-        name = self.build(version, recipe)
-        publish(self.database, self.space, name, self.folder)
-        return name
-
-    def path(self, name) -> Path:
-        return self.folder / self.space.name / name
-
-    def live(self) -> Live:
-        return Live(self.database, self.folder, self.space.name)
-
-    def change(self, what, *arguments):
-        with self.database.begin() as conn:
-            return what(conn, self.space.key, *arguments)
-
-    def history(self, user_id):
-        with self.database.connect() as conn:
-            return events.history(conn, self.space.key, user_id, 100)
-
-    def shown(self, view, user_id="u0", k=100, exclude=()):
-        """The ids that a user is shown, best first."""
-        weighting, history = self.space.weighting, self.history(user_id)
-        answer = recommend(view, k=k, weighting=weighting, now_us=NOW_US, history=history, exclude=exclude)
-        return [hit.item_id for hit in answer.hits]
-
-
-@pytest.fixture
-def shop(database, space, tmp_path):
-    made = Shop(database, space, tmp_path)
-    rows = [
-        Event(f"u{user}", f"i{item}", "view", NOW - timedelta(days=1))
-        for user in range(USERS)
-        for item in range(user % 2, ITEMS, 2)
-        if item != missing(user, ITEMS)
-    ]
-    made.change(events.append, rows)
-    assert made.train() == 1
-    return made
+from tests.indexing.shop import ITEMS, NOW, NOW_US, Shop
 
 
 def flip(path: Path, at: int) -> None:

@@ -1,0 +1,174 @@
+"""Upkeep: what a server does beside answering: it forgets old changes, cleans up, and has the index built anew.
+
+A rebuild is a process of its own, so that no request waits for it, and one at a time among all servers of a database.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import structlog
+
+from engine.errors import Conflict, NearfieldError
+from engine.store import changes, generations, spaces
+from engine.store.database import Database
+from engine.store.election import Election
+from indexing.build import build_generation
+from indexing.publish import publish
+from indexing.view import LiveView
+from indexing.writing import PARTIAL
+
+log = structlog.get_logger()
+DELTA, TOMBSTONES = 0.05, 0.10  # shares of the indexed rows from which a rebuild pays
+PRUNE_S = 60.0
+AGAIN_S, RETRY_S = 10.0, 60.0  # after a rebuild, and after one that failed
+ORPHAN_S = 3600.0  # a folder that nobody wrote to for so long is nobody's
+
+
+@dataclass(frozen=True)
+class Wear:
+    """How far a view is from its index, as shares of the indexed rows."""
+
+    delta: float
+    tombstones: float
+
+    @property
+    def worn(self) -> bool:
+        return self.delta > DELTA or self.tombstones > TOMBSTONES
+
+
+def wear(view: LiveView) -> Wear:
+    """Vectors beside the index, and rows of it that a search passes over: hidden since the build, or replaced."""
+    built = view.generation
+    if built is None or len(built.vectors) == 0:
+        return Wear(0.0, 0.0)
+    n_rows = len(built.vectors)
+    hidden = sum(not item.shown for row, item in view.changed.items() if row < n_rows)
+    delta, replaced = (len(view.delta.vectors), view.delta.replaced) if view.delta else (0, 0)
+    return Wear(delta / n_rows, (hidden + replaced) / n_rows)
+
+
+class Upkeep:
+    """Called by a poller with every view it refreshed."""
+
+    def __init__(self, database: Database, folder: Path):
+        self._database, self._folder = database, folder
+        self._elections: dict[str, Election] = {}
+        self._running: dict[str, BaseProcess] = {}
+        self._not_before: dict[str, float] = {}  # by space, of time.monotonic
+        self._lock = threading.Lock()
+
+    def __call__(self, view: LiveView) -> None:
+        if view.stale:
+            return
+        self._prune()
+        name = view.space.name
+        with self._lock:
+            self._reap(name)
+            if name in self._running or time.monotonic() < self._not_before.get(name, 0.0):
+                return
+            if self._needed(view):
+                self._start(view)
+
+    def close(self) -> None:
+        """End a rebuild that is under way; what it wrote is cleaned up later."""
+        with self._lock:
+            for process in self._running.values():
+                process.kill()
+                process.join()
+            for election in self._elections.values():
+                election.resign()
+            self._running.clear()
+            self._elections.clear()
+
+    @staticmethod
+    def _needed(view: LiveView) -> bool:
+        if view.generation is None:
+            return False
+        foreign = view.generation.manifest["start"]["epoch"] != view.snapshot.epoch
+        return (foreign or wear(view).worn) and not view.degraded
+
+    def _start(self, view: LiveView) -> None:
+        assert view.generation is not None
+        name, election = view.space.name, Election(self._database, f"rebuild {view.space.key}")
+        if not election.win():
+            self._not_before[name] = time.monotonic() + AGAIN_S  # another process is at it
+            return
+        log.info("rebuild begins", space=name, generation=view.generation.generation, wear=str(wear(view)))
+        arguments = (self._database.url, str(self._folder), name, view.generation.generation)
+        process = multiprocessing.get_context("spawn").Process(target=rebuild, args=arguments, daemon=True)
+        process.start()
+        self._running[name], self._elections[name] = process, election
+
+    def _reap(self, name: str) -> None:
+        process = self._running.get(name)
+        if process is None or process.is_alive():
+            return
+        process.join()
+        if process.exitcode:
+            log.warning("rebuild failed", space=name, exit=process.exitcode)
+        self._not_before[name] = time.monotonic() + (RETRY_S if process.exitcode else AGAIN_S)
+        del self._running[name]
+        self._elections.pop(name).resign()
+
+    def _prune(self) -> None:
+        if time.monotonic() < self._not_before.get("", 0.0):
+            return
+        self._not_before[""] = time.monotonic() + PRUNE_S
+        with self._database.begin() as conn:
+            changes.prune(conn)
+        remove_orphans(self._folder)
+
+
+def rebuild(url: str, folder: str, name: str, instead_of: str) -> None:
+    """Build what is served anew from PostgreSQL and publish it, unless something else was published meanwhile.
+
+    The target of a process; it ends with its parent.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    database = Database(url, pool_size=2)
+    try:
+        with database.begin() as conn:
+            space = spaces.get(conn, name)
+            active = generations.get(conn, space.key, instead_of)
+        recipe, device = str(active.manifest.get("recipe", "auto")), str(active.manifest.get("device", "cpu"))
+        made = build_generation(database, space, active.model, Path(folder), recipe=recipe, device=device)
+        publish(database, space, made, Path(folder), instead_of=instead_of)
+        log.info("rebuilt", space=name, generation=made)
+    except Conflict as error:
+        log.info("rebuild not published", space=name, error=str(error))
+    except NearfieldError as error:
+        log.error("rebuild failed", space=name, error=str(error))
+        raise SystemExit(1) from None
+    finally:
+        database.close()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def remove_orphans(folder: Path, age_s: float = ORPHAN_S) -> int:
+    """Remove unfinished folders of builds that ended without finishing; how many."""
+    found = [path for path in folder.glob(f"*/.*{PARTIAL}") if _idle_s(path) > age_s]
+    for path in found:
+        shutil.rmtree(path, ignore_errors=True)
+    return len(found)
+
+
+def _idle_s(path: Path) -> float:
+    """Since something in a folder was last written to; 0 for one that goes away meanwhile."""
+    try:
+        return time.time() - max(each.stat().st_mtime for each in [path, *path.iterdir()])
+    except FileNotFoundError:
+        return 0.0

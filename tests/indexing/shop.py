@@ -1,0 +1,66 @@
+"""A shop whose index is built, published and looked at."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from engine.embedders.registry import make
+from engine.interactions import from_events
+from engine.recommend import recommend
+from engine.store import events, models
+from engine.store.database import Database
+from engine.store.spaces import Space
+from indexing.build import build_generation
+from indexing.live import Live
+from indexing.publish import publish
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+NOW_US = int(NOW.timestamp() * 1e6)
+USERS, ITEMS = 40, 30
+
+
+@dataclass(frozen=True)
+class Shop:
+    """The checkerboard as a space with a trained model: even users like even items."""
+
+    database: Database
+    space: Space
+    folder: Path
+
+    def train(self) -> int:
+        with self.database.begin() as conn:
+            columns = events.read_columns(conn, self.space.key)
+            latent = make("spectral", {"dim": 2}).fit(
+                from_events(columns, self.space.weighting, NOW_US), seed=0, device="cpu"
+            )
+            return models.save(
+                conn, self.space.key, embedder="spectral", params={}, space=latent, evaluation={}, publishable=True
+            ).version
+
+    def build(self, version=1, recipe="auto") -> str:
+        return build_generation(self.database, self.space, version, self.folder, recipe=recipe)
+
+    def publish(self, version=1, recipe="auto") -> str:
+        name = self.build(version, recipe)
+        publish(self.database, self.space, name, self.folder)
+        return name
+
+    def path(self, name) -> Path:
+        return self.folder / self.space.name / name
+
+    def live(self) -> Live:
+        return Live(self.database, self.folder, self.space.name)
+
+    def change(self, what, *arguments):
+        with self.database.begin() as conn:
+            return what(conn, self.space.key, *arguments)
+
+    def history(self, user_id):
+        with self.database.connect() as conn:
+            return events.history(conn, self.space.key, user_id, 100)
+
+    def shown(self, view, user_id="u0", k=100, exclude=()):
+        """The ids that a user is shown, best first."""
+        weighting, history = self.space.weighting, self.history(user_id)
+        answer = recommend(view, k=k, weighting=weighting, now_us=NOW_US, history=history, exclude=exclude)
+        return [hit.item_id for hit in answer.hits]
