@@ -13,6 +13,7 @@ from api.cli import (
     atlas,
     catalogue,
     demo,
+    export,
     figures,
     import_features,
     keys,
@@ -35,7 +36,7 @@ app = typer.Typer(
 app.add_typer(catalogue.app, name="import", help="Import events, items, users, features or vectors.")
 import_features.add_to(catalogue.app)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
-for module in (demo, serve, learn, recommend, latent, path, figures, atlas, operate):
+for module in (demo, serve, learn, recommend, latent, path, figures, atlas, export, operate):
     module.add_to(app)
 
 
