@@ -1,4 +1,4 @@
-"""ItemEncoder: an item's vector from its words, categories and attributes, for items that no model has learnt yet.
+"""ItemEncoder: an item's vector from its words, categories, attributes and feature record, for items not learnt yet.
 
 A ridge regression in closed form from what the catalogue says of an item to its learnt vector (Gantner et al. 2010,
 "Learning attribute-to-feature mappings for cold-start recommendations", in its linear form).
@@ -24,6 +24,7 @@ MIN_ITEMS = 20
 RIDGES = (0.1, 1.0, 10.0, 100.0)
 WORD = re.compile(r"\w+")
 MAX_WORD = 60
+MEASURED = "features."  # of facts that come from an item's feature record
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,13 +82,16 @@ def learn(items: Sequence[Facts], vectors: Matrix, *, seed: int = 0) -> ItemEnco
 
 
 def described(item: Facts) -> list[tuple[str, float | None]]:
-    """What is said of an item: words as (name, None), numbers as (name, log value)."""
+    """What is said of an item: words as (name, None), numbers as (name, log value), measured ones as they are."""
     found: dict[str, float | None] = {}
     for category in item.get("categories") or ():  # type: ignore[attr-defined]
         found[f"category {category}"] = None
     for word in WORD.findall(str(item.get("title") or "").lower()):
         found[f"title {word[:MAX_WORD]}"] = None
     for field, value in item.items():
+        if field.startswith(MEASURED):
+            is_number = isinstance(value, int | float)
+            found[field if is_number else f"{field} {value}"] = float(value) if is_number else None  # type: ignore[arg-type]
         if not field.startswith(PREFIX):
             continue
         for kind, each in typed(value):
@@ -110,9 +114,13 @@ def _vocabulary(items: Sequence[Facts]) -> tuple[tuple[str, ...], npt.NDArray[np
                 sums[name] += value  # type: ignore[assignment]
                 squares[name] += value * value  # type: ignore[assignment]
     names = tuple(name for name, n in counts.most_common(MAX_FEATURES) if n > 1)
-    centre = np.array([sums[name] / counts[name] for name in names], np.float32)
-    spread = np.array([squares[name] / counts[name] for name in names], np.float64) - centre.astype(np.float64) ** 2
-    return names, centre, np.where(spread > 1e-9, np.sqrt(np.maximum(spread, 1e-9)), 1).astype(np.float32)
+    mean = np.array([sums[name] / counts[name] for name in names], np.float64)
+    spread = np.array([squares[name] / counts[name] for name in names], np.float64) - mean**2
+    return (
+        names,
+        mean.astype(np.float32),
+        np.where(spread > 1e-9, np.sqrt(np.maximum(spread, 1e-9)), 1).astype(np.float32),
+    )
 
 
 def _cells(

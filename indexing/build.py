@@ -20,7 +20,7 @@ from engine.store.spaces import Space
 from engine.vectors import Matrix
 from indexing import recipe as recipes
 from indexing.cold import item_vectors
-from indexing.encoded import encoded
+from indexing.encoded import encoded, measured
 from indexing.metric import inverse_lengths, query_vectors
 from indexing.recipe import Built, Recipe
 from indexing.tuner import tune
@@ -52,7 +52,8 @@ def build_generation(
             catalogue = _in_row_order(items.read_catalogue(conn, space.key), latent)
             own = items.read_vectors(conn, space.key, version)
             own = encoded(conn, space.key, latent.codec, since=record.created_at) | own
-            shelf = item_vectors(latent, catalogue, own)
+            content = measured(conn, space.key) if latent.codec is None else {}
+            shelf = item_vectors(latent, catalogue, own, content)
             popularity = _popularity(conn, space, shelf.catalogue)
             start = changes.snapshot(conn)
     if len(latent.items) == 0:

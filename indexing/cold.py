@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,14 +28,21 @@ class ItemVectors:
     encoder: ItemEncoder | None
 
 
-def item_vectors(latent: LatentSpace, catalogue: pa.Table, own: Mapping[int, Matrix]) -> ItemVectors:
+def item_vectors(
+    latent: LatentSpace,
+    catalogue: pa.Table,
+    own: Mapping[int, Matrix],
+    measured: Mapping[int, Facts] = MappingProxyType({}),
+) -> ItemVectors:
     """Vectors for as many items as can have one; `own` are the caller's, by item_key, and beat learnt ones.
+
+    `measured` are facts by item_key that the catalogue does not hold: an item's feature record.
 
     `catalogue` has the learnt items first, in their order, as `latent.items`.
     """
     learnt = latent.items.matrix
-    encoder = _learn(catalogue, learnt)
-    found = _cold(catalogue, len(learnt), own, encoder)
+    encoder = _learn(catalogue, learnt, measured)
+    found = _cold(catalogue, len(learnt), own, encoder, measured)
     with_vector = sorted(found)
     rest = [row for row in range(len(learnt), catalogue.num_rows) if row not in found]
     more = np.array([found[row] for row in with_vector], np.float32).reshape(-1, latent.dim)
@@ -48,22 +56,30 @@ def item_vectors(latent: LatentSpace, catalogue: pa.Table, own: Mapping[int, Mat
     return ItemVectors(catalogue, vectors, len(learnt), learnt if len(replaced) else None, encoder)
 
 
-def _learn(catalogue: pa.Table, learnt: Matrix) -> ItemEncoder | None:
+def _learn(catalogue: pa.Table, learnt: Matrix, measured: Mapping[int, Facts]) -> ItemEncoder | None:
     rows = np.random.default_rng(0).permutation(len(learnt))[:MAX_ROWS]
     rows.sort()
-    return learn(facts_of(catalogue.take(pa.array(rows, pa.int64())).to_pylist()), np.asarray(learnt)[rows])
+    known = catalogue.take(pa.array(rows, pa.int64())).to_pylist()
+    return learn(facts_of(known, measured), np.asarray(learnt)[rows])
 
 
 def _cold(
-    catalogue: pa.Table, n_learnt: int, own: Mapping[int, Matrix], encoder: ItemEncoder | None
+    catalogue: pa.Table,
+    n_learnt: int,
+    own: Mapping[int, Matrix],
+    encoder: ItemEncoder | None,
+    measured: Mapping[int, Facts],
 ) -> dict[int, Matrix]:
     """row -> vector of those behind the learnt ones that can have one."""
     cold = catalogue.slice(n_learnt).to_pylist()
-    found = {} if encoder is None else dict(enumerate(encoder.encode(facts_of(cold)), n_learnt))
+    found = {} if encoder is None else dict(enumerate(encoder.encode(facts_of(cold, measured)), n_learnt))
     found |= {n_learnt + at: own[item["item_key"]] for at, item in enumerate(cold) if item["item_key"] in own}
     return {row: vector for row, vector in found.items() if vector.any()}
 
 
-def facts_of(items: Sequence[Mapping[str, Any]]) -> list[Facts]:
-    """What filters and the encoder know of catalogue rows."""
-    return [facts(item, orjson.loads(item["attributes"] or "{}")) for item in items]
+def facts_of(items: Sequence[Mapping[str, Any]], measured: Mapping[int, Facts] = MappingProxyType({})) -> list[Facts]:
+    """What filters and the encoder know of catalogue rows; `measured` by item_key is for the encoder alone."""
+    return [
+        {**facts(item, orjson.loads(item["attributes"] or "{}")), **measured.get(item["item_key"], {})}
+        for item in items
+    ]

@@ -1,17 +1,24 @@
-"""encoded: vectors of feature records that were imported after the model was made, by its codec."""
+"""Feature records in a generation and in what is live: encoded by the codec, or told to the item encoder as facts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
+import numpy as np
+import pyarrow as pa
+
 from engine.codec import FeatureCodec
 from engine.errors import InputError
-from engine.features import as_of
+from engine.features import as_of, to_records
+from engine.item_encoder import MEASURED
+from engine.predicate import Facts
 from engine.space import Codec
 from engine.store import features
 from engine.store.database import Connection
 from engine.vectors import Matrix
+from indexing.cold import facts_of
+from indexing.view import LiveView
 
 
 def encoded(
@@ -34,3 +41,32 @@ def encoded(
     except InputError:  # imported anew with other columns: the next model knows them
         return {}
     return dict(zip(keys, codec.encode(known), strict=True))
+
+
+def measured(conn: Connection, space_key: int, item_keys: Sequence[int] | None = None) -> dict[int, Facts]:
+    """item_key -> what was measured of these items, or of all: numbers as they are, categories by name."""
+    schema = features.schema(conn, space_key)
+    if schema is None:
+        return {}
+    keys, values = features.by_key(conn, space_key, item_keys)
+    records = to_records(schema.columns, values) if keys else []
+    return {
+        key: {MEASURED + name: value for name, value in record.items() if value is not None}
+        for key, record in zip(keys, records, strict=True)
+    }
+
+
+def predicted(conn: Connection, view: LiveView, changed: pa.Table) -> dict[int, Matrix]:
+    """item_key -> (dim,) of changed items with feature records that the model has not learnt, by its item encoder."""
+    generation = view.generation
+    if generation is None or generation.encoder is None or generation.codec is not None or changed.num_rows == 0:
+        return {}
+    found = measured(conn, view.space.key, changed["item_key"].to_pylist())
+    built = generation.items
+    unlearnt = [
+        row
+        for row in changed.to_pylist()
+        if row["item_key"] in found and ((at := built.row(row["item_id"])) is None or at >= view.n_learnt)
+    ]
+    vectors = generation.encoder.encode(facts_of(unlearnt, found))
+    return {row["item_key"]: vector for row, vector in zip(unlearnt, vectors, strict=True) if np.any(vector)}

@@ -15,7 +15,7 @@ from engine.store.database import Database
 from engine.store.election import Election
 from engine.store.spaces import Space
 from indexing.build import build_generation
-from indexing.encoded import encoded
+from indexing.encoded import encoded, predicted
 from indexing.filters import Filters
 from indexing.generation import open_generation
 from indexing.publish import publish
@@ -164,5 +164,5 @@ class Live:
             found = items.read_catalogue(conn, view.space.key, keys)
             model = view.generation.model if view.generation else 0
             own = items.read_vectors(conn, view.space.key, model, keys) if view.generation else {}
-            own = encoded(conn, view.space.key, view.codec, keys) | own
+            own = encoded(conn, view.space.key, view.codec, keys) | predicted(conn, view, found) | own
         return replace(applied(view, found, own, whole=keys is None), snapshot=snapshot, stale=False)

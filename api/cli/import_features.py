@@ -86,8 +86,10 @@ def vectors(
 
 def _check_own(database: Database, name: str) -> None:
     """Conflict when the space serves what was learnt here: vectors from elsewhere would take its place."""
-    with database.begin() as conn:
-        space = spaces.ensure(conn, name)
+    with database.connect() as conn:
+        if name not in {space.name for space in spaces.list_all(conn)}:
+            return
+        space = spaces.get(conn, name)
         active = generations.active(conn, space.key)
         embedder = None if active is None else models.get(conn, space.key, active.model).embedder
     if embedder not in (None, EMBEDDER):
