@@ -121,12 +121,12 @@ class QuantisedCore:
         if self.codebook.shape[2] > 1:
             return nearest_codes(latent, self.codebook)
         codes = np.empty((len(latent), len(self.codebook)), np.int64)
-        for slot, (order, borders) in enumerate(zip(*self._ranked, strict=True)):
+        for slot, (order, borders) in enumerate(zip(*self.ranked, strict=True)):
             codes[:, slot] = order[np.searchsorted(borders, latent[:, slot])]
         return codes
 
     @cached_property
-    def _ranked(self) -> tuple[Codes, Matrix]:
+    def ranked(self) -> tuple[Codes, Matrix]:
         """Codes of one-dimensional slots in the order of their entries, and the borders half-way between these."""
         entries = self.codebook[:, :, 0]
         order = entries.argsort(axis=1)

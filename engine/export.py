@@ -72,19 +72,32 @@ def _encoded(graph: Graph, core: Core, prepared: str) -> None:
 
 
 def _quantised(graph: Graph, core: QuantisedCore, latent: str) -> None:
-    """The nearest entry of each slot's codebook, as `nearest_codes`."""
+    """The nearest entry of each slot's codebook, found as `QuantisedCore.codes` finds it: ties fall alike."""
     n_slots, _, slot_dim = core.codebook.shape
-    squares = (core.codebook**2).sum(axis=2)
     codes, parts = [], []
     for slot in range(n_slots):
         part = graph.columns(latent, slot * slot_dim, (slot + 1) * slot_dim)
-        product = graph.call("MatMul", part, graph.constant(2 * core.codebook[slot].T))
-        apart = graph.call("Sub", graph.constant(squares[slot][None]), product)
-        codes.append(graph.call("ArgMin", apart, axis=1, keepdims=1))
+        codes.append(_between(graph, core, slot, part) if slot_dim == 1 else _nearest(graph, core, slot, part))
         flat = graph.call("Squeeze", codes[-1], graph.constant(np.array([1], np.int64)))
         parts.append(graph.call("Gather", graph.constant(core.codebook[slot]), flat, axis=0))
     graph.call("Concat", *codes, to="codes", axis=1)
     graph.call("Concat", *parts, to="vectors", axis=1)
+
+
+def _between(graph: Graph, core: QuantisedCore, slot: int, part: str) -> str:
+    """(n, 1) codes of a slot of one dimension: how many borders it is past."""
+    order, borders = core.ranked
+    past = graph.cast(graph.call("Greater", part, graph.constant(borders[slot][None])), INT64)
+    rank = graph.call("ReduceSum", past, graph.constant(np.array([1], np.int64)), keepdims=1)
+    return graph.call("Gather", graph.constant(order[slot]), rank, axis=0)
+
+
+def _nearest(graph: Graph, core: QuantisedCore, slot: int, part: str) -> str:
+    """(n, 1) codes of a slot of several dimensions, as `nearest_codes`."""
+    entries = core.codebook[slot]
+    product = graph.call("MatMul", part, graph.constant(2 * entries.T))
+    apart = graph.call("Sub", graph.constant((entries**2).sum(axis=1)[None]), product)
+    return graph.call("ArgMin", apart, axis=1, keepdims=1)
 
 
 def _decoded(graph: Graph, core: Core) -> str:

@@ -10,14 +10,16 @@ from engine.embedders import dense
 from engine.export import decoder_onnx, encoder_onnx
 from engine.train_features import train_features
 
+PAIRS = {"dim": 4, "slot_dim": 2, "codes": 16, "epochs": 2, "hidden": 16}  # two codes of two dimensions each
 PARAMS = {name: {"dim": 2, **({} if name == "pca" else {"epochs": 2, "hidden": 16})} for name in dense.DENSE}
 
 
 @pytest.mark.parametrize("world", ["sensors", "curved"])
-@pytest.mark.parametrize("name", ["pca", "autoencoder", "vqvae"])
+@pytest.mark.parametrize("name", ["pca", "autoencoder", "vqvae", "pairs"])
 def test_onnxruntime_gives_what_numpy_gives(name, world, request):
     features = request.getfixturevalue(world)
-    codec = train_features(features, dense.make(name, PARAMS[name])).codec
+    params, name = (PAIRS, "vqvae") if name == "pairs" else (PARAMS[name], name)
+    codec = train_features(features, dense.make(name, params)).codec
     encoder = onnxruntime.InferenceSession(encoder_onnx(codec))
     found = dict(
         zip([each.name for each in encoder.get_outputs()], encoder.run(None, {"values": features.values}), strict=True)
