@@ -20,10 +20,10 @@ from indexing.view import LiveView
 
 def encoded(codec: FeatureCodec, values: Values) -> dict[str, Any]:
     """`codes` only of a model that has a codebook."""
-    body: dict[str, Any] = {"vectors": codec.encode(values)}
     if isinstance(codec.core, QuantisedCore):
-        body["codes"] = codec.core.codes(codec.preprocessing.apply(values))
-    return body
+        codes = codec.core.codes(codec.preprocessing.apply(values))
+        return {"vectors": codec.core.from_codes(codes), "codes": codes}
+    return {"vectors": codec.encode(values)}
 
 
 def vectors_of_codes(codec: FeatureCodec, codes: Sequence[Sequence[int]]) -> Matrix:

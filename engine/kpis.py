@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -101,7 +102,9 @@ def _groups(
         return np.zeros(len(latent), np.int64), "none"
     draw = np.random.default_rng(seed)
     start = latent[draw.permutation(len(latent))[:count]]
-    _, groups = scipy.cluster.vq.kmeans2(latent.astype(np.float64), start, minit="matrix", missing="warn")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="One of the clusters is empty")  # fewer groups are groups as well
+        _, groups = scipy.cluster.vq.kmeans2(latent.astype(np.float64), start, minit="matrix", missing="warn")
     return groups.astype(np.int64), f"{count}-means"
 
 

@@ -4,7 +4,7 @@ A folder with train-10k.npz (x (n, 28, 28), y) and the IDX files t10k-images and
 scikit-learn's PCA learn from the training images; test images give the reconstruction error, in pixels of 0 to 1, and
 the share whose label is that of most of their 10 nearest training images. encode_rows_per_s goes from raw float32 rows
 through the codec as the server has it; ratio_to_torch holds it to the same layers as a plain torch forward pass from
-the same rows, in turns. With --http also the rows per second of a running server's encode route, in bulk.
+the same rows, in turns. With --http also the rows per second of POST /encode of a server, 1,000 images a request.
 
     python scripts/bench_features.py --data FOLDER --json
 """
@@ -16,12 +16,14 @@ import gzip
 import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from encode_http import encoding_server
 from torch import nn
 
 from engine import latent, preprocessing
@@ -38,13 +40,22 @@ NEIGHBOURS, ROUNDS = 10, 15
 
 def main() -> None:
     args = _arguments()
-    for row in measure(args):
-        print(json.dumps(row) if args.json else "  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
+    pixels = (255 * _images(args.data)[2]).round().astype(np.uint8)
+    with encoding_server(pixels) if args.http else nullcontext() as over_http:
+        for row in measure(args):
+            if over_http is not None and row["method"] != REFERENCE:
+                row["http_rows_per_s"] = round(over_http(row["method"], row["dim"]))
+            _tell(row, args)
+
+
+def _tell(row: dict[str, Any], args: argparse.Namespace) -> None:
+    print(json.dumps(row) if args.json else "  ".join(f"{k} {v}" for k, v in row.items()), flush=True)
 
 
 def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     train, train_labels, test, test_labels = _images(args.data)
-    train, train_labels = train[: args.rows], train_labels[: args.rows]
+    kept = np.random.default_rng(args.seed).permutation(len(train))[: args.rows]
+    train, train_labels = train[kept], train_labels[kept]
     columns = tuple(Column(f"pixel {at}", None, "pixels") for at in range(train.shape[1]))
     features = Features(IdMap(str(row) for row in range(len(train))), columns, train.astype(np.float64))
     for dim in args.dims:
@@ -167,10 +178,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--dims", type=int, nargs="+", default=[8, 16, 32])
     methods = [REFERENCE, *dense.DENSE]
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
-    parser.add_argument("--rows", type=int, default=10_000, help="training images, the first of the file")
+    parser.add_argument("--rows", type=int, default=10_000, help="training images, drawn from the file")
     parser.add_argument("--set", action="append", default=[], metavar="k=v", help="a parameter of the networks")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--http", action="store_true", help="also through a server: 1,000 images per POST /encode")
     parser.add_argument("--json", action="store_true", help="one JSON line per row")
     return parser.parse_args()
 
