@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from starlette.concurrency import run_in_threadpool
 
 from engine.errors import StoreUnavailable
 from engine.store import keys
@@ -28,6 +29,11 @@ class Keyring:
         self._found: dict[bytes, tuple[float, KeyRecord | None]] = {}
         self._closed: tuple[float, bool] = (0.0, True)
 
+    def known(self, text: str | None) -> bool:
+        """Whether an answer is remembered, so that `closed` or `find` need not ask PostgreSQL."""
+        asked_at = self._closed[0] if text is None else self._found.get(_digest(text), (0.0, None))[0]
+        return time.monotonic() - asked_at <= REMEMBER_S or (text is None and self._require)
+
     def closed(self) -> bool:
         """Whether a key is needed: always when required, else as soon as there is one."""
         if self._require:
@@ -40,7 +46,7 @@ class Keyring:
         return closed
 
     def find(self, text: str) -> KeyRecord | None:
-        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        digest = _digest(text)
         asked_at, record = self._found.get(digest, (0.0, None))
         if time.monotonic() - asked_at <= REMEMBER_S:
             return record
@@ -57,8 +63,18 @@ class Keyring:
         return found
 
 
-def require(scope: Scope) -> Callable[[Request, Bearer], None]:
+def _digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def require(scope: Scope) -> Callable[[Request, Bearer], Awaitable[None]]:
     """A dependency that lets a request through if its key has `scope` in the space of its path."""
+
+    async def look(request: Request, bearer: Bearer) -> None:
+        if request.app.state.keyring.known(bearer and bearer.credentials):
+            check(request, bearer)
+        else:
+            await run_in_threadpool(check, request, bearer)
 
     def check(request: Request, bearer: Bearer) -> None:
         keyring: Keyring = request.app.state.keyring
@@ -74,4 +90,4 @@ def require(scope: Scope) -> Callable[[Request, Bearer], None]:
         if not record.allows(scope, request.path_params.get("space")):
             raise HTTPException(403, f"this key has no {scope} scope here")
 
-    return check
+    return look

@@ -1,4 +1,8 @@
-"""What routes are given: settings, database, live views, ids from the path."""
+"""What routes are given: settings, database, live views, ids from the path.
+
+FastAPI moves each dependency that is no coroutine to a thread, which costs more than a search; so these are coroutines,
+and only what may wait for PostgreSQL goes to a thread.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
+from starlette.concurrency import run_in_threadpool
 
 from api.metrics import Metrics
 from api.paths import restored
@@ -39,6 +44,11 @@ class Lives(Mapping[str, Live]):
             self._lives.setdefault(space, live)
         return view
 
+    def served(self, space: str) -> LiveView | None:
+        """The same without waiting for anything: None when the space is not open yet."""
+        live = self._lives.get(space)
+        return None if live is None else live.served
+
     def refresh(self, space: str) -> None:
         """See a write of this process at once."""
         if space in self._lives:
@@ -58,35 +68,37 @@ class Lives(Mapping[str, Live]):
         return len(self._lives)
 
 
-def get_settings(request: Request) -> Settings:
+async def get_settings(request: Request) -> Settings:
     settings: Settings = request.app.state.settings
     return settings
 
 
-def get_database(request: Request) -> Database:
+async def get_database(request: Request) -> Database:
     database: Database = request.app.state.database
     return database
 
 
-def get_lives(request: Request) -> Lives:
+async def get_lives(request: Request) -> Lives:
     lives: Lives = request.app.state.lives
     return lives
 
 
-def get_metrics(request: Request) -> Metrics:
+async def get_metrics(request: Request) -> Metrics:
     metrics: Metrics = request.app.state.metrics
     return metrics
 
 
-def get_view(request: Request, space: str) -> LiveView:
-    return get_lives(request).view(space)
+async def get_view(request: Request, space: str) -> LiveView:
+    lives: Lives = request.app.state.lives
+    served = lives.served(space)
+    return await run_in_threadpool(lives.view, space) if served is None else served
 
 
-def get_item_id(item_id: str) -> str:
+async def get_item_id(item_id: str) -> str:
     return check_id(restored(item_id), ("path", "item_id"))
 
 
-def get_user_id(user_id: str) -> str:
+async def get_user_id(user_id: str) -> str:
     return check_id(restored(user_id), ("path", "user_id"))
 
 

@@ -29,7 +29,9 @@ DRAIN_S = 10
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a killed parent and hold its port
 
 
-def serve(settings: Settings, host: str, port: int, workers: int, tell: Callable[[int], None]) -> None:
+def serve(
+    settings: Settings, host: str, port: int, workers: int, tell: Callable[[int], None] = lambda port: None
+) -> None:
     """Answer until SIGTERM or SIGINT, then finish what was begun, within 10 s; `tell` the port once nothing speaks
     against it.
 
@@ -44,7 +46,7 @@ def serve(settings: Settings, host: str, port: int, workers: int, tell: Callable
         tell(listener.getsockname()[1])
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
         if workers == 1:
-            uvicorn.Server(_config(create_app(settings, database), workers)).run([listener])
+            uvicorn.Server(uvicorn_config(create_app(settings, database), workers)).run([listener])
         else:
             _supervise(settings, listener, workers)
 
@@ -52,7 +54,7 @@ def serve(settings: Settings, host: str, port: int, workers: int, tell: Callable
 @contextmanager
 def running(settings: Settings, database: Database, listener: socket.socket) -> Iterator[threading.Thread]:
     """The app answering on `listener` from a thread of this process, until the block ends."""
-    server = uvicorn.Server(_config(create_app(settings, database), 1))
+    server = uvicorn.Server(uvicorn_config(create_app(settings, database), 1))
     thread = threading.Thread(target=server.run, args=([listener],), name="nearfield-server", daemon=True)
     thread.start()
     while not server.started:
@@ -70,7 +72,7 @@ def _supervise(settings: Settings, listener: socket.socket, workers: int) -> Non
     with tempfile.TemporaryDirectory(prefix="nearfield-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ["NEARFIELD_REQUIRE_KEYS"] = "1" if settings.require_keys else "0"
-        config = _config("api.server:worker", workers)
+        config = uvicorn_config("api.server:worker", workers)
         Multiprocess(config, sockets=[listener]).run()
 
 
@@ -81,7 +83,7 @@ def worker() -> FastAPI:
     return create_app(Settings())
 
 
-def _config(app: FastAPI | str, workers: int) -> uvicorn.Config:
+def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),

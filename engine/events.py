@@ -66,11 +66,15 @@ class Weighting:
         ages_s: npt.NDArray[np.float64],
     ) -> npt.NDArray[np.float32]:
         """Signed weight of each event, (n,) float32; `ages_s` are seconds before the moment of weighing."""
-        names, codes = np.unique(np.asarray(kinds, dtype=object).astype(str), return_inverse=True)
-        table = np.array([self.kinds.get(str(name), self.other) for name in names], dtype=np.float64)
+        if isinstance(kinds, list):  # a live history
+            worth = np.array([self.kinds.get(kind, self.other) for kind in kinds], dtype=np.float64)
+        else:
+            names, codes = np.unique(kinds.astype(str), return_inverse=True)
+            table = np.array([self.kinds.get(str(name), self.other) for name in names], dtype=np.float64)
+            worth = table[codes] if len(codes) else np.zeros(0)
         size = np.abs(values.astype(np.float64))
-        scale = {"ignore": np.ones_like(size), "log": np.log2(1.0 + size), "linear": size}[self.value]
-        weights = (table[codes] if len(codes) else np.zeros(0)) * scale
+        scale = np.log2(1.0 + size) if self.value == "log" else size if self.value == "linear" else np.ones_like(size)
+        weights = worth * scale
         if self.half_life_days:
             weights = weights * np.exp2(-np.maximum(ages_s, 0.0) / (self.half_life_days * DAY_S))
         return weights.astype(np.float32)

@@ -39,6 +39,11 @@ class Live:
         self._refused: set[str] = set()  # generations that failed their checksums here
         self.refreshed_at = 0.0
 
+    @property
+    def served(self) -> LiveView | None:
+        """The view, if it was made already."""
+        return self._view
+
     def current(self) -> LiveView:
         """The view to answer from; made at the first call. NotFound when there is no such space."""
         return self._view or self.refresh()

@@ -1,0 +1,163 @@
+"""The other end of bench_serve.py, a process of its own: keep-alive connections that send ready requests.
+
+One request at a time per connection. Without a rate each is sent as soon as the one before is answered. With a rate
+(requests per second over all connections) each has a moment at which it is due, and its latency counts from there, so
+a server that stalls cannot hide it by stalling the load too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import multiprocessing
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import cast
+
+import numpy as np
+import uvloop
+
+
+@dataclass(frozen=True)
+class Load:
+    port: int
+    requests: list[bytes]
+    connections: int
+    seconds: float
+    rate: float | None = None
+    warm_s: float = 1.0  # answers before this count for nothing
+
+
+@dataclass(frozen=True)
+class Figures:
+    rps: float
+    p50_ms: float
+    p99_ms: float
+    errors: int  # answers other than 200, and connections that broke
+    client_share: float  # of the time this process was busy; near 1 it was the bottleneck
+
+
+def get(path: str) -> bytes:
+    return f"GET {path} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+
+
+def post(path: str, body: bytes) -> bytes:
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def measure(load: Load) -> Figures:
+    """What the server does under `load`, sent from a spawned process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_run, (load,))
+
+
+def _run(load: Load) -> Figures:
+    gc.disable()
+    return uvloop.run(_drive(load))
+
+
+@dataclass(eq=False)
+class _Client(asyncio.Protocol):
+    """One connection."""
+
+    state: _State
+    buffer: bytes = b""
+    due: float = 0.0
+    transport: asyncio.WriteTransport | None = field(default=None)
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast(asyncio.WriteTransport, transport)  # uvloop's own class
+
+    def send(self, due: float) -> None:
+        assert self.transport is not None
+        self.due = due
+        self.transport.write(self.state.next_request())
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer = self.buffer + data if self.buffer else data
+        end = self.buffer.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        at = self.buffer.lower().find(b"content-length:", 0, end)
+        length = int(self.buffer[at + 15 : self.buffer.find(b"\r\n", at)])
+        if len(self.buffer) >= end + 4 + length:
+            ok, self.buffer = self.buffer.startswith(b"HTTP/1.1 200"), b""
+            self.state.answered(self, ok)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.state.over:
+            self.state.errors += 1
+
+
+class _State:
+    def __init__(self, load: Load):
+        self.load = load
+        self.latencies: list[float] = []
+        self.errors, self.sent, self.over = 0, 0, False
+        self.begin = time.perf_counter() + load.warm_s
+        self.idle: deque[_Client] = deque()
+        self.waiting: deque[float] = deque()
+
+    def next_request(self) -> bytes:
+        self.sent += 1
+        return self.load.requests[self.sent % len(self.load.requests)]
+
+    def answered(self, client: _Client, ok: bool) -> None:
+        now = time.perf_counter()
+        if client.due >= self.begin:
+            self.latencies.append(now - client.due)
+            self.errors += not ok
+        if self.over:
+            return
+        if self.load.rate is None:
+            client.send(now)
+        elif self.waiting:
+            client.send(self.waiting.popleft())
+        else:
+            self.idle.append(client)
+
+    def due(self, moment: float) -> None:
+        if self.idle:
+            self.idle.popleft().send(moment)
+        else:
+            self.waiting.append(moment)
+
+
+async def _drive(load: Load) -> Figures:
+    state, loop = _State(load), asyncio.get_running_loop()
+    clients = []
+    for _ in range(load.connections):
+        _, client = await loop.create_connection(lambda: _Client(state), "127.0.0.1", load.port)
+        clients.append(client)
+    began, cpu = time.perf_counter(), time.process_time()
+    if load.rate is None:
+        for client in clients:
+            client.send(time.perf_counter())
+        await asyncio.sleep(load.warm_s + load.seconds)
+    else:
+        state.idle.extend(clients)
+        await _pace(state, load.rate)
+    state.over = True
+    took, busy = time.perf_counter() - began, time.process_time() - cpu
+    for client in clients:
+        assert client.transport is not None
+        client.transport.close()
+    ms = np.array(state.latencies or [np.nan]) * 1e3
+    p50, p99 = np.percentile(ms, [50, 99])
+    rps = len(state.latencies) / load.seconds
+    return Figures(rps, float(p50), float(p99), state.errors, busy / took)
+
+
+async def _pace(state: _State, rate: float) -> None:
+    """Requests become due at random moments, `rate` a second on average, as those of many visitors do."""
+    draw = np.random.default_rng(0)
+    due = time.perf_counter()
+    end = state.begin + state.load.seconds
+    while due < end:
+        await asyncio.sleep(max(0.0, due - time.perf_counter()))
+        state.due(due)
+        due += float(draw.exponential(1 / rate))
