@@ -104,6 +104,25 @@ def test_compression_says_what_each_kind_costs(hall: Any) -> None:
     assert kinds[2]["reconstruction_error"] == pytest.approx(kinds[0]["reconstruction_error"], rel=0.01)
 
 
+def test_training_that_diverges_saves_nothing(hall: Any) -> None:
+    before = len(run(hall, "models")["models"])
+    wild = ("train", "--embedder", "autoencoder", "--set", "learning_rate=1e30", "--set", "hidden=8")
+    message = hall.fails(*wild, "--set", "epochs=3", "--space", "hall", code=1)
+    assert "autoencoder diverged" in message
+    assert "held-out loss by epoch" in message
+    assert len(run(hall, "models")["models"]) == before
+
+
+def test_a_model_is_exported_or_the_folder_is_named(hall: Any) -> None:
+    found = run(hall, "export", "--onnx", "edge")
+    assert set(found["files"]) == {"edge/encoder.onnx", "edge/decoder.onnx"}
+    assert all((hall.folder / name).stat().st_size == size for name, size in found["files"].items())
+    assert hall.fails("export", "--space", "hall", code=2) == "give --onnx FOLDER to write into"
+    (hall.folder / "taken").write_text("x")
+    message = hall.fails("export", "--onnx", "taken", "--space", "hall", code=2)
+    assert message == "taken is a file; expected a folder to write into"
+
+
 def test_a_map_is_written_as_picture_page_and_json(hall: Any) -> None:
     files = ("--out", "m.png", "--out", "m.html", "--out", "m.json")
     found = run(hall, "map", *files, "--colour", "score", "--n", "100")
