@@ -14,6 +14,7 @@ from engine.vectors import Matrix
 
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 BATCH_FLOATS = 2**25  # 128 MiB of float32 in a padded batch
+SMALLEST = 1e-12  # in place of a length of zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,25 +39,33 @@ class LinearFoldIn:
 
 
 @dataclass(frozen=True, eq=False)
-class BlockFoldIn:
-    """Linear fold-ins side by side, one per block of dimensions: the sum of linear models as one model."""
+class SumFoldIn:
+    """Fold-ins side by side, one per block of dimensions: the sum of models as one model.
 
-    items: Matrix  # (n_items, dim)
-    item_scales: Matrix  # (n_blocks, n_items)
-    dim_scale: npt.NDArray[np.float32]  # (dim,)
+    A block is of unit length first where its model is one of cosines, then times its scale.
+    """
+
+    parts: tuple[FoldIn, ...]
     ends: tuple[int, ...]  # where each block ends, the last at dim
+    scales: npt.NDArray[np.float32]  # (n_parts,)
+    is_unit: npt.NDArray[np.bool_]  # (n_parts,)
 
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
-        starts = (0, *self.ends[:-1])
-        parts = [
-            LinearFoldIn(self.items[:, start:end], scale, self.dim_scale[start:end]).vectors(histories)
-            for start, end, scale in zip(starts, self.ends, self.item_scales, strict=True)
-        ]
-        return np.concatenate(parts, axis=1)
+        blocks = []
+        for part, scale, is_unit in zip(self.parts, self.scales, self.is_unit, strict=True):
+            block = part.vectors(histories)
+            if is_unit:
+                block = block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), SMALLEST)
+            blocks.append(block * scale)
+        return np.concatenate(blocks, axis=1)
 
     def state(self) -> tuple[str, Arrays]:
         ends = np.array(self.ends, np.float32)  # exact: a dim is far below 2^24
-        return "blocks", {"item_scales": self.item_scales, "dim_scale": self.dim_scale, "ends": ends}
+        arrays = {"ends": ends, "scales": self.scales, "is_unit": self.is_unit.astype(np.float32)}
+        for row, part in enumerate(self.parts):
+            name, own = part.state()
+            arrays |= {f"{row}.{name}.{key}": array for key, array in own.items()}
+        return "sum", arrays
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,9 +172,8 @@ def restore(name: str, items: Matrix, arrays: Arrays) -> FoldIn:
     """The fold-in whose `state()` was (name, arrays), over the same item matrix."""
     if name == "linear":
         return LinearFoldIn(items, arrays["item_scale"], arrays["dim_scale"])
-    if name == "blocks":
-        ends = tuple(int(end) for end in arrays["ends"])
-        return BlockFoldIn(items, arrays["item_scales"], arrays["dim_scale"], ends)
+    if name == "sum":
+        return _restore_sum(items, arrays)
     if name == "two_tables":
         return TwoTableFoldIn(arrays["inputs"])
     if name == "perceptron":
@@ -174,4 +182,14 @@ def restore(name: str, items: Matrix, arrays: Arrays) -> FoldIn:
     if name == "least_squares":
         reg, nu, unobserved = (float(value) for value in arrays["options"])
         return LeastSquaresFoldIn(items, arrays["gram"], reg, nu, unobserved)
-    raise ValueError(f"unknown fold-in {name!r}; expected linear, blocks, two_tables, perceptron or least_squares")
+    raise ValueError(f"unknown fold-in {name!r}; expected linear, sum, two_tables, perceptron or least_squares")
+
+
+def _restore_sum(items: Matrix, arrays: Arrays) -> SumFoldIn:
+    ends = tuple(int(end) for end in arrays["ends"])
+    parts = []
+    for row, (start, end) in enumerate(zip((0, *ends[:-1]), ends, strict=True)):
+        own = {tuple(key.split(".", 2)[1:]): array for key, array in arrays.items() if key.startswith(f"{row}.")}
+        name = next(name for name, _ in own)
+        parts.append(restore(name, items[:, start:end], {key: array for (_, key), array in own.items()}))
+    return SumFoldIn(tuple(parts), ends, arrays["scales"], arrays["is_unit"] > 0)
