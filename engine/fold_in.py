@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ import scipy.sparse as sp
 from engine.space import FoldIn
 from engine.vectors import Matrix
 
+Padded = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]  # rows, columns, weights
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 BATCH_FLOATS = 2**25  # 128 MiB of float32 in a padded batch
 SMALLEST = 1e-12  # in place of a length of zero
@@ -123,40 +125,58 @@ class LeastSquaresFoldIn:
     unobserved: float
 
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
-        """A (dim, dim) system per user, solved in batches of users with about as many cells."""
+        """A system per user, solved in batches of users with about as many cells."""
         out = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
         for rows, columns, weights in padded(histories, self.items.shape[1]):
             out[rows] = self._solve(columns, weights)
-        return out
+        return np.asarray(out @ self._turned[1].T, dtype=np.float32)
+
+    @cached_property
+    def _turned(self) -> tuple[npt.NDArray[np.float32], Matrix, Matrix]:
+        """The Gram matrix's eigenvalues (dim,) and basis (dim, dim), and the items in that basis."""
+        values, basis = np.linalg.eigh(self.gram.astype(np.float64))
+        narrow = np.asarray(basis, dtype=np.float32)
+        return np.maximum(values, 0).astype(np.float32), narrow, self.items @ narrow
 
     def _solve(self, columns: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]) -> Matrix:
-        vectors = self.items[columns]  # (users, cells, dim); padding has weight 0
-        weighted = vectors * weights[:, :, None]
+        """In the basis where the Gram matrix is diagonal: (users, cells) -> (users, dim).
+
+        (D + V'V)^-1 V'r = D^-1 V' (I + V D^-1 V')^-1 r, V with rows times the root of their weight: with fewer cells
+        than dimensions the smaller system is the one of the cells.
+        """
+        values, _, turned = self._turned
+        roots = np.sqrt(weights)
+        vectors = turned[columns] * roots[:, :, None]  # padding has weight 0
         cells = np.count_nonzero(weights, axis=1)
-        reg = self.reg * (cells + self.unobserved * len(self.items)) ** self.nu
-        eye = np.eye(self.items.shape[1], dtype=np.float32)
-        left = self.gram + weighted.transpose(0, 2, 1) @ vectors + reg[:, None, None].astype(np.float32) * eye
-        return np.asarray(np.linalg.solve(left, weighted.sum(axis=1)[:, :, None])[:, :, 0], dtype=np.float32)
+        reg = (self.reg * (cells + self.unobserved * len(self.items)) ** self.nu).astype(np.float32)
+        diagonal = values + reg[:, None]
+        right = roots[:, :, None]
+        if vectors.shape[1] < vectors.shape[2]:
+            over = vectors / diagonal[:, None]
+            left = over @ vectors.transpose(0, 2, 1) + np.eye(vectors.shape[1], dtype=np.float32)
+            return np.asarray((np.linalg.solve(left, right).transpose(0, 2, 1) @ over)[:, 0], dtype=np.float32)
+        left = vectors.transpose(0, 2, 1) @ vectors + diagonal[:, None] * np.eye(vectors.shape[2], dtype=np.float32)
+        return np.asarray(np.linalg.solve(left, vectors.transpose(0, 2, 1) @ right)[:, :, 0], dtype=np.float32)
 
     def state(self) -> tuple[str, Arrays]:
         options = np.array([self.reg, self.nu, self.unobserved], np.float32)
         return "least_squares", {"gram": self.gram, "options": options}
 
 
-def padded(
-    cells: sp.csr_matrix, dim: int
-) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]]:
+def padded(cells: sp.csr_matrix, dim: int, floats: int = 0) -> Iterator[Padded]:
     """Batches (rows, columns, weights) of the rows that have cells; columns and weights are (rows, longest), 0-padded.
 
-    Rows go by number of cells, so padding stays small; a batch holds at most BATCH_FLOATS / dim cells.
+    Rows go by number of cells, so padding stays small; a batch holds at most `floats` / dim cells,
+    BATCH_FLOATS / dim for 0.
     """
+    floats = floats or BATCH_FLOATS
     lengths = np.diff(cells.indptr)
     order = np.argsort(lengths, kind="stable")
     order = order[lengths[order] > 0]
     start = 0
     while start < len(order):
-        size = max(1, min(len(order) - start, BATCH_FLOATS // (dim * (dim + int(lengths[order[start]])))))
-        while size > 1 and size * (dim + int(lengths[order[start + size - 1]])) * dim > BATCH_FLOATS:
+        size = max(1, min(len(order) - start, floats // (dim * (dim + int(lengths[order[start]])))))
+        while size > 1 and size * (dim + int(lengths[order[start + size - 1]])) * dim > floats:
             size //= 2
         rows = order[start : start + size]
         filled = np.arange(lengths[rows[-1]]) < lengths[rows][:, None]

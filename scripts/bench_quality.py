@@ -49,11 +49,13 @@ def main() -> None:
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """One line of figures: fit, evaluate, and the strong generalisation unless it is left out."""
     embedder = registry.make(args.embedder, dict(pair.split("=", 1) for pair in args.set))
-    train, test = _split(args.data, valid=args.valid)
+    train = read_train(args.data)
+    split = without_valid(args.data, train) if args.valid else None
+    train = split.train if split else train
     space, fit_seconds, epochs = _fit(embedder, train, args)
     peak_mb = _peak_mb(args.device)
     # read last: the model is done before the test file is opened
-    found = evaluate(SpaceScorer(space), train.matrix, test if test is not None else _test(args.data, train))
+    found = evaluate(SpaceScorer(space), train.matrix, split.test if split else read_test(args.data, train))
     strong = None if args.valid or args.weak else _strong(embedder, train, args)
     params: dict[str, Any] = asdict(embedder) if is_dataclass(embedder) and not isinstance(embedder, type) else {}
     return {
@@ -106,25 +108,25 @@ def _of_users(interactions: Interactions, chosen: npt.NDArray[np.bool_]) -> Inte
     return Interactions(ids, interactions.items, sp.csr_matrix(interactions.matrix[np.flatnonzero(chosen)]))
 
 
-def _split(folder: Path, *, valid: bool) -> tuple[Interactions, sp.csr_matrix | None]:
-    """What is learnt from, and what is scored when it is not the test file."""
+def read_train(folder: Path) -> Interactions:
+    """All of train.parquet."""
     cells = pl.read_parquet(folder / "train.parquet")
     shape = (int(str(cells["user"].max())) + 1, int(str(cells["item"].max())) + 1)
-    everything = Interactions(
-        IdMap(str(row) for row in range(shape[0])), IdMap(str(row) for row in range(shape[1])), _matrix(cells, shape)
-    )
-    if not valid:
-        return everything, None
+    users, items = (IdMap(str(row) for row in range(n)) for n in shape)
+    return Interactions(users, items, _matrix(cells, shape))
+
+
+def without_valid(folder: Path, train: Interactions) -> dataset.Split:
+    """Train without valid.parquet, or without a tenth of each user's cells where there is none."""
     if not (folder / "valid.parquet").exists():
-        split = dataset.at_random(everything, VALID_SHARE, SPLIT_SEED)
-        return split.train, split.test
-    held = _matrix(pl.read_parquet(folder / "valid.parquet"), shape)
-    left = sp.csr_matrix(everything.matrix - everything.matrix.multiply(held))
+        return dataset.at_random(train, VALID_SHARE, SPLIT_SEED)
+    held = _matrix(pl.read_parquet(folder / "valid.parquet"), train.matrix.shape)
+    left = sp.csr_matrix(train.matrix - train.matrix.multiply(held))
     left.eliminate_zeros()
-    return Interactions(everything.users, everything.items, left), held
+    return dataset.Split(Interactions(train.users, train.items, left), held)
 
 
-def _test(folder: Path, train: Interactions) -> sp.csr_matrix:
+def read_test(folder: Path, train: Interactions) -> sp.csr_matrix:
     """The test cells of users and items that train knows."""
     cells, shape = pl.read_parquet(folder / "test.parquet"), train.matrix.shape
     return _matrix(cells.filter((pl.col("user") < shape[0]) & (pl.col("item") < shape[1])), shape)
