@@ -43,7 +43,7 @@ class Blend:
     wide_user_exponent: float = 0.25
     wide_item_exponent: float = 0.0  # unlike the narrow part's: the less they have in common, the more the sum gains
 
-    sphere: int = 64  # dimensions of the mf part; 0: none
+    sphere: int = 128  # dimensions of the mf part, 0: none; ml-1m gains .7% over 64, electronics loses 1.4%
     sphere_weight: float = 0.5  # +1% on ml-1m, flat from .5 to 1
     sphere_epochs: int = MF.epochs
 

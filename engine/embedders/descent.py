@@ -1,6 +1,6 @@
 """Gradient descent over users in mini-batches, for the models that learn from interactions.
 
-Every draw comes from the seed, so a fit on one device repeats exactly. A loss that is not finite ends it.
+Every draw comes from the seed, so a fit on one device repeats exactly. A loss that is not finite, or rises, ends it.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ import torch
 from engine.errors import TrainingFailed
 
 Report = Callable[[int, float, float], None]  # epoch from 1, mean loss, seconds
+SHOWN = 10  # losses told of either end of a long training
+RISE = 1.0  # the last loss above the first by this share of it is a divergence; tiny data is noisy, a KL term warms up
 Rows = npt.NDArray[np.int64]
 
 
@@ -78,7 +80,8 @@ def descend(
 ) -> None:
     """Adam on `groups` over all users with a history, `epochs` times, the step size falling linearly to a tenth.
 
-    Raises TrainingFailed with the loss of every epoch when a loss is not finite.
+    Raises TrainingFailed with the loss of every epoch when a loss or a table is not finite, or the last loss is
+    twice the first.
     """
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
     steps = [float(group["lr"]) for group in optimiser.param_groups]
@@ -95,10 +98,23 @@ def descend(
             optimiser.step()
             total, n_batches = total + loss.detach(), n_batches + 1
         history.append(float(total) / max(1, n_batches))  # read once an epoch: a GPU is not made to wait
-        if not np.isfinite(history[-1]):
-            losses = ", ".join(f"{value:.4g}" for value in history)
-            raise TrainingFailed(f"{name} diverged, loss by epoch {losses}; lower learning_rate")
+        if not np.isfinite(history[-1]) or not _bounded(optimiser):
+            raise _diverged(name, history)
         report(epoch, history[-1], time.perf_counter() - started)
+    if history[-1] - history[0] > RISE * max(abs(history[0]), 1.0):
+        raise _diverged(name, history)
+
+
+def _bounded(optimiser: torch.optim.Optimizer) -> bool:
+    """Whether parameters have a length: a loss of unit vectors stays finite when they overflow."""
+    squares = [table.detach().square().sum() for group in optimiser.param_groups for table in group["params"]]
+    return bool(torch.isfinite(torch.stack(squares)).all())
+
+
+def _diverged(name: str, history: list[float]) -> TrainingFailed:
+    told = [f"{value:.4g}" for value in history]
+    losses = ", ".join(told if len(told) <= 2 * SHOWN else [*told[:SHOWN], "...", *told[-SHOWN:]])
+    return TrainingFailed(f"{name} diverged, loss by epoch {losses}; lower learning_rate")
 
 
 def _batches(matrix: sp.csr_matrix, batch: int, seed: int, epoch: int) -> Iterator[Rows]:
