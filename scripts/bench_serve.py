@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -270,6 +271,7 @@ def serve(port: int, workers: int) -> None:
     """As `nearfield serve` does, over the app with the stubs."""
     settings = Settings()
     with bound("127.0.0.1", port) as listener, open_database(settings) as database:
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
         if workers == 1:
             Server(uvicorn_config(with_stubs(create_app(settings, database)), 1)).run([listener])
         else:
