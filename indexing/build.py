@@ -16,6 +16,7 @@ from engine.errors import NotEnoughData
 from engine.space import LatentSpace
 from engine.store import changes, events, generations, items, models
 from engine.store.database import Connection, Database
+from engine.store.models import ModelRecord
 from engine.store.spaces import Space
 from engine.vectors import Matrix
 from indexing import recipe as recipes
@@ -51,7 +52,7 @@ def build_generation(
             latent = models.load_space(conn, space.key, version)
             catalogue = _in_row_order(items.read_catalogue(conn, space.key), latent)
             own = items.read_vectors(conn, space.key, version)
-            own = encoded(conn, space.key, latent.codec, since=record.created_at) | own
+            own = _fresh(conn, space, record, latent, catalogue) | own
             content = measured(conn, space.key) if latent.codec is None else {}
             shelf = item_vectors(latent, catalogue, own, content)
             popularity = _popularity(conn, space, shelf.catalogue)
@@ -118,6 +119,17 @@ def _in_row_order(catalogue: pa.Table, latent: LatentSpace) -> pa.Table:
     behind = ~catalogue["deleted"].to_numpy()
     behind[first.to_numpy()] = False
     return catalogue.take(pa.array(np.concatenate([first.to_numpy(), np.flatnonzero(behind)]), pa.int64()))
+
+
+def _fresh(
+    conn: Connection, space: Space, record: ModelRecord, latent: LatentSpace, catalogue: pa.Table
+) -> dict[int, Matrix]:
+    """item_key -> vector of feature records that the model has not seen: written since it read them, or new to it."""
+    read_at = record.evaluation.get("records_read_at")
+    since = record.created_at if read_at is None else datetime.fromisoformat(read_at)
+    others = catalogue["item_key"].to_pylist()[len(latent.items) :]
+    changed = encoded(conn, space.key, latent.codec, since=since)
+    return changed | encoded(conn, space.key, latent.codec, others)
 
 
 def _popularity(conn: Connection, space: Space, catalogue: pa.Table) -> np.ndarray:

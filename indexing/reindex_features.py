@@ -56,7 +56,7 @@ def train_feature_version(
     embedder = None if name == dense.CHOICE else dense.make(name, params)
     progress("read records", 0.0)
     with database.begin() as conn:
-        records = features.read(conn, space.key)
+        read_at, records = features.moment(conn), features.read(conn, space.key)
     trained = train_features(
         records,
         embedder,
@@ -73,7 +73,7 @@ def train_feature_version(
             embedder=trained.embedder,
             params=trained.params,
             space=trained.space,
-            evaluation=trained.evaluation,
+            evaluation={**trained.evaluation, "records_read_at": read_at.isoformat()},
             publishable=True,
         )
     return FeaturesReindexed(record, trained.fit_seconds)

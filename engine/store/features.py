@@ -128,6 +128,12 @@ def get(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> Values:
     return np.stack([found[id_] for id_ in item_ids]).astype(np.float64)
 
 
+def moment(conn: sa.Connection) -> datetime:
+    """When the transaction began, by the clock that `recorded_at` goes by."""
+    found: datetime = conn.exec_driver_sql("SELECT now()").scalar_one()
+    return found
+
+
 def by_key(
     conn: sa.Connection, space_key: int, item_keys: Sequence[int] | None = None, since: datetime | None = None
 ) -> tuple[list[int], Values]:

@@ -9,11 +9,12 @@ from engine.embedders.registry import make
 from engine.events import Event
 from engine.importing import Layout, import_features
 from engine.recommend import similar
-from engine.store import events, items
+from engine.store import events, items, models
 from indexing.build import build_generation
 from indexing.live import Live
 from indexing.publish import publish
 from indexing.reindex import reindex
+from indexing.reindex_features import train_feature_version
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -66,3 +67,24 @@ def test_a_learnt_item_keeps_what_was_learnt_and_one_without_a_record_has_no_vec
         items.upsert(conn, space.key, [items.Item("unmeasured")])
     view = shop.refresh()
     assert view.vector(view.items.row("unmeasured")) is None
+
+
+def test_records_written_while_a_model_of_records_is_made_are_encoded_by_the_build(database, space, tmp_path):
+    draw = np.random.default_rng(2)
+    load(database, space, tmp_path, *(f"r{n},{draw.normal(0, 1)},{'xy'[n % 2]}" for n in range(40)))
+    with database.begin() as conn:  # as if the import took place before the training, which took a while
+        conn.exec_driver_sql(
+            "UPDATE item_features SET recorded_at = now() - interval '1 day' WHERE space_key = %s", (space.key,)
+        )
+    version = train_feature_version(database, space, "pca", {"dim": 2}).record.version
+    load(database, space, tmp_path, "late,0.5,x", "r3,9,y")
+    with database.begin() as conn:
+        conn.exec_driver_sql(
+            "UPDATE models SET created_at = now() + interval '1 hour' WHERE space_key = %s", (space.key,)
+        )
+        codec = models.load_codec(conn, space.key, version)
+    publish(database, space, build_generation(database, space, version, tmp_path), tmp_path)
+    generation = Live(database, tmp_path, space.name).current().generation
+    for item_id, record in (("late", [0.5, 0]), ("r3", [9, 1])):
+        vector = generation.vectors[generation.items.row(item_id)]
+        assert vector == pytest.approx(codec.encode(np.array([record], np.float64))[0], abs=1e-5)
