@@ -1,23 +1,26 @@
-"""Ranking metrics over all items a user has not had yet: recall@k, ndcg@k, coverage, with bootstrap intervals.
+"""Ranking over all items a user has not had yet: recall, ndcg, hit rate and mrr at k, coverage.
 
-recall@k = hits / test items of the user; ndcg@k has the ideal over min(test items, k); both are means over users with
+recall@k = hits / test items of the user; ndcg@k has the ideal over min(test items, k); all are means over users with
 test items, as in the tables of LightGCN and its successors. No sampled metrics.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from engine.significance import interval, rounded
 from engine.space import LatentSpace
 from engine.vectors import Matrix
 
 BATCH_FLOATS = 2**25
-RESAMPLES = 1000
+
+Figures = npt.NDArray[np.float64]
 
 
 class Scorer(Protocol):
@@ -33,29 +36,70 @@ class SpaceScorer:
     space: LatentSpace
 
     def scores(self, histories: sp.csr_matrix) -> Matrix:
-        users, items = self.space.fold_in.vectors(histories), self.space.items.matrix
+        return np.asarray(self.space.fold_in.vectors(histories) @ self._items.T, dtype=np.float32)
+
+    @cached_property
+    def _items(self) -> Matrix:
+        items = self.space.items.matrix
         if self.space.metric == "cosine":
-            items = items / np.maximum(np.linalg.norm(items, axis=1, keepdims=True), 1e-12)
-        return np.asarray(users @ items.T, dtype=np.float32)
+            return np.asarray(items / np.maximum(np.linalg.norm(items, axis=1, keepdims=True), 1e-12), np.float32)
+        return items
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """Per-user figures of one model on one split."""
+    """What one model ranked for every user with test items, and what of it they took up."""
 
     k: int
-    recall: npt.NDArray[np.float64]  # (n_users_with_test,)
-    ndcg: npt.NDArray[np.float64]
-    coverage: float  # share of the catalogue that is recommended to anyone
+    users: npt.NDArray[np.int64]  # (n,) rows of the users with test items
+    ranked: npt.NDArray[np.int64]  # (n, at most k) item rows, best first, -1 where nothing is left
+    hits: npt.NDArray[np.bool_]  # as `ranked`
+    relevant: npt.NDArray[np.int64]  # (n,) test items
+    n_items: int
+
+    def at(self, k: int) -> Evaluation:
+        """The same lists, cut after `k`."""
+        return replace(self, k=k, ranked=self.ranked[:, :k], hits=self.hits[:, :k])
+
+    @property
+    def recall(self) -> Figures:
+        return np.asarray(self.hits.sum(axis=1) / self.relevant, dtype=np.float64)
+
+    @property
+    def ndcg(self) -> Figures:
+        discount = 1 / np.log2(np.arange(self.ranked.shape[1]) + 2)
+        ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(self.relevant, self.ranked.shape[1])]
+        gained: Figures = self.hits @ discount
+        return gained / ideal
+
+    @property
+    def hit(self) -> Figures:
+        """Whether anything was taken up."""
+        return self.hits.any(axis=1).astype(np.float64)
+
+    @property
+    def mrr(self) -> Figures:
+        """1 / rank of the first hit, 0 without one."""
+        if not self.hits.shape[1]:
+            return np.zeros(len(self.hits))
+        return np.asarray(np.where(self.hits.any(axis=1), 1 / (1 + self.hits.argmax(axis=1)), 0.0), dtype=np.float64)
+
+    @property
+    def coverage(self) -> float:
+        """Share of the catalogue that is recommended to anyone."""
+        return len(np.unique(self.ranked[self.ranked >= 0])) / max(1, self.n_items)
 
     def to_json(self) -> dict[str, Any]:
+        k, recall, ndcg = self.k, self.recall, self.ndcg
         return {
-            f"recall@{self.k}": _round(self.recall.mean()),
-            f"recall@{self.k}_interval": interval(self.recall),
-            f"ndcg@{self.k}": _round(self.ndcg.mean()),
-            f"ndcg@{self.k}_interval": interval(self.ndcg),
-            f"coverage@{self.k}": _round(self.coverage),
-            "n_users": len(self.recall),
+            f"recall@{k}": mean(recall),
+            f"recall@{k}_interval": interval(recall),
+            f"ndcg@{k}": mean(ndcg),
+            f"ndcg@{k}_interval": interval(ndcg),
+            f"hit@{k}": mean(self.hit),
+            f"mrr@{k}": mean(self.mrr),
+            f"coverage@{k}": rounded(self.coverage),
+            "n_users": len(recall),
         }
 
 
@@ -64,13 +108,9 @@ def evaluate(scorer: Scorer, histories: sp.csr_matrix, test: sp.csr_matrix, k: i
     users = np.flatnonzero(np.diff(test.indptr))
     batch = max(1, BATCH_FLOATS // max(1, test.shape[1]))
     top = [top_k(scorer, histories[users[i : i + batch]], k) for i in range(0, len(users), batch)]
-    ranked = np.concatenate(top) if top else np.zeros((0, k), np.int64)
-    hits = _hits(ranked, test[users])
-    relevant = np.diff(test.indptr)[users]
-    discount = 1 / np.log2(np.arange(ranked.shape[1]) + 2)
-    ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(relevant, ranked.shape[1])]
-    coverage = len(np.unique(ranked[ranked >= 0])) / max(1, test.shape[1])
-    return Evaluation(k, hits.sum(axis=1) / relevant, (hits @ discount) / ideal, coverage)
+    ranked = np.concatenate(top) if top else np.zeros((0, min(k, test.shape[1])), np.int64)
+    relevant = np.diff(test.indptr)[users].astype(np.int64)
+    return Evaluation(k, users, ranked, _hits(ranked, test[users]), relevant, test.shape[1])
 
 
 def top_k(scorer: Scorer, histories: sp.csr_matrix, k: int) -> npt.NDArray[np.int64]:
@@ -94,14 +134,6 @@ def _hits(ranked: npt.NDArray[np.int64], test: sp.csr_matrix) -> npt.NDArray[np.
     return np.isin(asked, wanted) & (ranked >= 0)
 
 
-def interval(values: npt.NDArray[np.float64], seed: int = 0) -> list[float]:
-    """95% bootstrap interval of the mean over users."""
-    if len(values) == 0:
-        return [0.0, 0.0]
-    draw = np.random.default_rng(seed)
-    means = [values[draw.integers(0, len(values), len(values))].mean() for _ in range(RESAMPLES)]
-    return [_round(bound) for bound in np.percentile(means, [2.5, 97.5])]
-
-
-def _round(value: float) -> float:
-    return round(float(value), 5)
+def mean(figures: Figures) -> float:
+    """Over users, 0 without any."""
+    return rounded(figures.mean()) if len(figures) else 0.0

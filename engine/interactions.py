@@ -26,6 +26,11 @@ class Interactions:
         """Users per item, (n_items,) int64."""
         return np.bincount(self.matrix.indices, minlength=len(self.items)).astype(np.int64)
 
+    def of_users(self, rows: np.ndarray) -> Interactions:
+        """Those users alone, in that order, with every item."""
+        ids = self.users.ids
+        return Interactions(IdMap(ids[row] for row in rows.tolist()), self.items, sp.csr_matrix(self.matrix[rows]))
+
 
 def from_events(events: EventColumns, weighting: Weighting, now_us: int) -> Interactions:
     """Weigh every event at `now_us`, sum per user and item, saturate; users and items with no cell left are dropped."""

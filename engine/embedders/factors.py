@@ -12,6 +12,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
+from engine.embedders.sharing import once
 from engine.vectors import Matrix
 
 EPSILON = 1e-6  # singular values below this share of the first are noise of the randomised SVD
@@ -33,6 +34,10 @@ class Factors:
     values: npt.NDArray[np.float32]
     item_degrees: Degrees  # (n_items,), 1 for an item nobody has had, whose row of `right` is zero
 
+    def cut(self, dim: int) -> Factors:
+        """The first `dim` of them, fewer where there are fewer."""
+        return Factors(self.right[:, :dim], self.values[:dim], self.item_degrees)
+
     def ridge(self, share: float) -> npt.NDArray[np.float32]:
         """e / (e + l) for every eigenvalue e, with l the one at `share` of them: the filter of ridge regression."""
         level = self.values[min(int(share * len(self.values)), len(self.values) - 1)]
@@ -50,6 +55,19 @@ def factors(
     iterations: int = ITERATIONS,
 ) -> Factors:
     """At most `dim` factors, fewer where the data has fewer."""
+    key = (user_exponent, item_exponent, seed, str(device), iterations)
+    return once(matrix, key, dim, lambda: _find(matrix, dim, user_exponent, item_exponent, seed, device, iterations))
+
+
+def _find(
+    matrix: sp.csr_matrix,
+    dim: int,
+    user_exponent: float,
+    item_exponent: float,
+    seed: int,
+    device: torch.device,
+    iterations: int,
+) -> Factors:
     user_degrees, item_degrees = degrees(matrix, 1), degrees(matrix, 0)
     scaled = sp.csr_matrix(
         sp.diags(user_degrees**-user_exponent) @ matrix @ sp.diags(item_degrees**-item_exponent), dtype=np.float32

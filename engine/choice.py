@@ -1,0 +1,77 @@
+"""Choice: an embedder chosen on validation data, why, and every trial that led to it; Chooser, what makes one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from engine.dataset import Split
+from engine.embedders.progress import Progress
+from engine.significance import rounded
+from engine.space import Embedder
+
+Params = Mapping[str, int | float]
+State = Literal["done", "pruned", "failed"]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fit on the validation split. `recall` and `ndcg` are at 20; of a pruned trial those of its short fit."""
+
+    embedder: str
+    params: Params  # over the defaults
+    state: State
+    recall: float | None
+    ndcg: float | None
+    seconds: float
+    note: str = ""
+    short: float | None = None  # the figure after a part of the passes, where that was looked at
+
+    @property
+    def figure(self) -> float:
+        """What trials compete by: the mean of recall@20 and ndcg@20."""
+        return -1.0 if self.recall is None or self.ndcg is None else (self.recall + self.ndcg) / 2
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "embedder": self.embedder,
+            "params": dict(self.params),
+            "state": self.state,
+            "recall@20": None if self.recall is None else rounded(self.recall),
+            "ndcg@20": None if self.ndcg is None else rounded(self.ndcg),
+            "seconds": round(self.seconds, 3),
+            "note": self.note,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    embedder: Embedder
+    reason: str  # one sentence
+    trials: Sequence[Trial]
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "embedder": self.embedder.name,
+            "reason": self.reason,
+            "trials": [each.to_json() for each in self.trials],
+        }
+
+
+class Chooser(Protocol):
+    """Chooses an embedder for data instead of being one."""
+
+    def choose(self, split: Split, *, seed: int, device: str, progress: Progress) -> Choice: ...
+
+
+def best(trials: Sequence[Trial]) -> Trial | None:
+    """The finished trial with the highest figure, the first of equals; None when none has finished."""
+    done = [trial for trial in trials if trial.state == "done"]
+    return max(done, key=lambda trial: trial.figure, default=None)
+
+
+def told(trial: Trial) -> str:
+    """`spectral (dim 512)` for people."""
+    params = ", ".join(f"{name} {value:g}" for name, value in trial.params.items())
+    return f"{trial.embedder} ({params or 'defaults'})"

@@ -1,0 +1,119 @@
+"""auto: a short race of cheap models on validation data, chosen by the size of the data. The best one is told with why.
+
+Models of one factorisation share it (`engine.embedders.sharing`), the widest first, so ranks and filters cost little
+more than scoring them.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from engine.choice import Choice, Params, Trial, best, told
+from engine.dataset import Split
+from engine.embedders.progress import Progress, silent
+from engine.embedders.registry import make
+from engine.embedders.sharing import shared
+from engine.errors import NearfieldError
+from engine.interactions import Interactions
+from engine.validation import Validation, validation
+
+FEWEST_USERS = 20  # with test items; below, the race is noise
+MOST_CELLS = 5_000_000  # raced on; of more, a random part of the users
+EASE_ITEMS = 12_000  # the closed form of all item pairs pays on small catalogues
+IALS_CELLS = 1_500_000  # above, its passes cost more than all the others together
+
+Entry = tuple[str, Params]
+
+
+@dataclass(frozen=True)
+class Auto:
+    """The chooser behind `--embedder auto`."""
+
+    seconds: float = 120.0  # no entry starts after these; the first always runs
+
+    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Choice:
+        """A default with the reason where there is too little to race on."""
+        fallback = make("spectral")
+        on = validation(_part(split, seed), seed)
+        if on.n_users < FEWEST_USERS:
+            reason = f"spectral, because {on.n_users} users with something to predict are too few for a race"
+            return Choice(fallback, reason, ())
+        trials = run(on, entries(on.train), self.seconds, seed=seed, device=device, progress=progress)
+        winner = best(trials)
+        if winner is None:
+            return Choice(fallback, "spectral, because no entry of the race finished", trials)
+        return Choice(make(winner.embedder, winner.params), _reason(winner, trials, on), trials)
+
+
+def entries(train: Interactions) -> list[Entry]:
+    """What races on data of this size: the default first, models of one factorisation together, widest first."""
+    n_items, limit = len(train.items), min(train.matrix.shape)
+    usual = usual_dim(n_items)
+    ranks = sorted({min(rank, limit) for rank in (2 * usual, usual, usual // 2, usual // 4)}, reverse=True)
+    found: list[Entry] = [("spectral", {}), ("blend", {})]
+    found += [("spectral", {"dim": rank}) for rank in ranks]
+    found += [("blend", {"dim": rank, "wide": 1024}) for rank in ranks[1:3]]
+    if n_items <= EASE_ITEMS:
+        found += [("ease", {"dim": min(limit, 2048), "ridge": ridge}) for ridge in (0.015, 0.03, 0.06)]
+    if train.matrix.nnz <= IALS_CELLS:
+        found.append(("ials", {"dim": 64}))
+    return found
+
+
+def usual_dim(n_items: int) -> int:
+    """The rank that searches start around: 128 to 1024, a power of two under n_items / 36."""
+    return int(2 ** np.clip(np.floor(math.log2(max(n_items, 1) / 36)), 7, 10))
+
+
+def run(
+    on: Validation, found: list[Entry], seconds: float, *, seed: int, device: str, progress: Progress = silent
+) -> list[Trial]:
+    """A trial of every entry, in order, until the time is up."""
+    started, trials = time.perf_counter(), list[Trial]()
+    with shared():
+        for at, (name, params) in enumerate(found):
+            if trials and time.perf_counter() - started > seconds:
+                break
+            progress(f"race {name} {_short(params)}", at / len(found))
+            trials.append(attempt(on, name, params, seed=seed, device=device))
+    return trials
+
+
+def attempt(on: Validation, name: str, params: Params, *, seed: int, device: str) -> Trial:
+    """One fit and its score. Parameters that the data cannot bear make a failed trial, not an error."""
+    started = time.perf_counter()
+    try:
+        recall, ndcg = on.score(make(name, params).fit(on.train, seed=seed, device=device))
+    except NearfieldError as error:
+        return Trial(name, params, "failed", None, None, time.perf_counter() - started, str(error))
+    return Trial(name, params, "done", recall, ndcg, time.perf_counter() - started)
+
+
+def _part(split: Split, seed: int) -> Split:
+    """A random part of the users where there are very many cells."""
+    cells, n_users = split.train.matrix.nnz, len(split.train.users)
+    if cells <= MOST_CELLS:
+        return split
+    rows = np.sort(np.random.default_rng(seed).permutation(n_users)[: n_users * MOST_CELLS // cells])
+    return Split(split.train.of_users(rows), sp.csr_matrix(split.test[rows]))
+
+
+def _reason(winner: Trial, trials: list[Trial], on: Validation) -> str:
+    others = [trial for trial in trials if trial.embedder != winner.embedder]
+    second = best(others)
+    cells = on.train.matrix.nnz
+    size = f"{len(on.train.users):,} users, {len(on.train.items):,} items, {cells:,} cells"
+    beside = f", before {told(second)} with {second.figure:.4f}" if second else ""
+    return (
+        f"{told(winner)}: mean of recall@20 and ndcg@20 {winner.figure:.4f} on validation{beside}; "
+        f"{len(trials)} entries on {size}"
+    )
+
+
+def _short(params: Params) -> str:
+    return " ".join(f"{name}={value:g}" for name, value in params.items())

@@ -1,0 +1,96 @@
+"""What `tune` searches: the range of each hyper-parameter worth moving, per embedder, and where the search starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from engine.embedders.registry import make
+
+
+@dataclass(frozen=True)
+class Range:
+    low: float
+    high: float
+    log: bool = False
+    whole: bool = False
+    step: float | None = None  # closed forms move exponents in steps, so that trials share factorisations
+
+
+EXPONENT = Range(0.0, 0.6, step=0.04)
+FREE_EXPONENT = Range(0.0, 0.6)  # costs no factorisation of its own
+RIDGE = Range(0.002, 1.0, log=True)
+SPACES: Mapping[str, Mapping[str, Range]] = {
+    "spectral": {
+        "dim": Range(32, 1024, log=True, whole=True),
+        "user_exponent": EXPONENT,
+        "item_exponent": EXPONENT,
+        "out_exponent": FREE_EXPONENT,
+        "ridge": RIDGE,
+    },
+    "ease": {
+        "dim": Range(256, 4096, log=True, whole=True),
+        "ridge": RIDGE,
+        "user_exponent": EXPONENT,
+        "item_exponent": EXPONENT,
+    },
+    "blend": {
+        "dim": Range(32, 1024, log=True, whole=True),
+        "wide": Range(256, 2048, log=True, whole=True),
+        "weight": Range(0.1, 3.0, log=True),
+        "user_exponent": EXPONENT,
+        "item_exponent": EXPONENT,
+        "out_exponent": FREE_EXPONENT,
+        "ridge": RIDGE,
+        "wide_ridge": RIDGE,
+    },
+    "ials": {
+        "dim": Range(32, 256, log=True, whole=True),
+        "reg": Range(0.0003, 0.1, log=True),
+        "unobserved": Range(0.01, 1.0, log=True),
+        "nu": Range(0.0, 1.0),
+    },
+    "mf": {
+        "dim": Range(64, 512, log=True, whole=True),
+        "epochs": Range(3, 40, log=True, whole=True),
+        "learning_rate": Range(0.001, 0.05, log=True),
+        "temperature": Range(0.03, 0.3, log=True),
+        "loss_power": Range(0.9, 1.4),
+        "dropout": Range(0.2, 0.8),
+    },
+    "elsa": {
+        "dim": Range(64, 512, log=True, whole=True),
+        "epochs": Range(1, 20, log=True, whole=True),
+        "learning_rate": Range(0.0003, 0.03, log=True),
+    },
+    "multvae": {
+        "dim": Range(128, 512, log=True, whole=True),
+        "epochs": Range(10, 80, log=True, whole=True),
+        "learning_rate": Range(0.0003, 0.01, log=True),
+        "beta": Range(0.02, 1.0, log=True),
+    },
+    "item2vec": {
+        "dim": Range(64, 256, log=True, whole=True),
+        "epochs": Range(5, 60, log=True, whole=True),
+        "learning_rate": Range(0.001, 0.05, log=True),
+        "negative_power": Range(0.0, 1.0),
+    },
+}
+PASSES = {"ials": "iterations"} | dict.fromkeys(("mf", "elsa", "multvae", "item2vec"), "epochs")
+
+
+def start(name: str, usual_dim: int) -> dict[str, int | float]:
+    """The embedder's defaults within its ranges; a default the data decides becomes `usual_dim`."""
+    made: Any = make(name)
+    defaults = {field.name: getattr(made, field.name) for field in fields(made)}
+    return {key: _within(bounds, defaults[key], usual_dim) for key, bounds in SPACES[name].items()}
+
+
+def _within(bounds: Range, value: float, usual_dim: int) -> int | float:
+    if value <= 0 and bounds.whole:
+        value = usual_dim
+    value = min(max(value, bounds.low), bounds.high)
+    if bounds.step:
+        value = bounds.low + round((value - bounds.low) / bounds.step) * bounds.step
+    return int(value) if bounds.whole else float(round(value, 10))

@@ -1,0 +1,44 @@
+"""What trials are scored on: recall@20 and ndcg@20 of a sample of users on a part of the data that no test has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from engine.dataset import Split
+from engine.evaluate import SpaceScorer, evaluate
+from engine.interactions import Interactions
+from engine.space import LatentSpace
+
+SCORES = 2**27  # users times items: what one trial may cost to score
+FEWEST = 1000  # users scored all the same
+K = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Validation:
+    """Learn from `train`, be scored on `test` by users whom `histories` and `test` hold row for row."""
+
+    train: Interactions
+    histories: sp.csr_matrix
+    test: sp.csr_matrix
+
+    def score(self, space: LatentSpace) -> tuple[float, float]:
+        """recall@20 and ndcg@20."""
+        made = evaluate(SpaceScorer(space), self.histories, self.test, K)
+        return float(made.recall.mean()), float(made.ndcg.mean())
+
+    @property
+    def n_users(self) -> int:
+        return int(self.test.shape[0])
+
+
+def validation(split: Split, seed: int = 0) -> Validation:
+    """Every user with test items, or a random sample where ranking for all of them would take long."""
+    users = np.flatnonzero(np.diff(split.test.indptr))
+    most = max(FEWEST, SCORES // max(1, split.test.shape[1]))
+    if len(users) > most:
+        users = np.sort(np.random.default_rng(seed).permutation(users)[:most])
+    return Validation(split.train, sp.csr_matrix(split.train.matrix[users]), sp.csr_matrix(split.test[users]))

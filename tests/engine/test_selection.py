@@ -1,0 +1,170 @@
+"""auto and tune: what is chosen on validation data is told with why, and a search that was stopped goes on."""
+
+import json
+
+import numpy as np
+import pytest
+
+from engine import dataset
+from engine.choice import Trial, best
+from engine.embedders import factors
+from engine.embedders.device import pick
+from engine.embedders.registry import EMBEDDERS, make
+from engine.embedders.sharing import shared
+from engine.errors import InputError, NotEnoughData
+from engine.race import Auto, entries
+from engine.search_space import PASSES, SPACES, start
+from engine.tune import tune
+from engine.validation import validation
+from tests.engine.worlds import checkerboard, interactions
+
+
+def tastes(n_users=120, n_items=60, n_tastes=4, seed=0):
+    """Users of one taste take up most items of it: easy to learn, hard for popularity."""
+    draw = np.random.default_rng(seed)
+    same = np.arange(n_users)[:, None] % n_tastes == np.arange(n_items)[None] % n_tastes
+    return interactions(draw.random((n_users, n_items)) < np.where(same, 0.7, 0.02))
+
+
+def split(seed=0):
+    return dataset.at_random(tastes(seed=seed), 0.3, seed=1)
+
+
+def test_auto_takes_the_best_entry_of_its_race_and_says_why():
+    steps = []
+    choice = Auto().choose(split(), seed=0, device="cpu", progress=lambda *step: steps.append(step))
+    winner = best(choice.trials)
+    assert (choice.embedder.name, winner.state) == (winner.embedder, "done")
+    assert {trial.embedder for trial in choice.trials} == {"spectral", "blend", "ease", "ials"}
+    assert winner.figure == max(trial.figure for trial in choice.trials)
+    assert choice.reason.startswith(f"{winner.embedder} (")
+    assert "on validation" in choice.reason
+    assert "120 users, 60 items" in choice.reason
+    assert len(steps) == len(choice.trials)
+    assert winner.recall > 0.5
+    again = Auto().choose(split(), seed=0, device="cpu")
+    assert [trial.figure for trial in again.trials] == [trial.figure for trial in choice.trials]
+
+
+def test_auto_takes_the_default_where_there_is_too_little_to_race_on():
+    choice = Auto().choose(dataset.at_random(checkerboard(6, 8), 0.3), seed=0, device="cpu")
+    assert choice.embedder == make("spectral")
+    assert "too few for a race" in choice.reason
+    assert choice.trials == ()
+
+
+def test_a_race_that_is_out_of_time_has_still_run_its_first_entry():
+    choice = Auto(seconds=0).choose(split(), seed=0, device="cpu")
+    assert [trial.state for trial in choice.trials] == ["done"]
+
+
+def test_what_races_depends_on_the_size_of_the_data():
+    small = {name for name, _ in entries(tastes())}
+    large = interactions(np.eye(2, 12_001))
+    assert small == {"spectral", "blend", "ease", "ials"}
+    assert {name for name, _ in entries(large)} == {"spectral", "blend", "ials"}
+
+
+def test_entries_of_one_factorisation_share_it_and_find_what_each_finds_alone(monkeypatch):
+    calls = []
+    svd = factors._svd
+    monkeypatch.setattr(factors, "_svd", lambda *args: calls.append(args) or svd(*args))
+    world = tastes()
+    with shared():
+        wide, narrow = (make("spectral", {"dim": dim}).fit(world, seed=0, device="cpu") for dim in (32, 8))
+    assert len(calls) == 1
+    alone = make("spectral", {"dim": 8}).fit(world, seed=0, device="cpu")
+    assert len(calls) == 2
+    assert (wide.dim, narrow.dim) == (32, 8)
+    scores = [space.users.matrix @ space.items.matrix.T for space in (narrow, alone)]
+    assert scores[0] == pytest.approx(scores[1], abs=1e-3)
+
+
+def test_factors_of_another_matrix_or_exponent_are_not_shared():
+    first, second = tastes(seed=0).matrix, tastes(seed=1).matrix
+    options = {"user_exponent": 0.4, "seed": 0, "device": pick("cpu")}
+    with shared():
+        of_first = factors.factors(first, 4, item_exponent=0.4, **options)
+        of_second = factors.factors(second, 4, item_exponent=0.4, **options)
+        other = factors.factors(first, 4, item_exponent=0.1, **options)
+    assert not np.allclose(of_first.values, of_second.values)
+    assert not np.allclose(of_first.values, other.values)
+
+
+@pytest.mark.parametrize("name", sorted(SPACES))
+def test_a_search_starts_within_its_ranges_at_parameters_the_embedder_takes(name):
+    assert name in EMBEDDERS
+    params = start(name, 128)
+    assert all(SPACES[name][key].low <= value <= SPACES[name][key].high for key, value in params.items())
+    assert make(name, params | ({PASSES[name]: 1} if name in PASSES else {})).name == name
+
+
+def test_tune_searches_refuses_to_overrun_and_keeps_every_trial(tmp_path):
+    path = tmp_path / "study.json"
+    choice = tune(split(), 2.0, embedders=("spectral", "ials"), study=path)
+    assert {trial.embedder for trial in choice.trials} == {"spectral", "ials"}
+    assert choice.embedder.name == best(choice.trials).embedder
+    assert "best of" in choice.reason
+    assert len(json.loads(path.read_bytes())["trials"]) == len(choice.trials)
+    assert json.loads(json.dumps(choice.to_json()))["trials"][0]["recall@20"] > 0
+
+
+def test_a_search_that_goes_on_takes_up_its_trials_and_one_on_other_data_starts_from_the_best(tmp_path):
+    path = tmp_path / "study.json"
+    first = tune(split(), 1.0, embedders=("spectral",), study=path)
+    more = tune(split(), 0.5, embedders=("spectral",), study=path)
+    assert list(more.trials[: len(first.trials)]) == list(first.trials)
+    assert len(more.trials) > len(first.trials)
+    other = tune(split(seed=5), 1.5, embedders=("spectral",), study=path)
+    assert best(more.trials).params in [trial.params for trial in other.trials]
+    assert other.trials[0].figure != first.trials[0].figure
+
+
+def test_a_search_without_time_or_data_says_so(tmp_path):
+    empty = tune(split(), 0.0, embedders=("spectral",))
+    assert (empty.embedder.name, list(empty.trials)) == ("spectral", [])
+    assert "no trial finished" in empty.reason
+    nothing = dataset.at_random(checkerboard(), 0.0)
+    with pytest.raises(NotEnoughData, match="nothing to tune on"):
+        tune(nothing, 1.0)
+    with pytest.raises(InputError, match="expected embedders of spectral, "):
+        tune(split(), 1.0, embedders=("magic",))
+    (tmp_path / "study.json").write_text("{")
+    with pytest.raises(InputError, match=r"study\.json is not a study"):
+        tune(split(), 1.0, study=tmp_path / "study.json")
+
+
+def test_a_trial_that_would_overrun_is_pruned_with_the_reason():
+    choice = tune(split(), 3.0, embedders=("mf",))
+    late = [trial for trial in choice.trials if trial.note.startswith("would take")]
+    assert all(trial.state == "pruned" for trial in late)
+    assert {trial.state for trial in choice.trials} <= {"done", "pruned"}
+
+
+def test_parameters_that_the_data_cannot_bear_make_a_failed_trial(monkeypatch):
+    def broken(self, interactions, *, seed, device):
+        raise RuntimeError("the factor is not positive definite")
+
+    monkeypatch.setattr("engine.embedders.ials.IALS.fit", broken)
+    choice = tune(split(), 0.5, embedders=("ials",))
+    assert {trial.state for trial in choice.trials} == {"failed"}
+    assert "not positive definite" in choice.trials[0].note
+
+
+def test_the_best_trial_is_a_finished_one():
+    trials = [
+        Trial("spectral", {}, "pruned", 0.9, 0.9, 1.0),
+        Trial("ease", {}, "done", 0.2, 0.4, 1.0),
+        Trial("ials", {}, "failed", None, None, 1.0),
+    ]
+    assert best(trials).embedder == "ease"
+    assert best(trials[:1]) is None
+
+
+def test_validation_scores_a_sample_where_there_are_many_users(monkeypatch):
+    monkeypatch.setattr("engine.validation.SCORES", 60)
+    monkeypatch.setattr("engine.validation.FEWEST", 10)
+    on = validation(split(), seed=0)
+    assert on.n_users == 10
+    assert on.histories.shape == on.test.shape == (10, 60)
+    assert on.histories.multiply(on.test).nnz == 0
