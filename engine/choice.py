@@ -44,6 +44,12 @@ class Trial:
             "note": self.note,
         }
 
+    @staticmethod
+    def from_json(body: Mapping[str, Any]) -> Trial:
+        """As `to_json` wrote it."""
+        figures = body["recall@20"], body["ndcg@20"]
+        return Trial(body["embedder"], body["params"], body["state"], *figures, body["seconds"], body["note"])
+
 
 @dataclass(frozen=True, eq=False)
 class Choice:

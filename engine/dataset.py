@@ -12,6 +12,9 @@ from engine.errors import NotEnoughData
 from engine.events import EventColumns, Weighting
 from engine.interactions import Interactions, from_events
 
+RECENT_DAYS = 28
+DAY_US = 86_400_000_000
+
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -19,6 +22,7 @@ class Split:
 
     train: Interactions
     test: sp.csr_matrix
+    recent: npt.NDArray[np.float32] | None = None  # (n_items,) users in the last weeks that train has, where known
 
 
 def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, until_us: int | None = None) -> Split:
@@ -32,7 +36,38 @@ def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, unti
     before = events.occurred_us <= cut
     train = from_events(_select(events, before), weighting, cut)
     later = from_events(_select(events, ~before), replace(weighting, half_life_days=None), cut)
-    return Split(train, _without(_aligned(later, train), train.matrix))
+    test = _without(_aligned(later, train), train.matrix)
+    return Split(train, test, _recent(_select(events, before), weighting, train))
+
+
+def last_out(events: EventColumns, weighting: Weighting) -> Split:
+    """Learn from all events of a user but those of the item taken up last, which is to be predicted.
+
+    Users of one item are learnt from and not scored. Weights are as of the last event.
+    """
+    if len(events) == 0:
+        raise NotEnoughData("there are no events to learn from; import some with `nearfield import events FILE`")
+    order = np.lexsort((events.item_rows, events.occurred_us, events.user_rows))
+    users = events.user_rows[order]
+    ends = np.flatnonzero(np.append(users[1:] != users[:-1], True))
+    last_item = np.full(len(events.user_ids), -1, dtype=np.int64)
+    last_item[users[ends]] = events.item_rows[order[ends]]
+    pairs = np.unique(np.stack([events.user_rows, events.item_rows]), axis=1)
+    several = np.bincount(pairs[0], minlength=len(last_item)) > 1
+    held = (events.item_rows == last_item[events.user_rows]) & several[events.user_rows]
+    now = int(events.occurred_us.max())
+    train = from_events(_select(events, ~held), weighting, now)
+    later = from_events(_select(events, held), replace(weighting, half_life_days=None), now)
+    return Split(train, _without(_aligned(later, train), train.matrix), _recent(events, weighting, train))
+
+
+def random_cells(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
+    """As `at_random`, of events; weights are as of the last event."""
+    if len(events) == 0:
+        raise NotEnoughData("there are no events to learn from; import some with `nearfield import events FILE`")
+    everything = from_events(events, weighting, int(events.occurred_us.max()))
+    split = at_random(everything, share, seed)
+    return replace(split, recent=_recent(events, weighting, split.train))
 
 
 def at_random(interactions: Interactions, share: float = 0.2, seed: int = 0) -> Split:
@@ -45,6 +80,22 @@ def at_random(interactions: Interactions, share: float = 0.2, seed: int = 0) -> 
     held = np.zeros(matrix.nnz, dtype=bool)
     held[order] = rank < np.floor(share * np.diff(matrix.indptr))[rows[order]]
     return Split(_with(interactions, ~held), _with(interactions, held).matrix)
+
+
+def before_last(events: EventColumns, share: float = 0.1) -> EventColumns:
+    """What `by_time` learns from: the events without the last `share` of them."""
+    return _select(events, events.occurred_us <= int(np.quantile(events.occurred_us, 1 - share)))
+
+
+def _recent(events: EventColumns, weighting: Weighting, train: Interactions) -> npt.NDArray[np.float32]:
+    """Users of each item in the last RECENT_DAYS of events, of those cells that `train` has."""
+    if len(events) == 0:
+        return np.zeros(len(train.items), np.float32)
+    until = int(events.occurred_us.max())
+    late = from_events(_select(events, events.occurred_us > until - RECENT_DAYS * DAY_US), weighting, until)
+    cells = _aligned(late, train).multiply(train.matrix > 0).tocsr()
+    cells.eliminate_zeros()
+    return np.bincount(cells.indices, minlength=len(train.items)).astype(np.float32)
 
 
 def _select(events: EventColumns, chosen: npt.NDArray[np.bool_]) -> EventColumns:

@@ -63,19 +63,19 @@ class Evaluation:
 
     @property
     def recall(self) -> Figures:
-        return np.asarray(self.hits.sum(axis=1) / self.relevant, dtype=np.float64)
+        found: Figures = self.hits.sum(axis=1) / self.relevant
+        return found
 
     @property
     def ndcg(self) -> Figures:
         discount = 1 / np.log2(np.arange(self.ranked.shape[1]) + 2)
         ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(self.relevant, self.ranked.shape[1])]
-        gained: Figures = self.hits @ discount
-        return gained / ideal
+        return np.asarray(self.hits @ discount / ideal, dtype=np.float64)
 
     @property
     def hit(self) -> Figures:
         """Whether anything was taken up."""
-        return self.hits.any(axis=1).astype(np.float64)
+        return np.asarray(self.hits.any(axis=1), dtype=np.float64)
 
     @property
     def mrr(self) -> Figures:

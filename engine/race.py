@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,13 @@ from engine.dataset import Split
 from engine.embedders.progress import Progress, silent
 from engine.embedders.registry import make
 from engine.embedders.sharing import shared
-from engine.errors import NearfieldError
+from engine.errors import InputError, NearfieldError
+from engine.fit import fit
 from engine.interactions import Interactions
+from engine.space import Embedder
 from engine.validation import Validation, validation
 
+AUTO = "auto"
 FEWEST_USERS = 20  # with test items; below, the race is noise
 MOST_CELLS = 5_000_000  # raced on; of more, a random part of the users
 EASE_ITEMS = 12_000  # the closed form of all item pairs pays on small catalogues
@@ -48,6 +52,15 @@ class Auto:
         if winner is None:
             return Choice(fallback, "spectral, because no entry of the race finished", trials)
         return Choice(make(winner.embedder, winner.params), _reason(winner, trials, on), trials)
+
+
+def chooser(name: str, params: Mapping[str, str | float | int] | None = None) -> Embedder | Auto:
+    """The embedder of a name, or the race for auto, which takes no parameters."""
+    if name != AUTO:
+        return make(name, params)
+    if params:
+        raise InputError(f"auto chooses the parameters itself; --set {next(iter(params))} goes with an --embedder")
+    return Auto()
 
 
 def entries(train: Interactions) -> list[Entry]:
@@ -88,7 +101,7 @@ def attempt(on: Validation, name: str, params: Params, *, seed: int, device: str
     """One fit and its score. Parameters that the data cannot bear make a failed trial, not an error."""
     started = time.perf_counter()
     try:
-        recall, ndcg = on.score(make(name, params).fit(on.train, seed=seed, device=device))
+        recall, ndcg = on.score(fit(make(name, params), on.train, seed=seed, device=device))
     except NearfieldError as error:
         return Trial(name, params, "failed", None, None, time.perf_counter() - started, str(error))
     return Trial(name, params, "done", recall, ndcg, time.perf_counter() - started)

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
-from engine import baselines, dataset
+from engine import dataset
+from engine.assess import assess
+from engine.choice import Choice, Chooser
+from engine.embedders.progress import Progress, silent
 from engine.errors import NotEnoughData
-from engine.evaluate import Scorer, SpaceScorer, evaluate
 from engine.events import EventColumns, Weighting
+from engine.fit import fit, passes_of
 from engine.interactions import Interactions, from_events
 from engine.space import Embedder, LatentSpace
-
-Progress = Callable[[str, float], None]  # what happens now, share done
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,60 +31,54 @@ class Trained:
 
 def train(
     events: EventColumns,
-    embedder: Embedder,
+    embedder: Embedder | Chooser,
     weighting: Weighting,
     *,
     now_us: int,
     seed: int = 0,
     device: str = "cpu",
-    progress: Progress = lambda what, share: None,
+    progress: Progress = silent,
 ) -> Trained:
     """Evaluate `embedder` on the last tenth of the events, then fit it on all of them.
 
-    Raises NotEnoughData when no user has taken up an item. Too little data to evaluate is told in the evaluation.
+    A chooser chooses one without that tenth. Raises NotEnoughData when no user has taken up an item. Too little data to
+    evaluate is told in the evaluation.
     """
     everything = from_events(events, weighting, now_us)
     if everything.matrix.nnz == 0:
         raise NotEnoughData("no user has an item with positive weight; import events, or look at `nearfield weights`")
-    evaluation = evaluate_by_time(events, embedder, weighting, seed=seed, device=device, progress=progress)
-    progress("fit on everything", 0.8)
+    choice = chosen(events, embedder, weighting, seed=seed, device=device, progress=progress)
+    best = choice.embedder
+    evaluation = assess(best, dataset.by_time(events, weighting), seed=seed, device=device, progress=progress)
+    if choice.reason:
+        evaluation["choice"] = choice.to_json()
+    progress("fit on everything", 0.9)
     started = time.perf_counter()
-    space = embedder.fit(everything, seed=seed, device=device)
+    report = passes_of(progress, "fit on everything", 0.9, 1.0, int(getattr(best, "epochs", 1)))
+    space = fit(best, everything, seed=seed, device=device, report=report)
     fit_seconds = time.perf_counter() - started
     progress("done", 1.0)
-    params: dict[str, Any] = asdict(embedder) if is_dataclass(embedder) and not isinstance(embedder, type) else {}
-    return Trained(
-        space, everything, embedder.name, params | {"seed": seed}, evaluation, fit_seconds, _beats(evaluation)
-    )
+    params: dict[str, Any] = asdict(best) if is_dataclass(best) and not isinstance(best, type) else {}
+    return Trained(space, everything, best.name, params | {"seed": seed}, evaluation, fit_seconds, _beats(evaluation))
 
 
-def evaluate_by_time(
+def chosen(
     events: EventColumns,
-    embedder: Embedder,
+    embedder: Embedder | Chooser,
     weighting: Weighting,
     *,
     seed: int = 0,
     device: str = "cpu",
-    k: int = 20,
-    progress: Progress = lambda what, share: None,
-) -> dict[str, Any]:
-    """The figures of a fit before the split on what came after it, with popularity and item-kNN beside them."""
-    progress("split by time", 0.0)
-    split = dataset.by_time(events, weighting)
-    if split.test.nnz == 0 or split.train.matrix.nnz == 0:
-        return {"note": "too little data after the time split to evaluate", "n_users": 0}
-    progress("fit before the split", 0.05)
-    space = embedder.fit(split.train, seed=seed, device=device)
-    scorers: dict[str, Callable[[], Scorer]] = {
-        "model": lambda: SpaceScorer(space),
-        "popularity": lambda: baselines.popularity(split.train),
-        "item_knn": lambda: baselines.item_knn(split.train),
-    }
-    figures = {}
-    for step, (name, scorer) in enumerate(scorers.items()):
-        progress(f"evaluate {name.replace('_', '-')}", 0.4 + 0.13 * step)
-        figures[name] = evaluate(scorer(), split.train.matrix, split.test, k).to_json()
-    return figures.pop("model") | figures
+    progress: Progress = silent,
+) -> Choice:
+    """The embedder itself, or what a chooser makes of the events without the last tenth, which no choice may see."""
+    if not hasattr(embedder, "choose"):
+        return Choice(embedder, "", ())
+    split = dataset.by_time(dataset.before_last(events), weighting)
+    choice: Choice = embedder.choose(
+        split, seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
+    )
+    return choice
 
 
 def _beats(evaluation: Mapping[str, Any]) -> bool:

@@ -6,7 +6,6 @@ Embedders that learn in passes are fitted with a third of them first and given u
 
 from __future__ import annotations
 
-import inspect
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -22,6 +21,7 @@ from engine.embedders.progress import Progress, silent
 from engine.embedders.registry import make
 from engine.embedders.sharing import shared
 from engine.errors import InputError, NearfieldError, NotEnoughData
+from engine.fit import Report, fit, has_passes
 from engine.race import usual_dim
 from engine.search_space import PASSES, SPACES, Range, start
 from engine.validation import Validation, validation
@@ -184,12 +184,10 @@ class _Search:
 
     def _fit(self, name: str, params: dict[str, Any]) -> tuple[float, float]:
         embedder = make(name, params)
-        options: dict[str, Any] = {}
-        if "report" in inspect.signature(embedder.fit).parameters:
-            options["report"] = self._watch(self._passes(name, params))
-        return self.on.score(embedder.fit(self.on.train, seed=self.seed, device=self.device, **options))
+        report = self._watch(self._passes(name, params)) if has_passes(embedder) else None
+        return self.on.score(fit(embedder, self.on.train, seed=self.seed, device=self.device, report=report))
 
-    def _watch(self, epochs: int) -> Any:
+    def _watch(self, epochs: int) -> Report:
         def report(epoch: int, loss: float, seconds: float) -> None:
             if (needed := (epochs - epoch) * seconds) > (left := self.left()):
                 raise OutOfTime(f"would take {needed:.0f} s more, {max(left, 0):.0f} s are left")

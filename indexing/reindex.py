@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.choice import Chooser
 from engine.errors import BelowFloor
 from engine.space import Embedder
 from engine.store import events, models
@@ -49,7 +50,7 @@ class Reindexed:
 def train_version(
     database: Database,
     space: Space,
-    embedder: Embedder,
+    embedder: Embedder | Chooser,
     *,
     seed: int = 0,
     device: str = "cpu",
@@ -81,7 +82,7 @@ def train_version(
 def reindex(
     database: Database,
     space: Space,
-    embedder: Embedder,
+    embedder: Embedder | Chooser,
     folder: Path,
     *,
     recipe: str = "auto",

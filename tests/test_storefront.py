@@ -9,6 +9,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from engine.assess import assess
+from engine.dataset import by_time
 from engine.embedders.registry import make
 from engine.errors import InputError
 from engine.events import Weighting
@@ -17,7 +19,6 @@ from engine.store import events, items
 from engine.store.database import Database
 from engine.store.spaces import Space
 from engine.storefront import Storefront, generate
-from engine.train import evaluate_by_time
 
 UNTIL = datetime(2024, 3, 1, 12, tzinfo=UTC)
 
@@ -73,7 +74,7 @@ def test_a_purchase_follows_a_cart_and_a_cart_a_view_of_the_same_item(shop: Stor
 
 
 def test_tastes_can_be_learnt(shop: Storefront) -> None:
-    evaluation = evaluate_by_time(shop.events, make("spectral", {}), Weighting())
+    evaluation = assess(make("spectral", {}), by_time(shop.events, Weighting()))
     assert evaluation["recall@20"] > 1.5 * evaluation["popularity"]["recall@20"]
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import orjson
 import typer
 
+from api.cli.evaluation import evaluation_table
 from api.cli.options import settings
-from api.cli.output import evaluation_table, out, progress, table
+from api.cli.output import out, progress, table
 from engine.events import EventColumns
 from engine.importing import import_events, import_items
 from engine.settings import Settings

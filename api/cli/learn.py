@@ -1,4 +1,4 @@
-"""train, evaluate, index, publish, rollback, reindex, weights, embedders."""
+"""train, index, publish, rollback, reindex, weights, embedders."""
 
 from __future__ import annotations
 
@@ -8,12 +8,14 @@ from typing import Annotated, Any
 import typer
 
 from api.cli import learn_features
-from api.cli.learn_features import AUTO, chosen, learns_from_features
+from api.cli.evaluation import evaluation_table
+from api.cli.learn_features import chosen, learns_from_features
 from api.cli.options import Device, Embedder, Force, Json, Recipe, Seed, Set, SpaceName, opened, pairs
-from api.cli.output import emit, evaluation_table, out, progress, table
+from api.cli.output import emit, out, progress, table
 from engine.errors import InputError, NotEnoughData
+from engine.race import Auto
 from engine.space import Embedder as EventEmbedder
-from engine.store import events, generations, models, spaces
+from engine.store import generations, models, spaces
 from engine.store.models import ModelRecord
 
 Normal = Annotated[
@@ -25,7 +27,7 @@ KeepConstant = Annotated[
 
 
 def add_to(app: typer.Typer) -> None:
-    for command in (train, evaluate, index, publish, rollback, reindex, weights, embedders):
+    for command in (train, index, publish, rollback, reindex, weights, embedders):
         app.command()(command)
 
 
@@ -62,26 +64,6 @@ def train(
         out.print(better)
 
     emit(json, trained.to_json(), show)
-
-
-def evaluate(
-    embedder: Embedder = "spectral",
-    set_: Set = None,
-    seed: Seed = 0,
-    device: Device = "cpu",
-    space: SpaceName = "default",
-    json: Json = False,
-) -> None:
-    """Learn from the first nine tenths of the events and predict the rest, beside popularity and item-kNN."""
-    from engine.embedders.registry import make
-    from engine.train import evaluate_by_time
-
-    made = make(embedder, pairs(set_, "--set"))
-    with opened(space) as (_, database, found), progress() as tell:
-        with database.connect() as conn:
-            columns = events.read_columns(conn, found.key)
-        evaluation = evaluate_by_time(columns, made, found.weighting, seed=seed, device=device, progress=tell)
-    emit(json, evaluation, lambda: evaluation_table(evaluation, embedder))
 
 
 def index(
@@ -230,10 +212,10 @@ def embedders(json: Json = False) -> None:
     emit(json, {"embedders": found}, lambda: table(("embedder", "parameter", "default"), rows))
 
 
-def _made(embedder: str, parameters: dict[str, str]) -> EventEmbedder:
-    from engine.embedders.registry import make
+def _made(embedder: str, parameters: dict[str, str]) -> EventEmbedder | Auto:
+    from engine.race import chooser
 
-    return make("spectral" if embedder == AUTO else embedder, parameters)
+    return chooser(embedder, parameters)
 
 
 def _check_of_events(normal: str | None, keep_constant: bool) -> None:

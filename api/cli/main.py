@@ -13,6 +13,7 @@ from api.cli import (
     atlas,
     catalogue,
     demo,
+    evaluate,
     export,
     figures,
     import_features,
@@ -23,6 +24,7 @@ from api.cli import (
     path,
     recommend,
     serve,
+    tune,
 )
 from api.cli.output import err
 from engine.errors import InputError, NearfieldError
@@ -36,7 +38,7 @@ app = typer.Typer(
 app.add_typer(catalogue.app, name="import", help="Import events, items, users, features or vectors.")
 import_features.add_to(catalogue.app)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
-for module in (demo, serve, learn, recommend, latent, path, figures, atlas, export, operate):
+for module in (demo, serve, learn, evaluate, tune, recommend, latent, path, figures, atlas, export, operate):
     module.add_to(app)
 
 

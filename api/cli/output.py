@@ -77,30 +77,3 @@ def progress() -> Iterator[Callable[[str, float], None]]:
             bar.update(task, description=what, completed=share)
 
         yield tell
-
-
-def evaluation_table(evaluation: Mapping[str, Any], embedder: str, k: int = 20) -> None:
-    """Recall, ndcg and coverage of a model beside popularity and item-kNN."""
-    if f"recall@{k}" not in evaluation:
-        out.print(evaluation.get("note", "no evaluation"))
-        return
-    rows = []
-    for name, figures in (
-        (embedder, evaluation),
-        ("popularity", evaluation["popularity"]),
-        ("item-kNN", evaluation["item_knn"]),
-    ):
-        low, high = figures[f"recall@{k}_interval"]
-        lower, higher = figures[f"ndcg@{k}_interval"]
-        rows.append(
-            (
-                name,
-                figures[f"recall@{k}"],
-                f"{low:.4f} to {high:.4f}",
-                figures[f"ndcg@{k}"],
-                f"{lower:.4f} to {higher:.4f}",
-                figures[f"coverage@{k}"],
-            )
-        )
-    title = f"on the last tenth of the events, {evaluation['n_users']} users"
-    table(("", f"recall@{k}", "95% interval", f"ndcg@{k}", "95% interval", f"coverage@{k}"), rows, title)

@@ -1,0 +1,102 @@
+"""evaluate: what an embedder, or two model versions side by side, would have predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import typer
+
+from api.cli.evaluation import evaluation_table, more_tables
+from api.cli.options import Device, Embedder, Json, Seed, Set, SpaceName, opened, pairs
+from api.cli.output import emit, out, progress, table
+from engine import dataset
+from engine.dataset import Split
+from engine.errors import InputError
+from engine.events import EventColumns, Weighting
+from engine.store import events, models
+
+SPLITS = ("time", "random", "last")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(evaluate)
+
+
+def evaluate(
+    embedder: Embedder = "auto",
+    set_: Set = None,
+    split: Annotated[
+        str, typer.Option(help="What is predicted: the last tenth by time, a random tenth, or each user's last item.")
+    ] = "time",
+    compare: Annotated[
+        tuple[int, int] | None, typer.Option(help="Two model versions, fitted anew on the same split.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Learn from a part of the events and predict the rest, beside popularity, recent popularity and item-kNN."""
+    if split not in SPLITS:
+        raise InputError(f"expected a --split of {', '.join(SPLITS)}, got {split!r}")
+    if compare is not None:
+        _compare(compare, split, device, space, json)
+        return
+    from engine.assess import assess
+    from engine.race import chooser
+    from engine.train import chosen
+
+    made = chooser(embedder, pairs(set_, "--set"))
+    with opened(space) as (_, database, found), progress() as tell:
+        with database.connect() as conn:
+            columns = events.read_columns(conn, found.key)
+        options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
+        divided = _divided(columns, found.weighting, split, seed)
+        choice = chosen(columns, made, found.weighting, **options)
+        evaluation = assess(choice.embedder, divided, **options) | {"split": split}
+        if choice.reason:
+            evaluation["choice"] = choice.to_json()
+
+    def show() -> None:
+        evaluation_table(evaluation, choice.embedder.name)
+        more_tables(evaluation)
+
+    emit(json, evaluation, show)
+
+
+def _compare(versions: tuple[int, int], split: str, device: str, space: str, json: bool) -> None:
+    from engine.assess import compare
+    from engine.embedders.registry import make
+
+    with opened(space) as (_, database, found), progress() as tell:
+        with database.connect() as conn:
+            records = [models.get(conn, found.key, version) for version in versions]
+            columns = events.read_columns(conn, found.key)
+        params = [dict(record.params) for record in records]
+        seeds = int(params[0].pop("seed", 0)), int(params[1].pop("seed", 0))
+        first, second = (make(record.embedder, each) for record, each in zip(records, params, strict=True))
+        divided = _divided(columns, found.weighting, split, 0)
+        body = compare(first, second, divided, seeds=seeds, device=device, progress=tell)
+    body = {"models": list(versions), "split": split} | body
+    emit(json, body, lambda: _compared(body, records[0].embedder, records[1].embedder))
+
+
+def _compared(body: Mapping[str, Any], first: str, second: str) -> None:
+    if "first" not in body:
+        out.print(body["note"])
+        return
+    rows = []
+    for name in ("recall@20", "ndcg@20"):
+        apart = body[name]
+        low, high = apart["interval"]
+        both = body["first"][name], body["second"][name]
+        rows.append((name, *both, apart["difference"], f"{low:+.4f} to {high:+.4f}", apart["p"]))
+    names = [f"{version} {name}" for version, name in zip(body["models"], (first, second), strict=True)]
+    table(("", *names, "difference", "95% interval", "p"), rows, f"{body['n_users']} users")
+
+
+def _divided(columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
+    if split == "random":
+        return dataset.random_cells(columns, weighting, seed=seed)
+    return dataset.last_out(columns, weighting) if split == "last" else dataset.by_time(columns, weighting)

@@ -1,0 +1,47 @@
+"""Tables of an evaluation, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from api.cli.output import out, table
+
+BASELINES = {"popularity": "popularity", "recent_popularity": "recent popularity", "item_knn": "item-kNN"}
+PREDICTED = {"random": "a random tenth of what users took up", "last": "the last item of every user"}
+
+
+def evaluation_table(evaluation: Mapping[str, Any], embedder: str, k: int = 20) -> None:
+    """Recall, ndcg and coverage of a model beside popularity, recent popularity and item-kNN."""
+    if "choice" in evaluation:
+        out.print(f"chosen: {evaluation['choice']['reason']}", markup=False)
+    if f"recall@{k}" not in evaluation:
+        out.print(evaluation.get("note", "no evaluation"))
+        return
+    beside = [(label, evaluation[name]) for name, label in BASELINES.items() if name in evaluation]
+    rows = []
+    for name, figures in ((embedder, evaluation), *beside):
+        low, high = figures[f"recall@{k}_interval"]
+        lower, higher = figures[f"ndcg@{k}_interval"]
+        recall = (figures[f"recall@{k}"], f"{low:.4f} to {high:.4f}")
+        ndcg = (figures[f"ndcg@{k}"], f"{lower:.4f} to {higher:.4f}")
+        rows.append((name, *recall, *ndcg, figures[f"coverage@{k}"]))
+    predicted = PREDICTED.get(str(evaluation.get("split")), "the last tenth of the events")
+    title = f"on {predicted}, {evaluation['n_users']} users"
+    table(("", f"recall@{k}", "95% interval", f"ndcg@{k}", "95% interval", f"coverage@{k}"), rows, title)
+
+
+def more_tables(evaluation: Mapping[str, Any], k: int = 20) -> None:
+    """Other k, segments, novelty, popularity bias and users never seen."""
+    if "at" not in evaluation:
+        return
+    names = ("recall", "ndcg", "hit", "mrr")
+    table(("k", *names), [(at, *(each[name] for name in names)) for at, each in evaluation["at"].items()])
+    parts = evaluation["segments"]
+    rows = [(f"{name} users", each["n_users"], each[f"recall@{k}"]) for name, each in parts["users"].items()]
+    rows += [(f"{name} items", each["n_users"], each[f"recall@{k}"]) for name, each in parts["items"].items()]
+    if evaluation.get("strong"):
+        rows.append(("users never seen", evaluation["strong"]["n_users"], evaluation["strong"][f"recall@{k}"]))
+    table(("segment", "users", f"recall@{k}"), rows)
+    bias, novelty = evaluation[f"popularity_bias@{k}"], evaluation[f"novelty@{k}"]
+    out.print(f"novelty {novelty:.2f} bits; popularity {bias:.2f} times that of the users' own histories")

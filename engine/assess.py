@@ -1,0 +1,122 @@
+"""assess: what an embedder is worth on a split, beside what must be beaten and for users it never saw; and compare."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from engine import baselines, dataset, segments
+from engine.dataset import Split
+from engine.embedders.progress import Progress, silent
+from engine.evaluate import Evaluation, Scorer, SpaceScorer, evaluate, mean
+from engine.fit import fit, passes_of
+from engine.interactions import Interactions
+from engine.significance import interval, paired
+from engine.space import Embedder
+
+K = 20
+KS = (5, 10, 20, 50)
+HELD_USERS, SCORED_SHARE, FEWEST_ITEMS = 0.1, 0.2, 5  # of strong generalisation
+
+
+def assess(
+    embedder: Embedder, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent
+) -> dict[str, Any]:
+    """Figures of the embedder at 20 and `at` other k, per segment and for unseen users, and of the baselines."""
+    if split.test.nnz == 0 or split.train.matrix.nnz == 0:
+        return {"note": "too little data after the split to evaluate", "n_users": 0}
+    made, fit_seconds = _ranked(embedder, split, seed, device, progress)
+    figures = made.at(K).to_json() | _more(made, split) | {"fit_seconds": round(fit_seconds, 3)}
+    progress("fit without a tenth of the users", 0.5)
+    figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device)
+    for step, (name, scorer) in enumerate(_baselines(split).items()):
+        progress(f"evaluate {name.replace('_', ' ')}", 0.75 + 0.05 * step)
+        figures[name] = evaluate(scorer(), split.train.matrix, split.test, K).to_json()
+    return figures
+
+
+def strong_generalisation(
+    embedder: Embedder, interactions: Interactions, *, seed: int = 0, device: str = "cpu"
+) -> dict[str, Any] | None:
+    """Strong generalisation (Liang et al. 2018): a tenth of the users is held out of the fit, four fifths of each
+    one's history is folded in, and the last fifth is scored. None where too few users have a history to divide.
+    """
+    lengths = np.diff(interactions.matrix.indptr)
+    order = np.random.default_rng((seed, 1)).permutation(np.flatnonzero(lengths >= FEWEST_ITEMS))
+    held = np.sort(order[: int(HELD_USERS * len(lengths))])
+    if len(held) == 0 or len(held) == len(lengths):
+        return None
+    left = np.setdiff1d(np.arange(len(lengths)), held)
+    unseen = dataset.at_random(interactions.of_users(held), SCORED_SHARE, seed)
+    space = fit(embedder, interactions.of_users(left), seed=seed, device=device)
+    made = evaluate(SpaceScorer(space), unseen.train.matrix, unseen.test, K)
+    return {
+        f"recall@{K}": mean(made.recall),
+        f"recall@{K}_interval": interval(made.recall),
+        f"ndcg@{K}": mean(made.ndcg),
+        "n_users": len(made.users),
+    }
+
+
+def compare(
+    first: Embedder,
+    second: Embedder,
+    split: Split,
+    *,
+    seeds: tuple[int, int] = (0, 0),
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> dict[str, Any]:
+    """Both on the same users: the figures of each, and second - first with its interval and p."""
+    if split.test.nnz == 0 or split.train.matrix.nnz == 0:
+        return {"note": "too little data after the split to compare", "n_users": 0}
+    made = [
+        _ranked(embedder, split, seed, device, progress)[0].at(K)
+        for embedder, seed in zip((first, second), seeds, strict=True)
+    ]
+    return {
+        "first": made[0].to_json(),
+        "second": made[1].to_json(),
+        f"recall@{K}": paired(made[0].recall, made[1].recall),
+        f"ndcg@{K}": paired(made[0].ndcg, made[1].ndcg),
+        "n_users": len(made[0].users),
+    }
+
+
+def _ranked(embedder: Embedder, split: Split, seed: int, device: str, progress: Progress) -> tuple[Evaluation, float]:
+    progress(f"fit {embedder.name} before the split", 0.05)
+    passes = int(getattr(embedder, "epochs", 1))
+    report = passes_of(progress, f"fit {embedder.name}", 0.05, 0.4, passes)
+    started = time.perf_counter()
+    space = fit(embedder, split.train, seed=seed, device=device, report=report)
+    fit_seconds = time.perf_counter() - started
+    progress(f"evaluate {embedder.name}", 0.4)
+    return evaluate(SpaceScorer(space), split.train.matrix, split.test, max(KS)), fit_seconds
+
+
+def _more(made: Evaluation, split: Split) -> dict[str, Any]:
+    """Figures at other k, novelty and popularity bias, and those of segments."""
+    histories, at_k = split.train.matrix, made.at(K)
+    others = {
+        str(k): {
+            "recall": mean(cut.recall),
+            "ndcg": mean(cut.ndcg),
+            "hit": mean(cut.hit),
+            "mrr": mean(cut.mrr),
+        }
+        for k, cut in ((k, made.at(k)) for k in KS)
+    }
+    users, items = segments.by_user(at_k, histories), segments.by_item(at_k, histories, split.test)
+    return {"at": others} | segments.popularity(at_k, histories) | {"segments": {"users": users, "items": items}}
+
+
+def _baselines(split: Split) -> dict[str, Callable[[], Scorer]]:
+    """By name; recent popularity only where it is known when things happened."""
+    found: dict[str, Callable[[], Scorer]] = {"popularity": lambda: baselines.popularity(split.train)}
+    recent = split.recent
+    if recent is not None:
+        found["recent_popularity"] = lambda: baselines.Popularity(recent)
+    return found | {"item_knn": lambda: baselines.item_knn(split.train)}

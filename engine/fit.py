@@ -1,0 +1,36 @@
+"""fit: an embedder on interactions, told pass by pass where it learns in passes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from engine.embedders.progress import Progress, silent
+from engine.interactions import Interactions
+from engine.memory import check_memory
+from engine.space import Embedder, LatentSpace
+
+Report = Callable[[int, float, float], None]  # pass from 1, its loss, its seconds
+
+
+def fit(
+    embedder: Embedder, interactions: Interactions, *, seed: int = 0, device: str = "cpu", report: Report | None = None
+) -> LatentSpace:
+    """The latent space. InputError, before anything is learnt, where the memory would not be enough."""
+    check_memory(embedder, interactions, device)
+    options: dict[str, Any] = {} if report is None or not has_passes(embedder) else {"report": report}
+    return embedder.fit(interactions, seed=seed, device=device, **options)
+
+
+def has_passes(embedder: Embedder) -> bool:
+    return "report" in inspect.signature(embedder.fit).parameters
+
+
+def passes_of(progress: Progress, what: str, start: float, end: float, passes: int) -> Report:
+    """Passes as progress from `start` to `end`."""
+
+    def report(done: int, loss: float, seconds: float) -> None:
+        progress(f"{what}, pass {done}, loss {loss:.4g}", start + (end - start) * min(1.0, done / max(1, passes)))
+
+    return report if progress is not silent else lambda done, loss, seconds: None

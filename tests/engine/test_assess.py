@@ -1,0 +1,163 @@
+"""assess: every figure beside what must be beaten; compare: two models on the same users."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from engine import dataset, segments
+from engine.assess import assess, compare, strong_generalisation
+from engine.embedders.registry import make
+from engine.errors import InputError
+from engine.evaluate import Evaluation, evaluate
+from engine.events import Weighting
+from engine.memory import check_memory, estimate
+from engine.significance import paired
+from tests.engine.test_selection import split, tastes
+from tests.engine.worlds import DAY_US, columns, interactions
+
+
+def small():
+    return make("spectral", {"dim": 4})
+
+
+def test_an_assessment_has_all_figures_and_is_json():
+    figures = assess(small(), split(), seed=0)
+    assert set(figures) >= {"recall@20", "ndcg@20", "hit@20", "mrr@20", "coverage@20", "novelty@20", "strong"}
+    assert set(figures["at"]) == {"5", "10", "20", "50"}
+    assert figures["at"]["20"]["recall"] == figures["recall@20"]
+    assert figures["at"]["5"]["recall"] < figures["at"]["50"]["recall"]
+    assert set(figures["segments"]["items"]) == {"head", "tail"}
+    assert figures["recall@20"] > figures["popularity"]["recall@20"]
+    assert "recent_popularity" not in figures  # nobody knows when
+    assert figures["popularity_bias@20"] == pytest.approx(1, abs=0.3)  # everybody takes up what their taste has
+    assert json.loads(json.dumps(figures))["n_users"] == 120
+
+
+def test_users_never_seen_are_served_nearly_as_well_as_those_learnt_from():
+    found = strong_generalisation(small(), tastes(n_users=300), seed=0)
+    assert found["n_users"] == 30
+    assert found["recall@20"] > 0.8
+    assert strong_generalisation(small(), tastes(n_users=6), seed=0) is None
+
+
+def test_too_little_data_is_told():
+    assert assess(small(), dataset.at_random(tastes(), 0.0))["note"].startswith("too little data")
+    assert compare(small(), small(), dataset.at_random(tastes(), 0.0))["n_users"] == 0
+
+
+def test_two_models_are_compared_on_the_same_users():
+    same = compare(small(), small(), split())
+    assert same["recall@20"] == {"difference": 0.0, "interval": [0.0, 0.0], "p": 1.0}
+    apart = compare(small(), make("ials", {"dim": 1, "iterations": 1, "reg": 1000.0}), split())
+    assert apart["recall@20"]["difference"] < 0
+    assert apart["recall@20"]["p"] < 0.01
+    assert apart["second"]["recall@20"] - apart["first"]["recall@20"] == pytest.approx(
+        apart["recall@20"]["difference"], abs=2e-5
+    )
+
+
+def test_a_difference_by_chance_is_not_significant():
+    draw = np.random.default_rng(0)
+    first, second = draw.random(400), draw.random(400)
+    assert paired(first, second)["p"] > 0.05
+    assert paired(first, first + 0.1 * draw.random(400))["p"] < 0.001
+
+
+def test_segments_are_what_they_are_called():
+    train = interactions([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
+    made = Evaluation(
+        2,
+        np.array([0, 1, 2]),
+        np.array([[3, 4], [1, 2], [2, 3]]),
+        np.array([[True, False], [False, False], [False, True]]),
+        np.array([1, 1, 2]),
+        5,
+    )
+    by_user = segments.by_user(made, train.matrix)
+    assert by_user["cold"] == {"n_users": 1, "items": [1, 1], "recall@2": 0.0, "ndcg@2": 0.0}
+    assert by_user["heavy"]["items"] == [3, 3]
+    test = interactions([[0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 0, 1, 1, 0]]).matrix
+    by_item = segments.by_item(made, train.matrix, test)
+    assert by_item["head"] == {"n_items": 1, "n_users": 0, "recall@2": 0.0}
+    assert by_item["tail"] == {"n_items": 4, "n_users": 3, "recall@2": 0.5}
+    bias = segments.popularity(made, train.matrix)
+    assert bias["popularity_of_histories"] == pytest.approx((2 / 3 + 1 + 5 / 6) / 3, abs=1e-4)
+
+
+def day(user, item, at):
+    return (user, item, "view", 1.0, at * DAY_US)
+
+
+def test_the_last_item_of_a_user_is_predicted_from_the_others():
+    events = columns(
+        [day("ann", "a", 1), day("ann", "b", 2), day("ann", "b", 3), day("ben", "a", 1), day("cid", "b", 9)]
+    )
+    divided = dataset.last_out(events, Weighting())
+    ann = divided.train.users.row("ann")
+    assert divided.test[ann].indices.tolist() == [divided.train.items.row("b")]
+    assert divided.test.nnz == 1  # ben and cid have one item each, which is learnt from
+    assert divided.train.matrix.nnz == 3
+
+
+def test_recent_popularity_counts_the_last_weeks_alone():
+    events = columns([day("ann", "old", 1), day("ben", "old", 1), day("cid", "new", 99), day("dan", "later", 100.5)])
+    divided = dataset.by_time(events, Weighting(), until_us=100 * DAY_US)
+    counts = {id_: divided.recent[divided.train.items.row(id_)] for id_ in ("old", "new")}
+    assert counts == {"old": 0, "new": 1}
+
+
+RANX = """
+import json, sys, warnings
+warnings.simplefilter("ignore")
+from ranx import Qrels, Run, evaluate
+asked = json.load(sys.stdin)
+print(json.dumps(dict(evaluate(Qrels(asked["wanted"]), Run(asked["answered"]), asked["names"]))))
+"""
+
+
+def test_figures_agree_with_an_independent_implementation():
+    draw = np.random.default_rng(3)
+    scores = draw.random((50, 80), dtype=np.float32)
+    test = interactions(draw.random((50, 80)) < 0.1).matrix
+
+    class Fixed:
+        def scores(self, histories):
+            return scores.copy()
+
+    made = evaluate(Fixed(), sp.csr_matrix((50, 80), dtype=np.float32), test, 20)
+    wanted = {f"u{row}": {f"i{column}": 1 for column in test[row].indices} for row in range(50) if test[row].nnz}
+    answered = {name: {f"i{column}": float(scores[int(name[1:]), column]) for column in range(80)} for name in wanted}
+    names = ["recall@20", "ndcg@20", "hit_rate@20", "mrr@20"]
+    # a process of its own, interpreted: compiling takes ranx a quarter of a minute
+    done = subprocess.run(
+        [sys.executable, "-c", RANX],
+        input=json.dumps({"wanted": wanted, "answered": answered, "names": names}),
+        env=os.environ | {"NUMBA_DISABLE_JIT": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    theirs = json.loads(done.stdout)
+    ours = [made.recall.mean(), made.ndcg.mean(), made.hit.mean(), made.mrr.mean()]
+    assert ours == pytest.approx([theirs[name] for name in names], abs=1e-6)
+
+
+def test_a_fit_that_would_not_fit_into_memory_is_refused_before_it_starts(monkeypatch):
+    world = tastes()
+    check_memory(small(), world)
+
+    class Free:
+        available = 2**30
+
+    monkeypatch.setattr("engine.memory.psutil.virtual_memory", lambda: Free)
+    monkeypatch.setattr("engine.memory._dim", lambda made, n_items: made.dim)
+    huge = estimate(make("spectral", {"dim": 1024}), (10**6, 10**6), 10**7)
+    assert huge > 2**30
+    monkeypatch.setattr("engine.memory.estimate", lambda made, shape, n: made.dim * 2**24)
+    with pytest.raises(InputError, match=r"ials needs about 8\.0 GiB .* are free; dim 5\d would fit"):
+        check_memory(make("ials", {"dim": 512}), world)
