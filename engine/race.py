@@ -68,11 +68,11 @@ def entries(train: Interactions) -> list[Entry]:
     n_items, limit = len(train.items), min(train.matrix.shape)
     usual = usual_dim(n_items)
     ranks = sorted({min(rank, limit) for rank in (2 * usual, usual, usual // 2, usual // 4)}, reverse=True)
-    found: list[Entry] = [("spectral", {}), ("blend", {})]
-    found += [("spectral", {"dim": rank}) for rank in ranks]
+    found: list[Entry] = [("spectral", {}), *(("spectral", {"dim": rank}) for rank in ranks)]
+    if n_items <= EASE_ITEMS:  # the widest of its factorisation first: blends take their wide part from it
+        found += [("ease", {"dim": min(limit, 2048), "ridge": ridge}) for ridge in (0.015, 0.03, 0.06, 0.12)]
+    found.append(("blend", {}))
     found += [("blend", {"dim": rank, "wide": 1024}) for rank in ranks[1:3]]
-    if n_items <= EASE_ITEMS:
-        found += [("ease", {"dim": min(limit, 2048), "ridge": ridge}) for ridge in (0.015, 0.03, 0.06)]
     if train.matrix.nnz <= IALS_CELLS:
         found.append(("ials", {"dim": 64}))
     return found
