@@ -19,7 +19,7 @@ from engine.dataset import Split
 from engine.embedders.progress import Progress, silent
 from engine.embedders.registry import make
 from engine.embedders.sharing import shared
-from engine.errors import InputError, NearfieldError
+from engine.errors import NearfieldError
 from engine.fit import fit
 from engine.interactions import Interactions
 from engine.space import Embedder
@@ -55,11 +55,9 @@ class Auto:
 
 
 def chooser(name: str, params: Mapping[str, str | float | int] | None = None) -> Embedder | Auto:
-    """The embedder of a name, or the race for auto, which takes no parameters."""
-    if name != AUTO:
-        return make(name, params)
-    if params:
-        raise InputError(f"auto chooses the parameters itself; --set {next(iter(params))} goes with an --embedder")
+    """The embedder of a name; for auto the race, or `spectral` where its parameters are given."""
+    if name != AUTO or params:
+        return make("spectral" if name == AUTO else name, params)
     return Auto()
 
 
