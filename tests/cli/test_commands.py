@@ -66,7 +66,7 @@ def test_train_index_and_publish_end_where_reindex_does_and_rollback_goes_back(s
     before = shop.json("status")["generation"]
     trained = shop.json("train", "--set", "dim=8")
     assert trained.keys() == TRAINED
-    assert trained["evaluation"].keys() == FIGURES
+    assert trained["evaluation"].keys() >= FIGURES
     assert trained["dim"] == 8
     assert (trained["published"], trained["generation"], trained["index_seconds"]) == (False, None, None)
     assert trained["evaluation"]["recall@20"] > trained["evaluation"]["popularity"]["recall@20"]
@@ -90,7 +90,7 @@ def test_train_index_and_publish_end_where_reindex_does_and_rollback_goes_back(s
 
 def test_evaluate_saves_nothing_and_prints_the_figures_of_training(shop: Any) -> None:
     before = shop.json("models")
-    assert shop.json("evaluate").keys() == FIGURES
+    assert shop.json("evaluate", "--embedder", "spectral").keys() >= FIGURES
     assert shop.json("models") == before
 
 

@@ -40,7 +40,8 @@ def test_sigterm_leaves_no_postgres_behind(fresh: Any) -> None:
     time.sleep(1.0)  # past the start of the server, which a signal can still outlive
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    assert process.returncode in (1, 128 + signal.SIGTERM), "1: it found nothing to learn from before the signal came"
+    # 1: it found nothing to learn from before the signal came; -15: it was past its handlers, on its way out
+    assert process.returncode in (1, 128 + signal.SIGTERM, -signal.SIGTERM)
     assert "Traceback" not in err
     assert postgres_of(fresh.settings.home) == []
 
