@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import orjson
 from fastapi import Response
 
+from api import cursors
 from api.metrics import Metrics
 from engine.recommend import Answer, Hit
 from indexing.view import LiveView
@@ -17,30 +19,56 @@ def json_response(body: object, status: int = 200) -> Response:
     return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json")
 
 
-def items_response(view: LiveView, answer: Answer, metrics: Metrics, *, degraded: bool = False) -> Response:
-    short = answer.shortfall
-    name = view.space.name
+@dataclass(frozen=True)
+class Page:
+    """What an answer shows beside its items, and how."""
+
+    fields: Collection[str] | None = None  # None: all
+    shown: Sequence[str] = ()  # item ids of the pages before
+    degraded: bool = False
+
+
+def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
+    return json_response({**_shelf(view, answer, metrics, page), **_served(view, page.degraded)})
+
+
+def shelves_response(view: LiveView, shelves: Sequence[tuple[Answer, Page]], metrics: Metrics) -> Response:
+    body = [_shelf(view, answer, metrics, page) for answer, page in shelves]
+    return json_response({"shelves": body, **_served(view, any(page.degraded for _, page in shelves))})
+
+
+def _served(view: LiveView, degraded: bool) -> dict[str, object]:
+    return {
+        "recommendation_id": secrets.token_hex(12),
+        "model": view.generation.model if view.generation else None,
+        "generation": view.generation.generation if view.generation else None,
+        "degraded": degraded or view.degraded or view.stale,
+        "stale": view.stale,
+    }
+
+
+def _shelf(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> dict[str, object]:
+    short, name = answer.shortfall, view.space.name
     for reason in {hit.reason for hit in answer.hits}:
         metrics.recommended.labels(name, reason).inc(sum(hit.reason == reason for hit in answer.hits))
     if short is not None:
         metrics.shortfalls.labels(name).inc()
-    return json_response(
-        {
-            "items": [_item(view, hit) for hit in answer.hits],
-            "recommendation_id": secrets.token_hex(12),
-            "model": view.generation.model if view.generation else None,
-            "generation": view.generation.generation if view.generation else None,
-            "degraded": degraded or view.degraded or view.stale,
-            "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
-        }
-    )
+    shown = [] if short is not None else [*page.shown, *(hit.item_id for hit in answer.hits)]
+    return {
+        "items": [_item(view, hit, page.fields) for hit in answer.hits],
+        "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
+        "cursor": cursors.after(shown),
+    }
 
 
-def _item(view: LiveView, hit: Hit) -> dict[str, object]:
-    fields = orjson.Fragment(view.fields(hit.item_id, hit.row))
+def _item(view: LiveView, hit: Hit, wanted: Collection[str] | None) -> dict[str, object]:
+    text = view.fields(hit.item_id, hit.row)
+    fields: object = orjson.Fragment(text)
+    if wanted is not None:
+        fields = {name: value for name, value in orjson.loads(text).items() if name in wanted}
     return {"item_id": hit.item_id, "score": hit.score, "reason": hit.reason, "fields": fields}
 
 
-def rows_response(results: Sequence[tuple[str, str | None]], accepted: int) -> Response:
+def rows_response(results: Sequence[tuple[str, str | None]], accepted: int, seq: int) -> Response:
     rows = [{"status": status, "detail": detail} for status, detail in results]
-    return json_response({"accepted": accepted, "results": rows})
+    return json_response({"accepted": accepted, "seq": seq, "results": rows})

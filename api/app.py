@@ -19,6 +19,7 @@ from api.routes import events, figures, health, items, keys, latent, models, rec
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database import Database, open_database
+from engine.store.wake import Listener, Waker
 from indexing.poller import Poller
 from indexing.sampler import Sampler
 from indexing.upkeep import Upkeep
@@ -35,15 +36,16 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         opened = database or open_database(settings, pool_size=THREADS + 4)
         app.state.database = opened
         app.state.keyring = Keyring(opened, settings.require_keys)
+        waker = Waker(opened)
         app.state.sampler, upkeep = Sampler(), Upkeep(opened, settings.generations)
-        app.state.lives = Lives(opened, settings.generations, app.state.sampler)
+        app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler)
         current_default_thread_limiter().total_tokens = THREADS
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
             names = [space.name for space in stored_spaces.list_all(conn)]
         for name in names:
             app.state.lives.view(name)  # opened and warm before the first request
-        poller = Poller(app.state.lives, settings.poll_s, after=upkeep)
+        poller = Poller(app.state.lives, settings.poll_s, Listener(opened), after=upkeep)
         poller.start()
         try:
             yield
@@ -51,6 +53,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             poller.stop()
             upkeep.close()
             app.state.sampler.close()
+            waker.close()
             if database is None:
                 opened.close()
 

@@ -6,8 +6,7 @@ and only what may wait for PostgreSQL goes to a thread.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 from typing import Annotated
 
@@ -20,18 +19,18 @@ from engine.errors import InputError, NotFound
 from engine.ids import check_id
 from engine.settings import Settings
 from engine.store.database import Database
+from engine.store.wake import Waker
 from indexing.live import Live
 from indexing.sampler import Sampler
 from indexing.view import LiveView
 
 
-class Lives(Mapping[str, Live]):
+class Lives(MutableMapping[str, Live]):
     """The live view of each space, opened at its first request."""
 
-    def __init__(self, database: Database, folder: Path, sampler: Sampler | None = None):
-        self._database, self._folder, self._sampler = database, folder, sampler
+    def __init__(self, database: Database, folder: Path, waker: Waker, sampler: Sampler | None = None):
+        self._database, self._folder, self._waker, self._sampler = database, folder, waker, sampler
         self._lives: dict[str, Live] = {}
-        self._lock = threading.Lock()
 
     def view(self, space: str) -> LiveView:
         """What is live in a space; NotFound when there is no such space."""
@@ -40,8 +39,7 @@ class Lives(Mapping[str, Live]):
             return live.current()
         live = Live(self._database, self._folder, space, self._sampler)
         view = live.current()
-        with self._lock:
-            self._lives.setdefault(space, live)
+        self._lives.setdefault(space, live)
         return view
 
     def served(self, space: str) -> LiveView | None:
@@ -49,17 +47,25 @@ class Lives(Mapping[str, Live]):
         live = self._lives.get(space)
         return None if live is None else live.served
 
+    def wrote(self, space: str, seq: int) -> None:
+        """This process sees its write at once, the others within milliseconds."""
+        self._waker.tell(space)
+        if space in self._lives:
+            self._lives[space].catch_up(seq)
+
     def refresh(self, space: str) -> None:
-        """See a write of this process at once."""
+        """Look at all of a space anew: its weighting or its generation changed."""
         if space in self._lives:
             self._lives[space].refresh()
 
-    def forget(self, space: str) -> None:
-        with self._lock:
-            self._lives.pop(space, None)
-
     def __getitem__(self, space: str) -> Live:
         return self._lives[space]
+
+    def __setitem__(self, space: str, live: Live) -> None:
+        self._lives[space] = live
+
+    def __delitem__(self, space: str) -> None:
+        del self._lives[space]
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._lives))
@@ -102,7 +108,7 @@ async def get_user_id(user_id: str) -> str:
     return check_id(restored(user_id), ("path", "user_id"))
 
 
-def check_k(k: int, settings: Settings, loc: tuple[str, ...] = ("k",)) -> int:
+def check_k(k: int, settings: Settings, loc: tuple[str | int, ...] = ("k",)) -> int:
     if not 1 <= k <= settings.max_k:
         raise InputError(f"expected a k of 1 to {settings.max_k}, got {k}", loc=loc)
     return k

@@ -79,6 +79,7 @@ class Timed:
             await self.app(scope, receive, send)
             return
         started, status = time.perf_counter(), 500
+        scope.setdefault("state", {})["arrived"] = started
 
         async def watch(message: Message) -> None:
             nonlocal status

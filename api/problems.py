@@ -20,6 +20,7 @@ from engine.errors import (
     NearfieldError,
     NotEnoughData,
     NotFound,
+    NotInTime,
     Problem,
     StoreUnavailable,
 )
@@ -33,6 +34,7 @@ STATUS: dict[type[NearfieldError], int] = {
     DeviceUnavailable: 409,
     BelowFloor: 409,
     CorruptGeneration: 503,
+    NotInTime: 503,
     StoreUnavailable: 503,
 }
 

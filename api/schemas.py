@@ -7,9 +7,19 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from engine.recommend import Fill, Reason
+
 Exclude = Literal["seen", "purchased", "none"]
 K = Annotated[int, Field(description="how many items, 1 to 1000", examples=[10])]
 Ids = Annotated[list[str], Field(max_length=1000)]
+FILTER = "which items may be shown: conditions on fields"
+Filter = Annotated[dict[str, Any], Field(description=FILTER, examples=[{"price": {"lt": 30}, "available": True}])]
+FilterText = Annotated[
+    str, Field(max_length=65_536, description=FILTER + "; as JSON", examples=['{"price":{"lt":30}}'])
+]
+Fields = Annotated[list[str], Field(max_length=100, examples=[["title", "price"]])]
+Cursor = Annotated[str, Field(max_length=65_536, description="of the answer before: goes on after what it showed")]
+MAX_DEADLINE_MS = 10_000
 USER, ITEM = "u-204", "oak-bedside-table"
 
 
@@ -21,6 +31,19 @@ class NoParameters(Closed):
     pass
 
 
+class Fresh(Closed):
+    """How new an answer must be, and how long it may take."""
+
+    min_seq: int | None = Field(
+        None, ge=0, lt=2**63, description="show nothing older than the write that answered with this `seq`"
+    )
+    deadline_ms: int | None = Field(None, ge=1, le=MAX_DEADLINE_MS, description="503 rather than an answer after this")
+
+
+class Shown(Fresh):
+    fields: Fields | None = Field(None, description="only these of each item's fields; all when left away")
+
+
 class PastEvent(Closed):
     """An event of this session that is not stored."""
 
@@ -30,39 +53,73 @@ class PastEvent(Closed):
     occurred_at: datetime | None = None  # None: now
 
 
-class RecommendQuery(Closed):
+class Shelf(Closed):
     user_id: str | None = Field(None, examples=[USER])
     item_ids: Ids = Field([], description="recommend to someone who looked at these")
     k: K = 10
     exclude: Exclude = Field("seen", description="leave out what the user has seen, or purchased, or nothing")
     exclude_items: Ids = []
+    fill: Fill = Field("popular", description="fill up with popular items, with the newest, or not at all")
+    cursor: Cursor | None = None
 
 
-class RecommendBody(RecommendQuery):
+class ShelfBody(Shelf):
+    """One shelf: for a user, a session, some items or a vector."""
+
     history: list[PastEvent] = Field(
         [], max_length=1000, description="this session's events, on top of the stored ones"
     )
     vector: list[float] | None = Field(None, max_length=65_536, description="a user vector in the space of the model")
+    filter: Filter | None = None
 
+
+class RecommendQuery(Shelf, Shown):
+    filter: FilterText | None = None
+
+
+class RecommendBody(ShelfBody, Shown):
     model_config = ConfigDict(
         extra="forbid",
-        json_schema_extra={"examples": [{"user_id": USER, "k": 3}, {"history": [{"item_id": ITEM, "kind": "cart"}]}]},
+        json_schema_extra={
+            "examples": [
+                {"user_id": USER, "k": 3, "filter": {"price": {"lt": 100}}},
+                {"history": [{"item_id": ITEM, "kind": "cart"}]},
+            ]
+        },
     )
 
 
-class RankBody(Closed):
+class BatchBody(Shown):
+    """Many users, or the shelves of one page."""
+
+    shelves: list[ShelfBody] = Field(
+        min_length=1, max_length=1000, examples=[[{"user_id": USER, "k": 3}, {"fill": "new", "k": 3}]]
+    )
+    distinct: bool = Field(False, description="no item on two shelves; earlier ones choose first")
+
+
+class RankBody(Shown):
     user_id: str | None = Field(None, examples=[USER])
     history: list[PastEvent] = Field([], max_length=1000)
     item_ids: list[str] = Field(min_length=1, max_length=1000, examples=[[ITEM, "linen-duvet-cover"]])
+    filter: Filter | None = None
 
 
-class SearchQuery(Closed):
-    item_id: str = Field(examples=[ITEM])
+class Near(Shown):
     k: K = 10
     exclude_items: Ids = []
+    cursor: Cursor | None = None
 
 
-class SearchBody(Closed):
+class SimilarQuery(Near):
+    filter: FilterText | None = None
+
+
+class SearchQuery(SimilarQuery):
+    item_id: str = Field(examples=[ITEM])
+
+
+class SearchBody(Near):
     """One of item_id, vector, record, or positive with perhaps negative items."""
 
     item_id: str | None = None
@@ -70,8 +127,7 @@ class SearchBody(Closed):
     vector: list[float] | None = Field(None, max_length=65_536)
     positive: list[str] = Field([], max_length=100)
     negative: list[str] = Field([], max_length=100)
-    k: K = 10
-    exclude_items: Ids = []
+    filter: Filter | None = None
 
     model_config = ConfigDict(
         extra="forbid", json_schema_extra={"examples": [{"positive": [ITEM], "negative": ["garden-chair"], "k": 3}]}
@@ -87,7 +143,7 @@ class SearchBody(Closed):
         return self
 
 
-class SimilarQuery(Closed):
+class SimilarUsersQuery(Fresh):
     k: K = 10
 
 
@@ -122,6 +178,9 @@ class ItemFields(Closed):
     categories: list[str] = Field([], max_length=100, examples=[["furniture", "bedroom"]])
     attributes: dict[str, Any] = Field({}, examples=[{"price": 89.0}])
     available: bool = True
+    vector: list[float] | None = Field(
+        None, max_length=65_536, description="its own vector, in the space of the model that is served"
+    )
 
 
 class ItemBody(ItemFields):
@@ -175,7 +234,7 @@ class KeyBody(Closed):
 class AnsweredItem(BaseModel):
     item_id: str
     score: float
-    reason: Literal["history", "popular", "similar", "vector", "new", "rank", "unranked"]
+    reason: Reason
     fields: dict[str, Any]
 
 
@@ -185,13 +244,26 @@ class Short(BaseModel):
     reason: str
 
 
-class ItemsAnswer(BaseModel):
+class ShelfAnswer(BaseModel):
     items: list[AnsweredItem]
+    shortfall: Short | None
+    cursor: str | None = Field(description="goes on after these items; null: there are no more")
+
+
+class Answered(BaseModel):
     recommendation_id: str
     model: int | None
     generation: str | None
-    degraded: bool
-    shortfall: Short | None
+    degraded: bool = Field(description="from less than all: an older generation, a stored user vector, or stale")
+    stale: bool = Field(description="PostgreSQL is away: as of when it was last seen")
+
+
+class ItemsAnswer(ShelfAnswer, Answered):
+    pass
+
+
+class BatchAnswer(Answered):
+    shelves: list[ShelfAnswer]
 
 
 class RowResult(BaseModel):
@@ -201,4 +273,5 @@ class RowResult(BaseModel):
 
 class RowsAnswer(BaseModel):
     accepted: int
+    seq: int = Field(description="a read with this as min_seq shows the write")
     results: list[RowResult]

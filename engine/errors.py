@@ -9,6 +9,7 @@ NearfieldError
 ├── DeviceUnavailable     a GPU was asked for and is not there (409, exit 1)
 ├── BelowFloor            measured recall or quality is under the floor; not published (409, exit 1)
 ├── CorruptGeneration     a file of a generation fails its checksum (503, exit 1)
+├── NotInTime             what was asked for was not there within the deadline (503 with Retry-After, exit 1)
 └── StoreUnavailable      PostgreSQL is away or cannot be used (503 with Retry-After, exit 1)
 """
 
@@ -60,6 +61,10 @@ class BelowFloor(NearfieldError):
 
 
 class CorruptGeneration(NearfieldError):
+    pass
+
+
+class NotInTime(NearfieldError):
     pass
 
 

@@ -1,4 +1,4 @@
-"""Recommend, rank and search: pure functions of a view (what is live), a history and a request."""
+"""Recommend and search: pure functions of a view (what is live), a history and a request."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from engine.vectors import Matrix, Vectors
 Mask = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 Reason = Literal["history", "popular", "similar", "vector", "new", "rank", "unranked"]
+Fill = Literal["popular", "new", "none"]  # what fills a shelf up
 
 
 class Searcher(Protocol):
@@ -75,6 +76,11 @@ class View(Protocol):
         ...
 
     @property
+    def newest(self) -> npt.NDArray[np.int64]:
+        """Every row, the one first heard of last first."""
+        ...
+
+    @property
     def allowed(self) -> Mask | None:
         """Rows that may be shown, (len(items),); None: all."""
 
@@ -114,14 +120,15 @@ def recommend(
     history: History | None = None,
     vector: Matrix | None = None,
     exclude: Collection[str] = (),
+    way: Fill = "popular",
 ) -> Answer:
-    """The k best items for a history, a (dim,) user vector or nobody; popular and new items fill up, labelled."""
+    """The k best items for a history, a (dim,) user vector or nobody; what fills up, as `fill` says, is labelled."""
     out = rows_of(view, exclude)
     hits: list[Hit] = []
     user = vector if vector is not None else user_vector(view, history, weighting, now_us)
     if user is not None and view.users_to_items is not None:
         hits = take(view, view.users_to_items, user, k, out, "vector" if vector is not None else "history")
-    return fill(view, hits, k, out)
+    return fill(view, hits, k, out, way)
 
 
 def rows_of(view: View, item_ids: Collection[str]) -> set[int]:
@@ -138,51 +145,6 @@ def user_vector(view: View, history: History | None, weighting: Weighting, now_u
         return None
     vector: Matrix = view.fold_in.vectors(cells)[0]
     return vector if vector.any() else None
-
-
-def rank(
-    view: View, item_ids: Sequence[str], *, weighting: Weighting, now_us: int, history: History | None
-) -> tuple[Hit, ...]:
-    """The given items in the order of this user; items without a vector come last, as given. Nobody: by popularity.
-
-    Items that may not be shown are left out; so are unknown ones, which pass no filter, where there is one.
-    """
-    all_rows = [-1 if (row := view.items.row(id_)) is None else row for id_ in item_ids]
-    kept = [at for at, row in enumerate(all_rows) if _may_show(view, row)]
-    rows = np.array([all_rows[at] for at in kept], dtype=np.int64)
-    user = user_vector(view, history, weighting, now_us)
-    scores = _scores(view, user, rows) if user is not None else _popularity(view, rows)
-    known = ~np.isnan(scores)
-    order = np.lexsort((-np.where(known, scores, 0), ~known))
-    reasons: dict[bool, Reason] = {True: "rank" if user is not None else "popular", False: "unranked"}
-    scored = np.where(known, scores, 0).tolist()
-    return tuple(Hit(item_ids[kept[i]], int(rows[i]), scored[i], reasons[bool(known[i])]) for i in order)
-
-
-def _may_show(view: View, row: int) -> bool:
-    if row < 0:
-        return not view.filtered
-    return view.allowed is None or bool(view.allowed[row])
-
-
-def _scores(view: View, user: Matrix, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """By the metric of the space, (n,); NaN for rows without a vector."""
-    scores = np.full(len(rows), np.nan, np.float32)
-    mask = np.zeros(view.n_vectors, dtype=bool)
-    mask[rows[(rows >= 0) & (rows < view.n_vectors)]] = True
-    if view.users_to_items is not None and mask.any():
-        found, at = view.users_to_items.search(user[None], int(mask.sum()), mask)
-        by_row = dict(zip(at[0].tolist(), found[0].tolist(), strict=True))
-        scores[:] = [by_row.get(row, np.nan) if row >= 0 else np.nan for row in rows.tolist()]
-    return scores
-
-
-def _popularity(view: View, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Share of the most popular, (n,); 0 for new items, NaN for unknown ones."""
-    scores = np.where(rows >= 0, np.float32(0), np.float32(np.nan))
-    built = (rows >= 0) & (rows < len(view.popularity))
-    scores[built] = view.popularity[rows[built]]
-    return scores
 
 
 def similar(
@@ -260,17 +222,33 @@ def pick(view: View, scores: list[float], rows: list[int], k: int, out: set[int]
     return hits
 
 
-def fill(view: View, hits: list[Hit], k: int, out: set[int]) -> Answer:
-    """Popular items, then new ones, until the shelf is full: if k eligible items exist, k come back."""
-    if len(hits) < k:
-        names, taken = view.items.ids, out | {hit.row for hit in hits}
-        popular = islice(_eligible(view, view.popular, taken), k - len(hits))
-        hits += [Hit(names[row], row, float(view.popularity[row]), "popular") for row in popular]
-    if len(hits) < k:
-        new = islice(_eligible(view, np.arange(len(view.popular), len(view.items)), taken), k - len(hits))
-        hits += [Hit(names[row], row, 0.0, "new") for row in new]
-    why = "no more items pass the filter" if view.filtered else "no more items are eligible"
-    return Answer(tuple(hits), Shortfall(k, len(hits), why) if len(hits) < k else None)
+def fill(view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popular") -> Answer:
+    """Popular items then new ones, or the newest, until the shelf is full: if k eligible items exist, k come back.
+
+    Nothing fills it up where `way` is none.
+    """
+    names = view.items.ids
+    for rows, reason in _fillers(view, way) if len(hits) < k else ():
+        taken = out | {hit.row for hit in hits}
+        more = islice(_eligible(view, rows, taken), k - len(hits))
+        hits += [Hit(names[row], row, _filler_score(view, row, reason), reason) for row in more]
+    if len(hits) == k:
+        return Answer(tuple(hits))
+    what = "pass the filter" if view.filtered else "are eligible"
+    why = f"no more items {what}" if way != "none" else f"no more items that a search finds {what}, and fill is none"
+    return Answer(tuple(hits), Shortfall(k, len(hits), why))
+
+
+def _fillers(view: View, way: Fill) -> list[tuple[npt.NDArray[np.int64], Reason]]:
+    if way == "none":
+        return []
+    if way == "new":
+        return [(view.newest, "new")]
+    return [(view.popular, "popular"), (np.arange(len(view.popular), len(view.items)), "new")]
+
+
+def _filler_score(view: View, row: int, reason: Reason) -> float:
+    return float(view.popularity[row]) if reason == "popular" else 0.0
 
 
 def _eligible(view: View, rows: npt.NDArray[np.int64], taken: set[int]) -> Iterator[int]:

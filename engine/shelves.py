@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from engine.batch import BATCH_FLOATS
 from engine.events import History, Weighting
 from engine.interactions import from_history
-from engine.recommend import Answer, Hit, Reason, View, fill, pick, rows_of, searchable, take
+from engine.recommend import Answer, Fill, Hit, Reason, View, fill, pick, rows_of, searchable, take
 from engine.vectors import Matrix
 
 
@@ -25,6 +25,7 @@ class Shelf:
     history: History | None = None
     vector: Matrix | None = None  # (dim,), instead of a history
     exclude: Collection[str] = ()
+    way: Fill = "popular"
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,7 +60,7 @@ def _answer(shelf: Shelf, found: _Searched, out: set[int]) -> Answer:
         hits = pick(shelf.view, found.scores, found.rows, shelf.k, out, reason)
         if len(hits) < shelf.k and len(found.rows) < shelf.view.n_vectors:  # earlier shelves took what was found
             hits = take(shelf.view, searcher, found.vector, shelf.k, out, reason)
-    return fill(shelf.view, hits, shelf.k, out)
+    return fill(shelf.view, hits, shelf.k, out, shelf.way)
 
 
 def _searched(shelves: Sequence[Shelf], weighting: Weighting, now_us: int) -> list[_Searched]:

@@ -71,6 +71,11 @@ class Generation:
         return Columns(self.catalogue, self.attributes)
 
     @cached_property
+    def newest(self) -> npt.NDArray[np.int64]:
+        """Every row, the one first heard of last first."""
+        return np.argsort(-self.catalogue["created_at"].to_numpy(), kind="stable").astype(np.int64)
+
+    @cached_property
     def shown(self) -> Mask | None:
         """The rows that could be shown when this was built; None: every row."""
         shown = pc.and_(self.catalogue["available"], pc.invert(self.catalogue["deleted"])).to_numpy()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import structlog
 
-from engine.errors import CorruptGeneration, StoreUnavailable
+from engine.errors import CorruptGeneration, NotInTime, StoreUnavailable
 from engine.store import changes, generations, items, spaces
 from engine.store.database import Database
 from engine.store.election import Election
@@ -78,17 +78,20 @@ class Live:
             return self._view
 
     def reach(self, seq: int, within_s: float) -> LiveView:
-        """A view that is at least as new as the write `seq`; StoreUnavailable when there is none in time."""
+        """A view that is at least as new as the write `seq`; NotInTime when there is none within the time.
+
+        A write is acknowledged after it ended, so one that PostgreSQL has not begun yet is not waited for.
+        """
         view, until = self.current(), time.monotonic() + within_s
         while not view.snapshot.holds(seq):
             view = self.catch_up(seq)
             if view.snapshot.holds(seq):
                 break
-            if time.monotonic() + RETRY_S > until:
-                raise StoreUnavailable(
-                    f"changes up to {view.snapshot.xmax - 1} are seen here, asked for min_seq {seq}, and "
-                    f"{within_s * 1000:.0f} ms are over; ask again, or with a larger deadline_ms"
-                )
+            unheard = not view.stale and seq >= view.snapshot.xmax
+            if unheard or time.monotonic() + RETRY_S > until:
+                why = "no write has that number yet" if unheard else f"{max(within_s, 0) * 1000:.0f} ms are over"
+                seen = view.snapshot.xmax - 1
+                raise NotInTime(f"changes up to {seen} are seen here, asked for min_seq {seq}, and {why}; ask again")
             time.sleep(RETRY_S)
         return view
 

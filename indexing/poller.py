@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, MutableMapping
 
 import structlog
 
-from engine.errors import StoreUnavailable
+from engine.errors import NotFound, StoreUnavailable
 from engine.store.wake import Listener
 from indexing.live import Live
 from indexing.view import LiveView
@@ -24,7 +24,7 @@ class Poller:
 
     def __init__(
         self,
-        lives: Mapping[str, Live],
+        lives: MutableMapping[str, Live],
         poll_s: float,
         listener: Listener | None = None,
         after: Callable[[LiveView], None] = lambda view: None,
@@ -51,6 +51,8 @@ class Poller:
             for name, live in list(self._lives.items()):
                 try:
                     self._after(live.refresh())
+                except NotFound:  # the space was deleted, perhaps by another process
+                    self._lives.pop(name, None)
                 except Exception as error:  # the next poll tries again; a request sees the last good view
                     log.warning("refresh failed", space=name, error=str(error))
 

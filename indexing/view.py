@@ -133,6 +133,12 @@ class LiveView:
     def popularity(self) -> npt.NDArray[np.float32]:
         return self.generation.popularity if self.generation else np.zeros(0, np.float32)
 
+    @cached_property
+    def newest(self) -> npt.NDArray[np.int64]:
+        """Every row, the one first heard of last first."""
+        built = self.generation.newest if self.generation else np.zeros(0, np.int64)
+        return np.concatenate([np.arange(len(self.items) - 1, len(built) - 1, -1), built])
+
     @property
     def newcomers(self) -> list[str]:
         """Items first heard of since the build that may be shown."""
@@ -143,7 +149,9 @@ class LiveView:
         if asked is None:
             return self
         shown = self.filters.shown(asked, self.changed, len(self.items), self.allowed)
-        return replace(self, allowed=shown, filtered=True)
+        part = replace(self, allowed=shown, filtered=True)
+        part.__dict__["items"] = self.items  # made once for all parts
+        return part
 
     def fields(self, item_id: str, row: int) -> bytes:
         """The item's fields as JSON."""

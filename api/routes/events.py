@@ -17,7 +17,7 @@ from engine.errors import InputError
 from engine.events import Event
 from engine.ids import check_id
 from engine.items import check_text
-from engine.store import events
+from engine.store import changes, events
 
 router = APIRouter(prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))])
 AHEAD = timedelta(days=1)  # clocks differ; more than this is a mistake
@@ -45,12 +45,13 @@ def post_events(
     checked = check_rows("events", body.events, lambda row: parse(row, now))
     with database.begin() as conn:
         statuses = events.append(conn, view.space.key, list(checked.good.values()))
+        seq = changes.sequence(conn)
     if any(event.item_id not in view.items for event in checked.good.values()):
-        lives.refresh(view.space.name)  # an item first heard of here can be searched for and shown at once
+        lives.wrote(view.space.name, seq)  # an item first heard of here can be searched for and shown at once
     results = checked.results(statuses)
     for status in {status for status, _ in results}:
         metrics.events.labels(view.space.name, status).inc(sum(each == status for each, _ in results))
-    return rows_response(results, len(checked.good))
+    return rows_response(results, len(checked.good), seq)
 
 
 def parse(row: dict[str, Any], now: datetime) -> Event:

@@ -1,19 +1,23 @@
-"""items: the catalogue, one at a time and in bulk. Changes show in the next answer of this worker."""
+"""items: the catalogue, one at a time and in bulk. A change shows here at once, in other workers in milliseconds."""
 
 from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import json_response, rows_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, ItemId, View
+from api.reads import fresh
 from api.rows import check_rows
-from api.schemas import AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters, RowsAnswer
+from api.schemas import AvailabilityBody, Fresh, ItemBody, ItemFields, ItemsBody, NoParameters, RowsAnswer
+from engine.errors import InputError
 from engine.ids import check_id
-from engine.items import Item, check_item
-from engine.store import items
+from engine.items import Item, ItemVector, check_item
+from engine.store import changes, items
+from engine.vectors import check_vector
+from indexing.view import LiveView
 
 router = APIRouter(prefix="/v1/{space}/items", tags=["items"])
 READ, WRITE = [Depends(require("read"))], [Depends(require("write"))]
@@ -24,11 +28,12 @@ Nothing = Annotated[NoParameters, Query()]
 @router.post("", dependencies=WRITE, responses=ROWS, summary="Write 1 to 10,000 items")
 def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
     """Each row is `created`, `updated` or `rejected` with the reason."""
-    checked = check_rows("items", body.items, _parse)
+    checked = check_rows("items", body.items, lambda row: _parse(row, view))
     with database.begin() as conn:
         statuses = items.upsert(conn, view.space.key, list(checked.good.values()))
-    lives.refresh(view.space.name)
-    return rows_response(checked.results(statuses), len(checked.good))
+        seq = changes.sequence(conn)
+    lives.wrote(view.space.name, seq)
+    return rows_response(checked.results(statuses), len(checked.good), seq)
 
 
 @router.post("/availability", dependencies=WRITE, responses=ROWS, summary="Show or hide 1 to 10,000 items")
@@ -41,23 +46,30 @@ def post_availability(
     }
     with database.begin() as conn:
         found = dict(zip(wanted, items.set_availability(conn, view.space.key, wanted), strict=True))
-    lives.refresh(view.space.name)
-    return rows_response([(found[row.item_id], None) for row in body.items], list(found.values()).count("updated"))
+        seq = changes.sequence(conn)
+    lives.wrote(view.space.name, seq)
+    rows = [(found[row.item_id], None) for row in body.items]
+    return rows_response(rows, list(found.values()).count("updated"), seq)
 
 
 @router.put("/{item_id:path}", dependencies=WRITE, summary="Write an item")
 def put_item(
     item_id: ItemId, body: ItemFields, none: Nothing, view: View, database: AppDatabase, lives: AppLives
 ) -> Response:
-    item = check_item(Item(item_id, body.title, tuple(body.categories), body.attributes, body.available), ("body",))
+    item = _item(item_id, body, view, ("body",))
     with database.begin() as conn:
         [status] = items.upsert(conn, view.space.key, [item])
-    lives.refresh(view.space.name)
-    return json_response({"item_id": item_id, "status": status})
+        seq = changes.sequence(conn)
+    lives.wrote(view.space.name, seq)
+    return json_response({"item_id": item_id, "status": status, "seq": seq})
 
 
 @router.get("/{item_id:path}", dependencies=READ, summary="An item as stored")
-def get_item(item_id: ItemId, none: Nothing, view: View, database: AppDatabase) -> Response:
+def get_item(
+    item_id: ItemId, asked: Annotated[Fresh, Query()], request: Request, view: View, database: AppDatabase
+) -> Response:
+    """`vector` and `vector_model` are those that were written with it, null without."""
+    fresh(request, view, asked)
     with database.connect() as conn:
         item = items.get(conn, view.space.key, item_id)
     return json_response(
@@ -67,6 +79,8 @@ def get_item(item_id: ItemId, none: Nothing, view: View, database: AppDatabase) 
             "categories": list(item.categories),
             "attributes": dict(item.attributes),
             "available": item.available,
+            "vector": item.vector and item.vector.values,
+            "vector_model": item.vector and item.vector.model,
         }
     )
 
@@ -75,10 +89,23 @@ def get_item(item_id: ItemId, none: Nothing, view: View, database: AppDatabase) 
 def delete_item(item_id: ItemId, none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
     with database.begin() as conn:
         items.delete(conn, view.space.key, item_id)
-    lives.refresh(view.space.name)
-    return json_response({"item_id": item_id, "status": "deleted"})
+        seq = changes.sequence(conn)
+    lives.wrote(view.space.name, seq)
+    return json_response({"item_id": item_id, "status": "deleted", "seq": seq})
 
 
-def _parse(row: dict[str, Any]) -> Item:
+def _parse(row: dict[str, Any], view: LiveView) -> Item:
     body = ItemBody.model_validate(row)
-    return check_item(Item(body.item_id, body.title, tuple(body.categories), body.attributes, body.available), ())
+    return _item(body.item_id, body, view, ())
+
+
+def _item(item_id: str, body: ItemFields, view: LiveView, loc: tuple[str, ...]) -> Item:
+    vector = None if body.vector is None else _vector(body.vector, view, (*loc, "vector"))
+    categories = tuple(body.categories)
+    return check_item(Item(item_id, body.title, categories, body.attributes, body.available, vector), loc)
+
+
+def _vector(values: list[float], view: LiveView, loc: tuple[str, ...]) -> ItemVector:
+    if view.generation is None:
+        raise InputError("there is no model yet that a vector could belong to; run `nearfield reindex`", loc=loc)
+    return ItemVector(view.generation.model, tuple(check_vector(values, view.dim, loc).tolist()))

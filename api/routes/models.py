@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, AppSettings, View
-from api.schemas import NoParameters
+from api.reads import fresh
+from api.schemas import Fresh, NoParameters
 from engine.store import events, generations, items, models, users
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
@@ -52,7 +53,10 @@ def activate(
 
 
 @router.get("/status", dependencies=READ, summary="What this space holds and serves")
-def get_status(none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
+def get_status(
+    asked: Annotated[Fresh, Query()], request: Request, view: View, database: AppDatabase, lives: AppLives
+) -> Response:
+    view = fresh(request, view, asked)
     key = view.space.key
     with database.connect() as conn:
         sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": events.count(conn, key)}

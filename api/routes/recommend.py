@@ -3,134 +3,159 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Annotated, Any
 
-import numpy as np
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.answers import items_response
+from api import cursors
+from api.answers import Page, items_response, shelves_response
 from api.auth import require
 from api.deps import AppDatabase, AppMetrics, AppSettings, View, check_k
-from api.schemas import Exclude, ItemsAnswer, PastEvent, RankBody, RecommendBody, RecommendQuery
-from engine.errors import InputError, StoreUnavailable
+from api.histories import Known, known, known_each, session
+from api.reads import check_ids, fresh, predicate_of
+from api.schemas import BatchAnswer, BatchBody, ItemsAnswer, RankBody, RecommendBody, RecommendQuery, ShelfBody
+from engine.errors import InputError
 from engine.events import History, looked_at
 from engine.ids import check_id
-from engine.recommend import Answer, rank, recommend
+from engine.predicate import Predicate
+from engine.rank import rank
+from engine.recommend import Answer, Shortfall, recommend
 from engine.settings import Settings
-from engine.store import events
+from engine.shelves import Shelf, recommend_shelves
 from engine.store.database import Database
 from engine.vectors import Matrix, check_vector
 from indexing.view import LiveView
 
 router = APIRouter(prefix="/v1/{space}", tags=["recommend"], dependencies=[Depends(require("read"))])
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of the user: live history, or the stored vector while PostgreSQL is away."""
-
-    history: History
-    vector: Matrix | None = None
-    degraded: bool = False
+BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}}
+MAX_BATCH_ITEMS = 100_000  # shelves times k
+Loc = tuple[str | int, ...]
 
 
 @router.get("/recommend", responses=ANSWER, summary="Items for a user, or for a list of items")
 def get_recommend(
     query: Annotated[RecommendQuery, Query()],
+    request: Request,
     view: View,
     settings: AppSettings,
     database: AppDatabase,
     metrics: AppMetrics,
 ) -> Response:
-    return _recommend(RecommendBody(**query.model_dump()), view, settings, database, metrics)
+    passed = predicate_of(query.filter, ("query", "filter"))
+    body = RecommendBody(**query.model_dump(exclude={"filter"}))
+    return _recommend(body, passed, fresh(request, view, query), settings, database, metrics)
 
 
 @router.post("/recommend", responses=ANSWER, summary="The same, also for a session history or a user vector")
 def post_recommend(
-    body: RecommendBody, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
+    body: RecommendBody,
+    request: Request,
+    view: View,
+    settings: AppSettings,
+    database: AppDatabase,
+    metrics: AppMetrics,
 ) -> Response:
-    return _recommend(body, view, settings, database, metrics)
+    passed = predicate_of(body.filter, ("body", "filter"))
+    return _recommend(body, passed, fresh(request, view, body), settings, database, metrics)
+
+
+@router.post("/recommend/batch", responses=BATCH, summary="Many users, or the shelves of one page, in one call")
+def post_batch(
+    body: BatchBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
+) -> Response:
+    """The shelves are answered in order; each asks as POST recommend does."""
+    n_items = sum(check_k(shelf.k, settings, ("body", "shelves", at, "k")) for at, shelf in enumerate(body.shelves))
+    if n_items > MAX_BATCH_ITEMS:
+        message = f"all shelves have at most {MAX_BATCH_ITEMS} items together, asked for {n_items}"
+        raise InputError(message, loc=("body", "shelves"))
+    now_us = time.time_ns() // 1000
+    locs: list[Loc] = [("body", "shelves", at) for at in range(len(body.shelves))]
+    filters = [predicate_of(shelf.filter, (*loc, "filter")) for shelf, loc in zip(body.shelves, locs, strict=True)]
+    sessions = [(shelf.user_id, _asked(shelf, now_us, loc)) for shelf, loc in zip(body.shelves, locs, strict=True)]
+    view = fresh(request, view, body)
+    parts = {passed: view.where(passed) for passed in filters}
+    found = known_each(sessions, view, database, settings.history_limit)
+    asked = [
+        _shelf(shelf, each, parts[passed], loc)
+        for shelf, each, passed, loc in zip(body.shelves, found, filters, locs, strict=True)
+    ]
+    answers = recommend_shelves(asked, weighting=view.space.weighting, now_us=now_us, distinct=body.distinct)
+    pages = [
+        Page(body.fields, cursors.shown(shelf.cursor, (*loc, "cursor")), each.degraded)
+        for shelf, each, loc in zip(body.shelves, found, locs, strict=True)
+    ]
+    return shelves_response(view, list(zip(answers, pages, strict=True)), metrics)
 
 
 @router.post("/rank", responses=ANSWER, summary="Given items in the order of a user")
 def post_rank(
-    body: RankBody, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
+    body: RankBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
-    for at, item_id in enumerate(body.item_ids):
-        check_id(item_id, ("item_ids", at))
+    """Items that may not be shown, or do not pass the filter, are left out; `shortfall` says how many."""
+    check_ids("item_ids", body.item_ids)
     if len(set(body.item_ids)) != len(body.item_ids):
         raise InputError("item_ids names an item twice", loc=("item_ids",))
+    if body.user_id is not None:
+        check_id(body.user_id, ("user_id",))
+    passed = predicate_of(body.filter, ("body", "filter"))
     now_us = time.time_ns() // 1000
-    known = _known(body.user_id, _session(body.history, now_us), view, settings, database)
-    hits = rank(view, body.item_ids, weighting=view.space.weighting, now_us=now_us, history=known.history)
-    return items_response(view, Answer(hits), metrics, degraded=known.degraded)
+    view = fresh(request, view, body).where(passed)
+    user = known(body.user_id, session(body.history, now_us), view, database, settings.history_limit)
+    hits = rank(view, body.item_ids, weighting=view.space.weighting, now_us=now_us, history=user.history)
+    why = "the other items may not be shown" + (" or do not pass the filter" if passed else "")
+    short = Shortfall(len(body.item_ids), len(hits), why) if len(hits) < len(body.item_ids) else None
+    return items_response(view, Answer(hits, short), metrics, Page(body.fields, degraded=user.degraded))
 
 
 def _recommend(
-    body: RecommendBody, view: LiveView, settings: Settings, database: Database, metrics: AppMetrics
+    body: RecommendBody,
+    passed: Predicate | None,
+    view: LiveView,
+    settings: Settings,
+    database: Database,
+    metrics: AppMetrics,
 ) -> Response:
     k = check_k(body.k, settings)
-    for name in ("item_ids", "exclude_items"):
-        for at, item_id in enumerate(getattr(body, name)):
-            check_id(item_id, (name, at))
-    if body.vector is not None and (body.history or body.item_ids):
-        raise InputError("a vector already says who it is for; leave history and item_ids away", loc=("vector",))
     now_us = time.time_ns() // 1000
-    session = _session(body.history, now_us).followed_by(looked_at(body.item_ids, now_us))
-    known = _known(body.user_id, session, view, settings, database)
-    vector = known.vector
-    if body.vector is not None:
-        if view.generation is None:
-            raise InputError("there is no model yet that this vector could belong to", loc=("vector",))
-        vector = check_vector(body.vector, view.dim)
+    past = _asked(body, now_us)
+    view = view.where(passed)
+    user = known(body.user_id, past, view, database, settings.history_limit)
+    shown = cursors.shown(body.cursor, ("cursor",))
     answer = recommend(
         view,
         k=k,
         weighting=view.space.weighting,
         now_us=now_us,
-        history=known.history,
-        vector=vector,
-        exclude=[*_excluded(known.history, body.exclude), *body.exclude_items],
+        history=user.history,
+        vector=_vector(body, user, view),
+        exclude=[*user.excluded(body.exclude), *body.exclude_items, *shown],
+        way=body.fill,
     )
-    return items_response(view, answer, metrics, degraded=known.degraded)
+    return items_response(view, answer, metrics, Page(body.fields, shown, user.degraded))
 
 
-def _known(user_id: str | None, session: History, view: LiveView, settings: Settings, database: Database) -> Known:
-    if user_id is None:
-        return Known(session)
-    check_id(user_id, ("user_id",))
-    try:
-        with database.connect() as conn:
-            stored = events.history(conn, view.space.key, user_id, settings.history_limit)
-    except StoreUnavailable:
-        row = view.users.ids.row(user_id) if view.users is not None and not len(session) else None
-        vector = None if row is None or view.users is None else np.asarray(view.users.matrix[row])
-        return Known(session, vector, degraded=True)
-    return Known(session.followed_by(stored) if len(session) else stored)
+def _shelf(body: ShelfBody, user: Known, view: LiveView, loc: Loc) -> Shelf:
+    exclude = [*user.excluded(body.exclude), *body.exclude_items, *cursors.shown(body.cursor, (*loc, "cursor"))]
+    return Shelf(view, body.k, user.history, _vector(body, user, view, loc), exclude, body.fill)
 
 
-def _session(past: Sequence[PastEvent], now_us: int) -> History:
-    for at, event in enumerate(past):
-        check_id(event.item_id, ("history", at, "item_id"))
-    return History(
-        tuple(event.item_id for event in past),
-        tuple(event.kind for event in past),
-        np.array([event.value for event in past], np.float32),
-        np.array([now_us if event.occurred_at is None else _us(event.occurred_at) for event in past], np.int64),
-    )
+def _asked(body: ShelfBody, now_us: int, loc: Loc = ()) -> History:
+    """The session of a request, once its ids are checked."""
+    if body.user_id is not None:
+        check_id(body.user_id, (*loc, "user_id"))
+    check_ids("item_ids", body.item_ids, loc)
+    check_ids("exclude_items", body.exclude_items, loc)
+    if body.vector is not None and (body.history or body.item_ids):
+        message = "a vector already says who it is for; leave history and item_ids away"
+        raise InputError(message, loc=(*loc, "vector"))
+    return session(body.history, now_us, loc).followed_by(looked_at(body.item_ids, now_us))
 
 
-def _us(at: datetime) -> int:
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6)
-
-
-def _excluded(history: History, exclude: Exclude) -> set[str]:
-    if exclude == "seen":
-        return set(history.item_ids)
-    if exclude == "purchased":
-        return {id_ for id_, kind in zip(history.item_ids, history.kinds, strict=True) if kind == "purchase"}
-    return set()
+def _vector(body: ShelfBody, user: Known, view: LiveView, loc: Loc = ()) -> Matrix | None:
+    """The user vector of the request, or that of the user, where there is one instead of a history."""
+    if body.vector is None:
+        return user.vector
+    if view.generation is None:
+        raise InputError("there is no model yet that this vector could belong to", loc=(*loc, "vector"))
+    return check_vector(body.vector, view.dim, (*loc, "vector"))

@@ -5,18 +5,23 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api.answers import items_response, json_response
+from api import cursors
+from api.answers import Page, items_response, json_response
 from api.auth import require
 from api.deps import AppDatabase, AppMetrics, AppSettings, ItemId, UserId, View, check_k, check_space
+from api.reads import check_ids, fresh, predicate_of
 from api.routes.latent import record_vector
-from api.schemas import ItemsAnswer, SearchBody, SearchQuery, SimilarQuery
+from api.schemas import ItemsAnswer, Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
 from engine.errors import NotFound
 from engine.ids import check_id
+from engine.predicate import Predicate
 from engine.recommend import nearest, similar, similar_users, user_vector
+from engine.settings import Settings
 from engine.store import events, users
-from engine.vectors import check_vector
+from engine.vectors import Matrix, check_vector
+from indexing.view import LiveView
 
 router = APIRouter(prefix="/v1/{space}", tags=["search"], dependencies=[Depends(require("read"))])
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
@@ -24,44 +29,73 @@ ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 
 @router.get("/search", responses=ANSWER, summary="Items like an item")
 def get_search(
-    query: Annotated[SearchQuery, Query()], view: View, settings: AppSettings, metrics: AppMetrics
+    query: Annotated[SearchQuery, Query()], request: Request, view: View, settings: AppSettings, metrics: AppMetrics
 ) -> Response:
-    return post_search(SearchBody(**query.model_dump()), view, settings, metrics)
+    passed = predicate_of(query.filter, ("query", "filter"))
+    check_id(query.item_id, ("item_id",))
+    return _near(query, [query.item_id], passed, fresh(request, view, query), settings, metrics)
 
 
 @router.post("/search", responses=ANSWER, summary="Items like an item, a vector, or some items but not others")
-def post_search(body: SearchBody, view: View, settings: AppSettings, metrics: AppMetrics) -> Response:
-    k = check_k(body.k, settings)
-    positive = [body.item_id] if body.item_id is not None else body.positive
-    named = {"item_id" if body.item_id is not None else "positive": positive, "negative": body.negative}
-    for name, ids in (named | {"exclude_items": body.exclude_items}).items():
-        for id_ in ids:
-            check_id(id_, (name,))
+def post_search(body: SearchBody, request: Request, view: View, settings: AppSettings, metrics: AppMetrics) -> Response:
+    passed = predicate_of(body.filter, ("body", "filter"))
+    check_ids("positive", body.positive)
+    check_ids("negative", body.negative)
+    view = fresh(request, view, body)
     if body.record is not None:
-        return items_response(
-            view, nearest(view, record_vector(view, body.record), k=k, exclude=body.exclude_items), metrics
-        )
-    if body.vector is None:
-        return items_response(view, similar(view, positive, body.negative, k=k, exclude=body.exclude_items), metrics)
-    vector = check_vector(body.vector, check_space(view).dim)
-    return items_response(view, nearest(view, vector, k=k, exclude=body.exclude_items), metrics)
+        return _near(body, record_vector(view, body.record), passed, view, settings, metrics)
+    if body.vector is not None:
+        return _near(body, check_vector(body.vector, check_space(view).dim), passed, view, settings, metrics)
+    positive = body.positive if body.item_id is None else [check_id(body.item_id, ("item_id",))]
+    return _near(body, positive, passed, view, settings, metrics, body.negative)
 
 
 @router.get("/items/{item_id:path}/similar", responses=ANSWER, summary="Items like this one")
 def similar_items(
-    item_id: ItemId, query: Annotated[SimilarQuery, Query()], view: View, settings: AppSettings, metrics: AppMetrics
+    item_id: ItemId,
+    query: Annotated[SimilarQuery, Query()],
+    request: Request,
+    view: View,
+    settings: AppSettings,
+    metrics: AppMetrics,
 ) -> Response:
-    answer = similar(view, [item_id], [], k=check_k(query.k, settings), exclude=())
-    return items_response(view, answer, metrics)
+    passed = predicate_of(query.filter, ("query", "filter"))
+    return _near(query, [item_id], passed, fresh(request, view, query), settings, metrics)
+
+
+def _near(
+    asked: Near,
+    target: list[str] | Matrix,
+    passed: Predicate | None,
+    view: LiveView,
+    settings: Settings,
+    metrics: AppMetrics,
+    unlike: list[str] | None = None,
+) -> Response:
+    """What is near to items, away from those of `unlike`, or near to a vector."""
+    k = check_k(asked.k, settings)
+    check_ids("exclude_items", asked.exclude_items)
+    shown = cursors.shown(asked.cursor, ("cursor",))
+    exclude, view = [*asked.exclude_items, *shown], view.where(passed)
+    if isinstance(target, list):
+        answer = similar(view, target, unlike or [], k=k, exclude=exclude)
+    else:
+        answer = nearest(view, target, k=k, exclude=exclude)
+    return items_response(view, answer, metrics, Page(asked.fields, shown))
 
 
 @router.get("/users/{user_id:path}/similar", summary="Users with a taste like this one's")
 def get_similar_users(
-    user_id: UserId, query: Annotated[SimilarQuery, Query()], view: View, settings: AppSettings, database: AppDatabase
+    user_id: UserId,
+    query: Annotated[SimilarUsersQuery, Query()],
+    request: Request,
+    view: View,
+    settings: AppSettings,
+    database: AppDatabase,
 ) -> Response:
     """Answers `{"users": [{"user_id", "score"}], "model", "generation", "degraded"}`, cosine between user vectors."""
     k = check_k(query.k, settings)
-    check_space(view)
+    view = check_space(fresh(request, view, query))
     with database.connect() as conn:
         users.get(conn, view.space.key, user_id)
         history = events.history(conn, view.space.key, user_id, settings.history_limit)

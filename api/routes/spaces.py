@@ -54,7 +54,7 @@ def get_space(space: str, none: Nothing, database: AppDatabase) -> Response:
 def delete_space(space: str, none: Nothing, database: AppDatabase, lives: AppLives, settings: AppSettings) -> Response:
     with database.begin() as conn:
         spaces.delete(conn, space)
-    lives.forget(space)
+    lives.pop(space, None)
     shutil.rmtree(settings.generations / space, ignore_errors=True)
     return json_response({"space": space, "status": "deleted"})
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, UserId, View
-from api.schemas import NoParameters, UserFields
+from api.reads import fresh
+from api.schemas import Fresh, NoParameters, UserFields
 from engine.items import check_attributes
-from engine.store import users
+from engine.store import changes, users
 from engine.users import User
 
 router = APIRouter(prefix="/v1/{space}/users", tags=["users"])
@@ -24,11 +25,15 @@ def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, datab
     check_attributes(body.attributes, ("body", "attributes"))
     with database.begin() as conn:
         [status] = users.upsert(conn, view.space.key, [User(user_id, body.attributes)])
-    return json_response({"user_id": user_id, "status": status})
+        seq = changes.sequence(conn)
+    return json_response({"user_id": user_id, "status": status, "seq": seq})
 
 
 @router.get("/{user_id:path}", dependencies=READ, summary="A user as stored")
-def get_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase) -> Response:
+def get_user(
+    user_id: UserId, asked: Annotated[Fresh, Query()], request: Request, view: View, database: AppDatabase
+) -> Response:
+    fresh(request, view, asked)
     with database.connect() as conn:
         user = users.get(conn, view.space.key, user_id)
     return json_response({"user_id": user.user_id, "attributes": dict(user.attributes)})
@@ -39,4 +44,5 @@ def delete_user(user_id: UserId, none: Nothing, view: View, database: AppDatabas
     """The receipt counts the rows that went. Vectors inside served index files go with the next reindex."""
     with database.begin() as conn:
         receipt = users.delete(conn, view.space.key, user_id)
-    return json_response({"user_id": user_id, "status": "erased", "erased": receipt})
+        seq = changes.sequence(conn)
+    return json_response({"user_id": user_id, "status": "erased", "erased": receipt, "seq": seq})

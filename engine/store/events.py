@@ -39,6 +39,14 @@ FROM users u CROSS JOIN LATERAL (
 JOIN items i ON i.item_key = e.item_key
 WHERE u.space_key = %s AND u.user_id = %s ORDER BY e.occurred_at DESC
 """
+HISTORIES = """
+SELECT u.user_id, i.item_id, e.kind, e.value, (extract(epoch FROM e.occurred_at) * 1000000)::bigint
+FROM users u CROSS JOIN LATERAL (
+    SELECT item_key, kind, value, occurred_at FROM events
+    WHERE user_key = u.user_key ORDER BY occurred_at DESC LIMIT %s) e
+JOIN items i ON i.item_key = e.item_key
+WHERE u.space_key = %s AND u.user_id = ANY(%s::text[]) ORDER BY u.user_id, e.occurred_at DESC
+"""
 MERGE = """
 INSERT INTO events (space_key, event_id, user_key, item_key, kind, value, occurred_at)
 SELECT %s, event_id, user_key, item_key, kind, value, occurred_at FROM staged_events s
@@ -87,6 +95,18 @@ def history(conn: sa.Connection, space_key: int, user_id: str, limit: int) -> Hi
         return History()
     item_ids, kinds, values, occurred = zip(*rows, strict=True)
     return History(item_ids, kinds, np.array(values, np.float32), np.array(occurred, np.int64))
+
+
+def histories(conn: sa.Connection, space_key: int, user_ids: Sequence[str], limit: int) -> dict[str, History]:
+    """`history` of many users, in one statement; users never seen are left out."""
+    found: dict[str, list[sa.Row]] = {}
+    for row in conn.exec_driver_sql(HISTORIES, (limit, space_key, list(user_ids))):
+        found.setdefault(row[0], []).append(row)
+    made = {}
+    for user_id, rows in found.items():
+        _, item_ids, kinds, values, occurred = zip(*rows, strict=True)
+        made[user_id] = History(item_ids, kinds, np.array(values, np.float32), np.array(occurred, np.int64))
+    return made
 
 
 def count(conn: sa.Connection, space_key: int) -> int:

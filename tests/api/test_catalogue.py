@@ -15,9 +15,9 @@ ODD_IDS = ["a/b/c", "/", "x/similar", "🧢 cap 👒", "قميص أزرق", "100
 @pytest.mark.parametrize("item_id", ODD_IDS)
 def test_any_text_is_an_item_id(shop: Shop, item_id: str) -> None:
     path = f"/items/{quote(item_id, safe='')}".replace("/..", "/%2E%2E")
-    assert shop.put(path, {"title": "T"}).json() == {"item_id": item_id, "status": "created"}
+    assert shop.put(path, {"title": "T"}).json().items() >= {"item_id": item_id, "status": "created"}.items()
     assert shop.get(path).json()["item_id"] == item_id
-    assert shop.delete(path).json() == {"item_id": item_id, "status": "deleted"}
+    assert shop.delete(path).json().items() >= {"item_id": item_id, "status": "deleted"}.items()
     assert shop.get(path).status_code == 404
 
 
@@ -39,6 +39,7 @@ def test_an_unavailable_item_is_hidden_until_it_is_back(shop: Shop) -> None:
     assert "odd-04" in similar()
     body = {"items": [{"item_id": "odd-04", "available": False}, {"item_id": "unheard", "available": True}]}
     answer = shop.post("/items/availability", body).json()
+    assert answer.pop("seq") > 0
     assert answer == {
         "accepted": 1,
         "results": [{"status": "updated", "detail": None}, {"status": "unknown", "detail": None}],

@@ -10,7 +10,8 @@ from engine.errors import InputError, NotFound
 from engine.events import History, Weighting
 from engine.fold_in import LinearFoldIn
 from engine.ids import IdMap
-from engine.recommend import nearest, rank, recommend, similar, user_vector
+from engine.rank import rank
+from engine.recommend import nearest, recommend, similar, user_vector
 from indexing.exact import ExactSearcher
 from indexing.generation import MetricSearcher
 from indexing.metric import unit

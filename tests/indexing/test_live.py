@@ -13,7 +13,8 @@ from engine.errors import BelowFloor, Conflict, CorruptGeneration, NotEnoughData
 from engine.events import Event
 from engine.interactions import from_events
 from engine.items import Item
-from engine.recommend import nearest, rank, recommend, similar
+from engine.rank import rank
+from engine.recommend import nearest, recommend, similar
 from engine.store import changes, events, generations, items, models, spaces, users
 from engine.store.changes import EPOCH, Snapshot
 from indexing.build import build_generation

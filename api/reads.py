@@ -1,0 +1,52 @@
+"""What a read asks for, as the engine takes it: a view that is new enough, filtered; checked ids."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import orjson
+from fastapi import Request
+
+from api.deps import Lives
+from api.schemas import Fresh
+from engine import predicate
+from engine.errors import InputError, NotInTime
+from engine.ids import check_id
+from engine.predicate import Predicate
+from indexing.view import LiveView
+
+DEADLINE_S = 1.0  # of a read that does not say
+
+
+def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
+    """The view, at least as new as `min_seq`; NotInTime when the deadline passes first."""
+    if asked.min_seq is None and asked.deadline_ms is None:
+        return view
+    within_s = DEADLINE_S if asked.deadline_ms is None else asked.deadline_ms / 1000
+    left_s = within_s - (time.perf_counter() - request.state.arrived)
+    if asked.min_seq is not None and not view.snapshot.holds(asked.min_seq):
+        lives: Lives = request.app.state.lives
+        view = lives[view.space.name].reach(asked.min_seq, left_s)
+        left_s = within_s - (time.perf_counter() - request.state.arrived)
+    if asked.deadline_ms is not None and left_s <= 0:
+        raise NotInTime(f"the deadline of {asked.deadline_ms} ms has passed; ask again, or with a larger deadline_ms")
+    return view
+
+
+def predicate_of(given: Mapping[str, Any] | str | None, loc: tuple[str | int, ...] = ("filter",)) -> Predicate | None:
+    """The filter of a body, or the JSON text of a query; InputError names the part that is wrong."""
+    if given is None:
+        return None
+    if isinstance(given, str):
+        try:
+            given = orjson.loads(given)
+        except orjson.JSONDecodeError as error:
+            raise InputError(f'a filter is JSON such as {{"price": {{"lt": 30}}}}; {error}', loc=loc) from None
+    return predicate.parse(given, loc)
+
+
+def check_ids(name: str, ids: Iterable[str], loc: tuple[str | int, ...] = ()) -> None:
+    for at, id_ in enumerate(ids):
+        check_id(id_, (*loc, name, at))

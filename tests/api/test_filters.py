@@ -1,0 +1,155 @@
+"""Any shelf in one call: filtered, filled as asked, paged, many at once."""
+
+from __future__ import annotations
+
+import json
+import secrets
+
+import pytest
+
+from tests.api.conftest import Shop
+
+CHEAP = {"price": {"lt": 5}}
+
+
+def ids(body: dict) -> list[str]:
+    return [item["item_id"] for item in body["items"]]
+
+
+def got(shop: Shop, path: str, **parameters: object) -> dict:
+    response = shop.get(path, params=parameters)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def posted(shop: Shop, path: str, **body: object) -> dict:
+    response = shop.post(path, body)
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
+def price(item_id: str) -> int:
+    return int(item_id[-2:])
+
+
+def test_every_read_heeds_a_filter(shop: Shop) -> None:
+    text = json.dumps(CHEAP)
+    for body in (
+        got(shop, "/recommend", user_id="odd-user-3", k=10, exclude="none", filter=text),
+        posted(shop, "/recommend", user_id="odd-user-3", k=10, exclude="none", filter=CHEAP),
+        posted(shop, "/recommend", k=10, filter=CHEAP),
+    ):
+        assert sorted(ids(body)) == sorted(f"{side}-{n:02}" for side in ("odd", "even") for n in range(5))
+        assert body["shortfall"] is None
+    for body in (
+        got(shop, "/search", item_id="odd-07", k=10, filter=text),
+        got(shop, "/items/odd-07/similar", k=10, filter=text),
+        posted(shop, "/search", positive=["odd-07"], k=10, filter=CHEAP),
+        posted(shop, "/search", vector=[0.1] * 8, k=10, filter=CHEAP),
+    ):
+        assert len(ids(body)) == 10
+        assert {price(id_) < 5 for id_ in ids(body)} == {True}
+    ranked = posted(shop, "/rank", user_id="odd-user-3", item_ids=["odd-09", "odd-02", "stranger"], filter=CHEAP)
+    assert ids(ranked) == ["odd-02"]
+    assert ranked["shortfall"]["returned"] == 1
+
+
+def test_a_filter_that_fewer_items_pass_says_so(shop: Shop) -> None:
+    body = posted(shop, "/recommend", user_id="odd-user-3", k=10, filter={"price": {"lte": 1}}, exclude="none")
+    assert sorted(ids(body)) == ["even-00", "even-01", "odd-00", "odd-01"]
+    assert body["shortfall"] == {"requested": 10, "returned": 4, "reason": "no more items pass the filter"}
+    assert body["cursor"] is None
+
+
+def test_a_filter_over_categories_dates_and_new_items(shop: Shop) -> None:
+    name = f"dated-{secrets.token_hex(4)}"
+    shop.put(f"/items/{name}", {"categories": ["odd"], "attributes": {"price": 3, "released": "2026-05-01"}})
+    asked = {"and": [{"categories": {"contains": "odd"}}, {"not": {"price": {"gt": 3}}}, {"available": True}]}
+    assert name in ids(posted(shop, "/recommend", k=100, filter=asked))
+    assert ids(posted(shop, "/recommend", k=5, filter={"released": {"gte": "2026-04"}})) == [name]
+    assert name in ids(posted(shop, "/recommend", k=5, filter={"created_at": {"gte": "2026-01-01"}}, fill="new"))
+    seq = shop.put(f"/items/{name}", {"attributes": {"price": 30}}).json()["seq"]
+    assert name not in ids(posted(shop, "/recommend", k=100, filter=asked, min_seq=seq))
+    shop.delete(f"/items/{name}")
+
+
+@pytest.mark.parametrize(
+    ("asked", "place"),
+    [
+        ({}, "filter"),
+        ({"price": {"less": 3}}, "less"),
+        ({"price": {"lt": "cheap"}}, "price"),
+        ({"and": 3}, "and"),
+        ({"categories": "odd"}, "categories"),
+    ],
+)
+def test_a_wrong_filter_is_a_problem_that_names_the_part(shop: Shop, asked: object, place: str) -> None:
+    for response in (
+        shop.post("/recommend", {"filter": asked}),
+        shop.get("/search", params={"item_id": "odd-01", "filter": json.dumps(asked)}),
+        shop.post("/recommend/batch", {"shelves": [{"filter": asked}]}),
+    ):
+        assert response.status_code == 422, response.text
+        assert place in response.json()["errors"][0]["loc"]
+    assert shop.get("/recommend", params={"filter": "{oops"}).status_code == 422
+
+
+def test_the_newest_items_are_a_shelf_and_nothing_fills_where_nothing_should(shop: Shop) -> None:
+    names = [f"newest-{secrets.token_hex(4)}" for _ in range(2)]
+    for name in names:
+        shop.put(f"/items/{name}", {})
+    body = got(shop, "/recommend", fill="new", k=3)
+    assert ids(body)[:2] == names[::-1]
+    assert {item["reason"] for item in body["items"]} == {"new"}
+    body = got(shop, "/recommend", fill="none", k=3, user_id="nobody")
+    assert (body["items"], body["shortfall"]["returned"]) == ([], 0)
+    assert "fill is none" in body["shortfall"]["reason"]
+    for name in names:
+        shop.delete(f"/items/{name}")
+
+
+def test_only_the_fields_that_are_asked_for_come(shop: Shop) -> None:
+    [item] = got(shop, "/recommend", user_id="odd-user-3", k=1, fields=["price", "unheard"])["items"]
+    assert item["fields"] == {"price": price(item["item_id"])}
+
+
+@pytest.mark.parametrize("path", ["/recommend?user_id=odd-user-3&exclude=none", "/search?item_id=odd-03"])
+def test_a_cursor_goes_on_without_repeats_until_there_are_no_more(shop: Shop, path: str) -> None:
+    whole = ids(shop.get(f"{path}&k=100").json())
+    pages, body = [], shop.get(f"{path}&k=7").json()
+    while True:
+        pages += ids(body)
+        if body["cursor"] is None:
+            break
+        body = shop.get(f"{path}&k=7&cursor={body['cursor']}").json()
+    assert sorted(pages) == sorted(whole)
+    for wrong in ("x", "eJw", "%25", "AAAA"):
+        assert shop.get(f"{path}&cursor={wrong}").status_code == 422
+
+
+def test_a_batch_answers_as_the_single_calls_do(shop: Shop) -> None:
+    shelves = [
+        {"user_id": "odd-user-3", "k": 4},
+        {"user_id": "even-user-3", "k": 2, "filter": CHEAP},
+        {"user_id": "nobody", "k": 3},
+        {"item_ids": ["even-03"], "k": 10, "exclude": "none"},
+        {"vector": [0.1] * 8, "k": 2},
+    ]
+    body = posted(shop, "/recommend/batch", shelves=shelves, fields=["title"])
+    assert [ids(shelf) for shelf in body["shelves"]] == [ids(posted(shop, "/recommend", **shelf)) for shelf in shelves]
+    assert body["shelves"][0]["items"][0]["fields"].keys() == {"title"}
+
+
+def test_shelves_of_one_page_show_no_item_twice_when_asked(shop: Shop) -> None:
+    shelf = {"user_id": "odd-user-3", "k": 8}
+    once = posted(shop, "/recommend/batch", shelves=[shelf, shelf, {**shelf, "filter": CHEAP}], distinct=True)
+    shown = [id_ for each in once["shelves"] for id_ in ids(each)]
+    assert len(set(shown)) == len(shown)
+    assert [len(each["items"]) for each in once["shelves"]][:2] == [8, 8]
+    twice = posted(shop, "/recommend/batch", shelves=[shelf, shelf])
+    assert ids(twice["shelves"][0]) == ids(twice["shelves"][1])
+
+
+def test_a_batch_has_limits(shop: Shop) -> None:
+    for shelves in ([], [{}] * 1001, [{"k": 1000}] * 101, [{"k": 0}], [{"user_id": ""}], [{"min_seq": 1}]):
+        assert shop.post("/recommend/batch", {"shelves": shelves}).status_code == 422

@@ -1,0 +1,81 @@
+"""A write answers with its seq, and a read with it as min_seq shows it or says why not."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from engine.store import items
+from engine.store.changes import sequence
+from engine.store.database import Database
+from tests.api.conftest import Shop
+
+
+def test_every_write_answers_with_a_seq_that_grows(shop: Shop) -> None:
+    name = f"seq-{secrets.token_hex(4)}"
+    answers = [
+        shop.put(f"/items/{name}", {}),
+        shop.post("/items", [{"item_id": name, "title": "T"}]),
+        shop.post("/items/availability", {"items": [{"item_id": name, "available": False}]}),
+        shop.post("/events", [{"user_id": name, "item_id": name}]),
+        shop.put(f"/users/{name}", {}),
+        shop.delete(f"/users/{name}"),
+        shop.delete(f"/items/{name}"),
+    ]
+    seqs = [answer.json()["seq"] for answer in answers]
+    assert seqs == sorted(set(seqs))
+
+
+def test_a_read_with_min_seq_shows_what_another_process_wrote(shop: Shop, database: Database) -> None:
+    for turn in range(20):
+        name = f"elsewhere-{turn}-{secrets.token_hex(4)}"
+        with database.begin() as conn:  # as another worker or an import does; nobody tells this server
+            items.upsert(conn, shop.space.key, [items.Item(name)])
+            seq = sequence(conn)
+        body = shop.get("/recommend", params={"k": 1, "fill": "new", "min_seq": seq}).json()
+        assert [item["item_id"] for item in body["items"]] == [name]
+        with database.begin() as conn:
+            items.delete(conn, shop.space.key, name)
+            seq = sequence(conn)
+        body = shop.post("/recommend", {"k": 1, "fill": "new", "min_seq": seq}).json()
+        assert name not in [item["item_id"] for item in body["items"]]
+
+
+@pytest.mark.parametrize(
+    "path", ["/recommend?", "/search?item_id=odd-01&", "/items/odd-01?", "/items/odd-01/similar?", "/status?"]
+)
+def test_a_seq_that_nobody_wrote_is_unavailable_within_the_deadline(shop: Shop, path: str) -> None:
+    response = shop.get(f"{path}min_seq=1000000000000&deadline_ms=200")
+    assert response.status_code == 503, response.text
+    assert response.headers["retry-after"] == "1"
+    assert "asked for min_seq 1000000000000" in response.json()["detail"]
+    assert response.elapsed.total_seconds() < 2
+
+
+def test_min_seq_and_deadline_are_checked(shop: Shop) -> None:
+    for text in ("min_seq=-1", "min_seq=x", "min_seq=9223372036854775808", "deadline_ms=0", "deadline_ms=60001"):
+        assert shop.get(f"/recommend?{text}").status_code == 422, text
+
+
+def test_an_item_has_the_vector_that_its_caller_gave_it(shop: Shop) -> None:
+    name = f"own-{secrets.token_hex(4)}"
+    vector = [0.5, -0.25, 0.125, 1, 0, 0, 0, 2]
+    seq = shop.put(f"/items/{name}", {"vector": vector}).json()["seq"]
+    stored = shop.get(f"/items/{name}").json()
+    assert (stored["vector"], stored["vector_model"]) == (vector, 1)
+    found = shop.post("/search", {"vector": vector, "k": 1, "min_seq": seq}).json()["items"]
+    assert [(item["item_id"], round(item["score"], 4)) for item in found] == [(name, 1.0)]
+    assert shop.get(f"/items/{name}/similar", params={"k": 3}).json()["shortfall"] is None
+    shop.put(f"/items/{name}", {"title": "without"})
+    assert shop.get(f"/items/{name}").json()["vector"] is None
+    shop.delete(f"/items/{name}")
+
+
+@pytest.mark.parametrize("vector", [[0.1] * 7, [0.0] * 8, [1e300] * 8, [], ["a"] * 8])
+def test_a_vector_that_is_none_is_refused_where_it_is_named(shop: Shop, vector: object) -> None:
+    response = shop.put("/items/odd-01", {"vector": vector})
+    assert response.status_code == 422
+    assert "vector" in response.json()["errors"][0]["loc"]
+    rows = shop.post("/items", [{"item_id": "odd-01", "title": "Odd thing 1", "vector": vector}])
+    assert rows.status_code == 422
