@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
+import structlog
 from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
@@ -16,16 +17,27 @@ from api.limits import BodyLimit
 from api.metrics import Metrics, Timed
 from api.paths import EncodedSlashes
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
+from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database import Database, open_database
 from engine.store.wake import Listener, Waker
+from indexing.owner import address
 from indexing.poller import Poller
 from indexing.sampler import Sampler
 from indexing.upkeep import Upkeep
 
+log = structlog.get_logger()
 THREADS = 16  # requests worked on at once; more only wait for the same cores
 ROUTERS = (health, keys, recommend, figures, search, events, items, users, latent, models, spaces)
+
+
+def _warm(lives: Lives, name: str) -> None:
+    """Open a space before the first request; one that cannot be opened is tried again by that, and stops no other."""
+    try:
+        lives.view(name)
+    except NearfieldError as error:
+        log.error("a space could not be opened", space=name, error=str(error))
 
 
 def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
@@ -38,13 +50,14 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.state.keyring = Keyring(opened, settings.require_keys)
         waker = Waker(opened)
         app.state.sampler, upkeep = Sampler(), Upkeep(opened, settings.generations)
-        app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler)
+        owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
+        app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner)
         current_default_thread_limiter().total_tokens = THREADS
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
             names = [space.name for space in stored_spaces.list_all(conn)]
         for name in names:
-            app.state.lives.view(name)  # opened and warm before the first request
+            _warm(app.state.lives, name)
         poller = Poller(app.state.lives, settings.poll_s, Listener(opened), after=upkeep)
         poller.start()
         try:

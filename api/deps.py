@@ -28,8 +28,9 @@ from indexing.view import LiveView
 class Lives(MutableMapping[str, Live]):
     """The live view of each space, opened at its first request."""
 
-    def __init__(self, database: Database, folder: Path, waker: Waker, sampler: Sampler | None = None):
-        self._database, self._folder, self._waker, self._sampler = database, folder, waker, sampler
+    def __init__(self, database: Database, folder: Path, waker: Waker, sampler: Sampler | None = None, owner: str = ""):
+        self._database, self._folder, self._waker = database, folder, waker
+        self._sampler, self._owner = sampler, owner
         self._lives: dict[str, Live] = {}
 
     def view(self, space: str) -> LiveView:
@@ -37,7 +38,7 @@ class Lives(MutableMapping[str, Live]):
         live = self._lives.get(space)
         if live is not None:
             return live.current()
-        live = Live(self._database, self._folder, space, self._sampler)
+        live = Live(self._database, self._folder, space, self._sampler, self._owner)
         view = live.current()
         self._lives.setdefault(space, live)
         return view

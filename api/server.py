@@ -24,6 +24,7 @@ from engine.errors import Conflict, InputError
 from engine.settings import Settings
 from engine.store import keys
 from engine.store.database import Database, open_database
+from indexing.owning import owning
 
 DRAIN_S = 10
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a killed parent and hold its port
@@ -39,7 +40,11 @@ def serve(
     """
     if workers < 1:
         raise InputError(f"expected at least 1 worker, got {workers}", loc=("workers",))
-    with bound(host, port) as listener, open_database(settings) as database:
+    with (
+        bound(host, port) as listener,
+        owning(settings.home, settings.device),
+        open_database(settings) as database,
+    ):
         if not is_loopback(host):
             _check_key(database, host)
             settings = settings.model_copy(update={"require_keys": True})
@@ -71,6 +76,7 @@ def running(settings: Settings, database: Database, listener: socket.socket) -> 
 def _supervise(settings: Settings, listener: socket.socket, workers: int) -> None:
     with tempfile.TemporaryDirectory(prefix="nearfield-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        os.environ["NEARFIELD_DEVICE"] = settings.device
         os.environ["NEARFIELD_REQUIRE_KEYS"] = "1" if settings.require_keys else "0"
         config = uvicorn_config("api.server:worker", workers)
         Multiprocess(config, sockets=[listener]).run()

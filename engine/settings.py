@@ -23,6 +23,7 @@ class Settings(BaseSettings):
     poll_s: float = Field(
         1.0, gt=0, allow_inf_nan=False
     )  # how often a server looks for changes; the change log is the truth
+    device: str = "cpu"  # where a server searches: cpu, cuda, cuda:1
     require_keys: bool = False  # answer nobody without a key, even while there is none; set when bound beyond loopback
 
     @property

@@ -63,7 +63,7 @@ class ApproximateSearcher:
         if allowed is None:
             params = self._unfiltered if least <= self.effort else parameters(self.index, least, None)
             return self._complete(queries, k, None, k, self._approximate(queries, k, params))
-        asked = self._filter(allowed)
+        asked = self.plan(allowed)
         if asked.subset is not None:
             return self.exact.among(queries, k, asked.subset)
         effort = max(math.ceil(self.effort * len(self.vectors) / asked.matching), least)
@@ -75,7 +75,8 @@ class ApproximateSearcher:
         """What this one is measured against."""
         return self.exact
 
-    def _filter(self, allowed: Mask) -> Filter:
+    def plan(self, allowed: Mask) -> Filter:
+        """How to search with a mask; kept with masks that cannot be written to."""
         return self._made.get(allowed, self._fresh)
 
     def _fresh(self, allowed: Mask) -> Filter:

@@ -99,9 +99,9 @@ def _indexes(
     by_metric = factors if same else None
     queries = users if len(users) else query_vectors(items, latent.metric)
     chosen, curve = _chosen(recipe, vectors, queries, by_metric, device)
-    for_users = recipes.build(chosen, vectors, queries, by_metric, curve=curve)
+    for_users = recipes.build(chosen, vectors, queries, by_metric, device=device, curve=curve)
     progress("index", 0.5)
-    for_items = recipes.build(chosen, vectors, items, factors, index=for_users.index if same else None)
+    for_items = recipes.build(chosen, vectors, items, factors, index=for_users.index if same else None, device=device)
     return {"metric": for_users, "cosine": for_items}
 
 

@@ -47,8 +47,8 @@ class Generation:
     fold_in: FoldIn
     user_ids: pa.ChunkedArray
     user_vectors: Matrix
-    users_to_items: MetricSearcher
-    items_to_items: MetricSearcher
+    users_to_items: MeasuredSearcher
+    items_to_items: MeasuredSearcher
     learnt: Matrix  # (n_learnt, dim), the columns of `fold_in`; `vectors` has the caller's own in their place
     encoder: ItemEncoder | None
     catalogue: pa.Table

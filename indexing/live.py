@@ -18,6 +18,7 @@ from indexing.build import build_generation
 from indexing.encoded import encoded, predicted
 from indexing.filters import Filters
 from indexing.generation import open_generation
+from indexing.owning import owned
 from indexing.publish import publish
 from indexing.replay import applied
 from indexing.sampler import Sampler
@@ -31,8 +32,9 @@ REBUILD_WAIT_S = 0.2
 class Live:
     """The live view of one space, refreshed by `refresh` and, once polled, every second and at every wake-up."""
 
-    def __init__(self, database: Database, folder: Path, name: str, sampler: Sampler | None = None):
+    def __init__(self, database: Database, folder: Path, name: str, sampler: Sampler | None = None, owner: str = ""):
         self._database, self._folder, self._name, self._sampler = database, folder, name, sampler
+        self._owner = owner  # the address of the process that owns the GPU; empty: there is none
         self._swap = threading.Lock()  # held while a generation is opened, which may take seconds
         self._lock = threading.Lock()  # held while changes are read: milliseconds
         self._view: LiveView | None = None
@@ -130,7 +132,10 @@ class Live:
         return self._rebuilt(space) if wanted else LiveView(space)
 
     def _view_of(self, space: Space, name: str, *, degraded: bool = False) -> LiveView:
-        opened = open_generation(self._folder / space.name / name)
+        path = self._folder / space.name / name
+        opened = open_generation(path)
+        if self._owner:
+            opened = owned(opened, path, self._owner)
         start = opened.manifest["start"]
         return LiveView(
             space,

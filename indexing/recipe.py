@@ -15,15 +15,22 @@ from engine.recommend import Searcher
 from engine.vectors import Matrix
 from indexing.approximate import ApproximateSearcher, heeds_selector, is_graph
 from indexing.exact import ExactSearcher
+from indexing.gpu import cagra, filled_on, number
 from indexing.metric import BLOCK, scale
 from indexing.recall import Recall, Truth, check_floor, filtered_recall
 
 EXACT_ROWS = 20_000  # below this, exact search answers within a millisecond
 TARGET = 0.99
+CAGRA = "CAGRA"  # the graph of cuVS, searched on the CPU as HNSW is
 SAMPLE = 500
 # Of k-means. FAISS's own 256 rows a list and 10 rounds take six times as long for the same recall.
 TRAIN_ROWS, TRAIN_ROUNDS = 48, 8
-REFINE = {"Flat": 0, "SQfp16": 0, "SQ8": 5}  # by how an index is quantised; anything else 10. float16 keeps 3 digits
+REFINE = {
+    "Flat": 0,
+    "SQfp16": 0,
+    "SQ8": 5,
+    CAGRA: 0,
+}  # by how an index is quantised; anything else 10. float16 keeps 3 digits
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,15 @@ class Built:
 
 
 def choose(name: str, n_rows: int, device: str = "cpu") -> Recipe:
-    """The recipe of a name: auto, flat, ivf, hnsw, or a FAISS factory string. `tuner.tune` knows better for auto."""
-    if device != "cpu" and not getattr(faiss, "get_num_gpus", int)():
-        raise DeviceUnavailable(f"{device} was asked for and FAISS sees no GPU here; use --device cpu")
+    """The recipe of a name: auto, flat, ivf, hnsw, cagra, or a FAISS factory string.
+
+    `tuner.tune` knows better for auto. DeviceUnavailable for a GPU that is not there.
+    """
+    number(device)
+    if name.lower() == CAGRA.lower():
+        if device == "cpu":
+            raise DeviceUnavailable("recipe cagra is built on a GPU; use --device cuda, or recipe hnsw")
+        return Recipe(CAGRA)
     nlist = int(2 ** np.round(np.log2(max(4 * np.sqrt(max(n_rows, 1)), 1))))
     nlist = max(1, min(nlist, n_rows // 39))  # FAISS wants 39 rows to train a centroid
     ivf, hnsw = Recipe(f"IVF{nlist},Flat"), Recipe("HNSW32,Flat")
@@ -61,7 +74,8 @@ def choose(name: str, n_rows: int, device: str = "cpu") -> Recipe:
         return named[name.lower()]
     if not name.startswith(("IVF", "HNSW")):
         raise InputError(
-            f"expected a recipe of auto, flat, ivf, hnsw or a FAISS factory string, got {name!r}", loc=("recipe",)
+            f"expected a recipe of auto, flat, ivf, hnsw, cagra or a FAISS factory string, got {name!r}",
+            loc=("recipe",),
         )
     return Recipe(name)
 
@@ -73,6 +87,7 @@ def build(
     factors: Matrix | None = None,
     *,
     index: faiss.Index | None = None,
+    device: str = "cpu",
     curve: Sequence[Mapping[str, Any]] = (),
 ) -> Built:
     """Index `vectors` x `factors` with the least effort whose recall@20 of `queries` surely meets the target.
@@ -83,7 +98,8 @@ def build(
     exact = ExactSearcher(vectors, factors)
     if recipe.factory == "Flat":
         return Built(recipe, None, exact, 1.0, curve=curve)
-    index = filled(recipe.factory, vectors, factors) if index is None else index
+    if index is None:
+        index = filled(recipe.factory, vectors, factors, device=device)
     truth = Truth(exact, queries)
     if recipe.effort:
         searcher = searcher_of(index, recipe, vectors, factors)
@@ -99,19 +115,32 @@ def build(
 
 
 def filled(
-    factory: str, vectors: Matrix, factors: Matrix | None = None, *, centroids: Matrix | None = None
+    factory: str,
+    vectors: Matrix,
+    factors: Matrix | None = None,
+    *,
+    centroids: Matrix | None = None,
+    device: str = "cpu",
 ) -> faiss.Index:
     """The index of a factory string over all rows; `centroids` (nlist, dim) save training those of an IVF index.
 
+    An IVF index is trained and filled on the GPU of `device`, a graph is built on the CPU unless it is CAGRA.
+
     InputError for a string that FAISS cannot build over so many rows, or that is neither IVF nor HNSW.
     """
+    gpu = number(device)
+    if gpu is not None and factory == CAGRA:
+        return cagra(gpu, vectors, factors)
     try:
         index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
         if isinstance(index, faiss.IndexIVF):
             index.cp.niter, index.cp.max_points_per_centroid = TRAIN_ROUNDS, TRAIN_ROWS
             if centroids is not None:
                 index.quantizer.add(centroids)
-        index.train(_sample(vectors, factors, TRAIN_ROWS * getattr(index, "nlist", 1000)))
+        sample = _sample(vectors, factors, TRAIN_ROWS * getattr(index, "nlist", 1000))
+        if gpu is not None and isinstance(index, faiss.IndexIVF):
+            return filled_on(gpu, index, sample, vectors, factors)
+        index.train(sample)
     except RuntimeError as error:
         raise InputError(f"FAISS cannot build {factory!r} over {len(vectors)} rows: {error}", loc=("recipe",)) from None
     if not (is_graph(index) or isinstance(index, faiss.IndexIVF)):

@@ -15,11 +15,13 @@ from engine.settings import Settings
 from engine.store import spaces
 from engine.store.database import Database, open_database
 from engine.store.spaces import Space
+from tests.canary import Canary
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """A temporary folder for each run: pytest closes the folder it shares between runs to other users when it starts,
     and with it, for root, the embedded databases of a run beside it, which work as a user of their own."""
+    config.pluginmanager.register(Canary(), "gpu-canary")
     if config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="nearfield-tests-")
 

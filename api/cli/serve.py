@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import Json, settings
+from api.cli.options import Device, Json, settings
 from api.cli.output import emit, err, out
 from engine.store import migrations
 from engine.store.database import open_database
@@ -22,6 +22,7 @@ def serve(
     host: Annotated[str, typer.Option(help="Beyond loopback a key is needed: `nearfield keys create`.")] = "127.0.0.1",
     port: Annotated[int, typer.Option()] = 8000,
     workers: Annotated[int, typer.Option(help="Processes; they share one index through memory mapping.")] = 1,
+    device: Device | None = None,
 ) -> None:
     """Answer over HTTP until SIGTERM or Ctrl-C."""
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):  # one request, one core: requests run side by side
@@ -31,7 +32,8 @@ def serve(
     def tell(port: int) -> None:
         err.print(f"nearfield on http://{host}:{port}, documentation at /docs")
 
-    server.serve(settings(), host, port, workers, tell)
+    found = settings()
+    server.serve(found if device is None else found.model_copy(update={"device": device}), host, port, workers, tell)
 
 
 def migrate(json: Json = False) -> None:
