@@ -125,8 +125,8 @@ def _ours(generation: Generation, path: Path) -> dict[str, Contender]:
     recipe = generation.manifest["indexes"]["cosine"]
     _say(f"nearfield: {recipe}")
     found: dict[str, Contender] = {"nearfield": Nearfield(generation)}
-    if (path / "cosine.faiss").exists():
-        found["bare faiss"] = BareFaiss(path / "cosine.faiss", recipe["effort"])
+    if recipe["file"] is not None:
+        found["bare faiss"] = BareFaiss(path / recipe["file"], recipe["effort"])
     return found
 
 

@@ -32,7 +32,7 @@ def test_a_recipe_is_chosen_by_name_and_size(name, n_rows, factory):
 
 @pytest.mark.parametrize("name", ["", "magic", "PQ8", "Flat,IVF", "../x"])
 def test_an_unknown_recipe_is_told_with_those_there_are(name):
-    with pytest.raises(InputError, match="expected a recipe of auto, flat, ivf, hnsw or a FAISS factory string"):
+    with pytest.raises(InputError, match="expected a recipe of auto, flat, ivf, hnsw, cagra or a FAISS factory string"):
         choose(name, 1000)
 
 
