@@ -92,6 +92,11 @@ def index(
     def show() -> None:
         rows = [(label, each["factory"], each["effort"] or None, each["recall@20"]) for label, each in indexes.items()]
         table(("index", "recipe", "effort", "recall@20"), rows)
+        curve = [tuple(point.values()) for point in indexes["metric"]["curve"]]
+        if curve:
+            out.print("what was measured on a sample to find the recipe:")
+            names = ("recipe", "effort", "recall@20", "surely", "us", "us for all", "build s")
+            table(names, curve)
         out.print(f"generation {name} of model {version}; next: nearfield publish")
 
     emit(json, body, show)
