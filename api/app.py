@@ -11,11 +11,14 @@ from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from api import problems
+from api.admission import Admission
 from api.auth import Keyring
 from api.deps import Lives
 from api.limits import BodyLimit
+from api.logs import RequestLog
 from api.metrics import Metrics, Timed
 from api.paths import EncodedSlashes
+from api.patience import BodyInTime
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
 from engine.errors import NearfieldError
 from engine.settings import Settings
@@ -49,7 +52,8 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.state.database = opened
         app.state.keyring = Keyring(opened, settings.require_keys)
         waker = Waker(opened)
-        app.state.sampler, upkeep = Sampler(), Upkeep(opened, settings.generations)
+        app.state.sampler = Sampler(observe=app.state.metrics.observe_search)
+        upkeep = Upkeep(opened, settings.generations)
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
         app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner)
         current_default_thread_limiter().total_tokens = THREADS
@@ -75,7 +79,17 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     for module in ROUTERS:
         app.include_router(module.router)
     problems.install(app)
+    metrics: Metrics = app.state.metrics
     app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(BodyInTime, seconds=settings.max_body_s)
     app.add_middleware(EncodedSlashes)
-    app.add_middleware(Timed, metrics=app.state.metrics)
+    app.add_middleware(
+        Admission,
+        metrics=metrics,
+        active=settings.max_active,
+        waiting=settings.max_waiting,
+        wait_s=settings.max_wait_s,
+    )
+    app.add_middleware(Timed, metrics=metrics)
+    app.add_middleware(RequestLog)
     return app

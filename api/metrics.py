@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
@@ -23,6 +24,14 @@ class Metrics:
             buckets=BUCKETS,
             registry=registry,
         )
+        self.search_seconds = Histogram(
+            "nearfield_search_seconds",
+            "Time of a search by the way it went: exact, subset, ann, filtered ann, fallback, gpu",
+            ["space", "strategy"],
+            buckets=BUCKETS,
+            registry=registry,
+        )
+        self.refused = Counter("nearfield_refused_requests", "Requests turned away", ["status"], registry=registry)
         self.events = Counter("nearfield_events", "Events received", ["space", "status"], registry=registry)
         self.recommended = Counter(
             "nearfield_recommended_items", "Items answered", ["space", "reason"], registry=registry
@@ -30,35 +39,25 @@ class Metrics:
         self.shortfalls = Counter(
             "nearfield_shortfalls", "Answers with fewer items than asked", ["space"], registry=registry
         )
-        self.generation_age_s = Gauge(
-            "nearfield_generation_age_seconds",
-            "Time since the served generation was built",
-            ["space"],
-            multiprocess_mode="max",
-            registry=registry,
+        self.generation_age_s = self._gauge("generation_age_seconds", "Time since the served generation was built")
+        self.refresh_age_s = self._gauge("live_age_seconds", "Feed lag: time since a worker last looked for changes")
+        self.delta_share = self._gauge("delta_share", "Vectors beside the index, of those in it")
+        self.tombstone_share = self._gauge("tombstone_share", "Rows of the index that searches pass over")
+        self.sampled_recall = self._gauge("sampled_recall", "Recall of live searches against exact ones", "min")
+        self.stale = self._gauge("stale", "1 while PostgreSQL is away and reads go on")
+        self.drift = self._gauge(
+            "drift_psi", "Largest population stability index of the newest drift report of the served model"
         )
-        self.refresh_age_s = Gauge(
-            "nearfield_live_age_seconds",
-            "Time since a worker last looked for changes",
-            ["space"],
-            multiprocess_mode="max",
-            registry=registry,
+        self.drift_alert = self._gauge(
+            "drift_alert", "1 when that is above the threshold of the report and not by chance"
         )
 
-        self.drift = Gauge(
-            "nearfield_drift_psi",
-            "Largest population stability index of the newest drift report of the served model",
-            ["space"],
-            multiprocess_mode="max",
-            registry=registry,
-        )
-        self.drift_alert = Gauge(
-            "nearfield_drift_alert",
-            "1 when that is above the threshold of the report and not by chance",
-            ["space"],
-            multiprocess_mode="max",
-            registry=registry,
-        )
+    def _gauge(self, name: str, text: str, of_workers: Literal["max", "min"] = "max") -> Gauge:
+        """By space; of several workers the worst."""
+        return Gauge(f"nearfield_{name}", text, ["space"], multiprocess_mode=of_workers, registry=self.registry)
+
+    def observe_search(self, space: str, way: str, seconds: float) -> None:
+        self.search_seconds.labels(space, way).observe(seconds)
 
     def text(self) -> bytes:
         if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):

@@ -10,13 +10,14 @@ import orjson
 from fastapi import Request
 
 from api.deps import Lives
-from api.schemas import Fresh
+from api.schemas import Fresh, Near
 from engine import predicate
 from engine.errors import InputError, NotInTime
 from engine.ids import check_id
 from engine.predicate import Predicate
 from indexing.view import LiveView
 
+QUICK_FLOATS = 2**20  # multiplied and added in a few tenths of a millisecond
 DEADLINE_S = 1.0  # of a read that does not say
 
 
@@ -33,6 +34,17 @@ def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
     if asked.deadline_ms is not None and left_s <= 0:
         raise NotInTime(f"the deadline of {asked.deadline_ms} ms has passed; ask again, or with a larger deadline_ms")
     return view
+
+
+def at_once(view: LiveView, asked: Near) -> bool:
+    """Whether an answer takes so little that moving it to a thread would cost more: nothing to wait for or to filter,
+    and an index that is searched in well under a millisecond."""
+    if asked.min_seq is not None or asked.deadline_ms is not None or getattr(asked, "filter", None) is not None:
+        return False
+    if view.generation is None or view.delta is not None:
+        return False
+    exact = view.generation.manifest["indexes"]["cosine"]["factory"] == "Flat"
+    return not exact or view.n_vectors * view.dim <= QUICK_FLOATS
 
 
 def predicate_of(given: Mapping[str, Any] | str | None, loc: tuple[str | int, ...] = ("filter",)) -> Predicate | None:

@@ -20,6 +20,8 @@ from fastapi import FastAPI
 from uvicorn.supervisors import Multiprocess
 
 from api.app import create_app
+from api.logs import configure
+from api.patience import PatientProtocol
 from engine.errors import Conflict, InputError
 from engine.settings import Settings
 from engine.store import keys
@@ -38,6 +40,7 @@ def serve(
 
     Raises Conflict for a port in use, or an address beyond loopback while there is no key.
     """
+    configure(settings.log_level)
     if workers < 1:
         raise InputError(f"expected at least 1 worker, got {workers}", loc=("workers",))
     with (
@@ -86,13 +89,16 @@ def worker() -> FastAPI:
     """The app of one spawned worker; its settings come from the environment."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
-    return create_app(Settings())
+    settings = Settings()
+    configure(settings.log_level)
+    return create_app(settings)
 
 
 def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
+        http=PatientProtocol,
         workers=workers,
         log_level="warning",
         access_log=False,

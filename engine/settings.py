@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -24,6 +25,11 @@ class Settings(BaseSettings):
         1.0, gt=0, allow_inf_nan=False
     )  # how often a server looks for changes; the change log is the truth
     device: str = "cpu"  # where a server searches: cpu, cuda, cuda:1
+    max_active: int = Field(64, gt=0)  # requests of one worker at once; THREADS of them in a thread
+    max_waiting: int = Field(256, ge=0)  # for their turn; more are answered 429
+    max_wait_s: float = Field(2.0, gt=0, allow_inf_nan=False)  # for a turn; then 503
+    max_body_s: float = Field(30.0, gt=0, allow_inf_nan=False)  # for a body to arrive; then 408
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
     require_keys: bool = False  # answer nobody without a key, even while there is none; set when bound beyond loopback
 
     @property

@@ -17,6 +17,7 @@ from engine.recommend import Found, Mask
 from engine.vectors import Matrix
 from indexing.exact import ExactSearcher, Rows
 from indexing.remembered import Remembered
+from indexing.strategy import went
 
 SUBSET_ROWS = 20_000
 SUBSET_SHARE = 0.05
@@ -58,14 +59,18 @@ class ApproximateSearcher:
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
         width = k * self.refine if self.refine else k
         if width >= len(self.vectors) // 2:
+            went("exact")
             return self.exact.search(queries, k, allowed)
         least = width if is_graph(self.index) else 1  # a graph finds no more than its effort
         if allowed is None:
+            went("ann")
             params = self._unfiltered if least <= self.effort else parameters(self.index, least, None)
             return self._complete(queries, k, None, k, self._approximate(queries, k, params))
         asked = self.plan(allowed)
         if asked.subset is not None:
+            went("subset")
             return self.exact.among(queries, k, asked.subset)
+        went("filtered ann")
         effort = max(math.ceil(self.effort * len(self.vectors) / asked.matching), least)
         found = self._approximate(queries, k, parameters(self.index, effort, asked.selector))
         return self._complete(queries, k, allowed, min(k, asked.matching), found)
@@ -102,6 +107,7 @@ class ApproximateSearcher:
         """The answer, or an exact one for the queries that got fewer than `wanted`; missing rows come last."""
         scores, rows = found
         if rows[:, wanted - 1].min(initial=0) < 0:
+            went("fallback")
             short = np.flatnonzero(rows[:, wanted - 1] < 0)
             scores[short], rows[short] = self.exact.search(queries[short], k, allowed)
         return scores, rows

@@ -27,6 +27,7 @@ from engine.vectors import Matrix
 from indexing.batching import Batcher
 from indexing.metric import MeasuredSearcher
 from indexing.remembered import Remembered
+from indexing.strategy import went
 
 log = structlog.get_logger()
 GENERATIONS = 2  # held at a time: the served one and the next
@@ -145,7 +146,10 @@ class OwnedSearcher:
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
         found = self._owned(queries, k, allowed)
-        return self.twin.search(queries, k, allowed) if found is None else found
+        if found is None:
+            return self.twin.search(queries, k, allowed)
+        went("gpu")
+        return found
 
     def _owned(self, queries: Matrix, k: int, allowed: Mask | None) -> Found | None:
         if time.monotonic() < getattr(self._state, "not_before", 0.0):

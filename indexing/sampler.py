@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +13,14 @@ import structlog
 
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
+from indexing import strategy
 from indexing.metric import MeasuredSearcher
 
 log = structlog.get_logger()
 RATE_PER_S = 2.0
 KEPT = 500  # samples of a space that its recall is the mean of
 WAITING = 4  # searches that wait to be done again; more are passed over
+Observe = Callable[[str, str, float], None]  # space, which way it went, seconds
 ROUNDING = 1e-5  # of the best score: two ways to add up a product differ by so much
 
 
@@ -35,7 +37,8 @@ class Sample:
 class Sampler:
     """One for a process; `offer` costs a request a look at the clock. Exact answers come from a thread of its own."""
 
-    def __init__(self, rate_per_s: float = RATE_PER_S):
+    def __init__(self, rate_per_s: float = RATE_PER_S, observe: Observe = lambda space, way, seconds: None):
+        self.observe = observe  # told of every search
         self._every_s, self._next = 1 / rate_per_s, 0.0
         self._waiting: deque[Sample] = deque(maxlen=WAITING)
         self._found: dict[str, deque[float]] = {}
@@ -92,7 +95,10 @@ class Watched:
         return self.inner.exactly
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
+        started = time.perf_counter()
+        strategy.went("exact")
         found = self.inner.search(queries, k, allowed)
+        self.sampler.observe(self.space, strategy.last(), time.perf_counter() - started)
         self.sampler.offer(self.space, self.inner, queries, k, allowed, found)
         return found
 

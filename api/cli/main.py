@@ -6,7 +6,6 @@ import os
 import signal
 import sys
 
-import structlog
 import typer
 
 from api.cli import (
@@ -27,6 +26,7 @@ from api.cli import (
     tune,
 )
 from api.cli.output import err
+from api.logs import configure
 from engine.errors import InputError, NearfieldError
 
 app = typer.Typer(
@@ -44,15 +44,7 @@ for module in (demo, serve, learn, evaluate, tune, recommend, latent, path, figu
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the database is closed
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso"),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-    )
+    configure()
     try:
         sys.exit(app(standalone_mode=False))
     except typer.Abort:  # Ctrl-C

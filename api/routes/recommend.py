@@ -43,7 +43,8 @@ def get_recommend(
     metrics: AppMetrics,
 ) -> Response:
     passed = predicate_of(query.filter, ("query", "filter"))
-    body = RecommendBody(**query.model_dump(exclude={"filter"}))
+    # checked already; a second validation would cost more than the search
+    body = RecommendBody.model_construct(**dict(query) | {"filter": None})
     return _recommend(body, passed, fresh(request, view, query), settings, database, metrics)
 
 

@@ -6,12 +6,14 @@ import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from api import cursors
 from api.answers import Page, items_response, json_response
 from api.auth import require
 from api.deps import AppDatabase, AppMetrics, AppSettings, ItemId, UserId, View, check_k, check_space
-from api.reads import check_ids, fresh, predicate_of
+from api.metrics import Metrics
+from api.reads import at_once, check_ids, fresh, predicate_of
 from api.routes.latent import record_vector
 from api.schemas import ItemsAnswer, Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
 from engine.errors import NotFound
@@ -28,12 +30,11 @@ ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 
 
 @router.get("/search", responses=ANSWER, summary="Items like an item")
-def get_search(
+async def get_search(
     query: Annotated[SearchQuery, Query()], request: Request, view: View, settings: AppSettings, metrics: AppMetrics
 ) -> Response:
-    passed = predicate_of(query.filter, ("query", "filter"))
     check_id(query.item_id, ("item_id",))
-    return _near(query, [query.item_id], passed, fresh(request, view, query), settings, metrics)
+    return await _like(query.item_id, query, request, view, settings, metrics)
 
 
 @router.post("/search", responses=ANSWER, summary="Items like an item, a vector, or some items but not others")
@@ -51,7 +52,7 @@ def post_search(body: SearchBody, request: Request, view: View, settings: AppSet
 
 
 @router.get("/items/{item_id:path}/similar", responses=ANSWER, summary="Items like this one")
-def similar_items(
+async def similar_items(
     item_id: ItemId,
     query: Annotated[SimilarQuery, Query()],
     request: Request,
@@ -59,8 +60,19 @@ def similar_items(
     settings: AppSettings,
     metrics: AppMetrics,
 ) -> Response:
-    passed = predicate_of(query.filter, ("query", "filter"))
-    return _near(query, [item_id], passed, fresh(request, view, query), settings, metrics)
+    return await _like(item_id, query, request, view, settings, metrics)
+
+
+async def _like(
+    item_id: str, query: SimilarQuery, request: Request, view: LiveView, settings: Settings, metrics: Metrics
+) -> Response:
+    """Items like one; in a thread where that may take a while."""
+
+    def answer() -> Response:
+        passed = predicate_of(query.filter, ("query", "filter"))
+        return _near(query, [item_id], passed, fresh(request, view, query), settings, metrics)
+
+    return answer() if at_once(view, query) else await run_in_threadpool(answer)
 
 
 def _near(

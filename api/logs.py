@@ -1,0 +1,68 @@
+"""Logs: one JSON object a line, each with the id of its request. Keys and bodies are never logged."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import sys
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+log = structlog.get_logger()
+SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+SLOW_S = 1.0
+LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def configure(level: str = "info") -> None:
+    """To standard error, which belongs to the entry points alone."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso"),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+
+
+class RequestLog:
+    """ASGI middleware: takes or makes the request's X-Request-ID, answers with it, and logs what failed or was slow."""
+
+    def __init__(self, app: ASGIApp):
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        asked = Headers(scope=scope).get("x-request-id", "")
+        request_id = asked if SANE.fullmatch(asked) else secrets.token_hex(8)
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started, status = time.perf_counter(), 500
+
+        async def named(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["X-Request-ID"] = request_id
+            await send(message)
+
+        try:
+            await self.app(scope, receive, named)
+        finally:
+            seconds = time.perf_counter() - started
+            if status >= 500 or seconds > SLOW_S:
+                route = getattr(scope.get("route"), "path", "none")
+                figures = {"status": status, "ms": round(1000 * seconds, 1)}
+                log.warning("request", method=scope["method"], route=route, **figures)
+            else:
+                log.debug("request", method=scope["method"], status=status, ms=round(1000 * seconds, 1))
+            structlog.contextvars.unbind_contextvars("request_id")
