@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine import baselines, dataset, segments
+from engine.checkpoints import Checkpoints
 from engine.dataset import Split
 from engine.embedders.progress import Progress, silent
 from engine.evaluate import Evaluation, Scorer, SpaceScorer, evaluate, mean
@@ -23,15 +24,21 @@ HELD_USERS, SCORED_SHARE, FEWEST_ITEMS = 0.1, 0.2, 5  # of strong generalisation
 
 
 def assess(
-    embedder: Embedder, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent
+    embedder: Embedder,
+    split: Split,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, Any]:
     """Figures of the embedder at 20 and `at` other k, per segment and for unseen users, and of the baselines."""
     if split.test.nnz == 0 or split.train.matrix.nnz == 0:
         return {"note": "too little data after the split to evaluate", "n_users": 0}
-    made, fit_seconds = _ranked(embedder, split, seed, device, progress)
+    made, fit_seconds = _ranked(embedder, split, seed, device, progress, checkpoints)
     figures = made.at(K).to_json() | _more(made, split) | {"fit_seconds": round(fit_seconds, 3)}
     progress("fit without a tenth of the users", 0.5)
-    figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device)
+    figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device, checkpoints=checkpoints)
     for step, (name, scorer) in enumerate(_baselines(split).items()):
         progress(f"evaluate {name.replace('_', ' ')}", 0.75 + 0.05 * step)
         figures[name] = evaluate(scorer(), split.train.matrix, split.test, K).to_json()
@@ -39,7 +46,12 @@ def assess(
 
 
 def strong_generalisation(
-    embedder: Embedder, interactions: Interactions, *, seed: int = 0, device: str = "cpu"
+    embedder: Embedder,
+    interactions: Interactions,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    checkpoints: Checkpoints | None = None,
 ) -> dict[str, Any] | None:
     """Strong generalisation (Liang et al. 2018): a tenth of the users is held out of the fit, four fifths of each
     one's history is folded in, and the last fifth is scored. None where too few users have a history to divide.
@@ -51,7 +63,7 @@ def strong_generalisation(
         return None
     left = np.setdiff1d(np.arange(len(lengths)), held)
     unseen = dataset.at_random(interactions.of_users(held), SCORED_SHARE, seed)
-    space = fit(embedder, interactions.of_users(left), seed=seed, device=device)
+    space = fit(embedder, interactions.of_users(left), seed=seed, device=device, checkpoints=checkpoints)
     made = evaluate(SpaceScorer(space), unseen.train.matrix, unseen.test, K)
     return {
         f"recall@{K}": mean(made.recall),
@@ -86,12 +98,19 @@ def compare(
     }
 
 
-def _ranked(embedder: Embedder, split: Split, seed: int, device: str, progress: Progress) -> tuple[Evaluation, float]:
+def _ranked(
+    embedder: Embedder,
+    split: Split,
+    seed: int,
+    device: str,
+    progress: Progress,
+    checkpoints: Checkpoints | None = None,
+) -> tuple[Evaluation, float]:
     progress(f"fit {embedder.name} before the split", 0.05)
     passes = int(getattr(embedder, "epochs", 1))
     report = passes_of(progress, f"fit {embedder.name}", 0.05, 0.4, passes)
     started = time.perf_counter()
-    space = fit(embedder, split.train, seed=seed, device=device, report=report)
+    space = fit(embedder, split.train, seed=seed, device=device, report=report, checkpoints=checkpoints)
     fit_seconds = time.perf_counter() - started
     progress(f"evaluate {embedder.name}", 0.4)
     return evaluate(SpaceScorer(space), split.train.matrix, split.test, max(KS)), fit_seconds

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
+from engine.checkpoints import Checkpoints
 from engine.embedders.progress import Progress, silent
 from engine.interactions import Interactions
 from engine.memory import check_memory
@@ -15,11 +16,19 @@ Report = Callable[[int, float, float], None]  # pass from 1, its loss, its secon
 
 
 def fit(
-    embedder: Embedder, interactions: Interactions, *, seed: int = 0, device: str = "cpu", report: Report | None = None
+    embedder: Embedder,
+    interactions: Interactions,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    report: Report | None = None,
+    checkpoints: Checkpoints | None = None,
 ) -> LatentSpace:
     """The latent space. InputError, before anything is learnt, where the memory would not be enough."""
     check_memory(embedder, interactions, device)
-    options: dict[str, Any] = {} if report is None or not has_passes(embedder) else {"report": report}
+    given = {"report": report, "checkpoints": checkpoints}
+    taken = inspect.signature(embedder.fit).parameters
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None and name in taken}
     return embedder.fit(interactions, seed=seed, device=device, **options)
 
 

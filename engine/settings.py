@@ -35,3 +35,7 @@ class Settings(BaseSettings):
     @property
     def generations(self) -> Path:
         return self.home / "generations"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.home / "checkpoints"

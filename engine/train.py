@@ -9,6 +9,7 @@ from typing import Any
 
 from engine import dataset
 from engine.assess import assess
+from engine.checkpoints import Checkpoints
 from engine.choice import Choice, Chooser
 from engine.embedders.progress import Progress, silent
 from engine.errors import NotEnoughData
@@ -38,6 +39,7 @@ def train(
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
 ) -> Trained:
     """Evaluate `embedder` on the last tenth of the events, then fit it on all of them.
 
@@ -49,13 +51,14 @@ def train(
         raise NotEnoughData("no user has an item with positive weight; import events, or look at `nearfield weights`")
     choice = chosen(events, embedder, weighting, seed=seed, device=device, progress=progress)
     best = choice.embedder
-    evaluation = assess(best, dataset.by_time(events, weighting), seed=seed, device=device, progress=progress)
+    split = dataset.by_time(events, weighting)
+    evaluation = assess(best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints)
     if choice.reason:
         evaluation["choice"] = choice.to_json()
     progress("fit on everything", 0.9)
     started = time.perf_counter()
     report = passes_of(progress, "fit on everything", 0.9, 1.0, int(getattr(best, "epochs", 1)))
-    space = fit(best, everything, seed=seed, device=device, report=report)
+    space = fit(best, everything, seed=seed, device=device, report=report, checkpoints=checkpoints)
     fit_seconds = time.perf_counter() - started
     progress("done", 1.0)
     params: dict[str, Any] = asdict(best) if is_dataclass(best) and not isinstance(best, type) else {}

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine.checkpoints import Checkpoints
 from engine.choice import Chooser
+from engine.embedders.peak import peak_mb
 from engine.errors import BelowFloor
+from engine.events import EventColumns
 from engine.space import Embedder
 from engine.store import events, models
 from engine.store.database import Database
@@ -32,6 +36,8 @@ class Reindexed:
     fit_seconds: float
     generation: str | None = None
     index_seconds: float | None = None
+    peak_mb: int = 0  # of the process until the model was saved; on a GPU of its memory
+    resumed: Sequence[str] = ()  # a sentence for each training that was killed before and went on
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -44,6 +50,8 @@ class Reindexed:
             "evaluation": dict(self.record.evaluation),
             "fit_seconds": round(self.fit_seconds, 3),
             "index_seconds": None if self.index_seconds is None else round(self.index_seconds, 3),
+            "peak_mb": self.peak_mb,
+            "resumed": list(self.resumed),
         }
 
 
@@ -56,16 +64,21 @@ def train_version(
     device: str = "cpu",
     force: bool = False,
     progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
 ) -> Reindexed:
     """Learn from every event of a space and save the result as its next model version.
 
-    One that is worse than popularity is saved as not publishable, unless `force`.
+    One that is worse than popularity is saved as not publishable, unless `force`. Training that was killed goes on from
+    `checkpoints`, which are removed once the model is saved.
     """
     progress("read events", 0.0)
     with database.connect() as conn:
         columns = events.read_columns(conn, space.key)
-    now_us = time.time_ns() // 1000
-    trained = train(columns, embedder, space.weighting, now_us=now_us, seed=seed, device=device, progress=progress)
+    now_us = _moment(columns, space, checkpoints)
+    trained = train(
+        columns, embedder, space.weighting, now_us=now_us, seed=seed, device=device, progress=progress,
+        checkpoints=checkpoints,
+    )  # fmt: skip
     with database.begin() as conn:
         record = models.save(
             conn,
@@ -76,7 +89,26 @@ def train_version(
             evaluation=trained.evaluation,
             publishable=trained.beats_popularity or force,
         )
-    return Reindexed(record, trained.fit_seconds)
+    if checkpoints is not None:
+        checkpoints.clear()
+    resumed = tuple(checkpoints.told) if checkpoints is not None else ()
+    return Reindexed(record, trained.fit_seconds, peak_mb=peak_mb(device), resumed=resumed)
+
+
+def _moment(columns: EventColumns, space: Space, checkpoints: Checkpoints | None) -> int:
+    """Now in microseconds; where events count less with age, the now of the training of these events that was killed,
+    as it would not go on with other weights."""
+    now_us = time.time_ns() // 1000
+    if checkpoints is None or space.weighting.half_life_days is None:
+        return now_us
+    digest = hashlib.sha256(repr(space.weighting).encode())
+    for array in (columns.user_rows, columns.item_rows, columns.kind_codes, columns.values, columns.occurred_us):
+        digest.update(array.tobytes())
+    fingerprint = f"moment-{digest.hexdigest()[:32]}"
+    if (kept := checkpoints.read(fingerprint)) is not None:
+        return int(kept)
+    checkpoints.write(fingerprint, str(now_us).encode())
+    return now_us
 
 
 def reindex(
@@ -90,16 +122,19 @@ def reindex(
     device: str = "cpu",
     force: bool = False,
     progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
 ) -> Reindexed:
     """Train, index, verify and publish; nothing is published, and `generation` is None, when popularity is better."""
-    made = train_version(database, space, embedder, seed=seed, device=device, force=force, progress=progress)
+    made = train_version(
+        database, space, embedder, seed=seed, device=device, force=force, progress=progress, checkpoints=checkpoints
+    )
     if not made.record.publishable:
         return made
     started = time.perf_counter()
     version = made.record.version
     generation = build_generation(database, space, version, folder, recipe=recipe, device=device, progress=progress)
     publish(database, space, generation, folder)
-    return Reindexed(made.record, made.fit_seconds, generation, time.perf_counter() - started)
+    return replace(made, generation=generation, index_seconds=time.perf_counter() - started)
 
 
 def check_publishable(record: ModelRecord) -> None:

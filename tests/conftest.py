@@ -20,7 +20,11 @@ from tests.canary import Canary
 
 def pytest_configure(config: pytest.Config) -> None:
     """A temporary folder for each run: pytest closes the folder it shares between runs to other users when it starts,
-    and with it, for root, the embedded databases of a run beside it, which work as a user of their own."""
+    and with it, for root, the embedded databases of a run beside it, which work as a user of their own.
+
+    One thread, set before numpy and torch are imported: on worlds so small two wait for each other more than they work.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     config.pluginmanager.register(Canary(), "gpu-canary")
     if config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="nearfield-tests-")

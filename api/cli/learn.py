@@ -12,6 +12,7 @@ from api.cli.evaluation import evaluation_table
 from api.cli.learn_features import chosen, learns_from_features
 from api.cli.options import Device, Embedder, Force, Json, Recipe, Seed, Set, SpaceName, opened, pairs
 from api.cli.output import emit, out, progress, table
+from engine.checkpoints import Checkpoints
 from engine.errors import InputError, NotEnoughData
 from engine.race import Auto
 from engine.space import Embedder as EventEmbedder
@@ -47,7 +48,7 @@ def train(
     from indexing.reindex_features import FeaturesReindexed, train_feature_version
 
     parameters = pairs(set_, "--set")
-    with opened(space) as (_, database, found), progress() as tell:
+    with opened(space) as (settings, database, found), progress() as tell:
         options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
         trained: Reindexed | FeaturesReindexed
         if learns_from_features(database, found, embedder):
@@ -55,9 +56,11 @@ def train(
             trained = train_feature_version(database, found, chosen(embedder), parameters, **options, **of_records)
         else:
             _check_of_events(normal, keep_constant)
-            trained = train_version(database, found, _made(embedder, parameters), force=force, **options)
+            options |= {"force": force, "checkpoints": Checkpoints(settings.checkpoints / space)}
+            trained = train_version(database, found, _made(embedder, parameters), **options)
 
     def show() -> None:
+        _show_resumed(trained)
         _show_record(trained.record, trained.fit_seconds)
         record = trained.record
         better = "next: nearfield index" if record.publishable else "worse than popularity, so not to be published"
@@ -160,10 +163,11 @@ def reindex(
             done = reindex_features(database, found, chosen(embedder), settings.generations, parameters, **options)
         else:
             _check_of_events(normal, keep_constant)
-            made = _made(embedder, parameters)
-            done = run(database, found, made, settings.generations, force=force, **options)
+            options |= {"force": force, "checkpoints": Checkpoints(settings.checkpoints / space)}
+            done = run(database, found, _made(embedder, parameters), settings.generations, **options)
 
     def show() -> None:
+        _show_resumed(done)
         _show_record(done.record, done.fit_seconds)
         if done.generation is not None:
             out.print(f"generation {done.generation} built and published in {done.index_seconds:.2f} s")
@@ -226,6 +230,11 @@ def _made(embedder: str, parameters: dict[str, str]) -> EventEmbedder | Auto:
 def _check_of_events(normal: str | None, keep_constant: bool) -> None:
     if normal is not None or keep_constant:
         raise InputError("--normal and --keep-constant go with embedders of feature records, not of events")
+
+
+def _show_resumed(made: object) -> None:
+    for sentence in getattr(made, "resumed", ()):
+        out.print(f"a training that was stopped before: {sentence}", markup=False)
 
 
 def _show_record(record: ModelRecord, fit_seconds: float) -> None:

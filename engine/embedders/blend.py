@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 import scipy.sparse as sp
 
+from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Report, silent
 from engine.embedders.ease import Ease
 from engine.embedders.factors import default_dim
@@ -52,7 +53,13 @@ class Blend:
             raise InputError("blend: dim, sphere and weights are 0 or more, wide -1 or more", loc=("dim",))
 
     def fit(
-        self, interactions: Interactions, *, seed: int = 0, device: str = "cpu", report: Report = silent
+        self,
+        interactions: Interactions,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        report: Report = silent,
+        checkpoints: Checkpoints | None = None,
     ) -> LatentSpace:
         """LatentSpace with metric dot and the dimensions of all parts."""
         narrow = Spectral(self.dim, self.user_exponent, self.item_exponent, self.out_exponent, self.ridge)
@@ -63,7 +70,7 @@ class Blend:
             weights.append(self.weight)
         if self.sphere:
             sphere = MF(dim=self.sphere, epochs=self.sphere_epochs)
-            parts.append(sphere.fit(interactions, seed=seed, device=device, report=report))
+            parts.append(sphere.fit(interactions, seed=seed, device=device, report=report, checkpoints=checkpoints))
             weights.append(self.sphere_weight)
         return _sum(parts, weights, interactions)
 

@@ -8,17 +8,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
+from engine.checkpoints import Checkpoints
+from engine.embedders.descent_state import Keeper, fingerprint
 from engine.errors import TrainingFailed
 
 Report = Callable[[int, float, float], None]  # epoch from 1, mean loss, seconds
 SHOWN = 10  # losses told of either end of a long training
 RISE = 1.0  # the last loss above the first by this share of it is a divergence; tiny data is noisy, a KL term warms up
+GROWN = 1e4  # a table whose root mean square is so many times what it was, or 1, has exploded
 Rows = npt.NDArray[np.int64]
 
 
@@ -67,8 +71,8 @@ def cells_of(matrix: sp.csr_matrix, users: Rows, device: torch.device) -> Cells:
 
 
 def descend(
-    name: str,
-    loss_of: Callable[[Cells, torch.Generator], torch.Tensor],
+    embedder: object,
+    loss_of: Callable[[Cells, torch.Generator, int], torch.Tensor],
     groups: list[dict[str, object]],
     matrix: sp.csr_matrix,
     *,
@@ -77,38 +81,56 @@ def descend(
     seed: int,
     device: torch.device,
     report: Report = silent,
+    checkpoints: Checkpoints | None = None,
 ) -> None:
     """Adam on `groups` over all users with a history, `epochs` times, the step size falling linearly to a tenth.
 
-    Raises TrainingFailed with the loss of every epoch when a loss or a table is not finite, or the last loss is
-    twice the first.
+    `loss_of(cells, generator, step)` is the mean over the users of a batch, steps counted from 1; on a GPU its products
+    are bfloat16. Goes on from a checkpoint of the same data, embedder and seed and ends as if it had not stopped.
+    Raises TrainingFailed with the loss of every epoch when a loss is not finite, a table explodes, or the last
+    loss is twice the first.
     """
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
-    steps = [float(group["lr"]) for group in optimiser.param_groups]
+    rates = [float(group["lr"]) for group in optimiser.param_groups]
+    limits = GROWN**2 * _mean_squares(optimiser).clamp_min(1.0)
     generator = torch.Generator(device).manual_seed(seed)
-    history: list[float] = []
-    for epoch in range(1, epochs + 1):
-        started, total, n_batches = time.perf_counter(), torch.zeros((), device=device), 0
-        for group, step in zip(optimiser.param_groups, steps, strict=True):
-            group["lr"] = step * (1 - 0.9 * (epoch - 1) / epochs)
-        for users in _batches(matrix, batch, seed, epoch):
-            loss = loss_of(cells_of(matrix, users, device), generator)
+    name = str(getattr(embedder, "name", embedder))
+    told = (embedder, name, epochs, batch, seed, device.type)
+    keeper = Keeper(checkpoints, fingerprint(matrix, *told) if checkpoints else "", optimiser, generator)
+    place = keeper.restored(name, epochs)
+    for epoch in range(place.epoch, epochs + 1):
+        started = time.perf_counter()
+        for group, rate in zip(optimiser.param_groups, rates, strict=True):
+            group["lr"] = rate * (1 - 0.9 * (epoch - 1) / epochs)
+        for users in islice(_batches(matrix, batch, seed, epoch), place.batch, None):
+            place.step += 1
+            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                loss = loss_of(cells_of(matrix, users, device), generator, place.step)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
-            total, n_batches = total + loss.detach(), n_batches + 1
-        history.append(float(total) / max(1, n_batches))  # read once an epoch: a GPU is not made to wait
-        if not np.isfinite(history[-1]) or not _bounded(optimiser):
-            raise _diverged(name, history)
-        report(epoch, history[-1], time.perf_counter() - started)
-    if history[-1] - history[0] > RISE * max(abs(history[0]), 1.0):
-        raise _diverged(name, history)
+            place.total, place.batch = place.total + loss.detach(), place.batch + 1
+            keeper.now_and_then(place)
+        place.losses.append(float(place.total) / max(1, place.batch))  # read once an epoch: a GPU is not made to wait
+        if not np.isfinite(place.losses[-1]) or not _bounded(optimiser, limits):
+            keeper.forget()
+            raise _diverged(name, place.losses)
+        place.epoch, place.batch, place.total = epoch + 1, 0, 0.0
+        report(epoch, place.losses[-1], time.perf_counter() - started)
+    if place.losses[-1] - place.losses[0] > RISE * max(abs(place.losses[0]), 1.0):
+        keeper.forget()
+        raise _diverged(name, place.losses)
+    keeper.finished(place)
 
 
-def _bounded(optimiser: torch.optim.Optimizer) -> bool:
-    """Whether parameters have a length: a loss of unit vectors stays finite when they overflow."""
-    squares = [table.detach().square().sum() for group in optimiser.param_groups for table in group["params"]]
-    return bool(torch.isfinite(torch.stack(squares)).all())
+def _mean_squares(optimiser: torch.optim.Optimizer) -> torch.Tensor:
+    tables = [table.detach() for group in optimiser.param_groups for table in group["params"]]
+    return torch.stack([table.square().mean() for table in tables])
+
+
+def _bounded(optimiser: torch.optim.Optimizer, limits: torch.Tensor) -> bool:
+    """Whether tables are finite and of a sane size: a loss of unit vectors stays finite when they explode."""
+    return bool((_mean_squares(optimiser) <= limits).all())  # false for NaN
 
 
 def _diverged(name: str, history: list[float]) -> TrainingFailed:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
 from engine.embedders.factors import unit_rows
@@ -38,14 +39,20 @@ class Elsa:
             raise InputError("elsa: dim, epochs and batch are at least 1", loc=("dim",))
 
     def fit(
-        self, interactions: Interactions, *, seed: int = 0, device: str = "cpu", report: Report = silent
+        self,
+        interactions: Interactions,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        report: Report = silent,
+        checkpoints: Checkpoints | None = None,
     ) -> LatentSpace:
         """LatentSpace with metric cosine."""
         where, matrix = pick(device), interactions.matrix
         start = unit_rows(matrix, self.dim, exponent=self.exponent, seed=seed, device=where)
         table = torch.nn.Parameter(torch.from_numpy(start).to(where))
 
-        def loss_of(cells: Cells, generator: torch.Generator) -> torch.Tensor:
+        def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:
             unit = normalize(table, dim=1)
             histories = cells.dense(len(table))
             scores = torch.relu(cells.sum_of(unit) @ unit.T - histories)
@@ -53,8 +60,8 @@ class Elsa:
 
         groups: list[dict[str, object]] = [{"params": [table], "lr": self.learning_rate}]
         descend(
-            self.name, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
-            report=report,
+            self, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
+            report=report, checkpoints=checkpoints,
         )  # fmt: skip
         items = normalize(table.detach(), dim=1).cpu().numpy()
         fold_in = LinearFoldIn(items, np.ones(len(items), np.float32), np.ones(items.shape[1], np.float32))

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch.nn.functional import embedding, logsigmoid, normalize
 
+from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
 from engine.embedders.factors import unit_rows
@@ -45,7 +46,13 @@ class Item2Vec:
             raise InputError("item2vec: dim, epochs, batch, pairs and negatives are at least 1", loc=("dim",))
 
     def fit(
-        self, interactions: Interactions, *, seed: int = 0, device: str = "cpu", report: Report = silent
+        self,
+        interactions: Interactions,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        report: Report = silent,
+        checkpoints: Checkpoints | None = None,
     ) -> LatentSpace:
         """LatentSpace with metric cosine."""
         where, matrix = pick(device), interactions.matrix
@@ -56,13 +63,13 @@ class Item2Vec:
         kept = (self.subsample * counts.mean() / counts.clamp_min(1e-12)).sqrt().clamp_max(1)
         noise = counts**self.negative_power
 
-        def loss_of(cells: Cells, generator: torch.Generator) -> torch.Tensor:
+        def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:
             return self._loss(cells, inputs, outputs, kept, noise, generator)
 
         groups: list[dict[str, object]] = [{"params": [inputs, outputs], "lr": self.learning_rate}]
         descend(
-            self.name, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
-            report=report,
+            self, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
+            report=report, checkpoints=checkpoints,
         )  # fmt: skip
         items = normalize(inputs.detach(), dim=1).cpu().numpy()
         fold_in = LinearFoldIn(items, np.ones(len(items), np.float32), np.ones(items.shape[1], np.float32))

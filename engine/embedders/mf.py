@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch.nn.functional import normalize
 
+from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
 from engine.embedders.spectral import Spectral
@@ -46,7 +47,13 @@ class MF:
             raise InputError("mf: temperature is above 0 and dropout from 0 to under 1", loc=("temperature",))
 
     def fit(
-        self, interactions: Interactions, *, seed: int = 0, device: str = "cpu", report: Report = silent
+        self,
+        interactions: Interactions,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        report: Report = silent,
+        checkpoints: Checkpoints | None = None,
     ) -> LatentSpace:
         """LatentSpace with metric cosine."""
         where, matrix = pick(device), interactions.matrix
@@ -58,12 +65,12 @@ class MF:
         tables = [_parameter(table, where) for table in (inputs, outputs)]
         groups = [{"params": [table], "lr": self.learning_rate * _size(table)} for table in tables]
 
-        def loss_of(cells: Cells, generator: torch.Generator) -> torch.Tensor:
+        def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:
             return self._loss(cells, tables[0], tables[1], generator)
 
         descend(
-            self.name, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
-            report=report,
+            self, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
+            report=report, checkpoints=checkpoints,
         )  # fmt: skip
         items = normalize(tables[1].detach(), dim=1).cpu().numpy()
         fold_in = TwoTableFoldIn(tables[0].detach().cpu().numpy())

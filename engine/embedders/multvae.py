@@ -15,6 +15,7 @@ import torch
 from torch import nn
 from torch.nn.functional import linear, normalize
 
+from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
 from engine.errors import InputError
@@ -45,7 +46,13 @@ class MultVAE:
             raise InputError("multvae: dropout is from 0 to under 1, beta not negative", loc=("dropout",))
 
     def fit(
-        self, interactions: Interactions, *, seed: int = 0, device: str = "cpu", report: Report = silent
+        self,
+        interactions: Interactions,
+        *,
+        seed: int = 0,
+        device: str = "cpu",
+        report: Report = silent,
+        checkpoints: Checkpoints | None = None,
     ) -> LatentSpace:
         """LatentSpace with metric dot and dim + 1 dimensions."""
         where, matrix = pick(device), interactions.matrix
@@ -53,17 +60,14 @@ class MultVAE:
         n_batches = -(-matrix.shape[0] // self.batch)
         epochs = max(self.epochs, -(-LEAST_STEPS // n_batches))
         steps = epochs * n_batches // 2
-        taken = 0
 
-        def loss_of(cells: Cells, generator: torch.Generator) -> torch.Tensor:
-            nonlocal taken
-            taken += 1
-            return self._loss(cells, weights, biases, self.beta * min(1.0, taken / max(1, steps)), generator)
+        def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:
+            return self._loss(cells, weights, biases, self.beta * min(1.0, step / max(1, steps)), generator)
 
         groups: list[dict[str, object]] = [{"params": [*weights, *biases], "lr": self.learning_rate}]
         descend(
-            self.name, loss_of, groups, matrix, epochs=epochs, batch=self.batch, seed=seed, device=where,
-            report=report,
+            self, loss_of, groups, matrix, epochs=epochs, batch=self.batch, seed=seed, device=where,
+            report=report, checkpoints=checkpoints,
         )  # fmt: skip
         arrays = {}
         for layer, columns in enumerate((slice(None), slice(0, self.code), slice(None))):  # the mean half of the code

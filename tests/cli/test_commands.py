@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import sys
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
+
+from engine.checkpoints import Checkpoints
 
 COMMANDS = (
     *("demo", "serve", "migrate", "import", "train", "evaluate", "index", "publish", "rollback", "reindex", "weights"),
@@ -20,6 +24,7 @@ FIGURES = {
 }
 TRAINED = {
     *("model", "embedder", "dim", "metric", "published", "generation", "evaluation", "fit_seconds", "index_seconds"),
+    *("peak_mb", "resumed"),
 }
 
 
@@ -86,6 +91,38 @@ def test_train_index_and_publish_end_where_reindex_does_and_rollback_goes_back(s
     assert rows[done["generation"]]["recipe"].startswith("HNSW")
     versions = shop.json("models")["models"]
     assert (versions[0]["embedder"], versions[0]["publishable"]) == ("ials", True)
+
+
+def test_training_says_what_memory_it_took_and_what_it_resumed(shop: Any) -> None:
+    parameters = ("--embedder", "mf", "--set", "dim=8", "--set", "epochs=2")
+    trained = shop.json("train", *parameters)
+    assert trained["peak_mb"] > 50
+    assert trained["resumed"] == []
+    with pytest.MonkeyPatch.context() as patch:  # written after every batch, and killed before the model is saved
+        patch.setattr("api.cli.learn.Checkpoints", lambda folder: Checkpoints(folder, every_s=0))
+        patch.setattr("indexing.reindex.models.save", lambda *given, **options: sys.exit(9))
+        assert shop.run("train", *parameters).returncode == 9
+    kept = shop.settings.home / "checkpoints" / "default"
+    assert len(list(kept.glob("*.checkpoint"))) == 3  # of the evaluation, of unseen users, of everything
+    again = shop.json("train", *parameters)
+    assert again["resumed"] == ["mf went on at its end"] * 3
+    assert again["evaluation"]["recall@20"] == trained["evaluation"]["recall@20"]
+    assert list(kept.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("parameter", "code", "says"),
+    [
+        ("learning_rate=1e6", 1, r"mf diverged, loss by epoch [-\d.e+na, ]+; lower learning_rate"),
+        ("dim=100000000", 2, r"mf needs about [\d.,]+ GiB for .*, [\d.]+ GiB are free; dim \d+ would fit"),
+    ],
+)
+def test_training_that_cannot_be_is_one_sentence_and_saves_nothing(
+    shop: Any, parameter: str, code: int, says: str
+) -> None:
+    before = shop.json("models")["models"]
+    assert re.fullmatch(says, shop.fails("train", "--embedder", "mf", "--set", parameter, code=code))
+    assert shop.json("models")["models"] == before
 
 
 def test_evaluate_saves_nothing_and_prints_the_figures_of_training(shop: Any) -> None:

@@ -17,7 +17,14 @@ EDGES = {
     "one item a user, no two in common": np.eye(5),
     "fractions and huge counts": np.eye(6) * 1e-3 + np.eye(6, k=1) * 1e6,
 }
-SHORT = {"mf": {"epochs": 2}, "elsa": {"epochs": 2}, "item2vec": {"epochs": 2}, "blend": {"sphere_epochs": 2}}
+SHORT = {
+    "mf": {"epochs": 2},
+    "elsa": {"epochs": 2},
+    "multvae": {"code": 8, "epochs": 2},
+    "item2vec": {"epochs": 2},
+    "blend": {"sphere_epochs": 2},
+}
+SMALL = {"multvae": {"code": 8}, "item2vec": {"negatives": 64}}
 DESCENDING = ("mf", "elsa", "multvae", "item2vec")
 
 
@@ -35,7 +42,7 @@ class TestEdges:
 
     def test_a_user_never_seen_is_ranked_as_one_with_the_same_history_is(self, name):
         world = checkerboard()
-        space = make(name, {"dim": 8}).fit(world, seed=0, device="cpu")
+        space = make(name, {"dim": 8} | SMALL.get(name, {})).fit(world, seed=0, device="cpu")
         half = sp.csr_matrix(world.matrix[[0]].multiply(np.arange(30) < 20), dtype=np.float32)  # of the even kind
         scores = (space.fold_in.vectors(half) @ space.items.matrix.T)[0]
         assert scores[20::2].min() > scores[21::2].max()
