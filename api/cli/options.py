@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Annotated
+from typing import Annotated, Any
 
+import orjson
 import typer
 from pydantic import ValidationError
 
+from engine import predicate
 from engine.errors import InputError
+from engine.predicate import Predicate
 from engine.settings import Settings
 from engine.store import spaces
 from engine.store.database import Database, open_database
@@ -23,6 +26,8 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same model.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Recipe = Annotated[str, typer.Option(help="auto, flat, ivf, hnsw, or a FAISS factory string.")]
 Force = Annotated[bool, typer.Option("--force", help="Publish even when popularity is better.")]
+FILTER = 'Only items that pass, as JSON: {"price": {"lt": 30}}'
+Filter = Annotated[str | None, typer.Option("--filter", help=FILTER, show_default=False)]
 K = Annotated[int, typer.Option("--k", help="How many items.")]
 
 
@@ -56,6 +61,18 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
             raise InputError(f"{option} {name} is given twice")
         found[name] = value
     return found
+
+
+def passed(text: str | None) -> Predicate | None:
+    """The predicate of a --filter; InputError names the part that is wrong."""
+    return None if text is None else predicate.parse(parsed_filter(text), ("filter",))
+
+
+def parsed_filter(text: str) -> Any:
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f'--filter is JSON such as {{"price": {{"lt": 30}}}}: {error}') from None
 
 
 def checked_k(k: int, found: Settings) -> int:

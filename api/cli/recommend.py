@@ -11,7 +11,7 @@ import orjson
 import pyarrow as pa
 import typer
 
-from api.cli.options import Json, K, SpaceName, checked_k, opened
+from api.cli.options import Filter, Json, K, SpaceName, checked_k, opened, parsed_filter, passed
 from api.cli.output import emit, out, progress, table
 from api.cli.records import parsed_record
 from api.cli.remote import Url, ask
@@ -53,6 +53,7 @@ def recommend_items(
     item: Annotated[list[str] | None, typer.Option(help="For someone who looked at this; repeatable.")] = None,
     everyone: Annotated[bool, typer.Option("--all", help="For every user, into --out.")] = False,
     file: Annotated[Path | None, typer.Option("--out", help="A .parquet, .csv or .jsonl file for --all.")] = None,
+    filter_: Filter = None,
     k: K = 10,
     url: Url = None,
     space: SpaceName = "default",
@@ -66,10 +67,11 @@ def recommend_items(
     if url is not None:
         if everyone:
             raise InputError("--all works on the database itself; leave --url away")
-        _show(ask(url, space, "recommend", {"user_id": user, "item_ids": item or [], "k": k}), json)
+        asked = {"user_id": user, "item_ids": item or [], "k": k}
+        _show(ask(url, space, "recommend", asked | _filter(filter_)), json)
         return
     with opened(space) as (settings, database, found):
-        view = Live(database, settings.generations, found.name).current()
+        view = Live(database, settings.generations, found.name).current().where(passed(filter_))
         checked_k(k, settings)
         if file is not None:
             _recommend_all(database, found, view, file, k, json)
@@ -91,6 +93,7 @@ def search(
     unlike: Annotated[list[str] | None, typer.Option(help="And unlike this one; repeatable.")] = None,
     vector: Annotated[str | None, typer.Option(help="Near this vector, as a JSON list.")] = None,
     record: Annotated[str | None, typer.Option(help="Near this record of raw features, as a JSON object.")] = None,
+    filter_: Filter = None,
     k: K = 10,
     url: Url = None,
     space: SpaceName = "default",
@@ -103,16 +106,20 @@ def search(
         named: dict[str, Any] = {"positive": item, "negative": unlike or []}
         if vector is not None or record is not None:
             named = {"vector": _numbers(vector)} if vector is not None else {"record": parsed_record(record or "")}
-        _show(ask(url, space, "search", {**named, "k": k}), json)
+        _show(ask(url, space, "search", {**named, "k": k} | _filter(filter_)), json)
         return
     with opened(space) as (settings, database, found):
-        view = Live(database, settings.generations, found.name).current()
+        view = Live(database, settings.generations, found.name).current().where(passed(filter_))
         checked_k(k, settings)
         if vector is not None or record is not None:
             answer = _near(view, vector, record, k)
         else:
             answer = similar(view, item or [], unlike or [], k=k, exclude=())
     _emit(view, answer, json)
+
+
+def _filter(text: str | None) -> dict[str, Any]:
+    return {} if text is None else {"filter": parsed_filter(text)}
 
 
 def _near(view: LiveView, vector: str | None, record: str | None, k: int) -> Answer:

@@ -131,6 +131,17 @@ def test_evaluate_saves_nothing_and_prints_the_figures_of_training(shop: Any) ->
     assert shop.json("models") == before
 
 
+def test_a_filter_holds_for_recommend_search_and_the_batch(shop: Any, tmp_path: Path) -> None:
+    few = {f"odd-{n:02}" for n in range(5)}
+    asked = json.dumps({"title": {"in": [f"Odd [thing] {n}" for n in range(5)]}})
+    for command in (["recommend", "--item", "odd-09"], ["search", "--item", "odd-09"]):
+        body = shop.json(*command, "--filter", asked, "--k", "5")
+        assert {each["item_id"] for each in body["items"]} == few
+    file = tmp_path / "recs.parquet"
+    shop.json("recommend", "--all", "--out", str(file), "--k", "3", "--filter", asked)
+    assert set(pl.read_parquet(file)["item_id"]) <= few
+
+
 def test_tables_keep_their_header_in_one_line_where_nobody_watches(shop: Any) -> None:
     header, *rows = shop.text("models").splitlines()
     names = ["model", "embedder", "dim", "metric", "items", "users", "recall@20", "ndcg@20", "publishable", "created"]
