@@ -5,6 +5,7 @@ line, all through the product's own fit, fold-in and evaluation. Tune with --val
 once, at the end. strong_recall@20: 10% of the users held out, 80% of each one's history in, 20% scored.
 
     python scripts/bench_quality.py --data FOLDER --embedder spectral --set dim=256 --valid --json
+    torchrun --nproc-per-node 2 scripts/bench_quality.py ...    # mf, elsa, multvae, item2vec over several processes
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
-import resource
+import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +28,7 @@ import scipy.sparse as sp
 
 from engine import dataset
 from engine.embedders import registry
+from engine.embedders.peak import peak_mb
 from engine.errors import NearfieldError
 from engine.evaluate import SpaceScorer, evaluate
 from engine.ids import IdMap
@@ -37,13 +41,33 @@ STRONG_USERS, STRONG_SHARE, VALID_SHARE, SPLIT_SEED = 0.1, 0.2, 0.1, 20
 def main() -> None:
     args = _arguments()
     try:
-        figures = measure(args)
+        with _group(args):
+            figures = measure(args)
     except NearfieldError as error:
         raise SystemExit(f"bench_quality: {error}") from None
+    if int(os.environ.get("RANK", "0")):
+        return  # the first rank speaks
     if args.json:
         print(json.dumps(figures), flush=True)
     else:
         print("\n".join(f"{name:>16}  {value}" for name, value in figures.items()), flush=True)
+
+
+@contextmanager
+def _group(args: argparse.Namespace) -> Iterator[None]:
+    """The processes that torchrun started, as one training; nothing without torchrun."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield
+        return
+    import torch.distributed
+
+    if args.device == "cuda":
+        args.device = f"cuda:{os.environ['LOCAL_RANK']}"
+    torch.distributed.init_process_group("nccl" if args.device.startswith("cuda") else "gloo")
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -53,7 +77,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     split = without_valid(args.data, train) if args.valid else None
     train = split.train if split else train
     space, fit_seconds, epochs = _fit(embedder, train, args)
-    peak_mb = _peak_mb(args.device)
+    peak = peak_mb(args.device)
     # read last: the model is done before the test file is opened
     found = evaluate(SpaceScorer(space), train.matrix, split.test if split else read_test(args.data, train))
     strong = None if args.valid or args.weak else _strong(embedder, train, args)
@@ -71,7 +95,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "strong_recall@20": strong,
         "fit_seconds": round(fit_seconds, 2),
         "epoch_seconds": round(float(np.median(epochs)), 3) if epochs else None,
-        "peak_mb": peak_mb,
+        "peak_mb": peak,
         "device": args.device,
     }
 
@@ -138,14 +162,6 @@ def _matrix(cells: pl.DataFrame, shape: tuple[int, int]) -> sp.csr_matrix:
     matrix.data[:] = 1  # a pair that is there twice counts once
     matrix.sort_indices()
     return matrix
-
-
-def _peak_mb(device: str) -> int:
-    if device.startswith("cuda"):
-        import torch
-
-        return int(torch.cuda.max_memory_allocated() / 2**20)
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
 def _arguments() -> argparse.Namespace:

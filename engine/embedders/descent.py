@@ -16,6 +16,7 @@ import scipy.sparse as sp
 import torch
 
 from engine.checkpoints import Checkpoints
+from engine.embedders import ranks
 from engine.embedders.descent_state import Keeper, fingerprint
 from engine.errors import TrainingFailed
 
@@ -87,13 +88,19 @@ def descend(
 
     `loss_of(cells, generator, step)` is the mean over the users of a batch, steps counted from 1; on a GPU its products
     are bfloat16. Goes on from a checkpoint of the same data, embedder and seed and ends as if it had not stopped.
+    Under a process group every rank takes its share of each batch, gradients are averaged and all end alike, without
+    checkpoints.
     Raises TrainingFailed with the loss of every epoch when a loss is not finite, a table explodes, or the last
     loss is twice the first.
     """
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rates = [float(group["lr"]) for group in optimiser.param_groups]
     limits = GROWN**2 * _mean_squares(optimiser).clamp_min(1.0)
-    generator = torch.Generator(device).manual_seed(seed)
+    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    ranks.begin_alike(parameters)
+    # every rank draws its own noise; its state is not kept of several
+    generator = torch.Generator(device).manual_seed(seed + ranks.rank())
+    checkpoints = checkpoints if ranks.n_ranks() == 1 else None
     name = str(getattr(embedder, "name", embedder))
     told = (embedder, name, epochs, batch, seed, device.type)
     keeper = Keeper(checkpoints, fingerprint(matrix, *told) if checkpoints else "", optimiser, generator)
@@ -104,12 +111,15 @@ def descend(
             group["lr"] = rate * (1 - 0.9 * (epoch - 1) / epochs)
         for users in islice(_batches(matrix, batch, seed, epoch), place.batch, None):
             place.step += 1
-            with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                loss = loss_of(cells_of(matrix, users, device), generator, place.step)
             optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss, mine = torch.zeros((), device=device), ranks.share_of(users)
+            if len(mine):
+                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+                    loss = loss_of(cells_of(matrix, mine, device), generator, place.step)
+                loss.backward()  # type: ignore[no-untyped-call]
+            loss = ranks.average(parameters, loss.detach(), len(mine) / len(users))
             optimiser.step()
-            place.total, place.batch = place.total + loss.detach(), place.batch + 1
+            place.total, place.batch = place.total + loss, place.batch + 1
             keeper.now_and_then(place)
         place.losses.append(float(place.total) / max(1, place.batch))  # read once an epoch: a GPU is not made to wait
         if not np.isfinite(place.losses[-1]) or not _bounded(optimiser, limits):

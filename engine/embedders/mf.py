@@ -89,7 +89,7 @@ class MF:
         drawn = torch.arange(n_items, device=users.device)
         if self.negatives < n_items:
             drawn = torch.randint(n_items, (self.negatives,), generator=generator, device=users.device)
-        against = users @ normalize(outputs[drawn], dim=1).T
+        against = (users @ normalize(outputs[drawn], dim=1).T).float()  # of a GPU's bfloat16: temperature is small
         positive = (users[wanted.rows] * normalize(outputs[wanted.columns], dim=1)).sum(dim=1)
         negative = torch.logsumexp(against / self.temperature, dim=1)
         loss = self.loss_power * negative[wanted.rows] - positive / self.temperature

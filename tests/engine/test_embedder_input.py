@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 from engine.embedders.registry import EMBEDDERS, make
 from engine.errors import TrainingFailed
+from engine.evaluate import SpaceScorer, top_k
 from engine.fold_in import SumFoldIn, restore
-from tests.engine.worlds import checkerboard, interactions
+from tests.engine.worlds import checkerboard, interactions, missing
 
 EDGES = {
     "one user": np.ones((1, 6)),
@@ -53,6 +55,23 @@ def test_a_step_far_too_long_ends_with_the_losses_and_what_to_change(name):
     embedder = make(name, {"dim": 4, "epochs": 30, "learning_rate": 1e30})
     with pytest.raises(TrainingFailed, match=rf"{name} diverged, loss by epoch .*; lower learning_rate"):
         embedder.fit(checkerboard(), seed=0, device="cpu")
+
+
+@pytest.mark.parametrize("name", DESCENDING)
+def test_products_in_bfloat16_as_on_a_gpu_learn_the_same_thing(name, monkeypatch):
+    plain, used = torch.autocast, []
+
+    def mixed(kind, dtype, enabled):
+        used.append(enabled)
+        return plain(kind, dtype, enabled=True)
+
+    monkeypatch.setattr("engine.embedders.descent.torch.autocast", mixed)
+    world = checkerboard()
+    space = make(name, {"dim": 4} | SMALL.get(name, {})).fit(world, seed=0, device="cpu")
+    assert used
+    assert not any(used)  # on a CPU nothing is mixed but here
+    assert space.items.matrix.dtype == np.float32
+    assert top_k(SpaceScorer(space), world.matrix, 1)[:, 0].tolist() == [missing(user) for user in range(40)]
 
 
 def test_a_loss_that_stays_finite_and_rises_is_a_divergence_too():

@@ -1,0 +1,48 @@
+"""Data-parallel training over torch.distributed: each process, a rank, learns from its share of every batch.
+
+Whoever starts the processes makes the group (gloo on CPU, nccl on GPUs) and gives each the same interactions, embedder
+and seed: `torchrun --nproc-per-node 2 scripts/bench_quality.py ...` does. Without a group nothing here does anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.distributed as dist
+
+
+def n_ranks() -> int:
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+def rank() -> int:
+    return dist.get_rank() if n_ranks() > 1 else 0
+
+
+def share_of(users: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """This rank's users of a batch; none where there are fewer than ranks."""
+    return users[rank() :: n_ranks()]
+
+
+def begin_alike(parameters: Sequence[torch.Tensor]) -> None:
+    """Rank 0's values in every rank."""
+    if n_ranks() > 1:
+        for parameter in parameters:
+            dist.broadcast(parameter.detach(), src=0)
+
+
+def average(parameters: Sequence[torch.Tensor], loss: torch.Tensor, share: float) -> torch.Tensor:
+    """The gradients and the loss of the whole batch, of means over users that are `share` of it here."""
+    if n_ranks() == 1:
+        return loss
+    whole = loss * share
+    dist.all_reduce(whole)
+    for parameter in parameters:
+        if parameter.grad is None:  # no user of the batch is here
+            parameter.grad = torch.zeros_like(parameter)
+        parameter.grad.mul_(share)
+        dist.all_reduce(parameter.grad)
+    return whole
