@@ -9,6 +9,7 @@ import typer
 from api.cli.evaluation import evaluation_table
 from api.cli.options import Device, Force, Json, Seed, SpaceName, opened
 from api.cli.output import emit, out, progress, table
+from engine.checkpoints import Checkpoints
 from engine.choice import State, Trial
 from engine.errors import InputError
 from engine.tune import DEFAULT, Tune
@@ -45,7 +46,10 @@ def tune(
         if restart:
             study.unlink(missing_ok=True)
         chooser = Tune(60 * minutes, tuple(embedder or DEFAULT), study)
-        trained = train_version(database, found, chooser, seed=seed, device=device, force=force, progress=tell)
+        kept = Checkpoints(settings.checkpoints / space)  # of the winner's fits
+        trained = train_version(
+            database, found, chooser, seed=seed, device=device, force=force, progress=tell, checkpoints=kept
+        )
 
     def show() -> None:
         record = trained.record
