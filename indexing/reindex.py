@@ -11,7 +11,6 @@ from typing import Any
 
 from engine.checkpoints import Checkpoints
 from engine.choice import Chooser
-from engine.embedders.peak import peak_mb
 from engine.errors import BelowFloor
 from engine.events import EventColumns
 from engine.space import Embedder
@@ -71,6 +70,8 @@ def train_version(
     One that is worse than popularity is saved as not publishable, unless `force`. Training that was killed goes on from
     `checkpoints`, which are removed once the model is saved.
     """
+    from engine.embedders.peak import peak_mb  # torch, which a server that publishes does without
+
     progress("read events", 0.0)
     with database.connect() as conn:
         columns = events.read_columns(conn, space.key)

@@ -96,8 +96,7 @@ def descend(
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rates = [float(group["lr"]) for group in optimiser.param_groups]
     limits = GROWN**2 * _mean_squares(optimiser).clamp_min(1.0)
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    ranks.begin_alike(parameters)
+    ranks.begin_alike(_parameters(optimiser))
     # every rank draws its own noise; its state is not kept of several
     generator = torch.Generator(device).manual_seed(seed + ranks.rank())
     checkpoints = checkpoints if ranks.n_ranks() == 1 else None
@@ -111,14 +110,7 @@ def descend(
             group["lr"] = rate * (1 - 0.9 * (epoch - 1) / epochs)
         for users in islice(_batches(matrix, batch, seed, epoch), place.batch, None):
             place.step += 1
-            optimiser.zero_grad(set_to_none=True)
-            loss, mine = torch.zeros((), device=device), ranks.share_of(users)
-            if len(mine):
-                with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-                    loss = loss_of(cells_of(matrix, mine, device), generator, place.step)
-                loss.backward()  # type: ignore[no-untyped-call]
-            loss = ranks.average(parameters, loss.detach(), len(mine) / len(users))
-            optimiser.step()
+            loss = _step(loss_of, optimiser, generator, matrix, users, place.step)
             place.total, place.batch = place.total + loss, place.batch + 1
             keeper.now_and_then(place)
         place.losses.append(float(place.total) / max(1, place.batch))  # read once an epoch: a GPU is not made to wait
@@ -133,9 +125,33 @@ def descend(
     keeper.finished(place)
 
 
+def _step(
+    loss_of: Callable[[Cells, torch.Generator, int], torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    generator: torch.Generator,
+    matrix: sp.csr_matrix,
+    users: Rows,
+    step: int,
+) -> torch.Tensor:
+    """One step of Adam on the users of a batch; their loss."""
+    device = generator.device
+    optimiser.zero_grad(set_to_none=True)
+    loss, mine = torch.zeros((), device=device), ranks.share_of(users)
+    if len(mine):
+        with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
+            loss = loss_of(cells_of(matrix, mine, device), generator, step)
+        loss.backward()  # type: ignore[no-untyped-call]
+    loss = ranks.average(_parameters(optimiser), loss.detach(), len(mine) / len(users))
+    optimiser.step()
+    return loss
+
+
+def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
+
+
 def _mean_squares(optimiser: torch.optim.Optimizer) -> torch.Tensor:
-    tables = [table.detach() for group in optimiser.param_groups for table in group["params"]]
-    return torch.stack([table.square().mean() for table in tables])
+    return torch.stack([table.detach().square().mean() for table in _parameters(optimiser)])
 
 
 def _bounded(optimiser: torch.optim.Optimizer, limits: torch.Tensor) -> bool:
