@@ -40,6 +40,7 @@ from uvicorn import Server
 from uvicorn.supervisors import Multiprocess
 
 from api.app import create_app
+from api.logs import configure
 from api.server import bound, uvicorn_config
 from engine.errors import NearfieldError
 from engine.settings import Settings
@@ -273,6 +274,7 @@ def serve(port: int, workers: int) -> None:
     with bound("127.0.0.1", port) as listener, open_database(settings) as database:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
         if workers == 1:
+            configure("warning")
             Server(uvicorn_config(with_stubs(create_app(settings, database)), 1)).run([listener])
         else:
             with tempfile.TemporaryDirectory() as folder:
