@@ -283,6 +283,7 @@ def serve(port: int, workers: int) -> None:
 
 
 def worker() -> FastAPI:
+    configure("warning")
     return with_stubs(create_app(Settings()))
 
 
