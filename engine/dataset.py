@@ -34,10 +34,10 @@ def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, unti
         raise NotEnoughData("there are no events to learn from; import some with `nearfield import events FILE`")
     cut = int(np.quantile(events.occurred_us, 1 - share)) if until_us is None else until_us
     before = events.occurred_us <= cut
-    train = from_events(_select(events, before), weighting, cut)
-    later = from_events(_select(events, ~before), replace(weighting, half_life_days=None), cut)
+    train = from_events(chosen(events, before), weighting, cut)
+    later = from_events(chosen(events, ~before), replace(weighting, half_life_days=None), cut)
     test = _without(_aligned(later, train), train.matrix)
-    return Split(train, test, _recent(_select(events, before), weighting, train))
+    return Split(train, test, _recent(chosen(events, before), weighting, train))
 
 
 def last_out(events: EventColumns, weighting: Weighting) -> Split:
@@ -56,8 +56,8 @@ def last_out(events: EventColumns, weighting: Weighting) -> Split:
     several = np.bincount(pairs[0], minlength=len(last_item)) > 1
     held = (events.item_rows == last_item[events.user_rows]) & several[events.user_rows]
     now = int(events.occurred_us.max())
-    train = from_events(_select(events, ~held), weighting, now)
-    later = from_events(_select(events, held), replace(weighting, half_life_days=None), now)
+    train = from_events(chosen(events, ~held), weighting, now)
+    later = from_events(chosen(events, held), replace(weighting, half_life_days=None), now)
     return Split(train, _without(_aligned(later, train), train.matrix), _recent(events, weighting, train))
 
 
@@ -84,7 +84,7 @@ def at_random(interactions: Interactions, share: float = 0.2, seed: int = 0) -> 
 
 def before_last(events: EventColumns, share: float = 0.1) -> EventColumns:
     """What `by_time` learns from: the events without the last `share` of them."""
-    return _select(events, events.occurred_us <= int(np.quantile(events.occurred_us, 1 - share)))
+    return chosen(events, events.occurred_us <= int(np.quantile(events.occurred_us, 1 - share)))
 
 
 def _recent(events: EventColumns, weighting: Weighting, train: Interactions) -> npt.NDArray[np.float32]:
@@ -92,13 +92,13 @@ def _recent(events: EventColumns, weighting: Weighting, train: Interactions) -> 
     if len(events) == 0:
         return np.zeros(len(train.items), np.float32)
     until = int(events.occurred_us.max())
-    late = from_events(_select(events, events.occurred_us > until - RECENT_DAYS * DAY_US), weighting, until)
+    late = from_events(chosen(events, events.occurred_us > until - RECENT_DAYS * DAY_US), weighting, until)
     cells = _aligned(late, train).multiply(train.matrix > 0).tocsr()
     cells.eliminate_zeros()
     return np.bincount(cells.indices, minlength=len(train.items)).astype(np.float32)
 
 
-def _select(events: EventColumns, chosen: npt.NDArray[np.bool_]) -> EventColumns:
+def chosen(events: EventColumns, chosen: npt.NDArray[np.bool_]) -> EventColumns:
     return replace(
         events,
         user_rows=events.user_rows[chosen],
