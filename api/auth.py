@@ -40,8 +40,13 @@ class Keyring:
             return True
         asked_at, closed = self._closed
         if time.monotonic() - asked_at > REMEMBER_S:
-            with self._database.connect() as conn:
-                closed = keys.any_live(conn)
+            try:
+                with self._database.connect() as conn:
+                    closed = keys.any_live(conn)
+            except StoreUnavailable:
+                if not asked_at:
+                    raise
+                return closed  # reads go on while PostgreSQL is away
             self._closed = (time.monotonic(), closed)
         return closed
 

@@ -64,6 +64,7 @@ class Live:
                     if self._view is None:
                         raise
                     self._view = replace(self._view, stale=True)
+                    return self._view  # refreshed_at stays: the lag is what has not been looked at
             self.refreshed_at = time.time()
             return self._view
 
