@@ -15,7 +15,7 @@ class Range:
     high: float
     log: bool = False
     whole: bool = False
-    step: float | None = None  # closed forms move exponents in steps, so that trials share factorisations
+    step: float | None = None  # closed forms move exponents in steps, so that trials share factorisations; not with log
 
 
 EXPONENT = Range(0.0, 0.6, step=0.04)
@@ -37,13 +37,18 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
     },
     "blend": {
         "dim": Range(32, 1024, log=True, whole=True),
-        "wide": Range(256, 2048, log=True, whole=True),
+        "wide": Range(0, 2048, whole=True, step=128),
         "weight": Range(0.1, 3.0, log=True),
         "user_exponent": EXPONENT,
         "item_exponent": EXPONENT,
         "out_exponent": FREE_EXPONENT,
         "ridge": RIDGE,
         "wide_ridge": RIDGE,
+        "wide_user_exponent": EXPONENT,
+        "wide_item_exponent": EXPONENT,
+        "sphere": Range(0, 256, whole=True, step=32),
+        "sphere_weight": Range(0.1, 1.5, log=True),
+        "sphere_epochs": Range(3, 40, log=True, whole=True),
     },
     "ials": {
         "dim": Range(32, 256, log=True, whole=True),
@@ -78,17 +83,20 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
     },
 }
 PASSES = {"ials": "iterations"} | dict.fromkeys(("mf", "elsa", "multvae", "item2vec"), "epochs")
+WATCHED = PASSES | {"blend": "sphere_epochs"}  # a third of blend's passes is no third of its time: never given up early
 
 
 def start(name: str, usual_dim: int) -> dict[str, int | float]:
     """The embedder's defaults within its ranges; a default the data decides becomes `usual_dim`."""
     made: Any = make(name)
     defaults = {field.name: getattr(made, field.name) for field in fields(made)}
+    if name == "blend":
+        defaults["wide"] = made.wide_of(usual_dim)
     return {key: _within(bounds, defaults[key], usual_dim) for key, bounds in SPACES[name].items()}
 
 
 def _within(bounds: Range, value: float, usual_dim: int) -> int | float:
-    if value <= 0 and bounds.whole:
+    if value <= 0 and bounds.whole and bounds.low > 0:
         value = usual_dim
     value = min(max(value, bounds.low), bounds.high)
     if bounds.step:

@@ -23,7 +23,7 @@ from engine.embedders.sharing import shared
 from engine.errors import InputError, NearfieldError, NotEnoughData
 from engine.fit import Report, fit, has_passes
 from engine.race import usual_dim
-from engine.search_space import PASSES, SPACES, Range, start
+from engine.search_space import PASSES, SPACES, WATCHED, Range, start
 from engine.validation import Validation, validation
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ class _Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.on, self.embedders, self.seed, self.device, self.budget_s = on, embedders, seed, device, budget_s
-        self.told: list[Trial] = [trial for trial in same if trial.embedder in embedders]
+        self.told: list[Trial] = [trial for trial in same if trial.embedder in embedders and _of_today(trial)]
+        other = other + [trial for trial in same if not _of_today(trial)]
         sampler = optuna.samplers.TPESampler(seed=seed + len(self.told), n_startup_trials=2 * len(embedders))
         pruner = optuna.pruners.MedianPruner(n_startup_trials=3)
         self.study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
@@ -180,7 +181,7 @@ class _Search:
 
     def _passes(self, name: str, params: dict[str, Any]) -> int:
         made: Any = make(name, params)
-        return int(getattr(made, PASSES[name]))
+        return int(getattr(made, WATCHED[name]))
 
     def _fit(self, name: str, params: dict[str, Any]) -> tuple[float, float]:
         embedder = make(name, params)
@@ -203,7 +204,7 @@ class _Search:
 
 def _suggest(asked: optuna.Trial, name: str, bounds: Range) -> int | float:
     if bounds.whole:
-        return asked.suggest_int(name, int(bounds.low), int(bounds.high), log=bounds.log)
+        return asked.suggest_int(name, int(bounds.low), int(bounds.high), step=_step(bounds), log=bounds.log)
     return asked.suggest_float(name, bounds.low, bounds.high, log=bounds.log, step=bounds.step)
 
 
@@ -218,7 +219,7 @@ def _finished(trial: Trial, embedders: tuple[str, ...]) -> optuna.trial.FrozenTr
         name = f"{trial.embedder}.{key}"
         params[name] = trial.params[key]
         spread[name] = (
-            kinds.IntDistribution(int(bounds.low), int(bounds.high), log=bounds.log)
+            kinds.IntDistribution(int(bounds.low), int(bounds.high), step=_step(bounds), log=bounds.log)
             if bounds.whole
             else kinds.FloatDistribution(bounds.low, bounds.high, log=bounds.log, step=bounds.step)
         )
@@ -230,6 +231,15 @@ def _finished(trial: Trial, embedders: tuple[str, ...]) -> optuna.trial.FrozenTr
         distributions=spread,
         intermediate_values={} if trial.short is None else {0: trial.short},
     )
+
+
+def _step(bounds: Range) -> int:
+    return int(bounds.step or 1)
+
+
+def _of_today(trial: Trial) -> bool:
+    """Whether it was asked for what is asked for now; of a study by a former version, a start at most."""
+    return trial.params.keys() == SPACES[trial.embedder].keys()
 
 
 def _worst_first(trial: Trial) -> float:

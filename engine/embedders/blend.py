@@ -64,7 +64,7 @@ class Blend:
         """LatentSpace with metric dot and the dimensions of all parts."""
         narrow = Spectral(self.dim, self.user_exponent, self.item_exponent, self.out_exponent, self.ridge)
         parts, weights = [narrow.fit(interactions, seed=seed, device=device)], [1.0]
-        if wide := self._wide(len(interactions.items)):
+        if wide := self.wide_of(self.dim or default_dim(len(interactions.items))):
             ease = Ease(wide, self.wide_ridge, self.wide_user_exponent, self.wide_item_exponent)
             parts.append(ease.fit(interactions, seed=seed, device=device))
             weights.append(self.weight)
@@ -74,10 +74,11 @@ class Blend:
             weights.append(self.sphere_weight)
         return _sum(parts, weights, interactions)
 
-    def _wide(self, n_items: int) -> int:
+    def wide_of(self, narrow: int) -> int:
+        """Dimensions of the wide part beside a narrow one of `narrow`."""
         if self.wide >= 0:
             return self.wide
-        return 0 if (self.dim or default_dim(n_items)) >= ENOUGH else 512
+        return 0 if narrow >= ENOUGH else 512
 
 
 def _sum(parts: list[LatentSpace], weights: list[float], interactions: Interactions) -> LatentSpace:

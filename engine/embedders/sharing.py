@@ -13,7 +13,7 @@ from typing import Protocol, Self, TypeVar
 
 import scipy.sparse as sp
 
-KEPT = 2  # factorisations; one of 40,000 items and 1024 dimensions is 160 MB
+KEPT = 3  # factorisations: a blend has three; one of 40,000 items and 1024 dimensions is 160 MB
 
 
 class Cuttable(Protocol):

@@ -12,9 +12,10 @@ from engine.embedders.device import pick
 from engine.embedders.registry import EMBEDDERS, make
 from engine.embedders.sharing import shared
 from engine.errors import InputError, NotEnoughData
+from engine.fit import has_passes
 from engine.race import Auto, entries
-from engine.search_space import PASSES, SPACES, start
-from engine.tune import tune
+from engine.search_space import PASSES, SPACES, WATCHED, start
+from engine.tune import DEFAULT, tune
 from engine.validation import validation
 from tests.engine.worlds import checkerboard, interactions
 
@@ -132,6 +133,46 @@ def test_a_search_without_time_or_data_says_so(tmp_path):
     (tmp_path / "study.json").write_text("{")
     with pytest.raises(InputError, match=r"study\.json is not a study"):
         tune(split(), 1.0, study=tmp_path / "study.json")
+
+
+def test_tune_tries_a_blend_and_begins_with_its_defaults():
+    first = tune(split(), 4.0, embedders=("blend",)).trials[0]
+    assert (first.embedder, first.state, first.note) == ("blend", "done", "")
+    assert (first.params["sphere"], first.params["wide"]) == (128, 512)
+
+
+def test_tune_knows_the_passes_of_every_embedder_that_has_them():
+    assert {name for name in SPACES if has_passes(make(name))} <= set(WATCHED)
+    assert set(DEFAULT) <= set(SPACES)
+
+
+def test_a_blend_starts_without_a_wide_part_where_the_narrow_one_is_wide_enough():
+    assert (start("blend", 128)["wide"], start("blend", 1024)["wide"]) == (512, 0)
+
+
+def test_trials_of_one_blend_share_all_its_factorisations(monkeypatch):
+    calls = []
+    svd = factors._svd
+    monkeypatch.setattr(factors, "_svd", lambda *args: calls.append(args) or svd(*args))
+    world = tastes()
+    params = {"dim": 8, "wide": 16, "sphere": 8, "sphere_epochs": 1, "user_exponent": 0.2}
+    with shared():
+        make("blend", params).fit(world, seed=0, device="cpu")
+        first = len(calls)
+        for weight in (0.3, 0.6):
+            make("blend", params | {"weight": weight, "sphere_weight": weight}).fit(world, seed=0, device="cpu")
+    assert (first, len(calls)) == (3, 3)
+
+
+def test_trials_of_a_former_version_are_starts_of_a_search_not_part_of_it(tmp_path):
+    path = tmp_path / "study.json"
+    tune(split(), 1.0, embedders=("spectral",), study=path)
+    body = json.loads(path.read_bytes())
+    for trial in body["trials"]:
+        del trial["params"]["ridge"]
+    path.write_text(json.dumps(body))
+    after = tune(split(), 1.0, embedders=("spectral",), study=path)
+    assert all("ridge" in trial.params for trial in after.trials)
 
 
 def test_a_trial_that_would_overrun_is_pruned_with_the_reason():
