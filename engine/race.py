@@ -29,7 +29,7 @@ AUTO = "auto"
 FEWEST_USERS = 20  # with test items; below, the race is noise
 MOST_CELLS = 5_000_000  # raced on; of more, a random part of the users
 EASE_ITEMS = 12_000  # the closed form of all item pairs pays on small catalogues
-IALS_CELLS = 1_500_000  # above, its passes cost more than all the others together
+PASSES_CELLS = 1_500_000  # above, models that learn in passes cost more than all the others together
 
 Entry = tuple[str, Params]
 
@@ -69,10 +69,10 @@ def entries(train: Interactions) -> list[Entry]:
     found: list[Entry] = [("spectral", {}), *(("spectral", {"dim": rank}) for rank in ranks)]
     if n_items <= EASE_ITEMS:  # the widest of its factorisation first: blends take their wide part from it
         found += [("ease", {"dim": min(limit, 2048), "ridge": ridge}) for ridge in (0.015, 0.03, 0.06, 0.12)]
-    found.append(("blend", {}))
-    found += [("blend", {"dim": rank, "wide": 1024}) for rank in ranks[1:3]]
-    if train.matrix.nnz <= IALS_CELLS:
-        found.append(("ials", {"dim": 64}))
+    found.append(("blend", {"sphere": 0}))
+    found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
+    if train.matrix.nnz <= PASSES_CELLS:
+        found += [("blend", {}), ("ials", {"dim": 64})]
     return found
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from engine import dataset
+from engine import dataset, race
 from engine.choice import Trial, best
 from engine.embedders import factors
 from engine.embedders.device import pick
@@ -64,6 +64,16 @@ def test_what_races_depends_on_the_size_of_the_data():
     large = interactions(np.eye(2, 12_001))
     assert small == {"spectral", "blend", "ease", "ials"}
     assert {name for name, _ in entries(large)} == {"spectral", "blend", "ials"}
+
+
+def test_blends_race_without_passes_and_with_them_only_on_data_that_they_are_quick_on(monkeypatch):
+    quick = [params.get("sphere") for name, params in entries(tastes()) if name == "blend"]
+    monkeypatch.setattr(race, "PASSES_CELLS", 10)
+    large = entries(tastes())
+    assert quick[-1] is None
+    assert quick[:-1] == [0] * (len(quick) - 1)
+    assert {params.get("sphere") for name, params in large if name == "blend"} == {0}
+    assert "ials" not in {name for name, _ in large}
 
 
 def test_entries_of_one_factorisation_share_it_and_find_what_each_finds_alone(monkeypatch):
