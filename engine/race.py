@@ -28,7 +28,7 @@ from engine.validation import Validation, validation
 AUTO = "auto"
 FEWEST_USERS = 20  # with test items; below, the race is noise
 MOST_CELLS = 5_000_000  # raced on; of more, a random part of the users
-EASE_ITEMS = 12_000  # the closed form of all item pairs pays on small catalogues
+WIDE_ITEMS = 6_000  # the closed form of all item pairs pays on small catalogues
 PASSES_CELLS = 1_500_000  # above, models that learn in passes cost more than all the others together
 
 Entry = tuple[str, Params]
@@ -67,8 +67,11 @@ def entries(train: Interactions) -> list[Entry]:
     usual = usual_dim(n_items)
     ranks = sorted({min(rank, limit) for rank in (2 * usual, usual, usual // 2, usual // 4)}, reverse=True)
     found: list[Entry] = [("spectral", {}), *(("spectral", {"dim": rank}) for rank in ranks)]
-    if n_items <= EASE_ITEMS:  # the widest of its factorisation first: blends take their wide part from it
-        found += [("ease", {"dim": min(limit, 2048), "ridge": ridge}) for ridge in (0.015, 0.03, 0.06, 0.12)]
+    if n_items <= WIDE_ITEMS:  # the widest of its factorisation first: blends take their wide part from it
+        # ease alone would win here and there, but its item vectors are nearly orthogonal: nothing is like anything
+        wide = {"dim": usual // 2, "wide": min(limit, 2048), "sphere": 0}
+        pairs = ((3.0, 0.03), (3.0, 0.06), (3.0, 0.12), (1.0, 0.06))
+        found += [("blend", wide | {"weight": weight, "wide_ridge": ridge}) for weight, ridge in pairs]
     found.append(("blend", {"sphere": 0}))
     found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
     if train.matrix.nnz <= PASSES_CELLS:

@@ -36,7 +36,7 @@ def test_auto_takes_the_best_entry_of_its_race_and_says_why():
     choice = Auto().choose(split(), seed=0, device="cpu", progress=lambda *step: steps.append(step))
     winner = best(choice.trials)
     assert (choice.embedder.name, winner.state) == (winner.embedder, "done")
-    assert {trial.embedder for trial in choice.trials} == {"spectral", "blend", "ease", "ials"}
+    assert {trial.embedder for trial in choice.trials} == {"spectral", "blend", "ials"}
     assert winner.figure == max(trial.figure for trial in choice.trials)
     assert choice.reason.startswith(f"{winner.embedder} (")
     assert "on validation" in choice.reason
@@ -61,8 +61,8 @@ def test_a_race_that_is_out_of_time_has_still_run_its_first_entry():
 
 def test_what_races_depends_on_the_size_of_the_data():
     small = {name for name, _ in entries(tastes())}
-    large = interactions(np.eye(2, 12_001))
-    assert small == {"spectral", "blend", "ease", "ials"}
+    large = interactions(np.eye(2, 6_001))
+    assert small == {"spectral", "blend", "ials"}
     assert {name for name, _ in entries(large)} == {"spectral", "blend", "ials"}
 
 
