@@ -10,6 +10,10 @@ import faiss
 import numpy as np
 
 from engine.codec import FeatureCodec
+from engine.errors import NotEnoughData
+from engine.features import as_of
+from engine.store import features, models
+from engine.store.database import Connection
 from engine.vectors import Matrix
 
 QUERIES, AGAINST, NEIGHBOURS = 300, 20_000, 10
@@ -23,6 +27,26 @@ class Compressed:
     restored: Matrix
     bytes_per_vector: float
     tables: int
+
+
+def of_model(conn: Connection, space_key: int, version: int) -> dict[str, Any]:
+    """`compression` of the item vectors of a model version; of a model of records, of those that are stored now.
+
+    NotEnoughData when it has no vectors.
+    """
+    latent = models.load_space(conn, space_key, version)
+    codec = latent.codec if isinstance(latent.codec, FeatureCodec) else None
+    vectors, prepared = latent.items.matrix, None
+    if codec is not None:
+        stored = features.read(conn, space_key)
+        known = [row for row, id_ in enumerate(stored.ids.ids) if id_ in latent.items.ids]
+        values = as_of(codec.columns, stored.columns, stored.values[known], new="skip")
+        prepared = codec.preprocessing.apply(values)
+        vectors = codec.core.encode(prepared)
+    if len(vectors) == 0:
+        raise NotEnoughData(f"model {version} has no vectors")
+    kinds = compression(vectors, codec, prepared)
+    return {"model": version, "vectors": len(vectors), "dim": int(vectors.shape[1]), "kinds": kinds}
 
 
 def compression(

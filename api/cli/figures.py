@@ -126,27 +126,16 @@ def _show_drift(report: dict[str, Any]) -> None:
 
 def compress(model: Model = None, space: SpaceName = "default", json: Json = False) -> None:
     """What the vectors of a model cost as float32, float16, int8 and PQ, and what each loses."""
-    from indexing.compression import compression
+    from indexing.compression import of_model
 
     with opened(space) as (_, database, found), progress() as tell, database.begin() as conn:
         version = model_version(conn, found, model)
-        tell("read", 0.1)
-        latent = models.load_space(conn, found.key, version)
-        codec = latent.codec if isinstance(latent.codec, FeatureCodec) else None
-        vectors, prepared = latent.items.matrix, None
-        if codec is not None:
-            stored = features.read(conn, found.key)
-            known = [row for row, id_ in enumerate(stored.ids.ids) if id_ in latent.items.ids]
-            values = as_of(codec.columns, stored.columns, stored.values[known], new="skip")
-            prepared = codec.preprocessing.apply(values)
-            vectors = codec.core.encode(prepared)
-        if len(vectors) == 0:
-            raise NotEnoughData(f"model {version} has no vectors")
-        tell("compress", 0.4)
-        rows = compression(vectors, codec, prepared)
+        tell("compress", 0.1)
+        body = of_model(conn, found.key, version)
+    rows = body["kinds"]
     names = list(rows[0])
     emit(
         json,
-        {"model": version, "vectors": len(vectors), "dim": int(vectors.shape[1]), "kinds": rows},
+        body,
         lambda: table([name.replace("_", " ") for name in names], [[row[name] for name in names] for row in rows]),
     )

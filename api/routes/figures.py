@@ -1,4 +1,4 @@
-"""kpis and map: the figures of a model version, and its vectors in two dimensions."""
+"""kpis, map and compress: the figures of a model version, its vectors in two dimensions and what they cost."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from api.schemas import Closed
 from engine.errors import NotFound
 from engine.store import models, watch
 from engine.store.database import Connection
+from indexing import compression
 from indexing.view import LiveView
 
 router = APIRouter(prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
@@ -45,6 +46,12 @@ def get_map(query: Annotated[MapQuery, Query()], view: View, database: AppDataba
     if query.format == "json":
         return json_response(found)
     return Response(map_page.page(found), media_type="text/html; charset=utf-8")
+
+
+@router.get("/compress", summary="What vectors cost as float32, float16, int8 and PQ, and lose")
+def get_compress(query: Annotated[KpisQuery, Query()], view: View, database: AppDatabase) -> Response:
+    with database.begin() as conn:
+        return json_response(compression.of_model(conn, view.space.key, _version(conn, view, query.model)))
 
 
 def _version(conn: Connection, view: LiveView, asked: int | None) -> int:

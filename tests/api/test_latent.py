@@ -127,6 +127,16 @@ def test_a_record_imported_after_the_build_is_found_at_once(hall, database):
     assert found[0]["item_id"] == "newcomer"
 
 
+def test_what_vectors_cost_and_lose_when_compressed(hall, shop):
+    found = ok(hall.get("/hall/compress"))
+    kinds = {each["kind"]: each for each in found["kinds"]}
+    assert list(kinds) == ["float32", "float16", "int8", "pq"]
+    assert kinds["int8"]["ratio"] > 2
+    assert found["vectors"] > 0
+    assert ok(shop.get("/compress"))["vectors"] == 40
+    assert problem(hall.get("/hall/compress?model=9"), 404) == "there is no model version 9"
+
+
 def test_figures_drift_and_map_of_what_is_served(hall, database):
     found = ok(hall.get("/hall/kpis"))
     assert (found["model"], found["embedder"], found["drift"]) == (1, "pca", None)
