@@ -1,17 +1,19 @@
 """How good are an embedder's recommendations on a public split, and how long do they take to learn?
 
 The folder has train.parquet, test.parquet and perhaps valid.parquet, a part of train: int columns user, item. One JSON
-line, all through the product's own fit, fold-in and evaluation. Tune with --valid; without it the test file is read
-once, at the end. strong_recall@20: 10% of the users held out, 80% of each one's history in, 20% scored.
+line, all through the product's own choice, fit, fold-in and evaluation. The test file is read once, at the end, and
+not at all with --valid. What --tune, --budget and auto choose, they choose on valid.parquet, or on a tenth of each
+user's train cells, and learn again on all of train. strong_recall@20: 10% of the users held out, 80% of each one's
+history in, 20% scored.
 
     python scripts/bench_quality.py --data FOLDER --embedder spectral --set dim=256 --valid --json
+    python scripts/bench_quality.py --data FOLDER --embedder auto [--tune MINUTES | --budget MINUTES] --json
     torchrun --nproc-per-node 2 scripts/bench_quality.py ...    # mf, elsa, multvae, item2vec over several processes
 """
 
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import os
 import time
@@ -22,20 +24,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import polars as pl
 import scipy.sparse as sp
 
 from engine import dataset
-from engine.embedders import registry
+from engine.assess import K, strong_generalisation
+from engine.budget import Budget
+from engine.choice import Choice
 from engine.embedders.peak import peak_mb
-from engine.errors import NearfieldError
+from engine.embedders.progress import Progress, silent
+from engine.errors import InputError, NearfieldError
 from engine.evaluate import SpaceScorer, evaluate
+from engine.fit import fit
 from engine.ids import IdMap
 from engine.interactions import Interactions
+from engine.race import AUTO, chooser
 from engine.space import Embedder, LatentSpace
+from engine.tune import DEFAULT, Tune
 
-STRONG_USERS, STRONG_SHARE, VALID_SHARE, SPLIT_SEED = 0.1, 0.2, 0.1, 20
+VALID_SHARE, SPLIT_SEED = 0.1, 20
 
 
 def main() -> None:
@@ -71,11 +78,13 @@ def _group(args: argparse.Namespace) -> Iterator[None]:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """One line of figures: fit, evaluate, and the strong generalisation unless it is left out."""
-    embedder = registry.make(args.embedder, dict(pair.split("=", 1) for pair in args.set))
+    """One line of figures: choose, fit, evaluate, and the strong generalisation unless it is left out."""
     train = read_train(args.data)
     split = without_valid(args.data, train) if args.valid else None
     train = split.train if split else train
+    started = time.perf_counter()
+    choice = _chosen(args, train)
+    choose_seconds, embedder = time.perf_counter() - started, choice.embedder
     space, fit_seconds, epochs = _fit(embedder, train, args)
     peak = peak_mb(args.device)
     # read last: the model is done before the test file is opened
@@ -89,15 +98,43 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
         "dim": space.dim,
         "metric": space.metric,
         "params": params | {"seed": args.seed},
+        "trials": len(choice.trials),
+        "reason": choice.reason,
         "recall@20": round(float(found.recall.mean()), 5),
         "ndcg@20": round(float(found.ndcg.mean()), 5),
         "coverage@20": round(found.coverage, 5),
         "strong_recall@20": strong,
+        "choose_seconds": round(choose_seconds, 2),
         "fit_seconds": round(fit_seconds, 2),
         "epoch_seconds": round(float(np.median(epochs)), 3) if epochs else None,
         "peak_mb": peak,
         "device": args.device,
     }
+
+
+def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
+    """The embedder asked for, or what its chooser finds on a part of `train`."""
+    given = dict(pair.split("=", 1) for pair in args.set)
+    searched = args.tune is not None or args.budget is not None
+    if searched and given:
+        raise InputError("--tune and --budget find the parameters: leave --set out")
+    if args.budget is not None and args.embedder != AUTO:
+        raise InputError(f"--budget finds the embedder: expected --embedder auto, got {args.embedder}")
+    made: Any = chooser(args.embedder, given)
+    if args.budget is not None:
+        made = Budget(60 * args.budget)
+    elif args.tune is not None:
+        made = Tune(60 * args.tune, DEFAULT if args.embedder == AUTO else (args.embedder,))
+    if not hasattr(made, "choose"):
+        return Choice(made, "", ())
+    # with --valid the cells of valid.parquet are what is scored at the end: the choice is made on others
+    inner = dataset.at_random(train, VALID_SHARE, SPLIT_SEED) if args.valid else without_valid(args.data, train)
+    choice: Choice = made.choose(inner, seed=args.seed, device=args.device, progress=_progress(args))
+    return choice
+
+
+def _progress(args: argparse.Namespace) -> Progress:
+    return (lambda what, share: print(f"{share:5.0%} {what}", flush=True)) if args.verbose else silent
 
 
 def _fit(embedder: Embedder, train: Interactions, args: argparse.Namespace) -> tuple[LatentSpace, float, list[float]]:
@@ -109,27 +146,15 @@ def _fit(embedder: Embedder, train: Interactions, args: argparse.Namespace) -> t
         if args.verbose:
             print(f"epoch {epoch}: loss {loss:.4f}, {seconds:.2f} s", flush=True)
 
-    options: dict[str, Any] = {"report": report} if "report" in inspect.signature(embedder.fit).parameters else {}
     started = time.perf_counter()
-    space = embedder.fit(train, seed=args.seed, device=args.device, **options)
+    space = fit(embedder, train, seed=args.seed, device=args.device, report=report)
     return space, time.perf_counter() - started, epochs
 
 
 def _strong(embedder: Embedder, train: Interactions, args: argparse.Namespace) -> float | None:
     """recall@20 of users the model never saw, from 80% of their history."""
-    draw = np.random.default_rng(SPLIT_SEED)
-    held = np.zeros(len(train.users), dtype=bool)
-    held[draw.permutation(len(held))[: int(STRONG_USERS * len(held))]] = True
-    space, _, _ = _fit(embedder, _of_users(train, ~held), args)
-    unseen = dataset.at_random(_of_users(train, held), STRONG_SHARE, SPLIT_SEED)
-    if unseen.test.nnz == 0:
-        return None
-    return round(float(evaluate(SpaceScorer(space), unseen.train.matrix, unseen.test).recall.mean()), 5)
-
-
-def _of_users(interactions: Interactions, chosen: npt.NDArray[np.bool_]) -> Interactions:
-    ids = IdMap(id_ for id_, kept in zip(interactions.users.ids, chosen, strict=True) if kept)
-    return Interactions(ids, interactions.items, sp.csr_matrix(interactions.matrix[np.flatnonzero(chosen)]))
+    found = strong_generalisation(embedder, train, seed=args.seed, device=args.device)
+    return None if found is None else round(float(found[f"recall@{K}"]), 5)
 
 
 def read_train(folder: Path) -> Interactions:
@@ -170,12 +195,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--embedder", required=True, metavar="NAME")
     parser.add_argument("--set", action="append", default=[], metavar="k=v", help="a parameter of the embedder")
     parser.add_argument("--valid", action="store_true", help="fit on train minus valid, score on valid: for tuning")
+    parser.add_argument("--tune", type=float, metavar="MINUTES", help="search parameters, of all embedders with auto")
+    parser.add_argument("--budget", type=float, metavar="MINUTES", help="the best chosen and learnt in this time")
     parser.add_argument("--weak", action="store_true", help="leave strong_recall@20 out: it costs a second fit")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--verbose", action="store_true", help="a line for every epoch")
     parser.add_argument("--json", action="store_true", help="one JSON line")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.tune is not None and args.budget is not None:
+        parser.error("give --tune or --budget, not both")
+    return args
 
 
 if __name__ == "__main__":
