@@ -29,7 +29,7 @@ from engine.validation import Validation, validation
 if TYPE_CHECKING:
     import optuna
 
-DEFAULT = ("spectral", "blend", "ease", "ials", "mf", "elsa")
+DEFAULT = ("spectral", "blend", "ials", "mf", "elsa")  # ease alone: items like nothing, see race.py
 SHORT = 1 / 3  # of the passes, after which a trial may be given up
 OLD_BEST = 3  # trials of a study of other data that are tried again
 MISFITS = 5  # trials in a row that would take too long, after which the search ends
