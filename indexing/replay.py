@@ -32,10 +32,9 @@ def applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix], *, who
         row = built.row(item["item_id"])
         if row is None:
             row = new_rows.get(item["item_id"])
-        if row is None and shown:
+        if row is None:  # hidden ones too: without a row they would be strangers, which are ranked
             row = new_rows[item["item_id"]] = n_built + len(new_rows)
-        if row is not None:
-            touched[row] = LiveItem(item["item_id"], item["item_key"], fields_json(item), facts, shown)
+        touched[row] = LiveItem(item["item_id"], item["item_key"], fields_json(item), facts, shown)
     return replace(
         view,
         allowed=_allowed(view, touched, n_built + len(new_rows), whole),

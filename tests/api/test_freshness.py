@@ -79,3 +79,19 @@ def test_a_vector_that_is_none_is_refused_where_it_is_named(shop: Shop, vector: 
     assert "vector" in response.json()["errors"][0]["loc"]
     rows = shop.post("/items", [{"item_id": "odd-01", "title": "Odd thing 1", "vector": vector}])
     assert rows.status_code == 422
+
+
+def test_an_item_that_was_never_shown_is_not_taken_for_a_stranger_and_ranked(shop: Shop) -> None:
+    hidden, gone, stranger = (f"{what}-{secrets.token_hex(4)}" for what in ("hidden", "gone", "stranger"))
+    rows = [{"item_id": hidden, "available": False}, {"item_id": gone, "available": False}]
+    shop.post("/items", rows)
+    seq = shop.delete(f"/items/{gone}").json()["seq"]
+    asked = {"item_ids": [hidden, "odd-01", gone, stranger], "min_seq": seq}
+    for user in ({"user_id": "odd-user-3"}, {}):
+        body = shop.post("/rank", asked | user).json()
+        assert [item["item_id"] for item in body["items"]] == ["odd-01", stranger]
+        assert body["shortfall"]["returned"] == 2
+    seq = shop.post("/items/availability", {"items": [{"item_id": hidden, "available": True}]}).json()["seq"]
+    body = shop.get("/recommend", params={"k": 1, "fill": "new", "min_seq": seq}).json()
+    assert [item["item_id"] for item in body["items"]] == [hidden]
+    shop.delete(f"/items/{hidden}")
