@@ -13,12 +13,11 @@ from fastapi import FastAPI
 from api import problems
 from api.admission import Admission
 from api.auth import Keyring
+from api.bodies import WholeBody
 from api.deps import Lives
-from api.limits import BodyLimit
 from api.logs import RequestLog
 from api.metrics import Metrics, Timed
 from api.paths import EncodedSlashes
-from api.patience import BodyInTime
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
 from engine.errors import NearfieldError
 from engine.settings import Settings
@@ -80,8 +79,6 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.include_router(module.router)
     problems.install(app)
     metrics: Metrics = app.state.metrics
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
-    app.add_middleware(BodyInTime, seconds=settings.max_body_s)
     app.add_middleware(EncodedSlashes)
     app.add_middleware(
         Admission,
@@ -90,6 +87,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         waiting=settings.max_waiting,
         wait_s=settings.max_wait_s,
     )
+    app.add_middleware(WholeBody, max_bytes=settings.max_body_bytes, seconds=settings.max_body_s)  # before admission
     app.add_middleware(Timed, metrics=metrics)
     app.add_middleware(RequestLog)
     return app

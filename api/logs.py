@@ -12,9 +12,12 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.problems import problem
+
 log = structlog.get_logger()
 SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SLOW_S = 1.0
+FAILED = "nearfield failed to answer; the server's log has the reason"
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -46,17 +49,22 @@ class RequestLog:
         asked = Headers(scope=scope).get("x-request-id", "")
         request_id = asked if SANE.fullmatch(asked) else secrets.token_hex(8)
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        started, status = time.perf_counter(), 500
+        started, status, begun = time.perf_counter(), 500, False
 
         async def named(message: Message) -> None:
-            nonlocal status
+            nonlocal status, begun
             if message["type"] == "http.response.start":
-                status = message["status"]
+                status, begun = message["status"], True
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
         try:
             await self.app(scope, receive, named)
+        except Exception as error:  # here and not further out, so that answer and traceback have the id
+            log.error("request failed", method=scope["method"], path=scope["path"], exc_info=error)
+            if begun:
+                raise
+            await problem(500, FAILED)(scope, receive, named)
         finally:
             seconds = time.perf_counter() - started
             if status >= 500 or seconds > SLOW_S:

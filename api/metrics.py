@@ -43,7 +43,7 @@ class Metrics:
         self.refresh_age_s = self._gauge("live_age_seconds", "Feed lag: time since a worker last looked for changes")
         self.delta_share = self._gauge("delta_share", "Vectors beside the index, of those in it")
         self.tombstone_share = self._gauge("tombstone_share", "Rows of the index that searches pass over")
-        self.sampled_recall = self._gauge("sampled_recall", "Recall of live searches against exact ones", "min")
+        self.sampled_recall = self._gauge("sampled_recall", "Recall of live searches against exact ones", "livemin")
         self.stale = self._gauge("stale", "1 while PostgreSQL is away and reads go on")
         self.drift = self._gauge(
             "drift_psi", "Largest population stability index of the newest drift report of the served model"
@@ -52,8 +52,8 @@ class Metrics:
             "drift_alert", "1 when that is above the threshold of the report and not by chance"
         )
 
-    def _gauge(self, name: str, text: str, of_workers: Literal["max", "min"] = "max") -> Gauge:
-        """By space; of several workers the worst."""
+    def _gauge(self, name: str, text: str, of_workers: Literal["livemax", "livemin"] = "livemax") -> Gauge:
+        """By space; of several living workers the worst."""
         return Gauge(f"nearfield_{name}", text, ["space"], multiprocess_mode=of_workers, registry=self.registry)
 
     def observe_search(self, space: str, way: str, seconds: float) -> None:

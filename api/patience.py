@@ -1,16 +1,13 @@
-"""Patience with slow clients: a request's headers, and then its body, have some seconds to arrive."""
+"""Patience with slow clients: a request's headers have some seconds to arrive. Of bodies, see `bodies`."""
 
 from __future__ import annotations
 
 import asyncio
 from typing import Any
 
-from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEADERS_S = 10.0
-BODY_S = 30.0
 
 
 class PatientProtocol(HttpToolsProtocol):
@@ -43,30 +40,3 @@ class PatientProtocol(HttpToolsProtocol):
         if self._cut is not None:
             self._cut.cancel()
             self._cut = None
-
-
-class BodyInTime:
-    """ASGI middleware: 408 for a body that takes longer than `seconds` to arrive."""
-
-    def __init__(self, app: ASGIApp, seconds: float = BODY_S):
-        self.app, self.seconds = app, seconds
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        until, whole = asyncio.get_running_loop().time() + self.seconds, False
-
-        async def in_time() -> Message:
-            nonlocal whole
-            if whole:  # what is left to hear is that the client went away
-                return await receive()
-            left = until - asyncio.get_running_loop().time()
-            try:
-                message = await asyncio.wait_for(receive(), max(left, 0.001))
-            except TimeoutError:
-                raise HTTPException(408, f"the body did not arrive within {self.seconds:g} s") from None
-            whole = not message.get("more_body", False)
-            return message
-
-        await self.app(scope, in_time, send)

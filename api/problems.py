@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from http import HTTPStatus
 
 import orjson
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -25,7 +24,6 @@ from engine.errors import (
     StoreUnavailable,
 )
 
-log = structlog.get_logger()
 STATUS: dict[type[NearfieldError], int] = {
     InputError: 422,
     NotFound: 404,
@@ -57,11 +55,10 @@ def problem(
 
 
 def install(app: FastAPI) -> None:
-    """Every error of the app leaves as a problem."""
+    """Every expected error of the app leaves as a problem; of others, see `logs.RequestLog`."""
     app.add_exception_handler(NearfieldError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
-    app.add_exception_handler(Exception, _unexpected)
 
 
 def _expected(request: Request, error: Exception) -> Response:
@@ -84,11 +81,6 @@ def _message(kind: str, message: str) -> str:
 def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
-
-
-def _unexpected(request: Request, error: Exception) -> Response:
-    log.error("request failed", method=request.method, path=request.url.path, exc_info=error)
-    return problem(500, "nearfield failed to answer; the server's log has the reason")
 
 
 def _encodable(value: object) -> object:

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 import uvicorn
 from fastapi import FastAPI
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors import Multiprocess
 
 from api.app import create_app
@@ -82,7 +83,17 @@ def _supervise(settings: Settings, listener: socket.socket, workers: int) -> Non
         os.environ["NEARFIELD_DEVICE"] = settings.device
         os.environ["NEARFIELD_REQUIRE_KEYS"] = "1" if settings.require_keys else "0"
         config = uvicorn_config("api.server:worker", workers)
-        Multiprocess(config, sockets=[listener]).run()
+        Supervisor(config, sockets=[listener]).run()
+
+
+class Supervisor(Multiprocess):
+    """uvicorn's, and the gauges of a worker that died go with it."""
+
+    def keep_subprocess_alive(self) -> None:
+        before = {process.pid for process in self.processes}
+        super().keep_subprocess_alive()
+        for pid in before - {process.pid for process in self.processes}:
+            mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
 
 def worker() -> FastAPI:

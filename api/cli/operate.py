@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from typing import Any
 
 import typer
@@ -13,6 +14,8 @@ from engine.errors import NearfieldError
 from engine.store import checks, events, generations, items, models, users
 from engine.store.database import open_database
 from indexing.checks import check_disk, check_faiss, check_generations
+from indexing.live import Live
+from indexing.upkeep import wear
 
 
 def add_to(app: typer.Typer) -> None:
@@ -23,8 +26,8 @@ def add_to(app: typer.Typer) -> None:
 
 
 def status(space: SpaceName = "default", json: Json = False) -> None:
-    """What a space holds and serves."""
-    with opened(space) as (_, database, found), database.connect() as conn:
+    """What a space holds and serves, and how far it has moved from its index."""
+    with opened(space) as (known, database, found), database.connect() as conn:
         active = generations.active(conn, found.key)
         body: dict[str, Any] = {
             "space": found.name,
@@ -34,6 +37,15 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
             "model": active.model if active else None,
             "generation": active.generation if active else None,
         }
+        if active:
+            worn = wear(Live(database, known.generations, found.name).current())
+            age = datetime.now(UTC) - active.created_at
+            body |= {
+                "generation_age_s": round(age.total_seconds()),
+                "recall@20": active.manifest["indexes"]["metric"]["recall@20"],
+                "delta_share": round(worn.delta, 5),
+                "tombstone_share": round(worn.tombstones, 5),
+            }
     emit(json, body, lambda: table(("", ""), list(body.items())))
 
 

@@ -99,3 +99,35 @@ def test_two_workers_answer_and_stop_with_sigterm_and_a_second_server_is_told_th
         process.wait(timeout=30)
         process.stderr.close()
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()  # the embedded database stopped with the last user
+
+
+def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(tmp_path: Path) -> None:
+    port = free_port()
+    process = start(tmp_path, port, "--workers", "2")
+    try:
+        for _ in range(20):  # a connection each, so that both are asked
+            assert httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
+        first = workers(process.pid)
+        variables = Path(f"/proc/{first[0]}/environ").read_bytes().split(b"\0")
+        [folder] = [Path(each.split(b"=", 1)[1].decode()) for each in variables if each.startswith(b"PROMETHEUS_MULTI")]
+        killed = next(pid for pid in first if list(folder.glob(f"gauge_live*_{pid}.db")))
+        os.kill(killed, signal.SIGKILL)
+        until = time.monotonic() + 30
+        while killed in workers(process.pid) or len(workers(process.pid)) < 2:
+            assert time.monotonic() < until, "the worker was not replaced"
+            assert httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10).status_code == 200
+            time.sleep(0.1)
+        while list(folder.glob(f"gauge_live*_{killed}.db")):
+            assert time.monotonic() < until, "its gauges are still there"
+            time.sleep(0.1)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def workers(pid: int) -> list[int]:
+    """The processes that answer, of a server with several."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -8,6 +8,7 @@ import socket
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -86,6 +87,46 @@ def test_a_body_that_trickles_is_answered_408(narrow: str) -> None:
     assert b"did not arrive within 0.3 s" in answer
 
 
+def test_slow_bodies_hold_no_place_of_others(shop: Shop, database: Database) -> None:
+    settings = shop.settings.model_copy(update={"max_active": 1, "max_waiting": 0, "max_body_s": 5.0})
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}"
+        slow = [connected(url) for _ in range(4)]
+        for each in slow:
+            head = f"POST {urlsplit(url).path}/recommend HTTP/1.1"
+            each.sendall("\r\n".join([head, "Host: x", "Content-Length: 90", "", "{"]).encode())
+        time.sleep(0.2)
+        started = time.monotonic()
+        statuses = [httpx.get(url + "/recommend", params={"k": 1}, timeout=30).status_code for _ in range(20)]
+        assert time.monotonic() - started < 4
+        assert statuses == [200] * 20
+        for each in slow:
+            each.close()
+
+
+def test_a_body_that_no_route_reads_has_its_time_too(narrow: str) -> None:
+    with connected(narrow) as slow:
+        slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+        assert slow.recv(4000).startswith(b"HTTP/1.1 408")
+
+
+def test_who_waited_too_long_is_told_503(shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asleep(*args: object, **options: object) -> list[object]:
+        time.sleep(1.0)
+        return []
+
+    monkeypatch.setattr("api.routes.models.generations.list_all", asleep)
+    settings = shop.settings.model_copy(update={"max_active": 1, "max_waiting": 5, "max_wait_s": 0.1})
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}"
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(httpx.get, url + "/generations", timeout=30)
+            time.sleep(0.3)
+            late = httpx.get(url + "/recommend", timeout=30)
+            assert (late.status_code, late.headers["Retry-After"]) == (503, "1")
+            assert first.result().status_code == 200
+
+
 def test_a_connection_kept_alive_may_rest_between_requests(narrow: str) -> None:
     with httpx.Client() as client:
         for _ in range(2):
@@ -116,10 +157,14 @@ def test_a_failure_is_logged_with_its_id_and_without_the_key(
     if answer.status_code == 401:  # another test has made a key
         answer = httpx.get(shop.url + "/generations", headers={"X-Request-ID": "abc-1"})
     structlog.reset_defaults()
+    assert answer.status_code == 500
+    assert answer.headers["X-Request-ID"] == "abc-1"
+    assert answer.json()["title"] == "Internal Server Error"
     text = "".join(capfd.readouterr())
     assert "nf_secret" not in text
     assert "disk is on fire" in text
-    assert "abc-1" in text
+    [failure] = [json.loads(line) for line in text.splitlines() if "disk is on fire" in line]
+    assert failure["request_id"] == "abc-1"
 
 
 def test_searches_are_timed_by_the_way_they_went_and_the_view_by_its_wear(shop: Shop) -> None:

@@ -24,7 +24,7 @@ from engine.settings import Settings
 from engine.store import spaces
 from engine.store.database import Database, open_database
 from indexing.reindex import reindex
-from tests.api.test_durability import free_port, start
+from tests.api.test_durability import free_port, start, workers
 
 SIDES = ("odd", "even")
 FIRST = [f"{side}-{n:02}" for side in SIDES for n in range(20)]
@@ -211,11 +211,6 @@ class Driver:
                 self.n_compared += key in self.scores
                 known = self.scores.setdefault(key, item["score"])
                 assert item["score"] == pytest.approx(known, abs=1e-3), (key, *self.told)
-
-
-def workers(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
 
 
 @pytest.fixture

@@ -142,6 +142,13 @@ def test_a_filter_holds_for_recommend_search_and_the_batch(shop: Any, tmp_path: 
     assert set(pl.read_parquet(file)["item_id"]) <= few
 
 
+def test_status_tells_how_far_a_space_has_moved_from_its_index(shop: Any) -> None:
+    status = shop.json("status")
+    assert (status["generation"] is not None, status["recall@20"]) == (True, 1.0)
+    assert (status["delta_share"], status["tombstone_share"]) == (0, 0)
+    assert status["generation_age_s"] >= 0
+
+
 def test_tables_keep_their_header_in_one_line_where_nobody_watches(shop: Any) -> None:
     header, *rows = shop.text("models").splitlines()
     names = ["model", "embedder", "dim", "metric", "items", "users", "recall@20", "ndcg@20", "publishable", "created"]
