@@ -11,10 +11,10 @@ import numpy as np
 from engine import baselines, dataset, segments
 from engine.checkpoints import Checkpoints
 from engine.dataset import Split
-from engine.embedders.progress import Progress, silent
 from engine.evaluate import Evaluation, Scorer, SpaceScorer, evaluate, mean
 from engine.fit import fit, passes_of
 from engine.interactions import Interactions
+from engine.progress import Progress, silent
 from engine.significance import interval, paired
 from engine.space import Embedder
 
@@ -107,8 +107,7 @@ def _ranked(
     checkpoints: Checkpoints | None = None,
 ) -> tuple[Evaluation, float]:
     progress(f"fit {embedder.name} before the split", 0.05)
-    passes = int(getattr(embedder, "epochs", 1))
-    report = passes_of(progress, f"fit {embedder.name}", 0.05, 0.4, passes)
+    report = passes_of(progress, f"fit {embedder.name}", 0.05, 0.4, embedder)
     started = time.perf_counter()
     space = fit(embedder, split.train, seed=seed, device=device, report=report, checkpoints=checkpoints)
     fit_seconds = time.perf_counter() - started

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from engine.choice import Choice
 from engine.dataset import Split
-from engine.embedders.progress import Progress, silent
 from engine.embedders.registry import make
+from engine.embedders.width import default_dim
 from engine.errors import InputError
 from engine.interactions import Interactions
+from engine.progress import Progress, silent
 from engine.tune import tune
 
 FITS = 4  # of the default, that a search is worth beginning with: two or three trials and the last fit
@@ -47,7 +48,6 @@ class Budget:
 
 def widest(train: Interactions, seconds: float, device: str = "cpu") -> tuple[int, float]:
     """The widest `spectral` up to the default that should be learnt in these seconds, and its estimate."""
-    from engine.embedders.factors import default_dim
     from engine.embedders.pace import seconds_of_spectral
 
     dims = [default_dim(len(train.items))]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 from engine.dataset import Split
-from engine.embedders.progress import Progress
+from engine.progress import Progress
 from engine.significance import rounded
 from engine.space import Embedder
 

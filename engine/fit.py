@@ -7,9 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.progress import Progress, silent
 from engine.interactions import Interactions
 from engine.memory import check_memory
+from engine.progress import Progress
 from engine.space import Embedder, LatentSpace
 
 Report = Callable[[int, float, float], None]  # pass from 1, its loss, its seconds
@@ -36,10 +36,12 @@ def has_passes(embedder: Embedder) -> bool:
     return "report" in inspect.signature(embedder.fit).parameters
 
 
-def passes_of(progress: Progress, what: str, start: float, end: float, passes: int) -> Report:
+def passes_of(progress: Progress, what: str, start: float, end: float, embedder: Embedder) -> Report:
     """Passes as progress from `start` to `end`."""
+
+    passes = int(getattr(embedder, "epochs", 1))
 
     def report(done: int, loss: float, seconds: float) -> None:
         progress(f"{what}, pass {done}, loss {loss:.4g}", start + (end - start) * min(1.0, done / max(1, passes)))
 
-    return report if progress is not silent else lambda done, loss, seconds: None
+    return report

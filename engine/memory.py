@@ -5,10 +5,12 @@ The estimate counts the large arrays that a fit holds at once; measured peaks ar
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import psutil
 
+from engine.embedders.width import default_dim
 from engine.errors import InputError
 from engine.interactions import Interactions
 from engine.space import Embedder
@@ -56,8 +58,6 @@ def check_memory(embedder: Embedder, interactions: Interactions, device: str = "
 
 def _largest(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:
     """The largest dim, a multiple of 8, that fits; 0 where none does."""
-    from dataclasses import replace
-
     low, high = 0, max(8, _dim(embedder, shape[1]))
     while high - low > 8:
         middle = (low + high) // 2
@@ -73,8 +73,6 @@ def _factors(dim: int, n_users: int, n_items: int) -> int:
 
 
 def _dim(made: Any, n_items: int) -> int:
-    from engine.embedders.factors import default_dim
-
     dim = int(made.dim) or default_dim(n_items)
     return dim + max(0, int(getattr(made, "wide", 0)))
 

@@ -6,7 +6,6 @@ more than scoring them.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ import scipy.sparse as sp
 
 from engine.choice import Choice, Params, Trial, best, told
 from engine.dataset import Split
-from engine.embedders.progress import Progress, silent
 from engine.embedders.registry import make
 from engine.embedders.sharing import shared
+from engine.embedders.width import default_dim
 from engine.errors import NearfieldError
 from engine.fit import fit
 from engine.interactions import Interactions
+from engine.progress import Progress, silent
 from engine.space import Embedder
 from engine.validation import Validation, validation
 
@@ -64,7 +64,7 @@ def chooser(name: str, params: Mapping[str, str | float | int] | None = None) ->
 def entries(train: Interactions) -> list[Entry]:
     """What races on data of this size: the default first, models of one factorisation together, widest first."""
     n_items, limit = len(train.items), min(train.matrix.shape)
-    usual = usual_dim(n_items)
+    usual = default_dim(n_items)
     ranks = sorted({min(rank, limit) for rank in (2 * usual, usual, usual // 2, usual // 4)}, reverse=True)
     found: list[Entry] = [("spectral", {}), *(("spectral", {"dim": rank}) for rank in ranks)]
     if n_items <= WIDE_ITEMS:  # the widest of its factorisation first: blends take their wide part from it
@@ -77,11 +77,6 @@ def entries(train: Interactions) -> list[Entry]:
     if train.matrix.nnz <= PASSES_CELLS:
         found += [("blend", {}), ("ials", {"dim": 64})]
     return found
-
-
-def usual_dim(n_items: int) -> int:
-    """The rank that searches start around: 128 to 1024, a power of two under n_items / 36."""
-    return int(2 ** np.clip(np.floor(math.log2(max(n_items, 1) / 36)), 7, 10))
 
 
 def run(

@@ -86,18 +86,18 @@ PASSES = {"ials": "iterations"} | dict.fromkeys(("mf", "elsa", "multvae", "item2
 WATCHED = PASSES | {"blend": "sphere_epochs"}  # a third of blend's passes is no third of its time: never given up early
 
 
-def start(name: str, usual_dim: int) -> dict[str, int | float]:
-    """The embedder's defaults within its ranges; a default the data decides becomes `usual_dim`."""
+def start(name: str, usual: int) -> dict[str, int | float]:
+    """The embedder's defaults within its ranges; a default the data decides becomes `usual`."""
     made: Any = make(name)
     defaults = {field.name: getattr(made, field.name) for field in fields(made)}
     if name == "blend":
-        defaults["wide"] = made.wide_of(usual_dim)
-    return {key: _within(bounds, defaults[key], usual_dim) for key, bounds in SPACES[name].items()}
+        defaults["wide"] = made.wide_of(usual)
+    return {key: _within(bounds, defaults[key], usual) for key, bounds in SPACES[name].items()}
 
 
-def _within(bounds: Range, value: float, usual_dim: int) -> int | float:
+def _within(bounds: Range, value: float, usual: int) -> int | float:
     if value <= 0 and bounds.whole and bounds.low > 0:
-        value = usual_dim
+        value = usual
     value = min(max(value, bounds.low), bounds.high)
     if bounds.step:
         value = bounds.low + round((value - bounds.low) / bounds.step) * bounds.step

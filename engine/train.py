@@ -11,11 +11,11 @@ from engine import dataset
 from engine.assess import assess
 from engine.checkpoints import Checkpoints
 from engine.choice import Choice, Chooser
-from engine.embedders.progress import Progress, silent
 from engine.errors import NotEnoughData
 from engine.events import EventColumns, Weighting
 from engine.fit import fit, passes_of
 from engine.interactions import Interactions, from_events
+from engine.progress import Progress, silent
 from engine.space import Embedder, LatentSpace
 
 
@@ -57,7 +57,7 @@ def train(
         evaluation["choice"] = choice.to_json()
     progress("fit on everything", 0.9)
     started = time.perf_counter()
-    report = passes_of(progress, "fit on everything", 0.9, 1.0, int(getattr(best, "epochs", 1)))
+    report = passes_of(progress, "fit on everything", 0.9, 1.0, best)
     space = fit(best, everything, seed=seed, device=device, report=report, checkpoints=checkpoints)
     fit_seconds = time.perf_counter() - started
     progress("done", 1.0)

@@ -15,12 +15,12 @@ from engine.cores import Core
 from engine.detection import detect
 from engine.embedders import dense
 from engine.embedders.dense import DenseEmbedder
-from engine.embedders.progress import Progress, silent
 from engine.features import Features
 from engine.fold_in import LinearFoldIn
 from engine.ids import IdMap
 from engine.kpis import measure
 from engine.latent import learn_normal
+from engine.progress import Progress, silent
 from engine.space import LatentSpace
 from engine.vectors import Matrix, Vectors
 

@@ -17,12 +17,12 @@ import numpy as np
 from engine import study as studies
 from engine.choice import Choice, Trial, best, told
 from engine.dataset import Split
-from engine.embedders.progress import Progress, silent
 from engine.embedders.registry import make
 from engine.embedders.sharing import shared
+from engine.embedders.width import default_dim
 from engine.errors import InputError, NearfieldError, NotEnoughData
 from engine.fit import Report, fit, has_passes
-from engine.race import usual_dim
+from engine.progress import Progress, silent
 from engine.search_space import PASSES, SPACES, WATCHED, Range, start
 from engine.validation import Validation, validation
 
@@ -119,7 +119,7 @@ class _Search:
 
     def _begin(self, other: list[Trial]) -> None:
         """Every embedder's defaults first, the closed forms at several ranks, and the best of a former study."""
-        usual = usual_dim(len(self.on.train.items))
+        usual = default_dim(len(self.on.train.items))
         for name in self.embedders:
             self._enqueue(name, start(name, usual))
         for name, rank in (("spectral", usual // 2), ("spectral", 2 * usual), ("blend", usual // 2)):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.errors import NotEnoughData
+from engine.progress import Progress, silent
 from engine.space import LatentSpace
 from engine.store import changes, events, generations, items, models
 from engine.store.database import Connection, Database
@@ -27,8 +28,6 @@ from indexing.recipe import Built, Recipe
 from indexing.tuner import tune
 from indexing.writing import write
 
-Progress = Callable[[str, float], None]
-
 
 def build_generation(
     database: Database,
@@ -38,7 +37,7 @@ def build_generation(
     *,
     recipe: str = "auto",
     device: str = "cpu",
-    progress: Progress = lambda what, share: None,
+    progress: Progress = silent,
 ) -> str:
     """Export model `version` of a space in one snapshot, index it under `folder / space`, record it; its name.
 

@@ -21,7 +21,7 @@ class ExactSearcher:
     """Inner product over `vectors`, (n, dim) float32, perhaps memory-mapped, each row times its factor."""
 
     vectors: Matrix
-    factors: Matrix | None = None  # (n,) float32 of `metric.index_scale`; None: 1
+    factors: Matrix | None = None  # (n,) float32, `metric.inverse_lengths` for cosine; None: 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vectors", np.ascontiguousarray(self.vectors, dtype=np.float32))  # FAISS reads rows

@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from engine.atomic import fsync
 from engine.errors import CorruptGeneration
 
 MANIFEST = "manifest.json"
@@ -47,14 +48,6 @@ def check(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptGeneration(f"generation {path.name} cannot be read: {error}") from error
     return manifest
-
-
-def fsync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _hashes(paths: Sequence[Path]) -> dict[str, str]:

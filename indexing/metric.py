@@ -31,11 +31,6 @@ def inverse_lengths(vectors: Matrix) -> Matrix:
     return made
 
 
-def index_scale(vectors: Matrix, metric: Metric) -> Matrix | None:
-    """The (n,) factors of raw vectors in an index of `metric`; None: as they are."""
-    return inverse_lengths(vectors) if metric == "cosine" else None
-
-
 def scale(vectors: Matrix, factors: Matrix | None) -> Matrix:
     """Rows times their factors, contiguous float32."""
     return np.ascontiguousarray(vectors if factors is None else vectors * factors[:, None], dtype=np.float32)

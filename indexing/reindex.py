@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from engine.checkpoints import Checkpoints
 from engine.choice import Chooser
 from engine.errors import BelowFloor
 from engine.events import EventColumns
+from engine.progress import Progress, silent
 from engine.space import Embedder
 from engine.store import events, models
 from engine.store.database import Database
@@ -21,12 +22,6 @@ from engine.store.spaces import Space
 from engine.train import train
 from indexing.build import build_generation
 from indexing.publish import publish
-
-Progress = Callable[[str, float], None]
-
-
-def silent(what: str, share: float) -> None:
-    """Progress that nobody watches."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +126,13 @@ def reindex(
     )
     if not made.record.publishable:
         return made
+    return published(database, space, made, folder, recipe=recipe, device=device, progress=progress)
+
+
+def published(
+    database: Database, space: Space, made: Reindexed, folder: Path, *, recipe: str, device: str, progress: Progress
+) -> Reindexed:
+    """The second half: index a version that was learnt, verify and publish it."""
     started = time.perf_counter()
     version = made.record.version
     generation = build_generation(database, space, version, folder, recipe=recipe, device=device, progress=progress)

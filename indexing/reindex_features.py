@@ -2,42 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from engine.embedders import dense
+from engine.progress import Progress, silent
 from engine.store import features, models
 from engine.store.database import Database
-from engine.store.models import ModelRecord
 from engine.store.spaces import Space
 from engine.train_features import train_features
-from indexing.build import build_generation
-from indexing.publish import publish
-from indexing.reindex import Progress, silent
-
-
-@dataclass(frozen=True)
-class FeaturesReindexed:
-    record: ModelRecord
-    fit_seconds: float
-    generation: str | None = None
-    index_seconds: float | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "model": self.record.version,
-            "embedder": self.record.embedder,
-            "dim": self.record.dim,
-            "metric": self.record.metric,
-            "published": self.generation is not None,
-            "generation": self.generation,
-            "evaluation": dict(self.record.evaluation),
-            "fit_seconds": round(self.fit_seconds, 3),
-            "index_seconds": None if self.index_seconds is None else round(self.index_seconds, 3),
-        }
+from indexing.reindex import Reindexed, published
 
 
 def train_feature_version(
@@ -51,8 +25,10 @@ def train_feature_version(
     keep_constant: bool = False,
     normal: str | None = None,
     progress: Progress = silent,
-) -> FeaturesReindexed:
+) -> Reindexed:
     """Learn from every feature record of a space and save the result; `features` chooses by their number."""
+    from engine.embedders.peak import peak_mb  # torch, as in `reindex`
+
     embedder = None if name == dense.CHOICE else dense.make(name, params)
     progress("read records", 0.0)
     with database.begin() as conn:
@@ -76,7 +52,7 @@ def train_feature_version(
             evaluation={**trained.evaluation, "records_read_at": read_at.isoformat()},
             publishable=True,
         )
-    return FeaturesReindexed(record, trained.fit_seconds)
+    return Reindexed(record, trained.fit_seconds, peak_mb=peak_mb(device))
 
 
 def reindex_features(
@@ -92,7 +68,7 @@ def reindex_features(
     keep_constant: bool = False,
     normal: str | None = None,
     progress: Progress = silent,
-) -> FeaturesReindexed:
+) -> Reindexed:
     """Train, index, verify and publish, as `reindex` does for interactions."""
     made = train_feature_version(
         database,
@@ -105,9 +81,4 @@ def reindex_features(
         normal=normal,
         progress=progress,
     )
-    started = time.perf_counter()
-    generation = build_generation(
-        database, space, made.record.version, folder, recipe=recipe, device=device, progress=progress
-    )
-    publish(database, space, generation, folder)
-    return FeaturesReindexed(made.record, made.fit_seconds, generation, time.perf_counter() - started)
+    return published(database, space, made, folder, recipe=recipe, device=device, progress=progress)

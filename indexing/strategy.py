@@ -1,10 +1,11 @@
-"""Which way the last search of this thread went, for those who count: told by searchers, read by whoever watches."""
+"""Which way the last search of this thread went, for those who count: told by searchers, read by whoever watches.
+
+exact, subset (exact among the few rows a filter allows), ann, filtered ann, fallback (an ANN answer was short) or gpu.
+"""
 
 from __future__ import annotations
 
 import threading
-
-WAYS = ("exact", "subset", "ann", "filtered ann", "fallback", "gpu")
 
 _last = threading.local()
 

@@ -13,11 +13,12 @@ import numpy.typing as npt
 import pyarrow as pa
 from safetensors import numpy as safetensors
 
+from engine.atomic import fsync
 from engine.columns import attribute_table
 from engine.space import Codec, FoldIn
 from engine.vectors import Matrix, Vectors
 from indexing.cold import ItemVectors
-from indexing.manifest import fsync, seal
+from indexing.manifest import seal
 from indexing.recipe import Built
 
 FORMAT = 2

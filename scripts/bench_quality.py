@@ -32,12 +32,12 @@ from engine.assess import K, strong_generalisation
 from engine.budget import Budget
 from engine.choice import Choice
 from engine.embedders.peak import peak_mb
-from engine.embedders.progress import Progress, silent
 from engine.errors import InputError, NearfieldError
 from engine.evaluate import SpaceScorer, evaluate
 from engine.fit import fit
 from engine.ids import IdMap
 from engine.interactions import Interactions
+from engine.progress import Progress, silent
 from engine.race import AUTO, chooser
 from engine.space import Embedder, LatentSpace
 from engine.tune import DEFAULT, Tune

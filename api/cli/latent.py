@@ -12,9 +12,10 @@ from api import latent_bodies as bodies
 from api.cli.import_features import Array, Id, Ignore, Label
 from api.cli.options import Json, SpaceName, opened
 from api.cli.output import emit, out, table
-from api.cli.records import File, Items, Model, Out, RecordText, given_records, model_codec, parsed
+from api.cli.records import File, Given, Items, Model, Out, RecordText, given_records, model_codec, parsed
 from api.cli.tables import write_rows
 from engine import latent
+from engine.codec import FeatureCodec
 from engine.errors import InputError
 from engine.importing import Layout
 from engine.importing.vectors import read as read_vectors
@@ -42,9 +43,7 @@ def encode(
 ) -> None:
     """Records to vectors."""
     layout = Layout(id_column, ignore=ignore or (), array=array)
-    with opened(space) as (_, database, found):
-        version, codec = model_codec(database, found, model)
-        given = given_records(database, found, codec, file=file, items=item, record=record, layout=layout)
+    version, codec, given = _given(space, model, layout, file=file, items=item, record=record)
     body = bodies.encoded(codec, given.values)
     rows = [{"item_id": id_, "vector": vector} for id_, vector in zip(given.ids, body["vectors"].tolist(), strict=True)]
     for row, codes in zip(rows, body["codes"].tolist() if "codes" in body else (), strict=False):
@@ -90,9 +89,7 @@ def reconstruct(
 ) -> None:
     """Records as the model makes them again, and how far off that is."""
     layout = Layout(id_column, ignore=ignore or (), array=array)
-    with opened(space) as (_, database, found):
-        version, codec = model_codec(database, found, model)
-        given = given_records(database, found, codec, file=file, items=item, record=record, layout=layout)
+    version, codec, given = _given(space, model, layout, file=file, items=item, record=record)
     body = bodies.reconstructed(codec, given.values)
     rows = [
         {"item_id": id_, "error": error, **made}
@@ -126,9 +123,7 @@ def anomalies(
         raise InputError("give --false-alarm-rate or --quantile, not both")
     rate = latent.FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
     layout = Layout(id_column, label_column=label, ignore=ignore or (), array=array)
-    with opened(space) as (_, database, found):
-        version, codec = model_codec(database, found, model)
-        given = given_records(database, found, codec, file=file, items=item, record=record, layout=layout)
+    version, codec, given = _given(space, model, layout, file=file, items=item, record=record)
     judged = latent.anomalies(codec, given.values, false_alarm_rate=rate, quantile=quantile)
     body = bodies.judged(codec, given.values, judged, columns)
     rows = [
@@ -145,6 +140,22 @@ def anomalies(
             f"{flagged:,} of {len(rows):,} records above {judged.threshold:.4f}, the score that "
             f"{judged.false_alarm_rate:.2%} of the training records exceed"
         )
+
+
+def _given(
+    space: str,
+    model: int | None,
+    layout: Layout,
+    *,
+    file: Path | None,
+    items: list[str] | None,
+    record: str | None,
+) -> tuple[int, FeatureCodec, Given]:
+    """The model version, its codec, and the records that the command was given."""
+    with opened(space) as (_, database, found):
+        version, codec = model_codec(database, found, model)
+        given = given_records(database, found, codec, file=file, items=items, record=record, layout=layout)
+    return version, codec, given
 
 
 def _because(columns: list[dict[str, Any]]) -> str:

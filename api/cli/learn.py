@@ -45,12 +45,12 @@ def train(
 ) -> None:
     """Learn from every event, or from feature records, evaluate, save a model version. Nothing is published."""
     from indexing.reindex import Reindexed, train_version
-    from indexing.reindex_features import FeaturesReindexed, train_feature_version
+    from indexing.reindex_features import train_feature_version
 
     parameters = pairs(set_, "--set")
     with opened(space) as (settings, database, found), progress() as tell:
         options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
-        trained: Reindexed | FeaturesReindexed
+        trained: Reindexed
         if learns_from_features(database, found, embedder):
             of_records: dict[str, Any] = {"normal": normal, "keep_constant": keep_constant}
             trained = train_feature_version(database, found, chosen(embedder), parameters, **options, **of_records)
@@ -152,12 +152,12 @@ def reindex(
     """Train, index, verify and publish in one go: the command for a nightly job."""
     from indexing.reindex import Reindexed, check_publishable
     from indexing.reindex import reindex as run
-    from indexing.reindex_features import FeaturesReindexed, reindex_features
+    from indexing.reindex_features import reindex_features
 
     parameters = pairs(set_, "--set")
     with opened(space) as (settings, database, found), progress() as tell:
         options: dict[str, Any] = {"recipe": recipe, "seed": seed, "device": device, "progress": tell}
-        done: Reindexed | FeaturesReindexed
+        done: Reindexed
         if learns_from_features(database, found, embedder):
             options |= {"normal": normal, "keep_constant": keep_constant}
             done = reindex_features(database, found, chosen(embedder), settings.generations, parameters, **options)

@@ -16,9 +16,9 @@ import scipy.sparse as sp
 from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Report, silent
 from engine.embedders.ease import Ease
-from engine.embedders.factors import default_dim
 from engine.embedders.mf import MF
 from engine.embedders.spectral import Spectral
+from engine.embedders.width import default_dim
 from engine.errors import InputError
 from engine.fold_in import SumFoldIn
 from engine.interactions import Interactions

@@ -15,8 +15,8 @@ from engine.embedders.autoencoder import check_network
 from engine.embedders.fitting import Schedule, fit_module
 from engine.embedders.network import Network, pair
 from engine.embedders.pca import PCA
-from engine.embedders.progress import Progress, silent
 from engine.errors import InputError
+from engine.progress import Progress, silent
 from engine.vectors import Matrix
 
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 from engine.cores import Core
 from engine.embedders.parameters import with_parameters
-from engine.embedders.progress import Progress, silent
 from engine.errors import InputError
+from engine.progress import Progress, silent
 from engine.vectors import Matrix
 
 DENSE: Mapping[str, str] = {

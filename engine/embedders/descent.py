@@ -17,7 +17,7 @@ import torch
 
 from engine.checkpoints import Checkpoints
 from engine.embedders import ranks
-from engine.embedders.descent_state import Keeper, fingerprint
+from engine.embedders.descent_state import Keeper, fingerprint, parameters_of
 from engine.errors import TrainingFailed
 
 Report = Callable[[int, float, float], None]  # epoch from 1, mean loss, seconds
@@ -96,7 +96,7 @@ def descend(
     optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
     rates = [float(group["lr"]) for group in optimiser.param_groups]
     limits = GROWN**2 * _mean_squares(optimiser).clamp_min(1.0)
-    ranks.begin_alike(_parameters(optimiser))
+    ranks.begin_alike(parameters_of(optimiser))
     # every rank draws its own noise; its state is not kept of several
     generator = torch.Generator(device).manual_seed(seed + ranks.rank())
     checkpoints = checkpoints if ranks.n_ranks() == 1 else None
@@ -141,17 +141,13 @@ def _step(
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
             loss = loss_of(cells_of(matrix, mine, device), generator, step)
         loss.backward()  # type: ignore[no-untyped-call]
-    loss = ranks.average(_parameters(optimiser), loss.detach(), len(mine) / len(users))
+    loss = ranks.average(parameters_of(optimiser), loss.detach(), len(mine) / len(users))
     optimiser.step()
     return loss
 
 
-def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
-    return [parameter for group in optimiser.param_groups for parameter in group["params"]]
-
-
 def _mean_squares(optimiser: torch.optim.Optimizer) -> torch.Tensor:
-    return torch.stack([table.detach().square().mean() for table in _parameters(optimiser)])
+    return torch.stack([table.detach().square().mean() for table in parameters_of(optimiser)])
 
 
 def _bounded(optimiser: torch.optim.Optimizer, limits: torch.Tensor) -> bool:

@@ -45,7 +45,7 @@ class Keeper:
             return Place()
         kept = torch.load(io.BytesIO(content), weights_only=True)
         with torch.no_grad():
-            for parameter, value in zip(_parameters(self.optimiser), kept["parameters"], strict=True):
+            for parameter, value in zip(parameters_of(self.optimiser), kept["parameters"], strict=True):
                 parameter.copy_(value)
         self.optimiser.load_state_dict(kept["optimiser"])
         self.generator.set_state(kept["generator"].cpu())
@@ -70,7 +70,7 @@ class Keeper:
     def _write(self, checkpoints: Checkpoints, place: Place) -> None:
         buffer = io.BytesIO()
         kept = {
-            "parameters": [parameter.detach() for parameter in _parameters(self.optimiser)],
+            "parameters": [parameter.detach() for parameter in parameters_of(self.optimiser)],
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
             "place": asdict(place),
@@ -88,5 +88,5 @@ def fingerprint(matrix: sp.csr_matrix, *told: object) -> str:
     return digest.hexdigest()[:32]
 
 
-def _parameters(optimiser: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
+def parameters_of(optimiser: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
     return [parameter for group in optimiser.param_groups for parameter in group["params"]]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import torch
 from torch.nn.functional import normalize
 
@@ -17,11 +16,10 @@ from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
 from engine.embedders.factors import unit_rows
+from engine.embedders.summed import summed
 from engine.errors import InputError
-from engine.fold_in import LinearFoldIn
 from engine.interactions import Interactions
 from engine.space import LatentSpace
-from engine.vectors import Vectors
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,4 @@ class Elsa:
             self, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
             report=report, checkpoints=checkpoints,
         )  # fmt: skip
-        items = normalize(table.detach(), dim=1).cpu().numpy()
-        fold_in = LinearFoldIn(items, np.ones(len(items), np.float32), np.ones(items.shape[1], np.float32))
-        users = Vectors(interactions.users, fold_in.vectors(matrix))
-        return LatentSpace(Vectors(interactions.items, items), users, "cosine", fold_in)
+        return summed(table, interactions)

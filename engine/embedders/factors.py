@@ -21,7 +21,6 @@ NARROWEST = 512  # columns of the randomised SVD; a flat spectrum needs them (el
 ITERATIONS = 4  # power iterations; 2 are too few (.182 recall on gowalla), 4 beat the exact SVD (.184)
 WELL_CONDITIONED = 0.01  # smallest to largest pivot; the error of Cholesky QR is float32's times its inverse squared
 START_RIDGE = 0.25  # of the rows that training starts from
-LARGEST = 2**28  # floats in the factors that `default_dim` may ask for
 
 Degrees = npt.NDArray[np.float64]
 
@@ -89,14 +88,6 @@ def degrees(matrix: sp.csr_matrix, axis: int) -> Degrees:
     """Sums over `axis`, (n,) float64, with 1 in place of 0."""
     sums = np.asarray(matrix.sum(axis=axis), dtype=np.float64).ravel()
     return np.where(sums > 0, sums, 1.0)
-
-
-def default_dim(n_items: int) -> int:
-    """A power of two under n_items / 36, within 128 to 1024, halved while the factors would pass 1 GiB."""
-    dim = int(2 ** np.clip(np.floor(np.log2(max(n_items, 1) / 36)), 7, 10))
-    while dim > 128 and dim * n_items > LARGEST:
-        dim //= 2
-    return dim
 
 
 def sparse_tensor(matrix: sp.csr_matrix, device: torch.device) -> torch.Tensor:

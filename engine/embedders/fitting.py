@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from engine.embedders.device import pick
-from engine.embedders.progress import Progress, silent
 from engine.errors import TrainingFailed
+from engine.progress import Progress, silent
 from engine.vectors import Matrix
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 2000  # share and number of records that decide when to stop

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import scipy.linalg
 
 from engine.cores import LinearCore
-from engine.embedders.progress import Progress, silent
 from engine.errors import InputError
+from engine.progress import Progress, silent
 from engine.vectors import Matrix
 
 EXACT_WIDTH = 1500  # up to here the width x width covariance is cheaper than a randomised pass

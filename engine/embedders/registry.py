@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from importlib import import_module
 
+from engine.embedders.parameters import with_parameters
 from engine.errors import InputError
 from engine.space import Embedder
 
@@ -30,17 +29,5 @@ def make(name: str, params: Mapping[str, str | float | int] | None = None) -> Em
     if name not in EMBEDDERS:
         raise InputError(f"expected an embedder of {', '.join(EMBEDDERS)}, got {name!r}", loc=("embedder",))
     kind = getattr(import_module(f"engine.embedders.{name}"), EMBEDDERS[name])
-    types: dict[str, Callable[[object], object]] = {field.name: type(field.default) for field in fields(kind)}
-    values: dict[str, object] = {}
-    for key, value in (params or {}).items():
-        if key not in types:
-            raise InputError(f"{name} has no parameter {key!r}; it has {', '.join(types)}", loc=("set", key))
-        try:
-            values[key] = types[key](value)
-            if not math.isfinite(float(str(values[key]))):
-                raise ValueError(value)
-        except (ValueError, OverflowError):  # OverflowError: int of infinity
-            expected = "whole" if types[key] is int else "finite"
-            raise InputError(f"{key} of {name} is a {expected} number, got {value!r}", loc=("set", key)) from None
-    made: Embedder = kind(**values)
+    made: Embedder = with_parameters(name, kind, params)
     return made

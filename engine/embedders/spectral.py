@@ -13,7 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from engine.embedders.device import pick
-from engine.embedders.factors import default_dim, factors
+from engine.embedders.factors import factors
+from engine.embedders.width import default_dim
 from engine.errors import InputError
 from engine.fold_in import LinearFoldIn
 from engine.interactions import Interactions

@@ -15,9 +15,10 @@ from engine.importing.attributes import attribute_checks, attribute_columns, jso
 from engine.importing.fields import NONE, Fields, resolve
 from engine.importing.rejects import Check, check, check_target, id_checks, text_checks
 from engine.importing.sheet import Column, read
-from engine.importing.summary import ImportSummary, Progress, silent
+from engine.importing.summary import ImportSummary
 from engine.importing.transaction import transaction
 from engine.items import Item
+from engine.progress import Progress, silent
 from engine.store import items as item_store
 from engine.store.database import Connection, Database
 

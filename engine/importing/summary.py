@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-Progress = Callable[[str, float], None]  # what happens now, share done
 
 
 @dataclass(frozen=True)
@@ -37,7 +35,3 @@ class ImportSummary:
             "rejected": dict(self.rejected),
             "seconds": round(self.seconds, 3),
         }
-
-
-def silent(what: str, share: float) -> None:
-    """Progress that nobody watches."""

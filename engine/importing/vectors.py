@@ -16,8 +16,9 @@ from engine.errors import InputError
 from engine.ids import IdMap, check_id
 from engine.importing import records, word2vec
 from engine.importing.records import Layout
-from engine.importing.summary import ImportSummary, Progress, silent
+from engine.importing.summary import ImportSummary
 from engine.importing.transaction import transaction
+from engine.progress import Progress, silent
 from engine.store import items, models
 from engine.store.database import Database
 from engine.store.models import ModelRecord

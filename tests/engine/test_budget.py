@@ -5,8 +5,8 @@ import pytest
 from engine import budget
 from engine.budget import Budget, widest
 from engine.embedders import pace
-from engine.embedders.factors import default_dim
 from engine.embedders.registry import make
+from engine.embedders.width import default_dim
 from engine.errors import InputError
 from tests.engine.test_selection import split, tastes
 

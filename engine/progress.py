@@ -1,4 +1,4 @@
-"""Progress of a fit: what happens now and the share done."""
+"""Progress of anything that takes a while: what happens now and the share done."""
 
 from __future__ import annotations
 
