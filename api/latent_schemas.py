@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from api.schemas import Closed
+from api.schemas import Closed, Fresh
 
 MAX_ROWS = 10_000
 RECORD: dict[str, JsonValue] = {"temperature": 300.2, "pressure": 600.9, "mode": "L"}
@@ -15,7 +15,7 @@ Ids = Annotated[list[str], Field(max_length=MAX_ROWS)]
 Rate = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
-class RecordsBody(Closed):
+class RecordsBody(Fresh):
     """Exactly one of `record`, `records`, `values` (rows in the order of the columns) and `item_ids` (stored ones)."""
 
     record: Record | None = None
@@ -46,7 +46,7 @@ class AnomaliesBody(RecordsBody):
         return self
 
 
-class VectorsBody(Closed):
+class VectorsBody(Fresh):
     """Exactly one of `vector`, `vectors`, `codes` (of a vqvae) and `item_ids`."""
 
     vector: list[Any] | None = Field(None, examples=[[0.3, -1.2]])
@@ -75,14 +75,14 @@ class PointBody(Closed):
         return self
 
 
-class InterpolateBody(Closed):
+class InterpolateBody(Fresh):
     start: PointBody
     end: PointBody
     steps: int = Field(5, ge=2, le=1000, description="points on the way, ends included")
     nearest: int = Field(1, ge=0, le=100, description="real items to name at each point")
 
 
-class SampleBody(Closed):
+class SampleBody(Fresh):
     n: int = Field(1, ge=1, le=MAX_ROWS)
     seed: int | None = Field(None, ge=0, description="the same seed gives the same sample; none: another each time")
     nearest: int = Field(0, ge=0, le=100, description="real items to name beside each")

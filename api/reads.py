@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
-from fastapi import Request
+from fastapi import Depends, Query, Request
 
-from api.deps import Lives
+from api.deps import Lives, View
 from api.schemas import Fresh, Near
 from engine import predicate
 from engine.errors import InputError, NotInTime
@@ -34,6 +34,13 @@ def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
     if asked.deadline_ms is not None and left_s <= 0:
         raise NotInTime(f"the deadline of {asked.deadline_ms} ms has passed; ask again, or with a larger deadline_ms")
     return view
+
+
+def get_fresh_view(request: Request, view: View, asked: Annotated[Fresh, Query()]) -> LiveView:
+    return fresh(request, view, asked)
+
+
+FreshView = Annotated[LiveView, Depends(get_fresh_view)]  # of a read that has no other parameters
 
 
 def at_once(view: LiveView, asked: Near) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
 from api import map_page
@@ -12,7 +12,8 @@ from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, View
 from api.kpi_bodies import kpis
-from api.schemas import Closed
+from api.reads import fresh
+from api.schemas import Fresh
 from engine.errors import NotFound
 from engine.store import models, watch
 from engine.store.database import Connection
@@ -23,24 +24,26 @@ router = APIRouter(prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(
 Version = Annotated[int | None, Field(description="a model version; what is served, or else the newest", ge=1)]
 
 
-class KpisQuery(Closed):
+class KpisQuery(Fresh):
     model: Version = None
 
 
-class MapQuery(Closed):
+class MapQuery(Fresh):
     model: Version = None
     method: Literal["pca", "tsne", "umap"] | None = Field(None, description="the newest map of any if left away")
     format: Literal["json", "html"] = "json"
 
 
 @router.get("/kpis", summary="The figures of a model version and its newest drift report")
-def get_kpis(query: Annotated[KpisQuery, Query()], view: View, database: AppDatabase) -> Response:
+def get_kpis(query: Annotated[KpisQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
+    view = fresh(request, view, query)
     with database.connect() as conn:
         return json_response(kpis(conn, view.space.key, _version(conn, view, query.model)))
 
 
 @router.get("/map", summary="The map that `nearfield map` made, as JSON or as a page")
-def get_map(query: Annotated[MapQuery, Query()], view: View, database: AppDatabase) -> Response:
+def get_map(query: Annotated[MapQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
+    view = fresh(request, view, query)
     with database.connect() as conn:
         found = watch.get_map(conn, view.space.key, _version(conn, view, query.model), query.method)
     if query.format == "json":
@@ -49,7 +52,8 @@ def get_map(query: Annotated[MapQuery, Query()], view: View, database: AppDataba
 
 
 @router.get("/compress", summary="What vectors cost as float32, float16, int8 and PQ, and lose")
-def get_compress(query: Annotated[KpisQuery, Query()], view: View, database: AppDatabase) -> Response:
+def get_compress(query: Annotated[KpisQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
+    view = fresh(request, view, query)
     with database.begin() as conn:
         return json_response(compression.of_model(conn, view.space.key, _version(conn, view, query.model)))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api.answers import json_response, rows_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, ItemId, View
-from api.reads import fresh
+from api.reads import FreshView
 from api.rows import check_rows
-from api.schemas import AvailabilityBody, Fresh, ItemBody, ItemFields, ItemsBody, NoParameters, RowsAnswer
+from api.schemas import AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters, RowsAnswer
 from engine.errors import InputError
 from engine.ids import check_id
 from engine.items import Item, ItemVector, check_item
@@ -65,11 +65,8 @@ def put_item(
 
 
 @router.get("/{item_id:path}", dependencies=READ, summary="An item as stored")
-def get_item(
-    item_id: ItemId, asked: Annotated[Fresh, Query()], request: Request, view: View, database: AppDatabase
-) -> Response:
+def get_item(item_id: ItemId, view: FreshView, database: AppDatabase) -> Response:
     """`vector` and `vector_model` are those that were written with it, null without."""
-    fresh(request, view, asked)
     with database.connect() as conn:
         item = items.get(conn, view.space.key, item_id)
     return json_response(

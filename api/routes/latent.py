@@ -6,13 +6,14 @@ import secrets
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import latent_bodies as bodies
 from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, View, check_space
 from api.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
+from api.reads import fresh
 from api.schemas import NoParameters
 from engine import latent
 from engine.codec import FeatureCodec, required
@@ -29,27 +30,31 @@ Nothing = Annotated[NoParameters, Query()]
 
 
 @router.post("/encode", summary="Records to vectors")
-def encode(body: RecordsBody, none: Nothing, view: View, database: AppDatabase) -> Response:
+def encode(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """Answers `{"vectors"}`, with `codes` of a vqvae; one for each record, in order."""
+    view = fresh(request, view, body)
     codec = codec_of(view)
     return _answer(view, bodies.encoded(codec, values_of(view, codec, body, database)))
 
 
 @router.post("/decode", summary="Vectors to records")
-def decode(body: VectorsBody, none: Nothing, view: View) -> Response:
+def decode(body: VectorsBody, none: Nothing, request: Request, view: View) -> Response:
+    view = fresh(request, view, body)
     codec = codec_of(view)
     return _answer(view, bodies.decoded(codec, _vectors(view, codec, body)))
 
 
 @router.post("/reconstruct", summary="Records as the model makes them again, with the error of each")
-def reconstruct(body: RecordsBody, none: Nothing, view: View, database: AppDatabase) -> Response:
+def reconstruct(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """An error is the mean squared difference per prepared column, in scales of the training records."""
+    view = fresh(request, view, body)
     codec = codec_of(view)
     return _answer(view, bodies.reconstructed(codec, values_of(view, codec, body, database)))
 
 
 @router.post("/anomalies", summary="How odd records are, and through which columns")
-def anomalies(body: AnomaliesBody, none: Nothing, view: View, database: AppDatabase) -> Response:
+def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
+    view = fresh(request, view, body)
     codec = codec_of(view)
     values = values_of(view, codec, body, database)
     rate = latent.FALSE_ALARM_RATE if body.false_alarm_rate is None else body.false_alarm_rate
@@ -58,15 +63,17 @@ def anomalies(body: AnomaliesBody, none: Nothing, view: View, database: AppDatab
 
 
 @router.post("/interpolate", summary="The way from one record to another, with the real items nearest to it")
-def interpolate(body: InterpolateBody, none: Nothing, view: View) -> Response:
+def interpolate(body: InterpolateBody, none: Nothing, request: Request, view: View) -> Response:
+    view = fresh(request, view, body)
     codec = codec_of(view)
     start, end = (_point(view, codec, each, name) for name, each in (("start", body.start), ("end", body.end)))
     return _answer(view, bodies.path(view, codec, start, end, body.steps, body.nearest))
 
 
 @router.post("/sample", summary="New records as the model believes them to be")
-def sample(body: SampleBody, none: Nothing, view: View) -> Response:
+def sample(body: SampleBody, none: Nothing, request: Request, view: View) -> Response:
     """Only of vae, vqvae and aae; the answer has the seed that repeats it."""
+    view = fresh(request, view, body)
     codec = codec_of(view)
     seed = secrets.randbits(31) if body.seed is None else body.seed
     vectors, _ = latent.sample(codec, body.n, seed=seed)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, AppSettings, View
-from api.reads import fresh
-from api.schemas import Fresh, NoParameters
+from api.reads import FreshView
+from api.schemas import NoParameters
 from engine.store import events, generations, items, models, users
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
@@ -23,19 +23,19 @@ Nothing = Annotated[NoParameters, Query()]
 
 
 @router.get("/models", dependencies=READ, summary="Model versions, newest first, with their evaluation")
-def get_models(none: Nothing, view: View, database: AppDatabase) -> Response:
+def get_models(view: FreshView, database: AppDatabase) -> Response:
     with database.connect() as conn:
         return json_response({"models": [model_json(record) for record in models.list_all(conn, view.space.key)]})
 
 
 @router.get("/models/{version}", dependencies=READ, summary="A model version")
-def get_model(version: int, none: Nothing, view: View, database: AppDatabase) -> Response:
+def get_model(version: int, view: FreshView, database: AppDatabase) -> Response:
     with database.connect() as conn:
         return json_response(model_json(models.get(conn, view.space.key, version)))
 
 
 @router.get("/generations", dependencies=READ, summary="Generations, newest first")
-def get_generations(none: Nothing, view: View, database: AppDatabase) -> Response:
+def get_generations(view: FreshView, database: AppDatabase) -> Response:
     with database.connect() as conn:
         found = generations.list_all(conn, view.space.key)
     return json_response({"generations": [generation_json(record) for record in found]})
@@ -53,10 +53,7 @@ def activate(
 
 
 @router.get("/status", dependencies=READ, summary="What this space holds and serves")
-def get_status(
-    asked: Annotated[Fresh, Query()], request: Request, view: View, database: AppDatabase, lives: AppLives
-) -> Response:
-    view = fresh(request, view, asked)
+def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Response:
     key = view.space.key
     with database.connect() as conn:
         sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": events.count(conn, key)}

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Depends, Query, Response
 from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, AppSettings
+from api.reads import FreshView
 from api.schemas import NoParameters, SpaceBody
 from engine.events import KIND_WEIGHTS, Weighting
 from engine.items import check_text
@@ -45,9 +46,9 @@ def put_space(
 
 
 @router.get("/{space}", dependencies=READ, summary="A space")
-def get_space(space: str, none: Nothing, database: AppDatabase) -> Response:
+def get_space(view: FreshView, database: AppDatabase) -> Response:
     with database.connect() as conn:
-        return json_response(_json(spaces.get(conn, space)))
+        return json_response(_json(spaces.get(conn, view.space.name)))
 
 
 @router.delete("/{space}", dependencies=ADMIN, summary="Delete a space with everything in it")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, UserId, View
-from api.reads import fresh
-from api.schemas import Fresh, NoParameters, UserFields
+from api.reads import FreshView
+from api.schemas import NoParameters, UserFields
 from engine.items import check_attributes
 from engine.store import changes, users
 from engine.users import User
@@ -30,10 +30,7 @@ def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, datab
 
 
 @router.get("/{user_id:path}", dependencies=READ, summary="A user as stored")
-def get_user(
-    user_id: UserId, asked: Annotated[Fresh, Query()], request: Request, view: View, database: AppDatabase
-) -> Response:
-    fresh(request, view, asked)
+def get_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Response:
     with database.connect() as conn:
         user = users.get(conn, view.space.key, user_id)
     return json_response({"user_id": user.user_id, "attributes": dict(user.attributes)})

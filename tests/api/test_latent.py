@@ -11,8 +11,10 @@ import pytest
 
 from api.server import bound, running
 from engine.importing import Layout, import_features
+from engine.items import ItemVector
 from engine.settings import Settings
-from engine.store import spaces, watch
+from engine.store import items, spaces, watch
+from engine.store.changes import sequence
 from indexing.reindex_features import reindex_features
 from tests.api.conftest import Shop
 from tests.features.machines import BROKEN, GOOD, machines, write_machines
@@ -199,3 +201,13 @@ def test_what_is_not_there_and_a_model_that_has_no_codec_are_told(hall, shop):
         detail = problem(shop.post(f"/{verb}", body), 409)
         assert "has no encoder and decoder, it was not learnt from feature records" in detail
     assert "recall@20" in ok(shop.get("/kpis"))["kpis"]
+
+
+def test_a_way_goes_from_what_was_written_a_moment_ago_by_another_process(hall, database):
+    for turn in range(10):
+        vector = (0.25 * turn + 1.0, -0.5, 0.125)
+        with database.begin() as conn:
+            items.upsert(conn, hall.space.key, [items.Item("m-003", vector=ItemVector(1, vector))])
+            seq = sequence(conn)
+        way = {"start": {"item_id": "m-003"}, "end": {"item_id": "m-004"}, "nearest": 0, "min_seq": seq}
+        assert ok(post(hall, "interpolate", way))["steps"][0]["vector"] == pytest.approx(vector)
