@@ -50,6 +50,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         opened = database or open_database(settings, pool_size=THREADS + 4)
         app.state.database = opened
         app.state.keyring = Keyring(opened, settings.require_keys)
+        app.state.keyring.closed()  # asked once, so that a worker nobody called yet answers while PostgreSQL is away
         waker = Waker(opened)
         app.state.sampler = Sampler(observe=app.state.metrics.observe_search)
         upkeep = Upkeep(opened, settings.generations)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import select
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Self
 
@@ -28,10 +30,12 @@ class Database:
 
     def __init__(self, url: str, server: EmbeddedServer | None = None, pool_size: int = 20):
         self._server = server
+        self._away, self._trying = False, threading.Lock()
         self.url = url  # for another process; it has the password
         self.db = sa.create_engine(
             _driver_url(url), pool_size=pool_size, max_overflow=20, pool_timeout=10, connect_args={"connect_timeout": 5}
         )
+        sa.event.listen(self.db, "checkout", _replace_dead)
 
     @property
     def embedded(self) -> bool:
@@ -58,25 +62,32 @@ class Database:
             raise
 
     def _open(self) -> sa.Connection:
-        try:
-            return self._fresh()
-        except OperationalError:
-            if self._server is None:
-                raise
+        if self._server is None:
+            return self._reached()
+        with suppress(OperationalError):
+            return self.db.connect()
         self._server.ensure_running()
-        self.db.dispose()
-        return self._fresh()
-
-    def _fresh(self) -> sa.Connection:
-        """A connection that is alive: one that died in the pool is replaced once."""
-        conn = self.db.connect()
-        raw = conn.connection.driver_connection
-        assert raw is not None
-        if _alive(raw):
-            return conn
-        conn.close()
-        self.db.dispose()
         return self.db.connect()
+
+    def _reached(self) -> sa.Connection:
+        """While it is away one caller at a time tries; the others, who could wait as long for nothing, are told."""
+        if not self._away:
+            return self._tried()
+        if not self._trying.acquire(blocking=False):
+            raise StoreUnavailable("PostgreSQL is away; ask again in a moment")
+        try:
+            return self._tried()
+        finally:
+            self._trying.release()
+
+    def _tried(self) -> sa.Connection:
+        try:
+            conn = self.db.connect()
+        except OperationalError:
+            self._away = True
+            raise
+        self._away = False
+        return conn
 
     def close(self) -> None:
         self.db.dispose()
@@ -137,15 +148,19 @@ def _check_versions(conn: sa.Connection) -> None:
         raise StoreUnavailable(f"pgvector 0.8 or newer is needed, found {pgvector or 'none'}; install it on the server")
 
 
-def _alive(raw: object) -> bool:
+def _replace_dead(raw: psycopg.Connection, record: object, proxy: object) -> None:
+    """One that died in the pool is replaced, and so is every other that is as old, each when its turn comes."""
+    if not _alive(raw):
+        raise sa.exc.InvalidatePoolError("PostgreSQL closed this connection")
+
+
+def _alive(raw: psycopg.Connection) -> bool:
     """Whether the server closed this idle connection: a poll of the socket, no round trip."""
-    assert isinstance(raw, psycopg.Connection)
     if raw.closed or raw.broken:
         return False
-    import select
-
-    readable, _, _ = select.select([raw.fileno()], [], [], 0)
-    return not readable  # an idle connection has nothing to say except goodbye
+    poll = select.poll()  # select() takes no file descriptor beyond 1023, and a server has one for each client
+    poll.register(raw.fileno(), select.POLLIN)
+    return not poll.poll(0)  # an idle connection has nothing to say except goodbye
 
 
 def _driver_url(url: str) -> sa.URL:

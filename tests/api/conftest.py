@@ -55,13 +55,13 @@ def shop(
     with database.begin() as conn:
         space = spaces.ensure(conn, name)
         items.upsert(conn, space.key, ITEMS)
-        events.append(conn, space.key, _events())
+        events.append(conn, space.key, seed_events())
     reindex(database, space, make("spectral", {"dim": 8}), settings.generations, force=True)
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         yield Shop(space, f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{name}", settings)
 
 
-def _events() -> list[Event]:
+def seed_events() -> list[Event]:
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     return [
         Event(

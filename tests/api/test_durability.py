@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import IO
 
 import httpx
 
@@ -19,10 +20,12 @@ from engine.store.database import open_database
 NEARFIELD = [sys.executable, "-m", "api.cli.main"]
 
 
-def start(home: Path, port: int, *arguments: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "NEARFIELD_HOME": str(home)}
+def start(
+    home: Path, port: int, *arguments: str, log: IO[str] | int = subprocess.PIPE, **variables: str
+) -> subprocess.Popen[str]:
+    environment = {**os.environ, "NEARFIELD_HOME": str(home), **variables}
     process = subprocess.Popen(
-        [*NEARFIELD, "serve", "--port", str(port), *arguments], env=environment, stderr=subprocess.PIPE, text=True
+        [*NEARFIELD, "serve", "--port", str(port), *arguments], env=environment, stderr=log, text=True
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:

@@ -1,7 +1,11 @@
 """A database that cannot be reached or used is a StoreUnavailable with one clear sentence."""
 
+import os
+import resource
 import signal
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from pydantic import SecretStr
@@ -113,3 +117,45 @@ def test_a_signal_in_the_middle_of_a_copy_ends_the_process_and_nothing_else(data
         signal.signal(signal.SIGALRM, before)
     with database.connect() as conn:
         assert conn.exec_driver_sql("SELECT 1").scalar_one() == 1
+
+
+def test_while_a_database_is_away_one_caller_waits_for_it_and_the_others_are_told_at_once():
+    port = a_closed_port()
+    database = Database(f"postgresql://ann@127.0.0.1:{port}/shop")
+    with pytest.raises(StoreUnavailable, match="refused"), database.connect():
+        pass
+    with socket.socket() as silent, ThreadPoolExecutor(1) as pool:  # takes connections and says nothing
+        silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        silent.bind(("127.0.0.1", port))
+        silent.listen()
+        waiting = pool.submit(lambda: database.connect().__enter__())
+        asked, _ = silent.accept()
+        started = time.monotonic()
+        for _ in range(20):
+            with pytest.raises(StoreUnavailable, match="ask again in a moment"), database.connect():
+                pass
+        assert time.monotonic() - started < 2  # one attempt alone takes 5 s
+        asked.close()
+        assert isinstance(waiting.exception(timeout=30), StoreUnavailable)
+    with pytest.raises(StoreUnavailable, match="refused"), database.connect():
+        pass
+    database.close()
+
+
+def test_a_process_with_thousands_of_clients_reaches_its_database(database):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 2048:
+        pytest.skip(f"a process may have {hard} files open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 2048), hard))
+    taken = [os.dup(0) for _ in range(1100)]
+    try:
+        opened = Database(database.url)
+        for _ in range(2):  # a new connection, then the same from the pool
+            with opened.connect() as conn:
+                assert bulk.raw(conn).fileno() >= 1024
+                assert conn.exec_driver_sql("SELECT 1").scalar() == 1
+        opened.close()
+    finally:
+        for each in taken:
+            os.close(each)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
