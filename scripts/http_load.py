@@ -31,11 +31,14 @@ class Load:
 
 @dataclass(frozen=True)
 class Figures:
-    rps: float
+    rps: float  # answers of 200, as are the two that follow
     p50_ms: float
     p99_ms: float
     errors: int  # answers other than 200, and connections that broke
     client_share: float  # of the time this process was busy; near 1 it was the bottleneck
+    statuses: dict[int, int] = field(default_factory=dict)  # how many answers of each
+    refused_p99_ms: float = float("nan")  # of answers other than 200
+    told_when: int = 0  # of those, how many had a Retry-After
 
 
 def get(path: str) -> bytes:
@@ -85,8 +88,9 @@ class _Client(asyncio.Protocol):
         at = self.buffer.lower().find(b"content-length:", 0, end)
         length = int(self.buffer[at + 15 : self.buffer.find(b"\r\n", at)])
         if len(self.buffer) >= end + 4 + length:
-            ok, self.buffer = self.buffer.startswith(b"HTTP/1.1 200"), b""
-            self.state.answered(self, ok)
+            status, told = int(self.buffer[9:12]), self.buffer.lower().find(b"retry-after:", 0, end) >= 0
+            self.buffer = b""
+            self.state.answered(self, status, told)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.state.over:
@@ -96,8 +100,8 @@ class _Client(asyncio.Protocol):
 class _State:
     def __init__(self, load: Load):
         self.load = load
-        self.latencies: list[float] = []
-        self.errors, self.sent, self.over = 0, 0, False
+        self.latencies: dict[int, list[float]] = {200: []}  # by status
+        self.errors, self.sent, self.told_when, self.over = 0, 0, 0, False
         self.begin = time.perf_counter() + load.warm_s
         self.idle: deque[_Client] = deque()
         self.waiting: deque[float] = deque()
@@ -106,11 +110,12 @@ class _State:
         self.sent += 1
         return self.load.requests[self.sent % len(self.load.requests)]
 
-    def answered(self, client: _Client, ok: bool) -> None:
+    def answered(self, client: _Client, status: int, told: bool) -> None:
         now = time.perf_counter()
         if client.due >= self.begin:
-            self.latencies.append(now - client.due)
-            self.errors += not ok
+            self.latencies.setdefault(status, []).append(now - client.due)
+            self.errors += status != 200
+            self.told_when += told
         if self.over:
             return
         if self.load.rate is None:
@@ -146,10 +151,21 @@ async def _drive(load: Load) -> Figures:
     for client in clients:
         assert client.transport is not None
         client.transport.close()
-    ms = np.array(state.latencies or [np.nan]) * 1e3
-    p50, p99 = np.percentile(ms, [50, 99])
-    rps = len(state.latencies) / load.seconds
-    return Figures(rps, float(p50), float(p99), state.errors, busy / took)
+    refused = [each for status, found in state.latencies.items() if status != 200 for each in found]
+    return Figures(
+        len(state.latencies[200]) / load.seconds,
+        _percentile(state.latencies[200], 50),
+        _percentile(state.latencies[200], 99),
+        state.errors,
+        busy / took,
+        {status: len(found) for status, found in state.latencies.items()},
+        _percentile(refused, 99),
+        state.told_when,
+    )
+
+
+def _percentile(seconds: list[float], share: int) -> float:
+    return float(np.percentile(np.array(seconds or [np.nan]) * 1e3, share))
 
 
 async def _pace(state: _State, rate: float) -> None:
