@@ -209,6 +209,10 @@ class UserFields(Closed):
     attributes: dict[str, Any] = Field({}, examples=[{"country": "GB"}])
 
 
+class MergeBody(Closed):
+    from_user_id: str = Field(examples=["visitor-81c"], description="who the user was before it was known who they are")
+
+
 class WeightingBody(Closed):
     """What an event is worth; see the README."""
 

@@ -1,4 +1,4 @@
-"""users: attributes, and erasure with a receipt."""
+"""users: attributes, a visitor who turns out to be one, all that is stored of one, erasure with a receipt."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, UserId, View
 from api.reads import FreshView
-from api.schemas import NoParameters, UserFields
+from api.schemas import MergeBody, NoParameters, UserFields
+from engine.errors import InputError
+from engine.ids import check_id
 from engine.items import check_attributes
 from engine.store import changes, users
 from engine.users import User
@@ -27,6 +29,30 @@ def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, datab
         [status] = users.upsert(conn, view.space.key, [User(user_id, body.attributes)])
         seq = changes.sequence(conn)
     return json_response({"user_id": user_id, "status": status, "seq": seq})
+
+
+@router.post("/{user_id:path}/merge", dependencies=WRITE, summary="A visitor turns out to be this user")
+def merge_user(user_id: UserId, body: MergeBody, none: Nothing, view: View, database: AppDatabase) -> Response:
+    """The visitor's events become this user's, at once; attributes that the user has not are taken over too.
+
+    The visitor is gone afterwards, so merging again changes nothing: `status` is `merged` or `unchanged`.
+    """
+    source = check_id(body.from_user_id, ("body", "from_user_id"))
+    if source == user_id:
+        raise InputError("expected another user than that of the path", loc=("body", "from_user_id"))
+    with database.begin() as conn:
+        moved = users.merge(conn, view.space.key, source, user_id)
+        seq = changes.sequence(conn)
+    status = "unchanged" if moved is None else "merged"
+    return json_response({"user_id": user_id, "status": status, "events": moved or 0, "seq": seq})
+
+
+@router.get("/{user_id:path}/export", dependencies=WRITE, summary="Everything that is stored of a user")
+def export_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Response:
+    """Attributes, every event and the vectors of each model version, for who asks what is known of them."""
+    with database.begin() as conn:
+        found = users.export(conn, view.space.key, user_id)
+    return json_response(found)
 
 
 @router.get("/{user_id:path}", dependencies=READ, summary="A user as stored")

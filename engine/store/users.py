@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
@@ -18,6 +19,14 @@ SELECT %s, user_id, attributes FROM unnest(%s::text[], %s::jsonb[]) AS new (user
 ORDER BY user_id COLLATE "C"
 ON CONFLICT (space_key, user_id) DO UPDATE SET attributes = excluded.attributes
 RETURNING user_id, xmax = 0 AS created
+"""
+EVENTS = """
+SELECT event_id, item_id, kind, value, occurred_at, recorded_at FROM events JOIN items USING (item_key)
+WHERE user_key = %s ORDER BY occurred_at, event_id
+"""
+VECTORS = """
+SELECT version AS model, vector::real[] AS vector FROM user_vectors JOIN models USING (model_key)
+WHERE user_key = %s ORDER BY version
 """
 
 
@@ -46,6 +55,47 @@ def delete(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, int]:
     return {
         table: conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = %s", (key,)).rowcount
         for table in ("events", "user_vectors", "users")
+    }
+
+
+def merge(conn: sa.Connection, space_key: int, source: str, target: str) -> int | None:
+    """Move what is known of `source` to `target`, made if it is not there, and forget the first; how many events.
+
+    Of an attribute that both have, that of `target` stays. None when there is no `source`: it was merged already.
+    """
+    if not existing(conn, space_key, [source]):
+        return None
+    insert = "INSERT INTO users (space_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
+    conn.exec_driver_sql(insert, (space_key, target))
+    lock = """SELECT user_id, user_key FROM users WHERE space_key = %s AND user_id IN (%s, %s)
+              ORDER BY user_id COLLATE "C" FOR UPDATE"""
+    keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(lock, (space_key, source, target))}
+    if source not in keys:  # another merged it meanwhile
+        return None
+    old, new = keys[source], keys[target]
+    moved = conn.exec_driver_sql("UPDATE events SET user_key = %s WHERE user_key = %s", (new, old)).rowcount
+    complete = """UPDATE users SET attributes = old.attributes || users.attributes
+                  FROM users old WHERE users.user_key = %s AND old.user_key = %s"""
+    conn.exec_driver_sql(complete, (new, old))
+    for table in ("user_vectors", "users"):
+        conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = %s", (old,))
+    return moved
+
+
+def export(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, Any]:
+    """Everything that is stored of a user, as plain values, events oldest first; NotFound without one."""
+    query = "SELECT user_key, user_id, attributes, created_at FROM users WHERE space_key = %s AND user_id = %s"
+    user = conn.exec_driver_sql(query, (space_key, user_id)).first()
+    if user is None:
+        raise NotFound(f"there is no user {user_id!r}")
+    events = conn.exec_driver_sql(EVENTS, (user.user_key,))
+    vectors = conn.exec_driver_sql(VECTORS, (user.user_key,))
+    return {
+        "user_id": user.user_id,
+        "attributes": user.attributes,
+        "created_at": user.created_at,
+        "events": [dict(row._mapping) for row in events],
+        "vectors": [dict(row._mapping) for row in vectors],
     }
 
 
