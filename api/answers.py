@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -11,6 +11,7 @@ from fastapi import Response
 
 from api import cursors
 from api.metrics import Metrics
+from engine.explain import Explanation
 from engine.recommend import Answer, Hit
 from indexing.view import LiveView
 
@@ -26,6 +27,7 @@ class Page:
     fields: Collection[str] | None = None  # None: all
     shown: Sequence[str] = ()  # item ids of the pages before
     degraded: bool = False
+    because: Mapping[str, Explanation] | None = None  # by item id; None: nobody asked
 
 
 def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
@@ -55,18 +57,27 @@ def _shelf(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> dict
         metrics.shortfalls.labels(name).inc()
     shown = [] if short is not None else [*page.shown, *(hit.item_id for hit in answer.hits)]
     return {
-        "items": [_item(view, hit, page.fields) for hit in answer.hits],
+        "items": [_item(view, hit, page) for hit in answer.hits],
         "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
         "cursor": cursors.after(shown),
     }
 
 
-def _item(view: LiveView, hit: Hit, wanted: Collection[str] | None) -> dict[str, object]:
+def _item(view: LiveView, hit: Hit, page: Page) -> dict[str, object]:
     text = view.fields(hit.item_id, hit.row)
     fields: object = orjson.Fragment(text)
-    if wanted is not None:
-        fields = {name: value for name, value in orjson.loads(text).items() if name in wanted}
-    return {"item_id": hit.item_id, "score": hit.score, "reason": hit.reason, "fields": fields}
+    if page.fields is not None:
+        fields = {name: value for name, value in orjson.loads(text).items() if name in page.fields}
+    item: dict[str, object] = {"item_id": hit.item_id, "score": hit.score, "reason": hit.reason, "fields": fields}
+    if page.because is not None:
+        item["because"] = _because(page.because.get(hit.item_id))
+    return item
+
+
+def _because(found: Explanation | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    return {"history": [{"item_id": id_, "adds": adds} for id_, adds in found.by], "exact": found.exact}
 
 
 def rows_response(results: Sequence[tuple[str, str | None]], accepted: int, seq: int) -> Response:

@@ -73,11 +73,17 @@ class ShelfBody(Shelf):
     filter: Filter | None = None
 
 
-class RecommendQuery(Shelf, Shown):
+class Explained(Shown):
+    explain: int | None = Field(
+        None, ge=1, le=100, description="name so many items of the history beside each item, and how much they add"
+    )
+
+
+class RecommendQuery(Shelf, Explained):
     filter: FilterText | None = None
 
 
-class RecommendBody(ShelfBody, Shown):
+class RecommendBody(ShelfBody, Explained):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -235,11 +241,22 @@ class KeyBody(Closed):
     label: str = Field("", max_length=200)
 
 
+class Contribution(BaseModel):
+    item_id: str
+    adds: float = Field(description="to the score")
+
+
+class Because(BaseModel):
+    history: list[Contribution] = Field(description="most first; those that are not named add less")
+    exact: bool = Field(description="all of the history adds up to the score; else what it would be less without each")
+
+
 class AnsweredItem(BaseModel):
     item_id: str
     score: float
     reason: Reason
     fields: dict[str, Any]
+    because: Because | None = Field(None, description="with `explain`, of an item found by the history")
 
 
 class Short(BaseModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -16,6 +17,7 @@ from api.reads import check_ids, fresh, predicate_of
 from api.schemas import BatchAnswer, BatchBody, ItemsAnswer, RankBody, RecommendBody, RecommendQuery, ShelfBody
 from engine.errors import InputError
 from engine.events import History, looked_at
+from engine.explain import Explanation, explain
 from engine.ids import check_id
 from engine.predicate import Predicate
 from engine.rank import rank
@@ -133,7 +135,15 @@ def _recommend(
         exclude=[*user.excluded(body.exclude), *body.exclude_items, *shown],
         way=body.fill,
     )
-    return items_response(view, answer, metrics, Page(body.fields, shown, user.degraded))
+    because = None if body.explain is None else _because(view, answer, user, now_us, body.explain)
+    return items_response(view, answer, metrics, Page(body.fields, shown, user.degraded, because))
+
+
+def _because(view: LiveView, answer: Answer, user: Known, now_us: int, most: int) -> Mapping[str, Explanation]:
+    if view.generation is None:
+        return {}
+    weighting, metric = view.space.weighting, view.generation.metric
+    return explain(view, answer, user.history, weighting=weighting, now_us=now_us, metric=metric, most=most)
 
 
 def _shelf(body: ShelfBody, user: Known, view: LiveView, loc: Loc) -> Shelf:

@@ -1,0 +1,74 @@
+"""Explain: how much of a score each item of the history makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+from engine.events import History, Weighting
+from engine.fold_in import SMALLEST, LinearFoldIn, SumFoldIn, TwoTableFoldIn
+from engine.interactions import from_history
+from engine.recommend import Answer, View
+from engine.space import FoldIn, Metric
+from engine.vectors import Matrix
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Items of the history and what they add to the score, most first; those left out add less, in absolute terms."""
+
+    by: tuple[tuple[str, float], ...]
+    exact: bool  # all of them together are the score; else each is what the score loses without that item
+
+
+def explain(
+    view: View, answer: Answer, history: History, *, weighting: Weighting, now_us: int, metric: Metric, most: int
+) -> Mapping[str, Explanation]:
+    """By item id, for each item that was found by the history: the `most` largest contributions, by absolute value."""
+    hits = [hit for hit in answer.hits if hit.reason == "history"]
+    if not hits or view.fold_in is None:
+        return {}
+    cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt)
+    parts, exact = parts_of(view.fold_in, cells)
+    items = np.array([view.vector(hit.row) for hit in hits], np.float32)
+    contributions = parts @ items.T  # (cells, hits)
+    if metric == "cosine":
+        length = np.linalg.norm(view.fold_in.vectors(cells)[0])
+        contributions = contributions / np.maximum(length * np.linalg.norm(items, axis=1), SMALLEST)
+    largest = np.argsort(-np.abs(contributions), axis=0, kind="stable")[:most]
+    names = [view.items.ids[row] for row in cells.indices.tolist()]
+    return {
+        hit.item_id: Explanation(
+            tuple((names[at], float(contributions[at, column])) for at in largest[:, column].tolist()), exact
+        )
+        for column, hit in enumerate(hits)
+    }
+
+
+def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
+    """What each of n cells of a history, (1, n_columns), adds to the user vector: (n, dim), and whether the sum is it.
+
+    It is where the fold-in is a sum over the history, as in linear models; a block that is made unit length is one
+    too, once its length is known. Of others, it is what the vector loses without the cell.
+    """
+    n = cells.nnz
+    if isinstance(fold_in, LinearFoldIn | TwoTableFoldIn):
+        alone = sp.csr_matrix((cells.data, cells.indices, np.arange(n + 1)), shape=(n, cells.shape[1]))
+        return fold_in.vectors(alone), True
+    if isinstance(fold_in, SumFoldIn):
+        blocks, every = [], True
+        for part, scale, is_unit in zip(fold_in.parts, fold_in.scales, fold_in.is_unit, strict=True):
+            block, exact = parts_of(part, cells)
+            if is_unit:
+                block = block / max(float(np.linalg.norm(part.vectors(cells))), SMALLEST)
+            blocks.append(block * scale)
+            every = every and exact
+        return np.concatenate(blocks, axis=1), every
+    without = sp.csr_matrix(np.where(np.eye(n, dtype=bool), 0, cells.data), dtype=np.float32)
+    lacking = sp.csr_matrix(
+        (without.data, cells.indices[without.indices], without.indptr), shape=(n, cells.shape[1]), dtype=np.float32
+    )
+    return fold_in.vectors(cells) - fold_in.vectors(lacking), False
