@@ -53,21 +53,24 @@ def main() -> None:
         factors=args.dim, alpha=args.alpha, iterations=args.iterations, num_threads=args.threads, random_state=0
     )
     compiled = {"compile_seconds": _timed(lambda: IALS(dim=args.dim, iterations=1).fit(_tiny()))[1]["fit_seconds"]}
-    lines = []
+    lines: list[dict[str, Any]] = []
+    shared = {"data": args.data.name, "threads": args.threads}
+
+    def tell(line: dict[str, Any]) -> None:
+        lines.append(line)
+        print(json.dumps(shared | line | _of_first(line, lines)), flush=True)
+
     with threadpool_limits(args.threads):  # implicit's threads each call BLAS
         with threadpool_limits(1, user_api="blas"):
             fitted = _timed(lambda: solver.fit(train.matrix, show_progress=False))
         test = read_test(args.data, train)
         scorer = ByRow(solver.user_factors, solver.item_factors, np.flatnonzero(np.diff(test.indptr)))
-        lines.append({"model": "implicit ALS", "dim": args.dim} | fitted[1] | _figures(scorer, train, test))
+        tell({"model": "implicit ALS", "dim": args.dim} | fitted[1] | _figures(scorer, train, test))
         for embedder in _ours(args):
             space, times = _timed(lambda embedder=embedder: embedder.fit(train, seed=0, device="cpu"))
             about = {"model": embedder.name, "dim": embedder.dim, "iterations": embedder.iterations}
             extra = compiled if embedder.name == "ials" else {}
-            lines.append(about | times | extra | _figures(SpaceScorer(space), train, test))
-    shared = {"data": args.data.name, "threads": args.threads}
-    for line in lines:
-        print(json.dumps(shared | line | _of_first(line, lines)), flush=True)
+            tell(about | times | extra | _figures(SpaceScorer(space), train, test))
     print(json.dumps(shared | _quickest(lines, args.reach or lines[0]["recall@20"])), flush=True)
 
 

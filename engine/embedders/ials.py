@@ -15,6 +15,7 @@ from typing import ClassVar, Protocol
 import numpy as np
 import scipy.sparse as sp
 import torch
+from threadpoolctl import threadpool_limits
 
 from engine.embedders.device import pick
 from engine.errors import InputError, TrainingFailed
@@ -71,7 +72,8 @@ class IALS:
         matrix = items.cpu().numpy()
         gram = (self.unobserved * (items.T @ items)).cpu().numpy()
         fold_in = LeastSquaresFoldIn(matrix, gram, self.reg, self.nu, self.unobserved)
-        users_last = Vectors(interactions.users, fold_in.vectors(cells))
+        with threadpool_limits(1, user_api="blas"):  # thousands of small systems: threads wait for each other in each
+            users_last = Vectors(interactions.users, fold_in.vectors(cells))
         return LatentSpace(Vectors(interactions.items, matrix), users_last, "dot", fold_in)
 
     def _side(self, cells: sp.csr_matrix, device: torch.device) -> Side:
