@@ -14,7 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from engine.embedders.device import pick
-from engine.embedders.factors import factors
+from engine.embedders.factors import ITERATIONS, factors
 from engine.errors import InputError
 from engine.fold_in import LinearFoldIn
 from engine.interactions import Interactions
@@ -32,7 +32,7 @@ class Ease:
         0.25  # a; cut at 2048 of 8360, .086 of .088 recall is left on electronics, with 0 .075 of .087
     )
     item_exponent: float = 0.0  # b; .25 costs electronics a tenth of its recall
-    iterations: int = 3
+    iterations: int = ITERATIONS
 
     def __post_init__(self) -> None:
         if self.dim < 1 or self.iterations < 0:

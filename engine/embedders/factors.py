@@ -1,6 +1,6 @@
 """The truncated SVD of the degree-normalised interactions, which the closed-form models and the warm starts share.
 
-A = D_U^-a R D_I^-b ~ U S V', with the randomised SVD of Halko et al. 2011.
+A = D_U^-a R D_I^-b ~ U S V'.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import scipy.sparse as sp
 import torch
 
 from engine.embedders.sharing import once
+from engine.embedders.svd import truncated
 from engine.vectors import Matrix
 
 EPSILON = 1e-6  # singular values below this share of the first are noise of the randomised SVD
 OVERSAMPLING = 64
 NARROWEST = 512  # columns of the randomised SVD; a flat spectrum needs them (electronics, dim 128: .0855 -> .0915)
-ITERATIONS = 4  # power iterations; 2 are too few (.182 recall on gowalla), 4 beat the exact SVD (.184)
-WELL_CONDITIONED = 0.01  # smallest to largest pivot; the error of Cholesky QR is float32's times its inverse squared
+ITERATIONS = 2  # of the SVD after its first pass; with its shifts they are worth 3 without (gowalla)
 START_RIDGE = 0.25  # of the rows that training starts from
 
 Degrees = npt.NDArray[np.float64]
@@ -72,7 +72,7 @@ def _find(
         sp.diags(user_degrees**-user_exponent) @ matrix @ sp.diags(item_degrees**-item_exponent), dtype=np.float32
     )
     width = min(max(dim + OVERSAMPLING, NARROWEST), *matrix.shape)
-    right, values = _svd(scaled, min(dim, width), width, iterations, seed, device)
+    right, values = truncated(scaled, min(dim, width), width, iterations, seed, device)
     kept = values > EPSILON**2 * values[0]
     return Factors(right[:, kept], values[kept], item_degrees)
 
@@ -88,40 +88,3 @@ def degrees(matrix: sp.csr_matrix, axis: int) -> Degrees:
     """Sums over `axis`, (n,) float64, with 1 in place of 0."""
     sums = np.asarray(matrix.sum(axis=axis), dtype=np.float64).ravel()
     return np.where(sums > 0, sums, 1.0)
-
-
-def sparse_tensor(matrix: sp.csr_matrix, device: torch.device) -> torch.Tensor:
-    return torch.sparse_csr_tensor(
-        torch.from_numpy(matrix.indptr.astype(np.int64)),
-        torch.from_numpy(matrix.indices.astype(np.int64)),
-        torch.from_numpy(matrix.data.astype(np.float32)),
-        size=matrix.shape,
-        check_invariants=True,
-        device=device,
-    )
-
-
-def _svd(
-    matrix: sp.csr_matrix, dim: int, width: int, iterations: int, seed: int, device: torch.device
-) -> tuple[Matrix, npt.NDArray[np.float32]]:
-    """Right singular vectors (n_items, dim) and squared singular values (dim,), largest first."""
-    forward, backward = sparse_tensor(matrix, device), sparse_tensor(matrix.T.tocsr(), device)
-    generator = torch.Generator().manual_seed(seed)
-    basis = torch.randn(matrix.shape[1], width, generator=generator).to(device)
-    for _ in range(iterations + 1):
-        basis = _orthonormal(backward @ (forward @ basis))
-    basis = _orthonormal(basis)  # twice is enough (Fukaya et al. 2014): the first pass leaves it well conditioned
-    image = forward @ basis
-    values, rotation = torch.linalg.eigh((image.T @ image).double())  # width x width: cheap and exact enough
-    order = torch.argsort(values, descending=True)[:dim]
-    right = basis @ rotation[:, order].to(basis.dtype)
-    return right.cpu().numpy(), values[order].clamp_min(0).to(torch.float32).cpu().numpy()
-
-
-def _orthonormal(basis: torch.Tensor) -> torch.Tensor:
-    """An orthonormal basis of the columns: Cholesky QR, three times as fast as Householder's, where it is accurate."""
-    lower, failed = torch.linalg.cholesky_ex(basis.T @ basis)
-    pivots = torch.diagonal(lower)
-    if not failed and bool(pivots.min() > WELL_CONDITIONED * pivots.max()):
-        return torch.linalg.solve_triangular(lower.T, basis, upper=True, left=False)
-    return torch.linalg.qr(basis)[0]

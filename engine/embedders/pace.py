@@ -11,8 +11,9 @@ from collections.abc import Callable
 import scipy.sparse as sp
 import torch
 
-from engine.embedders.factors import NARROWEST, OVERSAMPLING, sparse_tensor
+from engine.embedders.factors import NARROWEST, OVERSAMPLING
 from engine.embedders.spectral import Spectral
+from engine.embedders.svd import sparse_tensor
 
 PROBE = 256  # columns of the products that are timed: of fewer, more stays in the cache
 FOLD_IN = 4  # products of the sparse kind that the vectors of all users take in one thread
@@ -35,7 +36,7 @@ def _estimate(matrix: sp.csr_matrix, dim: int, per_sparse: float, per_dense: flo
     width = min(max(dim + OVERSAMPLING, NARROWEST), n_users, n_items)
     passes = Spectral.iterations + 1
     sparse = matrix.nnz * ((2 * passes + 1) * width + FOLD_IN * dim)
-    dense = width**2 * (1.5 * (passes + 1) * n_items + n_users) + n_items * width * dim + CUBES * width**3
+    dense = width**2 * ((1.5 * passes + 1) * n_items + n_users) + n_items * width * dim + CUBES * width**3
     return sparse * per_sparse + dense * per_dense
 
 

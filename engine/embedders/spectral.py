@@ -13,7 +13,7 @@ from typing import ClassVar
 import numpy as np
 
 from engine.embedders.device import pick
-from engine.embedders.factors import factors
+from engine.embedders.factors import ITERATIONS, factors
 from engine.embedders.width import default_dim
 from engine.errors import InputError
 from engine.fold_in import LinearFoldIn
@@ -33,7 +33,7 @@ class Spectral:
     item_exponent: float = 0.44  # b; gowalla and ml-1m like .4, electronics .5
     out_exponent: float = 0.28  # c; .1 to .15 under b is better by 1-2% on all three: popular items a little less
     ridge: float = 0.25  # l is the eigenvalue at this share of dim; +4% recall on ml-1m over f = s^.5, elsewhere equal
-    iterations: int = 3  # power iterations
+    iterations: int = ITERATIONS
 
     def __post_init__(self) -> None:
         if self.dim < 0 or self.iterations < 0:

@@ -78,8 +78,8 @@ def test_blends_race_without_passes_and_with_them_only_on_data_that_they_are_qui
 
 def test_entries_of_one_factorisation_share_it_and_find_what_each_finds_alone(monkeypatch):
     calls = []
-    svd = factors._svd
-    monkeypatch.setattr(factors, "_svd", lambda *args: calls.append(args) or svd(*args))
+    svd = factors.truncated
+    monkeypatch.setattr(factors, "truncated", lambda *args: calls.append(args) or svd(*args))
     world = tastes()
     with shared():
         wide, narrow = (make("spectral", {"dim": dim}).fit(world, seed=0, device="cpu") for dim in (32, 8))
@@ -162,8 +162,8 @@ def test_a_blend_starts_without_a_wide_part_where_the_narrow_one_is_wide_enough(
 
 def test_trials_of_one_blend_share_all_its_factorisations(monkeypatch):
     calls = []
-    svd = factors._svd
-    monkeypatch.setattr(factors, "_svd", lambda *args: calls.append(args) or svd(*args))
+    svd = factors.truncated
+    monkeypatch.setattr(factors, "truncated", lambda *args: calls.append(args) or svd(*args))
     world = tastes()
     params = {"dim": 8, "wide": 16, "sphere": 8, "sphere_epochs": 1, "user_exponent": 0.2}
     with shared():
