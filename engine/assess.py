@@ -134,7 +134,7 @@ def _more(made: Evaluation, split: Split) -> dict[str, Any]:
 def _baselines(split: Split) -> dict[str, Callable[[], Scorer]]:
     """By name; recent popularity only where it is known when things happened."""
     found: dict[str, Callable[[], Scorer]] = {"popularity": lambda: baselines.popularity(split.train)}
-    recent = split.recent
+    recent = split.train.recent_counts()
     if recent is not None:
-        found["recent_popularity"] = lambda: baselines.Popularity(recent)
+        found["recent_popularity"] = lambda: baselines.Popularity(recent.astype(np.float32))
     return found | {"item_knn": lambda: baselines.item_knn(split.train)}

@@ -12,9 +12,6 @@ from engine.errors import NotEnoughData
 from engine.events import EventColumns, Weighting
 from engine.interactions import Interactions, from_events
 
-RECENT_DAYS = 28
-DAY_US = 86_400_000_000
-
 
 @dataclass(frozen=True, eq=False)
 class Split:
@@ -22,7 +19,6 @@ class Split:
 
     train: Interactions
     test: sp.csr_matrix
-    recent: npt.NDArray[np.float32] | None = None  # (n_items,) users in the last weeks that train has, where known
 
 
 def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, until_us: int | None = None) -> Split:
@@ -37,7 +33,7 @@ def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, unti
     train = from_events(chosen(events, before), weighting, cut)
     later = from_events(chosen(events, ~before), replace(weighting, half_life_days=None), cut)
     test = _without(_aligned(later, train), train.matrix)
-    return Split(train, test, _recent(chosen(events, before), weighting, train))
+    return Split(train, test)
 
 
 def last_out(events: EventColumns, weighting: Weighting) -> Split:
@@ -58,7 +54,7 @@ def last_out(events: EventColumns, weighting: Weighting) -> Split:
     now = int(events.occurred_us.max())
     train = from_events(chosen(events, ~held), weighting, now)
     later = from_events(chosen(events, held), replace(weighting, half_life_days=None), now)
-    return Split(train, _without(_aligned(later, train), train.matrix), _recent(events, weighting, train))
+    return Split(train, _without(_aligned(later, train), train.matrix))
 
 
 def random_cells(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
@@ -66,8 +62,7 @@ def random_cells(events: EventColumns, weighting: Weighting, share: float = 0.1,
     if len(events) == 0:
         raise NotEnoughData("there are no events to learn from; import some with `nearfield import events FILE`")
     everything = from_events(events, weighting, int(events.occurred_us.max()))
-    split = at_random(everything, share, seed)
-    return replace(split, recent=_recent(events, weighting, split.train))
+    return at_random(everything, share, seed)
 
 
 def at_random(interactions: Interactions, share: float = 0.2, seed: int = 0) -> Split:
@@ -79,23 +74,12 @@ def at_random(interactions: Interactions, share: float = 0.2, seed: int = 0) -> 
     rank = np.arange(matrix.nnz) - matrix.indptr[rows[order]]
     held = np.zeros(matrix.nnz, dtype=bool)
     held[order] = rank < np.floor(share * np.diff(matrix.indptr))[rows[order]]
-    return Split(_with(interactions, ~held), _with(interactions, held).matrix)
+    return Split(interactions.of_cells(~held), interactions.of_cells(held).matrix)
 
 
 def before_last(events: EventColumns, share: float = 0.1) -> EventColumns:
     """What `by_time` learns from: the events without the last `share` of them."""
     return chosen(events, events.occurred_us <= int(np.quantile(events.occurred_us, 1 - share)))
-
-
-def _recent(events: EventColumns, weighting: Weighting, train: Interactions) -> npt.NDArray[np.float32]:
-    """Users of each item in the last RECENT_DAYS of events, of those cells that `train` has."""
-    if len(events) == 0:
-        return np.zeros(len(train.items), np.float32)
-    until = int(events.occurred_us.max())
-    late = from_events(chosen(events, events.occurred_us > until - RECENT_DAYS * DAY_US), weighting, until)
-    cells = _aligned(late, train).multiply(train.matrix > 0).tocsr()
-    cells.eliminate_zeros()
-    return np.bincount(cells.indices, minlength=len(train.items)).astype(np.float32)
 
 
 def chosen(events: EventColumns, chosen: npt.NDArray[np.bool_]) -> EventColumns:
@@ -124,10 +108,3 @@ def _without(cells: sp.csr_matrix, seen: sp.csr_matrix) -> sp.csr_matrix:
     left = sp.csr_matrix(cells - cells.multiply(seen > 0))
     left.eliminate_zeros()
     return left
-
-
-def _with(interactions: Interactions, kept: npt.NDArray[np.bool_]) -> Interactions:
-    matrix = interactions.matrix.copy()
-    matrix.data = np.where(kept, matrix.data, 0).astype(np.float32)
-    matrix.eliminate_zeros()
-    return Interactions(interactions.users, interactions.items, matrix)

@@ -1,7 +1,8 @@
 """auto: a short race of cheap models on validation data, chosen by the size of the data. The best one is told with why.
 
 Models of one factorisation share it (`engine.embedders.sharing`), the widest first, so ranks and filters cost little
-more than scoring them.
+more than scoring them. Where it is known when things happened, the winner runs again with what sells, and what sells of
+late, counting less or more.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -29,6 +31,9 @@ AUTO = "auto"
 FEWEST_USERS = 20  # with test items; below, the race is noise
 MOST_CELLS = 5_000_000  # raced on; of more, a random part of the users
 WIDE_ITEMS = 6_000  # the closed form of all item pairs pays on small catalogues
+LIFTED = ("spectral", "blend")
+TRENDS = (0.0, 0.5, 1.0)
+POPULAR = (0.0, 0.4, 0.8)  # more of `out_exponent`: a supermarket's next new thing is mostly what everybody buys
 PASSES_CELLS = 1_500_000  # above, models that learn in passes cost more than all the others together
 
 Entry = tuple[str, Params]
@@ -82,15 +87,27 @@ def entries(train: Interactions) -> list[Entry]:
 def run(
     on: Validation, found: list[Entry], seconds: float, *, seed: int, device: str, progress: Progress = silent
 ) -> list[Trial]:
-    """A trial of every entry, in order, until the time is up."""
-    started, trials = time.perf_counter(), list[Trial]()
+    """A trial of every entry, in order, then of `seasons` of the best, until the time is up."""
+    started, trials, left = time.perf_counter(), list[Trial](), list(found)
     with shared():
-        for at, (name, params) in enumerate(found):
-            if trials and time.perf_counter() - started > seconds:
-                break
-            progress(f"race {name} {_short(params)}", at / len(found))
+        while left and not (trials and time.perf_counter() - started > seconds):
+            name, params = left.pop(0)
+            progress(f"race {name} {_short(params)}", len(trials) / (len(trials) + len(left) + 1))
             trials.append(attempt(on, name, params, seed=seed, device=device))
+            if len(trials) == len(found):
+                left = seasons(best(trials), on.train)
     return trials
+
+
+def seasons(winner: Trial | None, train: Interactions) -> list[Entry]:
+    """The winner with its items lifted less and more by what sells of late, and by what sells at all."""
+    if winner is None or train.recent is None or winner.embedder not in LIFTED:
+        return []
+    made: Any = make(winner.embedder, winner.params)
+    popular = (0.0,) if getattr(made, "sphere", 0) else POPULAR  # a blend with an mf part learns that one each time
+    lifted = [(trend, more) for more in popular for trend in TRENDS if (trend, more) != (made.trend, 0.0)]
+    exponents = {more: {"out_exponent": made.out_exponent + more} if more else {} for more in popular}
+    return [(winner.embedder, {**winner.params, "trend": trend, **exponents[more]}) for trend, more in lifted]
 
 
 def attempt(on: Validation, name: str, params: Params, *, seed: int, device: str) -> Trial:

@@ -19,7 +19,8 @@ class Range:
 
 
 EXPONENT = Range(0.0, 0.6, step=0.04)
-FREE_EXPONENT = Range(0.0, 0.6)  # costs no factorisation of its own
+FREE_EXPONENT = Range(0.0, 1.2)  # costs no factorisation of its own; above .6 for shops where few things sell
+TREND = Range(0.0, 1.5)
 RIDGE = Range(0.002, 1.0, log=True)
 SPACES: Mapping[str, Mapping[str, Range]] = {
     "spectral": {
@@ -28,6 +29,7 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
         "item_exponent": EXPONENT,
         "out_exponent": FREE_EXPONENT,
         "ridge": RIDGE,
+        "trend": TREND,
     },
     "ease": {
         "dim": Range(256, 4096, log=True, whole=True),
@@ -49,6 +51,7 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
         "sphere": Range(0, 256, whole=True, step=32),
         "sphere_weight": Range(0.1, 1.5, log=True),
         "sphere_epochs": Range(3, 40, log=True, whole=True),
+        "trend": TREND,
     },
     "ials": {
         "dim": Range(32, 256, log=True, whole=True),

@@ -76,11 +76,11 @@ def embedders(events: EventColumns, cut: int, args: argparse.Namespace) -> Itera
     split = dataset.by_time(events, Weighting(), until_us=cut)
     inner = dataset.by_time(_before(events, cut), Weighting(), until_us=cut - WEEKS * WEEK_US)
     choice = Auto().choose(inner)
-    recent = split.recent
+    recent = split.train.recent_counts()
     assert recent is not None
     scorers: dict[str, Scorer] = {
         "popularity": baselines.popularity(split.train),
-        "recent popularity": baselines.Popularity(recent),
+        "recent popularity": baselines.Popularity(recent.astype(np.float32)),
         "item-kNN": baselines.item_knn(split.train),
     }
     for name in ("spectral", "ease", "blend", "ials"):

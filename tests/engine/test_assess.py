@@ -107,7 +107,7 @@ def test_the_last_item_of_a_user_is_predicted_from_the_others():
 def test_recent_popularity_counts_the_last_weeks_alone():
     events = columns([day("ann", "old", 1), day("ben", "old", 1), day("cid", "new", 99), day("dan", "later", 100.5)])
     divided = dataset.by_time(events, Weighting(), until_us=100 * DAY_US)
-    counts = {id_: divided.recent[divided.train.items.row(id_)] for id_ in ("old", "new")}
+    counts = {id_: divided.train.recent_counts()[divided.train.items.row(id_)] for id_ in ("old", "new")}
     assert counts == {"old": 0, "new": 1}
 
 
