@@ -1,4 +1,4 @@
-"""What requests and answers look like. Anything not named here is refused."""
+"""What requests look like. Anything not named here is refused."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Json as JsonText
 
-from engine.recommend import Fill, Reason
+from engine.recommend import Fill
 
 Exclude = Literal["seen", "purchased", "none"]
 K = Annotated[int, Field(description="how many items, 1 to 1000", examples=[10])]
@@ -79,11 +80,24 @@ class Explained(Shown):
     )
 
 
+class Boost(Closed):
+    """The scores of items that pass are multiplied, so that they come sooner, or later with a factor below 1."""
+
+    filter: Filter
+    factor: float = Field(gt=0, le=100, allow_inf_nan=False, examples=[1.5])
+
+
+Boosts = Annotated[list[Boost], Field(max_length=3)]
+
+
 class RecommendQuery(Shelf, Explained):
     filter: FilterText | None = None
+    boost: JsonText[Boosts] = Field([], description="as the body of POST has it; as JSON")
 
 
 class RecommendBody(ShelfBody, Explained):
+    boost: Boosts = Field([], description="factors on the scores of items; those of one item are multiplied")
+
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -239,60 +253,3 @@ class KeyBody(Closed):
     scope: Literal["read", "write", "admin"] = "read"
     space: str | None = Field(None, description="one space; none: every space")
     label: str = Field("", max_length=200)
-
-
-class Contribution(BaseModel):
-    item_id: str
-    adds: float = Field(description="to the score")
-
-
-class Because(BaseModel):
-    history: list[Contribution] = Field(description="most first; those that are not named add less")
-    exact: bool = Field(description="all of the history adds up to the score; else what it would be less without each")
-
-
-class AnsweredItem(BaseModel):
-    item_id: str
-    score: float
-    reason: Reason
-    fields: dict[str, Any]
-    because: Because | None = Field(None, description="with `explain`, of an item found by the history")
-
-
-class Short(BaseModel):
-    requested: int
-    returned: int
-    reason: str
-
-
-class ShelfAnswer(BaseModel):
-    items: list[AnsweredItem]
-    shortfall: Short | None
-    cursor: str | None = Field(description="goes on after these items; null: there are no more")
-
-
-class Answered(BaseModel):
-    recommendation_id: str
-    model: int | None
-    generation: str | None
-    degraded: bool = Field(description="from less than all: an older generation, a stored user vector, or stale")
-    stale: bool = Field(description="PostgreSQL is away: as of when it was last seen")
-
-
-class ItemsAnswer(ShelfAnswer, Answered):
-    pass
-
-
-class BatchAnswer(Answered):
-    shelves: list[ShelfAnswer]
-
-
-class RowResult(BaseModel):
-    status: str
-    detail: str | None
-
-
-class RowsAnswer(BaseModel):
-    accepted: int
-    seq: int = Field(description="a read with this as min_seq shows the write")
-    results: list[RowResult]

@@ -34,10 +34,11 @@ def explain(
     cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt)
     parts, exact = parts_of(view.fold_in, cells)
     items = np.array([view.vector(hit.row) for hit in hits], np.float32)
-    contributions = parts @ items.T  # (cells, hits)
-    if metric == "cosine":
-        length = np.linalg.norm(view.fold_in.vectors(cells)[0])
-        contributions = contributions / np.maximum(length * np.linalg.norm(items, axis=1), SMALLEST)
+    user = view.fold_in.vectors(cells)[0]
+    lengths = np.linalg.norm(user) * np.linalg.norm(items, axis=1) if metric == "cosine" else np.ones(len(items))
+    score = items @ user / np.maximum(lengths, SMALLEST)
+    boosts = np.array([_ratio(hit.score, each) for hit, each in zip(hits, score.tolist(), strict=True)])
+    contributions = parts @ items.T * (boosts / np.maximum(lengths, SMALLEST))  # (cells, hits)
     largest = np.argsort(-np.abs(contributions), axis=0, kind="stable")[:most]
     names = [view.items.ids[row] for row in cells.indices.tolist()]
     return {
@@ -46,6 +47,11 @@ def explain(
         )
         for column, hit in enumerate(hits)
     }
+
+
+def _ratio(score: float, before: float) -> float:
+    """What a boost made of a score, as a factor."""
+    return score / before if abs(before) > SMALLEST else 1.0
 
 
 def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:

@@ -21,6 +21,7 @@ Mask = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 Reason = Literal["history", "popular", "similar", "vector", "new", "rank", "unranked"]
 Fill = Literal["popular", "new", "none"]  # what fills a shelf up
+Popular = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]  # rows of the build, best first; popularity by row
 
 
 class Searcher(Protocol):
@@ -222,16 +223,19 @@ def pick(view: View, scores: list[float], rows: list[int], k: int, out: set[int]
     return hits
 
 
-def fill(view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popular") -> Answer:
+def fill(
+    view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popular", popular: Popular | None = None
+) -> Answer:
     """Popular items then new ones, or the newest, until the shelf is full: if k eligible items exist, k come back.
 
-    Nothing fills it up where `way` is none.
+    Nothing fills it up where `way` is none. `popular` stands in for the order and the popularity that the view has.
     """
     names = view.items.ids
-    for rows, reason in _fillers(view, way) if len(hits) < k else ():
+    order, popularity = popular or (view.popular, view.popularity)
+    for rows, reason in _fillers(view, way, order) if len(hits) < k else ():
         taken = out | {hit.row for hit in hits}
         more = islice(_eligible(view, rows, taken), k - len(hits))
-        hits += [Hit(names[row], row, _filler_score(view, row, reason), reason) for row in more]
+        hits += [Hit(names[row], row, float(popularity[row]) if reason == "popular" else 0.0, reason) for row in more]
     if len(hits) == k:
         return Answer(tuple(hits))
     what = "pass the filter" if view.filtered else "are eligible"
@@ -239,16 +243,12 @@ def fill(view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popula
     return Answer(tuple(hits), Shortfall(k, len(hits), why))
 
 
-def _fillers(view: View, way: Fill) -> list[tuple[npt.NDArray[np.int64], Reason]]:
+def _fillers(view: View, way: Fill, popular: npt.NDArray[np.int64]) -> list[tuple[npt.NDArray[np.int64], Reason]]:
     if way == "none":
         return []
     if way == "new":
         return [(view.newest, "new")]
-    return [(view.popular, "popular"), (np.arange(len(view.popular), len(view.items)), "new")]
-
-
-def _filler_score(view: View, row: int, reason: Reason) -> float:
-    return float(view.popularity[row]) if reason == "popular" else 0.0
+    return [(popular, "popular"), (np.arange(len(view.popular), len(view.items)), "new")]
 
 
 def _eligible(view: View, rows: npt.NDArray[np.int64], taken: set[int]) -> Iterator[int]:

@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Response
 
+from api.answer_schemas import RowsAnswer
 from api.answers import rows_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, AppMetrics, AppSettings, View
 from api.rows import check_rows
-from api.schemas import EventBody, EventsBody, NoParameters, RowsAnswer
+from api.schemas import EventBody, EventsBody, NoParameters
 from engine.errors import InputError
 from engine.events import Event
 from engine.ids import check_id

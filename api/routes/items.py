@@ -6,12 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from api.answer_schemas import RowsAnswer
 from api.answers import json_response, rows_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, ItemId, View
 from api.reads import FreshView
 from api.rows import check_rows
-from api.schemas import AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters, RowsAnswer
+from api.schemas import AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters
 from engine.errors import InputError
 from engine.ids import check_id
 from engine.items import Item, ItemVector, check_item

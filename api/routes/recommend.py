@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api import cursors
+from api.answer_schemas import BatchAnswer, ItemsAnswer
 from api.answers import Page, items_response, shelves_response
 from api.auth import require
 from api.deps import AppDatabase, AppMetrics, AppSettings, View, check_k
 from api.histories import Known, known, known_each, session
 from api.reads import check_ids, fresh, predicate_of
-from api.schemas import BatchAnswer, BatchBody, ItemsAnswer, RankBody, RecommendBody, RecommendQuery, ShelfBody
+from api.schemas import BatchBody, Boost, RankBody, RecommendBody, RecommendQuery, ShelfBody
+from engine.boost import Factors, recommend_boosted
 from engine.errors import InputError
 from engine.events import History, looked_at
 from engine.explain import Explanation, explain
@@ -125,8 +129,8 @@ def _recommend(
     view = view.where(passed)
     user = known(body.user_id, past, view, database, settings.history_limit)
     shown = cursors.shown(body.cursor, ("cursor",))
-    answer = recommend(
-        view,
+    asked = partial(recommend, view) if not body.boost else partial(recommend_boosted, view, _factors(view, body.boost))
+    answer = asked(
         k=k,
         weighting=view.space.weighting,
         now_us=now_us,
@@ -137,6 +141,15 @@ def _recommend(
     )
     because = None if body.explain is None else _because(view, answer, user, now_us, body.explain)
     return items_response(view, answer, metrics, Page(body.fields, shown, user.degraded, because))
+
+
+def _factors(view: LiveView, boosts: Sequence[Boost]) -> Factors:
+    """By row of the view."""
+    factors = np.ones(len(view.items), np.float32)
+    for at, boost in enumerate(boosts):
+        passed = view.where(predicate_of(boost.filter, ("boost", at, "filter"))).allowed
+        factors[slice(None) if passed is None else passed] *= np.float32(boost.factor)
+    return factors
 
 
 def _because(view: LiveView, answer: Answer, user: Known, now_us: int, most: int) -> Mapping[str, Explanation]:

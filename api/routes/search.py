@@ -9,13 +9,14 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from api import cursors
+from api.answer_schemas import ItemsAnswer
 from api.answers import Page, items_response, json_response
 from api.auth import require
 from api.deps import AppDatabase, AppMetrics, AppSettings, ItemId, UserId, View, check_k, check_space
 from api.metrics import Metrics
 from api.reads import at_once, check_ids, fresh, predicate_of
 from api.routes.latent import record_vector
-from api.schemas import ItemsAnswer, Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
+from api.schemas import Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
 from engine.errors import NotFound
 from engine.ids import check_id
 from engine.predicate import Predicate

@@ -6,7 +6,7 @@ NEARFIELD_TEST_EXAMPLES=300 tries more than the suite has time for.
 from __future__ import annotations
 
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import count
@@ -28,6 +28,7 @@ from hypothesis.stateful import (
 
 from api import cursors
 from engine import predicate
+from engine.boost import recommend_boosted
 from engine.errors import Conflict, NotFound
 from engine.events import Event, History
 from engine.items import Item, ItemVector
@@ -45,6 +46,7 @@ USERS = [f"u{n}" for n in range(10)]
 CATEGORIES = ("red", "blue")
 CLOSE = 1e-4
 NAMES = count()
+NOTHING: Mapping[str, float] = {}
 
 ids, user_ids = st.sampled_from(LEARNT + NEW), st.sampled_from([*USERS, "stranger"])
 ks = st.sampled_from([1, 3, 7, 30])
@@ -220,6 +222,22 @@ class LiveMachine(RuleBasedStateMachine):
             cosine = view.generation.metric == "cosine"
             self._in_order(view, vector, answer, k, eligible, cosine=cosine, reason="history")
 
+    @rule(user=user_ids, k=ks, sent=filters, favoured=tests, factor=st.sampled_from([0.25, 3.0]))
+    def boost(self, user: str, k: int, sent: Sent | None, favoured: Sent, factor: float) -> None:
+        view, history = self._view(sent), self.shop.history(user)
+        factors = np.ones(len(view.items), np.float32)
+        factors[view.where(predicate.parse(favoured)).allowed] = factor
+        asked = {"weighting": self.shop.space.weighting, "now_us": NOW_US, "history": history}
+        answer = recommend_boosted(view, factors, k=k, **asked)
+        eligible = self.truth.eligible(sent)
+        self._shown(answer, k, eligible)
+        vector = user_vector(view, history, self.shop.space.weighting, NOW_US)
+        if vector is not None:
+            cosine = view.generation.metric == "cosine"
+            chosen = {id_ for id_, thing in self.truth.things.items() if passes(favoured, thing)}
+            by = dict.fromkeys(chosen, factor)
+            self._in_order(view, vector, answer, k, eligible, cosine=cosine, reason="history", factors=by)
+
     @rule(user=user_ids, k=st.sampled_from([1, 2, 5]), sent=filters)
     def page_through(self, user: str, k: int, sent: Sent | None) -> None:
         view, history, shown = self._view(sent), self.shop.history(user), list[str]()
@@ -313,6 +331,7 @@ class LiveMachine(RuleBasedStateMachine):
         *,
         cosine: bool,
         reason: str,
+        factors: Mapping[str, float] = NOTHING,
     ) -> None:
         """What a search found has its true score, none that it left out has a better one, and the rest fills up."""
         true = {}
@@ -321,6 +340,7 @@ class LiveMachine(RuleBasedStateMachine):
             if vector is not None:
                 scale = np.linalg.norm(asked) * np.linalg.norm(vector) if cosine else 1.0
                 true[id_] = float(asked @ vector / max(float(scale), 1e-12))
+                true[id_] *= factors.get(id_, 1.0) ** (1 if true[id_] > 0 else -1)
         found = {hit.item_id: hit.score for hit in answer.hits if hit.reason == reason}
         assert len(found) == min(k, len(true))
         assert [hit.reason for hit in answer.hits[: len(found)]] == [reason] * len(found)
