@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -15,6 +15,9 @@ from engine import predicate
 from engine.errors import InputError, NotInTime
 from engine.ids import check_id
 from engine.predicate import Predicate
+from engine.recommend import Hit
+from engine.store import items
+from engine.store.database import Database
 from indexing.view import LiveView
 
 QUICK_FLOATS = 2**20  # multiplied and added in a few tenths of a millisecond
@@ -52,6 +55,16 @@ def at_once(view: LiveView, asked: Near) -> bool:
         return False
     exact = view.generation.manifest["indexes"]["cosine"]["factory"] == "Flat"
     return not exact or view.n_vectors * view.dim <= QUICK_FLOATS
+
+
+def without_deleted(hits: Sequence[Hit], space_key: int, database: Database) -> tuple[Hit, ...]:
+    """Hits of strangers, which a generation knows nothing of, may be items deleted before it was built."""
+    strangers = [hit.item_id for hit in hits if hit.row < 0]
+    if not strangers:
+        return tuple(hits)
+    with database.connect() as conn:
+        gone = items.deleted(conn, space_key, strangers)
+    return tuple(hit for hit in hits if hit.item_id not in gone)
 
 
 def predicate_of(given: Mapping[str, Any] | str | None, loc: tuple[str | int, ...] = ("filter",)) -> Predicate | None:

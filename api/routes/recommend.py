@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
 
@@ -16,10 +17,10 @@ from api.answers import Page, items_response, shelves_response
 from api.auth import require
 from api.deps import AppDatabase, AppMetrics, AppSettings, View, check_k
 from api.histories import Known, known, known_each, session
-from api.reads import check_ids, fresh, predicate_of
+from api.reads import check_ids, fresh, predicate_of, without_deleted
 from api.schemas import BatchBody, Boost, RankBody, RecommendBody, RecommendQuery, ShelfBody
 from engine.boost import Factors, recommend_boosted
-from engine.errors import InputError
+from engine.errors import InputError, StoreUnavailable
 from engine.events import History, looked_at
 from engine.explain import Explanation, explain
 from engine.ids import check_id
@@ -110,6 +111,8 @@ def post_rank(
     view = fresh(request, view, body).where(passed)
     user = known(body.user_id, session(body.history, now_us), view, database, settings.history_limit)
     hits = rank(view, body.item_ids, weighting=view.space.weighting, now_us=now_us, history=user.history)
+    with suppress(StoreUnavailable):  # while PostgreSQL is away, as far as is known
+        hits = without_deleted(hits, view.space.key, database)
     why = "the other items may not be shown" + (" or do not pass the filter" if passed else "")
     short = Shortfall(len(body.item_ids), len(hits), why) if len(hits) < len(body.item_ids) else None
     return items_response(view, Answer(hits, short), metrics, Page(body.fields, degraded=user.degraded))

@@ -93,6 +93,12 @@ def set_availability(conn: sa.Connection, space_key: int, available: Mapping[str
     return ["updated" if item_id in found else "unknown" for item_id in available]
 
 
+def deleted(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> set[str]:
+    """Those of `item_ids` that were deleted and not written again."""
+    query = "SELECT item_id FROM items WHERE space_key = %s AND item_id = ANY(%s::text[]) AND deleted"
+    return set(conn.exec_driver_sql(query, (space_key, list(item_ids))).scalars())
+
+
 def count(conn: sa.Connection, space_key: int) -> int:
     query = "SELECT count(*) FROM items WHERE space_key = %s AND NOT deleted"
     return int(conn.exec_driver_sql(query, (space_key,)).scalar_one())

@@ -9,6 +9,7 @@ import pytest
 from engine.store import items
 from engine.store.changes import sequence
 from engine.store.database import Database
+from indexing.build import build_generation
 from tests.api.conftest import Shop
 
 
@@ -84,3 +85,18 @@ def test_an_item_that_was_never_shown_is_not_taken_for_a_stranger_and_ranked(sho
     body = shop.get("/recommend", params={"k": 1, "fill": "new", "min_seq": seq}).json()
     assert [item["item_id"] for item in body["items"]] == [hidden]
     shop.delete(f"/items/{hidden}")
+
+
+def test_an_item_deleted_before_a_generation_was_built_is_no_stranger_to_rank_either(
+    shop: Shop, database: Database
+) -> None:
+    gone, stranger = f"gone-{secrets.token_hex(4)}", f"stranger-{secrets.token_hex(4)}"
+    shop.put(f"/items/{gone}", {})
+    shop.delete(f"/items/{gone}")
+    name = build_generation(database, shop.space, 1, shop.settings.generations)
+    shop.post(f"/generations/{name}/activate", {})
+    assert shop.get("/status").json()["generation"] == name
+    for user in ({"user_id": "odd-user-3"}, {}):
+        body = shop.post("/rank", {"item_ids": [gone, "odd-01", stranger]} | user).json()
+        assert [item["item_id"] for item in body["items"]] == ["odd-01", stranger]
+        assert body["shortfall"]["returned"] == 2

@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 )
 
 from api import cursors
+from api.reads import without_deleted
 from engine import predicate
 from engine.boost import recommend_boosted
 from engine.errors import Conflict, NotFound
@@ -263,7 +264,8 @@ class LiveMachine(RuleBasedStateMachine):
     @rule(user=user_ids, wanted=st.lists(ids, min_size=1, max_size=8, unique=True), sent=filters)
     def rank(self, user: str, wanted: list[str], sent: Sent | None) -> None:
         view, history = self._view(sent), self.shop.history(user)
-        hits = rank(view, wanted, weighting=self.shop.space.weighting, now_us=NOW_US, history=history)
+        found = rank(view, wanted, weighting=self.shop.space.weighting, now_us=NOW_US, history=history)
+        hits = without_deleted(found, view.space.key, self.database)
         unknown = set() if sent else set(wanted) - self.truth.things.keys() - self.truth.deleted
         assert {hit.item_id for hit in hits} == self.truth.eligible(sent) & set(wanted) | unknown
         assert len({hit.item_id for hit in hits}) == len(hits)
