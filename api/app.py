@@ -30,9 +30,8 @@ from indexing.sampler import Sampler
 from indexing.upkeep import Upkeep
 
 log = structlog.get_logger()
-THREADS = (
-    8  # requests worked on at once; with 16 the event loop, the 17th for one lock, refused twice as late in overload
-)
+# With 16 the event loop, which waits for the same lock, refused twice as late in overload.
+THREADS = 8  # requests worked on at once; more only wait for the same cores
 ROUTERS = (health, keys, recommend, figures, search, events, items, users, latent, models, spaces)
 
 
