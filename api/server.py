@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
@@ -23,13 +24,15 @@ from uvicorn.supervisors import Multiprocess
 from api.app import create_app
 from api.logs import configure
 from api.patience import PatientProtocol
-from engine.errors import Conflict, InputError
+from engine.errors import Conflict, InputError, StoreUnavailable
 from engine.settings import Settings
 from engine.store import keys
 from engine.store.database import Database, open_database
 from indexing.owning import owning
 
+log = structlog.get_logger()
 DRAIN_S = 10
+RETRY_S = 1.0
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a killed parent and hold its port
 
 
@@ -102,7 +105,13 @@ def worker() -> FastAPI:
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     settings = Settings()
     configure(settings.log_level)
-    return create_app(settings)
+    try:
+        database = open_database(settings)
+    except StoreUnavailable as error:  # a failure to start would end the other workers too, which go on answering
+        log.warning("a worker waits for its database", error=str(error))
+        time.sleep(RETRY_S)
+        sys.exit(os.EX_TEMPFAIL)  # its supervisor starts another
+    return create_app(settings, database)
 
 
 def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:

@@ -26,7 +26,7 @@ from engine.store import events, items, spaces
 from engine.store.database import Database, open_database
 from indexing.reindex import reindex
 from tests.api.conftest import ITEMS, seed_events
-from tests.api.test_durability import free_port, start
+from tests.api.test_durability import free_port, start, workers
 from tests.api.test_operations import eventually
 
 AWAY_S = 2.0
@@ -175,6 +175,34 @@ def test_postgres_is_stopped_under_load_and_comes_back(own: tuple[Settings, Data
     assert {path for path, _, stale in during if stale} == {path for path, _, _ in load.reads}
     assert 'nearfield_stale{space="default"} 1.0' in metrics
     assert "Traceback" not in log.read_text()
+
+
+def test_a_worker_that_dies_while_postgres_is_away_does_not_take_the_others_along(
+    own: tuple[Settings, Database], tmp_path: Path
+) -> None:
+    settings, database = own
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as written:
+        process = start(settings.home, port, "--workers", "2", log=written, NEARFIELD_DATABASE_URL=database.url)
+    url = f"http://127.0.0.1:{port}/v1/default"
+    try:
+        for _ in range(20):  # a connection each, so that both have started
+            assert httpx.get(url + "/recommend", timeout=30).status_code == 200
+        first = workers(process.pid)
+        time.sleep(1.0)
+        kill_postgres(settings.home)
+        os.kill(first[0], signal.SIGKILL)
+        eventually(lambda: "a worker waits for its database" in log.read_text())
+        for _ in range(10):
+            assert httpx.get(url + "/recommend?user_id=odd-user-1", timeout=30).status_code == 200
+        assert process.poll() is None
+        with database.connect():  # starts it again
+            pass
+        eventually(lambda: len(workers(process.pid)) == 2 and first[0] not in workers(process.pid))
+        eventually(lambda: written_and_shown(url, "after"))
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
 
 
 def test_the_embedded_postgres_is_killed_under_load_and_the_server_starts_it_again(
