@@ -1,7 +1,8 @@
 """ApproximateSearcher: a FAISS index, with exact search over the subset where a filter is narrow.
 
 Filtered approximate search collapses (HNSW recall 1.0 -> 0.29 at 1% selectivity), so few allowed rows are searched
-exactly, more raise the effort by 1 / selectivity, and a short answer is searched again exactly.
+exactly. Of more, the lists of an IVF index are read by what they hold of them (`probing`), a graph gets its effort
+raised by 1 / selectivity, and a short answer is searched again exactly.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ import numpy as np
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
 from indexing.exact import ExactSearcher, Rows
+from indexing.probing import Counts, Lists
 from indexing.remembered import Remembered
 from indexing.strategy import went
 
 SUBSET_ROWS = 20_000
 SUBSET_SHARE = 0.05
-TEST_QUERIES, TEST_K, TEST_SHARE = 4, 10, 0.5  # the share is low for indexes that estimate scores
+FEWER = 0.25  # power of selectivity: fewer rows are read of a narrower filter, as they come from more lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +33,7 @@ class Filter:
     matching: int
     subset: Rows | None = None  # few rows: to be searched exactly
     selector: faiss.IDSelector | None = None
+    per_list: Counts | None = None  # allowed rows of each list of an IVF index
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,9 +74,18 @@ class ApproximateSearcher:
             went("subset")
             return self.exact.among(queries, k, asked.subset)
         went("filtered ann")
-        effort = max(math.ceil(self.effort * len(self.vectors) / asked.matching), least)
-        found = self._approximate(queries, k, parameters(self.index, effort, asked.selector))
-        return self._complete(queries, k, allowed, min(k, asked.matching), found)
+        return self._complete(queries, k, allowed, min(k, asked.matching), self._filtered(queries, k, asked, least))
+
+    def _filtered(self, queries: Matrix, k: int, asked: Filter, least: int) -> Found:
+        if self._lists is None or asked.per_list is None:
+            effort = max(math.ceil(self.effort * len(self.vectors) / asked.matching), least)
+            return self._approximate(queries, k, parameters(self.index, effort, asked.selector))
+        per_list, selector = asked.per_list, asked.selector
+        share = asked.matching / len(self.vectors)
+        wanted = math.ceil(self.effort * len(self.vectors) / self.index.nlist * share**FEWER)
+        return self._refined(
+            queries, k, self._lists.search(queries, k * max(self.refine, 1), per_list, selector, wanted)
+        )
 
     @property
     def exactly(self) -> ExactSearcher:
@@ -89,13 +101,21 @@ class ApproximateSearcher:
         matching = int(np.count_nonzero(allowed))
         if not self.filters or matching <= max(SUBSET_ROWS, SUBSET_SHARE * len(allowed)):
             return Filter(matching, subset=np.flatnonzero(allowed))
-        return Filter(matching, selector=bitmap(allowed))
+        per_list = None if self._lists is None else self._lists.allowed(allowed)
+        return Filter(matching, selector=bitmap(allowed), per_list=per_list)
+
+    @cached_property
+    def _lists(self) -> Lists | None:
+        return Lists(self.index, len(self.vectors)) if isinstance(self.index, faiss.IndexIVF) else None
 
     def _approximate(self, queries: Matrix, k: int, params: faiss.SearchParameters) -> Found:
+        return self._refined(queries, k, self.index.search(queries, k * max(self.refine, 1), params=params))
+
+    def _refined(self, queries: Matrix, k: int, found: Found) -> Found:
+        """The best k by true score of what the index found, which estimates scores where it is quantised."""
         if not self.refine:
-            scores, rows = self.index.search(queries, k, params=params)
-            return scores, rows
-        _, rows = self.index.search(queries, k * self.refine, params=params)
+            return found
+        rows = found[1]
         scores = self.exact.scores(queries, rows)
         if len(queries) == 1:  # the live path: plain indexing takes a fifth of take_along_axis
             best = (-scores[0]).argsort(kind="stable")[:k]
@@ -126,26 +146,3 @@ def parameters(index: faiss.Index, effort: int, selector: faiss.IDSelector | Non
     if is_graph(index):
         return faiss.SearchParametersHNSW(efSearch=effort, **options)
     return faiss.SearchParametersIVF(nprobe=min(effort, index.nlist), **options)
-
-
-def heeds_selector(searcher: ApproximateSearcher) -> bool:
-    """Whether a search with a selector finds only allowed rows, and nearly the best of them.
-
-    Some FAISS indexes ignore selectors without a word, so this asks the index at hand.
-    """
-    rows = np.linspace(0, len(searcher.vectors) - 1, TEST_QUERIES, dtype=np.int64)
-    allowed = np.random.default_rng(0).random(len(searcher.vectors)) < 0.5
-    allowed[rows] = False  # the best answers of an index that ignores the filter
-    queries = np.ascontiguousarray(searcher.vectors[rows], dtype=np.float32)
-    k = min(TEST_K, int(allowed.sum()))
-    if k == 0:
-        return True
-    params = parameters(searcher.index, max(2 * searcher.effort, 16 * TEST_K), bitmap(allowed))
-    try:
-        found = searcher.index.search(queries, k, params=params)[1]
-    except RuntimeError:  # FAISS says so of some
-        return False
-    if not allowed[found[found >= 0]].all():
-        return False
-    last = searcher.exact.search(queries, k, allowed)[0][:, -1:]
-    return bool(np.mean(searcher.exact.scores(queries, found) >= last - 1e-5 * np.abs(last)) >= TEST_SHARE)

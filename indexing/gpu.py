@@ -19,8 +19,9 @@ import numpy.typing as npt
 from engine.errors import DeviceUnavailable, InputError
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
-from indexing.approximate import TEST_K, TEST_QUERIES, ApproximateSearcher, bitmap
+from indexing.approximate import ApproximateSearcher, bitmap
 from indexing.exact import ExactSearcher
+from indexing.heeding import TEST_K, TEST_QUERIES, finds_elsewhere
 from indexing.metric import BLOCK, scale
 from indexing.remembered import Remembered
 
@@ -193,7 +194,7 @@ def on_gpu(gpu: int, twin: Twin) -> GpuSearcher:
     else:
         moved = faiss.index_cpu_to_gpu(memory, gpu, index)
     made = GpuSearcher(moved, twin, memory)
-    return made if heeds_selector(made) else replace(made, filters=False)
+    return made if heeds_selector(made) and finds_elsewhere(made, exact) else replace(made, filters=False)
 
 
 def heeds_selector(searcher: GpuSearcher) -> bool:

@@ -13,9 +13,10 @@ import numpy as np
 from engine.errors import DeviceUnavailable, InputError
 from engine.recommend import Searcher
 from engine.vectors import Matrix
-from indexing.approximate import ApproximateSearcher, heeds_selector, is_graph
+from indexing.approximate import ApproximateSearcher, is_graph
 from indexing.exact import ExactSearcher
 from indexing.gpu import cagra, filled_on, number
+from indexing.heeding import heeds_selector
 from indexing.metric import BLOCK, scale
 from indexing.recall import Recall, Truth, check_floor, filtered_recall
 

@@ -8,7 +8,7 @@ from indexing.approximate import SUBSET_ROWS, ApproximateSearcher
 from indexing.exact import ExactSearcher
 from indexing.metric import index_vectors, query_vectors, unit
 from indexing.recall import recall
-from indexing.recipe import Recipe, build
+from indexing.recipe import Recipe, build, with_tested_filters
 
 N, DIM, K = 44_000, 8, 10
 
@@ -75,6 +75,22 @@ class TestSearcherContract:
         assert allowed[rows].all()
         found = np.mean(scores >= brute_force(vectors, queries, K, allowed) - 1e-5)
         assert found >= (0.95 if allowed.sum() > SUBSET_ROWS else 1.0)
+
+    def test_a_filter_that_goes_against_the_query_finds_the_best_of_what_it_leaves(self, built, vectors, queries):
+        seeds = vectors[:: N // 16][:16]
+        department, found = (vectors @ seeds.T).argmax(axis=1), []
+        for query in queries[:16]:
+            allowed = np.isin(department, np.argsort(seeds @ query)[:10])  # not the six that suit the query most
+            scores, rows = built.searcher.search(query[None], K, allowed)
+            assert allowed[rows].all()
+            found.append(np.mean(scores[0] >= np.sort((vectors @ query)[allowed])[-K] - 1e-5))
+        assert np.mean(found) >= 0.9
+
+    def test_filtered_queries_answer_alone_as_they_do_among_many(self, built, queries):
+        allowed = mask(0.5)
+        many, _ = built.searcher.search(queries, K, allowed)
+        each = np.concatenate([built.searcher.search(query[None], K, allowed)[0] for query in queries])
+        assert many == pytest.approx(each, abs=1e-5)
 
     def test_fewer_allowed_rows_than_asked_for_are_all_found(self, built, queries):
         allowed = np.zeros(N, dtype=bool)
@@ -167,3 +183,13 @@ def test_cosine_drops_the_length_and_dot_keeps_it():
     assert np.array_equal(index_vectors(items, "dot"), items)
     assert query_vectors(items[:1], "cosine") == pytest.approx(np.array([[0.6, 0.8]]))
     assert items.tolist() == [[3, 4], [0, 0], [0, 1]]
+
+
+def test_an_index_that_does_not_find_what_lies_elsewhere_is_searched_exactly_with_a_filter(vectors, queries):
+    index = faiss.index_factory(DIM, "IVF1024,Flat", faiss.METRIC_INNER_PRODUCT)
+    index.train(vectors)
+    index.add(vectors)
+    lost = with_tested_filters(ApproximateSearcher(index, vectors, 1))  # reads 43 rows: nowhere near enough
+    assert not lost.filters
+    allowed = mask(0.5)
+    assert lost.search(queries, K, allowed)[0] == pytest.approx(brute_force(vectors, queries, K, allowed), abs=1e-5)

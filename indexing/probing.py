@@ -1,0 +1,66 @@
+"""Probing: which lists of an IVF index a filtered search reads: the nearest ones that hold enough allowed rows.
+
+A filter often goes against the query: someone of the kitchen department looks for a bed. The lists nearest to the query
+then hold few allowed rows, or none, and reading so many lists more as the filter is narrower finds hardly any of the
+best (.05 recall where the allowed half is the one least like the query). So lists are read by how many allowed rows
+they hold, until as many were read as an unfiltered search reads; those with none are passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from engine.recommend import Found, Mask
+from engine.vectors import Matrix
+
+Counts = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Lists:
+    """The lists of an IVF index over `n_rows` rows."""
+
+    index: faiss.IndexIVF
+    n_rows: int
+
+    def allowed(self, mask: Mask) -> Counts:
+        """Allowed rows in each list, (nlist,)."""
+        return np.bincount(self._list_of[mask[: self.n_rows]], minlength=self.index.nlist)
+
+    def search(self, queries: Matrix, k: int, allowed: Counts, selector: faiss.IDSelector, wanted: int) -> Found:
+        """The k best allowed rows of the nearest lists that together hold `wanted` allowed rows."""
+        queries = np.ascontiguousarray(queries, dtype=np.float32)
+        near, lists = self._nearest(queries, allowed, wanted)
+        width = lists.shape[1]
+        scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
+        params = faiss.SearchParametersIVF(nprobe=width, sel=selector)
+        pointers = map(faiss.swig_ptr, (lists, near, scores, rows))
+        self.index.search_preassigned_c(len(queries), faiss.swig_ptr(queries), k, *pointers, False, params)
+        return scores, rows
+
+    def _nearest(self, queries: Matrix, allowed: Counts, wanted: int) -> tuple[Matrix, Counts]:
+        """Their scores and numbers, (n, the most of any query) each; list -1 is none."""
+        near, lists = self.index.quantizer.search(queries, self.index.nlist)
+        held = allowed[lists]
+        before = np.cumsum(held, axis=1) - held
+        read = (held > 0) & (before < wanted)
+        width = max(1, int(read.sum(axis=1).max()))
+        first = np.argsort(~read, axis=1, kind="stable")[:, :width]
+        kept = np.take_along_axis(read, first, 1)
+        lists = np.where(kept, np.take_along_axis(lists, first, 1), -1)
+        return np.take_along_axis(near, first, 1), np.ascontiguousarray(lists)
+
+    @cached_property
+    def _list_of(self) -> npt.NDArray[np.int32]:
+        """The list of each row, (n_rows,)."""
+        found, lists = np.zeros(self.n_rows, np.int32), self.index.invlists
+        for number in range(self.index.nlist):
+            size = lists.list_size(number)
+            if size:
+                found[faiss.rev_swig_ptr(lists.get_ids(number), size)] = number
+        return found
