@@ -7,6 +7,7 @@ and only what may wait for PostgreSQL goes to a thread.
 from __future__ import annotations
 
 from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -95,6 +96,20 @@ async def get_metrics(request: Request) -> Metrics:
     return metrics
 
 
+@dataclass(frozen=True)
+class Serving:
+    """What the busiest routes need, as one dependency: each costs."""
+
+    settings: Settings
+    database: Database
+    metrics: Metrics
+
+
+async def get_serving(request: Request) -> Serving:
+    state = request.app.state
+    return Serving(state.settings, state.database, state.metrics)
+
+
 async def get_view(request: Request, space: str) -> LiveView:
     lives: Lives = request.app.state.lives
     served = lives.served(space)
@@ -126,6 +141,7 @@ AppSettings = Annotated[Settings, Depends(get_settings)]
 AppDatabase = Annotated[Database, Depends(get_database)]
 AppLives = Annotated[Lives, Depends(get_lives)]
 AppMetrics = Annotated[Metrics, Depends(get_metrics)]
+Serves = Annotated[Serving, Depends(get_serving)]
 View = Annotated[LiveView, Depends(get_view)]
 ItemId = Annotated[str, Depends(get_item_id)]
 UserId = Annotated[str, Depends(get_user_id)]

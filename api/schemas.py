@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic import Json as JsonText
@@ -91,6 +92,8 @@ Boosts = Annotated[list[Boost], Field(max_length=3)]
 
 
 class RecommendQuery(Shelf, Explained):
+    history: ClassVar[Sequence[PastEvent]] = ()  # only a body has room for these
+    vector: ClassVar[Sequence[float] | None] = None
     filter: FilterText | None = None
     boost: JsonText[Boosts] = Field([], description="as the body of POST has it; as JSON")
 

@@ -28,13 +28,12 @@ class LinearFoldIn:
     dim_scale: npt.NDArray[np.float32]  # (dim,)
 
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
-        scaled = sp.csr_matrix(
-            (histories.data * self.item_scale[histories.indices], histories.indices, histories.indptr),
-            shape=histories.shape,
-        )
-        if scaled.shape[0] == 1:  # the live path: two small gathers beat a sparse product
-            return ((scaled.data @ self.items[scaled.indices]) * self.dim_scale)[None].astype(np.float32)
-        return np.asarray((scaled @ self.items) * self.dim_scale, dtype=np.float32)
+        rows = histories.indices
+        scaled = histories.data * self.item_scale[rows]
+        if histories.shape[0] == 1:  # the live path: two small gathers beat a sparse product
+            return ((scaled @ self.items[rows]) * self.dim_scale)[None].astype(np.float32)
+        cells = sp.csr_matrix((scaled, rows, histories.indptr), shape=histories.shape)
+        return np.asarray((cells @ self.items) * self.dim_scale, dtype=np.float32)
 
     def state(self) -> tuple[str, Arrays]:
         return "linear", {"item_scale": self.item_scale, "dim_scale": self.dim_scale}

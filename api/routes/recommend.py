@@ -9,14 +9,15 @@ from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from api import cursors
 from api.answer_schemas import BatchAnswer, ItemsAnswer
 from api.answers import Page, items_response, shelves_response
 from api.auth import require
-from api.deps import AppDatabase, AppMetrics, AppSettings, View, check_k
+from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
 from api.histories import Known, known, known_each, session
+from api.queries import documented, query_of
 from api.reads import check_ids, fresh, predicate_of, without_deleted
 from api.schemas import BatchBody, Boost, RankBody, RecommendBody, RecommendQuery, ShelfBody
 from engine.boost import Factors, recommend_boosted
@@ -27,9 +28,7 @@ from engine.ids import check_id
 from engine.predicate import Predicate
 from engine.rank import rank
 from engine.recommend import Answer, Shortfall, recommend
-from engine.settings import Settings
 from engine.shelves import Shelf, recommend_shelves
-from engine.store.database import Database
 from engine.vectors import Matrix, check_vector
 from indexing.view import LiveView
 
@@ -40,32 +39,23 @@ MAX_BATCH_ITEMS = 100_000  # shelves times k
 Loc = tuple[str | int, ...]
 
 
-@router.get("/recommend", responses=ANSWER, summary="Items for a user, or for a list of items")
+@router.get(
+    "/recommend",
+    responses=ANSWER,
+    summary="Items for a user, or for a list of items",
+    openapi_extra=documented(RecommendQuery),
+)
 def get_recommend(
-    query: Annotated[RecommendQuery, Query()],
-    request: Request,
-    view: View,
-    settings: AppSettings,
-    database: AppDatabase,
-    metrics: AppMetrics,
+    query: Annotated[RecommendQuery, Depends(query_of(RecommendQuery))], request: Request, view: View, serving: Serves
 ) -> Response:
     passed = predicate_of(query.filter, ("query", "filter"))
-    # checked already; a second validation would cost more than the search
-    body = RecommendBody.model_construct(**dict(query) | {"filter": None})
-    return _recommend(body, passed, fresh(request, view, query), settings, database, metrics)
+    return _recommend(query, passed, fresh(request, view, query), serving)
 
 
 @router.post("/recommend", responses=ANSWER, summary="The same, also for a session history or a user vector")
-def post_recommend(
-    body: RecommendBody,
-    request: Request,
-    view: View,
-    settings: AppSettings,
-    database: AppDatabase,
-    metrics: AppMetrics,
-) -> Response:
+def post_recommend(body: RecommendBody, request: Request, view: View, serving: Serves) -> Response:
     passed = predicate_of(body.filter, ("body", "filter"))
-    return _recommend(body, passed, fresh(request, view, body), settings, database, metrics)
+    return _recommend(body, passed, fresh(request, view, body), serving)
 
 
 @router.post("/recommend/batch", responses=BATCH, summary="Many users, or the shelves of one page, in one call")
@@ -119,18 +109,13 @@ def post_rank(
 
 
 def _recommend(
-    body: RecommendBody,
-    passed: Predicate | None,
-    view: LiveView,
-    settings: Settings,
-    database: Database,
-    metrics: AppMetrics,
+    body: RecommendBody | RecommendQuery, passed: Predicate | None, view: LiveView, serving: Serving
 ) -> Response:
-    k = check_k(body.k, settings)
+    k = check_k(body.k, serving.settings)
     now_us = time.time_ns() // 1000
     past = _asked(body, now_us)
     view = view.where(passed)
-    user = known(body.user_id, past, view, database, settings.history_limit)
+    user = known(body.user_id, past, view, serving.database, serving.settings.history_limit)
     shown = cursors.shown(body.cursor, ("cursor",))
     asked = partial(recommend, view) if not body.boost else partial(recommend_boosted, view, _factors(view, body.boost))
     answer = asked(
@@ -143,7 +128,7 @@ def _recommend(
         way=body.fill,
     )
     because = None if body.explain is None else _because(view, answer, user, now_us, body.explain)
-    return items_response(view, answer, metrics, Page(body.fields, shown, user.degraded, because))
+    return items_response(view, answer, serving.metrics, Page(body.fields, shown, user.degraded, because))
 
 
 def _factors(view: LiveView, boosts: Sequence[Boost]) -> Factors:
@@ -167,7 +152,7 @@ def _shelf(body: ShelfBody, user: Known, view: LiveView, loc: Loc) -> Shelf:
     return Shelf(view, body.k, user.history, _vector(body, user, view, loc), exclude, body.fill)
 
 
-def _asked(body: ShelfBody, now_us: int, loc: Loc = ()) -> History:
+def _asked(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc = ()) -> History:
     """The session of a request, once its ids are checked."""
     if body.user_id is not None:
         check_id(body.user_id, (*loc, "user_id"))
@@ -179,7 +164,7 @@ def _asked(body: ShelfBody, now_us: int, loc: Loc = ()) -> History:
     return session(body.history, now_us, loc).followed_by(looked_at(body.item_ids, now_us))
 
 
-def _vector(body: ShelfBody, user: Known, view: LiveView, loc: Loc = ()) -> Matrix | None:
+def _vector(body: ShelfBody | RecommendQuery, user: Known, view: LiveView, loc: Loc = ()) -> Matrix | None:
     """The user vector of the request, or that of the user, where there is one instead of a history."""
     if body.vector is None:
         return user.vector

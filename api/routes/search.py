@@ -12,8 +12,8 @@ from api import cursors
 from api.answer_schemas import ItemsAnswer
 from api.answers import Page, items_response, json_response
 from api.auth import require
-from api.deps import AppDatabase, AppMetrics, AppSettings, ItemId, UserId, View, check_k, check_space
-from api.metrics import Metrics
+from api.deps import AppDatabase, AppSettings, ItemId, Serves, Serving, UserId, View, check_k, check_space
+from api.queries import documented, query_of
 from api.reads import at_once, check_ids, fresh, predicate_of
 from api.routes.latent import record_vector
 from api.schemas import Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
@@ -21,7 +21,6 @@ from engine.errors import NotFound
 from engine.ids import check_id
 from engine.predicate import Predicate
 from engine.recommend import nearest, similar, similar_users, user_vector
-from engine.settings import Settings
 from engine.store import events, users
 from engine.vectors import Matrix, check_vector
 from indexing.view import LiveView
@@ -30,48 +29,50 @@ router = APIRouter(prefix="/v1/{space}", tags=["search"], dependencies=[Depends(
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 
 
-@router.get("/search", responses=ANSWER, summary="Items like an item")
+@router.get("/search", responses=ANSWER, summary="Items like an item", openapi_extra=documented(SearchQuery))
 async def get_search(
-    query: Annotated[SearchQuery, Query()], request: Request, view: View, settings: AppSettings, metrics: AppMetrics
+    query: Annotated[SearchQuery, Depends(query_of(SearchQuery))], request: Request, view: View, serving: Serves
 ) -> Response:
     check_id(query.item_id, ("item_id",))
-    return await _like(query.item_id, query, request, view, settings, metrics)
+    return await _like(query.item_id, query, request, view, serving)
 
 
 @router.post("/search", responses=ANSWER, summary="Items like an item, a vector, or some items but not others")
-def post_search(body: SearchBody, request: Request, view: View, settings: AppSettings, metrics: AppMetrics) -> Response:
+def post_search(body: SearchBody, request: Request, view: View, serving: Serves) -> Response:
     passed = predicate_of(body.filter, ("body", "filter"))
     check_ids("positive", body.positive)
     check_ids("negative", body.negative)
     view = fresh(request, view, body)
     if body.record is not None:
-        return _near(body, record_vector(view, body.record), passed, view, settings, metrics)
+        return _near(body, record_vector(view, body.record), passed, view, serving)
     if body.vector is not None:
-        return _near(body, check_vector(body.vector, check_space(view).dim), passed, view, settings, metrics)
+        return _near(body, check_vector(body.vector, check_space(view).dim), passed, view, serving)
     positive = body.positive if body.item_id is None else [check_id(body.item_id, ("item_id",))]
-    return _near(body, positive, passed, view, settings, metrics, body.negative)
+    return _near(body, positive, passed, view, serving, body.negative)
 
 
-@router.get("/items/{item_id:path}/similar", responses=ANSWER, summary="Items like this one")
+@router.get(
+    "/items/{item_id:path}/similar",
+    responses=ANSWER,
+    summary="Items like this one",
+    openapi_extra=documented(SimilarQuery),
+)
 async def similar_items(
     item_id: ItemId,
-    query: Annotated[SimilarQuery, Query()],
+    query: Annotated[SimilarQuery, Depends(query_of(SimilarQuery))],
     request: Request,
     view: View,
-    settings: AppSettings,
-    metrics: AppMetrics,
+    serving: Serves,
 ) -> Response:
-    return await _like(item_id, query, request, view, settings, metrics)
+    return await _like(item_id, query, request, view, serving)
 
 
-async def _like(
-    item_id: str, query: SimilarQuery, request: Request, view: LiveView, settings: Settings, metrics: Metrics
-) -> Response:
+async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveView, serving: Serving) -> Response:
     """Items like one; in a thread where that may take a while."""
 
     def answer() -> Response:
         passed = predicate_of(query.filter, ("query", "filter"))
-        return _near(query, [item_id], passed, fresh(request, view, query), settings, metrics)
+        return _near(query, [item_id], passed, fresh(request, view, query), serving)
 
     return answer() if at_once(view, query) else await run_in_threadpool(answer)
 
@@ -81,12 +82,11 @@ def _near(
     target: list[str] | Matrix,
     passed: Predicate | None,
     view: LiveView,
-    settings: Settings,
-    metrics: AppMetrics,
+    serving: Serving,
     unlike: list[str] | None = None,
 ) -> Response:
     """What is near to items, away from those of `unlike`, or near to a vector."""
-    k = check_k(asked.k, settings)
+    k = check_k(asked.k, serving.settings)
     check_ids("exclude_items", asked.exclude_items)
     shown = cursors.shown(asked.cursor, ("cursor",))
     exclude, view = [*asked.exclude_items, *shown], view.where(passed)
@@ -94,7 +94,7 @@ def _near(
         answer = similar(view, target, unlike or [], k=k, exclude=exclude)
     else:
         answer = nearest(view, target, k=k, exclude=exclude)
-    return items_response(view, answer, metrics, Page(asked.fields, shown))
+    return items_response(view, answer, serving.metrics, Page(asked.fields, shown))
 
 
 @router.get("/users/{user_id:path}/similar", summary="Users with a taste like this one's")
