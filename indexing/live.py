@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +29,7 @@ from indexing.view import LiveView
 
 log = structlog.get_logger()
 RETRY_S = 0.01
+SWITCH_S = 0.005  # Python's own
 REBUILD_WAIT_S = 0.2
 
 
@@ -134,7 +138,8 @@ class Live:
 
     def _view_of(self, space: Space, name: str, *, degraded: bool = False) -> LiveView:
         path = self._folder / space.name / name
-        opened = open_generation(path)
+        with _giving_way():
+            opened = open_generation(path)
         if self._owner:
             opened = owned(opened, path, self._owner)
         start = opened.manifest["start"]
@@ -180,3 +185,13 @@ class Live:
             own = items.read_vectors(conn, view.space.key, model, keys) if view.generation else {}
             own = encoded(conn, view.space.key, view.codec, keys) | predicted(conn, view, found) | own
         return replace(applied(view, found, own, whole=keys is None), snapshot=snapshot, stale=False)
+
+
+@contextmanager
+def _giving_way() -> Iterator[None]:
+    """Requests get the interpreter from this thread ten times as soon: each needs it several times, and waits each."""
+    sys.setswitchinterval(SWITCH_S / 10)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(SWITCH_S)

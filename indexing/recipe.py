@@ -24,8 +24,8 @@ EXACT_ROWS = 20_000  # below this, exact search answers within a millisecond
 TARGET = 0.99
 CAGRA = "CAGRA"  # the graph of cuVS, searched on the CPU as HNSW is
 SAMPLE = 500
-# Of k-means. FAISS's own 256 rows a list and 10 rounds take six times as long for the same recall.
-TRAIN_ROWS, TRAIN_ROUNDS = 48, 8
+# Of k-means. FAISS's own 256 rows a list and 10 rounds take ten times as long for the same recall.
+TRAIN_ROWS, TRAIN_ROUNDS = 40, 5
 REFINE = {
     "Flat": 0,
     "SQfp16": 0,
