@@ -19,6 +19,7 @@ from api.logs import RequestLog
 from api.metrics import Metrics, Timed
 from api.paths import EncodedSlashes
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
+from api.together import Histories
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
@@ -50,6 +51,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         opened = database or open_database(settings, pool_size=THREADS + 4)
         app.state.database = opened
+        app.state.histories = Histories(opened, settings.history_limit)
         app.state.keyring = Keyring(opened, settings.require_keys)
         app.state.keyring.closed()  # asked once, so that a worker nobody called yet answers while PostgreSQL is away
         waker = Waker(opened)

@@ -16,6 +16,7 @@ from starlette.concurrency import run_in_threadpool
 
 from api.metrics import Metrics
 from api.paths import restored
+from api.together import Histories
 from engine.errors import InputError, NotFound
 from engine.ids import check_id
 from engine.settings import Settings
@@ -101,13 +102,13 @@ class Serving:
     """What the busiest routes need, as one dependency: each costs."""
 
     settings: Settings
-    database: Database
+    histories: Histories
     metrics: Metrics
 
 
 async def get_serving(request: Request) -> Serving:
     state = request.app.state
-    return Serving(state.settings, state.database, state.metrics)
+    return Serving(state.settings, state.histories, state.metrics)
 
 
 async def get_view(request: Request, space: str) -> LiveView:

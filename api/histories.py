@@ -56,7 +56,7 @@ def known(user_id: str | None, asked: History, view: LiveView, database: Databas
         with database.connect() as conn:
             stored = events.history(conn, view.space.key, user_id, limit)
     except StoreUnavailable:
-        return _without_database(user_id, asked, view)
+        return without_database(user_id, asked, view)
     return Known(asked.followed_by(stored) if len(asked) else stored)
 
 
@@ -71,11 +71,11 @@ def known_each(
             with database.connect() as conn:
                 stored = events.histories(conn, view.space.key, names, limit)
     except StoreUnavailable:
-        return [Known(past) if user is None else _without_database(user, past, view) for user, past in asked]
+        return [Known(past) if user is None else without_database(user, past, view) for user, past in asked]
     return [Known(past if user is None else past.followed_by(stored.get(user, History()))) for user, past in asked]
 
 
-def _without_database(user_id: str, asked: History, view: LiveView) -> Known:
+def without_database(user_id: str, asked: History, view: LiveView) -> Known:
     row = view.users.ids.row(user_id) if view.users is not None and not len(asked) else None
     vector = None if row is None or view.users is None else np.asarray(view.users.matrix[row])
     return Known(asked, vector if vector is not None and vector.any() else None, degraded=True)

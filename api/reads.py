@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import orjson
 from fastapi import Depends, Query, Request
 
 from api.deps import Lives, View
-from api.schemas import Fresh, Near
+from api.schemas import Fresh, Near, RecommendBody, RecommendQuery
 from engine import predicate
 from engine.errors import InputError, NotInTime
 from engine.ids import check_id
@@ -20,6 +20,8 @@ from engine.store import items
 from engine.store.database import Database
 from indexing.view import LiveView
 
+Index = Literal["cosine", "metric"]
+QUICK_K = 100
 QUICK_FLOATS = 2**20  # multiplied and added in a few tenths of a millisecond
 DEADLINE_S = 1.0  # of a read that does not say
 
@@ -46,14 +48,16 @@ def get_fresh_view(request: Request, view: View, asked: Annotated[Fresh, Query()
 FreshView = Annotated[LiveView, Depends(get_fresh_view)]  # of a read that has no other parameters
 
 
-def at_once(view: LiveView, asked: Near) -> bool:
+def at_once(view: LiveView, asked: Near | RecommendBody | RecommendQuery, index: Index = "cosine") -> bool:
     """Whether an answer takes so little that moving it to a thread would cost more: nothing to wait for or to filter,
     and an index that is searched in well under a millisecond."""
-    if asked.min_seq is not None or asked.deadline_ms is not None or getattr(asked, "filter", None) is not None:
+    if asked.min_seq is not None or asked.deadline_ms is not None:
         return False
-    if view.generation is None or view.delta is not None:
+    if any(getattr(asked, more, None) for more in ("filter", "boost", "explain")):
         return False
-    exact = view.generation.manifest["indexes"]["cosine"]["factory"] == "Flat"
+    if view.generation is None or view.delta is not None or asked.k > QUICK_K:
+        return False
+    exact = view.generation.manifest["indexes"][index]["factory"] == "Flat"
     return not exact or view.n_vectors * view.dim <= QUICK_FLOATS
 
 

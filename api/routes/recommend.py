@@ -10,15 +10,16 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
+from starlette.concurrency import run_in_threadpool
 
 from api import cursors
 from api.answer_schemas import BatchAnswer, ItemsAnswer
 from api.answers import Page, items_response, shelves_response
 from api.auth import require
 from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
-from api.histories import Known, known, known_each, session
+from api.histories import Known, known, known_each, session, without_database
 from api.queries import documented, query_of
-from api.reads import check_ids, fresh, predicate_of, without_deleted
+from api.reads import at_once, check_ids, fresh, predicate_of, without_deleted
 from api.schemas import BatchBody, Boost, RankBody, RecommendBody, RecommendQuery, ShelfBody
 from engine.boost import Factors, recommend_boosted
 from engine.errors import InputError, StoreUnavailable
@@ -45,17 +46,15 @@ Loc = tuple[str | int, ...]
     summary="Items for a user, or for a list of items",
     openapi_extra=documented(RecommendQuery),
 )
-def get_recommend(
+async def get_recommend(
     query: Annotated[RecommendQuery, Depends(query_of(RecommendQuery))], request: Request, view: View, serving: Serves
 ) -> Response:
-    passed = predicate_of(query.filter, ("query", "filter"))
-    return _recommend(query, passed, fresh(request, view, query), serving)
+    return await _recommend(query, ("query", "filter"), request, view, serving)
 
 
 @router.post("/recommend", responses=ANSWER, summary="The same, also for a session history or a user vector")
-def post_recommend(body: RecommendBody, request: Request, view: View, serving: Serves) -> Response:
-    passed = predicate_of(body.filter, ("body", "filter"))
-    return _recommend(body, passed, fresh(request, view, body), serving)
+async def post_recommend(body: RecommendBody, request: Request, view: View, serving: Serves) -> Response:
+    return await _recommend(body, ("body", "filter"), request, view, serving)
 
 
 @router.post("/recommend/batch", responses=BATCH, summary="Many users, or the shelves of one page, in one call")
@@ -108,18 +107,38 @@ def post_rank(
     return items_response(view, Answer(hits, short), metrics, Page(body.fields, degraded=user.degraded))
 
 
-def _recommend(
-    body: RecommendBody | RecommendQuery, passed: Predicate | None, view: LiveView, serving: Serving
+async def _recommend(
+    body: RecommendBody | RecommendQuery, filter_loc: Loc, request: Request, view: LiveView, serving: Serving
 ) -> Response:
-    k = check_k(body.k, serving.settings)
-    now_us = time.time_ns() // 1000
-    past = _asked(body, now_us)
+    """The history first, read together with those of others; then, in a thread where it may take a while, the rest."""
+    check_k(body.k, serving.settings)
+    passed, now_us = predicate_of(body.filter, filter_loc), time.time_ns() // 1000
+    past, quick = _asked(body, now_us), at_once(view, body, "metric")
+    view = view if quick else await run_in_threadpool(fresh, request, view, body)
+    user = Known(past)
+    if body.user_id is not None:
+        try:
+            stored = await serving.histories.of(view.space.key, body.user_id)
+            user = Known(past.followed_by(stored) if len(past) else stored)
+        except StoreUnavailable:
+            user = without_database(body.user_id, past, view)
+    answer = partial(_answered, body, passed, user, now_us, view, serving)
+    return answer() if quick else await run_in_threadpool(answer)
+
+
+def _answered(
+    body: RecommendBody | RecommendQuery,
+    passed: Predicate | None,
+    user: Known,
+    now_us: int,
+    view: LiveView,
+    serving: Serving,
+) -> Response:
     view = view.where(passed)
-    user = known(body.user_id, past, view, serving.database, serving.settings.history_limit)
     shown = cursors.shown(body.cursor, ("cursor",))
     asked = partial(recommend, view) if not body.boost else partial(recommend_boosted, view, _factors(view, body.boost))
     answer = asked(
-        k=k,
+        k=body.k,
         weighting=view.space.weighting,
         now_us=now_us,
         history=user.history,

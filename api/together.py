@@ -1,0 +1,67 @@
+"""Together: histories that are asked for at the same time are read in one statement.
+
+While reads are under way the next wait, and go together in the one after. So nobody waits for a clock, alone costs what
+it always did, and each sees all that was committed before it was asked for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+
+from starlette.concurrency import run_in_threadpool
+
+from engine.events import History
+from engine.store import events
+from engine.store.database import Database
+
+READS = 2  # at once, so that PostgreSQL works while the answers of the other are made
+MOST = 64  # users of one statement
+
+Asked = tuple[int, str]  # space key, user id
+
+
+class Histories:
+    """The newest `limit` events of users, for one event loop."""
+
+    def __init__(self, database: Database, limit: int):
+        self._database, self._limit = database, limit
+        self._waiting: list[tuple[Asked, asyncio.Future[History]]] = []
+        self._readers: set[asyncio.Task[None]] = set()
+
+    async def of(self, space_key: int, user_id: str) -> History:
+        """As `events.history`; StoreUnavailable while PostgreSQL is away."""
+        future: asyncio.Future[History] = asyncio.get_running_loop().create_future()
+        self._waiting.append(((space_key, user_id), future))
+        if len(self._readers) < READS:
+            reader = asyncio.create_task(self._read())
+            self._readers.add(reader)
+            reader.add_done_callback(self._readers.discard)
+        return await future
+
+    async def _read(self) -> None:
+        """Until nobody waits."""
+        while self._waiting:
+            taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
+            try:
+                found = await run_in_threadpool(self._found, list({asked for asked, _ in taken}))
+            except Exception as error:
+                for _, future in taken:
+                    if not future.done():
+                        future.set_exception(error)
+                continue
+            for asked, future in taken:
+                if not future.done():  # its client may have gone away
+                    future.set_result(found.get(asked) or History())
+
+    def _found(self, asked: Sequence[Asked]) -> Mapping[Asked, History]:
+        with self._database.connect() as conn:
+            if len(asked) == 1:
+                [(key, user_id)] = asked
+                return {(key, user_id): events.history(conn, key, user_id, self._limit)}
+            found: dict[Asked, History] = {}
+            for key in sorted({key for key, _ in asked}):
+                users = sorted(user for of, user in asked if of == key)
+                made = events.histories(conn, key, users, self._limit)
+                found |= {(key, user): history for user, history in made.items()}
+            return found
