@@ -20,7 +20,6 @@ from engine.store import items
 from engine.store.database import Database
 from indexing.view import LiveView
 
-Index = Literal["cosine", "metric"]
 QUICK_K = 100
 QUICK_FLOATS = 2**20  # multiplied and added in a few tenths of a millisecond
 DEADLINE_S = 1.0  # of a read that does not say
@@ -48,15 +47,23 @@ def get_fresh_view(request: Request, view: View, asked: Annotated[Fresh, Query()
 FreshView = Annotated[LiveView, Depends(get_fresh_view)]  # of a read that has no other parameters
 
 
-def at_once(view: LiveView, asked: Near | RecommendBody | RecommendQuery, index: Index = "cosine") -> bool:
-    """Whether an answer takes so little that moving it to a thread would cost more: nothing to wait for or to filter,
-    and an index that is searched in well under a millisecond."""
-    if asked.min_seq is not None or asked.deadline_ms is not None:
+def at_once(
+    view: LiveView,
+    asked: Near | RecommendBody | RecommendQuery,
+    passed: Predicate | None,
+    index: Literal["cosine", "metric"] = "cosine",
+) -> bool:
+    """Whether an answer takes so little that moving it to a thread would cost more: nothing to wait for, few items that
+    are known to pass the filter, and an index that is searched in well under a millisecond."""
+    if asked.min_seq is not None or asked.deadline_ms is not None or asked.k > QUICK_K:
         return False
-    if any(getattr(asked, more, None) for more in ("filter", "boost", "explain")):
+    if getattr(asked, "boost", None) or getattr(asked, "explain", None):
         return False
-    if view.generation is None or view.delta is not None or asked.k > QUICK_K:
+    if view.generation is None or view.delta is not None:
         return False
+    if passed is not None:
+        n_passing = view.n_passing(passed)
+        return n_passing is not None and n_passing * view.dim <= QUICK_FLOATS
     exact = view.generation.manifest["indexes"][index]["factory"] == "Flat"
     return not exact or view.n_vectors * view.dim <= QUICK_FLOATS
 

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -41,6 +42,10 @@ class _Made:
     matching: Mask
     shown: Mask  # matching and allowed
 
+    @cached_property
+    def n_shown(self) -> int:
+        return int(np.count_nonzero(self.shown))
+
 
 class Filters:
     """The masks of one generation, the least recently asked for forgotten."""
@@ -66,6 +71,11 @@ class Filters:
             made.shown.flags.writeable = False  # what a searcher made of it may be kept
             self._remember(asked, made)
         return made.shown
+
+    def n_shown(self, asked: Predicate, changed: Changed, allowed: Mask | None) -> int | None:
+        """How many rows `shown` has, where that is remembered."""
+        made = self._made.get(asked)
+        return made.n_shown if made is not None and made.changed is changed and made.allowed is allowed else None
 
     def _remember(self, asked: Predicate, made: _Made) -> None:
         with self._lock:

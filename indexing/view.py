@@ -153,6 +153,10 @@ class LiveView:
         part.__dict__["items"] = self.items  # made once for all parts
         return part
 
+    def n_passing(self, asked: Predicate) -> int | None:
+        """How many items `where` leaves; None where that is not known yet."""
+        return self.filters.n_shown(asked, self.changed, self.allowed)
+
     def fields(self, item_id: str, row: int) -> bytes:
         """The item's fields as JSON."""
         changed = self.changed.get(row)

@@ -113,7 +113,7 @@ async def _recommend(
     """The history first, read together with those of others; then, in a thread where it may take a while, the rest."""
     check_k(body.k, serving.settings)
     passed, now_us = predicate_of(body.filter, filter_loc), time.time_ns() // 1000
-    past, quick = _asked(body, now_us), at_once(view, body, "metric")
+    past, quick = _asked(body, now_us), at_once(view, body, passed, "metric")
     view = view if quick else await run_in_threadpool(fresh, request, view, body)
     user = Known(past)
     if body.user_id is not None:

@@ -70,11 +70,12 @@ async def similar_items(
 async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveView, serving: Serving) -> Response:
     """Items like one; in a thread where that may take a while."""
 
+    passed = predicate_of(query.filter, ("query", "filter"))
+
     def answer() -> Response:
-        passed = predicate_of(query.filter, ("query", "filter"))
         return _near(query, [item_id], passed, fresh(request, view, query), serving)
 
-    return answer() if at_once(view, query) else await run_in_threadpool(answer)
+    return answer() if at_once(view, query, passed) else await run_in_threadpool(answer)
 
 
 def _near(
