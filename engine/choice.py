@@ -11,6 +11,8 @@ from engine.progress import Progress
 from engine.significance import rounded
 from engine.space import Embedder
 
+MARGIN = 0.01  # of the figure: what twice the dimensions must be worth
+
 Params = Mapping[str, int | float]
 State = Literal["done", "pruned", "failed"]
 
@@ -27,6 +29,7 @@ class Trial:
     seconds: float
     note: str = ""
     short: float | None = None  # the figure after a part of the passes, where that was looked at
+    dim: int = 0  # of the space; 0: not known
 
     @property
     def figure(self) -> float:
@@ -42,13 +45,22 @@ class Trial:
             "ndcg@20": None if self.ndcg is None else rounded(self.ndcg),
             "seconds": round(self.seconds, 3),
             "note": self.note,
+            "dim": self.dim,
         }
 
     @staticmethod
     def from_json(body: Mapping[str, Any]) -> Trial:
         """As `to_json` wrote it."""
         figures = body["recall@20"], body["ndcg@20"]
-        return Trial(body["embedder"], body["params"], body["state"], *figures, body["seconds"], body["note"])
+        return Trial(
+            body["embedder"],
+            body["params"],
+            body["state"],
+            *figures,
+            body["seconds"],
+            body["note"],
+            dim=body.get("dim", 0),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +87,18 @@ def best(trials: Sequence[Trial]) -> Trial | None:
     """The finished trial with the highest figure, the first of equals; None when none has finished."""
     done = [trial for trial in trials if trial.state == "done"]
     return max(done, key=lambda trial: trial.figure, default=None)
+
+
+def leanest(trials: Sequence[Trial]) -> Trial | None:
+    """The one of fewest dimensions among those within MARGIN of the best, the better one of equals.
+
+    Dimensions cost memory and time at every search, and the last bit of a validation figure is chance.
+    """
+    winner = best(trials)
+    if winner is None:
+        return None
+    near = [trial for trial in trials if trial.state == "done" and trial.figure >= (1 - MARGIN) * winner.figure]
+    return min(near, key=lambda trial: (trial.dim, -trial.figure))
 
 
 def told(trial: Trial) -> str:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from engine.choice import Choice, Params, Trial, best, told
+from engine.choice import MARGIN, Choice, Params, Trial, best, leanest, told
 from engine.dataset import Split
 from engine.embedders.registry import make
 from engine.embedders.sharing import shared
@@ -53,7 +53,7 @@ class Auto:
             reason = f"spectral, because {on.n_users} users with something to predict are too few for a race"
             return Choice(fallback, reason, ())
         trials = run(on, entries(on.train), self.seconds, seed=seed, device=device, progress=progress)
-        winner = best(trials)
+        winner = leanest(trials)
         if winner is None:
             return Choice(fallback, "spectral, because no entry of the race finished", trials)
         return Choice(make(winner.embedder, winner.params), _reason(winner, trials, on), trials)
@@ -95,7 +95,7 @@ def run(
             progress(f"race {name} {_short(params)}", len(trials) / (len(trials) + len(left) + 1))
             trials.append(attempt(on, name, params, seed=seed, device=device))
             if len(trials) == len(found):
-                left = seasons(best(trials), on.train)
+                left = seasons(leanest(trials), on.train)
     return trials
 
 
@@ -114,10 +114,11 @@ def attempt(on: Validation, name: str, params: Params, *, seed: int, device: str
     """One fit and its score. Parameters that the data cannot bear make a failed trial, not an error."""
     started = time.perf_counter()
     try:
-        recall, ndcg = on.score(fit(make(name, params), on.train, seed=seed, device=device))
+        space = fit(make(name, params), on.train, seed=seed, device=device)
+        recall, ndcg = on.score(space)
     except NearfieldError as error:
         return Trial(name, params, "failed", None, None, time.perf_counter() - started, str(error))
-    return Trial(name, params, "done", recall, ndcg, time.perf_counter() - started)
+    return Trial(name, params, "done", recall, ndcg, time.perf_counter() - started, dim=space.dim)
 
 
 def _part(split: Split, seed: int) -> Split:
@@ -134,7 +135,10 @@ def _reason(winner: Trial, trials: list[Trial], on: Validation) -> str:
     second = best(others)
     cells = on.train.matrix.nnz
     size = f"{len(on.train.users):,} users, {len(on.train.items):,} items, {cells:,} cells"
-    beside = f", before {told(second)} with {second.figure:.4f}" if second else ""
+    beside = f", before {told(second)} with {second.figure:.4f}" if second and second.figure < winner.figure else ""
+    wider = best(trials)
+    if wider is not None and wider.dim > winner.dim:
+        beside = f", within {MARGIN:.0%} of {told(wider)} with {wider.figure:.4f}, which has {wider.dim} dimensions"
     return (
         f"{told(winner)}: mean of recall@20 and ndcg@20 {winner.figure:.4f} on validation{beside}; "
         f"{len(trials)} entries on {size}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine import dataset, race
-from engine.choice import Trial, best
+from engine.choice import MARGIN, Trial, best, leanest
 from engine.embedders import factors
 from engine.embedders.device import pick
 from engine.embedders.registry import EMBEDDERS, make
@@ -34,10 +34,10 @@ def split(seed=0):
 def test_auto_takes_the_best_entry_of_its_race_and_says_why():
     steps = []
     choice = Auto().choose(split(), seed=0, device="cpu", progress=lambda *step: steps.append(step))
-    winner = best(choice.trials)
+    winner = leanest(choice.trials)
     assert (choice.embedder.name, winner.state) == (winner.embedder, "done")
     assert {trial.embedder for trial in choice.trials} == {"spectral", "blend", "ials"}
-    assert winner.figure == max(trial.figure for trial in choice.trials)
+    assert winner.figure >= (1 - MARGIN) * max(trial.figure for trial in choice.trials)
     assert choice.reason.startswith(f"{winner.embedder} (")
     assert "on validation" in choice.reason
     assert "120 users, 60 items" in choice.reason
@@ -210,6 +210,17 @@ def test_the_best_trial_is_a_finished_one():
     ]
     assert best(trials).embedder == "ease"
     assert best(trials[:1]) is None
+
+
+def test_twice_the_dimensions_must_be_worth_something():
+    def done(dim, figure):
+        return Trial("spectral", {"dim": dim}, "done", figure, figure, 1.0, dim=dim)
+
+    narrow, wide, wider = done(512, 0.2), done(1024, 0.2195), done(2048, 0.22)
+    assert leanest([narrow, wide, wider]) is wide
+    assert leanest([narrow, done(1024, 0.2195), done(1024, 0.2197)]).figure == 0.2197
+    assert leanest([narrow, done(2048, 0.23)]).dim == 2048
+    assert leanest([Trial("ials", {}, "failed", None, None, 1.0)]) is None
 
 
 def test_validation_scores_a_sample_where_there_are_many_users(monkeypatch):
