@@ -21,6 +21,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -127,14 +129,7 @@ def _swapped(settings: Settings, database: Database, options: argparse.Namespace
     with database.begin() as conn:
         space = spaces.get(conn, SPACE)
     following = build_generation(database, space, 1, settings.generations, recipe=options.recipe)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "api.cli.main", "serve", "--port", str(port)]
-    environment = os.environ | {"NEARFIELD_HOME": str(settings.home)}
-    server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    try:
-        _await(port)
+    with serving(settings) as (port, _):
         load = Load(port, options.n)
         time.sleep(BEFORE_S)
         published = time.perf_counter()
@@ -145,10 +140,24 @@ def _swapped(settings: Settings, database: Database, options: argparse.Namespace
         swapped = time.perf_counter()
         time.sleep(AFTER_S)
         load.close()
+    return _figures(load.answers, published, swapped)
+
+
+@contextmanager
+def serving(settings: Settings) -> Iterator[tuple[int, int]]:
+    """A server of one worker over these settings: its port and the id of its process."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "api.cli.main", "serve", "--port", str(port)]
+    environment = os.environ | {"NEARFIELD_HOME": str(settings.home), "NEARFIELD_POLL_S": str(settings.poll_s)}
+    server = subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        _await(port)
+        yield port, server.pid
     finally:
         server.terminate()
         server.wait()
-    return _figures(load.answers, published, swapped)
 
 
 def _figures(answers: list[tuple[float, float, str | None]], published: float, swapped: float) -> dict[str, Any]:
