@@ -121,13 +121,11 @@ def _aligned(plain: Split, other: Split) -> Split:
 
 def _pruned(split: Split, support: int) -> Split:
     """Cells of rare items and short histories are not learnt from; everybody is scored all the same."""
-    matrix = split.train.matrix.copy()
+    matrix = split.train.matrix
     items = np.bincount(matrix.indices, minlength=matrix.shape[1]) >= support
     lengths = np.diff(matrix.indptr)
     kept = items[matrix.indices] & (np.repeat(lengths, lengths) >= support)
-    matrix.data = np.where(kept, matrix.data, 0).astype(np.float32)
-    matrix.eliminate_zeros()
-    return Split(replace(split.train, matrix=matrix), split.test)
+    return Split(split.train.of_cells(kept), split.test)
 
 
 def read(folder: Path) -> EventColumns:
