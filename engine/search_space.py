@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
@@ -55,7 +56,7 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
     },
     "ials": {
         "dim": Range(32, 256, log=True, whole=True),
-        "reg": Range(0.0003, 0.1, log=True),
+        "reg": Range(0.0001, 0.1, log=True),
         "unobserved": Range(0.01, 1.0, log=True),
         "nu": Range(0.0, 1.0),
     },
@@ -101,6 +102,8 @@ def start(name: str, usual: int) -> dict[str, int | float]:
 def _within(bounds: Range, value: float, usual: int) -> int | float:
     if value <= 0 and bounds.whole and bounds.low > 0:
         value = usual
+    elif value <= 0 and bounds.log:
+        value = math.sqrt(bounds.low * bounds.high)
     value = min(max(value, bounds.low), bounds.high)
     if bounds.step:
         value = bounds.low + round((value - bounds.low) / bounds.step) * bounds.step

@@ -7,6 +7,7 @@ that users agree with fold_in.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from engine.interactions import Interactions
 from engine.space import LatentSpace
 from engine.vectors import Vectors
 
+REG = 2.0  # of a row without cells; on validation .003 for all data was 8% worse on gowalla, 3% better on electronics
 STEPS = 3  # of conjugate gradients in a half step; exact ones give the same recall in twelve iterations
 
 
@@ -40,7 +42,9 @@ class IALS:
     name: ClassVar[str] = "ials"
 
     dim: int = 128
-    reg: float = 0.003  # lambda of Rendle et al.; times (cells + alpha0 n)^nu
+    reg: float = (
+        0.0  # lambda of Rendle et al., times (cells + alpha0 n)^nu; 0: REG / (alpha0 n), by the size of the data
+    )
     nu: float = 1.0  # 1 scales the regulariser with frequency, 0 does not
     unobserved: float = 0.1  # alpha0: weight of every pair, seen or not
     iterations: int = 12  # validation recall is flat from about 10
@@ -49,15 +53,16 @@ class IALS:
     def __post_init__(self) -> None:
         if self.dim < 1 or self.iterations < 1:
             raise InputError("ials: dim and iterations are at least 1", loc=("dim",))
-        if self.reg <= 0 or self.unobserved <= 0:
-            raise InputError("ials: reg and unobserved must be above 0, else the systems are singular", loc=("reg",))
+        if self.reg < 0 or self.unobserved <= 0:
+            raise InputError("ials: unobserved is above 0 and reg not below 0", loc=("reg",))
 
     def fit(self, interactions: Interactions, *, seed: int = 0, device: str = "cpu") -> LatentSpace:
         """LatentSpace with metric dot."""
         where, cells = pick(device), interactions.matrix
         by_item = cells.T.tocsr()
         of_users, of_items = (self._side(side, where) for side in (cells, by_item))
-        user_reg, item_reg = (self._regularisers(side).to(where) for side in (cells, by_item))
+        reg = self.reg or REG / (self.unobserved * math.sqrt(cells.shape[0] * cells.shape[1])) ** self.nu
+        user_reg, item_reg = (self._regularisers(side, reg).to(where) for side in (cells, by_item))
         generator = torch.Generator().manual_seed(seed)
         scale = self.init_scale / self.dim**0.5
         items = (torch.randn(cells.shape[1], self.dim, generator=generator) * scale).to(where)
@@ -71,7 +76,7 @@ class IALS:
                 raise TrainingFailed("ials diverged: factors are not finite; raise reg or lower the event weights")
         matrix = items.cpu().numpy()
         gram = (self.unobserved * (items.T @ items)).cpu().numpy()
-        fold_in = LeastSquaresFoldIn(matrix, gram, self.reg, self.nu, self.unobserved)
+        fold_in = LeastSquaresFoldIn(matrix, gram, reg, self.nu, self.unobserved)
         with threadpool_limits(1, user_api="blas"):  # thousands of small systems: threads wait for each other in each
             users_last = Vectors(interactions.users, fold_in.vectors(cells))
         return LatentSpace(Vectors(interactions.items, matrix), users_last, "dot", fold_in)
@@ -85,9 +90,9 @@ class IALS:
 
         return Batches(cells, self.dim, device)
 
-    def _regularisers(self, cells: sp.csr_matrix) -> torch.Tensor:
+    def _regularisers(self, cells: sp.csr_matrix, reg: float) -> torch.Tensor:
         """(n_rows,) float32"""
-        weights = self.reg * (np.diff(cells.indptr) + self.unobserved * cells.shape[1]) ** self.nu
+        weights = reg * (np.diff(cells.indptr) + self.unobserved * cells.shape[1]) ** self.nu
         return torch.from_numpy(weights.astype(np.float32))
 
     def _diagonal(self, fixed: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
