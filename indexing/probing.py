@@ -8,6 +8,7 @@ they hold, until as many were read as an unfiltered search reads; those with non
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -19,6 +20,7 @@ from engine.recommend import Found, Mask
 from engine.vectors import Matrix
 
 Counts = npt.NDArray[np.int64]
+FEW = 16  # lists more than are likely to be read
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,15 +47,37 @@ class Lists:
 
     def _nearest(self, queries: Matrix, allowed: Counts, wanted: int) -> tuple[Matrix, Counts]:
         """Their scores and numbers, (n, the most of any query) each; list -1 is none."""
-        near, lists = self.index.quantizer.search(queries, self.index.nlist)
-        held = allowed[lists]
-        before = np.cumsum(held, axis=1) - held
-        read = (held > 0) & (before < wanted)
-        width = max(1, int(read.sum(axis=1).max()))
-        first = np.argsort(~read, axis=1, kind="stable")[:, :width]
-        kept = np.take_along_axis(read, first, 1)
-        lists = np.where(kept, np.take_along_axis(lists, first, 1), -1)
-        return np.take_along_axis(near, first, 1), np.ascontiguousarray(lists)
+        found = [self._of_one(query, allowed, wanted) for query in queries]
+        width = max([1, *(len(lists) for _, lists in found)])
+        near, lists = np.zeros((len(found), width), np.float32), np.full((len(found), width), -1, np.int64)
+        for row, (scores, numbers) in enumerate(found):
+            near[row, : len(numbers)], lists[row, : len(numbers)] = scores, numbers
+        return near, lists
+
+    def _of_one(self, query: Matrix, allowed: Counts, wanted: int) -> tuple[Matrix, Counts]:
+        """Of one (dim,) query, nearest first. A few times as many as are likely to be read are put in order, or all."""
+        scores = np.empty(self.index.nlist, np.float32)
+        faiss.fvec_inner_products_ny(
+            faiss.swig_ptr(scores), faiss.swig_ptr(query), faiss.swig_ptr(self._centroids), *self._centroids.shape[::-1]
+        )
+        scores[allowed == 0] = -np.inf
+        likely = 2 * math.ceil(wanted * self.index.nlist / max(1, int(allowed.sum()))) + FEW
+        for most in (likely, self.index.nlist):
+            if most >= self.index.nlist:
+                order = np.argsort(-scores, kind="stable")
+            else:
+                part = np.argpartition(-scores, most)[:most]
+                order = part[np.argsort(-scores[part], kind="stable")]
+            held = allowed[order]
+            read = int(np.searchsorted(np.cumsum(held), wanted)) + 1
+            if read <= len(order):
+                break
+        order = order[: min(read, int(np.count_nonzero(held)))]
+        return scores[order], order
+
+    @cached_property
+    def _centroids(self) -> Matrix:
+        return np.ascontiguousarray(self.index.quantizer.reconstruct_n(0, self.index.nlist), dtype=np.float32)
 
     @cached_property
     def _list_of(self) -> npt.NDArray[np.int32]:

@@ -84,6 +84,7 @@ def run(options: argparse.Namespace) -> None:
             _show(line, options.json)
         for selectivity in SELECTIVITIES if options.filters else ():
             allowed = np.random.default_rng(7).random(len(vectors)) < selectivity
+            allowed.flags.writeable = False  # as masks of filters are, which are made once for many searches
             for line in _filtered(contenders["nearfield"], Exact(vectors, queries, allowed), vectors, selectivity):
                 _show(line, options.json)
 
