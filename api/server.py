@@ -32,6 +32,7 @@ from indexing.owning import owning
 
 log = structlog.get_logger()
 DRAIN_S = 10
+HEALTH_S = 15  # a worker that is silent for so long is replaced; 5 is soon passed on a busy machine
 RETRY_S = 1.0
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a killed parent and hold its port
 
@@ -125,6 +126,7 @@ def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:
         server_header=False,
         timeout_graceful_shutdown=DRAIN_S,
         timeout_keep_alive=30,
+        timeout_worker_healthcheck=HEALTH_S,
         backlog=1024,
     )
 

@@ -260,7 +260,10 @@ def test_no_answer_differs_from_the_plain_truth(served: tuple[int, str, Settings
             driver.random.choice(steps)()
         assert building is not None
         building.result()
-        replaced = workers(pid)
+        until = time.monotonic() + 30
+        while len(replaced := workers(pid)) < 2:
+            assert time.monotonic() < until, "the killed worker was not replaced"
+            time.sleep(0.1)
         assert len(replaced) == 2
         assert first[0] not in replaced
     assert len(driver.generations) >= 2
