@@ -1,68 +1,48 @@
-"""Admission: so many requests are worked on at once, some more wait for a moment, the rest are told to come back.
-
-A burst may wait its time. A queue that was not empty for as long is no burst: whoever waits in it will be answered
-late, and so would everybody after them; so as many wait as are worked on, for a tenth of the time, and the rest is
-refused at once (after Nichols and Jacobson, Controlling Queue Delay, 2012). Figures are in scripts/LOG.md.
-"""
+"""Admission: every request but those of whoever watches passes the gate, unless its connection saw to that already."""
 
 from __future__ import annotations
 
-import asyncio
-import time
-
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.gate import Gate, Place
 from api.metrics import Metrics
 from api.problems import problem
 
 EXEMPT = ("/healthz", "/readyz", "/metrics")  # whoever watches must get through
-STANDING = 0.1  # of the wait, in a queue that stands
+FULL = "as many requests wait as may; ask again in a second"
 
 
 class Admission:
-    """ASGI middleware of one process: 429 where the queue is full, 503 where its wait took too long."""
+    """ASGI middleware: 429 where the gate is full, 503 where the turn did not come in time."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, *, active: int, waiting: int, wait_s: float):
-        self.app, self.metrics = app, metrics
-        self.free, self.active, self.queued = asyncio.Semaphore(active), active, 0
-        self.most_queued, self.wait_s = waiting, wait_s
-        self.emptied = time.monotonic()  # when nobody waited
+    def __init__(self, app: ASGIApp, metrics: Metrics, gate: Gate):
+        self.app, self.metrics, self.gate = app, metrics, gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in EXEMPT:
             await self.app(scope, receive, send)
             return
-        refusal = await self._refusal()
-        if refusal is not None:
-            status, why = refusal
-            self.metrics.refused.labels(str(status)).inc()
-            scope.setdefault("state", {})["refused"] = True
-            await problem(status, f"{why}; ask again in a second")(scope, receive, send)
+        place = scope.setdefault("state", {}).get("place")
+        if place is not None:  # the connection's, which leaves it
+            await self._within(place, scope, receive, send)
+            return
+        place = self.gate.enter()
+        if place is None:
+            await self._refuse(429, FULL, scope, receive, send)
             return
         try:
-            await self.app(scope, receive, send)
+            await self._within(place, scope, receive, send)
         finally:
-            self.free.release()
+            self.gate.leave(place)
 
-    async def _refusal(self) -> tuple[int, str] | None:
-        """Status and reason; None once this request has its place."""
-        now = time.monotonic()
-        if self.queued == 0:
-            self.emptied = now
-        if not self.free.locked():
-            await self.free.acquire()
-            return None
-        most, patience_s = self.most_queued, self.wait_s
-        if now - self.emptied > self.wait_s:
-            most, patience_s = min(most, self.active), STANDING * patience_s
-        if self.queued >= most:
-            return 429, f"{self.queued} requests are waiting already"
-        self.queued += 1
-        try:
-            async with asyncio.timeout(patience_s):
-                await self.free.acquire()
-        except TimeoutError:
-            return 503, f"no turn within {patience_s:g} s"
-        finally:
-            self.queued -= 1
-        return None
+    async def _within(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
+        if await place.come():
+            await self.app(scope, receive, send)
+        else:
+            why = f"no turn within {place.patience_s:g} s; ask again in a second"
+            await self._refuse(503, why, scope, receive, send)
+
+    async def _refuse(self, status: int, why: str, scope: Scope, receive: Receive, send: Send) -> None:
+        self.metrics.refused.labels(str(status)).inc()
+        scope["state"]["refused"] = True
+        await problem(status, why)(scope, receive, send)

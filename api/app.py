@@ -15,6 +15,8 @@ from api.admission import Admission
 from api.auth import Keyring
 from api.bodies import WholeBody
 from api.deps import Lives
+from api.door import Door
+from api.gate import Gate
 from api.logs import RequestLog
 from api.metrics import Metrics, Timed
 from api.paths import EncodedSlashes
@@ -48,14 +50,14 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     """The app over `database`, which stays open after it; without one it opens that of `settings` and closes it."""
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         opened = database or open_database(settings, pool_size=THREADS + 4)
         app.state.database = opened
         app.state.histories = Histories(opened, settings.history_limit)
         app.state.keyring = Keyring(opened, settings.require_keys)
         app.state.keyring.closed()  # asked once, so that a worker nobody called yet answers while PostgreSQL is away
         waker = Waker(opened)
-        app.state.sampler = Sampler(observe=app.state.metrics.observe_search)
+        app.state.sampler = Sampler(observe=metrics.observe_search)
         upkeep = Upkeep(opened, settings.generations)
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
         app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner)
@@ -68,7 +70,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         poller = Poller(app.state.lives, settings.poll_s, Listener(opened), after=upkeep)
         poller.start()
         try:
-            yield
+            yield {"door": Door(gate, metrics.refused.labels("429"), settings.max_body_bytes)}
         finally:
             poller.stop()
             upkeep.close()
@@ -77,20 +79,15 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             if database is None:
                 opened.close()
 
+    metrics = Metrics()
+    gate = Gate(active=settings.max_active, waiting=settings.max_waiting, wait_s=settings.max_wait_s)
     app = FastAPI(title="nearfield", version=version("nearfield"), lifespan=lifespan)
-    app.state.settings, app.state.metrics = settings, Metrics()
+    app.state.settings, app.state.metrics = settings, metrics
     for module in ROUTERS:
         app.include_router(module.router)
     problems.install(app)
-    metrics: Metrics = app.state.metrics
     app.add_middleware(EncodedSlashes)
-    app.add_middleware(
-        Admission,
-        metrics=metrics,
-        active=settings.max_active,
-        waiting=settings.max_waiting,
-        wait_s=settings.max_wait_s,
-    )
+    app.add_middleware(Admission, metrics=metrics, gate=gate)
     app.add_middleware(WholeBody, max_bytes=settings.max_body_bytes, seconds=settings.max_body_s)  # before admission
     app.add_middleware(Timed, metrics=metrics)
     app.add_middleware(RequestLog)

@@ -7,9 +7,10 @@ import re
 import secrets
 import sys
 import time
+from collections.abc import Iterable
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
@@ -36,6 +37,12 @@ def configure(level: str = "info") -> None:
     )
 
 
+def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
+    """The X-Request-ID that was sent, where it is a sane one, or a new one."""
+    asked = next((value for name, value in headers if name == b"x-request-id"), b"").decode("latin-1")
+    return asked if SANE.fullmatch(asked) else secrets.token_hex(8)
+
+
 class RequestLog:
     """ASGI middleware: takes or makes the request's X-Request-ID, answers with it, and logs what failed or was slow."""
 
@@ -46,8 +53,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        asked = Headers(scope=scope).get("x-request-id", "")
-        request_id = asked if SANE.fullmatch(asked) else secrets.token_hex(8)
+        request_id = request_id_of(scope["headers"])
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started, status, begun = time.perf_counter(), 500, False
 

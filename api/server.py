@@ -22,8 +22,8 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors import Multiprocess
 
 from api.app import create_app
+from api.door import DoorProtocol
 from api.logs import configure
-from api.patience import PatientProtocol
 from engine.errors import Conflict, InputError, StoreUnavailable
 from engine.settings import Settings
 from engine.store import keys
@@ -119,7 +119,7 @@ def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
-        http=PatientProtocol,
+        http=DoorProtocol,
         workers=workers,
         log_level="warning",
         access_log=False,

@@ -27,7 +27,9 @@ class Settings(BaseSettings):
     device: str = "cpu"  # where a server searches: cpu, cuda, cuda:1
     max_active: int = Field(16, gt=0)  # requests of one worker at once: of its 8 threads, and some that need none
     max_waiting: int = Field(256, ge=0)  # for their turn; more are answered 429
-    max_wait_s: float = Field(0.25, gt=0, allow_inf_nan=False)  # for a turn, a tenth in overload; then 503
+    max_wait_s: float = Field(
+        0.25, gt=0, allow_inf_nan=False
+    )  # for a turn; in overload a tenth, and half as many at once; then 503
     max_body_s: float = Field(30.0, gt=0, allow_inf_nan=False)  # for a body to arrive; then 408
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     require_keys: bool = False  # answer nobody without a key, even while there is none; set when bound beyond loopback

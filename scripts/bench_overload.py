@@ -1,11 +1,12 @@
 """What does a server do at several times its capacity?
 
 First the most it can answer on 16 connections, then half of that rate, then several times it from many connections, and
-half again. Requests become due at their own moments, whatever the server does, and are `recommend` for users with live
-histories (see bench_serve.py). What counts: that the answered ones keep their time, that the others are refused
-quickly and told when to come back, and that memory does not grow.
+half again; `offered` is what was really sent of that, which is less where the load generator is at its own limit.
+Requests become due at their own moments, whatever the server does, and are `recommend` for users with live histories
+(see bench_serve.py). What counts: that the answered ones keep their time, that the others are refused quickly and told
+when to come back, and that memory does not grow.
 
-    python scripts/bench_overload.py [--items 100000] [--times 4] [--connections 1000] [--seconds 10] [--json]
+    python scripts/bench_overload.py [--items 100000] [--times 4 10] [--connections 1000] [--seconds 10] [--json]
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from bench_serve import SPACE, K, fill, server
+from bench_serve import SPACE, K, add_shop, fill, server
 from http_load import Figures, Load, get, measure
 
 from engine.errors import NearfieldError
@@ -45,15 +46,10 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--items", type=int, default=100_000)
-    parser.add_argument("--dim", type=int, default=64)
-    parser.add_argument("--users", type=int, default=2000, help="at most 2000")
-    parser.add_argument("--events", type=int, default=30, help="in the history of each user")
-    parser.add_argument("--recipe", default="auto")
-    parser.add_argument("--times", type=float, default=4.0, help="of the most that it can answer")
+    add_shop(parser)
+    parser.add_argument("--times", type=float, nargs="+", default=[4.0, 10.0], help="of the most that it can answer")
     parser.add_argument("--connections", type=int, default=1000, help="of the overload")
     parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
-    parser.add_argument("--json", action="store_true", help="one JSON object per row")
     return parser.parse_args()
 
 
@@ -61,20 +57,21 @@ def phases(settings: Settings, users: list[str], options: argparse.Namespace) ->
     requests = [get(f"/v1/{SPACE}/recommend?user_id={user}&k={K}") for user in users]
     with server(settings, 1) as (port, process):
         most = measure(Load(port, requests, FEW, options.seconds))
-        yield row("most", most, None, process)
-        asked = [("half", most.rps / 2), ("overload", most.rps * options.times), ("half again", most.rps / 2)]
-        for name, rate in asked:
-            connections = options.connections if name == "overload" else 4 * FEW
+        yield row("most", most, None, process, options.seconds)
+        for name, times in [("half", 0.5), *((f"{each:g} times", each) for each in options.times), ("half again", 0.5)]:
+            rate, connections = most.rps * times, options.connections if times > 1 else 4 * FEW
             found = measure(Load(port, requests, connections, options.seconds, rate))
-            yield row(name, found, rate, process)
+            yield row(name, found, rate, process, options.seconds)
 
 
-def row(name: str, found: Figures, rate: float | None, process: psutil.Process) -> dict[str, Any]:
+def row(name: str, found: Figures, rate: float | None, process: psutil.Process, seconds: float) -> dict[str, Any]:
     refused = {str(status): n for status, n in sorted(found.statuses.items()) if status != 200}
+    offered = sum(found.statuses.values()) / seconds
     untold = sum(refused.values()) - found.told_when
     rss_mb = process.memory_info().rss / 2**20
     print(
-        f"{name:<11} asked {f'{rate:.0f}/s' if rate else 'all':>7}  answered {found.rps:6.0f}/s  "
+        f"{name:<11} asked {f'{rate:.0f}/s' if rate else 'all':>7}  offered {offered:6.0f}/s  "
+        f"answered {found.rps:6.0f}/s  "
         f"p50 {found.p50_ms:7.2f} ms  p99 {found.p99_ms:7.2f} ms  refused {refused or 'none'} "
         f"p99 {found.refused_p99_ms:.1f} ms, {untold} without Retry-After  {rss_mb:.0f} MB  "
         f"load generator busy {found.client_share:.0%}"
@@ -82,6 +79,7 @@ def row(name: str, found: Figures, rate: float | None, process: psutil.Process) 
     return {
         "load": name,
         "rate": None if rate is None else round(rate, 1),
+        "offered": round(offered, 1),
         "rps": round(found.rps, 1),
         "p50_ms": round(found.p50_ms, 3),
         "p99_ms": round(found.p99_ms, 3),

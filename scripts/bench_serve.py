@@ -75,18 +75,23 @@ def main() -> None:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_shop(parser)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--workers", type=int, default=2, help="of the row with several")
+    return parser.parse_args()
+
+
+def add_shop(parser: argparse.ArgumentParser) -> None:
+    """What `fill` makes, and how it is told."""
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--users", type=int, default=2000, help="at most 2000")
     parser.add_argument("--events", type=int, default=30, help="in the history of each user")
-    parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
-    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--recipe", default="auto")
     parser.add_argument("--json", action="store_true", help="one JSON object per row")
-    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--workers", type=int, default=2, help="of the row with several")
-    return parser.parse_args()
 
 
 def run(options: argparse.Namespace) -> None:
