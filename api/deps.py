@@ -57,7 +57,7 @@ class Lives(MutableMapping[str, Live]):
             self._lives[space].catch_up(seq)
 
     def refresh(self, space: str) -> None:
-        """Look at all of a space anew: its weighting or its generation changed."""
+        """Look at all of a space anew: another generation is active. Other processes do so at their next poll."""
         if space in self._lives:
             self._lives[space].refresh()
 

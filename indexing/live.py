@@ -103,7 +103,7 @@ class Live:
         return view
 
     def _opened(self) -> LiveView | None:
-        """A view of another generation than is served, or with other knowledge of the space; None: go on with it."""
+        """A view of another generation than is served; None: go on with it."""
         with self._database.begin() as conn:
             space = spaces.get(conn, self._name)
             active = generations.active(conn, space.key)
@@ -115,8 +115,8 @@ class Live:
         served = view.generation.generation if view.generation else None
         behind = bool(wanted) and served != wanted[0]
         with self._lock:
-            if self._view is not None and (self._view.space, self._view.degraded) != (space, behind):
-                self._view = replace(self._view, space=space, degraded=behind)
+            if self._view is not None and self._view.degraded != behind:
+                self._view = replace(self._view, degraded=behind)
         return None
 
     def _serves(self, view: LiveView, wanted: list[str]) -> bool:
@@ -174,10 +174,15 @@ class Live:
     def _changed(self, view: LiveView) -> LiveView:
         """The view after replaying what changed since its snapshot; all of the catalogue where there is none to go on.
 
-        View and snapshot are kept together or not at all: a database that goes away in between loses no change.
+        View and snapshot are kept together or not at all: a database that goes away in between loses no change. The
+        space and its active generation are read after the snapshot, so what that holds of them is shown.
         """
         with self._database.begin() as conn:
             keys, snapshot = changes.read_since(conn, view.space.key, view.snapshot)
+            view = replace(view, space=spaces.find(conn, view.space.key) or view.space)
+            activated = generations.activation(conn, view.space.key)
+            if activated is not None and (view.generation is None or view.generation.generation != activated[0]):
+                snapshot = snapshot.but(activated[1])  # it is opened at the next refresh, which may take seconds
             if keys is not None and not keys:
                 return replace(view, snapshot=snapshot, stale=False)
             found = items.read_catalogue(conn, view.space.key, keys)

@@ -6,14 +6,14 @@ import shutil
 from pathlib import Path
 
 from engine.errors import Conflict
-from engine.store import generations
+from engine.store import changes, generations
 from engine.store.database import Database
 from engine.store.spaces import Space
 from indexing.manifest import check
 
 
-def publish(database: Database, space: Space, generation: str, folder: Path, *, instead_of: str | None = None) -> None:
-    """Make a generation the active one once its files are checked; running servers swap to it.
+def publish(database: Database, space: Space, generation: str, folder: Path, *, instead_of: str | None = None) -> int:
+    """Make a generation the active one once its files are checked; running servers swap to it. The `seq` of that.
 
     Conflict where another than `instead_of` is active by now; then the generation is removed.
     """
@@ -23,10 +23,12 @@ def publish(database: Database, space: Space, generation: str, folder: Path, *, 
     try:
         with database.begin() as conn:
             generations.activate(conn, space.key, generation, instead_of=instead_of)
+            seq = changes.sequence(conn)
     except Conflict:
         _remove(database, space, generation, folder)
         raise
     _prune(database, space, folder)
+    return seq
 
 
 def rollback(database: Database, space: Space, folder: Path) -> str:

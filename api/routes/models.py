@@ -47,9 +47,9 @@ def activate(
 ) -> Response:
     with database.connect() as conn:
         generations.get(conn, view.space.key, generation)
-    publish(database, view.space, generation, settings.generations)
+    seq = publish(database, view.space, generation, settings.generations)
     lives.refresh(view.space.name)
-    return json_response({"generation": generation, "active": True})
+    return json_response({"generation": generation, "active": True, "seq": seq})
 
 
 @router.get("/status", dependencies=READ, summary="What this space holds and serves")

@@ -15,7 +15,7 @@ from api.reads import FreshView
 from api.schemas import NoParameters, SpaceBody
 from engine.events import KIND_WEIGHTS, Weighting
 from engine.items import check_text
-from engine.store import spaces
+from engine.store import changes, spaces
 from engine.store.spaces import Space
 
 router = APIRouter(prefix="/v1", tags=["spaces"])
@@ -41,8 +41,9 @@ def put_space(
                 check_text(kind, ("body", "weighting", "kinds"))
             kinds = KIND_WEIGHTS if values["kinds"] is None else values["kinds"]
             made = spaces.set_weighting(conn, made, Weighting(**values | {"kinds": dict(kinds)}))
-    lives.refresh(space)
-    return json_response(_json(made))
+        seq = changes.sequence(conn)
+    lives.wrote(space, seq)
+    return json_response({**_json(made), "seq": seq})
 
 
 @router.get("/{space}", dependencies=READ, summary="A space")
@@ -55,9 +56,10 @@ def get_space(view: FreshView, database: AppDatabase) -> Response:
 def delete_space(space: str, none: Nothing, database: AppDatabase, lives: AppLives, settings: AppSettings) -> Response:
     with database.begin() as conn:
         spaces.delete(conn, space)
+        seq = changes.sequence(conn)
     lives.pop(space, None)
     shutil.rmtree(settings.generations / space, ignore_errors=True)
-    return json_response({"space": space, "status": "deleted"})
+    return json_response({"space": space, "status": "deleted", "seq": seq})
 
 
 def _json(space: Space) -> dict[str, Any]:

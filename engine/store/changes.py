@@ -9,7 +9,7 @@ The number of a write's transaction, its `seq`, is what a reader can ask a snaps
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import sqlalchemy as sa
 
@@ -33,15 +33,25 @@ SELECT greatest(
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Which transactions had ended: all below `xmax` but those `running`; all below `xmin` had."""
+    """Which transactions had ended: all below `xmax` but those `running`; all below `xmin` had.
+
+    The one `unshown` had too, but what it did is not shown yet: the activation of a generation that is to be opened.
+    """
 
     xmin: int
     xmax: int
     running: frozenset[int] = frozenset()
     epoch: str = ""  # see `epoch`
+    unshown: int | None = None
 
     def holds(self, seq: int) -> bool:
-        return seq < self.xmin or (seq < self.xmax and seq not in self.running)
+        ended = seq < self.xmin or (seq < self.xmax and seq not in self.running)
+        return ended and seq != self.unshown
+
+    def but(self, xid: int) -> Snapshot:
+        """This snapshot, which does not show the transaction of which `xid` is the lower 32 bits, as rows have it."""
+        whole = (self.xmax & ~0xFFFFFFFF) | xid
+        return replace(self, unshown=whole if whole < self.xmax else whole - 2**32)
 
     def __str__(self) -> str:
         """As PostgreSQL writes a pg_snapshot."""

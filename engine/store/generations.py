@@ -60,6 +60,13 @@ def active(conn: sa.Connection, space_key: int) -> GenerationRecord | None:
     return None if row is None else GenerationRecord(*row)
 
 
+def activation(conn: sa.Connection, space_key: int) -> tuple[str, int] | None:
+    """The active generation, and the lower 32 bits of the `seq` that made it the active one."""
+    query = "SELECT generation, xmin::text::bigint FROM generations WHERE space_key = %s AND active"
+    row = conn.exec_driver_sql(query, (space_key,)).first()
+    return None if row is None else (row[0], row[1])
+
+
 def previous(conn: sa.Connection, space_key: int) -> GenerationRecord | None:
     """The one that was active before the active one, by time of activation."""
     query = f"""SELECT {COLUMNS} FROM generations WHERE space_key = %s AND NOT active AND activated_at IS NOT NULL

@@ -47,6 +47,12 @@ def get(conn: sa.Connection, name: str) -> Space:
     return Space(row.space_key, row.name, Weighting(**row.weighting))
 
 
+def find(conn: sa.Connection, key: int) -> Space | None:
+    """The space of this key, while there is one."""
+    row = conn.exec_driver_sql("SELECT name, weighting FROM spaces WHERE space_key = %s", (key,)).first()
+    return None if row is None else Space(key, row.name, Weighting(**row.weighting))
+
+
 def list_all(conn: sa.Connection) -> list[Space]:
     rows = conn.exec_driver_sql("SELECT space_key, name, weighting FROM spaces ORDER BY name")
     return [Space(row.space_key, row.name, Weighting(**row.weighting)) for row in rows]

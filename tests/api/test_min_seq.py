@@ -75,6 +75,29 @@ def test_the_writes_named_here_are_there() -> None:
     assert len(READS) >= 24
 
 
+def test_every_write_answers_with_its_seq(client: httpx.Client, shop: Shop) -> None:
+    bodies: dict[str, Any] = {
+        "/events": {"events": [{"user_id": "odd-user-1", "item_id": "odd-01"}]},
+        "/items": {"items": [{"item_id": "odd-01"}]},
+        "/items/availability": {"items": [{"item_id": "odd-01", "available": True}]},
+        "/users/{user_id}/merge": {"from_user_id": "odd-user-2"},
+    }
+    active = client.get("/status").json()["generation"]
+    throwaway = f"{client.base_url}".rstrip("/") + "-throwaway"
+    seqs = [client.put(throwaway).json()["seq"], client.delete(throwaway).json()["seq"]]
+    for path, methods in WRITES.items():
+        for method in sorted(methods, reverse=True):  # PUT before DELETE
+            if (path, method) == ("", "delete"):
+                continue
+            url = shop.url + path.format(item_id="mine", user_id="me", generation=active)
+            body = {} if method == "put" and path else bodies.get(path)
+            answer = client.request(method, url, json=body)
+            assert answer.status_code == 200, answer.text
+            seqs.append(answer.json()["seq"])
+    assert len(seqs) == sum(map(len, WRITES.values())) + 1
+    assert seqs == sorted(set(seqs)), "each its own, later ones larger"
+
+
 @every_read
 def test_a_read_of_a_seq_that_nobody_wrote_is_unavailable_within_its_deadline(
     client: httpx.Client, method: str, path: str

@@ -3,13 +3,14 @@
 import contextlib
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.embedders.registry import make
-from engine.errors import BelowFloor, Conflict, CorruptGeneration, NotEnoughData, NotFound, StoreUnavailable
+from engine.errors import BelowFloor, Conflict, CorruptGeneration, NotEnoughData, NotFound, NotInTime, StoreUnavailable
 from engine.events import Event
 from engine.interactions import from_events
 from engine.items import Item
@@ -206,6 +207,27 @@ class TestGenerations:
         assert rollback(shop.database, shop.space, shop.folder) == first
         view = live.refresh()
         assert (view.generation.generation, view.degraded) == (first, False)
+
+    def test_the_seq_of_an_activation_is_held_once_the_generation_is_opened_and_no_sooner(self, shop):
+        first, second = shop.publish(), shop.publish()
+        live = shop.live()
+        assert live.current().generation.generation == second
+        seq = publish(shop.database, shop.space, first, shop.folder)
+        shop.change(items.upsert, [Item("later")])
+        with pytest.raises(NotInTime, match=f"asked for min_seq {seq}"):
+            live.reach(seq, 0.05)
+        assert "later" in shop.shown(live.current()), "what changed otherwise does not wait for it"
+        live.refresh()
+        assert live.reach(seq, 0.05).generation.generation == first
+
+    def test_a_view_that_holds_the_seq_of_a_weighting_has_it(self, shop):
+        shop.publish()
+        live = shop.live()
+        assert live.current().space.weighting.other == 1.0
+        with shop.database.begin() as conn:
+            spaces.set_weighting(conn, shop.space, replace(shop.space.weighting, other=7.0))
+            seq = changes.sequence(conn)
+        assert live.reach(seq, 1.0).space.weighting.other == 7.0
 
 
 def build_with_little_effort(shop: Shop) -> None:
