@@ -44,5 +44,5 @@ class Admission:
 
     async def _refuse(self, status: int, why: str, scope: Scope, receive: Receive, send: Send) -> None:
         self.metrics.refused.labels(str(status)).inc()
-        scope["state"]["refused"] = True
+        scope["state"]["counted"] = True
         await problem(status, why)(scope, receive, send)

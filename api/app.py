@@ -19,6 +19,7 @@ from api.door import Door
 from api.gate import Gate
 from api.logs import RequestLog
 from api.metrics import Metrics, Timed
+from api.outage import Outage
 from api.paths import EncodedSlashes
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
 from api.together import Histories
@@ -31,6 +32,7 @@ from indexing.owner import address
 from indexing.poller import Poller
 from indexing.sampler import Sampler
 from indexing.upkeep import Upkeep
+from indexing.view import LiveView
 
 log = structlog.get_logger()
 # With 16 the event loop, which waits for the same lock, refused twice as late in overload.
@@ -67,7 +69,13 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             names = [space.name for space in stored_spaces.list_all(conn)]
         for name in names:
             _warm(app.state.lives, name)
-        poller = Poller(app.state.lives, settings.poll_s, Listener(opened), after=upkeep)
+
+        def looked(view: LiveView) -> None:
+            if not view.stale:
+                app.state.outage.over()
+            upkeep(view)
+
+        poller = Poller(app.state.lives, settings.poll_s, Listener(opened), after=looked)
         poller.start()
         try:
             yield {"door": Door(gate, metrics.refused.labels("429"), settings.max_body_bytes)}
@@ -82,7 +90,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     metrics = Metrics()
     gate = Gate(active=settings.max_active, waiting=settings.max_waiting, wait_s=settings.max_wait_s)
     app = FastAPI(title="nearfield", version=version("nearfield"), lifespan=lifespan)
-    app.state.settings, app.state.metrics = settings, metrics
+    app.state.settings, app.state.metrics, app.state.outage = settings, metrics, Outage()
     for module in ROUTERS:
         app.include_router(module.router)
     problems.install(app)

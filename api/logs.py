@@ -73,8 +73,8 @@ class RequestLog:
             await problem(500, FAILED)(scope, receive, named)
         finally:
             seconds = time.perf_counter() - started
-            refused = scope.get("state", {}).get("refused", False)  # counted; a line each would be load of its own
-            if (status >= 500 and not refused) or seconds > SLOW_S:
+            counted = scope.get("state", {}).get("counted", False)  # elsewhere; a line each would be load of its own
+            if (status >= 500 and not counted) or seconds > SLOW_S:
                 route = getattr(scope.get("route"), "path", "none")
                 figures = {"status": status, "ms": round(1000 * seconds, 1)}
                 log.warning("request", method=scope["method"], route=route, **figures)

@@ -64,6 +64,9 @@ def install(app: FastAPI) -> None:
 def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, NearfieldError)
     status = STATUS.get(type(error), 500)
+    if isinstance(error, StoreUnavailable):
+        request.app.state.outage.noticed(str(error))
+        request.state.counted = True
     return problem(status, str(error), error.problems if isinstance(error, InputError) else ())
 
 

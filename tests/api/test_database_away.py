@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from api.server import bound, running
 from engine.store import bulk
@@ -100,7 +101,12 @@ def test_reads_go_on_and_writes_come_back(shop: Shop, door: tuple[Door, str]) ->
                 answer = client.get("/recommend", params={"user_id": "odd-user-1", "k": 5})
                 answers[answer.status_code, answer.json().get("degraded", True)] += 1
 
-    with open_database(settings) as through, bound("127.0.0.1", 0) as listener, running(settings, through, listener):
+    with (
+        open_database(settings) as through,
+        bound("127.0.0.1", 0) as listener,
+        capture_logs() as lines,
+        running(settings, through, listener),
+    ):
         base = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}"
         with ThreadPoolExecutor(3) as pool:
             asking = [pool.submit(ask, base) for _ in range(3)]
@@ -109,8 +115,9 @@ def test_reads_go_on_and_writes_come_back(shop: Shop, door: tuple[Door, str]) ->
                 gate.shut()
                 eventually(lambda: answers[200, True] > 20)
                 time.sleep(2.5)  # longer than keys are remembered
-                away = httpx.post(base + "/events", json=[{"user_id": "u", "item_id": "odd-01"}], timeout=30)
-                assert (away.status_code, away.headers["Retry-After"]) == (503, "1")
+                for _ in range(3):
+                    away = httpx.post(base + "/events", json=[{"user_id": "u", "item_id": "odd-01"}], timeout=30)
+                    assert (away.status_code, away.headers["Retry-After"]) == (503, "1")
                 known = httpx.get(base + "/recommend", params={"user_id": "odd-user-1", "k": 5}, timeout=30).json()
                 assert known["degraded"] is True
                 assert len(known["items"]) == 5
@@ -129,3 +136,13 @@ def test_reads_go_on_and_writes_come_back(shop: Shop, door: tuple[Door, str]) ->
                 stop.set()
         assert [each.exception() for each in asking] == [None] * 3
     assert {status for status, _ in answers} == {200}
+    [noticed] = [line for line in lines if line["event"] == "PostgreSQL is away"]
+    assert noticed["log_level"] == "warning"
+    [over] = [line for line in lines if line["event"] == "PostgreSQL is back"]
+    assert over["requests_answered_503"] >= 4
+    assert over["seconds"] > 0
+    assert [
+        line
+        for line in lines
+        if line["event"] == "request" and line.get("status") == 503 and line["log_level"] == "warning"
+    ] == []

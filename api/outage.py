@@ -1,0 +1,36 @@
+"""Outage: PostgreSQL is away. One line when that is noticed and one when it is back, with what it cost."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import structlog
+
+log = structlog.get_logger()
+
+
+class Outage:
+    """Of one process; a line for each request that was told so would be load of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._since: float | None = None
+        self._requests = 0
+
+    def noticed(self, why: str) -> None:
+        """By a request, which is answered 503."""
+        with self._lock:
+            self._requests += 1
+            if self._since is not None:
+                return
+            self._since = time.monotonic()
+        log.warning("PostgreSQL is away", error=why)
+
+    def over(self) -> None:
+        with self._lock:
+            if self._since is None:
+                return
+            seconds, requests = time.monotonic() - self._since, self._requests
+            self._since, self._requests = None, 0
+        log.warning("PostgreSQL is back", seconds=round(seconds, 1), requests_answered_503=requests)
