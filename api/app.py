@@ -14,6 +14,7 @@ from api import problems
 from api.admission import Admission
 from api.auth import Keyring
 from api.bodies import WholeBody
+from api.deadline import Deadline
 from api.deps import Lives
 from api.door import Door
 from api.gate import Gate
@@ -95,6 +96,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.include_router(module.router)
     problems.install(app)
     app.add_middleware(EncodedSlashes)
+    app.add_middleware(Deadline)
     app.add_middleware(Admission, metrics=metrics, gate=gate)
     app.add_middleware(WholeBody, max_bytes=settings.max_body_bytes, seconds=settings.max_body_s)  # before admission
     app.add_middleware(Timed, metrics=metrics)

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import Depends, Query, Request
 
+from api.deadline import check_deadline, set_deadline
 from api.deps import Lives, View
 from api.schemas import Fresh, Near, RecommendBody, RecommendQuery
 from engine import predicate
-from engine.errors import InputError, NotInTime
+from engine.errors import InputError
 from engine.ids import check_id
 from engine.predicate import Predicate
 from engine.recommend import Hit
@@ -29,14 +30,13 @@ def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
     """The view, at least as new as `min_seq`; NotInTime when the deadline passes first."""
     if asked.min_seq is None and asked.deadline_ms is None:
         return view
-    within_s = DEADLINE_S if asked.deadline_ms is None else asked.deadline_ms / 1000
-    left_s = within_s - (time.perf_counter() - request.state.arrived)
+    until = (
+        request.state.arrived + DEADLINE_S if asked.deadline_ms is None else set_deadline(request, asked.deadline_ms).at
+    )
     if asked.min_seq is not None and not view.snapshot.holds(asked.min_seq):
         lives: Lives = request.app.state.lives
-        view = lives[view.space.name].reach(asked.min_seq, left_s)
-        left_s = within_s - (time.perf_counter() - request.state.arrived)
-    if asked.deadline_ms is not None and left_s <= 0:
-        raise NotInTime(f"the deadline of {asked.deadline_ms} ms has passed; ask again, or with a larger deadline_ms")
+        view = lives[view.space.name].reach(asked.min_seq, until - time.perf_counter())
+    check_deadline(request)
     return view
 
 

@@ -16,6 +16,7 @@ from api import cursors
 from api.answer_schemas import BatchAnswer, ItemsAnswer
 from api.answers import Page, items_response, shelves_response
 from api.auth import require
+from api.deadline import check_deadline
 from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
 from api.histories import Known, known, known_each, session, without_database
 from api.queries import documented, query_of
@@ -73,6 +74,7 @@ def post_batch(
     view = fresh(request, view, body)
     parts = {passed: view.where(passed) for passed in filters}
     found = known_each(sessions, view, database, settings.history_limit)
+    check_deadline(request)
     asked = [
         _shelf(shelf, each, parts[passed], loc)
         for shelf, each, passed, loc in zip(body.shelves, found, filters, locs, strict=True)
@@ -99,6 +101,7 @@ def post_rank(
     now_us = time.time_ns() // 1000
     view = fresh(request, view, body).where(passed)
     user = known(body.user_id, session(body.history, now_us), view, database, settings.history_limit)
+    check_deadline(request)
     hits = rank(view, body.item_ids, weighting=view.space.weighting, now_us=now_us, history=user.history)
     with suppress(StoreUnavailable):  # while PostgreSQL is away, as far as is known
         hits = without_deleted(hits, view.space.key, database)
@@ -122,6 +125,7 @@ async def _recommend(
             user = Known(past.followed_by(stored) if len(past) else stored)
         except StoreUnavailable:
             user = without_database(body.user_id, past, view)
+    check_deadline(request)  # a history may have taken its time
     answer = partial(_answered, body, passed, user, now_us, view, serving)
     return answer() if quick else await run_in_threadpool(answer)
 

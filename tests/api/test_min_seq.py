@@ -5,7 +5,9 @@ An operation with a space in its path is a read unless it is named here as a wri
 
 from __future__ import annotations
 
+import asyncio
 import secrets
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +15,8 @@ import httpx
 import pytest
 
 from api.app import create_app
+from api.routes import recommend, search
+from api.together import Histories
 from engine.settings import Settings
 from engine.store import items
 from engine.store.changes import sequence
@@ -107,6 +111,41 @@ def test_a_read_of_a_seq_that_nobody_wrote_is_unavailable_within_its_deadline(
     assert answer.headers["Retry-After"] == "1"
     assert f"asked for min_seq {FUTURE}" in answer.json()["detail"]
     assert answer.elapsed.total_seconds() < 2
+
+
+@pytest.mark.parametrize("path", ["/recommend", "/recommend/batch", "/rank", "/search"])
+def test_what_is_found_after_the_deadline_is_no_answer(
+    client: httpx.Client, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {"/recommend": "recommend", "/recommend/batch": "recommend_shelves", "/rank": "rank", "/search": "similar"}
+    module = search if path == "/search" else recommend
+    found, whole = [], getattr(module, names[path])
+
+    def slow(*args: Any, **options: Any) -> Any:
+        found.append(whole(*args, **options))
+        time.sleep(0.15)
+        return found[-1]
+
+    monkeypatch.setattr(module, names[path], slow)
+    assert ask(client, "post", path, deadline_ms=10_000).status_code == 200
+    answer = ask(client, "post", path, deadline_ms=100)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+    assert answer.json()["detail"].startswith("the deadline of 100 ms has passed")
+    assert len(found) == 2, "it was in time when it began"
+
+
+def test_no_search_begins_after_the_deadline(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, asked = Histories.of, []
+
+    async def slow(self: Histories, space_key: int, user_id: str) -> Any:
+        await asyncio.sleep(0.15)
+        return await whole(self, space_key, user_id)
+
+    monkeypatch.setattr(Histories, "of", slow)
+    monkeypatch.setattr(recommend, "_answered", lambda *args: asked.append(args))
+    answer = client.get("/recommend", params={"user_id": "odd-user-1", "deadline_ms": 100})
+    assert answer.status_code == 503
+    assert asked == []
 
 
 @every_read
