@@ -9,7 +9,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from engine.events import History, Weighting
-from engine.fold_in import SMALLEST, LinearFoldIn, SumFoldIn, TwoTableFoldIn
+from engine.fold_in import (
+    SMALLEST,
+    LeastSquaresFoldIn,
+    LinearFoldIn,
+    PerceptronFoldIn,
+    SumFoldIn,
+    TwoTableFoldIn,
+)
 from engine.interactions import from_history
 from engine.recommend import Answer, View
 from engine.space import FoldIn, Metric
@@ -73,8 +80,5 @@ def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
             blocks.append(block * scale)
             every = every and exact
         return np.concatenate(blocks, axis=1), every
-    without = sp.csr_matrix(np.where(np.eye(n, dtype=bool), 0, cells.data), dtype=np.float32)
-    lacking = sp.csr_matrix(
-        (without.data, cells.indices[without.indices], without.indptr), shape=(n, cells.shape[1]), dtype=np.float32
-    )
-    return fold_in.vectors(cells) - fold_in.vectors(lacking), False
+    assert isinstance(fold_in, LeastSquaresFoldIn | PerceptronFoldIn)
+    return fold_in.vectors(cells) - fold_in.without_each(cells), False

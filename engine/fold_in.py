@@ -98,13 +98,27 @@ class PerceptronFoldIn:
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
         norms = np.sqrt(np.asarray(histories.multiply(histories).sum(axis=1))).ravel()
         unit = sp.csr_matrix(sp.diags(1 / np.maximum(norms, 1e-12)) @ histories, dtype=np.float32)
-        value = np.asarray(unit @ self.arrays["weight0"], dtype=np.float32) + self.arrays["bias0"]
+        out = self._behind(np.asarray(unit @ self.arrays["weight0"], dtype=np.float32))
+        out[norms == 0] = 0
+        return out
+
+    def without_each(self, history: sp.csr_matrix) -> Matrix:
+        """The vector of one history, (1, n_items), without each of its cells: (cells, dim)."""
+        weights, rows = history.data.astype(np.float64), history.indices
+        each = weights[:, None] * self.arrays["weight0"][rows]
+        squares = weights * weights
+        norms = np.sqrt(np.maximum(squares.sum() - squares, 0))
+        out = self._behind(((each.sum(axis=0) - each) / np.maximum(norms, 1e-12)[:, None]).astype(np.float32))
+        out[norms == 0] = 0
+        return out
+
+    def _behind(self, value: Matrix) -> Matrix:
+        """What comes after the first layer's product, (n, width)."""
+        value = value + self.arrays["bias0"]
         for layer in range(1, sum(name.startswith("weight") for name in self.arrays)):
             value = value if layer - 1 in self.straight else np.tanh(value)
             value = value @ self.arrays[f"weight{layer}"] + self.arrays[f"bias{layer}"]
-        out = np.concatenate([np.tanh(value), np.ones((len(value), 1), np.float32)], axis=1)
-        out[norms == 0] = 0
-        return np.asarray(out, dtype=np.float32)
+        return np.concatenate([np.tanh(value), np.ones((len(value), 1), np.float32)], axis=1).astype(np.float32)
 
     def state(self) -> tuple[str, Arrays]:
         return "perceptron", {**self.arrays, "straight": np.array(self.straight, np.float32)}
@@ -129,6 +143,23 @@ class LeastSquaresFoldIn:
         for rows, columns, weights in padded(histories, self.items.shape[1]):
             out[rows] = self._solve(columns, weights)
         return np.asarray(out @ self._turned[1].T, dtype=np.float32)
+
+    def without_each(self, history: sp.csr_matrix) -> Matrix:
+        """The vector of one history, (1, n_items), without each of its cells: (cells, dim).
+
+        Each lacks one row u u' of the same system A: by Sherman and Morrison x + A^-1 u (u'x - r) / (1 - u'A^-1 u).
+        """
+        values, basis, turned = self._turned
+        n = history.nnz
+        if n < 2:
+            return np.zeros((n, len(basis)), np.float32)
+        roots = np.sqrt(history.data.astype(np.float64))
+        vectors = turned[history.indices] * roots[:, None]
+        reg = self.reg * (n - 1 + self.unobserved * len(self.items)) ** self.nu
+        over = np.linalg.solve(vectors.T @ vectors + np.diag(values + reg), vectors.T).T
+        whole = roots @ over
+        change = (vectors @ whole - roots) / (1 - np.einsum("ij,ij->i", vectors, over))
+        return np.asarray((whole + over * change[:, None]) @ basis.T, dtype=np.float32)
 
     @cached_property
     def _turned(self) -> tuple[npt.NDArray[np.float32], Matrix, Matrix]:
