@@ -57,6 +57,11 @@ def known(user_id: str | None, asked: History, view: LiveView, database: Databas
             stored = events.history(conn, view.space.key, user_id, limit)
     except StoreUnavailable:
         return without_database(user_id, asked, view)
+    return joined(asked, stored)
+
+
+def joined(asked: History, stored: History) -> Known:
+    """A session before what is stored."""
     return Known(asked.followed_by(stored) if len(asked) else stored)
 
 
@@ -72,7 +77,7 @@ def known_each(
                 stored = events.histories(conn, view.space.key, names, limit)
     except StoreUnavailable:
         return [Known(past) if user is None else without_database(user, past, view) for user, past in asked]
-    return [Known(past if user is None else past.followed_by(stored.get(user, History()))) for user, past in asked]
+    return [Known(past) if user is None else joined(past, stored.get(user, History())) for user, past in asked]
 
 
 def without_database(user_id: str, asked: History, view: LiveView) -> Known:

@@ -112,6 +112,28 @@ class Answer:
     shortfall: Shortfall | None = None
 
 
+class Taking(Protocol):
+    """A way of taking the best items: by their scores, or by those that a boost makes of them."""
+
+    def take(self, view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
+        """The k best for a (dim,) vector that are not `out`."""
+        ...
+
+    def popular(self, view: View) -> Popular: ...
+
+
+@dataclass(frozen=True)
+class ByScore:
+    def take(self, view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
+        return take(view, searcher, vector, k, out, reason)
+
+    def popular(self, view: View) -> Popular:
+        return view.popular, view.popularity
+
+
+BY_SCORE = ByScore()
+
+
 def recommend(
     view: View,
     *,
@@ -122,14 +144,15 @@ def recommend(
     vector: Matrix | None = None,
     exclude: Collection[str] = (),
     way: Fill = "popular",
+    by: Taking = BY_SCORE,
 ) -> Answer:
     """The k best items for a history, a (dim,) user vector or nobody; what fills up, as `fill` says, is labelled."""
     out = rows_of(view, exclude)
     hits: list[Hit] = []
     user = vector if vector is not None else user_vector(view, history, weighting, now_us)
     if user is not None and view.users_to_items is not None:
-        hits = take(view, view.users_to_items, user, k, out, "vector" if vector is not None else "history")
-    return fill(view, hits, k, out, way)
+        hits = by.take(view, view.users_to_items, user, k, out, "vector" if vector is not None else "history")
+    return fill(view, hits, k, out, way, by)
 
 
 def rows_of(view: View, item_ids: Collection[str]) -> set[int]:
@@ -223,16 +246,16 @@ def pick(view: View, scores: list[float], rows: list[int], k: int, out: set[int]
     return hits
 
 
-def fill(
-    view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popular", popular: Popular | None = None
-) -> Answer:
+def fill(view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popular", by: Taking = BY_SCORE) -> Answer:
     """Popular items then new ones, or the newest, until the shelf is full: if k eligible items exist, k come back.
 
-    Nothing fills it up where `way` is none. `popular` stands in for the order and the popularity that the view has.
+    Nothing fills it up where `way` is none.
     """
+    if len(hits) == k:
+        return Answer(tuple(hits))
     names = view.items.ids
-    order, popularity = popular or (view.popular, view.popularity)
-    for rows, reason in _fillers(view, way, order) if len(hits) < k else ():
+    order, popularity = by.popular(view)
+    for rows, reason in _fillers(view, way, order):
         taken = out | {hit.row for hit in hits}
         more = islice(_eligible(view, rows, taken), k - len(hits))
         hits += [Hit(names[row], row, float(popularity[row]) if reason == "popular" else 0.0, reason) for row in more]

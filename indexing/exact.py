@@ -71,10 +71,7 @@ class ExactSearcher:
         """(len(subset),) the scores of one query."""
         if subset is not None and len(subset) <= DENSE_SHARE * len(self.vectors):
             return np.asarray(self.scores(query[None], subset[None])[0])
-        products = np.empty(len(self.vectors), np.float32)
-        faiss.fvec_inner_products_ny(  # on this thread: numpy's product wakes others, and waits for them
-            faiss.swig_ptr(products), faiss.swig_ptr(query), faiss.swig_ptr(self.vectors), *self.vectors.shape[::-1]
-        )
+        products = inner_products(query, self.vectors)
         if self.factors is not None:
             products *= self.factors
         return products if subset is None else products[subset]
@@ -91,6 +88,15 @@ class ExactSearcher:
             heap.add_result(scores, found)
         heap.finalize()
         return heap.D, heap.I
+
+
+def inner_products(query: Matrix, vectors: Matrix) -> Matrix:
+    """(n,) of a (dim,) query with (n, dim), on this thread: numpy's product wakes others, and waits for them."""
+    products = np.empty(len(vectors), np.float32)
+    faiss.fvec_inner_products_ny(
+        faiss.swig_ptr(products), faiss.swig_ptr(query), faiss.swig_ptr(vectors), *vectors.shape[::-1]
+    )
+    return products
 
 
 def _best(products: Matrix, width: int) -> Rows:

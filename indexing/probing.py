@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
+from indexing.exact import inner_products
 
 Counts = npt.NDArray[np.int64]
 FEW = 16  # lists more than are likely to be read
@@ -56,10 +57,7 @@ class Lists:
 
     def _of_one(self, query: Matrix, allowed: Counts, wanted: int) -> tuple[Matrix, Counts]:
         """Of one (dim,) query, nearest first. A few times as many as are likely to be read are put in order, or all."""
-        scores = np.empty(self.index.nlist, np.float32)
-        faiss.fvec_inner_products_ny(
-            faiss.swig_ptr(scores), faiss.swig_ptr(query), faiss.swig_ptr(self._centroids), *self._centroids.shape[::-1]
-        )
+        scores = inner_products(query, self._centroids)
         scores[allowed == 0] = -np.inf
         likely = 2 * math.ceil(wanted * self.index.nlist / max(1, int(allowed.sum()))) + FEW
         for most in (likely, self.index.nlist):

@@ -18,18 +18,18 @@ from api.answers import Page, items_response, shelves_response
 from api.auth import require
 from api.deadline import check_deadline
 from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
-from api.histories import Known, known, known_each, session, without_database
+from api.histories import Known, joined, known, known_each, session, without_database
 from api.queries import documented, query_of
 from api.reads import at_once, check_ids, fresh, predicate_of, without_deleted
 from api.schemas import BatchBody, Boost, RankBody, RecommendBody, RecommendQuery, ShelfBody
-from engine.boost import Factors, recommend_boosted
+from engine.boost import Boosted, Factors
 from engine.errors import InputError, StoreUnavailable
 from engine.events import History, looked_at
 from engine.explain import Explanation, explain
 from engine.ids import check_id
 from engine.predicate import Predicate
 from engine.rank import rank
-from engine.recommend import Answer, Shortfall, recommend
+from engine.recommend import BY_SCORE, Answer, Shortfall, recommend
 from engine.shelves import Shelf, recommend_shelves
 from engine.vectors import Matrix, check_vector
 from indexing.view import LiveView
@@ -121,8 +121,7 @@ async def _recommend(
     user = Known(past)
     if body.user_id is not None:
         try:
-            stored = await serving.histories.of(view.space.key, body.user_id)
-            user = Known(past.followed_by(stored) if len(past) else stored)
+            user = joined(past, await serving.histories.of(view.space.key, body.user_id))
         except StoreUnavailable:
             user = without_database(body.user_id, past, view)
     check_deadline(request)  # a history may have taken its time
@@ -140,8 +139,8 @@ def _answered(
 ) -> Response:
     view = view.where(passed)
     shown = cursors.shown(body.cursor, ("cursor",))
-    asked = partial(recommend, view) if not body.boost else partial(recommend_boosted, view, _factors(view, body.boost))
-    answer = asked(
+    answer = recommend(
+        view,
         k=body.k,
         weighting=view.space.weighting,
         now_us=now_us,
@@ -149,6 +148,7 @@ def _answered(
         vector=_vector(body, user, view),
         exclude=[*user.excluded(body.exclude), *body.exclude_items, *shown],
         way=body.fill,
+        by=Boosted(_factors(view, body.boost)) if body.boost else BY_SCORE,
     )
     because = None if body.explain is None else _because(view, answer, user, now_us, body.explain)
     return items_response(view, answer, serving.metrics, Page(body.fields, shown, user.degraded, because))

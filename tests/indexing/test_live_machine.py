@@ -29,7 +29,7 @@ from hypothesis.stateful import (
 from api import cursors
 from api.reads import without_deleted
 from engine import predicate
-from engine.boost import recommend_boosted
+from engine.boost import Boosted
 from engine.errors import Conflict, NotFound
 from engine.events import Event, History
 from engine.items import Item, ItemVector
@@ -229,7 +229,7 @@ class LiveMachine(RuleBasedStateMachine):
         factors = np.ones(len(view.items), np.float32)
         factors[view.where(predicate.parse(favoured)).allowed] = factor
         asked = {"weighting": self.shop.space.weighting, "now_us": NOW_US, "history": history}
-        answer = recommend_boosted(view, factors, k=k, **asked)
+        answer = recommend(view, k=k, by=Boosted(factors), **asked)
         eligible = self.truth.eligible(sent)
         self._shown(answer, k, eligible)
         vector = user_vector(view, history, self.shop.space.weighting, NOW_US)
