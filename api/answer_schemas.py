@@ -24,7 +24,7 @@ class AnsweredItem(BaseModel):
     score: float
     reason: Reason
     fields: dict[str, Any]
-    because: Because | None = Field(None, description="with `explain`, of an item found by the history")
+    because: Because | None = Field(None, description="with `explain`, of an item whose score is of the history")
 
 
 class Short(BaseModel):

@@ -65,6 +65,18 @@ class Shelf(Closed):
     cursor: Cursor | None = None
 
 
+class Boost(Closed):
+    """The scores of items that pass are multiplied, so that they come sooner, or later with a factor below 1."""
+
+    filter: Filter
+    factor: float = Field(gt=0, le=100, allow_inf_nan=False, examples=[1.5])
+
+
+Boosts = Annotated[
+    list[Boost], Field(max_length=3, description="factors on the scores of items; those of one item are multiplied")
+]
+
+
 class ShelfBody(Shelf):
     """One shelf: for a user, a session, some items or a vector."""
 
@@ -73,22 +85,13 @@ class ShelfBody(Shelf):
     )
     vector: list[float] | None = Field(None, max_length=65_536, description="a user vector in the space of the model")
     filter: Filter | None = None
+    boost: Boosts = []
 
 
 class Explained(Shown):
     explain: int | None = Field(
         None, ge=1, le=100, description="name so many items of the history beside each item, and how much they add"
     )
-
-
-class Boost(Closed):
-    """The scores of items that pass are multiplied, so that they come sooner, or later with a factor below 1."""
-
-    filter: Filter
-    factor: float = Field(gt=0, le=100, allow_inf_nan=False, examples=[1.5])
-
-
-Boosts = Annotated[list[Boost], Field(max_length=3)]
 
 
 class RecommendQuery(Shelf, Explained):
@@ -99,8 +102,6 @@ class RecommendQuery(Shelf, Explained):
 
 
 class RecommendBody(ShelfBody, Explained):
-    boost: Boosts = Field([], description="factors on the scores of items; those of one item are multiplied")
-
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
@@ -112,7 +113,7 @@ class RecommendBody(ShelfBody, Explained):
     )
 
 
-class BatchBody(Shown):
+class BatchBody(Explained):
     """Many users, or the shelves of one page."""
 
     shelves: list[ShelfBody] = Field(
@@ -121,11 +122,12 @@ class BatchBody(Shown):
     distinct: bool = Field(False, description="no item on two shelves; earlier ones choose first")
 
 
-class RankBody(Shown):
+class RankBody(Explained):
     user_id: str | None = Field(None, examples=[USER])
     history: list[PastEvent] = Field([], max_length=1000)
     item_ids: list[str] = Field(min_length=1, max_length=1000, examples=[[ITEM, "linen-duvet-cover"]])
     filter: Filter | None = None
+    boost: Boosts = []
 
 
 class Near(Shown):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -13,9 +14,9 @@ from engine.vectors import Matrix
 Factors = npt.NDArray[np.float32]  # by row of the view, above 0; 1 where nothing is boosted
 
 
-def boosted(score: float, factor: float) -> float:
-    """A factor above 1 raises a score, also one below zero; one below 1 lowers it."""
-    return score * factor if score > 0 else score / factor
+def boosted(scores: npt.NDArray[np.float32], factors: Factors | np.float32) -> npt.NDArray[np.float32]:
+    """A factor above 1 raises a score, also one below zero; one below 1 lowers it. NaN stays."""
+    return np.where(scores > 0, scores * factors, scores / factors)
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,15 +29,19 @@ class Boosted:
         """Among items of one factor the order is that of a search, so one for each is enough."""
         hits: list[Hit] = []
         width = min(k, view.n_vectors)
-        for factor in np.unique(self.factors).tolist():
+        for factor in self._different:
             mask = self.factors == np.float32(factor)
             if view.allowed is not None:
                 mask &= view.allowed
             mask[list(out)] = False
             scores, rows = searcher.search(vector[None].astype(np.float32), width, mask)
-            for hit in pick(view, scores[0].tolist(), rows[0].tolist(), k, set(), reason):
-                hits.append(Hit(hit.item_id, hit.row, boosted(hit.score, factor), reason))
+            made = boosted(scores[0], np.float32(factor))
+            hits += pick(view, made.tolist(), rows[0].tolist(), k, set(), reason)
         return sorted(hits, key=lambda hit: -hit.score)[:k]
+
+    @cached_property
+    def _different(self) -> list[float]:
+        return np.unique(self.factors).tolist()
 
     def popular(self, view: View) -> Popular:
         popularity = view.popularity * self.factors[: len(view.popularity)]

@@ -34,8 +34,8 @@ class Explanation:
 def explain(
     view: View, answer: Answer, history: History, *, weighting: Weighting, now_us: int, metric: Metric, most: int
 ) -> Mapping[str, Explanation]:
-    """By item id, for each item that was found by the history: the `most` largest contributions, by absolute value."""
-    hits = [hit for hit in answer.hits if hit.reason == "history"]
+    """By item id, for each item whose score is of the history: the `most` largest contributions, by absolute value."""
+    hits = [hit for hit in answer.hits if hit.reason in ("history", "rank")]
     if not hits or view.fold_in is None:
         return {}
     cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt)

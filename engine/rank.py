@@ -7,23 +7,34 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from engine.boost import Factors, boosted
 from engine.events import History, Weighting
 from engine.recommend import Hit, Reason, View, user_vector
 from engine.vectors import Matrix
 
 
 def rank(
-    view: View, item_ids: Sequence[str], *, weighting: Weighting, now_us: int, history: History | None
+    view: View,
+    item_ids: Sequence[str],
+    *,
+    weighting: Weighting,
+    now_us: int,
+    history: History | None,
+    factors: Factors | None = None,
 ) -> tuple[Hit, ...]:
     """The given items in the order of this user; items without a vector come last, as given. Nobody: by popularity.
 
-    Items that may not be shown are left out; so are unknown ones, which pass no filter, where there is one.
+    `factors` boost the scores, also those of popularity. Items that may not be shown are left out; so are unknown ones,
+    which pass no filter, where there is one.
     """
     all_rows = [-1 if (row := view.items.row(id_)) is None else row for id_ in item_ids]
     kept = [at for at, row in enumerate(all_rows) if _may_show(view, row)]
     rows = np.array([all_rows[at] for at in kept], dtype=np.int64)
     user = user_vector(view, history, weighting, now_us)
     scores = _scores(view, user, rows) if user is not None else _popularity(view, rows)
+    if factors is not None:
+        there = rows >= 0
+        scores[there] = boosted(scores[there], factors[rows[there]])
     known = ~np.isnan(scores)
     order = np.lexsort((-np.where(known, scores, 0), ~known))
     reasons: dict[bool, Reason] = {True: "rank" if user is not None else "popular", False: "unranked"}

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from engine.batch import BATCH_FLOATS
 from engine.events import History, Weighting
 from engine.interactions import from_history
-from engine.recommend import Answer, Fill, Hit, Reason, View, fill, pick, rows_of, searchable, take
+from engine.recommend import BY_SCORE, Answer, Fill, Hit, Reason, Taking, View, fill, pick, rows_of, searchable
 from engine.vectors import Matrix
 
 
@@ -26,6 +26,7 @@ class Shelf:
     vector: Matrix | None = None  # (dim,), instead of a history
     exclude: Collection[str] = ()
     way: Fill = "popular"
+    by: Taking = BY_SCORE
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,9 +59,9 @@ def _answer(shelf: Shelf, found: _Searched, out: set[int]) -> Answer:
     if found.vector is not None and searcher is not None:
         reason: Reason = "vector" if shelf.vector is not None else "history"
         hits = pick(shelf.view, found.scores, found.rows, shelf.k, out, reason)
-        if len(hits) < shelf.k and len(found.rows) < shelf.view.n_vectors:  # earlier shelves took what was found
-            hits = take(shelf.view, searcher, found.vector, shelf.k, out, reason)
-    return fill(shelf.view, hits, shelf.k, out, shelf.way)
+        if len(hits) < shelf.k and len(found.rows) < shelf.view.n_vectors:  # earlier shelves took it, or it is boosted
+            hits = shelf.by.take(shelf.view, searcher, found.vector, shelf.k, out, reason)
+    return fill(shelf.view, hits, shelf.k, out, shelf.way, shelf.by)
 
 
 def _searched(shelves: Sequence[Shelf], weighting: Weighting, now_us: int) -> list[_Searched]:
@@ -69,7 +70,7 @@ def _searched(shelves: Sequence[Shelf], weighting: Weighting, now_us: int) -> li
     made = [_Searched(vector, out, [], []) for vector, out in zip(vectors, outs, strict=True)]
     groups: dict[int, list[int]] = {}
     for at, shelf in enumerate(shelves):
-        if vectors[at] is not None:
+        if vectors[at] is not None and shelf.by is BY_SCORE:  # a boost has searches of its own
             groups.setdefault(id(shelf.view), []).append(at)
     for group in groups.values():
         view = shelves[group[0]].view

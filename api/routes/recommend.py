@@ -29,7 +29,7 @@ from engine.explain import Explanation, explain
 from engine.ids import check_id
 from engine.predicate import Predicate
 from engine.rank import rank
-from engine.recommend import BY_SCORE, Answer, Shortfall, recommend
+from engine.recommend import BY_SCORE, Answer, Shortfall, Taking, recommend
 from engine.shelves import Shelf, recommend_shelves
 from engine.vectors import Matrix, check_vector
 from indexing.view import LiveView
@@ -62,7 +62,7 @@ async def post_recommend(body: RecommendBody, request: Request, view: View, serv
 def post_batch(
     body: BatchBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
-    """The shelves are answered in order; each asks as POST recommend does."""
+    """The shelves are answered in order; each asks as POST recommend does. `fields` and `explain` are for all."""
     n_items = sum(check_k(shelf.k, settings, ("body", "shelves", at, "k")) for at, shelf in enumerate(body.shelves))
     if n_items > MAX_BATCH_ITEMS:
         message = f"all shelves have at most {MAX_BATCH_ITEMS} items together, asked for {n_items}"
@@ -75,14 +75,20 @@ def post_batch(
     parts = {passed: view.where(passed) for passed in filters}
     found = known_each(sessions, view, database, settings.history_limit)
     check_deadline(request)
+    ways = _Ways()  # shelves that ask for the same share it
     asked = [
-        _shelf(shelf, each, parts[passed], loc)
+        _shelf(shelf, each, parts[passed], ways, loc)
         for shelf, each, passed, loc in zip(body.shelves, found, filters, locs, strict=True)
     ]
     answers = recommend_shelves(asked, weighting=view.space.weighting, now_us=now_us, distinct=body.distinct)
     pages = [
-        Page(body.fields, cursors.shown(shelf.cursor, (*loc, "cursor")), each.degraded)
-        for shelf, each, loc in zip(body.shelves, found, locs, strict=True)
+        Page(
+            body.fields,
+            cursors.shown(shelf.cursor, (*loc, "cursor")),
+            each.degraded,
+            _because(view, answer, each, now_us, body.explain),
+        )
+        for shelf, each, loc, answer in zip(body.shelves, found, locs, answers, strict=True)
     ]
     return shelves_response(view, list(zip(answers, pages, strict=True)), metrics)
 
@@ -102,12 +108,21 @@ def post_rank(
     view = fresh(request, view, body).where(passed)
     user = known(body.user_id, session(body.history, now_us), view, database, settings.history_limit)
     check_deadline(request)
-    hits = rank(view, body.item_ids, weighting=view.space.weighting, now_us=now_us, history=user.history)
+    hits = rank(
+        view,
+        body.item_ids,
+        weighting=view.space.weighting,
+        now_us=now_us,
+        history=user.history,
+        factors=_factors(view, body.boost),
+    )
     with suppress(StoreUnavailable):  # while PostgreSQL is away, as far as is known
         hits = without_deleted(hits, view.space.key, database)
     why = "the other items may not be shown" + (" or do not pass the filter" if passed else "")
     short = Shortfall(len(body.item_ids), len(hits), why) if len(hits) < len(body.item_ids) else None
-    return items_response(view, Answer(hits, short), metrics, Page(body.fields, degraded=user.degraded))
+    answer = Answer(hits, short)
+    because = _because(view, answer, user, now_us, body.explain)
+    return items_response(view, answer, metrics, Page(body.fields, degraded=user.degraded, because=because))
 
 
 async def _recommend(
@@ -148,31 +163,55 @@ def _answered(
         vector=_vector(body, user, view),
         exclude=[*user.excluded(body.exclude), *body.exclude_items, *shown],
         way=body.fill,
-        by=Boosted(_factors(view, body.boost)) if body.boost else BY_SCORE,
+        by=_by(view, body.boost),
     )
-    because = None if body.explain is None else _because(view, answer, user, now_us, body.explain)
+    because = _because(view, answer, user, now_us, body.explain)
     return items_response(view, answer, serving.metrics, Page(body.fields, shown, user.degraded, because))
 
 
-def _factors(view: LiveView, boosts: Sequence[Boost]) -> Factors:
-    """By row of the view."""
+class _Ways:
+    """The way of taking by view and boosts: what a boost is worth to each item is made once for many shelves."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[int, str], Taking] = {}
+
+    def by(self, view: LiveView, boosts: Sequence[Boost], loc: Loc) -> Taking:
+        key = (id(view), repr(boosts))
+        if key not in self._made:
+            self._made[key] = _by(view, boosts, loc)
+        return self._made[key]
+
+
+def _by(view: LiveView, boosts: Sequence[Boost], loc: Loc = ()) -> Taking:
+    factors = _factors(view, boosts, loc)
+    return BY_SCORE if factors is None else Boosted(factors)
+
+
+def _factors(view: LiveView, boosts: Sequence[Boost], loc: Loc = ()) -> Factors | None:
+    """By row of the view; None where nothing is boosted."""
+    if not boosts:
+        return None
     factors = np.ones(len(view.items), np.float32)
     for at, boost in enumerate(boosts):
-        passed = view.where(predicate_of(boost.filter, ("boost", at, "filter"))).allowed
+        passed = view.where(predicate_of(boost.filter, (*loc, "boost", at, "filter"))).allowed
         factors[slice(None) if passed is None else passed] *= np.float32(boost.factor)
     return factors
 
 
-def _because(view: LiveView, answer: Answer, user: Known, now_us: int, most: int) -> Mapping[str, Explanation]:
-    if view.generation is None:
-        return {}
+def _because(
+    view: LiveView, answer: Answer, user: Known, now_us: int, most: int | None
+) -> Mapping[str, Explanation] | None:
+    """None where nobody asked."""
+    if most is None or view.generation is None:
+        return None if most is None else {}
     weighting, metric = view.space.weighting, view.generation.metric
     return explain(view, answer, user.history, weighting=weighting, now_us=now_us, metric=metric, most=most)
 
 
-def _shelf(body: ShelfBody, user: Known, view: LiveView, loc: Loc) -> Shelf:
+def _shelf(body: ShelfBody, user: Known, view: LiveView, ways: _Ways, loc: Loc) -> Shelf:
     exclude = [*user.excluded(body.exclude), *body.exclude_items, *cursors.shown(body.cursor, (*loc, "cursor"))]
-    return Shelf(view, body.k, user.history, _vector(body, user, view, loc), exclude, body.fill)
+    vector, by = _vector(body, user, view, loc), ways.by(view, body.boost, loc)
+    return Shelf(view, body.k, user.history, vector, exclude, body.fill, by)
 
 
 def _asked(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc = ()) -> History:

@@ -62,6 +62,39 @@ def test_what_the_history_adds_is_the_boosted_score(shop: Shop) -> None:
         assert sum(each["adds"] for each in item["because"]["history"]) == pytest.approx(item["score"], rel=1e-3)
 
 
+def test_the_shelves_of_a_batch_are_boosted_and_explained_as_recommend_is(shop: Shop) -> None:
+    boost = [{"filter": {"price": {"gte": 15}}, "factor": 3}]
+    shelves = [ASKED | {"k": 6, "boost": boost}, ASKED | {"k": 6}, {"user_id": "even-user-1", "k": 4, "boost": boost}]
+    batch = shop.post("/recommend/batch", {"shelves": shelves, "explain": 100}).json()["shelves"]
+    for shelf, found in zip(shelves, batch, strict=True):
+        alone = shop.post("/recommend", shelf | {"explain": 100}).json()["items"]
+        assert [item["item_id"] for item in found["items"]] == [item["item_id"] for item in alone]
+        for mine, theirs in zip(found["items"], alone, strict=True):
+            assert mine["score"] == pytest.approx(theirs["score"], rel=1e-4)
+            adds = {each["item_id"]: each["adds"] for each in theirs["because"]["history"]}
+            assert {each["item_id"]: each["adds"] for each in mine["because"]["history"]} == pytest.approx(
+                adds, rel=1e-3
+            )
+    assert batch[0]["items"] != batch[1]["items"]
+    distinct = shop.post("/recommend/batch", {"shelves": shelves, "distinct": True}).json()["shelves"]
+    shown = [item["item_id"] for shelf in distinct for item in shelf["items"]]
+    assert len(set(shown)) == len(shown) == 16
+    assert "because" not in distinct[0]["items"][0]
+
+
+def test_ranked_items_are_boosted_and_explained(shop: Shop) -> None:
+    asked = {"user_id": "odd-user-3", "item_ids": ["odd-01", "odd-16", "even-04", "nobody-knows"]}
+    plain = {item["item_id"]: item["score"] for item in shop.post("/rank", asked).json()["items"]}
+    boost = [{"filter": {"price": {"gte": 15}}, "factor": 50}]
+    items = shop.post("/rank", asked | {"boost": boost, "explain": 100}).json()["items"]
+    assert [item["item_id"] for item in items] == ["odd-16", *[id_ for id_ in plain if id_ != "odd-16"]]
+    assert items[0]["score"] == pytest.approx(50 * plain["odd-16"], rel=1e-4)
+    assert sum(each["adds"] for each in items[0]["because"]["history"]) == pytest.approx(items[0]["score"], rel=1e-3)
+    assert items[-1]["because"] is None
+    nobody = shop.post("/rank", {"item_ids": ["odd-01", "odd-16"], "boost": boost}).json()["items"]
+    assert [item["item_id"] for item in nobody] == ["odd-16", "odd-01"]
+
+
 @pytest.mark.parametrize(
     "boost",
     [
@@ -83,3 +116,10 @@ def test_a_boost_that_is_none_is_refused_where_it_is_wrong(shop: Shop, boost: ob
         assert answer.status_code == 422, answer.text
         assert "boost" in answer.json()["errors"][0]["loc"]
     assert shop.get("/recommend", params={"boost": "{"}).status_code == 422
+    for path, body in (
+        ("/rank", {"item_ids": ["odd-01"], "boost": boost}),
+        ("/recommend/batch", {"shelves": [{"boost": boost}]}),
+    ):
+        answer = shop.post(path, body)
+        assert answer.status_code == 422, answer.text
+        assert "boost" in answer.json()["errors"][0]["loc"]
