@@ -104,7 +104,14 @@ def kill_postgres(home: Path) -> None:
     pid_file = home / "postgres" / "postmaster.pid"
     pid = pid_file.read_text().split("\n", 1)[0]
     os.kill(int(pid), signal.SIGQUIT)
-    eventually(lambda: not pid_file.exists() or pid not in pid_file.read_text())  # or started again already
+
+    def is_gone() -> bool:
+        try:
+            return pid not in pid_file.read_text()  # or started again already
+        except FileNotFoundError:
+            return True
+
+    eventually(is_gone)
 
 
 def filled(settings: Settings, database: Database) -> None:
