@@ -62,25 +62,17 @@ class DoorProtocol(PatientProtocol):
     def on_message_complete(self) -> None:
         if self._refusing:
             self._refusing = False
-            self._done()
+            self._message_came()
             return
         super().on_message_complete()
         if self._door is not None and self._behind() and self._answering() and not self.pipeline:
             self.cycle.scope["state"]["place"] = self._door.gate.enter()
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        if self._refusing and self._cut is None:  # its body has as long as headers have
-            self._wait()
 
     def resume_writing(self) -> None:
         super().resume_writing()
         if self._held:
             self._held = False
             self.flow.resume_reading()
-
-    def _answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
 
     def _behind(self) -> bool:
         return self.url.startswith(BEHIND) and not self.parser.should_upgrade()

@@ -1,4 +1,4 @@
-"""Patience with slow clients: a request's headers have some seconds to arrive. Of bodies, see `bodies`."""
+"""Patience with slow clients: nothing is awaited of them without a clock. Of bodies that are read, see `bodies`."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ HEADERS_S = 10.0
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which closes a connection whose headers do not come to an end in time."""
+    """uvicorn's protocol, which closes a connection whose headers, or a body that nobody reads any more, do not come to
+    an end in time, and one that is left open for no reason.
+    """
 
     headers_s = HEADERS_S
-    _in_headers = False
+    _in_headers = _in_message = False
     _cut: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -23,16 +25,20 @@ class PatientProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if self._in_headers and self._cut is None:  # most requests come whole, and need no clock
-            self._wait()
+        if self._cut is None and (self._in_headers or not self._answering()):
+            self._set_clock()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers = True
+        self._in_headers = self._in_message = True
 
     def on_headers_complete(self) -> None:
         self._headers_came()
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._message_came()
+        super().on_message_complete()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._done()
@@ -41,6 +47,22 @@ class PatientProtocol(HttpToolsProtocol):
     def _headers_came(self) -> None:
         self._in_headers = False
         self._done()
+
+    def _message_came(self) -> None:
+        self._in_message = False
+        self._done()
+
+    def _answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _set_clock(self) -> None:
+        """Most requests come whole, and need none; whatever came after an answer stopped that of the connection."""
+        if self._in_message:
+            self._wait()
+        elif self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _wait(self) -> None:
         self._done()

@@ -161,6 +161,31 @@ def test_a_refused_body_that_is_large_or_slow_ends_the_connection(full: Occupied
         assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize(
+    ("head", "lines", "rest"),
+    [
+        ("POST {path}/recommend", ["Content-Length: 4"], b"abcd"),
+        ("GET {path}/recommend", [], b"\r\n"),
+        ("POST /healthz", ["Content-Length: 2000"], b"abcd"),
+    ],
+    ids=["the body of a refused request", "an empty line", "a part of a body that is too large"],
+)
+def test_a_connection_that_sent_something_after_its_answer_is_not_left_open(
+    full: Occupied, monkeypatch: pytest.MonkeyPatch, head: str, lines: list[str], rest: bytes
+) -> None:
+    monkeypatch.setattr(
+        DoorProtocol, "timeout_keep_alive", property(lambda self: 0.5, lambda self, seconds: None), False
+    )
+    with Wire(full.url) as wire:
+        wire.send("\r\n".join([head.format(path=full.path) + " HTTP/1.1", "Host: x", *lines, "", ""]).encode())
+        assert wire.answer()[0] in (413, 429)
+        time.sleep(0.1)
+        wire.send(rest)
+        started = time.monotonic()
+        assert wire.ended()
+        assert time.monotonic() - started < 5
+
+
 def test_pipelined_requests_are_answered_in_their_order(full: Occupied) -> None:
     with Wire(full.url) as wire:
         get, post = full.head("GET"), full.head("POST", "Content-Length: 2") + b"{}"
