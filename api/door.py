@@ -34,6 +34,7 @@ class DoorProtocol(PatientProtocol):
     """Refuses at the door, keeping the connection; takes the place of a request that came whole, and leaves it."""
 
     _refusing = False  # from the headers of a refused request to its end
+    _last = False  # the connection ends with it
     _held = False  # reads nothing until the client read its answers
     _dropped = 0  # bytes of the body
 
@@ -44,7 +45,10 @@ class DoorProtocol(PatientProtocol):
             self.app = Leaving(self.app, self._door.gate)
 
     def on_headers_complete(self) -> None:
-        if self._door is None or self._answering() or not self._behind() or not self._door.gate.full():
+        if self._last:  # of one that came after it, in the same read
+            self._headers_came()
+            self._refusing = True
+        elif self._door is None or self._answering() or not self._behind() or not self._door.gate.full():
             super().on_headers_complete()
         else:
             self._headers_came()
@@ -57,12 +61,15 @@ class DoorProtocol(PatientProtocol):
         self._dropped += len(body)
         assert self._door is not None
         if self._dropped > self._door.max_body_bytes:
+            self._last = True
             self.transport.close()
 
     def on_message_complete(self) -> None:
         if self._refusing:
             self._refusing = False
             self._message_came()
+            if self._last:  # not before: to close what the client still writes to would lose it the answer
+                self.transport.close()
             return
         super().on_message_complete()
         if self._door is not None and self._behind() and self._answering() and not self.pipeline:
@@ -78,7 +85,7 @@ class DoorProtocol(PatientProtocol):
         return self.url.startswith(BEHIND) and not self.parser.should_upgrade()
 
     def _refuse(self, door: Door) -> None:
-        """A body that was announced and is awaited by nobody may or may not follow: that connection is at its end."""
+        """A body that is sent only when it is asked for may or may not follow: that connection is at its end."""
         door.refused.inc()
         self._refusing, self._dropped = True, 0
         stays = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
@@ -87,7 +94,8 @@ class DoorProtocol(PatientProtocol):
         head = b"".join(b"%b: %b\r\n" % line for line in lines)
         ends = b"\r\n" if stays else b"connection: close\r\n\r\n"
         self.transport.write(b"".join((HEAD, head, ends, b"" if self.parser.get_method() == b"HEAD" else BODY)))
-        if not stays:
+        self._last = not stays
+        if self.expect_100_continue:
             self.transport.close()
         self.on_response_complete()
         if self.flow.write_paused:

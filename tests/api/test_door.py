@@ -230,6 +230,26 @@ def test_a_connection_that_is_not_to_be_kept_is_closed(full: Occupied, lines: li
         assert wire.ended()
 
 
+def test_a_connection_that_is_closed_reads_its_last_request_to_the_end_and_no_other(
+    full: Occupied, caplog: pytest.LogCaptureFixture
+) -> None:
+    head = full.head("POST", "Connection: close", "Content-Length: 900")
+    with Wire(full.url) as wire:
+        wire.send(head)
+        assert wire.answer()[0] == 429
+        for _ in range(3):
+            time.sleep(0.05)
+            wire.send(300 * b"x")  # a broken pipe were it closed before
+        assert wire.ended()
+    before = full.refused()
+    with Wire(full.url) as wire:
+        wire.send(head + 900 * b"x" + full.head("GET") + b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert wire.answer()[0] == 429
+        assert wire.ended()
+    assert full.refused() - before == 1
+    assert not caplog.records
+
+
 def test_whoever_watches_gets_through(full: Occupied) -> None:
     for path in ("/healthz", "/readyz", "/metrics", "/healthz?a=1"):
         assert httpx.get(full.root + path).status_code == 200
