@@ -5,19 +5,25 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 HEADERS_S = 10.0
+UNREAD_S = 10.0
+LEAST_READ = 65_536  # bytes of a long answer, in that time
 
 
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes a connection whose headers, or a body that nobody reads any more, do not come to
-    an end in time, and one that is left open for no reason.
+    an end in time, one that is left open for no reason, and one whose answers are not read: a request that waits to be
+    answered on it holds a place.
     """
 
     headers_s = HEADERS_S
+    unread_s = UNREAD_S
     _in_headers = _in_message = False
     _cut: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
+    _at_work: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -40,9 +46,25 @@ class PatientProtocol(HttpToolsProtocol):
         self._message_came()
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._watched()
+
     def connection_lost(self, exc: Exception | None) -> None:
         self._done()
+        self._watched()
+        if self._at_work is not None:  # uvicorn tells the newest, which may be behind it
+            self._at_work.disconnected = True
+            self._at_work.message_event.set()
         super().connection_lost(exc)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._at_work = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _headers_came(self) -> None:
         self._in_headers = False
@@ -72,3 +94,18 @@ class PatientProtocol(HttpToolsProtocol):
         if self._cut is not None:
             self._cut.cancel()
             self._cut = None
+
+    def _watch(self) -> None:
+        unread = self.transport.get_write_buffer_size()
+        self._unread = self.loop.call_later(self.unread_s, self._look, unread)
+
+    def _look(self, before: int) -> None:
+        if before - self.transport.get_write_buffer_size() >= LEAST_READ:
+            self._watch()
+        else:
+            self.transport.abort()
+
+    def _watched(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None

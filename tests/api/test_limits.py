@@ -104,6 +104,20 @@ def test_slow_bodies_hold_no_place_of_others(shop: Shop, database: Database) -> 
             each.close()
 
 
+def test_who_does_not_read_the_answers_holds_no_place(
+    shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(PatientProtocol, "unread_s", 0.3)
+    settings = shop.settings.model_copy(update={"max_active": 1, "max_waiting": 0})
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}"
+        with connected(url) as deaf:
+            deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n" * 300)  # more than the sockets hold
+            time.sleep(1.5)
+            assert httpx.get(url + "/recommend", timeout=30).status_code == 200
+    assert not caplog.records
+
+
 def test_a_body_that_no_route_reads_has_its_time_too(narrow: str) -> None:
     with connected(narrow) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
