@@ -20,7 +20,7 @@ SPARSE = 3 * 12  # bytes of a cell: both orientations as float32 and int64 tenso
 NARROWEST, OVERSAMPLING = 512, 64  # of the randomised SVD
 ADAM = 4  # a table, its gradient and two moments
 KEPT_FREE = 0.9  # share of what is free that a fit may take
-TABLES = {"mf": 2, "elsa": 1, "multvae": 2, "item2vec": 2}  # (n_items, dim) each, trained
+TABLES = {"mf": 1, "elsa": 1, "multvae": 2, "item2vec": 2}  # (n_items, dim) each, trained; mf has one of users too
 DENSE_BATCHES = {"elsa": 6, "multvae": 6}  # (batch, n_items) each
 
 
@@ -33,7 +33,8 @@ def estimate(embedder: Embedder, shape: tuple[int, int], n_cells: int) -> int:
     vectors = FLOAT * (n_users + n_items) * dim
     if embedder.name == "ials":
         factors = 3 * vectors
-    trained = FLOAT * ADAM * TABLES.get(embedder.name, 0) * n_items * dim
+    n_rows = TABLES.get(embedder.name, 0) * n_items + (n_users if embedder.name == "mf" else 0)
+    trained = FLOAT * ADAM * n_rows * dim
     batches = FLOAT * DENSE_BATCHES.get(embedder.name, 0) * int(getattr(made, "batch", 0)) * n_items
     return int(max(factors, trained + batches) + 2 * vectors + SPARSE * n_cells)
 

@@ -34,6 +34,13 @@ WIDE_ITEMS = 6_000  # the closed form of all item pairs pays on small catalogues
 LIFTED = ("spectral", "blend")
 TRENDS = (0.0, 0.5, 1.0)
 POPULAR = (0.0, 0.4, 0.8)  # more of `out_exponent`: a supermarket's next new thing is mostly what everybody buys
+DEEP: Params = {  # a large sparse catalogue: gowalla's validation recall +3.6% over `spectral` alone, ndcg +4%
+    "sphere_weight": 3.0,
+    "sphere_epochs": 40,
+    "sphere_rate": 0.15,
+    "sphere_temperature": 0.1,
+    "sphere_power": 1.2,
+}
 PASSES_CELLS = 1_500_000  # above, models that learn in passes cost more than all the others together
 
 Entry = tuple[str, Params]
@@ -80,7 +87,8 @@ def entries(train: Interactions) -> list[Entry]:
     found.append(("blend", {"sphere": 0}))
     found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
     if train.matrix.nnz <= PASSES_CELLS:
-        found += [("blend", {}), ("ials", {"dim": 64})]
+        found.append(("blend", DEEP if n_items > WIDE_ITEMS else {}))
+        found.append(("ials", {"dim": 64}))
     return found
 
 

@@ -50,8 +50,11 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
         "wide_user_exponent": EXPONENT,
         "wide_item_exponent": EXPONENT,
         "sphere": Range(0, 256, whole=True, step=32),
-        "sphere_weight": Range(0.1, 1.5, log=True),
-        "sphere_epochs": Range(3, 40, log=True, whole=True),
+        "sphere_weight": Range(0.1, 5.0, log=True),
+        "sphere_epochs": Range(3, 60, log=True, whole=True),
+        "sphere_rate": Range(0.02, 0.3, log=True),
+        "sphere_temperature": Range(0.05, 0.4, log=True),
+        "sphere_power": Range(0.9, 1.4),
         "trend": TREND,
     },
     "ials": {
@@ -62,11 +65,10 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
     },
     "mf": {
         "dim": Range(64, 512, log=True, whole=True),
-        "epochs": Range(3, 40, log=True, whole=True),
-        "learning_rate": Range(0.001, 0.05, log=True),
-        "temperature": Range(0.03, 0.3, log=True),
+        "epochs": Range(3, 80, log=True, whole=True),
+        "learning_rate": Range(0.02, 0.3, log=True),
+        "temperature": Range(0.05, 0.4, log=True),
         "loss_power": Range(0.9, 1.4),
-        "dropout": Range(0.2, 0.8),
     },
     "elsa": {
         "dim": Range(64, 512, log=True, whole=True),

@@ -45,9 +45,12 @@ class Blend:
     wide_user_exponent: float = 0.25
     wide_item_exponent: float = 0.0  # unlike the narrow part's: the less they have in common, the more the sum gains
 
-    sphere: int = 128  # dimensions of the mf part, 0: none; ml-1m gains .7% over 64, electronics loses 1.4%
-    sphere_weight: float = 0.5  # +1% on ml-1m, flat from .5 to 1
+    sphere: int = 128  # dimensions of the mf part, 0: none
+    sphere_weight: float = 1.0  # electronics +3.5%; ml-1m, which is dense, gains nothing from it
     sphere_epochs: int = MF.epochs
+    sphere_rate: float = MF.learning_rate
+    sphere_temperature: float = MF.temperature
+    sphere_power: float = MF.loss_power
     trend: float = TREND  # of all parts, as in `spectral`
 
     def __post_init__(self) -> None:
@@ -71,7 +74,13 @@ class Blend:
             parts.append(ease.fit(interactions, seed=seed, device=device))
             weights.append(self.weight)
         if self.sphere:
-            sphere = MF(dim=self.sphere, epochs=self.sphere_epochs)
+            sphere = MF(
+                self.sphere,
+                self.sphere_epochs,
+                learning_rate=self.sphere_rate,
+                temperature=self.sphere_temperature,
+                loss_power=self.sphere_power,
+            )
             parts.append(sphere.fit(interactions, seed=seed, device=device, report=report, checkpoints=checkpoints))
             weights.append(self.sphere_weight)
         return trending(_sum(parts, weights, interactions), interactions, self.trend)

@@ -38,10 +38,14 @@ class Cells:
     rows: torch.Tensor  # (n_cells,) int64, ascending
     columns: torch.Tensor  # (n_cells,) int64
     weights: torch.Tensor  # (n_cells,) float32
-    n_users: int
+    users: torch.Tensor  # (n_users,) int64, their rows in all of the data
+
+    @property
+    def n_users(self) -> int:
+        return len(self.users)
 
     def where(self, kept: torch.Tensor) -> Cells:
-        return Cells(self.rows[kept], self.columns[kept], self.weights[kept], self.n_users)
+        return Cells(self.rows[kept], self.columns[kept], self.weights[kept], self.users)
 
     def dense(self, n_items: int) -> torch.Tensor:
         """(n_users, n_items) float32."""
@@ -67,7 +71,7 @@ def cells_of(matrix: sp.csr_matrix, users: Rows, device: torch.device) -> Cells:
         torch.from_numpy(rows).to(device),
         torch.from_numpy(matrix.indices[where].astype(np.int64)).to(device),
         torch.from_numpy(matrix.data[where].astype(np.float32)).to(device),
-        len(users),
+        torch.from_numpy(users.astype(np.int64)).to(device),
     )
 
 

@@ -1,29 +1,33 @@
-"""mf: two item tables trained end to end on the unit sphere with a softmax loss, a user being a sum of its history.
+"""mf: a user table and an item table trained end to end on the unit sphere with a softmax loss.
 
-score = cos(history @ inputs, outputs). Losses of the softmax family over sampled negatives that a batch shares:
-loss_power 1 is SL (Wu et al. 2022), above 1 BSL (Wu et al. 2024, "BSL: Understanding and Improving Softmax Loss"), and
-top_k weighs pairs near the user's cut of the list as SL@K does (Yang et al. 2025). A user has no vector of its own, so
-one never seen folds in exactly. Starts from the spectral factors: better at every equal epoch.
+score = cos(users, items). Losses of the softmax family over sampled negatives that a batch shares: loss_power 1 is SL
+(Wu et al. 2022), above 1 BSL (Wu et al. 2024, "BSL: Understanding and Improving Softmax Loss"), and top_k weighs pairs
+near the user's cut of the list as SL@K does (Yang et al. 2025). All items of a user are predicted in one row, so a pass
+is a few large products; both tables start from the spectral factors. The user table is then turned into sums over
+histories (`reading`), so a user never seen, or with one click more, folds in.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch.nn.functional import normalize
+from torch.nn.functional import embedding, normalize
 
 from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
-from engine.embedders.spectral import Spectral
+from engine.embedders.factors import degrees, unit_rows
+from engine.embedders.reading import inputs_for
 from engine.errors import InputError
 from engine.fold_in import TwoTableFoldIn
 from engine.interactions import Interactions
 from engine.space import LatentSpace
-from engine.vectors import Vectors
+from engine.vectors import Matrix, Vectors
+
+STEPS, FEWEST, MOST = 30, 32, 1024  # of a pass, and users of a step
 
 
 @dataclass(frozen=True)
@@ -31,20 +35,19 @@ class MF:
     name: ClassVar[str] = "mf"
 
     dim: int = 128
-    epochs: int = 10  # from the warm start, validation recall is flat or falls after it
-    batch: int = 512
-    learning_rate: float = 0.01  # of a table's root mean square, in every Adam step
-    temperature: float = 0.1
+    epochs: int = 10  # of 30 steps; large sparse data gains from 40 with the sharper loss of `race.DEEP`
+    batch: int = 0  # users; 0: a thirtieth of all, 32 to 1024
+    learning_rate: float = 0.1  # of a table's root mean square, in every Adam step
+    temperature: float = 0.2
     loss_power: float = 1.1  # t of BSL: loss = t logsumexp(negatives / temperature) - positive / temperature
     top_k: int = 0  # K of SL@K; 0: every pair weighs the same
-    negatives: int = 2048  # all items where there are fewer
-    dropout: float = 0.5  # share of a history hidden from the user's vector and predicted
+    negatives: int = 4096  # all items where there are fewer
 
     def __post_init__(self) -> None:
-        if min(self.dim, self.epochs, self.batch, self.negatives) < 1:
-            raise InputError("mf: dim, epochs, batch and negatives are at least 1", loc=("dim",))
-        if self.temperature <= 0 or not 0 <= self.dropout < 1:
-            raise InputError("mf: temperature is above 0 and dropout from 0 to under 1", loc=("temperature",))
+        if min(self.dim, self.epochs, self.negatives) < 1 or self.batch < 0:
+            raise InputError("mf: dim, epochs and negatives are at least 1, batch 0 or more", loc=("dim",))
+        if self.temperature <= 0:
+            raise InputError("mf: temperature is above 0", loc=("temperature",))
 
     def fit(
         self,
@@ -57,53 +60,54 @@ class MF:
     ) -> LatentSpace:
         """LatentSpace with metric cosine."""
         where, matrix = pick(device), interactions.matrix
-        start = Spectral(self.dim).fit(interactions, seed=seed, device=device)
-        name, arrays = start.fold_in.state()
-        assert name == "linear"
-        outputs = start.items.matrix
-        inputs = outputs * arrays["item_scale"][:, None] * arrays["dim_scale"]
-        tables = [_parameter(table, where) for table in (inputs, outputs)]
+        items = unit_rows(matrix, self.dim, exponent=0.5, seed=seed, device=where)
+        users = matrix @ (items * (degrees(matrix, 0) ** -0.5)[:, None].astype(np.float32))
+        tables = [_parameter(_unit(table), where) for table in (users, items)]
         groups = [{"params": [table], "lr": self.learning_rate * _size(table)} for table in tables]
 
         def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:
             return self._loss(cells, tables[0], tables[1], generator)
 
+        batch = self.batch or min(max(matrix.shape[0] // STEPS, FEWEST), MOST)
         descend(
-            self, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
+            self, loss_of, groups, matrix, epochs=self.epochs, batch=batch, seed=seed, device=where,
             report=report, checkpoints=checkpoints,
         )  # fmt: skip
-        items = normalize(tables[1].detach(), dim=1).cpu().numpy()
-        fold_in = TwoTableFoldIn(tables[0].detach().cpu().numpy())
-        users = Vectors(interactions.users, fold_in.vectors(matrix))
-        return LatentSpace(Vectors(interactions.items, items), users, "cosine", fold_in)
+        users, items = (normalize(table.detach(), dim=1).cpu().numpy() for table in tables)
+        fold_in = TwoTableFoldIn(inputs_for(users, matrix, where))
+        vectors = Vectors(interactions.users, fold_in.vectors(matrix))
+        return LatentSpace(Vectors(interactions.items, items), vectors, "cosine", fold_in)
 
-    def _loss(
-        self, cells: Cells, inputs: torch.Tensor, outputs: torch.Tensor, generator: torch.Generator
-    ) -> torch.Tensor:
-        hidden = torch.rand(len(cells.rows), generator=generator, device=cells.rows.device) < self.dropout
-        lengths = torch.bincount(cells.rows, minlength=cells.n_users)
-        hidden &= lengths[cells.rows] > 1  # a user of one item predicts it from itself
-        seen, wanted = cells.where(~hidden), cells.where(hidden | (lengths[cells.rows] == 1))
-        users = normalize(seen.sum_of(inputs), dim=1)
-        n_items = len(outputs)
-        drawn = torch.arange(n_items, device=users.device)
+    def _loss(self, cells: Cells, users: torch.Tensor, items: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        mine, units = normalize(embedding(cells.users, users), dim=1), normalize(items, dim=1)
+        n_items = len(items)
+        drawn = torch.arange(n_items, device=mine.device)
         if self.negatives < n_items:
-            drawn = torch.randint(n_items, (self.negatives,), generator=generator, device=users.device)
-        against = (users @ normalize(outputs[drawn], dim=1).T).float()  # of a GPU's bfloat16: temperature is small
-        positive = (users[wanted.rows] * normalize(outputs[wanted.columns], dim=1)).sum(dim=1)
-        negative = torch.logsumexp(against / self.temperature, dim=1)
-        loss = self.loss_power * negative[wanted.rows] - positive / self.temperature
-        share = wanted.weights
+            drawn = torch.randint(n_items, (self.negatives,), generator=generator, device=mine.device)
+        against = (mine @ embedding(drawn, units).T).float()  # of a GPU's bfloat16: temperature is small
         if self.top_k:
             rank = min(len(drawn), max(1, round(self.top_k * len(drawn) / n_items)))
             cut = against.detach().topk(rank, dim=1).values[:, -1]
-            share = share * torch.sigmoid((positive.detach() - cut[wanted.rows]) / self.temperature)
-        totals = torch.zeros(cells.n_users, device=users.device).index_add_(0, wanted.rows, share)
-        return (loss * share / totals[wanted.rows].clamp_min(1e-12)).sum() / cells.n_users
+            cells = self._near(cells, mine.detach(), units.detach(), cut)
+        # sums over the pairs of a user, without a row for each: t logsumexp - user . sum of items / temperature
+        totals = torch.zeros(cells.n_users, device=mine.device).index_add_(0, cells.rows, cells.weights)
+        negative = self.loss_power * torch.logsumexp(against / self.temperature, dim=1)
+        positive = (mine * cells.sum_of(units)).sum(dim=1) / self.temperature
+        return (negative * totals - positive).sum() / totals.sum().clamp_min(1e-12)
+
+    def _near(self, cells: Cells, users: torch.Tensor, units: torch.Tensor, cut: torch.Tensor) -> Cells:
+        """The pairs weighted by how near their score is to the user's cut of the list, or above it."""
+        scores = (users[cells.rows] * units[cells.columns]).sum(dim=1)
+        weights = cells.weights * torch.sigmoid((scores - cut[cells.rows]) / self.temperature)
+        return replace(cells, weights=weights)
 
 
-def _parameter(table: np.ndarray, device: torch.device) -> torch.nn.Parameter:
-    return torch.nn.Parameter(torch.from_numpy(np.array(table, dtype=np.float32)).to(device))
+def _parameter(table: Matrix, device: torch.device) -> torch.nn.Parameter:
+    return torch.nn.Parameter(torch.from_numpy(table).to(device))
+
+
+def _unit(table: Matrix) -> Matrix:
+    return np.asarray(table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
 
 def _size(table: torch.Tensor) -> float:

@@ -102,7 +102,7 @@ class MultVAE:
         histories = cells.dense(len(weights[0]))
         kept = torch.rand(len(cells.rows), generator=generator, device=cells.rows.device) >= self.dropout
         unit = normalize(histories, dim=1)
-        seen = Cells(cells.rows, cells.columns, unit[cells.rows, cells.columns], cells.n_users).where(kept)
+        seen = Cells(cells.rows, cells.columns, unit[cells.rows, cells.columns], cells.users).where(kept)
         hidden = torch.tanh(seen.sum_of(weights[0]) / (1 - self.dropout) + biases[0])
         moments = hidden @ weights[1] + biases[1]
         mean, log_variance = moments[:, : self.code], moments[:, self.code :]

@@ -64,6 +64,8 @@ def test_what_races_depends_on_the_size_of_the_data():
     large = interactions(np.eye(2, 6_001))
     assert small == {"spectral", "blend", "ials"}
     assert {name for name, _ in entries(large)} == {"spectral", "blend", "ials"}
+    assert ("blend", race.DEEP) in entries(large)
+    assert ("blend", race.DEEP) not in entries(tastes())
 
 
 def test_blends_race_without_passes_and_with_them_only_on_data_that_they_are_quick_on(monkeypatch):
