@@ -248,6 +248,7 @@ class WeightingBody(Closed):
     half_life_days: float | None = Field(None, gt=0, le=36_500, allow_inf_nan=False)
     value: Literal["ignore", "log", "linear"] = "log"
     repeat: Literal["sum", "log", "binary"] = "binary"
+    predict: Literal["new", "any"] = Field("new", description="models are judged by; any: also items had before")
 
 
 class SpaceBody(Closed):

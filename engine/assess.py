@@ -38,10 +38,12 @@ def assess(
     made, fit_seconds = _ranked(embedder, split, seed, device, progress, checkpoints)
     figures = made.at(K).to_json() | _more(made, split) | {"fit_seconds": round(fit_seconds, 3)}
     progress("fit without a tenth of the users", 0.5)
+    if split.repeats:
+        figures["repeats"] = True
     figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device, checkpoints=checkpoints)
     for step, (name, scorer) in enumerate(_baselines(split).items()):
         progress(f"evaluate {name.replace('_', ' ')}", 0.75 + 0.05 * step)
-        figures[name] = evaluate(scorer(), split.train.matrix, split.test, K).to_json()
+        figures[name] = evaluate(scorer(), split.train.matrix, split.test, K, split.repeats).to_json()
     return figures
 
 
@@ -112,7 +114,7 @@ def _ranked(
     space = fit(embedder, split.train, seed=seed, device=device, report=report, checkpoints=checkpoints)
     fit_seconds = time.perf_counter() - started
     progress(f"evaluate {embedder.name}", 0.4)
-    return evaluate(SpaceScorer(space), split.train.matrix, split.test, max(KS)), fit_seconds
+    return evaluate(SpaceScorer(space), split.train.matrix, split.test, max(KS), split.repeats), fit_seconds
 
 
 def _more(made: Evaluation, split: Split) -> dict[str, Any]:

@@ -15,15 +15,17 @@ from engine.interactions import Interactions, from_events
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """`test` has the rows and columns of `train`; no cell is in both."""
+    """`test` has the rows and columns of `train`; no cell is in both, unless what was had before counts again."""
 
     train: Interactions
     test: sp.csr_matrix
+    repeats: bool = False
 
 
 def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, until_us: int | None = None) -> Split:
     """Learn from everything before a moment, predict what known users take up after it, of items known before.
 
+    Only what is new to the user, unless the weighting predicts any.
     The moment is `until_us`, or leaves `share` of the events after it. Weights are as of that moment.
     """
     if len(events) == 0:
@@ -32,8 +34,8 @@ def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, unti
     before = events.occurred_us <= cut
     train = from_events(chosen(events, before), weighting, cut)
     later = from_events(chosen(events, ~before), replace(weighting, half_life_days=None), cut)
-    test = _without(_aligned(later, train), train.matrix)
-    return Split(train, test)
+    test, repeats = _aligned(later, train), weighting.predict == "any"
+    return Split(train, test if repeats else _without(test, train.matrix), repeats)
 
 
 def last_out(events: EventColumns, weighting: Weighting) -> Split:

@@ -1,4 +1,4 @@
-"""Ranking over all items a user has not had yet: recall, ndcg, hit rate and mrr at k, coverage.
+"""Ranking over all items a user has not had yet, or over all: recall, ndcg, hit rate and mrr at k, coverage.
 
 recall@k = hits / test items of the user; ndcg@k has the ideal over min(test items, k); all are means over users with
 test items, as in the tables of LightGCN and its successors. No sampled metrics.
@@ -103,21 +103,27 @@ class Evaluation:
         }
 
 
-def evaluate(scorer: Scorer, histories: sp.csr_matrix, test: sp.csr_matrix, k: int = 20) -> Evaluation:
-    """Rank for every user with test items; `histories` and `test` are (n_users, n_items) with the same rows."""
+def evaluate(
+    scorer: Scorer, histories: sp.csr_matrix, test: sp.csr_matrix, k: int = 20, repeats: bool = False
+) -> Evaluation:
+    """Rank for every user with test items; `histories` and `test` are (n_users, n_items) with the same rows.
+
+    What a user had is ranked as well where `repeats` count.
+    """
     users = np.flatnonzero(np.diff(test.indptr))
     batch = max(1, BATCH_FLOATS // max(1, test.shape[1]))
-    top = [top_k(scorer, histories[users[i : i + batch]], k) for i in range(0, len(users), batch)]
+    top = [top_k(scorer, histories[users[i : i + batch]], k, repeats) for i in range(0, len(users), batch)]
     ranked = np.concatenate(top) if top else np.zeros((0, min(k, test.shape[1])), np.int64)
     relevant = np.diff(test.indptr)[users].astype(np.int64)
     return Evaluation(k, users, ranked, _hits(ranked, test[users]), relevant, test.shape[1])
 
 
-def top_k(scorer: Scorer, histories: sp.csr_matrix, k: int) -> npt.NDArray[np.int64]:
+def top_k(scorer: Scorer, histories: sp.csr_matrix, k: int, repeats: bool = False) -> npt.NDArray[np.int64]:
     """Item rows by score, best first, (n_users, min(k, n_items)); -1 where the user has had everything else."""
     scores = scorer.scores(histories)
-    rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
-    scores[rows, histories.indices] = -np.inf
+    if not repeats:
+        rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+        scores[rows, histories.indices] = -np.inf
     k = min(k, scores.shape[1])
     best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
     values = np.take_along_axis(scores, best, axis=1)

@@ -21,6 +21,7 @@ KIND_WEIGHTS: Mapping[str, float] = MappingProxyType(
 DAY_S = 86_400.0
 VALUES = ("ignore", "log", "linear")
 REPEATS = ("sum", "log", "binary")
+PREDICTED = ("new", "any")
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,14 @@ class Weighting:
     half_life_days: float | None = None
     value: Literal["ignore", "log", "linear"] = "log"  # how an event's value (a quantity) counts
     repeat: Literal["sum", "log", "binary"] = "binary"  # how the sum of a cell saturates
+    predict: Literal["new", "any"] = "new"  # what models are judged by: items new to the user, or bought before as well
 
     def __post_init__(self) -> None:
-        for name, given, choices in (("value", self.value, VALUES), ("repeat", self.repeat, REPEATS)):
+        for name, given, choices in (
+            ("value", self.value, VALUES),
+            ("repeat", self.repeat, REPEATS),
+            ("predict", self.predict, PREDICTED),
+        ):
             if given not in choices:
                 raise InputError(f"expected a {name} of {', '.join(choices)}, got {given!r}", loc=("weighting", name))
         if not all(math.isfinite(weight) for weight in (*self.kinds.values(), self.other)):

@@ -59,7 +59,7 @@ class Auto:
         if on.n_users < FEWEST_USERS:
             reason = f"spectral, because {on.n_users} users with something to predict are too few for a race"
             return Choice(fallback, reason, ())
-        trials = run(on, entries(on.train), self.seconds, seed=seed, device=device, progress=progress)
+        trials = run(on, entries(on.train, on.repeats), self.seconds, seed=seed, device=device, progress=progress)
         winner = leanest(trials)
         if winner is None:
             return Choice(fallback, "spectral, because no entry of the race finished", trials)
@@ -73,13 +73,16 @@ def chooser(name: str, params: Mapping[str, str | float | int] | None = None) ->
     return Auto()
 
 
-def entries(train: Interactions) -> list[Entry]:
-    """What races on data of this size: the default first, models of one factorisation together, widest first."""
+def entries(train: Interactions, repeats: bool = False) -> list[Entry]:
+    """What races on data of this size: the default first, models of one factorisation together, widest first.
+
+    Where what a user had may be recommended, wide parts, which know it again, race on any catalogue.
+    """
     n_items, limit = len(train.items), min(train.matrix.shape)
     usual = default_dim(n_items)
     ranks = sorted({min(rank, limit) for rank in (2 * usual, usual, usual // 2, usual // 4)}, reverse=True)
     found: list[Entry] = [("spectral", {}), *(("spectral", {"dim": rank}) for rank in ranks)]
-    if n_items <= WIDE_ITEMS:  # the widest of its factorisation first: blends take their wide part from it
+    if n_items <= WIDE_ITEMS or repeats:  # the widest of its factorisation first: blends take their wide part from it
         # ease alone would win here and there, but its item vectors are nearly orthogonal: nothing is like anything
         wide = {"dim": usual // 2, "wide": min(limit, 2048), "sphere": 0}
         pairs = ((3.0, 0.03), (3.0, 0.06), (3.0, 0.12), (1.0, 0.06))
@@ -135,7 +138,7 @@ def _part(split: Split, seed: int) -> Split:
     if cells <= MOST_CELLS:
         return split
     rows = np.sort(np.random.default_rng(seed).permutation(n_users)[: n_users * MOST_CELLS // cells])
-    return Split(split.train.of_users(rows), sp.csr_matrix(split.test[rows]))
+    return Split(split.train.of_users(rows), sp.csr_matrix(split.test[rows]), split.repeats)
 
 
 def _reason(winner: Trial, trials: list[Trial], on: Validation) -> str:

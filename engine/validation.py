@@ -24,10 +24,11 @@ class Validation:
     train: Interactions
     histories: sp.csr_matrix
     test: sp.csr_matrix
+    repeats: bool = False  # whether what a user had may be recommended, and counts
 
     def score(self, space: LatentSpace) -> tuple[float, float]:
         """recall@20 and ndcg@20."""
-        made = evaluate(SpaceScorer(space), self.histories, self.test, K)
+        made = evaluate(SpaceScorer(space), self.histories, self.test, K, self.repeats)
         return float(made.recall.mean()), float(made.ndcg.mean())
 
     @property
@@ -41,4 +42,5 @@ def validation(split: Split, seed: int = 0) -> Validation:
     most = max(FEWEST, SCORES // max(1, split.test.shape[1]))
     if len(users) > most:
         users = np.sort(np.random.default_rng(seed).permutation(users)[:most])
-    return Validation(split.train, sp.csr_matrix(split.train.matrix[users]), sp.csr_matrix(split.test[users]))
+    histories, test = (sp.csr_matrix(matrix[users]) for matrix in (split.train.matrix, split.test))
+    return Validation(split.train, histories, test, split.repeats)

@@ -7,7 +7,11 @@ row per embedder beside popularity, recent popularity and item-kNN.
 
 The weighting may be chosen on earlier weeks: --skip-weeks 4 leaves the last four out.
 
-    python scripts/bench_weighting.py --data FOLDER [--embedder ease] [--skip-weeks 4] [--json]
+With --predict any what users buy again counts too, and items they had may be recommended; "own history", what a user
+bought, is a row of its own then. "popularity of those weeks" counts the very purchases that are predicted: nobody can
+know it, and no answer that is the same for all users can have more.
+
+    python scripts/bench_weighting.py --data FOLDER [--embedder ease] [--skip-weeks 4] [--predict any] [--json]
 """
 
 from __future__ import annotations
@@ -21,6 +25,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+import scipy.sparse as sp
 
 from engine import baselines, dataset
 from engine.dataset import Split
@@ -29,6 +34,7 @@ from engine.evaluate import Scorer, SpaceScorer, evaluate
 from engine.events import EventColumns, Weighting
 from engine.fit import fit
 from engine.race import Auto
+from engine.vectors import Matrix
 
 WEEK_US, WEEKS = 7 * 86_400_000_000, 4
 PLAIN = Weighting(kinds={"purchase": 1.0, "return": 0.0}, value="ignore", repeat="binary")
@@ -52,7 +58,8 @@ def main() -> None:
     until = int(events.occurred_us.max()) - args.skip_weeks * WEEK_US
     events = _before(events, until)
     cut = until - WEEKS * WEEK_US
-    for row in (*weightings(events, cut, args), *embedders(events, cut, args)):
+    rows = () if args.predict == "any" else weightings(events, cut, args)
+    for row in (*rows, *embedders(events, cut, args)):
         line = {"data": args.data.name} | row
         print(json.dumps(line) if args.json else "  ".join(f"{n} {v}" for n, v in line.items()), flush=True)
 
@@ -73,16 +80,20 @@ def weightings(events: EventColumns, cut: int, args: argparse.Namespace) -> Iter
 
 def embedders(events: EventColumns, cut: int, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """By the product's default weighting: auto, which chooses before the cut, and each closed form."""
-    split = dataset.by_time(events, Weighting(), until_us=cut)
-    inner = dataset.by_time(_before(events, cut), Weighting(), until_us=cut - WEEKS * WEEK_US)
+    weighting = Weighting(predict=args.predict)
+    split = dataset.by_time(events, weighting, until_us=cut)
+    inner = dataset.by_time(_before(events, cut), weighting, until_us=cut - WEEKS * WEEK_US)
     choice = Auto().choose(inner)
     recent = split.train.recent_counts()
     assert recent is not None
     scorers: dict[str, Scorer] = {
         "popularity": baselines.popularity(split.train),
         "recent popularity": baselines.Popularity(recent.astype(np.float32)),
+        "popularity of those weeks": baselines.Popularity(_counts(split.test)),
         "item-kNN": baselines.item_knn(split.train),
     }
+    if split.repeats:
+        scorers["own history"] = Own()
     for name in ("spectral", "ease", "blend", "ials"):
         scorers[name] = SpaceScorer(fit(make(name), split.train))
     scorers[f"auto: {choice.embedder.name}"] = SpaceScorer(fit(choice.embedder, split.train))
@@ -93,12 +104,23 @@ def embedders(events: EventColumns, cut: int, args: argparse.Namespace) -> Itera
         yield {"embedder": name} | _beside(found, base)
 
 
+class Own:
+    """What a user had, the heaviest first."""
+
+    def scores(self, histories: sp.csr_matrix) -> Matrix:
+        return np.asarray(histories.toarray(), dtype=np.float32)
+
+
+def _counts(cells: sp.csr_matrix) -> Matrix:
+    return np.asarray((cells > 0).sum(axis=0), dtype=np.float32).ravel()
+
+
 def _scored(split: Split, test: Split, args: argparse.Namespace) -> dict[str, float]:
     return _figures(SpaceScorer(fit(make(args.embedder), split.train)), Split(split.train, test.test))
 
 
 def _figures(scorer: Scorer, split: Split) -> dict[str, float]:
-    made = evaluate(scorer, split.train.matrix, split.test)
+    made = evaluate(scorer, split.train.matrix, split.test, repeats=split.repeats)
     return {"recall@20": float(made.recall.mean()), "ndcg@20": float(made.ndcg.mean()), "n_users": len(made.users)}
 
 
@@ -167,6 +189,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--embedder", default="spectral", help="what the weightings are tried with")
     parser.add_argument("--skip-weeks", type=int, default=0, help="leave the last weeks out, to choose on those before")
+    parser.add_argument("--predict", choices=("new", "any"), default="new", help="any: also what was bought before")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

@@ -27,6 +27,8 @@ def evaluation_table(evaluation: Mapping[str, Any], embedder: str, k: int = 20) 
         ndcg = (figures[f"ndcg@{k}"], f"{lower:.4f} to {higher:.4f}")
         rows.append((name, *recall, *ndcg, figures[f"coverage@{k}"]))
     predicted = PREDICTED.get(str(evaluation.get("split")), "the last tenth of the events")
+    if evaluation.get("repeats"):
+        predicted += ", what was bought before as well"
     title = f"on {predicted}, {evaluation['n_users']} users"
     table(("", f"recall@{k}", "95% interval", f"ndcg@{k}", "95% interval", f"coverage@{k}"), rows, title)
 

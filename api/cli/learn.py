@@ -26,6 +26,8 @@ KeepConstant = Annotated[
     bool, typer.Option("--keep-constant", help="Of feature records: keep columns that never change.")
 ]
 
+JUDGED_BY = {"new": "items new to the user", "any": "any item, bought before or not"}
+
 
 def add_to(app: typer.Typer) -> None:
     for command in (train, index, publish, rollback, reindex, weights, embedders):
@@ -184,6 +186,9 @@ def weights(
     ] = None,
     value: Annotated[str | None, typer.Option(help="How a quantity counts: ignore, log, linear.")] = None,
     repeat: Annotated[str | None, typer.Option(help="How repeats add up: sum, log, binary.")] = None,
+    predict: Annotated[
+        str | None, typer.Option(help="What models are judged by: new to the user, or any, bought before as well.")
+    ] = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
@@ -191,7 +196,7 @@ def weights(
     with opened(space) as (_, database, found):
         now = found.weighting
         kinds = dict(now.kinds) | {name: _number(text) for name, text in pairs(kind, "--kind").items()}
-        given: dict[str, Any] = {"other": other, "value": value, "repeat": repeat}
+        given: dict[str, Any] = {"other": other, "value": value, "repeat": repeat, "predict": predict}
         given = {name: each for name, each in given.items() if each is not None}
         if half_life_days is not None:
             given["half_life_days"] = half_life_days or None
@@ -206,6 +211,7 @@ def weights(
         table(("kind", "weight"), [*heaviest_first, ("any other", changed.other)])
         half_life = f"{changed.half_life_days:g} days" if changed.half_life_days else "none, old events count in full"
         out.print(f"half-life: {half_life}; value: {changed.value}; repeat: {changed.repeat}")
+        out.print(f"models are judged by {JUDGED_BY[changed.predict]}")
 
     emit(json, body, show)
 

@@ -50,6 +50,7 @@ def files(shell: Any) -> Path:
         (["search", "--unlike", "i"], "give --item"),
         (["weights", "--kind", "purchase=lots"], "a weight is a number"),
         (["weights", "--kind", "purchase=nan"], "finite"),
+        (["weights", "--predict", "all"], "expected a predict of new, any, got 'all'"),
         (["keys", "create", "--scope", "everything"], "expected a scope of read, write, admin"),
         (["serve", "--port", "99999"], "expected a port of 0 to 65535, got 99999"),
         (["serve", "--workers", "0"], "expected at least 1 worker"),

@@ -206,6 +206,12 @@ def test_weights_are_changed_and_stay_changed(shop: Any) -> None:
     assert (found["kinds"]["purchase"], found["half_life_days"]) == (7.0, 30.0)
     assert "half-life: 30 days" in shop.text("weights")
     assert shop.json("weights", "--half-life-days", "0")["half_life_days"] is None
+    assert "items new to the user" in shop.text("weights")
+    assert shop.json("weights", "--predict", "any")["predict"] == "any"
+    assert "bought before or not" in shop.text("weights")
+    assert shop.json("evaluate", "--embedder", "spectral").get("repeats") is True
+    assert "what was bought before as well" in shop.text("evaluate", "--embedder", "spectral")
+    assert shop.json("weights", "--predict", "new")["predict"] == "new"
 
 
 def test_embedders_are_listed_with_parameters_that_train_takes(shop: Any) -> None:

@@ -28,6 +28,10 @@ def test_by_time_predicts_what_comes_after_and_was_not_had_before():
     assert (split.train.users.ids, split.train.items.ids) == (("ann", "bob"), ("cup", "hat"))
     assert split.train.matrix.toarray().tolist() == [[1, 0], [1, 1]]
     assert split.test.toarray().tolist() == [[0, 1], [0, 0]]
+    assert not split.repeats
+    again = dataset.by_time(events, Weighting(predict="any"), until_us=5)
+    assert again.test.toarray().tolist() == [[1, 1], [0, 0]]
+    assert again.repeats
 
 
 def test_no_cell_is_in_both_sides_of_either_split():

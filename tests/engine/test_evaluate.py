@@ -46,6 +46,13 @@ def test_what_a_user_had_is_never_ranked_and_an_empty_place_is_minus_one():
     assert ranked.tolist() == [[1, -1, -1]]
 
 
+def test_where_repeats_count_what_a_user_had_is_ranked_too():
+    scorer, histories, test = Fixed([[3, 2, 1]]), csr([[1, 0, 1]]), csr([[1, 1, 0]])
+    assert top_k(scorer, histories, 3, repeats=True).tolist() == [[0, 1, 2]]
+    assert evaluate(scorer, histories, test, 2, repeats=True).recall.tolist() == [1.0]
+    assert evaluate(scorer, histories, test, 2).recall.tolist() == [0.5]
+
+
 def test_k_over_the_number_of_items_ranks_them_all():
     made = evaluate(Fixed([[3, 2, 1]]), csr([[0, 0, 0]]), csr([[0, 0, 1]]), k=50)
     assert made.recall.tolist() == [1.0]

@@ -66,6 +66,9 @@ def test_what_races_depends_on_the_size_of_the_data():
     assert {name for name, _ in entries(large)} == {"spectral", "blend", "ials"}
     assert ("blend", race.DEEP) in entries(large)
     assert ("blend", race.DEEP) not in entries(tastes())
+    wide = [params for _, params in entries(large, repeats=True) if params.get("weight") == 3]
+    assert wide
+    assert not [params for _, params in entries(large) if params.get("weight") == 3]
 
 
 def test_blends_race_without_passes_and_with_them_only_on_data_that_they_are_quick_on(monkeypatch):
