@@ -89,7 +89,7 @@ def embedders(events: EventColumns, cut: int, args: argparse.Namespace) -> Itera
     scorers: dict[str, Scorer] = {
         "popularity": baselines.popularity(split.train),
         "recent popularity": baselines.Popularity(recent.astype(np.float32)),
-        "popularity of those weeks": baselines.Popularity(_counts(split.test)),
+        "popularity of those weeks": baselines.Popularity(split.test.getnnz(axis=0).astype(np.float32)),
         "item-kNN": baselines.item_knn(split.train),
     }
     if split.repeats:
@@ -109,10 +109,6 @@ class Own:
 
     def scores(self, histories: sp.csr_matrix) -> Matrix:
         return np.asarray(histories.toarray(), dtype=np.float32)
-
-
-def _counts(cells: sp.csr_matrix) -> Matrix:
-    return np.asarray((cells > 0).sum(axis=0), dtype=np.float32).ravel()
 
 
 def _scored(split: Split, test: Split, args: argparse.Namespace) -> dict[str, float]:
