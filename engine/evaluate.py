@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from engine.significance import interval, rounded
 from engine.space import LatentSpace
-from engine.vectors import Matrix
+from engine.vectors import Matrix, unit
 
 BATCH_FLOATS = 2**25
 
@@ -42,7 +42,7 @@ class SpaceScorer:
     def _items(self) -> Matrix:
         items = self.space.items.matrix
         if self.space.metric == "cosine":
-            return np.asarray(items / np.maximum(np.linalg.norm(items, axis=1, keepdims=True), 1e-12), np.float32)
+            return unit(items)
         return items
 
 

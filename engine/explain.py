@@ -10,7 +10,6 @@ import scipy.sparse as sp
 
 from engine.events import History, Weighting
 from engine.fold_in import (
-    SMALLEST,
     LeastSquaresFoldIn,
     LinearFoldIn,
     PerceptronFoldIn,
@@ -20,7 +19,7 @@ from engine.fold_in import (
 from engine.interactions import from_history
 from engine.recommend import Answer, View
 from engine.space import FoldIn, Metric
-from engine.vectors import Matrix
+from engine.vectors import SMALLEST, Matrix
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,11 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine.space import FoldIn
-from engine.vectors import Matrix
+from engine.vectors import Matrix, unit
 
 Padded = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]  # rows, columns, weights
 Arrays = Mapping[str, npt.NDArray[np.float32]]
 BATCH_FLOATS = 2**21  # 8 MiB of float32 in a padded batch: it stays in the cache, 2^25 takes up to twice as long
-SMALLEST = 1e-12  # in place of a length of zero
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +55,7 @@ class SumFoldIn:
         for part, scale, is_unit in zip(self.parts, self.scales, self.is_unit, strict=True):
             block = part.vectors(histories)
             if is_unit:
-                block = block / np.maximum(np.linalg.norm(block, axis=1, keepdims=True), SMALLEST)
+                block = unit(block)
             blocks.append(block * scale)
         return np.concatenate(blocks, axis=1)
 

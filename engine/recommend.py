@@ -15,7 +15,7 @@ from engine.events import History, Weighting
 from engine.ids import Ids
 from engine.interactions import from_history
 from engine.space import FoldIn
-from engine.vectors import Matrix, Vectors
+from engine.vectors import Matrix, Vectors, unit
 
 Mask = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -209,7 +209,7 @@ def _mean(view: View, item_ids: Sequence[str]) -> Matrix:
     if not item_ids:
         return np.zeros(view.dim, np.float32)
     vectors = np.array([_vector(view, id_) for id_ in item_ids], np.float32)
-    return np.asarray((vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)).mean(axis=0))
+    return np.asarray(unit(vectors).mean(axis=0))
 
 
 def _vector(view: View, item_id: str) -> Matrix:

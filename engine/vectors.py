@@ -11,6 +11,7 @@ from engine.errors import InputError
 from engine.ids import IdMap
 
 Matrix = npt.NDArray[np.float32]
+SMALLEST = 1e-12  # in place of a length of zero
 
 
 def read_only(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
@@ -18,6 +19,11 @@ def read_only(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
     view = array.view()
     view.flags.writeable = False
     return view
+
+
+def unit(matrix: Matrix) -> Matrix:
+    """Rows of unit length, (n, dim); a row of zeros stays one."""
+    return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), SMALLEST), dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,7 @@ import torch
 
 from engine.embedders.sharing import once
 from engine.embedders.svd import truncated
-from engine.vectors import Matrix
+from engine.vectors import Matrix, unit
 
 EPSILON = 1e-6  # singular values below this share of the first are noise of the randomised SVD
 OVERSAMPLING = 64
@@ -80,8 +80,7 @@ def _find(
 def unit_rows(matrix: sp.csr_matrix, dim: int, *, exponent: float, seed: int, device: torch.device) -> Matrix:
     """(n_items, at most dim): the factors with the root of their filter, rows of unit length. A start for training."""
     found = factors(matrix, dim, user_exponent=exponent, item_exponent=exponent, seed=seed, device=device)
-    rows = found.right * np.sqrt(found.ridge(START_RIDGE))
-    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+    return unit(found.right * np.sqrt(found.ridge(START_RIDGE)))
 
 
 def degrees(matrix: sp.csr_matrix, axis: int) -> Degrees:

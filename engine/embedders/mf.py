@@ -25,7 +25,7 @@ from engine.errors import InputError
 from engine.fold_in import TwoTableFoldIn
 from engine.interactions import Interactions
 from engine.space import LatentSpace
-from engine.vectors import Matrix, Vectors
+from engine.vectors import Matrix, Vectors, unit
 
 STEPS, FEWEST, MOST = 30, 32, 1024  # of a pass, and users of a step
 
@@ -62,7 +62,7 @@ class MF:
         where, matrix = pick(device), interactions.matrix
         items = unit_rows(matrix, self.dim, exponent=0.5, seed=seed, device=where)
         users = matrix @ (items * (degrees(matrix, 0) ** -0.5)[:, None].astype(np.float32))
-        tables = [_parameter(_unit(table), where) for table in (users, items)]
+        tables = [_parameter(unit(table), where) for table in (users, items)]
         groups = [{"params": [table], "lr": self.learning_rate * _size(table)} for table in tables]
 
         def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:
@@ -104,10 +104,6 @@ class MF:
 
 def _parameter(table: Matrix, device: torch.device) -> torch.nn.Parameter:
     return torch.nn.Parameter(torch.from_numpy(table).to(device))
-
-
-def _unit(table: Matrix) -> Matrix:
-    return np.asarray(table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12), dtype=np.float32)
 
 
 def _size(table: torch.Tensor) -> float:
