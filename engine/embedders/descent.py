@@ -97,7 +97,7 @@ def descend(
     Raises TrainingFailed with the loss of every epoch when a loss is not finite, a table explodes, or the last
     loss is twice the first.
     """
-    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99))
+    optimiser = torch.optim.Adam(groups, betas=(0.9, 0.99), fused=True)
     rates = [float(group["lr"]) for group in optimiser.param_groups]
     limits = GROWN**2 * _mean_squares(optimiser).clamp_min(1.0)
     ranks.begin_alike(parameters_of(optimiser))

@@ -74,7 +74,7 @@ def _find(
     width = min(max(dim + OVERSAMPLING, NARROWEST), *matrix.shape)
     right, values = truncated(scaled, min(dim, width), width, iterations, seed, device)
     kept = values > EPSILON**2 * values[0]
-    return Factors(right[:, kept], values[kept], item_degrees)
+    return Factors(np.ascontiguousarray(right[:, kept]), values[kept], item_degrees)
 
 
 def unit_rows(matrix: sp.csr_matrix, dim: int, *, exponent: float, seed: int, device: torch.device) -> Matrix:
