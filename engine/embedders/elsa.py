@@ -21,6 +21,8 @@ from engine.errors import InputError
 from engine.interactions import Interactions
 from engine.space import LatentSpace
 
+ROUNDING = 1e-6  # of a history's largest weight: what float32 leaves when a number is taken from itself
+
 
 @dataclass(frozen=True)
 class Elsa:
@@ -53,7 +55,8 @@ class Elsa:
         def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:
             unit = normalize(table, dim=1)
             histories = cells.dense(len(table))
-            scores = torch.relu(cells.sum_of(unit) @ unit.T - histories)
+            rounding = ROUNDING * histories.amax(dim=1, keepdim=True)  # else it is all that some short history scores
+            scores = torch.relu(cells.sum_of(unit) @ unit.T - histories - rounding)
             return (normalize(scores, dim=1) - normalize(histories, dim=1)).square().sum(dim=1).mean()
 
         groups: list[dict[str, object]] = [{"params": [table], "lr": self.learning_rate}]
