@@ -36,11 +36,12 @@ TRENDS = (0.0, 0.5, 1.0)
 POPULAR = (0.0, 0.4, 0.8)  # more of `out_exponent`: a supermarket's next new thing is mostly what everybody buys
 DEEP_ITEMS = 20_000  # the deep one is worse on electronics with 8,360 items, and takes minutes
 DEEP: Params = {  # a large sparse catalogue: gowalla's validation recall +3.6% over `spectral` alone, ndcg +4%
-    "sphere_weight": 3.0,
-    "sphere_epochs": 40,
+    "sphere": 256,
+    "sphere_weight": 2.5,
+    "sphere_epochs": 30,
     "sphere_rate": 0.15,
     "sphere_temperature": 0.1,
-    "sphere_power": 1.2,
+    "sphere_power": 1.4,
 }
 PASSES_CELLS = 1_500_000  # above, models that learn in passes cost more than all the others together
 
@@ -88,10 +89,12 @@ def entries(train: Interactions, repeats: bool = False) -> list[Entry]:
         wide = {"dim": usual // 2, "wide": min(limit, 2048), "sphere": 0}
         pairs = ((3.0, 0.03), (3.0, 0.06), (3.0, 0.12), (1.0, 0.06))
         found += [("blend", wide | {"weight": weight, "wide_ridge": ridge}) for weight, ridge in pairs]
-    found.append(("blend", {"sphere": 0}))
-    found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
+    is_deep = n_items > DEEP_ITEMS
+    if not is_deep:  # wide parts add nothing to narrow ones of 512 and more
+        found.append(("blend", {"sphere": 0}))
+        found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
     if train.matrix.nnz <= PASSES_CELLS:
-        found.append(("blend", DEEP if n_items > DEEP_ITEMS else {}))
+        found.append(("blend", {"dim": ranks[0], **DEEP} if is_deep else {}))
         found.append(("ials", {"dim": 64}))
     return found
 

@@ -39,7 +39,7 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
         "item_exponent": EXPONENT,
     },
     "blend": {
-        "dim": Range(32, 1024, log=True, whole=True),
+        "dim": Range(32, 2048, log=True, whole=True),
         "wide": Range(0, 2048, whole=True, step=128),
         "weight": Range(0.1, 3.0, log=True),
         "user_exponent": EXPONENT,
@@ -54,7 +54,7 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
         "sphere_epochs": Range(3, 60, log=True, whole=True),
         "sphere_rate": Range(0.02, 0.3, log=True),
         "sphere_temperature": Range(0.05, 0.4, log=True),
-        "sphere_power": Range(0.9, 1.4),
+        "sphere_power": Range(0.9, 1.6),
         "trend": TREND,
     },
     "ials": {
@@ -68,7 +68,7 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
         "epochs": Range(3, 80, log=True, whole=True),
         "learning_rate": Range(0.02, 0.3, log=True),
         "temperature": Range(0.05, 0.4, log=True),
-        "loss_power": Range(0.9, 1.4),
+        "loss_power": Range(0.9, 1.6),
     },
     "elsa": {
         "dim": Range(64, 512, log=True, whole=True),
