@@ -27,16 +27,30 @@ DENSE_BATCHES = {"elsa": 6, "multvae": 6}  # (batch, n_items) each
 def estimate(embedder: Embedder, shape: tuple[int, int], n_cells: int) -> int:
     """Bytes that a fit needs beside the (n_users, n_items) interactions themselves."""
     made: Any = embedder
+    parts = _parts(made, shape[1])
+    working = max(_working(name, dim, int(getattr(made, "batch", 0)), shape) for name, dim in parts)
+    vectors = FLOAT * sum(shape) * sum(dim for _, dim in parts)
+    return int(working + 2 * vectors + SPARSE * n_cells)
+
+
+def _parts(made: Any, n_items: int) -> list[tuple[str, int]]:
+    """What is learnt one after the other, with the dimensions of each."""
+    dim = int(made.dim) or default_dim(n_items)
+    if made.name != "blend":
+        return [(made.name, dim)]
+    parts = [("spectral", dim), ("ease", made.wide_of(dim)), ("mf", made.sphere)]
+    return [(name, width) for name, width in parts if width]
+
+
+def _working(name: str, dim: int, batch: int, shape: tuple[int, int]) -> int:
+    """Bytes that one part needs beside its vectors while it is learnt."""
     n_users, n_items = shape
-    dim = _dim(made, n_items)
-    factors = _factors(dim, n_users, n_items)
-    vectors = FLOAT * (n_users + n_items) * dim
-    if embedder.name == "ials":
-        factors = 3 * vectors
-    n_rows = TABLES.get(embedder.name, 0) * n_items + (n_users if embedder.name == "mf" else 0)
+    if name == "ials":
+        return 3 * FLOAT * (n_users + n_items) * dim
+    n_rows = TABLES.get(name, 0) * n_items + (n_users if name == "mf" else 0)
     trained = FLOAT * ADAM * n_rows * dim
-    batches = FLOAT * DENSE_BATCHES.get(embedder.name, 0) * int(getattr(made, "batch", 0)) * n_items
-    return int(max(factors, trained + batches) + 2 * vectors + SPARSE * n_cells)
+    batches = FLOAT * DENSE_BATCHES.get(name, 0) * batch * n_items
+    return max(_factors(dim, n_users, n_items), trained + batches)
 
 
 def check_memory(embedder: Embedder, interactions: Interactions, device: str = "cpu") -> None:
@@ -59,11 +73,11 @@ def check_memory(embedder: Embedder, interactions: Interactions, device: str = "
 
 def _largest(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:
     """The largest dim, a multiple of 8, that fits; 0 where none does."""
-    low, high = 0, max(8, _dim(embedder, shape[1]))
+    made: Any = embedder
+    low, high = 0, max(8, int(made.dim) or default_dim(shape[1]))
     while high - low > 8:
         middle = (low + high) // 2
-        made = replace(embedder, dim=middle)  # type: ignore[type-var]
-        low, high = (middle, high) if estimate(made, shape, n_cells) <= free else (low, middle)
+        low, high = (middle, high) if estimate(replace(made, dim=middle), shape, n_cells) <= free else (low, middle)
     return low // 8 * 8
 
 
@@ -71,11 +85,6 @@ def _factors(dim: int, n_users: int, n_items: int) -> int:
     """The randomised SVD: a basis of items three times over, its image of users, and its small square."""
     width = min(max(dim + OVERSAMPLING, NARROWEST), n_users, n_items)
     return FLOAT * width * (3 * n_items + n_users) + 3 * 8 * width**2
-
-
-def _dim(made: Any, n_items: int) -> int:
-    dim = int(made.dim) or default_dim(n_items)
-    return dim + max(0, int(getattr(made, "wide", 0)))
 
 
 def _gb(n_bytes: int) -> str:

@@ -155,9 +155,23 @@ def test_a_fit_that_would_not_fit_into_memory_is_refused_before_it_starts(monkey
         available = 2**30
 
     monkeypatch.setattr("engine.memory.psutil.virtual_memory", lambda: Free)
-    monkeypatch.setattr("engine.memory._dim", lambda made, n_items: made.dim)
     huge = estimate(make("spectral", {"dim": 1024}), (10**6, 10**6), 10**7)
     assert huge > 2**30
     monkeypatch.setattr("engine.memory.estimate", lambda made, shape, n: made.dim * 2**24)
     with pytest.raises(InputError, match=r"ials needs about 8\.0 GiB .* are free; dim 5\d would fit"):
         check_memory(make("ials", {"dim": 512}), world)
+
+
+def test_the_estimate_of_a_blend_counts_all_its_parts():
+    shape = (10**6, 10**5)
+    alone, without, whole, deep = (
+        estimate(make(name, params), shape, 10**7)
+        for name, params in [
+            ("spectral", {"dim": 512}),
+            ("blend", {"dim": 512, "sphere": 0}),
+            ("blend", {"dim": 512}),
+            ("blend", {"dim": 512, "sphere": 1024}),
+        ]
+    )
+    assert alone == without < whole < deep
+    assert deep > 4 * 4 * 1024 * sum(shape)  # its two tables, each with a gradient and two moments
