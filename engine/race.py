@@ -24,6 +24,7 @@ from engine.errors import NearfieldError
 from engine.fit import fit
 from engine.interactions import Interactions
 from engine.progress import Progress, silent
+from engine.search_space import DEEP, DEEP_ITEMS
 from engine.space import Embedder
 from engine.validation import Validation, validation
 
@@ -34,15 +35,6 @@ WIDE_ITEMS = 6_000  # the closed form of all item pairs pays on small catalogues
 LIFTED = ("spectral", "blend")
 TRENDS = (0.0, 0.5, 1.0)
 POPULAR = (0.0, 0.4, 0.8)  # more of `out_exponent`: a supermarket's next new thing is mostly what everybody buys
-DEEP_ITEMS = 20_000  # the deep one is worse on electronics with 8,360 items, and takes minutes
-DEEP: Params = {  # a large sparse catalogue: gowalla's validation recall +3.6% over `spectral` alone, ndcg +4%
-    "sphere": 256,
-    "sphere_weight": 2.5,
-    "sphere_epochs": 30,
-    "sphere_rate": 0.15,
-    "sphere_temperature": 0.1,
-    "sphere_power": 1.4,
-}
 PASSES_CELLS = 1_500_000  # above, models that learn in passes cost more than all the others together
 
 Entry = tuple[str, Params]

@@ -23,7 +23,7 @@ from engine.embedders.width import default_dim
 from engine.errors import InputError, NearfieldError, NotEnoughData
 from engine.fit import Report, fit, has_passes
 from engine.progress import Progress, silent
-from engine.search_space import PASSES, SPACES, WATCHED, Range, start
+from engine.search_space import DEEP_ITEMS, PASSES, SPACES, WATCHED, Range, deep, start
 from engine.validation import Validation, validation
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def tune(
         raise NotEnoughData("no user has anything to predict after the split, so there is nothing to tune on")
     on, data = validation(split, seed), studies.fingerprint(split)
     same, other = studies.load(study, data)
-    search = _Search(on, tuple(embedders), seed, device, budget_s, same, other)
+    search = Search(on, tuple(embedders), seed, device, budget_s, same, other)
     with shared():
         for trial in search.trials():
             studies.save(study, data, search.told)
@@ -89,7 +89,7 @@ def tune(
     return Choice(make(winner.embedder, winner.params), _reason(winner, search.told), search.told)
 
 
-class _Search:
+class Search:
     """The Optuna study behind one call, and its clock."""
 
     def __init__(
@@ -119,11 +119,12 @@ class _Search:
 
     def _begin(self, other: list[Trial]) -> None:
         """Every embedder's defaults first, the closed forms at several ranks, and the best of a former study."""
-        usual = default_dim(len(self.on.train.items))
+        n_items = len(self.on.train.items)
+        usual, is_large = default_dim(n_items), n_items > DEEP_ITEMS
         for name in self.embedders:
-            self._enqueue(name, start(name, usual))
+            self._enqueue(name, deep(usual) if name == "blend" and is_large else start(name, usual))
         for name, rank in (("spectral", usual // 2), ("spectral", 2 * usual), ("blend", usual // 2)):
-            if name in self.embedders and rank in range(32, 1025):
+            if name in self.embedders and rank in range(32, 2049):
                 self._enqueue(name, start(name, usual) | {"dim": rank})
         for trial in sorted((each for each in other if each.embedder in self.embedders), key=_worst_first)[:OLD_BEST]:
             self._enqueue(trial.embedder, dict(trial.params))
@@ -147,9 +148,13 @@ class _Search:
         return time.perf_counter() - self.started
 
     def left(self) -> float:
-        """Seconds, the refit of the best so far kept back."""
+        """Seconds that a trial may take: its refit, or that of the best so far, is kept back."""
+        rest = self.budget_s - self.elapsed()
+        return min(rest / 2, rest - self._refit())
+
+    def _refit(self) -> float:
         found = best(self.told)
-        return self.budget_s - self.elapsed() - (found.seconds if found else 0.0)
+        return found.seconds if found else 0.0
 
     def _run(self, asked: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
         import optuna
@@ -190,8 +195,9 @@ class _Search:
 
     def _watch(self, epochs: int) -> Report:
         def report(epoch: int, loss: float, seconds: float) -> None:
-            if (needed := (epochs - epoch) * seconds) > (left := self.left()):
-                raise OutOfTime(f"would take {needed:.0f} s more, {max(left, 0):.0f} s are left")
+            needed = (epochs - epoch) * seconds + max(self._refit(), epochs * seconds)
+            if needed > (rest := self.budget_s - self.elapsed()):
+                raise OutOfTime(f"would take {needed:.0f} s more with a refit, {max(rest, 0):.0f} s are left")
 
         return report
 

@@ -36,7 +36,7 @@ class MF:
     name: ClassVar[str] = "mf"
 
     dim: int = 128
-    epochs: int = 10  # of 30 steps; large sparse data gains from 30 with the sharper loss of `race.DEEP`
+    epochs: int = 10  # of 30 steps; large sparse data gains from 30 with the sharper loss of `search_space.DEEP`
     batch: int = 0  # users; 0: a thirtieth of all, 32 to 1024
     learning_rate: float = 0.1  # of a table's root mean square, in every Adam step
     temperature: float = 0.2

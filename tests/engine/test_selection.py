@@ -14,8 +14,8 @@ from engine.embedders.sharing import shared
 from engine.errors import InputError, NotEnoughData
 from engine.fit import has_passes
 from engine.race import Auto, entries
-from engine.search_space import PASSES, SPACES, WATCHED, start
-from engine.tune import DEFAULT, tune
+from engine.search_space import DEEP, PASSES, SPACES, WATCHED, deep, start
+from engine.tune import DEFAULT, Search, tune
 from engine.validation import validation
 from tests.engine.worlds import checkerboard, interactions
 
@@ -65,8 +65,8 @@ def test_what_races_depends_on_the_size_of_the_data():
     assert small == {"spectral", "blend", "ials"}
     assert {name for name, _ in entries(large)} == {"spectral", "blend", "ials"}
     deep = [params for name, params in entries(interactions(np.eye(2, 20_001))) if name == "blend"]
-    assert deep == [{"dim": 2} | race.DEEP]  # as wide as it goes, and without the wide parts that add nothing to it
-    assert not [params for _, params in entries(large) if params.get("sphere") == race.DEEP["sphere"]]
+    assert deep == [{"dim": 2} | DEEP]  # as wide as it goes, and without the wide parts that add nothing to it
+    assert not [params for _, params in entries(large) if params.get("sphere") == DEEP["sphere"]]
     wide = [params for _, params in entries(large, repeats=True) if params.get("weight") == 3]
     assert wide
     assert not [params for _, params in entries(large) if params.get("weight") == 3]
@@ -155,6 +155,22 @@ def test_tune_tries_a_blend_and_begins_with_its_defaults():
     first = tune(split(), 4.0, embedders=("blend",)).trials[0]
     assert (first.embedder, first.state, first.note) == ("blend", "done", "")
     assert (first.params["sphere"], first.params["wide"]) == (128, 512)
+
+
+def test_on_a_large_catalogue_tune_begins_with_the_deep_blend(monkeypatch):
+    monkeypatch.setattr("engine.tune.DEEP_ITEMS", 10)
+    first = tune(split(), 4.0, embedders=("blend",)).trials[0]
+    assert first.params == deep(128)
+    assert first.params.items() >= {"dim": 256, **DEEP}.items()
+    assert all(SPACES["blend"][key].low <= value <= SPACES["blend"][key].high for key, value in deep(1024).items())
+
+
+def test_a_trial_may_take_what_is_left_without_its_refit_or_that_of_the_best(monkeypatch):
+    search = Search(validation(split()), ("spectral",), 0, "cpu", 100.0, [], [])
+    monkeypatch.setattr(search, "elapsed", lambda: 40.0)
+    assert search.left() == 30
+    search.told.append(Trial("spectral", {}, "done", 0.2, 0.2, 50.0))
+    assert search.left() == 10
 
 
 def test_tune_knows_the_passes_of_every_embedder_that_has_them():
