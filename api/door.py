@@ -16,7 +16,7 @@ from api.admission import FULL
 from api.gate import Gate
 from api.logs import request_id_of
 from api.patience import PatientProtocol
-from api.problems import problem
+from api.problems import on_the_wire, problem
 
 BEHIND = b"/v1/"  # paths of the door; whoever watches gets through, and of the others the app itself takes care
 
@@ -118,11 +118,4 @@ class Leaving:
                 self.gate.leave(place)
 
 
-def _ready_made() -> tuple[bytes, bytes]:
-    """Status line and headers, up to those that differ; body."""
-    answer = problem(429, FULL)
-    lines = [b"%b: %b\r\n" % line for line in answer.raw_headers]
-    return b"".join((b"HTTP/1.1 429 Too Many Requests\r\n", *lines)), bytes(answer.body)
-
-
-HEAD, BODY = _ready_made()
+HEAD, BODY = on_the_wire(problem(429, FULL))

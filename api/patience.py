@@ -1,4 +1,6 @@
-"""Patience with slow clients: nothing is awaited of them without a clock. Of bodies that are read, see `bodies`."""
+"""Patience with slow clients: nothing is awaited of them without a clock, and no headers without an end. Of bodies that
+are read, see `bodies`.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +9,10 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from api.problems import on_the_wire, problem
+
 HEADERS_S = 10.0
+MOST_HEADERS = 65_536  # bytes, beside the read they began in
 UNREAD_S = 10.0
 LEAST_READ = 65_536  # bytes of a long answer, in that time
 
@@ -21,6 +26,9 @@ class PatientProtocol(HttpToolsProtocol):
     headers_s = HEADERS_S
     unread_s = UNREAD_S
     _in_headers = _in_message = False
+    _has_begun = False  # a request, in this read
+    _awaited = 0  # bytes of headers that came in later reads
+    _is_told = False  # that they are too many
     _cut: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
     _at_work: RequestResponseCycle | None = None
@@ -30,13 +38,21 @@ class PatientProtocol(HttpToolsProtocol):
         self._wait()
 
     def data_received(self, data: bytes) -> None:
+        if self._is_told:
+            return
+        self._has_begun = False
         super().data_received(data)
+        if self._in_headers and not self._has_begun:
+            self._awaited += len(data)
+            if self._awaited > MOST_HEADERS:
+                self._refuse_headers()
         if self._cut is None and (self._in_headers or not self._answering()):
             self._set_clock()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers = self._in_message = True
+        self._in_headers = self._in_message = self._has_begun = True
+        self._awaited = 0
 
     def on_headers_complete(self) -> None:
         self._headers_came()
@@ -74,6 +90,14 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_message = False
         self._done()
 
+    def _refuse_headers(self) -> None:
+        """What still comes is dropped until the clock of the headers ends: closed at once, the answer would be lost."""
+        self._is_told = True
+        if self._answering():
+            self.transport.close()
+        else:
+            self.transport.write(TOO_LARGE)
+
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
@@ -109,3 +133,11 @@ class PatientProtocol(HttpToolsProtocol):
         if self._unread is not None:
             self._unread.cancel()
             self._unread = None
+
+
+def _too_large() -> bytes:
+    head, body = on_the_wire(problem(431, f"expected headers of at most {MOST_HEADERS:,} bytes, got more"))
+    return b"".join((head, b"connection: close\r\n\r\n", body))
+
+
+TOO_LARGE = _too_large()

@@ -54,6 +54,13 @@ def problem(
     )
 
 
+def on_the_wire(answer: Response) -> tuple[bytes, bytes]:
+    """Status line and headers up to where more may follow, and the body: what a connection says without the app."""
+    status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n".encode()
+    lines = [b"%b: %b\r\n" % line for line in answer.raw_headers]
+    return b"".join((status, *lines)), bytes(answer.body)
+
+
 def install(app: FastAPI) -> None:
     """Every expected error of the app leaves as a problem; of others, see `logs.RequestLog`."""
     app.add_exception_handler(NearfieldError, _expected)

@@ -75,6 +75,32 @@ def test_headers_that_trickle_are_cut_off(narrow: str) -> None:
         assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("line", ["X-Much: ", "X-Some: 1\r\n"], ids=["one without an end", "ever more of them"])
+def test_headers_without_an_end_are_answered_431_and_others_go_on(
+    narrow: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PatientProtocol, "headers_s", 2.0)
+    with connected(narrow) as endless:
+        endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        time.sleep(0.05)
+        for _ in range(40):
+            endless.sendall((line * 10_000)[:10_000].encode())
+        answer = endless.recv(4000)
+        assert endless.recv(100) == b""
+    assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
+    assert b"expected headers of at most 65,536 bytes" in answer
+    assert httpx.get(narrow + "/recommend", params={"k": 1}).status_code == 200
+
+
+def test_long_headers_within_the_limit_are_read(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientProtocol, "headers_s", 10.0)
+    with connected(narrow) as long:
+        for part in (b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"X-Much: " + b"y" * 60_000, b"\r\n\r\n"):
+            long.sendall(part)
+            time.sleep(0.05)
+        assert long.recv(4000).startswith(b"HTTP/1.1 200")
+
+
 def test_a_body_that_trickles_is_answered_408(narrow: str) -> None:
     path = urlsplit(narrow).path
     with connected(narrow) as slow:
