@@ -65,5 +65,5 @@ def _check_needed(sheet: Sheet, fields: Fields, given: set[str]) -> None:
     if missing:
         raise InputError(
             f"{sheet.name} has no column for {', '.join(missing)}; columns found: {', '.join(sheet.frame.columns)}; "
-            f"map one with --column {missing[0]}=COLUMN"
+            f"map one with --column {missing[0]}=COLUMN, or give every row the same with --set {missing[0]}=VALUE"
         )

@@ -136,7 +136,10 @@ def test_users_come_with_attributes(database: Database, space: Space, tmp_path: 
 def test_a_catalogue_without_ids_is_refused(database: Database, space: Space, tmp_path: Path) -> None:
     path = tmp_path / "items.csv"
     path.write_text("sku,name\n1,Lamp\n")
-    with pytest.raises(InputError, match="no column for item_id; columns found: sku, name; map one with --column"):
+    with pytest.raises(
+        InputError,
+        match="no column for item_id; columns found: sku, name; map one with --column item_id=COLUMN, or give every",
+    ):
         import_items(database, space.name, path)
     with pytest.raises(InputError, match="no column for user_id"):
         import_users(database, space.name, path)
