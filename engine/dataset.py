@@ -79,6 +79,25 @@ def at_random(interactions: Interactions, share: float = 0.2, seed: int = 0) -> 
     return Split(interactions.of_cells(~held), interactions.of_cells(held).matrix)
 
 
+def is_timed(events: EventColumns, share: float = 0.1) -> bool:
+    """Whether anything happened after the moment that leaves the last `share`: not where one time was given to all."""
+    return len(events) > 0 and int(np.quantile(events.occurred_us, 1 - share)) < int(events.occurred_us.max())
+
+
+def newest(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
+    """`by_time`, or `random_cells` of events without times."""
+    if len(events) == 0 or is_timed(events, share):
+        return by_time(events, weighting, share)
+    return random_cells(events, weighting, share, seed)
+
+
+def before_newest(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
+    """As `newest`, of what that learns from: for choices, which may not see what is predicted in the end."""
+    if len(events) == 0 or is_timed(events, share):
+        return newest(before_last(events, share), weighting, share, seed)
+    return at_random(random_cells(events, weighting, share, seed).train, share, seed + 1)
+
+
 def before_last(events: EventColumns, share: float = 0.1) -> EventColumns:
     """What `by_time` learns from: the events without the last `share` of them."""
     return chosen(events, events.occurred_us <= int(np.quantile(events.occurred_us, 1 - share)))

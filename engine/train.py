@@ -41,7 +41,7 @@ def train(
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
 ) -> Trained:
-    """Evaluate `embedder` on the last tenth of the events, then fit it on all of them.
+    """Evaluate `embedder` on the last tenth of the events, a random one where no times are known, then fit it on all.
 
     A chooser chooses one without that tenth. Raises NotEnoughData when no user has taken up an item. Too little data to
     evaluate is told in the evaluation.
@@ -51,8 +51,10 @@ def train(
         raise NotEnoughData("no user has an item with positive weight; import events, or look at `nearfield weights`")
     choice = chosen(events, embedder, weighting, seed=seed, device=device, progress=progress)
     best = choice.embedder
-    split = dataset.by_time(events, weighting)
+    split = dataset.newest(events, weighting, seed=seed)
     evaluation = assess(best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints)
+    if not dataset.is_timed(events):
+        evaluation["split"] = "random"
     if choice.reason:
         evaluation["choice"] = choice.to_json()
     progress("fit on everything", 0.9)
@@ -74,10 +76,10 @@ def chosen(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Choice:
-    """The embedder itself, or what a chooser makes of the events without the last tenth, which no choice may see."""
+    """The embedder itself, or what a chooser makes of the events without the tenth that no choice may see."""
     if not hasattr(embedder, "choose"):
         return Choice(embedder, "", ())
-    split = dataset.by_time(dataset.before_last(events), weighting)
+    split = dataset.before_newest(events, weighting, seed=seed)
     choice: Choice = embedder.choose(
         split, seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
     )

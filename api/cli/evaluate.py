@@ -52,6 +52,7 @@ def evaluate(
         with database.connect() as conn:
             columns = events.read_columns(conn, found.key)
         options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
+        split = _possible(split, columns)
         divided = _divided(columns, found.weighting, split, seed)
         choice = chosen(columns, made, found.weighting, **options)
         evaluation = assess(choice.embedder, divided, **options) | {"split": split}
@@ -76,6 +77,7 @@ def _compare(versions: tuple[int, int], split: str, device: str, space: str, jso
         params = [dict(record.params) for record in records]
         seeds = int(params[0].pop("seed", 0)), int(params[1].pop("seed", 0))
         first, second = (make(record.embedder, each) for record, each in zip(records, params, strict=True))
+        split = _possible(split, columns)
         divided = _divided(columns, found.weighting, split, 0)
         body = compare(first, second, divided, seeds=seeds, device=device, progress=tell)
     body = {"models": list(versions), "split": split} | body
@@ -94,6 +96,11 @@ def _compared(body: Mapping[str, Any], first: str, second: str) -> None:
         rows.append((name, *both, apart["difference"], f"{low:+.4f} to {high:+.4f}", apart["p"]))
     names = [f"{version} {name}" for version, name in zip(body["models"], (first, second), strict=True)]
     table(("", *names, "difference", "95% interval", "p"), rows, f"{body['n_users']} users")
+
+
+def _possible(split: str, columns: EventColumns) -> str:
+    """random where there are no times to divide by."""
+    return "random" if split == "time" and not dataset.is_timed(columns) else split
 
 
 def _divided(columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:

@@ -1,8 +1,11 @@
 """train: a figure beside what must be beaten, then everything is learnt from."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from engine import dataset
 from engine.embedders.registry import make
 from engine.errors import NotEnoughData
 from engine.events import Weighting
@@ -46,6 +49,42 @@ def test_a_taste_is_learnt_and_reported_beside_popularity_and_item_knn():
     shares = [share for _, share in steps]
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
+
+
+def test_events_without_times_are_raced_and_evaluated_on_random_parts_of_them():
+    events = tasteful()
+    events = replace(events, occurred_us=np.full_like(events.occurred_us, 7 * DAY_US))
+    made = train(events, Auto(), Weighting(), now_us=NOW)
+    assert made.evaluation["split"] == "random"
+    assert made.evaluation["recall@20"] > 1.2 * made.evaluation["popularity"]["recall@20"]
+    assert len(made.evaluation["choice"]["trials"]) > 1
+    assert len(made.space.users) == 60
+
+
+def test_a_history_of_one_moment_before_events_with_times_is_raced_on_a_random_part_of_it():
+    events = tasteful()
+    late = events.occurred_us > np.quantile(events.occurred_us, 0.92)
+    made = train(replace(events, occurred_us=np.where(late, events.occurred_us, 0)), Auto(), Weighting(), now_us=NOW)
+    assert "split" not in made.evaluation
+    assert len(made.evaluation["choice"]["trials"]) > 1
+
+
+def test_no_choice_sees_what_is_predicted_in_the_end():
+    events = tasteful()
+    for each in (events, replace(events, occurred_us=np.zeros_like(events.occurred_us))):
+        last, inner = dataset.newest(each, Weighting(), seed=3), dataset.before_newest(each, Weighting(), seed=3)
+        seen = {
+            (inner.train.users.ids[user], inner.train.items.ids[item])
+            for matrix in (inner.train.matrix, inner.test)
+            for user, item in zip(*matrix.nonzero(), strict=True)
+        }
+        predicted = {
+            (last.train.users.ids[user], last.train.items.ids[item])
+            for user, item in zip(*last.test.nonzero(), strict=True)
+        }
+        assert predicted
+        assert not seen & predicted
+        assert inner.test.nnz
 
 
 def test_the_model_kept_has_learnt_from_all_events():
