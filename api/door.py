@@ -58,6 +58,7 @@ class DoorProtocol(PatientProtocol):
         if not self._refusing:
             super().on_body(body)
             return
+        self._delivers = True
         self._dropped += len(body)
         assert self._door is not None
         if self._dropped > self._door.max_body_bytes:

@@ -12,23 +12,28 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from api.problems import on_the_wire, problem
 
 HEADERS_S = 10.0
-MOST_HEADERS = 65_536  # bytes, beside the read they began in
+MOST_HEADERS = 65_536  # bytes of a request's address, headers and trailers together
 UNREAD_S = 10.0
 LEAST_READ = 65_536  # bytes of a long answer, in that time
+
+
+class TooLong(Exception):
+    """Told to the parser, which ends there."""
 
 
 class PatientProtocol(HttpToolsProtocol):
     """uvicorn's protocol, which closes a connection whose headers, or a body that nobody reads any more, do not come to
     an end in time, one that is left open for no reason, and one whose answers are not read: a request that waits to be
-    answered on it holds a place.
+    answered on it holds a place. Headers of more than MOST_HEADERS are a 431.
     """
 
     headers_s = HEADERS_S
     unread_s = UNREAD_S
     _in_headers = _in_message = False
-    _has_begun = False  # a request, in this read
-    _awaited = 0  # bytes of headers that came in later reads
-    _is_told = False  # that they are too many
+    _head = 0  # bytes of the address and headers so far
+    _delivers = False  # whether the parser made anything of this read
+    _unmade = 0  # bytes of reads that it made nothing of yet: a line without an end
+    _is_told = False  # that headers are too long
     _cut: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
     _at_work: RequestResponseCycle | None = None
@@ -40,19 +45,30 @@ class PatientProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._is_told:
             return
-        self._has_begun = False
+        self._delivers = False
         super().data_received(data)
-        if self._in_headers and not self._has_begun:
-            self._awaited += len(data)
-            if self._awaited > MOST_HEADERS:
-                self._refuse_headers()
+        self._unmade = 0 if self._delivers else self._unmade + len(data)
+        if self._head + self._unmade > MOST_HEADERS:
+            self._refuse_headers()
         if self._cut is None and (self._in_headers or not self._answering()):
             self._set_clock()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers = self._in_message = self._has_begun = True
-        self._awaited = 0
+        self._in_headers = self._in_message = self._delivers = True
+        self._head = 0
+
+    def on_url(self, url: bytes) -> None:
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        self._delivers = True
+        super().on_body(body)
 
     def on_headers_complete(self) -> None:
         self._headers_came()
@@ -90,13 +106,28 @@ class PatientProtocol(HttpToolsProtocol):
         self._in_message = False
         self._done()
 
+    def _count(self, n_bytes: int) -> None:
+        self._delivers = True
+        self._head += n_bytes
+        if self._head > MOST_HEADERS:
+            raise TooLong
+
+    def send_400_response(self, msg: str) -> None:
+        if self._head <= MOST_HEADERS:  # else it is told when the read is done
+            super().send_400_response(msg)
+
     def _refuse_headers(self) -> None:
-        """What still comes is dropped until the clock of the headers ends: closed at once, the answer would be lost."""
+        """What still comes is dropped until the clock ends it: closed at once, the answer would be lost."""
+        if self._is_told or self.transport.is_closing():
+            return
         self._is_told = True
-        if self._answering():
+        if not self._in_headers:  # trailers, or a part of a body without an end, of a request that waits for its end
             self.transport.close()
+        elif self._answering():  # one before it, whose answer is the last
+            self.cycle.keep_alive = False
         else:
-            self.transport.write(TOO_LARGE)
+            lines = [b"%b: %b\r\n" % line for line in self.server_state.default_headers]
+            self.transport.write(b"".join((HEAD, *lines, b"connection: close\r\n\r\n", BODY)))
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
@@ -135,9 +166,4 @@ class PatientProtocol(HttpToolsProtocol):
             self._unread = None
 
 
-def _too_large() -> bytes:
-    head, body = on_the_wire(problem(431, f"expected headers of at most {MOST_HEADERS:,} bytes, got more"))
-    return b"".join((head, b"connection: close\r\n\r\n", body))
-
-
-TOO_LARGE = _too_large()
+HEAD, BODY = on_the_wire(problem(431, f"expected an address and headers of at most {MOST_HEADERS:,} bytes, got more"))

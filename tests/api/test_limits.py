@@ -75,30 +75,80 @@ def test_headers_that_trickle_are_cut_off(narrow: str) -> None:
         assert time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("line", ["X-Much: ", "X-Some: 1\r\n"], ids=["one without an end", "ever more of them"])
+TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
+
+
+@pytest.mark.parametrize(
+    ("begin", "line"),
+    [("GET /healthz HTTP/1.1\r\n", "X-Much: "), ("GET /healthz HTTP/1.1\r\n", "X-Some: 1\r\n"), ("GET /", "a")],
+    ids=["one without an end", "ever more of them", "an address"],
+)
 def test_headers_without_an_end_are_answered_431_and_others_go_on(
-    narrow: str, line: str, monkeypatch: pytest.MonkeyPatch
+    narrow: str, begin: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PatientProtocol, "headers_s", 2.0)
+    monkeypatch.setattr(PatientProtocol, "headers_s", 1.0)
     with connected(narrow) as endless:
-        endless.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
+        endless.sendall(begin.encode())
         time.sleep(0.05)
         for _ in range(40):
             endless.sendall((line * 10_000)[:10_000].encode())
         answer = endless.recv(4000)
         assert endless.recv(100) == b""
-    assert answer.startswith(b"HTTP/1.1 431 Request Header Fields Too Large\r\n")
-    assert b"expected headers of at most 65,536 bytes" in answer
+    assert answer.startswith(TOO_LONG)
+    assert b"expected an address and headers of at most 65,536 bytes" in answer
     assert httpx.get(narrow + "/recommend", params={"k": 1}).status_code == 200
 
 
-def test_long_headers_within_the_limit_are_read(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PatientProtocol, "headers_s", 10.0)
+@pytest.mark.parametrize(("n_bytes", "status"), [(60_000, b"200"), (70_000, b"431")])
+@pytest.mark.parametrize("in_parts", [False, True])
+def test_the_limit_of_headers_is_the_same_however_they_come(
+    narrow: str, n_bytes: int, status: bytes, in_parts: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PatientProtocol, "headers_s", 2.0)
+    parts = (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Much: ", b"y" * n_bytes, b"\r\n\r\n")
     with connected(narrow) as long:
-        for part in (b"GET /healthz HTTP/1.1\r\nHost: x\r\n", b"X-Much: " + b"y" * 60_000, b"\r\n\r\n"):
-            long.sendall(part)
-            time.sleep(0.05)
+        for _ in range(3 if status == b"200" else 1):  # each request is counted by itself
+            for part in parts if in_parts else (b"".join(parts),):
+                long.sendall(part)
+                time.sleep(0.05 if in_parts else 0)
+            assert long.recv(4000).startswith(b"HTTP/1.1 " + status)
+
+
+@pytest.mark.parametrize("line", ["X-Much: ", "X-Some: 1\r\n"], ids=["one without an end", "ever more of them"])
+def test_trailers_without_an_end_are_cut_off(narrow: str, line: str) -> None:
+    head = f"POST {urlsplit(narrow).path}/recommend HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
+    much = (line * 10_000)[:10_000].encode()
+    with connected(narrow) as endless:
+        endless.sendall(head.encode() + much)
+        with pytest.raises(ConnectionError):
+            endless.sendall(much * 4000)  # 40 MB
+
+
+def test_a_body_in_many_reads_is_no_header(narrow: str) -> None:
+    with connected(narrow) as long:
+        long.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n")
+        for _ in range(9):
+            long.sendall(b"y" * 100)
+            time.sleep(0.01)
         assert long.recv(4000).startswith(b"HTTP/1.1 200")
+
+
+def test_the_answer_before_endless_headers_is_still_given(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def asleep(*args: object, **options: object) -> list[object]:
+        time.sleep(0.5)
+        return []
+
+    monkeypatch.setattr("api.routes.models.generations.list_all", asleep)
+    monkeypatch.setattr(PatientProtocol, "headers_s", 5.0)
+    with connected(narrow) as both:
+        both.sendall(f"GET {urlsplit(narrow).path}/generations HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        time.sleep(0.05)
+        both.sendall(b"GET /healthz HTTP/1.1\r\nX-Much: " + b"y" * 100_000)
+        answer = b""
+        while part := both.recv(4000):
+            answer += part
+    assert answer.startswith(b"HTTP/1.1 200")
+    assert b"431" not in answer
 
 
 def test_a_body_that_trickles_is_answered_408(narrow: str) -> None:
