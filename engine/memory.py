@@ -74,11 +74,9 @@ def check_memory(embedder: Embedder, interactions: Interactions, device: str = "
 def _largest(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:
     """The largest dim, a multiple of 8, that fits; 0 where none does."""
     made: Any = embedder
-    low, high = 0, max(8, int(made.dim) or default_dim(shape[1]))
-    while high - low > 8:
-        middle = (low + high) // 2
-        low, high = (middle, high) if estimate(replace(made, dim=middle), shape, n_cells) <= free else (low, middle)
-    return low // 8 * 8
+    most = max(8, int(made.dim) or default_dim(shape[1]))
+    down = range(most // 8 * 8, 0, -8)  # one by one: a wide blend may need less, without a part of its own
+    return next((dim for dim in down if estimate(replace(made, dim=dim), shape, n_cells) <= free), 0)
 
 
 def _factors(dim: int, n_users: int, n_items: int) -> int:

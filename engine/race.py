@@ -81,11 +81,12 @@ def entries(train: Interactions, repeats: bool = False) -> list[Entry]:
         wide = {"dim": usual // 2, "wide": min(limit, 2048), "sphere": 0}
         pairs = ((3.0, 0.03), (3.0, 0.06), (3.0, 0.12), (1.0, 0.06))
         found += [("blend", wide | {"weight": weight, "wide_ridge": ridge}) for weight, ridge in pairs]
-    is_deep = n_items > DEEP_ITEMS
-    if not is_deep:  # wide parts add nothing to narrow ones of 512 and more
+    has_passes = train.matrix.nnz <= PASSES_CELLS
+    is_deep = n_items > DEEP_ITEMS and has_passes
+    if not is_deep:  # it takes their time, and wide parts add little to narrow ones of 512 and more
         found.append(("blend", {"sphere": 0}))
         found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
-    if train.matrix.nnz <= PASSES_CELLS:
+    if has_passes:
         found.append(("blend", {"dim": ranks[0], **DEEP} if is_deep else {}))
         found.append(("ials", {"dim": 64}))
     return found

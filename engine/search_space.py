@@ -112,7 +112,7 @@ def start(name: str, usual: int) -> dict[str, int | float]:
 
 def deep(usual: int) -> dict[str, int | float]:
     """Where the search of blends starts on a catalogue of more than DEEP_ITEMS."""
-    return {**start("blend", usual), **DEEP, "dim": 2 * usual}
+    return {**start("blend", 2 * usual), **DEEP}
 
 
 def _within(bounds: Range, value: float, usual: int) -> int | float:

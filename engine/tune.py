@@ -195,6 +195,8 @@ class Search:
 
     def _watch(self, epochs: int) -> Report:
         def report(epoch: int, loss: float, seconds: float) -> None:
+            if epoch == epochs:
+                return  # what is done is looked at
             needed = (epochs - epoch) * seconds + max(self._refit(), epochs * seconds)
             if needed > (rest := self.budget_s - self.elapsed()):
                 raise OutOfTime(f"would take {needed:.0f} s more with a refit, {max(rest, 0):.0f} s are left")
@@ -205,7 +207,7 @@ class Search:
         """OutOfTime where trials of this embedder have usually taken longer than is left."""
         took = [trial.seconds for trial in self.told if trial.embedder == name and trial.state == "done"]
         if took and (usual := float(np.median(took))) > (left := self.left()):
-            raise OutOfTime(f"would take {usual:.0f} s, {max(left, 0):.0f} s are left")
+            raise OutOfTime(f"would take {usual:.0f} s, {max(left, 0):.0f} s are left before its refit")
 
 
 def _suggest(asked: optuna.Trial, name: str, bounds: Range) -> int | float:

@@ -21,7 +21,7 @@ from engine.errors import InputError
 from engine.interactions import Interactions
 from engine.space import LatentSpace
 
-ROUNDING = 1e-6  # of a history's largest weight: what float32 leaves when a number is taken from itself
+ROUNDING = 1e-6  # of a history's largest weight: what float32 leaves of a number taken from itself
 
 
 @dataclass(frozen=True)
