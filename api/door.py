@@ -16,7 +16,7 @@ from api.admission import FULL
 from api.gate import Gate
 from api.logs import request_id_of
 from api.patience import PatientProtocol
-from api.problems import on_the_wire, problem
+from api.problems import header_lines, on_the_wire, problem
 
 BEHIND = b"/v1/"  # paths of the door; whoever watches gets through, and of the others the app itself takes care
 
@@ -91,8 +91,9 @@ class DoorProtocol(PatientProtocol):
         self._refusing, self._dropped = True, 0
         stays = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         stays = stays and not self.expect_100_continue
-        lines = [*self.server_state.default_headers, (b"x-request-id", request_id_of(self.headers).encode())]
-        head = b"".join(b"%b: %b\r\n" % line for line in lines)
+        head = header_lines(
+            [*self.server_state.default_headers, (b"x-request-id", request_id_of(self.headers).encode())]
+        )
         ends = b"\r\n" if stays else b"connection: close\r\n\r\n"
         self.transport.write(b"".join((HEAD, head, ends, b"" if self.parser.get_method() == b"HEAD" else BODY)))
         self._last = not stays

@@ -9,7 +9,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.problems import on_the_wire, problem
+from api.problems import header_lines, on_the_wire, problem
 
 HEADERS_S = 10.0
 MOST_HEADERS = 65_536  # bytes of a request's address, headers and trailers together
@@ -126,8 +126,8 @@ class PatientProtocol(HttpToolsProtocol):
         elif self._answering():  # one before it, whose answer is the last
             self.cycle.keep_alive = False
         else:
-            lines = [b"%b: %b\r\n" % line for line in self.server_state.default_headers]
-            self.transport.write(b"".join((HEAD, *lines, b"connection: close\r\n\r\n", BODY)))
+            head = header_lines([*self.server_state.default_headers, (b"connection", b"close")])
+            self.transport.write(b"".join((HEAD, head, b"\r\n", BODY)))
 
     def _answering(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete

@@ -57,8 +57,12 @@ def problem(
 def on_the_wire(answer: Response) -> tuple[bytes, bytes]:
     """Status line and headers up to where more may follow, and the body: what a connection says without the app."""
     status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n".encode()
-    lines = [b"%b: %b\r\n" % line for line in answer.raw_headers]
-    return b"".join((status, *lines)), bytes(answer.body)
+    return status + header_lines(answer.raw_headers), bytes(answer.body)
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """As they stand in an answer, each with its end of line."""
+    return b"".join(b"%b: %b\r\n" % line for line in headers)
 
 
 def install(app: FastAPI) -> None:
