@@ -30,7 +30,7 @@ def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, unti
     """
     if len(events) == 0:
         raise NotEnoughData("there are no events to learn from; import some with `nearfield import events FILE`")
-    cut = int(np.quantile(events.occurred_us, 1 - share)) if until_us is None else until_us
+    cut = _cut(events, share) if until_us is None else until_us
     before = events.occurred_us <= cut
     train = from_events(chosen(events, before), weighting, cut)
     later = from_events(chosen(events, ~before), replace(weighting, half_life_days=None), cut)
@@ -80,27 +80,30 @@ def at_random(interactions: Interactions, share: float = 0.2, seed: int = 0) -> 
 
 
 def is_timed(events: EventColumns, share: float = 0.1) -> bool:
-    """Whether anything happened after the moment that leaves the last `share`: not where one time was given to all."""
-    return len(events) > 0 and int(np.quantile(events.occurred_us, 1 - share)) < int(events.occurred_us.max())
+    """Whether anything happened after the moment that leaves the last `share`: not where one time was given to all.
+
+    True without any events.
+    """
+    return len(events) == 0 or _cut(events, share) < int(events.occurred_us.max())
 
 
 def newest(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
     """`by_time`, or `random_cells` of events without times."""
-    if len(events) == 0 or is_timed(events, share):
+    if is_timed(events, share):
         return by_time(events, weighting, share)
     return random_cells(events, weighting, share, seed)
 
 
 def before_newest(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
     """As `newest`, of what that learns from: for choices, which may not see what is predicted in the end."""
-    if len(events) == 0 or is_timed(events, share):
+    if is_timed(events, share):
         return newest(before_last(events, share), weighting, share, seed)
-    return at_random(random_cells(events, weighting, share, seed).train, share, seed + 1)
+    return at_random(newest(events, weighting, share, seed).train, share, seed + 1)
 
 
 def before_last(events: EventColumns, share: float = 0.1) -> EventColumns:
     """What `by_time` learns from: the events without the last `share` of them."""
-    return chosen(events, events.occurred_us <= int(np.quantile(events.occurred_us, 1 - share)))
+    return chosen(events, events.occurred_us <= _cut(events, share))
 
 
 def chosen(events: EventColumns, chosen: npt.NDArray[np.bool_]) -> EventColumns:
@@ -112,6 +115,11 @@ def chosen(events: EventColumns, chosen: npt.NDArray[np.bool_]) -> EventColumns:
         values=events.values[chosen],
         occurred_us=events.occurred_us[chosen],
     )
+
+
+def _cut(events: EventColumns, share: float) -> int:
+    """The moment, in microseconds, that leaves `share` of the events after it."""
+    return int(np.quantile(events.occurred_us, 1 - share))
 
 
 def _aligned(later: Interactions, train: Interactions) -> sp.csr_matrix:

@@ -124,7 +124,8 @@ class Search:
         for name in self.embedders:
             self._enqueue(name, deep(usual) if name == "blend" and is_large else start(name, usual))
         for name, rank in (("spectral", usual // 2), ("spectral", 2 * usual), ("blend", usual // 2)):
-            if name in self.embedders and rank in range(32, 2049):
+            bounds = SPACES[name]["dim"]
+            if name in self.embedders and bounds.low <= rank <= bounds.high:
                 self._enqueue(name, start(name, usual) | {"dim": rank})
         for trial in sorted((each for each in other if each.embedder in self.embedders), key=_worst_first)[:OLD_BEST]:
             self._enqueue(trial.embedder, dict(trial.params))

@@ -64,8 +64,8 @@ def test_what_races_depends_on_the_size_of_the_data():
     large = interactions(np.eye(2, 6_001))
     assert small == {"spectral", "blend", "ials"}
     assert {name for name, _ in entries(large)} == {"spectral", "blend", "ials"}
-    deep = [params for name, params in entries(interactions(np.eye(2, 20_001))) if name == "blend"]
-    assert deep == [{"dim": 2} | DEEP]  # as wide as it goes, and without the wide parts that add nothing to it
+    blends = [params for name, params in entries(interactions(np.eye(2, 20_001))) if name == "blend"]
+    assert blends == [{"dim": 2} | DEEP]  # as wide as it goes, and without the wide parts that add nothing to it
     assert not [params for _, params in entries(large) if params.get("sphere") == DEEP["sphere"]]
     wide = [params for _, params in entries(large, repeats=True) if params.get("weight") == 3]
     assert wide
