@@ -13,7 +13,7 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import problem
+from api.problems import GONE, problem
 
 log = structlog.get_logger()
 SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -55,7 +55,7 @@ class RequestLog:
             return
         request_id = request_id_of(scope["headers"])
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        started, status, begun = time.perf_counter(), 500, False
+        started, status, begun = time.perf_counter(), GONE, False
 
         async def named(message: Message) -> None:
             nonlocal status, begun

@@ -10,6 +10,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from api.problems import GONE
+
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 
 
@@ -77,7 +79,7 @@ class Timed:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        started, status = time.perf_counter(), 500
+        started, status = time.perf_counter(), GONE
         scope.setdefault("state", {})["arrived"] = started
 
         async def watch(message: Message) -> None:
@@ -88,6 +90,9 @@ class Timed:
 
         try:
             await self.app(scope, receive, watch)
+        except Exception:  # answered further out
+            status = 500
+            raise
         finally:
             route = getattr(scope.get("route"), "path", "none")
             labels = self.metrics.request_seconds.labels(scope["method"], route, str(status))

@@ -35,6 +35,7 @@ STATUS: dict[type[NearfieldError], int] = {
     NotInTime: 503,
     StoreUnavailable: 503,
 }
+GONE = 499  # nginx's: the client went away before there was an answer, which nobody sees; for logs and metrics
 
 
 def problem(

@@ -194,6 +194,23 @@ def test_who_does_not_read_the_answers_holds_no_place(
     assert not caplog.records
 
 
+def test_who_goes_away_before_the_body_is_there_is_no_failure(narrow: str, capfd: pytest.CaptureFixture[str]) -> None:
+    configure("debug")
+    with connected(narrow) as leaving:
+        head = f"POST {urlsplit(narrow).path}/recommend HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n{{"
+        leaving.sendall(head.encode())
+        time.sleep(0.1)
+    counted = 'nearfield_request_seconds_count{method="POST",route="none",status="499"} 1.0'
+    for _ in range(100):
+        if counted in (metrics := httpx.get(narrow.rsplit("/v1/", 1)[0] + "/metrics").text):
+            break
+        time.sleep(0.05)
+    structlog.reset_defaults()
+    assert counted in metrics
+    [line] = [json.loads(line) for line in "".join(capfd.readouterr()).splitlines() if '"POST"' in line]
+    assert (line["status"], line["level"]) == (499, "debug")
+
+
 def test_a_body_that_no_route_reads_has_its_time_too(narrow: str) -> None:
     with connected(narrow) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
