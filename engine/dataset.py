@@ -98,7 +98,12 @@ def before_newest(events: EventColumns, weighting: Weighting, share: float = 0.1
     """As `newest`, of what that learns from: for choices, which may not see what is predicted in the end."""
     if is_timed(events, share):
         return newest(before_last(events, share), weighting, share, seed)
-    return at_random(newest(events, weighting, share, seed).train, share, seed + 1)
+    return within(newest(events, weighting, share, seed), share, seed)
+
+
+def within(split: Split, share: float = 0.1, seed: int = 0) -> Split:
+    """A random part of what `split` learns from is predicted, for choices before a split that no moment divides."""
+    return at_random(split.train, share, seed + 1)
 
 
 def before_last(events: EventColumns, share: float = 0.1) -> EventColumns:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ from engine import dataset
 from engine.assess import assess
 from engine.checkpoints import Checkpoints
 from engine.choice import Choice, Chooser
+from engine.dataset import Split
 from engine.errors import NotEnoughData
 from engine.events import EventColumns, Weighting
 from engine.fit import fit, passes_of
@@ -49,7 +50,13 @@ def train(
     everything = from_events(events, weighting, now_us)
     if everything.matrix.nnz == 0:
         raise NotEnoughData("no user has an item with positive weight; import events, or look at `nearfield weights`")
-    choice = chosen(events, embedder, weighting, seed=seed, device=device, progress=progress)
+    choice = chosen(
+        embedder,
+        lambda: dataset.before_newest(events, weighting, seed=seed),
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
     best = choice.embedder
     split = dataset.newest(events, weighting, seed=seed)
     evaluation = assess(best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints)
@@ -68,20 +75,18 @@ def train(
 
 
 def chosen(
-    events: EventColumns,
     embedder: Embedder | Chooser,
-    weighting: Weighting,
+    split: Callable[[], Split],
     *,
     seed: int = 0,
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Choice:
-    """The embedder itself, or what a chooser makes of the events without the tenth that no choice may see."""
+    """The embedder itself, or what a chooser makes of a split of what it may see: nothing that is predicted later."""
     if not hasattr(embedder, "choose"):
         return Choice(embedder, "", ())
-    split = dataset.before_newest(events, weighting, seed=seed)
     choice: Choice = embedder.choose(
-        split, seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
+        split(), seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
     )
     return choice
 

@@ -54,7 +54,7 @@ def evaluate(
         options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
         split = _possible(split, columns)
         divided = _divided(columns, found.weighting, split, seed)
-        choice = chosen(columns, made, found.weighting, **options)
+        choice = chosen(made, lambda: _before(divided, columns, found.weighting, split, seed), **options)
         evaluation = assess(choice.embedder, divided, **options) | {"split": split}
         if choice.reason:
             evaluation["choice"] = choice.to_json()
@@ -107,3 +107,10 @@ def _divided(columns: EventColumns, weighting: Weighting, split: str, seed: int)
     if split == "random":
         return dataset.random_cells(columns, weighting, seed=seed)
     return dataset.last_out(columns, weighting) if split == "last" else dataset.by_time(columns, weighting)
+
+
+def _before(divided: Split, columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
+    """Of what is learnt from alone, for choosing."""
+    if split == "time":
+        return dataset.before_newest(columns, weighting, seed=seed)
+    return dataset.within(divided, seed=seed)

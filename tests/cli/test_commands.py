@@ -131,6 +131,13 @@ def test_evaluate_saves_nothing_and_prints_the_figures_of_training(shop: Any) ->
     assert shop.json("models") == before
 
 
+@pytest.mark.parametrize("split", ["random", "last"])
+def test_evaluate_predicts_what_was_asked_for(shop: Any, split: str) -> None:
+    made = shop.json("evaluate", "--split", split)
+    assert made["split"] == split
+    assert made["choice"]["reason"]
+
+
 def test_a_filter_holds_for_recommend_search_and_the_batch(shop: Any, tmp_path: Path) -> None:
     few = {f"odd-{n:02}" for n in range(5)}
     asked = json.dumps({"title": {"in": [f"Odd [thing] {n}" for n in range(5)]}})

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from engine import dataset
+from engine.dataset import Split
 from engine.embedders.registry import make
 from engine.errors import NotEnoughData
 from engine.events import Weighting
@@ -73,18 +75,19 @@ def test_no_choice_sees_what_is_predicted_in_the_end():
     events = tasteful()
     for each in (events, replace(events, occurred_us=np.zeros_like(events.occurred_us))):
         last, inner = dataset.newest(each, Weighting(), seed=3), dataset.before_newest(each, Weighting(), seed=3)
-        seen = {
-            (inner.train.users.ids[user], inner.train.items.ids[item])
-            for matrix in (inner.train.matrix, inner.test)
-            for user, item in zip(*matrix.nonzero(), strict=True)
-        }
-        predicted = {
-            (last.train.users.ids[user], last.train.items.ids[item])
-            for user, item in zip(*last.test.nonzero(), strict=True)
-        }
-        assert predicted
-        assert not seen & predicted
+        assert not (cells(inner, inner.train.matrix) | cells(inner, inner.test)) & cells(last, last.test)
+        assert last.test.nnz
         assert inner.test.nnz
+    for divided in (dataset.random_cells(events, Weighting(), seed=3), dataset.last_out(events, Weighting())):
+        inner = dataset.within(divided, seed=3)
+        assert cells(inner, inner.train.matrix) | cells(inner, inner.test) == cells(divided, divided.train.matrix)
+        assert divided.test.nnz
+        assert inner.test.nnz
+
+
+def cells(split: Split, matrix: sp.csr_matrix) -> set[tuple[str, str]]:
+    users, items = split.train.users.ids, split.train.items.ids
+    return {(users[user], items[item]) for user, item in zip(*matrix.nonzero(), strict=True)}
 
 
 def test_the_model_kept_has_learnt_from_all_events():
