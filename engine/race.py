@@ -2,19 +2,20 @@
 
 Models of one factorisation share it (`engine.embedders.sharing`), the widest first, so ranks and filters cost little
 more than scoring them. Where it is known when things happened, the winner runs again with what sells, and what sells of
-late, counting less or more.
+late, counting less or more. A race that was killed goes on where it was, if it has checkpoints.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from engine.checkpoints import Checkpoints
 from engine.choice import MARGIN, Choice, Params, Trial, best, leanest, told
 from engine.dataset import Split
 from engine.embedders.registry import make
@@ -23,6 +24,7 @@ from engine.embedders.width import default_dim
 from engine.errors import NearfieldError
 from engine.fit import fit
 from engine.interactions import Interactions
+from engine.kept import NOT_KEPT, Kept
 from engine.progress import Progress, silent
 from engine.search_space import DEEP, DEEP_ITEMS
 from engine.space import Embedder
@@ -44,7 +46,8 @@ Entry = tuple[str, Params]
 class Auto:
     """The chooser behind `--embedder auto`."""
 
-    seconds: float = 120.0  # no entry starts after these; the first always runs
+    seconds: float = 120.0  # of entries, after which none starts; the first always runs
+    checkpoints: Checkpoints | None = None
 
     def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Choice:
         """A default with the reason where there is too little to race on."""
@@ -53,18 +56,25 @@ class Auto:
         if on.n_users < FEWEST_USERS:
             reason = f"spectral, because {on.n_users} users with something to predict are too few for a race"
             return Choice(fallback, reason, ())
-        trials = run(on, entries(on.train, on.repeats), self.seconds, seed=seed, device=device, progress=progress)
+        found, kept = entries(on.train, on.repeats), Kept.of(on, self.checkpoints, f"{seed} {device} {self.seconds}")
+        trials, left = run(on, found, self.seconds, seed=seed, device=device, progress=progress, kept=kept)
         winner = leanest(trials)
         if winner is None:
             return Choice(fallback, "spectral, because no entry of the race finished", trials)
-        return Choice(make(winner.embedder, winner.params), _reason(winner, trials, on), trials)
+        reason = _reason(winner, trials, on)
+        if left:
+            names = ", ".join(f"{name} ({_short(params) or 'defaults'})" for name, params in left)
+            reason += f"; not begun within {self.seconds:g} s: {names}"
+        return Choice(make(winner.embedder, winner.params), reason, trials)
 
 
-def chooser(name: str, params: Mapping[str, str | float | int] | None = None) -> Embedder | Auto:
+def chooser(
+    name: str, params: Mapping[str, str | float | int] | None = None, checkpoints: Checkpoints | None = None
+) -> Embedder | Auto:
     """The embedder of a name; for auto the race, or `spectral` where its parameters are given."""
     if name != AUTO or params:
         return make("spectral" if name == AUTO else name, params)
-    return Auto()
+    return Auto(checkpoints=checkpoints)
 
 
 def entries(train: Interactions, repeats: bool = False) -> list[Entry]:
@@ -75,36 +85,51 @@ def entries(train: Interactions, repeats: bool = False) -> list[Entry]:
     n_items, limit = len(train.items), min(train.matrix.shape)
     usual = default_dim(n_items)
     ranks = sorted({min(rank, limit) for rank in (2 * usual, usual, usual // 2, usual // 4)}, reverse=True)
+    has_passes = train.matrix.nnz <= PASSES_CELLS
+    is_deep = n_items > DEEP_ITEMS and has_passes
     found: list[Entry] = [("spectral", {}), *(("spectral", {"dim": rank}) for rank in ranks)]
+    if is_deep:  # what is likely to win is not left to whether there is time
+        found.insert(2, ("blend", {"dim": ranks[0], **DEEP}))
     if n_items <= WIDE_ITEMS or repeats:  # the widest of its factorisation first: blends take their wide part from it
         # ease alone would win here and there, but its item vectors are nearly orthogonal: nothing is like anything
         wide = {"dim": usual // 2, "wide": min(limit, 2048), "sphere": 0}
         pairs = ((3.0, 0.03), (3.0, 0.06), (3.0, 0.12), (1.0, 0.06))
         found += [("blend", wide | {"weight": weight, "wide_ridge": ridge}) for weight, ridge in pairs]
-    has_passes = train.matrix.nnz <= PASSES_CELLS
-    is_deep = n_items > DEEP_ITEMS and has_passes
     if not is_deep:  # it takes their time, and wide parts add little to narrow ones of 512 and more
         found.append(("blend", {"sphere": 0}))
         found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
     if has_passes:
-        found.append(("blend", {"dim": ranks[0], **DEEP} if is_deep else {}))
-        found.append(("ials", {"dim": 64}))
+        found += [("ials", {"dim": 64})] if is_deep else [("blend", {}), ("ials", {"dim": 64})]
     return found
 
 
 def run(
-    on: Validation, found: list[Entry], seconds: float, *, seed: int, device: str, progress: Progress = silent
-) -> list[Trial]:
-    """A trial of every entry, in order, then of `seasons` of the best, until the time is up."""
-    started, trials, left = time.perf_counter(), list[Trial](), list(found)
+    on: Validation,
+    found: list[Entry],
+    seconds: float,
+    *,
+    seed: int,
+    device: str,
+    progress: Progress = silent,
+    kept: Kept = NOT_KEPT,
+) -> tuple[list[Trial], list[Entry]]:
+    """A trial of every entry, in order, then of `seasons` of the best, until the time is up; and what had none then."""
+    trials = kept.read()
+    rounds: tuple[Callable[[], list[Entry]], ...] = (
+        lambda: found,
+        lambda: seasons(leanest(trials[: len(found)]), on.train),
+    )
     with shared():
-        while left and not (trials and time.perf_counter() - started > seconds):
-            name, params = left.pop(0)
-            progress(f"race {name} {_short(params)}", len(trials) / (len(trials) + len(left) + 1))
-            trials.append(attempt(on, name, params, seed=seed, device=device))
-            if len(trials) == len(found):
-                left = seasons(leanest(trials), on.train)
-    return trials
+        for entries_of in rounds:
+            left = [each for each in entries_of() if each not in [(trial.embedder, trial.params) for trial in trials]]
+            while left:
+                if trials and sum(trial.seconds for trial in trials) > seconds:
+                    return trials, left
+                name, params = left.pop(0)
+                progress(f"race {name} {_short(params)}", len(trials) / (len(trials) + len(left) + 1))
+                trials.append(attempt(on, name, params, seed=seed, device=device))
+                kept.write(trials)
+    return trials, []
 
 
 def seasons(winner: Trial | None, train: Interactions) -> list[Entry]:

@@ -58,8 +58,9 @@ def train(
             trained = train_feature_version(database, found, chosen(embedder), parameters, **options, **of_records)
         else:
             _check_of_events(normal, keep_constant)
-            options |= {"force": force, "checkpoints": Checkpoints(settings.checkpoints / space)}
-            trained = train_version(database, found, _made(embedder, parameters), **options)
+            kept = Checkpoints(settings.checkpoints / space)
+            options |= {"force": force, "checkpoints": kept}
+            trained = train_version(database, found, _made(embedder, parameters, kept), **options)
 
     def show() -> None:
         _show_resumed(trained)
@@ -165,8 +166,9 @@ def reindex(
             done = reindex_features(database, found, chosen(embedder), settings.generations, parameters, **options)
         else:
             _check_of_events(normal, keep_constant)
-            options |= {"force": force, "checkpoints": Checkpoints(settings.checkpoints / space)}
-            done = run(database, found, _made(embedder, parameters), settings.generations, **options)
+            kept = Checkpoints(settings.checkpoints / space)
+            options |= {"force": force, "checkpoints": kept}
+            done = run(database, found, _made(embedder, parameters, kept), settings.generations, **options)
 
     def show() -> None:
         _show_resumed(done)
@@ -227,10 +229,10 @@ def embedders(json: Json = False) -> None:
     emit(json, {"embedders": found}, lambda: table(("embedder", "parameter", "default"), rows))
 
 
-def _made(embedder: str, parameters: dict[str, str]) -> EventEmbedder | Auto:
+def _made(embedder: str, parameters: dict[str, str], checkpoints: Checkpoints) -> EventEmbedder | Auto:
     from engine.race import chooser
 
-    return chooser(embedder, parameters)
+    return chooser(embedder, parameters, checkpoints)
 
 
 def _check_of_events(normal: str | None, keep_constant: bool) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engine import dataset, race
+from engine.checkpoints import Checkpoints
 from engine.choice import MARGIN, Trial, best, leanest
 from engine.embedders import factors
 from engine.embedders.device import pick
@@ -57,6 +58,38 @@ def test_auto_takes_the_default_where_there_is_too_little_to_race_on():
 def test_a_race_that_is_out_of_time_has_still_run_its_first_entry():
     choice = Auto(seconds=0).choose(split(), seed=0, device="cpu")
     assert [trial.state for trial in choice.trials] == ["done"]
+    left = choice.reason.partition("; not begun within 0 s: ")[2]
+    assert left.count("spectral (dim=") == 2
+    assert "ials (dim=64)" in left
+
+
+def test_a_race_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
+    whole = Auto().choose(split(), seed=0, device="cpu")
+    ran = []
+    attempt = race.attempt
+
+    def killed(on, name, params, **options):
+        if len(ran) == 3:
+            raise KeyboardInterrupt
+        ran.append((name, params))
+        return attempt(on, name, params, **options)
+
+    kept = Checkpoints(tmp_path)
+    monkeypatch.setattr(race, "attempt", killed)
+    with pytest.raises(KeyboardInterrupt):
+        Auto(checkpoints=kept).choose(split(), seed=0, device="cpu")
+    monkeypatch.setattr(race, "attempt", lambda *args, **options: ran.append(args[1:]) or attempt(*args, **options))
+    resumed = Auto(checkpoints=kept).choose(split(), seed=0, device="cpu")
+    assert kept.told == ["the race went on after 3 entries"]
+    assert ran == [(trial.embedder, trial.params) for trial in whole.trials]
+    assert resumed.embedder == whole.embedder
+    assert resumed.reason == whole.reason
+    Auto(checkpoints=kept).choose(split(), seed=1, device="cpu")
+    assert len(ran) == 2 * len(whole.trials)  # another race
+
+
+def test_what_is_likely_to_win_on_a_large_catalogue_races_early():
+    assert entries(interactions(np.eye(2, 20_001)))[2][1] == {"dim": 2} | DEEP
 
 
 def test_what_races_depends_on_the_size_of_the_data():

@@ -102,7 +102,7 @@ def test_of_two_things_that_go_as_well_the_one_that_sells_now_comes_first():
 def test_the_winner_of_a_race_runs_again_with_what_sells_where_times_are_known():
     for world, is_dated in ((dated(), True), (tastes(), False)):
         on = validation(dataset.at_random(world, 0.3, 1))
-        trials = race.run(on, [("spectral", {}), ("spectral", {"dim": 4})], 60.0, seed=0, device="cpu")
+        trials, _ = race.run(on, [("spectral", {}), ("spectral", {"dim": 4})], 60.0, seed=0, device="cpu")
         assert len(trials) == (2 + len(race.TRENDS) * len(race.POPULAR) - 1 if is_dated else 2)
         assert {trial.params.get("trend") for trial in trials[2:]} == (set(race.TRENDS) if is_dated else set())
         assert all(trial.state == "done" for trial in trials)
