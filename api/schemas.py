@@ -247,7 +247,7 @@ class WeightingBody(Closed):
     other: float = Field(1.0, allow_inf_nan=False, ge=-1e6, le=1e6)
     half_life_days: float | None = Field(None, gt=0, le=36_500, allow_inf_nan=False)
     value: Literal["ignore", "log", "linear"] = "log"
-    repeat: Literal["sum", "log", "binary"] = "binary"
+    repeat: Literal["sum", "log", "binary"] = "log"
     predict: Literal["new", "any"] = Field("new", description="models are judged by; any: also items had before")
 
 

@@ -47,7 +47,9 @@ class Weighting:
     other: float = 1.0
     half_life_days: float | None = None
     value: Literal["ignore", "log", "linear"] = "log"  # how an event's value (a quantity) counts
-    repeat: Literal["sum", "log", "binary"] = "binary"  # how the sum of a cell saturates
+    repeat: Literal["sum", "log", "binary"] = (
+        "log"  # how the sum of a cell saturates; binary: kinds and ages no longer count
+    )
     predict: Literal["new", "any"] = "new"  # what models are judged by: items new to the user, or bought before as well
 
     def __post_init__(self) -> None:

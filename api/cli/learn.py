@@ -187,7 +187,9 @@ def weights(
         float | None, typer.Option(help="Age at which an event counts half; 0 for never.")
     ] = None,
     value: Annotated[str | None, typer.Option(help="How a quantity counts: ignore, log, linear.")] = None,
-    repeat: Annotated[str | None, typer.Option(help="How repeats add up: sum, log, binary.")] = None,
+    repeat: Annotated[
+        str | None, typer.Option(help="How events of one item add up: sum, log, binary (once, whatever they are).")
+    ] = None,
     predict: Annotated[
         str | None, typer.Option(help="What models are judged by: new to the user, or any, bought before as well.")
     ] = None,
@@ -213,6 +215,8 @@ def weights(
         table(("kind", "weight"), [*heaviest_first, ("any other", changed.other)])
         half_life = f"{changed.half_life_days:g} days" if changed.half_life_days else "none, old events count in full"
         out.print(f"half-life: {half_life}; value: {changed.value}; repeat: {changed.repeat}")
+        if changed.repeat == "binary":
+            out.print("an item counts once, whatever kind, value or age of events leaves it above zero")
         out.print(f"models are judged by {JUDGED_BY[changed.predict]}")
 
     emit(json, body, show)

@@ -214,6 +214,9 @@ def test_weights_are_changed_and_stay_changed(shop: Any) -> None:
     assert "half-life: 30 days" in shop.text("weights")
     assert shop.json("weights", "--half-life-days", "0")["half_life_days"] is None
     assert "items new to the user" in shop.text("weights")
+    assert "an item counts once" not in shop.text("weights")
+    assert "an item counts once" in shop.text("weights", "--repeat", "binary")
+    shop.text("weights", "--repeat", "log")
     assert shop.json("weights", "--predict", "any")["predict"] == "any"
     assert "bought before or not" in shop.text("weights")
     assert shop.json("evaluate", "--embedder", "spectral").get("repeats") is True

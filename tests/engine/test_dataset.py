@@ -24,12 +24,12 @@ def test_by_time_predicts_what_comes_after_and_was_not_had_before():
         ("ann", "cup", "view", 1, 8), ("ann", "hat", "view", 1, 9), ("bob", "new", "view", 1, 9),
         ("eve", "cup", "view", 1, 9),
     ])  # fmt: skip
-    split = dataset.by_time(events, Weighting(), until_us=5)
+    split = dataset.by_time(events, Weighting(repeat="binary"), until_us=5)
     assert (split.train.users.ids, split.train.items.ids) == (("ann", "bob"), ("cup", "hat"))
     assert split.train.matrix.toarray().tolist() == [[1, 0], [1, 1]]
     assert split.test.toarray().tolist() == [[0, 1], [0, 0]]
     assert not split.repeats
-    again = dataset.by_time(events, Weighting(predict="any"), until_us=5)
+    again = dataset.by_time(events, Weighting(predict="any", repeat="binary"), until_us=5)
     assert again.test.toarray().tolist() == [[1, 1], [0, 0]]
     assert again.repeats
 

@@ -17,7 +17,7 @@ from indexing.generation import MetricSearcher
 from indexing.metric import unit
 
 VECTORS = np.array([[2, 0], [1, 0], [0, 1], [0, 3]], np.float32)  # cup and mug, hat and cap
-WEIGHTING = Weighting()
+WEIGHTING = Weighting(repeat="binary")
 
 
 @dataclass(frozen=True, eq=False)

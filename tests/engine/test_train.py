@@ -99,7 +99,8 @@ def test_the_model_kept_has_learnt_from_all_events():
 
 
 def test_a_model_worse_than_popularity_is_flagged():
-    made = train(fashions(), make("ials", {"dim": 1, "iterations": 1, "reg": 1000.0}), Weighting(), now_us=NOW)
+    flat = make("ials", {"dim": 1, "iterations": 1, "reg": 1000.0})
+    made = train(fashions(), flat, Weighting(repeat="binary"), now_us=NOW)
     assert made.evaluation["recall@20"] < made.evaluation["popularity"]["recall@20"] == 1.0
     assert made.beats_popularity is False
 

@@ -1,10 +1,14 @@
 """What events are worth, and that training and live histories agree about it."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.embedders.registry import make
+from engine.evaluate import SpaceScorer
 from engine.events import History, Weighting, derive_event_id
 from engine.ids import IdMap
 from engine.interactions import from_events, from_history
@@ -44,7 +48,43 @@ def test_no_events_weigh_nothing():
 
 def test_a_return_takes_its_purchase_away_and_leaves_the_other():
     rows = [("ann", "cup", "purchase", 6, NOW), ("ann", "hat", "purchase", 1, NOW), ("ann", "cup", "return", -6, NOW)]
-    assert cells(rows, Weighting()) == {("ann", "hat"): 1.0}
+    assert cells(rows, Weighting()).keys() == {("ann", "hat")}
+
+
+def test_by_default_kinds_repeats_quantities_and_age_count():
+    def worth(*events, **given):
+        return cells([("ann", "cup", *each) for each in events], Weighting(**given))["ann", "cup"]
+
+    month = 30 * DAY_US
+    view, cart, purchase = (worth((kind, 1, NOW)) for kind in ("view", "cart", "purchase"))
+    assert view < cart < purchase
+    assert view < worth(("view", 1, NOW), ("view", 1, NOW)) < purchase
+    assert purchase < worth(("purchase", 6, NOW))
+    assert worth(("purchase", 1, NOW - month), half_life_days=30) < worth(("purchase", 1, NOW), half_life_days=30)
+
+
+def test_what_was_bought_says_more_of_taste_than_what_was_looked_at():
+    """Everybody buys what has their parity and looks at the rest, but for one item each."""
+    n_users, n_items = 40, 20
+    rows = [
+        (f"u{user}", f"i{item}", "purchase" if user % 2 == item % 2 else "view", 1, NOW)
+        for user in range(n_users)
+        for item in range(n_items)
+        if item not in (user % n_items, (user + 1) % n_items)
+    ]
+    right = {}
+    for repeat in ("log", "binary"):
+        made = from_events(columns(rows), Weighting(repeat=repeat), NOW)
+        scores = SpaceScorer(make("spectral", {"dim": 4}).fit(made, seed=0, device="cpu")).scores(made.matrix)
+        of = {
+            (id_, item): scores[made.users.row(id_), made.items.row(item)]
+            for id_, item in product(made.users.ids, made.items.ids)
+        }
+        like = [of[f"u{user}", f"i{user % n_items}"] for user in range(n_users)]
+        unlike = [of[f"u{user}", f"i{(user + 1) % n_items}"] for user in range(n_users)]
+        right[repeat] = np.mean(np.greater(like, unlike))
+    assert right["log"] == 1
+    assert right["binary"] < 1
 
 
 def test_a_user_and_an_item_left_with_nothing_are_dropped():
@@ -110,7 +150,7 @@ def test_a_live_history_has_the_same_cells_as_training(rows, repeat, half_life):
 def test_a_history_skips_items_without_a_row_or_a_vector():
     history = History(("cup", "ghost", "hat"), ("view",) * 3, np.ones(3, np.float32), np.zeros(3, np.int64))
     row = from_history(history, IdMap(["cup", "hat"]), Weighting(), NOW, n_columns=1)
-    assert row.toarray().tolist() == [[1.0]]
+    assert row.toarray().tolist() == [[pytest.approx(np.log(2))]]
     assert from_history(History(), IdMap(["cup"]), Weighting(), NOW).nnz == 0
 
 
