@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -26,14 +25,9 @@ def fit(
 ) -> LatentSpace:
     """The latent space. InputError, before anything is learnt, where the memory would not be enough."""
     check_memory(embedder, interactions, device)
-    given = {"report": report, "checkpoints": checkpoints}
-    taken = inspect.signature(embedder.fit).parameters
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None and name in taken}
+    given = {"report": report, "checkpoints": checkpoints} if embedder.abilities.resumable else {}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return embedder.fit(interactions, seed=seed, device=device, **options)
-
-
-def has_passes(embedder: Embedder) -> bool:
-    return "report" in inspect.signature(embedder.fit).parameters
 
 
 def passes_of(progress: Progress, what: str, start: float, end: float, embedder: Embedder) -> Report:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engine.interactions import Interactions
 
 Metric = Literal["cosine", "dot"]
+FoldInName = Literal["linear", "sum", "two_tables", "perceptron", "least_squares"]  # of `engine.fold_in`
 
 
 class FoldIn(Protocol):
@@ -67,10 +68,25 @@ class LatentSpace:
         return self.items.dim
 
 
+@dataclass(frozen=True)
+class Abilities:
+    """What an embedder declares of itself: the contract of all embedders holds its fits to it."""
+
+    metric: Metric
+    fold_in: FoldInName
+    codec: bool = False  # its spaces encode and decode
+    samples: bool = False  # its codec knows what is likely, so its spaces sample
+    resumable: bool = False  # tells its passes, and goes on from a checkpoint where it was stopped
+    gpu: bool = True  # learns on a GPU where one is asked for
+
+
 class Embedder(Protocol):
-    """Hyper-parameters with a fit; a frozen dataclass with a `name` and a `dim`."""
+    """Hyper-parameters with a fit; a frozen dataclass with a `name`, a `dim` and its `abilities`."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def abilities(self) -> Abilities: ...
 
     def fit(self, interactions: Interactions, *, seed: int, device: str) -> LatentSpace: ...

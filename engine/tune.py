@@ -21,7 +21,7 @@ from engine.embedders.registry import make
 from engine.embedders.sharing import shared
 from engine.embedders.width import default_dim
 from engine.errors import InputError, NearfieldError, NotEnoughData
-from engine.fit import Report, fit, has_passes
+from engine.fit import Report, fit
 from engine.progress import Progress, silent
 from engine.search_space import DEEP_ITEMS, PASSES, SPACES, WATCHED, Range, deep, start
 from engine.validation import Validation, validation
@@ -191,7 +191,7 @@ class Search:
 
     def _fit(self, name: str, params: dict[str, Any]) -> tuple[float, float]:
         embedder = make(name, params)
-        report = self._watch(self._passes(name, params)) if has_passes(embedder) else None
+        report = self._watch(self._passes(name, params)) if embedder.abilities.resumable else None
         return self.on.score(fit(embedder, self.on.train, seed=self.seed, device=self.device, report=report))
 
     def _watch(self, epochs: int) -> Report:

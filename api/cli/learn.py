@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 from typing import Annotated, Any
 
 import typer
@@ -223,14 +223,23 @@ def weights(
 
 
 def embedders(json: Json = False) -> None:
-    """List the ways to learn, with their parameters and defaults."""
+    """List the ways to learn: what each learns from and can do, then their parameters and defaults."""
     from engine.embedders import dense
     from engine.embedders.registry import EMBEDDERS, make
 
-    found = {name: _parameters(make(name)) for name in EMBEDDERS}
-    found |= {name: _parameters(dense.make(name)) for name in dense.DENSE}
-    rows = [(name, key, str(value)) for name, each in found.items() for key, value in each.items()]
-    emit(json, {"embedders": found}, lambda: table(("embedder", "parameter", "default"), rows))
+    made: dict[str, tuple[str, Any]] = {name: ("events", make(name)) for name in EMBEDDERS}
+    made |= {name: ("features", dense.make(name)) for name in dense.DENSE}
+    found = {name: _parameters(each) for name, (_, each) in made.items()}
+    abilities = {name: {"learns_from": source} | asdict(each.abilities) for name, (source, each) in made.items()}
+
+    def show() -> None:
+        columns = next(iter(abilities.values()))
+        table(("embedder", *columns), [(name, *each.values()) for name, each in abilities.items()])
+        out.print()
+        rows = [(name, key, str(value)) for name, each in found.items() for key, value in each.items()]
+        table(("embedder", "parameter", "default"), rows)
+
+    emit(json, {"embedders": found, "abilities": abilities}, show)
 
 
 def _made(embedder: str, parameters: dict[str, str], checkpoints: Checkpoints) -> EventEmbedder | Auto:

@@ -17,12 +17,14 @@ from engine.embedders.network import Network, pair
 from engine.embedders.pca import PCA
 from engine.errors import InputError
 from engine.progress import Progress, silent
+from engine.space import Abilities
 from engine.vectors import Matrix
 
 
 @dataclass(frozen=True)
 class AAE:
     name: ClassVar[str] = "aae"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True, samples=True)
 
     dim: int = 0  # 0: as pca chooses
     adversary: float = 0.02  # weight of fooling the critic beside the reconstruction error

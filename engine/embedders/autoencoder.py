@@ -16,12 +16,14 @@ from engine.embedders.network import Network, pair
 from engine.embedders.pca import PCA
 from engine.errors import InputError
 from engine.progress import Progress, silent
+from engine.space import Abilities
 from engine.vectors import Matrix
 
 
 @dataclass(frozen=True)
 class Autoencoder:
     name: ClassVar[str] = "autoencoder"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True)
 
     dim: int = 0  # 0: as pca chooses
     hidden: int = 256  # width of the first hidden layer; the second has half of it

@@ -23,7 +23,7 @@ from engine.embedders.width import default_dim
 from engine.errors import InputError
 from engine.fold_in import SumFoldIn
 from engine.interactions import Interactions
-from engine.space import LatentSpace
+from engine.space import Abilities, LatentSpace
 from engine.vectors import Matrix, Vectors
 
 SAMPLE = 500  # users whose scores scale the parts
@@ -33,6 +33,7 @@ ENOUGH = 512  # narrow dimensions from which the wide part adds nothing: gowalla
 @dataclass(frozen=True)
 class Blend:
     name: ClassVar[str] = "blend"
+    abilities: ClassVar[Abilities] = Abilities("dot", "sum", resumable=True)
 
     dim: int = 0  # of the narrow part; 0: as `spectral`
     wide: int = -1  # of the wide part; -1: 512, and none where the narrow part has 512 or more

@@ -17,12 +17,14 @@ from engine.embedders.network import Network, pair
 from engine.embedders.pca import PCA
 from engine.errors import InputError
 from engine.progress import Progress, silent
+from engine.space import Abilities
 from engine.vectors import Matrix
 
 
 @dataclass(frozen=True)
 class Denoising:
     name: ClassVar[str] = "denoising"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True)
 
     dim: int = 0  # 0: as pca chooses
     corruption: float = 0.2  # share of the cells that are blanked, which is their mean after scaling

@@ -10,6 +10,7 @@ from engine.cores import Core
 from engine.embedders.parameters import with_parameters
 from engine.errors import InputError
 from engine.progress import Progress, silent
+from engine.space import Abilities
 from engine.vectors import Matrix
 
 DENSE: Mapping[str, str] = {
@@ -28,10 +29,13 @@ ENOUGH_ROWS, ENOUGH_COLUMNS = (
 
 
 class DenseEmbedder(Protocol):
-    """Hyper-parameters with a fit; a frozen dataclass with a `name` and a `dim`, 0 for a default by the data."""
+    """Hyper-parameters with a fit; a frozen dataclass with a `name`, `abilities` and a `dim`, 0: by the data."""
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def abilities(self) -> Abilities: ...
 
     def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Core: ...
 

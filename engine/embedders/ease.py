@@ -18,13 +18,14 @@ from engine.embedders.factors import ITERATIONS, factors
 from engine.errors import InputError
 from engine.fold_in import LinearFoldIn
 from engine.interactions import Interactions
-from engine.space import LatentSpace
+from engine.space import Abilities, LatentSpace
 from engine.vectors import Vectors
 
 
 @dataclass(frozen=True)
 class Ease:
     name: ClassVar[str] = "ease"
+    abilities: ClassVar[Abilities] = Abilities("dot", "linear")
 
     dim: int = 1024  # at most the number of items; a full-rank model loses half of its lead at 512
     ridge: float = 0.03  # l is the eigenvalue at this share of dim; ml-1m likes .06, electronics .015

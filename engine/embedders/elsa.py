@@ -19,7 +19,7 @@ from engine.embedders.factors import unit_rows
 from engine.embedders.summed import summed
 from engine.errors import InputError
 from engine.interactions import Interactions
-from engine.space import LatentSpace
+from engine.space import Abilities, LatentSpace
 
 ROUNDING = 1e-6  # of a history's largest weight: what float32 leaves of a number taken from itself
 
@@ -27,6 +27,7 @@ ROUNDING = 1e-6  # of a history's largest weight: what float32 leaves of a numbe
 @dataclass(frozen=True)
 class Elsa:
     name: ClassVar[str] = "elsa"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", resumable=True)
 
     dim: int = 256
     epochs: int = 5  # sparse data over-fits after one or two, dense data gains to ten

@@ -22,7 +22,7 @@ from engine.embedders.device import pick
 from engine.errors import InputError, TrainingFailed
 from engine.fold_in import LeastSquaresFoldIn
 from engine.interactions import Interactions
-from engine.space import LatentSpace
+from engine.space import Abilities, LatentSpace
 from engine.vectors import Vectors
 
 REG = 2.0  # of a row without cells; on validation .003 for all data was 8% worse on gowalla, 3% better on electronics
@@ -40,6 +40,7 @@ class Side(Protocol):
 @dataclass(frozen=True)
 class IALS:
     name: ClassVar[str] = "ials"
+    abilities: ClassVar[Abilities] = Abilities("dot", "least_squares")
 
     dim: int = 128
     reg: float = (

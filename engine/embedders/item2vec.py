@@ -20,7 +20,7 @@ from engine.embedders.factors import unit_rows
 from engine.embedders.summed import summed
 from engine.errors import InputError
 from engine.interactions import Interactions
-from engine.space import LatentSpace
+from engine.space import Abilities, LatentSpace
 
 # degree exponents of the factors that training starts from; a random start needs ten times the epochs
 START_EXPONENT = 0.4
@@ -29,6 +29,7 @@ START_EXPONENT = 0.4
 @dataclass(frozen=True)
 class Item2Vec:
     name: ClassVar[str] = "item2vec"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", resumable=True)
 
     dim: int = 128
     epochs: int = 30

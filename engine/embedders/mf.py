@@ -25,7 +25,7 @@ from engine.embedders.sphere import log_sum_exp, on_sphere
 from engine.errors import InputError
 from engine.fold_in import TwoTableFoldIn
 from engine.interactions import Interactions
-from engine.space import LatentSpace
+from engine.space import Abilities, LatentSpace
 from engine.vectors import Matrix, Vectors, unit
 
 STEPS, FEWEST, MOST = 30, 32, 1024  # of a pass, and users of a step
@@ -34,6 +34,7 @@ STEPS, FEWEST, MOST = 30, 32, 1024  # of a pass, and users of a step
 @dataclass(frozen=True)
 class MF:
     name: ClassVar[str] = "mf"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "two_tables", resumable=True)
 
     dim: int = 128
     epochs: int = 10  # of 30 steps; large sparse data gains from 30 with the sharper loss of `search_space.DEEP`

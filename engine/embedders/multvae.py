@@ -21,7 +21,7 @@ from engine.embedders.device import pick
 from engine.errors import InputError
 from engine.fold_in import PerceptronFoldIn
 from engine.interactions import Interactions
-from engine.space import LatentSpace
+from engine.space import Abilities, LatentSpace
 from engine.vectors import Vectors
 
 LEAST_STEPS = 400  # of Adam: a random start is still one after the 40 that 40 epochs of a tiny catalogue have
@@ -30,6 +30,7 @@ LEAST_STEPS = 400  # of Adam: a random start is still one after the 40 that 40 e
 @dataclass(frozen=True)
 class MultVAE:
     name: ClassVar[str] = "multvae"
+    abilities: ClassVar[Abilities] = Abilities("dot", "perceptron", resumable=True)
 
     dim: int = 256  # of the decoder's hidden layer; an item has one more for its bias
     code: int = 128

@@ -19,6 +19,7 @@ import scipy.linalg
 from engine.cores import LinearCore
 from engine.errors import InputError
 from engine.progress import Progress, silent
+from engine.space import Abilities
 from engine.vectors import Matrix
 
 EXACT_WIDTH = 1500  # up to here the width x width covariance is cheaper than a randomised pass
@@ -31,6 +32,7 @@ MOST = 64
 @dataclass(frozen=True)
 class PCA:
     name: ClassVar[str] = "pca"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True, gpu=False)
 
     dim: int = 0  # 0: what keeps 99% of the variance, at most 64
 

@@ -19,13 +19,14 @@ from engine.embedders.width import default_dim
 from engine.errors import InputError
 from engine.fold_in import LinearFoldIn
 from engine.interactions import Interactions
-from engine.space import LatentSpace
+from engine.space import Abilities, LatentSpace
 from engine.vectors import Vectors
 
 
 @dataclass(frozen=True)
 class Spectral:
     name: ClassVar[str] = "spectral"
+    abilities: ClassVar[Abilities] = Abilities("dot", "linear")
 
     dim: int = (
         0  # 0: by the number of items, 128 to 1024 (best on ml-1m 96, electronics 128, gowalla 1024 over 512 by 6%)

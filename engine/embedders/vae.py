@@ -22,6 +22,7 @@ from engine.embedders.network import Network, pair
 from engine.embedders.pca import PCA
 from engine.errors import InputError
 from engine.progress import Progress, silent
+from engine.space import Abilities
 from engine.vectors import Matrix
 
 START_LOG_VARIANCE = -3.0
@@ -31,6 +32,7 @@ ROWS = 4096  # that the KL of each dimension is measured on
 @dataclass(frozen=True)
 class VAE:
     name: ClassVar[str] = "vae"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True, samples=True)
 
     dim: int = 0  # 0: as pca chooses
     beta: float = 1.0  # above 1: fewer, more independent dimensions (Higgins et al. 2017)

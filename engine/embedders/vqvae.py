@@ -21,6 +21,7 @@ from engine.embedders.network import Network, pair
 from engine.embedders.pca import PCA
 from engine.errors import InputError
 from engine.progress import Progress, silent
+from engine.space import Abilities
 from engine.vectors import Matrix
 
 DECAY = 0.97  # of the moving averages, per step
@@ -32,6 +33,7 @@ SMOOTHING = 0.1  # added to every transition count, so that no continuation is i
 @dataclass(frozen=True)
 class VQVAE:
     name: ClassVar[str] = "vqvae"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True, samples=True)
 
     dim: int = 0  # 0: as pca chooses
     codes: int = 256  # entries of each codebook: one byte per slot

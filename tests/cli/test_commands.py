@@ -230,6 +230,17 @@ def test_embedders_are_listed_with_parameters_that_train_takes(shop: Any) -> Non
     assert found["ials"]["dim"] == 128
 
 
+def test_embedders_are_listed_with_what_they_can_do(shop: Any) -> None:
+    said = shop.json("embedders")
+    assert said["abilities"].keys() == said["embedders"].keys()
+    names = ["learns_from", "metric", "fold_in", "codec", "samples", "resumable", "gpu"]
+    mf = ["events", "cosine", "two_tables", False, False, True, True]
+    assert said["abilities"]["mf"] == dict(zip(names, mf, strict=True))
+    assert list(said["abilities"]["pca"].values()) == ["features", "cosine", "linear", True, False, False, False]
+    lines = [line.split() for line in shop.text("embedders").splitlines()]
+    assert ["ials", "events", "dot", "least_squares", "no", "no", "no", "yes"] in lines
+
+
 def test_doctor_finds_a_flipped_byte(shop: Any) -> None:
     well = shop.json("doctor")
     assert well["ok"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.registry import make
+from engine.embedders.registry import EMBEDDERS, make
 from engine.errors import TrainingFailed
 from engine.fit import fit
 from tests.engine.worlds import checkerboard
@@ -39,6 +39,10 @@ def stop_at(last):
 
 def stored(folder):
     return sorted(folder.glob("*.checkpoint"))
+
+
+def test_every_embedder_that_says_it_can_go_on_is_tried_here():
+    assert set(PARAMS) == {name for name in EMBEDDERS if make(name).abilities.resumable}
 
 
 @pytest.mark.parametrize("name", sorted(PARAMS))

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 from engine import fold_in
 from engine.embedders.registry import EMBEDDERS, make
@@ -41,6 +42,29 @@ class TestEmbedderContract:
         assert np.abs(space.fold_in.vectors(world.matrix) - space.users.matrix).max() < 1e-4
         one_by_one = np.vstack([space.fold_in.vectors(world.matrix[row]) for row in range(len(world.users))])
         assert np.abs(one_by_one - space.users.matrix).max() < 1e-4
+
+    def test_what_it_declares_is_what_it_does(self, name):
+        told = []
+        embedder, world = make(name, {"dim": 8} | SMALL.get(name, {})), random_world()
+        space = embedder.fit(world, seed=0, device="cpu")
+        declared = embedder.abilities
+        assert (space.metric, space.fold_in.state()[0]) == (declared.metric, declared.fold_in)
+        assert declared.codec == declared.samples == (space.codec is not None)
+        if declared.resumable:  # test_checkpoints stops each of them and lets it go on
+            embedder.fit(world, seed=0, device="cpu", checkpoints=None, report=lambda *each: told.append(each[0]))
+            assert told == list(range(1, len(told) + 1)) != []
+        else:
+            with pytest.raises(TypeError, match="unexpected keyword argument 'report'"):
+                embedder.fit(world, seed=0, device="cpu", report=told.append)
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU on this machine")
+    def test_it_learns_on_a_gpu_where_it_says_so(self, name):
+        embedder = make(name, {"dim": 8} | SMALL.get(name, {}))
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.max_memory_allocated()
+        embedder.fit(random_world(), seed=0, device="cuda")
+        assert embedder.abilities.gpu == (torch.cuda.max_memory_allocated() > before)
 
     def test_one_seed_gives_one_space(self, name):
         first, again = self.fit(name, random_world(), seed=3), self.fit(name, random_world(), seed=3)

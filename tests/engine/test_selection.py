@@ -13,7 +13,6 @@ from engine.embedders.device import pick
 from engine.embedders.registry import EMBEDDERS, make
 from engine.embedders.sharing import shared
 from engine.errors import InputError, NotEnoughData
-from engine.fit import has_passes
 from engine.race import Auto, entries
 from engine.search_space import DEEP, PASSES, SPACES, WATCHED, deep, start
 from engine.tune import DEFAULT, Search, tune
@@ -207,7 +206,7 @@ def test_a_trial_may_take_what_is_left_without_its_refit_or_that_of_the_best(mon
 
 
 def test_tune_knows_the_passes_of_every_embedder_that_has_them():
-    assert {name for name in SPACES if has_passes(make(name))} <= set(WATCHED)
+    assert {name for name in SPACES if make(name).abilities.resumable} <= set(WATCHED)
     assert set(DEFAULT) <= set(SPACES)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from safetensors import numpy as safetensors
 
 from engine import codec as codecs
@@ -15,7 +16,6 @@ from engine.train_features import compare, reconstruction_error, train_features
 QUICK = {"dim": 2, "epochs": 40, "hidden": 64, "batch": 64, "learning_rate": 3e-3}
 NETWORKS = {name: QUICK for name in dense.DENSE if name != "pca"}
 PARAMS = {"pca": {"dim": 2}, **NETWORKS}
-GENERATIVE = {"vae", "vqvae", "aae"}
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +40,30 @@ def test_a_stored_core_encodes_and_decodes_bit_for_bit_as_the_fitted_one(name, f
     assert np.array_equal(again.decode(latent), core.decode(latent))
 
 
+@pytest.mark.parametrize("name", dense.DENSE)
+def test_what_it_declares_is_what_its_space_does(name, make_features):
+    draw = np.random.default_rng(4)
+    records = make_features(draw.standard_normal((60, 2)) @ draw.standard_normal((2, 5)))
+    made = dense.make(name, {"dim": 2} if name == "pca" else PARAMS[name] | {"epochs": 2})
+    declared, space = made.abilities, train_features(records, made).space
+    assert (space.metric, space.fold_in.state()[0]) == (declared.metric, declared.fold_in)
+    assert declared.codec
+    assert space.codec.decode(space.codec.encode(records.values)).shape == records.values.shape
+    assert not declared.resumable
+    with pytest.raises(TypeError, match="unexpected keyword argument 'checkpoints'"):
+        made.fit(records.values.astype(np.float32), checkpoints=None)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU on this machine")
+@pytest.mark.parametrize("name", dense.DENSE)
+def test_it_learns_on_a_gpu_where_it_says_so(name, prepared):
+    torch.cuda.reset_peak_memory_stats()
+    before = torch.cuda.max_memory_allocated()
+    dense.make(name, PARAMS[name]).fit(prepared, device="cuda")
+    assert dense.make(name).abilities.gpu == (torch.cuda.max_memory_allocated() > before)
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_network_beats_pca_of_its_dimension_where_records_lie_on_a_bent_sheet(name, fitted, prepared):
     assert reconstruction_error(fitted[name], prepared) < 0.9 * reconstruction_error(fitted["pca"], prepared)
@@ -56,8 +80,8 @@ def test_the_same_seed_gives_the_same_core_and_another_does_not(name, prepared):
 @pytest.mark.parametrize("name", dense.DENSE)
 def test_a_model_samples_likely_records_or_says_who_can(name, fitted, prepared):
     core, draw = fitted[name], np.random.default_rng(3)
-    if name not in GENERATIVE:
-        with pytest.raises(InputError, match="vae, vqvae and aae can"):
+    if not dense.make(name).abilities.samples:
+        with pytest.raises(InputError, match=f"{cores.GENERATIVE} can"):
             core.sample(5, draw)
         return
     made = core.decode(core.sample(400, draw))
