@@ -31,7 +31,7 @@ class Elsa:
 
     dim: int = 256
     epochs: int = 5  # sparse data over-fits after one or two, dense data gains to ten
-    batch: int = 512
+    batch: int = 512  # users; a size that suits memory: (512, n_items) floats a few times over, 40 MB of 20,000 items
     learning_rate: float = 0.003  # of a number that is 1 / sqrt(dim) in the mean
     exponent: float = 0.4  # degree exponents of the factors that training starts from
 

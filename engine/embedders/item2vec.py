@@ -31,15 +31,15 @@ class Item2Vec:
     name: ClassVar[str] = "item2vec"
     abilities: ClassVar[Abilities] = Abilities("cosine", "linear", resumable=True)
 
-    dim: int = 128
-    epochs: int = 30
+    dim: int = 128  # as mf and ials
+    epochs: int = 30  # worlds of some dozens of items need them; there is no figure on large data
     batch: int = 256  # users; their pairs are one step
     pairs: int = 4  # context items drawn for every cell in an epoch
     negatives: int = 1024  # shared by the batch, drawn by count^negative_power
     negative_power: float = 0.75  # word2vec's
     negative_weight: float = 5.0  # negatives per positive that the shared ones stand for
     subsample: float = 10.0  # an item with more than so many times the mean count is left out in part, as in word2vec
-    learning_rate: float = 0.005
+    learning_rate: float = 0.005  # of Adam on unit rows; word2vec's .025 is for plain gradient steps
 
     def __post_init__(self) -> None:
         if min(self.dim, self.epochs, self.batch, self.pairs, self.negatives) < 1:

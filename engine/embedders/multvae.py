@@ -3,6 +3,8 @@ Collaborative Filtering"), hidden cells predicted from the others.
 
 The decoder ends in a linear layer, so its last hidden layer is the user's vector and a row of the layer, with its bias
 as one more coordinate, the item's: one inner product serves it. A history folds in through the mean of the code.
+The paper has layers of 600, 200 and 600 and batches of 500 users, its authors' code a rate of .001. What differs here
+are sizes that suit, not the outcome of a search; `tune` has ranges for them.
 """
 
 from __future__ import annotations
@@ -32,12 +34,12 @@ class MultVAE:
     name: ClassVar[str] = "multvae"
     abilities: ClassVar[Abilities] = Abilities("dot", "perceptron", resumable=True)
 
-    dim: int = 256  # of the decoder's hidden layer; an item has one more for its bias
-    code: int = 128
+    dim: int = 256  # of the decoder's hidden layer; an item has one more for its bias, so 600 would be a wide index
+    code: int = 128  # of the mean, which users fold in through
     epochs: int = 40  # more where the data is so small that they would be under 400 steps
-    batch: int = 256
-    learning_rate: float = 0.002
-    dropout: float = 0.5
+    batch: int = 256  # users; half the paper's: a step has several (batch, n_items) matrices
+    learning_rate: float = 0.002  # of Adam, for passes that are fewer than the paper's
+    dropout: float = 0.5  # the paper's
     beta: float = 0.2  # weight of the KL term, reached linearly over half of the epochs; .2 is the paper's
 
     def __post_init__(self) -> None:
