@@ -43,6 +43,7 @@ class MF:
     temperature: float = 0.2
     loss_power: float = 1.1  # t of BSL: loss = t logsumexp(negatives / temperature) - positive / temperature
     top_k: int = 0  # K of SL@K; 0: every pair weighs the same
+    top_k_temperature: float = 0.0  # tau_w of SL@K, how softly pairs below the cut are let go; 0: as `temperature`
     negatives: int = 4096  # all items where there are fewer
 
     def __post_init__(self) -> None:
@@ -50,6 +51,8 @@ class MF:
             raise InputError("mf: dim, epochs and negatives are at least 1, batch 0 or more", loc=("dim",))
         if self.temperature <= 0:
             raise InputError("mf: temperature is above 0", loc=("temperature",))
+        if min(self.top_k, self.top_k_temperature) < 0:
+            raise InputError("mf: top_k and top_k_temperature are 0 or more", loc=("top_k",))
 
     def fit(
         self,
@@ -102,7 +105,8 @@ class MF:
     def _near(self, cells: Cells, users: torch.Tensor, units: torch.Tensor, cut: torch.Tensor) -> Cells:
         """The pairs weighted by how near their score is to the user's cut of the list, or above it."""
         scores = (users[cells.rows] * units[cells.columns]).sum(dim=1)
-        weights = cells.weights * torch.sigmoid((scores - cut[cells.rows]) / self.temperature)
+        softness = self.top_k_temperature or self.temperature
+        weights = cells.weights * torch.sigmoid((scores - cut[cells.rows]) / softness)
         return replace(cells, weights=weights)
 
 
