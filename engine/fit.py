@@ -9,6 +9,7 @@ from engine.checkpoints import Checkpoints
 from engine.interactions import Interactions
 from engine.memory import check_memory
 from engine.progress import Progress
+from engine.search_space import WATCHED
 from engine.space import Embedder, LatentSpace
 
 Report = Callable[[int, float, float], None]  # pass from 1, its loss, its seconds
@@ -32,8 +33,7 @@ def fit(
 
 def passes_of(progress: Progress, what: str, start: float, end: float, embedder: Embedder) -> Report:
     """Passes as progress from `start` to `end`."""
-
-    passes = int(getattr(embedder, "epochs", 1))
+    passes = int(getattr(embedder, WATCHED.get(embedder.name, "epochs"), 1))
 
     def report(done: int, loss: float, seconds: float) -> None:
         progress(f"{what}, pass {done}, loss {loss:.4g}", start + (end - start) * min(1.0, done / max(1, passes)))

@@ -53,6 +53,16 @@ def test_a_taste_is_learnt_and_reported_beside_popularity_and_item_knn():
     assert shares[-1] == 1.0
 
 
+@pytest.mark.parametrize(
+    ("name", "params"), [("mf", {"epochs": 4}), ("blend", {"dim": 4, "sphere": 4, "sphere_epochs": 4})]
+)
+def test_the_passes_of_a_fit_are_told_evenly_up_to_its_end(name, params):
+    steps = []
+    train(tasteful(), make(name, params), Weighting(), now_us=NOW, progress=lambda *step: steps.append(step))
+    shares = [share for what, share in steps if what.startswith("fit on everything, pass")]
+    assert shares == pytest.approx([0.925, 0.95, 0.975, 1.0])
+
+
 def test_events_without_times_are_raced_and_evaluated_on_random_parts_of_them():
     events = tasteful()
     events = replace(events, occurred_us=np.full_like(events.occurred_us, 7 * DAY_US))
