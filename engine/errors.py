@@ -49,7 +49,9 @@ class NotEnoughData(NearfieldError):
 
 
 class TrainingFailed(NearfieldError):
-    pass
+    def __init__(self, msg: str, *, losses: tuple[float, ...] = ()):
+        super().__init__(msg)
+        self.losses = losses  # of every pass, where it was in passes
 
 
 class DeviceUnavailable(NearfieldError):

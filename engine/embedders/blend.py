@@ -14,13 +14,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.descent import Report, silent
+from engine.embedders.descent import Report, diverged, silent
 from engine.embedders.ease import Ease
 from engine.embedders.mf import MF
 from engine.embedders.spectral import Spectral
 from engine.embedders.trend import TREND, trending
 from engine.embedders.width import default_dim
-from engine.errors import InputError
+from engine.errors import InputError, TrainingFailed
 from engine.fold_in import SumFoldIn
 from engine.interactions import Interactions
 from engine.space import Abilities, LatentSpace
@@ -75,16 +75,24 @@ class Blend:
             parts.append(ease.fit(interactions, seed=seed, device=device))
             weights.append(self.weight)
         if self.sphere:
-            sphere = MF(
-                self.sphere,
-                self.sphere_epochs,
-                learning_rate=self.sphere_rate,
-                temperature=self.sphere_temperature,
-                loss_power=self.sphere_power,
-            )
-            parts.append(sphere.fit(interactions, seed=seed, device=device, report=report, checkpoints=checkpoints))
+            try:
+                sphere = self._sphere().fit(
+                    interactions, seed=seed, device=device, report=report, checkpoints=checkpoints
+                )
+            except TrainingFailed as error:  # of a model and a parameter that nobody here has named
+                raise diverged(self.name, error.losses, "sphere_rate") from None
+            parts.append(sphere)
             weights.append(self.sphere_weight)
         return trending(_sum(parts, weights, interactions), interactions, self.trend)
+
+    def _sphere(self) -> MF:
+        return MF(
+            self.sphere,
+            self.sphere_epochs,
+            learning_rate=self.sphere_rate,
+            temperature=self.sphere_temperature,
+            loss_power=self.sphere_power,
+        )
 
     def wide_of(self, narrow: int) -> int:
         """Dimensions of the wide part beside a narrow one of `narrow`."""

@@ -6,7 +6,7 @@ Every draw comes from the seed, so a fit on one device repeats exactly. A loss t
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -120,12 +120,12 @@ def descend(
         place.losses.append(float(place.total) / max(1, place.batch))  # read once an epoch: a GPU is not made to wait
         if not np.isfinite(place.losses[-1]) or not _bounded(optimiser, limits):
             keeper.forget()
-            raise _diverged(name, place.losses)
+            raise diverged(name, place.losses)
         place.epoch, place.batch, place.total = epoch + 1, 0, 0.0
         report(epoch, place.losses[-1], time.perf_counter() - started)
     if place.losses[-1] - place.losses[0] > RISE * max(abs(place.losses[0]), 1.0):
         keeper.forget()
-        raise _diverged(name, place.losses)
+        raise diverged(name, place.losses)
     keeper.finished(place)
 
 
@@ -159,10 +159,11 @@ def _bounded(optimiser: torch.optim.Optimizer, limits: torch.Tensor) -> bool:
     return bool((_mean_squares(optimiser) <= limits).all())  # false for NaN
 
 
-def _diverged(name: str, history: list[float]) -> TrainingFailed:
+def diverged(name: str, history: Sequence[float], rate: str = "learning_rate") -> TrainingFailed:
+    """What ends a descent of the embedder `name`, whose step size is its parameter `rate`."""
     told = [f"{value:.4g}" for value in history]
     losses = ", ".join(told if len(told) <= 2 * SHOWN else [*told[:SHOWN], "...", *told[-SHOWN:]])
-    return TrainingFailed(f"{name} diverged, loss by epoch {losses}; lower learning_rate")
+    return TrainingFailed(f"{name} diverged, loss by epoch {losses}; lower {rate}", losses=tuple(history))
 
 
 def _batches(matrix: sp.csr_matrix, batch: int, seed: int, epoch: int) -> Iterator[Rows]:

@@ -73,8 +73,7 @@ class IALS:
             users = of_users.step(users, items, values=values, reg=user_reg, steps=STEPS)
             values, users, items = self._diagonal(users, items)
             items = of_items.step(items, users, values=values, reg=item_reg, steps=STEPS)
-            if not torch.isfinite(items.sum()):
-                raise TrainingFailed("ials diverged: factors are not finite; raise reg or lower the event weights")
+            _check_finite(items)
         matrix = items.cpu().numpy()
         gram = (self.unobserved * (items.T @ items)).cpu().numpy()
         fold_in = LeastSquaresFoldIn(matrix, gram, reg, self.nu, self.unobserved)
@@ -103,10 +102,16 @@ class IALS:
         basis, so the sides are never turned back.
         """
         gram = (self.unobserved * (fixed.T @ fixed)).double()  # float32 does not converge where ranks are missing
+        _check_finite(gram)
         with _one_thread():
             values, basis = torch.linalg.eigh(gram)
         turn = basis.to(fixed.dtype)
         return values.clamp_min(0).to(fixed.dtype), fixed @ turn, other @ turn
+
+
+def _check_finite(factors: torch.Tensor) -> None:
+    if not torch.isfinite(factors.sum()):
+        raise TrainingFailed("ials diverged: factors are not finite; raise reg or lower the event weights")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from engine.embedders.registry import EMBEDDERS, make
 from engine.errors import TrainingFailed
 from engine.evaluate import SpaceScorer, top_k
 from engine.fold_in import SumFoldIn, restore
+from engine.search_space import WATCHED
 from tests.engine.worlds import checkerboard, interactions, missing
 
 EDGES = {
@@ -27,7 +28,7 @@ SHORT = {
     "blend": {"sphere_epochs": 2},
 }
 SMALL = {"multvae": {"code": 8}, "item2vec": {"negatives": 64}}
-DESCENDING = ("mf", "elsa", "multvae", "item2vec")
+DESCENDING = dict.fromkeys(("mf", "elsa", "multvae", "item2vec"), "learning_rate") | {"blend": "sphere_rate"}
 
 
 @pytest.mark.parametrize("name", sorted(EMBEDDERS))
@@ -52,9 +53,10 @@ class TestEdges:
 
 @pytest.mark.parametrize("name", DESCENDING)
 def test_a_step_far_too_long_ends_with_the_losses_and_what_to_change(name):
-    embedder = make(name, {"dim": 4, "epochs": 30, "learning_rate": 1e30})
-    with pytest.raises(TrainingFailed, match=rf"{name} diverged, loss by epoch .*; lower learning_rate"):
+    embedder = make(name, {"dim": 4, WATCHED[name]: 30, DESCENDING[name]: 1e30})
+    with pytest.raises(TrainingFailed, match=rf"^{name} diverged, loss by epoch .*; lower {DESCENDING[name]}$") as told:
         embedder.fit(checkerboard(), seed=0, device="cpu")
+    assert len(told.value.losses) >= 1
 
 
 @pytest.mark.parametrize("name", DESCENDING)
@@ -72,6 +74,13 @@ def test_products_in_bfloat16_as_on_a_gpu_learn_the_same_thing(name, monkeypatch
     assert not any(used)  # on a CPU nothing is mixed but here
     assert space.items.matrix.dtype == np.float32
     assert top_k(SpaceScorer(space), world.matrix, 1)[:, 0].tolist() == [missing(user) for user in range(40)]
+
+
+@pytest.mark.parametrize("weight", [1e20, 1e37])
+def test_weights_beyond_what_a_number_holds_end_ials_with_what_to_change(weight):
+    world = interactions(checkerboard().matrix.toarray() * weight)
+    with pytest.raises(TrainingFailed, match=r"ials diverged: .*; raise reg or lower the event weights"):
+        make("ials", {"dim": 4}).fit(world, seed=0, device="cpu")
 
 
 def test_a_loss_that_stays_finite_and_rises_is_a_divergence_too():
