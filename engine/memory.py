@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from engine.embedders.pieces import users_at_once
 from engine.embedders.width import default_dim
 from engine.errors import InputError
 from engine.interactions import Interactions
@@ -21,7 +22,7 @@ NARROWEST, OVERSAMPLING = 512, 64  # of the randomised SVD
 ADAM = 4  # a table, its gradient and two moments
 KEPT_FREE = 0.9  # share of what is free that a fit may take
 TABLES = {"mf": 1, "elsa": 1, "multvae": 2, "item2vec": 2}  # (n_items, dim) each, trained; mf has one of users too
-DENSE_BATCHES = {"elsa": 6, "multvae": 6}  # (batch, n_items) each
+DENSE_BATCHES = {"elsa": 6, "multvae": 6}  # (users at once, n_items) each
 
 
 def estimate(embedder: Embedder, shape: tuple[int, int], n_cells: int) -> int:
@@ -49,7 +50,7 @@ def _working(name: str, dim: int, batch: int, shape: tuple[int, int]) -> int:
         return 3 * FLOAT * (n_users + n_items) * dim
     n_rows = TABLES.get(name, 0) * n_items + (n_users if name == "mf" else 0)
     trained = FLOAT * ADAM * n_rows * dim
-    batches = FLOAT * DENSE_BATCHES.get(name, 0) * batch * n_items
+    batches = FLOAT * DENSE_BATCHES.get(name, 0) * min(batch, users_at_once(n_items)) * n_items
     return max(_factors(dim, n_users, n_items), trained + batches)
 
 

@@ -85,13 +85,15 @@ def descend(
     batch: int,
     seed: int,
     device: torch.device,
+    at_once: int | None = None,
     report: Report = silent,
     checkpoints: Checkpoints | None = None,
 ) -> None:
     """Adam on `groups` over all users with a history, `epochs` times, the step size falling linearly to a tenth.
 
     `loss_of(cells, generator, step)` is the mean over the users of a batch, steps counted from 1; on a GPU its products
-    are bfloat16. Goes on from a checkpoint of the same data, embedder and seed and ends as if it had not stopped.
+    are bfloat16. `at_once` users of a batch are worked on together, all by default; the step is that of the batch. Goes
+    on from a checkpoint of the same data, embedder and seed and ends as if it had not stopped.
     Under a process group every rank takes its share of each batch, gradients are averaged and all end alike, without
     checkpoints.
     Raises TrainingFailed with the loss of every epoch when a loss is not finite, a table explodes, or the last
@@ -114,7 +116,7 @@ def descend(
             group["lr"] = rate * (1 - 0.9 * (epoch - 1) / epochs)
         for users in islice(_batches(matrix, batch, seed, epoch), place.batch, None):
             place.step += 1
-            loss = _step(loss_of, optimiser, generator, matrix, users, place.step)
+            loss = _step(loss_of, optimiser, generator, matrix, users, place.step, at_once or batch)
             place.total, place.batch = place.total + loss, place.batch + 1
             keeper.now_and_then(place)
         place.losses.append(float(place.total) / max(1, place.batch))  # read once an epoch: a GPU is not made to wait
@@ -136,16 +138,19 @@ def _step(
     matrix: sp.csr_matrix,
     users: Rows,
     step: int,
+    at_once: int,
 ) -> torch.Tensor:
-    """One step of Adam on the users of a batch; their loss."""
+    """One step of Adam on the users of a batch, their gradients summed over pieces of it; their loss."""
     device = generator.device
     optimiser.zero_grad(set_to_none=True)
     loss, mine = torch.zeros((), device=device), ranks.share_of(users)
-    if len(mine):
+    for start in range(0, len(mine), at_once):
+        piece = mine[start : start + at_once]
         with torch.autocast(device.type, torch.bfloat16, enabled=device.type == "cuda"):
-            loss = loss_of(cells_of(matrix, mine, device), generator, step)
-        loss.backward()  # type: ignore[no-untyped-call]
-    loss = ranks.average(parameters_of(optimiser), loss.detach(), len(mine) / len(users))
+            part = loss_of(cells_of(matrix, piece, device), generator, step) * (len(piece) / len(mine))
+        part.backward()  # type: ignore[no-untyped-call]
+        loss += part.detach()
+    loss = ranks.average(parameters_of(optimiser), loss, len(mine) / len(users))
     optimiser.step()
     return loss
 

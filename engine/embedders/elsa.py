@@ -16,6 +16,7 @@ from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
 from engine.embedders.factors import unit_rows
+from engine.embedders.pieces import users_at_once
 from engine.embedders.summed import summed
 from engine.errors import InputError
 from engine.interactions import Interactions
@@ -63,6 +64,6 @@ class Elsa:
         groups: list[dict[str, object]] = [{"params": [table], "lr": self.learning_rate}]
         descend(
             self, loss_of, groups, matrix, epochs=self.epochs, batch=self.batch, seed=seed, device=where,
-            report=report, checkpoints=checkpoints,
+            at_once=users_at_once(len(table)), report=report, checkpoints=checkpoints,
         )  # fmt: skip
         return summed(table, interactions)

@@ -20,6 +20,7 @@ from torch.nn.functional import linear, normalize
 from engine.checkpoints import Checkpoints
 from engine.embedders.descent import Cells, Report, descend, silent
 from engine.embedders.device import pick
+from engine.embedders.pieces import users_at_once
 from engine.errors import InputError
 from engine.fold_in import PerceptronFoldIn
 from engine.interactions import Interactions
@@ -70,7 +71,7 @@ class MultVAE:
         groups: list[dict[str, object]] = [{"params": [*weights, *biases], "lr": self.learning_rate}]
         descend(
             self, loss_of, groups, matrix, epochs=epochs, batch=self.batch, seed=seed, device=where,
-            report=report, checkpoints=checkpoints,
+            at_once=users_at_once(len(interactions.items)), report=report, checkpoints=checkpoints,
         )  # fmt: skip
         arrays = {}
         for layer, columns in enumerate((slice(None), slice(0, self.code), slice(None))):  # the mean half of the code
