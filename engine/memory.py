@@ -1,6 +1,7 @@
 """Whether there is memory to learn in, asked before anything is learnt: an estimate against what the machine has free.
 
-The estimate counts the large arrays that a fit holds at once; measured peaks are within a third of it.
+The estimate counts the large arrays that a fit holds at once; measured peaks on a CPU are within a third of it. On
+a GPU they have not been measured; there the vectors that are made in the end lie in the machine's own memory.
 """
 
 from __future__ import annotations
@@ -54,22 +55,31 @@ def _working(name: str, dim: int, batch: int, shape: tuple[int, int]) -> int:
     return max(_factors(dim, n_users, n_items), trained + batches)
 
 
-def check_memory(embedder: Embedder, interactions: Interactions, device: str = "cpu") -> None:
-    """InputError naming the largest dim that fits, where the machine has not enough free. A GPU is not looked at."""
-    if device != "cpu":
-        return
+def check_memory(
+    embedder: Embedder, interactions: Interactions, device: str = "cpu", *, free: int | None = None
+) -> None:
+    """InputError naming the largest dim that fits, where the device has not enough bytes free; they can be given."""
     shape, n_cells = interactions.matrix.shape, interactions.matrix.nnz
-    free = int(KEPT_FREE * psutil.virtual_memory().available)
+    left = int(KEPT_FREE * (_free(device) if free is None else free))
     needed = estimate(embedder, shape, n_cells)
-    if needed <= free:
+    if needed <= left:
         return
-    fits = _largest(embedder, shape, n_cells, free)
-    advice = f"dim {fits} would fit" if fits else "no dim would fit; give it fewer events or a larger machine"
+    fits = _largest(embedder, shape, n_cells, left)
+    where, other = ("", "a larger machine") if device == "cpu" else (f" on {device}", "a larger GPU, or --device cpu")
+    advice = f"dim {fits} would fit" if fits else f"no dim would fit; give it fewer events or {other}"
     raise InputError(
         f"{embedder.name} needs about {_gb(needed)} for {shape[0]:,} users and {shape[1]:,} items, "
-        f"{_gb(free)} are free; {advice}",
+        f"{_gb(left)} are free{where}; {advice}",
         loc=("set", "dim"),
     )
+
+
+def _free(device: str) -> int:
+    if device == "cpu":
+        return int(psutil.virtual_memory().available)
+    from engine.embedders.device import free_bytes
+
+    return free_bytes(device)
 
 
 def _largest(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:

@@ -1,4 +1,4 @@
-"""The torch device of a name; a GPU asked for and not there is an error."""
+"""The torch device of a name, and the memory that is free on a GPU; one asked for and not there is an error."""
 
 from __future__ import annotations
 
@@ -19,3 +19,10 @@ def pick(device: str) -> torch.device:
     if not torch.cuda.is_available():
         raise DeviceUnavailable("cuda was asked for and torch sees no GPU here; use --device cpu")
     return torch.device(device)
+
+
+def free_bytes(device: str) -> int:
+    """Of a GPU, what torch holds there without using it included."""
+    where = pick(device)
+    free, _ = torch.cuda.mem_get_info(where)
+    return int(free + torch.cuda.memory_reserved(where) - torch.cuda.memory_allocated(where))

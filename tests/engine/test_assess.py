@@ -2,17 +2,20 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+import torch
 
 from engine import dataset, segments
 from engine.assess import assess, compare, strong_generalisation
+from engine.embedders.device import free_bytes
 from engine.embedders.registry import make
-from engine.errors import InputError
+from engine.errors import DeviceUnavailable, InputError
 from engine.evaluate import Evaluation, evaluate
 from engine.events import Weighting
 from engine.memory import check_memory, estimate
@@ -160,6 +163,41 @@ def test_a_fit_that_would_not_fit_into_memory_is_refused_before_it_starts(monkey
     monkeypatch.setattr("engine.memory.estimate", lambda made, shape, n: made.dim * 2**24)
     with pytest.raises(InputError, match=r"ials needs about 8\.0 GiB .* are free; dim 5\d would fit"):
         check_memory(make("ials", {"dim": 512}), world)
+
+
+def test_memory_that_is_free_on_a_gpu_is_looked_at_too():
+    world, embedder = tastes(), make("mf", {"dim": 4096})
+    needed = estimate(embedder, world.matrix.shape, world.matrix.nnz)
+    check_memory(embedder, world, "cuda", free=int(1.2 * needed))
+    told = r"mf needs about .* for 120 users and 60 items, .* are free on cuda; dim (\d+) would fit"
+    with pytest.raises(InputError, match=told) as refused:
+        check_memory(embedder, world, "cuda", free=needed // 2)
+    fits = int(re.search(told, str(refused.value))[1])
+    check_memory(make("mf", {"dim": fits}), world, "cuda", free=needed // 2)
+    with pytest.raises(InputError, match=f"dim {fits} would fit"):
+        check_memory(make("mf", {"dim": fits + 8}), world, "cuda", free=needed // 2)
+    with pytest.raises(InputError, match="no dim would fit; give it fewer events or a larger GPU, or --device cpu"):
+        check_memory(embedder, world, "cuda", free=1000)
+
+
+def test_a_cpu_is_told_of_as_before():
+    with pytest.raises(InputError, match=r"are free; no dim would fit; give it fewer events or a larger machine$"):
+        check_memory(small(), tastes(), free=1000)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="for machines without a GPU")
+def test_the_memory_of_a_gpu_that_is_not_there_is_an_error():
+    with pytest.raises(DeviceUnavailable, match="torch sees no GPU here"):
+        check_memory(small(), tastes(), "cuda")
+    with pytest.raises(InputError, match="expected a device of cpu or cuda, got 'tpu'"):
+        check_memory(small(), tastes(), "tpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="for machines with a GPU")
+def test_what_is_free_on_a_gpu_shrinks_by_what_is_taken():
+    before = free_bytes("cuda")
+    taken = torch.empty(2**26, dtype=torch.uint8, device="cuda")
+    assert before - free_bytes("cuda") >= len(taken)
 
 
 def test_the_estimate_of_a_blend_counts_all_its_parts():
