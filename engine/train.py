@@ -82,13 +82,21 @@ def chosen(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Choice:
-    """The embedder itself, or what a chooser makes of a split of what it may see: nothing that is predicted later."""
+    """The embedder itself, or what a chooser makes of a split of what it may see: nothing that is predicted later.
+
+    Of several ranks the first chooses for all.
+    """
     if not hasattr(embedder, "choose"):
         return Choice(embedder, "", ())
-    choice: Choice = embedder.choose(
-        split(), seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
-    )
-    return choice
+    from engine.embedders import ranks
+
+    def choose() -> Choice:
+        choice: Choice = embedder.choose(
+            split(), seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
+        )
+        return choice
+
+    return ranks.decided(choose)
 
 
 def _beats(evaluation: Mapping[str, Any]) -> bool:

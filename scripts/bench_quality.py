@@ -8,7 +8,8 @@ history in, 20% scored.
 
     python scripts/bench_quality.py --data FOLDER --embedder spectral --set dim=256 --valid --json
     python scripts/bench_quality.py --data FOLDER --embedder auto [--tune MINUTES | --budget MINUTES] --json
-    torchrun --nproc-per-node 2 scripts/bench_quality.py ...    # mf, elsa, multvae, item2vec over several processes
+    torchrun --nproc-per-node 2 scripts/bench_quality.py ...    # mf, elsa, multvae, item2vec over several processes,
+                                                            # which what rank 0 has chosen alone is learnt by
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from engine import dataset
 from engine.assess import K, strong_generalisation
 from engine.budget import Budget
 from engine.choice import Choice
+from engine.embedders import ranks
 from engine.embedders.peak import peak_mb
 from engine.errors import InputError, NearfieldError
 from engine.evaluate import SpaceScorer, evaluate
@@ -129,8 +131,12 @@ def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
         return Choice(made, "", ())
     # with --valid the cells of valid.parquet are what is scored at the end: the choice is made on others
     inner = dataset.at_random(train, VALID_SHARE, SPLIT_SEED) if args.valid else without_valid(args.data, train)
-    choice: Choice = made.choose(inner, seed=args.seed, device=args.device, progress=_progress(args))
-    return choice
+
+    def choose() -> Choice:
+        choice: Choice = made.choose(inner, seed=args.seed, device=args.device, progress=_progress(args))
+        return choice
+
+    return ranks.decided(choose)
 
 
 def _progress(args: argparse.Namespace) -> Progress:
