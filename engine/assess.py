@@ -41,10 +41,7 @@ def assess(
     if split.repeats:
         figures["repeats"] = True
     figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device, checkpoints=checkpoints)
-    for step, (name, scorer) in enumerate(_baselines(split).items()):
-        progress(f"evaluate {name.replace('_', ' ')}", 0.75 + 0.05 * step)
-        figures[name] = evaluate(scorer(), split.train.matrix, split.test, K, split.repeats).to_json()
-    return figures
+    return figures | _beaten(split, progress)
 
 
 def strong_generalisation(
@@ -84,20 +81,23 @@ def compare(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> dict[str, Any]:
-    """Both on the same users: the figures of each, and second - first with its interval and p."""
+    """Both on the same users: the figures of each and of the baselines, and second - first with its interval and p."""
     if split.test.nnz == 0 or split.train.matrix.nnz == 0:
         return {"note": "too little data after the split to compare", "n_users": 0}
     made = [
         _ranked(embedder, split, seed, device, progress)[0].at(K)
         for embedder, seed in zip((first, second), seeds, strict=True)
     ]
-    return {
+    apart = {
         "first": made[0].to_json(),
         "second": made[1].to_json(),
         f"recall@{K}": paired(made[0].recall, made[1].recall),
         f"ndcg@{K}": paired(made[0].ndcg, made[1].ndcg),
         "n_users": len(made[0].users),
     }
+    if split.repeats:
+        apart["repeats"] = True
+    return apart | _beaten(split, progress)
 
 
 def _ranked(
@@ -131,6 +131,15 @@ def _more(made: Evaluation, split: Split) -> dict[str, Any]:
     }
     users, items = segments.by_user(at_k, histories), segments.by_item(at_k, histories, split.test)
     return {"at": others} | segments.popularity(at_k, histories) | {"segments": {"users": users, "items": items}}
+
+
+def _beaten(split: Split, progress: Progress) -> dict[str, Any]:
+    """The figures of each baseline."""
+    figures = {}
+    for step, (name, scorer) in enumerate(_baselines(split).items()):
+        progress(f"evaluate {name.replace('_', ' ')}", 0.75 + 0.05 * step)
+        figures[name] = evaluate(scorer(), split.train.matrix, split.test, K, split.repeats).to_json()
+    return figures
 
 
 def _baselines(split: Split) -> dict[str, Callable[[], Scorer]]:

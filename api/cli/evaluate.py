@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.evaluation import evaluation_table, more_tables
+from api.cli.evaluation import evaluation_table, more_tables, side_by_side
 from api.cli.options import Device, Embedder, Json, Seed, Set, SpaceName, opened, pairs
 from api.cli.output import emit, out, progress, table
 from engine import dataset
@@ -41,7 +41,7 @@ def evaluate(
     if split not in SPLITS:
         raise InputError(f"expected a --split of {', '.join(SPLITS)}, got {split!r}")
     if compare is not None:
-        _compare(compare, split, device, space, json)
+        _compare(compare, split, seed, device, space, json)
         return
     from engine.assess import assess
     from engine.race import chooser
@@ -66,7 +66,7 @@ def evaluate(
     emit(json, evaluation, show)
 
 
-def _compare(versions: tuple[int, int], split: str, device: str, space: str, json: bool) -> None:
+def _compare(versions: tuple[int, int], split: str, seed: int, device: str, space: str, json: bool) -> None:
     from engine.assess import compare
     from engine.embedders.registry import make
 
@@ -78,7 +78,7 @@ def _compare(versions: tuple[int, int], split: str, device: str, space: str, jso
         seeds = int(params[0].pop("seed", 0)), int(params[1].pop("seed", 0))
         first, second = (make(record.embedder, each) for record, each in zip(records, params, strict=True))
         split = _possible(split, columns)
-        divided = _divided(columns, found.weighting, split, 0)
+        divided = _divided(columns, found.weighting, split, seed)
         body = compare(first, second, divided, seeds=seeds, device=device, progress=tell)
     body = {"models": list(versions), "split": split} | body
     emit(json, body, lambda: _compared(body, records[0].embedder, records[1].embedder))
@@ -88,14 +88,13 @@ def _compared(body: Mapping[str, Any], first: str, second: str) -> None:
     if "first" not in body:
         out.print(body["note"])
         return
+    one, other = (f"{version} {name}" for version, name in zip(body["models"], (first, second), strict=True))
+    side_by_side(body, [(one, body["first"]), (other, body["second"])])
     rows = []
     for name in ("recall@20", "ndcg@20"):
-        apart = body[name]
-        low, high = apart["interval"]
-        both = body["first"][name], body["second"][name]
-        rows.append((name, *both, apart["difference"], f"{low:+.4f} to {high:+.4f}", apart["p"]))
-    names = [f"{version} {name}" for version, name in zip(body["models"], (first, second), strict=True)]
-    table(("", *names, "difference", "95% interval", "p"), rows, f"{body['n_users']} users")
+        low, high = body[name]["interval"]
+        rows.append((name, body[name]["difference"], f"{low:+.4f} to {high:+.4f}", body[name]["p"]))
+    table(("", "difference", "95% interval", "p"), rows, f"{other} minus {one}")
 
 
 def _possible(split: str, columns: EventColumns) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from api.cli.output import out, table
@@ -18,9 +18,14 @@ def evaluation_table(evaluation: Mapping[str, Any], embedder: str, k: int = 20) 
     if f"recall@{k}" not in evaluation:
         out.print(evaluation.get("note", "no evaluation"))
         return
+    side_by_side(evaluation, [(embedder, evaluation)], k)
+
+
+def side_by_side(evaluation: Mapping[str, Any], made: Sequence[tuple[str, Mapping[str, Any]]], k: int = 20) -> None:
+    """The figures of each of `made` by its name, then those of the baselines of `evaluation`."""
     beside = [(label, evaluation[name]) for name, label in BASELINES.items() if name in evaluation]
     rows = []
-    for name, figures in ((embedder, evaluation), *beside):
+    for name, figures in (*made, *beside):
         low, high = figures[f"recall@{k}_interval"]
         lower, higher = figures[f"ndcg@{k}_interval"]
         recall = (figures[f"recall@{k}"], f"{low:.4f} to {high:.4f}")

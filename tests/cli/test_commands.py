@@ -26,6 +26,9 @@ TRAINED = {
     *("model", "embedder", "dim", "metric", "published", "generation", "evaluation", "fit_seconds", "index_seconds"),
     *("peak_mb", "resumed"),
 }
+BESIDE = ("popularity", "recent_popularity", "item_knn")
+GOOD = ("--embedder", "spectral", "--set", "dim=8")
+POOR = ("--embedder", "ials", "--set", "dim=1", "--set", "iterations=1", "--set", "reg=1000")
 
 
 def sides(answer: dict[str, Any]) -> set[str]:
@@ -136,6 +139,85 @@ def test_evaluate_predicts_what_was_asked_for(shop: Any, split: str) -> None:
     made = shop.json("evaluate", "--split", split)
     assert made["split"] == split
     assert made["choice"]["reason"]
+
+
+@pytest.fixture(scope="module")
+def versions(shop: Any) -> tuple[str, str]:
+    """Of a model that knows odd from even and of one that does not."""
+    return str(shop.json("train", *GOOD)["model"]), str(shop.json("train", *POOR, "--force")["model"])
+
+
+def test_two_versions_are_compared_on_the_same_users_beside_the_baselines(shop: Any, versions: tuple[str, str]) -> None:
+    process = shop.start("evaluate", "--compare", *versions, "--json")
+    printed, error = process.communicate(timeout=120)
+    assert (process.returncode, error) == (0, "")
+    found = json.loads(printed.splitlines()[-1])
+    assert (found["models"], found["split"]) == ([int(version) for version in versions], "time")
+    alone = shop.json("evaluate", *GOOD)
+    assert {name: found[name] for name in BESIDE} == {name: alone[name] for name in BESIDE}
+    assert found["n_users"] == alone["n_users"] > 20
+    assert found["first"].items() <= alone.items()
+    for name in ("recall@20", "ndcg@20"):
+        first, second, apart = found["first"][name], found["second"][name], found[name]
+        assert apart["difference"] == pytest.approx(second - first, abs=2e-5)
+    apart = found["ndcg@20"]
+    low, high = apart["interval"]
+    assert low < apart["difference"] < high < 0
+    assert apart["p"] < 0.01
+
+
+def test_versions_are_compared_at_random_where_asked_and_where_no_times_are_known(shop: Any) -> None:
+    with (shop.folder / "untimed.csv").open("w") as file:
+        file.write("user_id,item_id,occurred_at\n")
+        for side in ("odd", "even"):
+            for user in range(30):
+                file.writelines(f"{side}-{user},{side}-{(user * 3 + step * 7) % 20},2026-01-01\n" for step in range(12))
+    of = ("--space", "untimed")
+    shop.json("import", "events", "untimed.csv", "--set", "kind=view", *of)
+    versions = [str(shop.json("train", *model, "--force", *of)["model"]) for model in (GOOD, POOR)]
+    asked = ("evaluate", "--compare", *versions, *of)
+    found, plain = shop.json(*asked, "--split", "random"), shop.json(*asked)
+    assert plain == found
+    assert (found["split"], found["n_users"]) == ("random", 60)
+    alone = shop.json("evaluate", *GOOD, "--split", "random", *of)
+    assert {name: found[name] for name in BESIDE} == {name: alone[name] for name in BESIDE}
+    assert found["first"].items() <= alone.items()
+    assert shop.text(*asked).startswith("on a random tenth of what users took up, 60 users\n")
+    other = shop.json(*asked, "--split", "random", "--seed", "1")
+    assert other["popularity"] != found["popularity"], "another seed divides otherwise"
+
+
+def test_a_comparison_is_printed_with_the_baselines(shop: Any, versions: tuple[str, str]) -> None:
+    first, second = versions
+    found = shop.json("evaluate", "--compare", *versions)
+    title, header, *lines = shop.text("evaluate", "--compare", *versions).splitlines()
+    assert title == f"on the last tenth of the events, {found['n_users']} users"
+    assert header.split()[:2] == ["recall@20", "95%"]
+    names = [f"{first} spectral", f"{second} ials", "popularity", "recent popularity", "item-kNN"]
+    figures = [found[name]["recall@20"] for name in ("first", "second", *BESIDE)]
+    for line, name, recall in zip(lines[:5], names, figures, strict=True):
+        assert line.startswith(name)
+        assert line.removeprefix(name).split()[0] == f"{recall:.4f}"
+    assert lines[5] == f"{second} ials minus {first} spectral"
+    for line, name in zip(lines[7:], ("recall@20", "ndcg@20"), strict=True):
+        (low, high), apart = found[name]["interval"], found[name]
+        assert line.split() == [
+            *(name, f"{apart['difference']:.4f}", f"{low:+.4f}", "to", f"{high:+.4f}", f"{apart['p']:.4f}")
+        ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["1", "999"], 1, "there is no model version 999"),
+        (["1", "-1"], 1, "there is no model version -1"),
+        (["1", "latest"], 2, "'--compare': Input should be a valid integer"),
+        (["1"], 2, "'--compare' requires 2 arguments"),
+        (["1", "1", "--split", "weekly"], 2, "expected a --split of time, random, last, got 'weekly'"),
+    ],
+)
+def test_a_comparison_that_cannot_be_is_one_sentence(shop: Any, arguments: list[str], code: int, says: str) -> None:
+    assert says in shop.fails("evaluate", "--compare", *arguments, code=code)
 
 
 def test_a_filter_holds_for_recommend_search_and_the_batch(shop: Any, tmp_path: Path) -> None:

@@ -62,6 +62,11 @@ def test_two_models_are_compared_on_the_same_users():
     assert apart["second"]["recall@20"] - apart["first"]["recall@20"] == pytest.approx(
         apart["recall@20"]["difference"], abs=2e-5
     )
+    alone = assess(small(), split())
+    assert {name: apart[name] for name in ("popularity", "item_knn")} == {
+        name: alone[name] for name in ("popularity", "item_knn")
+    }
+    assert "recent_popularity" not in apart  # nobody knows when
 
 
 def test_a_difference_by_chance_is_not_significant():
