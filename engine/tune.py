@@ -48,11 +48,12 @@ class Tune:
     budget_s: float
     embedders: Sequence[str] = DEFAULT
     study: Path | None = None
+    restart: bool = False
 
     def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Choice:
         return tune(
             split, self.budget_s, seed=seed, device=device, embedders=self.embedders, study=self.study,
-            progress=progress,
+            restart=self.restart, progress=progress,
         )  # fmt: skip
 
 
@@ -64,24 +65,30 @@ def tune(
     device: str = "cpu",
     embedders: Sequence[str] = DEFAULT,
     study: Path | None = None,
+    restart: bool = False,
     progress: Progress = silent,
 ) -> Choice:
     """The best embedder found on `split` in about `budget_s` seconds, with every trial.
 
-    `study` is a file: a search that was stopped, or that is to go on, takes up its trials from there. Raises InputError
-    for an embedder without a search space and NotEnoughData where no user has anything to predict.
+    `study` is a file: a search that was stopped, or that is to go on, takes up its trials from there unless it is to
+    `restart`. Trials of embedders that are not searched now stay in it. Raises InputError for an embedder without a
+    search space, pick's errors for a device, and NotEnoughData where no user has anything to predict.
     """
+    from engine.embedders.device import pick
+
     unknown = [name for name in embedders if name not in SPACES]
     if unknown or not embedders:
         raise InputError(f"expected embedders of {', '.join(SPACES)}, got {unknown or 'none'}", loc=("embedders",))
+    pick(device)  # else every trial would fail by it, until the time is up
     if split.test.nnz == 0:
         raise NotEnoughData("no user has anything to predict after the split, so there is nothing to tune on")
     on, data = validation(split, seed), studies.fingerprint(split)
-    same, other = studies.load(study, data)
+    same, other = ([], []) if restart else studies.load(study, data)
+    aside = [trial for trial in same if trial.embedder not in embedders]
     search = Search(on, tuple(embedders), seed, device, budget_s, same, other)
     with shared():
         for trial in search.trials():
-            studies.save(study, data, search.told)
+            studies.save(study, data, [*aside, *search.told])
             found = best(search.told)
             so_far = f"best {found.figure:.4f} by {found.embedder}" if found else "none finished yet"
             progress(f"trial {len(search.told)} {trial.embedder}, {so_far}", min(1.0, search.elapsed() / budget_s))
@@ -250,7 +257,7 @@ def _step(bounds: Range) -> int:
 
 def _of_today(trial: Trial) -> bool:
     """Whether it was asked for what is asked for now; of a study by a former version, a start at most."""
-    return trial.params.keys() == SPACES[trial.embedder].keys()
+    return trial.params.keys() == SPACES.get(trial.embedder, {}).keys()
 
 
 def _worst_first(trial: Trial) -> float:

@@ -43,9 +43,7 @@ def tune(
         raise InputError(f"expected --minutes above 0, got {minutes:g}")
     with opened(space) as (settings, database, found), progress() as tell:
         study = settings.home / "studies" / f"{space}.json"
-        if restart:
-            study.unlink(missing_ok=True)
-        chooser = Tune(60 * minutes, tuple(embedder or DEFAULT), study)
+        chooser = Tune(60 * minutes, tuple(embedder or DEFAULT), study, restart)
         kept = Checkpoints(settings.checkpoints / space)  # of the winner's fits
         trained = train_version(
             database, found, chooser, seed=seed, device=device, force=force, progress=tell, checkpoints=kept
