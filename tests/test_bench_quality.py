@@ -41,6 +41,44 @@ def test_what_is_tuned_is_told_with_its_trials(folder):
     assert figures["recall@20"] > 0.5
 
 
+KEYS = {
+    *("embedder", "dim", "metric", "params", "recall@20", "ndcg@20", "strong_recall@20"),
+    *("fit_seconds", "epoch_seconds", "peak_mb", "device"),
+}
+
+
+def test_a_line_of_json_holds_all_figures_of_an_embedder_that_learns_in_epochs(folder):
+    done = run(folder, "--embedder", "mf", "--set", "dim=8", "--set", "epochs=3", "--seed", "5")
+    assert done.returncode == 0, done.stderr
+    [line] = done.stdout.splitlines()
+    figures = json.loads(line)
+    assert figures.keys() >= KEYS
+    assert (figures["embedder"], figures["dim"], figures["metric"], figures["device"]) == ("mf", 8, "cosine", "cpu")
+    assert figures["params"].items() >= {"dim": 8, "epochs": 3, "seed": 5}.items()
+    for name in ("recall@20", "ndcg@20", "strong_recall@20"):
+        assert 0 < figures[name] <= 1
+    assert figures["fit_seconds"] >= 0
+    assert figures["epoch_seconds"] >= 0  # not None: it has epochs
+    assert figures["peak_mb"] > 50
+
+
+def test_the_test_file_is_not_opened_with_valid(folder):
+    weak = ("--embedder", "spectral", "--set", "dim=8", "--weak")
+    scored = run(folder, *weak)
+    assert scored.returncode == 0, scored.stderr
+    on_test = json.loads(scored.stdout)
+    (folder / "test.parquet").write_bytes(b"no parquet")
+    done = run(folder, *weak, "--valid")
+    assert done.returncode == 0, done.stderr
+    on_valid = json.loads(done.stdout)
+    assert run(folder, *weak).returncode != 0, "the broken file is opened without --valid"
+    assert (on_test["on"], on_valid["on"]) == ("test", "valid")
+    for figures in (on_test, on_valid):
+        assert figures.keys() >= KEYS
+        assert (figures["strong_recall@20"], figures["epoch_seconds"]) == (None, None)  # left out; no epochs
+    assert 0 < on_valid["recall@20"] != on_test["recall@20"]
+
+
 def test_a_budget_with_an_embedder_is_refused(folder):
     done = run(folder, "--embedder", "ease", "--budget", "1")
     assert done.returncode != 0
