@@ -6,6 +6,7 @@ import pytest
 from engine import dataset
 from engine.errors import NotEnoughData
 from engine.events import Weighting
+from engine.interactions import from_events
 from tests.engine.worlds import DAY_US, checkerboard, columns
 
 
@@ -32,6 +33,33 @@ def test_by_time_predicts_what_comes_after_and_was_not_had_before():
     again = dataset.by_time(events, Weighting(predict="any", repeat="binary"), until_us=5)
     assert again.test.toarray().tolist() == [[1, 1], [0, 0]]
     assert again.repeats
+
+
+def cells(of, matrix):
+    found = matrix.tocoo()
+    triples = zip(found.row, found.col, found.data, strict=True)
+    return {(of.users.ids[row], of.items.ids[column]): value for row, column, value in triples}
+
+
+@pytest.mark.parametrize("predict", ["new", "any"])
+def test_what_is_predicted_keeps_its_user_and_item_where_both_sides_know_others(predict):
+    draw, weighting = np.random.default_rng(4), Weighting(predict=predict)
+    rows = [
+        (f"u{draw.integers(0, 30) + t // 20}", f"ü{draw.integers(0, 20) - t // 50}", "view", 1.0, t) for t in range(600)
+    ]
+    events = columns(rows)
+    split = dataset.by_time(events, weighting, until_us=400)
+    later = from_events(dataset.chosen(events, events.occurred_us > 400), weighting, 400)
+    assert set(later.users.ids) ^ set(split.train.users.ids)
+    assert set(later.items.ids) - set(split.train.items.ids)
+    had = cells(split.train, split.train.matrix)
+    expected = {
+        (user, item): value
+        for (user, item), value in cells(later, later.matrix).items()
+        if user in split.train.users and item in split.train.items and (predict == "any" or (user, item) not in had)
+    }
+    assert len(expected) > 20
+    assert cells(split.train, split.test) == expected
 
 
 def test_no_cell_is_in_both_sides_of_either_split():
