@@ -1,5 +1,6 @@
 """Recipes: chosen by size, refused by name, held to their floor."""
 
+import faiss
 import numpy as np
 import pytest
 
@@ -62,8 +63,9 @@ def test_an_asked_for_effort_is_kept():
 
 
 def test_a_gpu_that_is_not_there_is_an_error():
-    with pytest.raises(DeviceUnavailable, match="FAISS sees no GPU here"):
-        choose("auto", 100, "cuda")
+    gpus = getattr(faiss, "get_num_gpus", int)()
+    with pytest.raises(DeviceUnavailable, match=f"cuda:{gpus} was asked for and FAISS sees {gpus or 'no'} GPU"):
+        choose("auto", 100, f"cuda:{gpus}")
 
 
 def test_the_vectors_and_queries_of_a_build_are_left_as_they_were():
