@@ -109,7 +109,7 @@ def _chosen(
 ) -> tuple[Recipe, Sequence[dict[str, Any]]]:
     """The recipe of a name; for auto the cheapest for these vectors, with what was measured to find it."""
     chosen = recipes.choose(recipe, len(vectors), device)
-    return tune(vectors, queries, factors) if recipe == "auto" else (chosen, ())
+    return tune(vectors, queries, factors, device=device) if recipe == "auto" else (chosen, ())
 
 
 def _in_row_order(catalogue: pa.Table, latent: LatentSpace) -> pa.Table:

@@ -46,17 +46,20 @@ class Point:
     build_s: float
 
 
-def tune(vectors: Matrix, queries: Matrix, factors: Matrix | None = None) -> tuple[Recipe, Sequence[dict[str, Any]]]:
+def tune(
+    vectors: Matrix, queries: Matrix, factors: Matrix | None = None, *, device: str = "cpu"
+) -> tuple[Recipe, Sequence[dict[str, Any]]]:
     """The recipe with the least projected latency whose recall surely meets the target, and what was measured.
 
-    `vectors` are raw, `queries` scaled. Below EXACT_ROWS nothing is measured: exact search is fast enough.
+    `vectors` are raw, `queries` scaled. Below EXACT_ROWS nothing is measured: exact search is fast enough. All is
+    measured on the CPU; for another `device` the graph is left out, as a GPU does not search it.
     """
     if len(vectors) < EXACT_ROWS:
         return Recipe("Flat"), ()
     threads = faiss.omp_get_max_threads()
     started, points = time.perf_counter(), list[Point]()
     try:
-        for point in _points(vectors, queries[:N_QUERIES], factors):
+        for point in _points(vectors, queries[:N_QUERIES], factors, graph=device == "cpu"):
             points.append(point)
             if time.perf_counter() - started > BUDGET_S:
                 break
@@ -67,8 +70,8 @@ def tune(vectors: Matrix, queries: Matrix, factors: Matrix | None = None) -> tup
     return Recipe(best.factory), [_rounded(point) for point in points]
 
 
-def _points(vectors: Matrix, queries: Matrix, factors: Matrix | None) -> Iterator[Point]:
-    """Exact search first, which always meets the target; then what is likely to be cheapest."""
+def _points(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, graph: bool) -> Iterator[Point]:
+    """Exact search first, which always meets the target; then what is likely to be cheapest, a graph last if at all."""
     rows = np.sort(np.random.default_rng(4).permutation(len(vectors))[:SAMPLE_ROWS])
     sample = scale(vectors[rows], None if factors is None else factors[rows])
     growth, threads = len(vectors) / len(sample), faiss.omp_get_max_threads()
@@ -91,6 +94,8 @@ def _points(vectors: Matrix, queries: Matrix, factors: Matrix | None) -> Iterato
         if tried[best] >= least:
             break  # more lists were no better, still more would not be
         codes, least = (best,), tried[best]
+    if not graph:
+        return
     small = Truth(ExactSearcher(sample[:GRAPH_TRIAL]), queries)
     *_, trial_s = _built(GRAPH, small, None)
     if trial_s * growth * len(sample) / len(small.exact.vectors) > GRAPH_BUILD_S:
