@@ -25,24 +25,35 @@ class Asked:
     answer: Future[Found] = field(default_factory=Future)
 
 
+class Closed(Exception):
+    """A batcher was asked after its end."""
+
+
 class Batcher:
     """A searcher before another: what is asked within `wait_s` of the first goes along with it, by mask."""
 
     def __init__(self, searcher: Searcher, wait_s: float = WAIT_S, most: int = MOST):
         self._searcher, self._wait_s, self._most = searcher, wait_s, most
         self._asked: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
+        self._lock, self._closed = threading.Lock(), False  # so that nothing is asked behind the end
         self._thread = threading.Thread(target=self._run, name="nearfield-batcher", daemon=True)
         self._thread.start()
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        """As the searcher behind; raises what it raised. Not after `close`."""
+        """As the searcher behind; raises what it raised, and Closed after `close`."""
         asked = Asked(queries, k, allowed)
-        self._asked.put(asked)
+        with self._lock:
+            if self._closed:
+                raise Closed
+            self._asked.put(asked)
         return asked.answer.result()
 
     def close(self) -> None:
         """Answer what was asked, then end."""
-        self._asked.put(None)
+        with self._lock:
+            if not self._closed:
+                self._asked.put(None)
+            self._closed = True
         self._thread.join()
 
     def _run(self) -> None:

@@ -11,7 +11,6 @@ import tempfile
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Client, Connection, Listener
@@ -22,18 +21,17 @@ import numpy as np
 import structlog
 
 from engine.errors import Conflict, NearfieldError
-from engine.recommend import Found, Mask, Searcher
+from engine.recommend import Found, Mask
 from engine.vectors import Matrix
-from indexing.batching import Batcher
+from indexing.batching import Closed
+from indexing.held import Held, Load
 from indexing.metric import MeasuredSearcher
 from indexing.remembered import Remembered
 from indexing.strategy import went
 
 log = structlog.get_logger()
-GENERATIONS = 2  # held at a time: the served one and the next
 MASKS = 64
 RETRY_S = 1.0  # after the owner could not be reached
-Load = Callable[[Path], dict[str, Searcher]]  # the searchers of a generation's folder by label
 
 
 def address(home: Path, device: str) -> str:
@@ -50,8 +48,7 @@ class Owner:
     """Answers on `where` until closed; a generation is loaded when it is first asked for."""
 
     def __init__(self, where: str, load: Load):
-        self._load = load
-        self._loaded: OrderedDict[Path, dict[str, Batcher] | NearfieldError | None] = OrderedDict()  # None: loading
+        self._held = Held(load)
         self._masks: OrderedDict[bytes, Mask] = OrderedDict()
         self._lock = threading.Lock()
         with suppress(FileNotFoundError):
@@ -79,39 +76,19 @@ class Owner:
         """("found", scores, rows), ("loading",), ("mask",) where the mask must be sent along, or ("failed", why)."""
         folder, label, queries, k, token, bits = asked
         try:
-            batchers = self._batchers(Path(folder))
+            batchers = self._held.get(Path(folder))
             if batchers is None:
                 return ("loading",)
             if token is None:
                 return ("found", *batchers[label].search(queries, k))
             allowed = self._mask(token, bits)
             return ("mask",) if allowed is None else ("found", *batchers[label].search(queries, k, allowed))
+        except Closed:  # others came between
+            return ("loading",)
+        except NearfieldError as error:
+            return ("failed", str(error))
         except Exception as error:
             return ("failed", f"{type(error).__name__}: {error}")
-
-    def _batchers(self, folder: Path) -> dict[str, Batcher] | None:
-        with self._lock:
-            if folder not in self._loaded:
-                self._loaded[folder] = None
-                threading.Thread(target=self._open, args=[folder], daemon=True).start()
-            found = self._loaded[folder]
-        if isinstance(found, NearfieldError):
-            raise found
-        return found
-
-    def _open(self, folder: Path) -> None:
-        """The oldest generation goes first: two of them may not fit."""
-        with self._lock:
-            while len(self._loaded) > GENERATIONS:
-                self._loaded.popitem(last=False)
-        try:
-            made: Any = {label: Batcher(searcher) for label, searcher in self._load(folder).items()}
-        except Exception as error:
-            log.error("a generation could not be loaded", folder=str(folder), error=str(error))
-            made = error if isinstance(error, NearfieldError) else NearfieldError(str(error))
-        with self._lock:
-            if folder in self._loaded:
-                self._loaded[folder] = made
 
     def _mask(self, token: bytes, bits: tuple[bytes, int] | None) -> Mask | None:
         with self._lock:

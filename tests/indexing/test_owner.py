@@ -1,12 +1,15 @@
 """The owner of a device answers for every worker; whenever it does not, the CPU twin does. Here the device is a CPU."""
 
+import gc
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
 
 from engine.errors import DeviceUnavailable
+from indexing.batching import Closed
 from indexing.exact import ExactSearcher
 from indexing.generation import open_generation
 from indexing.metric import unit
@@ -14,6 +17,10 @@ from indexing.owner import OwnedSearcher, Owner, address
 from indexing.owning import owned, owning, searchers
 
 VECTORS = unit(np.random.default_rng(0).standard_normal((500, 8)).astype(np.float32))
+
+
+def batcher_threads():
+    return {thread for thread in threading.enumerate() if thread.name == "nearfield-batcher"}
 
 
 class Told:
@@ -43,8 +50,8 @@ def start(tmp_path):
         each.close()
 
 
-def until(true):
-    end = time.monotonic() + 10
+def until(true, seconds=30):
+    end = time.monotonic() + seconds
     while not true() and time.monotonic() < end:
         time.sleep(0.01)
     assert true()
@@ -84,6 +91,81 @@ def test_the_twin_answers_when_there_is_no_owner_or_it_went_away_or_cannot_load(
     for row in range(3):
         assert full.search(VECTORS[row : row + 1], 1)[1].tolist() == [[row]]
     assert twin.asked == 4
+
+
+def test_a_generation_that_made_room_for_others_is_freed_and_its_batchers_end(start, tmp_path):
+    before, alive = batcher_threads(), []
+
+    def load(folder):
+        made = Told()
+        alive.append(weakref.ref(made))
+        return {"metric": made, "cosine": made}  # one searcher, so one batcher
+
+    where = start(load)
+    for number in range(6):
+        searcher = OwnedSearcher(where, tmp_path / f"g{number}", "cosine", Told())
+        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
+
+    def held():
+        gc.collect()
+        return sum(each() is not None for each in alive)
+
+    until(lambda: len(alive) == 6 and held() == 2 and len(batcher_threads() - before) == 2)
+    assert searcher._owned(VECTORS[7:8], 1, None)[1].tolist() == [[7]]
+
+
+def test_a_generation_that_made_room_while_it_loaded_is_freed_too(start, tmp_path):
+    before, alive, gates = batcher_threads(), {}, {f"g{number}": threading.Event() for number in range(4)}
+
+    def load(folder):
+        gates[folder.name].wait(30)
+        made = Told()
+        alive[folder.name] = weakref.ref(made)
+        return {"cosine": made}
+
+    where = start(load)
+    searchers = {name: OwnedSearcher(where, tmp_path / name, "cosine", Told()) for name in gates}
+    for searcher in searchers.values():
+        assert searcher._owned(VECTORS[:1], 3, None) is None
+    for gate in gates.values():
+        gate.set()
+    until(lambda: searchers["g3"]._owned(VECTORS[:1], 3, None) is not None)
+
+    def freed():
+        gc.collect()
+        return [alive[name]() for name in ("g0", "g1")] == [None, None]
+
+    until(lambda: len(alive) == 4 and freed() and len(batcher_threads() - before) == 2)
+
+
+def test_a_search_that_comes_as_its_generation_goes_is_told_that_it_loads(start, tmp_path):
+    entered, gate = threading.Event(), threading.Event()
+
+    class Slow(Told):
+        def search(self, queries, k, allowed=None):
+            entered.set()
+            gate.wait(30)
+            return super().search(queries, k, allowed)
+
+    owner = Owner(str(tmp_path / "other.sock"), lambda folder: {"cosine": Slow() if folder.name == "g0" else Told()})
+    asked = (str(tmp_path / "g0"), "cosine", VECTORS[:1], 1, None, None)
+    until(lambda: owner._held.get(tmp_path / "g0") is not None)
+    batchers = owner._held.get(tmp_path / "g0")
+    answers = []
+    waiting = threading.Thread(target=lambda: answers.append(owner._answer(asked)))
+    waiting.start()
+    assert entered.wait(30)
+    for name in ("g1", "g2"):
+        owner._held.get(tmp_path / name)
+    gate.set()
+    waiting.join(30)
+    assert answers[0][0] == "found"  # what was asked before is answered
+    until(lambda: batchers["cosine"]._closed)
+    with pytest.raises(Closed):
+        batchers["cosine"].search(VECTORS[:1], 1)
+    owner._held.get = lambda folder: batchers  # as one that took them a moment before they were closed
+    assert owner._answer(asked) == ("loading",)
+    owner.close()
 
 
 def test_a_published_generation_is_searched_through_the_owner_as_it_is_without(shop, start):
