@@ -1,8 +1,12 @@
-"""Held: the generations that an owner has on its device, each behind batchers; a third ends the oldest."""
+"""Held: the generations that an owner has on its device, each behind batchers; a third ends the oldest.
+
+One that does not fit beside an older one of its space takes its place. A load that failed is tried again later.
+"""
 
 from __future__ import annotations
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,12 +14,13 @@ from pathlib import Path
 
 import structlog
 
-from engine.errors import NearfieldError
+from engine.errors import DeviceUnavailable, NearfieldError
 from engine.recommend import Searcher
 from indexing.batching import Batcher
 
 log = structlog.get_logger()
 GENERATIONS = 2  # held at a time: the served one and the next
+FORGET_S = 10.0  # after a load failed
 Load = Callable[[Path], dict[str, Searcher]]  # the searchers of a generation's folder by label
 
 
@@ -25,20 +30,25 @@ class Holding:
 
     batchers: dict[str, Batcher] | None = None
     failed: str = ""  # the text alone: an error's traceback would keep what was loaded in part
+    until: float = 0.0  # on the monotonic clock: what failed is tried again after it
 
 
 class Held:
-    def __init__(self, load: Load):
-        self._load = load
+    def __init__(self, load: Load, forget_s: float = FORGET_S):
+        self._load, self._forget_s = load, forget_s
         self._held: OrderedDict[Path, Holding] = OrderedDict()  # the first asked for first
         self._lock = threading.Lock()
 
     def get(self, folder: Path) -> dict[str, Batcher] | None:
-        """The batchers of a generation by label; None while it loads, which the first call begins."""
+        """The batchers of a generation by label; None while it loads, which the first call begins.
+
+        NearfieldError says why it could not be loaded.
+        """
         with self._lock:
             holding = self._held.get(folder)
-            if holding is None:
+            if holding is None or (holding.failed and time.monotonic() > holding.until):
                 holding = self._held[folder] = Holding()
+                self._held.move_to_end(folder)
                 threading.Thread(target=self._open, args=[folder, holding], daemon=True).start()
         if holding.failed:
             raise NearfieldError(holding.failed)
@@ -48,9 +58,10 @@ class Held:
         """The oldest generation goes first: more of them may not fit."""
         self._keep(GENERATIONS)
         try:
-            batchers = self._batchers(folder)
+            batchers = self._fitted(folder)
         except Exception as error:
             log.error("a generation could not be loaded", folder=str(folder), error=str(error))
+            holding.until = time.monotonic() + self._forget_s
             holding.failed = f"{type(error).__name__}: {error}"
             return
         with self._lock:
@@ -60,6 +71,16 @@ class Held:
         if not wanted:  # others came while it loaded
             _close(batchers)
 
+    def _fitted(self, folder: Path) -> dict[str, Batcher]:
+        """Loaded; where that does not fit, once more after the older ones of its space have gone."""
+        try:
+            return self._batchers(folder)
+        except DeviceUnavailable as error:
+            log.warning("a generation does not fit beside the older one", folder=str(folder), error=str(error))
+            if not self._drop_older(folder):
+                raise
+        return self._batchers(folder)  # out here, where the error no longer keeps what was loaded in part
+
     def _batchers(self, folder: Path) -> dict[str, Batcher]:
         """One for each searcher; labels may share it."""
         searchers = self._load(folder)
@@ -68,13 +89,24 @@ class Held:
         return {label: made[id(searcher)] for label, searcher in searchers.items()}
 
     def _keep(self, most: int) -> None:
-        """End the oldest; with what this function held of them their memory is free."""
-        dropped = []
         with self._lock:
-            while len(self._held) > most:
-                dropped.append(self._held.popitem(last=False)[1])
-        for holding in dropped:
-            _close(holding.batchers or {})
+            dropped = [self._held.popitem(last=False)[1] for _ in range(len(self._held) - most)]
+        _close_all(dropped)
+
+    def _drop_older(self, folder: Path) -> bool:
+        """Whether there was something loaded that could go."""
+        with self._lock:
+            others = [each for each in self._held if each.parent == folder.parent and each != folder]
+            dropped = [self._held.pop(each) for each in others if self._held[each].batchers is not None]
+        went = len(dropped)
+        _close_all(dropped)
+        return went > 0
+
+
+def _close_all(holdings: list[Holding]) -> None:
+    """End them and let go of them: with the last reference their memory is free."""
+    while holdings:
+        _close(holdings.pop().batchers or {})
 
 
 def _close(batchers: dict[str, Batcher]) -> None:

@@ -24,7 +24,7 @@ from engine.errors import Conflict, NearfieldError
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
 from indexing.batching import Closed
-from indexing.held import Held, Load
+from indexing.held import FORGET_S, Held, Load
 from indexing.metric import MeasuredSearcher
 from indexing.remembered import Remembered
 from indexing.strategy import went
@@ -47,8 +47,8 @@ def address(home: Path, device: str) -> str:
 class Owner:
     """Answers on `where` until closed; a generation is loaded when it is first asked for."""
 
-    def __init__(self, where: str, load: Load):
-        self._held = Held(load)
+    def __init__(self, where: str, load: Load, forget_s: float = FORGET_S):
+        self._held = Held(load, forget_s)
         self._masks: OrderedDict[bytes, Mask] = OrderedDict()
         self._lock = threading.Lock()
         with suppress(FileNotFoundError):

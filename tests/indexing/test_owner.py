@@ -39,9 +39,9 @@ def start(tmp_path):
     """Start an owner over a load function; gives its address."""
     owners = []
 
-    def begin(load):
+    def begin(load, **options):
         where = str(tmp_path / "gpu.sock")
-        owners.append(Owner(where, load))
+        owners.append(Owner(where, load, **options))
         threading.Thread(target=owners[-1].run, daemon=True).start()
         return where
 
@@ -165,6 +165,72 @@ def test_a_search_that_comes_as_its_generation_goes_is_told_that_it_loads(start,
         batchers["cosine"].search(VECTORS[:1], 1)
     owner._held.get = lambda folder: batchers  # as one that took them a moment before they were closed
     assert owner._answer(asked) == ("loading",)
+    owner.close()
+
+
+def test_a_generation_that_does_not_fit_beside_the_older_one_takes_its_place(start, tmp_path):
+    alive, attempts = weakref.WeakSet(), []
+
+    def load(folder):
+        """Room for two searchers, and each generation has two."""
+        attempts.append(folder.name)
+        made = {}
+        for label in ("metric", "cosine"):
+            if len(alive) >= 2:
+                raise DeviceUnavailable("the index needs 9 MiB, GPU 0 has 1 MiB free")
+            made[label] = Told()
+            alive.add(made[label])
+        return made
+
+    where = start(load)
+    for name in ("g1", "g2"):
+        searcher = OwnedSearcher(where, tmp_path / name, "cosine", Told())
+        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
+    assert attempts == ["g1", "g2", "g2"]
+    other = OwnedSearcher(where, tmp_path / "another space" / "g1", "cosine", Told())
+    other._owned(VECTORS[:1], 3, None)
+    until(lambda: len(attempts) == 4)
+    assert searcher._owned(VECTORS[7:8], 1, None)[1].tolist() == [[7]]  # no other space's generation goes for it
+    assert other._owned(VECTORS[:1], 3, None) is None
+    assert len(attempts) == 4
+
+
+def test_what_a_load_that_failed_had_made_does_not_stay_while_it_is_tried_again(start, tmp_path):
+    alive, seen = weakref.WeakSet(), []
+
+    def load(folder):
+        seen.append(len(alive))
+        made = Told()
+        alive.add(made)
+        if len(seen) == 2:
+            raise DeviceUnavailable("the second index does not fit")
+        return {"cosine": made}
+
+    where = start(load)
+    for name in ("g1", "g2"):
+        searcher = OwnedSearcher(where, tmp_path / name, "cosine", Told())
+        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
+    assert seen == [0, 1, 0]
+
+
+@pytest.mark.parametrize(("forget_s", "loads"), [(0.01, 2), (1000.0, 1)])
+def test_a_load_that_failed_is_tried_again_after_a_while_and_not_before(start, tmp_path, forget_s, loads):
+    attempts = []
+
+    def load(folder):
+        attempts.append(folder)
+        if len(attempts) == 1:
+            raise OSError("a file is not there yet")
+        return {"cosine": Told()}
+
+    owner = Owner(str(tmp_path / "other.sock"), load, forget_s=forget_s)
+    asked = (str(tmp_path / "g1"), "cosine", VECTORS[7:8], 1, None, None)
+    wanted = "found" if loads == 2 else "failed"
+    until(lambda: owner._answer(asked)[0] == wanted)
+    answers = [owner._answer(asked) for _ in range(5)]
+    assert len(attempts) == loads
+    assert [each[0] for each in answers] == [wanted] * 5
+    assert loads == 2 or answers[0][1] == "OSError: a file is not there yet"
     owner.close()
 
 
