@@ -19,6 +19,7 @@ from engine.predicate import Predicate
 from engine.recommend import Hit
 from engine.store import items
 from engine.store.database import Database
+from indexing.owner import OwnedSearcher
 from indexing.view import LiveView
 
 QUICK_K = 100
@@ -61,10 +62,13 @@ def at_once(
         return False
     if view.generation is None or view.delta is not None:
         return False
+    generation = view.generation
+    if isinstance(generation.users_to_items if index == "metric" else generation.items_to_items, OwnedSearcher):
+        return False  # another process answers: waiting here, nothing would come together, and all would hang with it
     if passed is not None:
         n_passing = view.n_passing(passed)
         return n_passing is not None and n_passing * view.dim <= QUICK_FLOATS
-    exact = view.generation.manifest["indexes"][index]["factory"] == "Flat"
+    exact = generation.manifest["indexes"][index]["factory"] == "Flat"
     return not exact or view.n_vectors * view.dim <= QUICK_FLOATS
 
 

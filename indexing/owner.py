@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import socket
+import struct
 import tempfile
 import threading
 import time
 from collections import OrderedDict
 from contextlib import suppress
 from dataclasses import dataclass, field
-from multiprocessing.connection import Client, Connection, Listener
+from multiprocessing.connection import Connection, Listener
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +33,10 @@ from indexing.strategy import went
 
 log = structlog.get_logger()
 MASKS = 64
-RETRY_S = 1.0  # after the owner could not be reached
+BACKLOG = 128  # threads of workers that connect at the same time
+RETRY_S = 1.0  # after the owner could not be reached, or could not answer
+ANSWER_S, QUERY_S = 2.0, 0.01  # that an owner may take, more for each query; it needs milliseconds
+HANG_S = 10.0  # after it took longer
 
 
 def address(home: Path, device: str) -> str:
@@ -53,7 +58,7 @@ class Owner:
         self._lock = threading.Lock()
         with suppress(FileNotFoundError):
             os.unlink(where)
-        self._listener = Listener(where, family="AF_UNIX")
+        self._listener = Listener(where, family="AF_UNIX", backlog=BACKLOG)
 
     def run(self) -> None:
         """Serve every connection by a thread of its own, until `close`."""
@@ -106,9 +111,20 @@ class Owner:
             return made
 
 
+@dataclass(eq=False)
+class Pause:
+    """Until when the threads of a worker leave the owner alone."""
+
+    until: float = 0.0
+
+    def begin(self, why: str, seconds: float) -> None:
+        self.until = time.monotonic() + seconds
+        log.warning("the CPU answers for the GPU", why=why)
+
+
 @dataclass(frozen=True, eq=False)
 class OwnedSearcher:
-    """A searcher of a worker: the owner answers, or the CPU twin when it does not."""
+    """A searcher of a worker: the owner answers, or the CPU twin when it does not. A search waits for the owner."""
 
     where: str
     folder: Path
@@ -116,6 +132,7 @@ class OwnedSearcher:
     twin: MeasuredSearcher
     _tokens: Remembered[bytes] = field(default_factory=Remembered)
     _state: threading.local = field(default_factory=threading.local)
+    _pause: Pause = field(default_factory=Pause)
 
     @property
     def exactly(self) -> MeasuredSearcher:
@@ -129,7 +146,7 @@ class OwnedSearcher:
         return found
 
     def _owned(self, queries: Matrix, k: int, allowed: Mask | None) -> Found | None:
-        if time.monotonic() < getattr(self._state, "not_before", 0.0):
+        if time.monotonic() < self._pause.until:
             return None
         token = None if allowed is None else self._tokens.get(allowed, _token)
         try:
@@ -138,24 +155,42 @@ class OwnedSearcher:
                 bits = (np.packbits(allowed).tobytes(), len(allowed))
                 answer = self._ask((str(self.folder), self.label, queries, k, token, bits))
         except (OSError, EOFError) as error:
-            self._state.connection = None
-            self._pause(str(error))
+            self._disconnect()
+            hangs = isinstance(error, TimeoutError | BlockingIOError)
+            self._pause.begin(str(error) or "the owner went away", HANG_S if hangs else RETRY_S)
             return None
         if answer[0] == "failed":
-            self._pause(answer[1])
+            self._pause.begin(answer[1], RETRY_S)
         return (answer[1], answer[2]) if answer[0] == "found" else None
 
     def _ask(self, asked: tuple[Any, ...]) -> tuple[Any, ...]:
+        """TimeoutError, or BlockingIOError from within a call, where the owner hangs."""
         connection = getattr(self._state, "connection", None)
         if connection is None:
-            connection = self._state.connection = Client(self.where, family="AF_UNIX")
+            connection = self._state.connection = _connected(self.where)
         connection.send(asked)
+        within_s = ANSWER_S + QUERY_S * len(asked[2])
+        if not connection.poll(within_s):
+            raise TimeoutError(f"the owner did not answer within {within_s:.1f} s")
         answer: tuple[Any, ...] = connection.recv()
         return answer
 
-    def _pause(self, why: str) -> None:
-        self._state.not_before = time.monotonic() + RETRY_S
-        log.warning("the CPU answers for the GPU", why=why)
+    def _disconnect(self) -> None:
+        """The answer to what was asked may still come, so that nothing else may be asked on this connection."""
+        connection = getattr(self._state, "connection", None)
+        if connection is not None:
+            connection.close()
+        self._state.connection = None
+
+
+def _connected(where: str) -> Connection:
+    """No call on it blocks for longer than ANSWER_S, nor does connecting: a process that hangs does not accept."""
+    timeout = struct.pack("ll", int(ANSWER_S), int(ANSWER_S % 1 * 1e6))
+    with socket.socket(socket.AF_UNIX) as made:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, timeout)
+        made.connect(where)
+        return Connection(made.detach())
 
 
 def _token(allowed: Mask) -> bytes:

@@ -1,14 +1,20 @@
 """The owner of a device answers for every worker; whenever it does not, the CPU twin does. Here the device is a CPU."""
 
 import gc
+import os
+import socket
+import struct
 import threading
 import time
 import weakref
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Listener
 
 import numpy as np
 import pytest
 
 from engine.errors import DeviceUnavailable
+from indexing import owner as owner_module
 from indexing.batching import Closed
 from indexing.exact import ExactSearcher
 from indexing.generation import open_generation
@@ -232,6 +238,83 @@ def test_a_load_that_failed_is_tried_again_after_a_while_and_not_before(start, t
     assert [each[0] for each in answers] == [wanted] * 5
     assert loads == 2 or answers[0][1] == "OSError: a file is not there yet"
     owner.close()
+
+
+def concurrently(searches):
+    """Their answers; a search that hangs fails the test and not the run."""
+    pool = ThreadPoolExecutor(len(searches))
+    futures = [pool.submit(*each) for each in searches]
+    pool.shutdown(wait=False)
+    return [future.result(60) for future in futures]
+
+
+def test_an_owner_that_hangs_is_waited_for_once_by_all_threads_and_asked_again_later(start, tmp_path, monkeypatch):
+    monkeypatch.setattr(owner_module, "ANSWER_S", 0.3)
+    monkeypatch.setattr(owner_module, "HANG_S", 1000.0)
+    gate = threading.Event()
+
+    class Hanging(Told):
+        def search(self, queries, k, allowed=None):
+            found = super().search(queries, k, allowed)
+            gate.wait(60)
+            return found
+
+    gpu, twin = Hanging(), Told()
+    searcher = OwnedSearcher(start(lambda folder: {"cosine": gpu}), tmp_path, "cosine", twin)
+    until(lambda: searcher.search(VECTORS[:1], 1)[1].tolist() == [[0]] and gpu.asked == 1)
+    before = twin.asked
+    answers = concurrently([(searcher.search, VECTORS[n : n + 1], 1) for n in range(8)])
+    assert [rows.tolist() for _, rows in answers] == [[[n]] for n in range(8)]
+    assert (gpu.asked, twin.asked) == (1, before + 8)
+    gate.set()
+    searcher._pause.until = 0.0  # as after HANG_S
+    assert searcher._owned(VECTORS[9:10], 1, None)[1].tolist() == [[9]]  # its own answer, not that to the first
+
+
+def hang_up(connection):
+    connection.recv()
+    connection.close()
+
+
+def answer_by_half(connection):
+    connection.recv()
+    os.write(connection.fileno(), struct.pack("!i", 1000) + b"half")
+
+
+@pytest.mark.parametrize("behave", [hang_up, answer_by_half, lambda connection: None])
+def test_the_twin_answers_when_an_owner_goes_away_or_falls_silent_in_the_middle(tmp_path, monkeypatch, behave):
+    monkeypatch.setattr(owner_module, "ANSWER_S", 0.3)
+    kept = []
+    with Listener(str(tmp_path / "gpu.sock"), family="AF_UNIX") as listener:
+
+        def accept():
+            kept.append(listener.accept())
+            behave(kept[0])
+
+        thread = threading.Thread(target=accept, daemon=True)
+        thread.start()
+        twin = Told()
+        searcher = OwnedSearcher(str(tmp_path / "gpu.sock"), tmp_path, "cosine", twin)
+        (found,) = concurrently([(searcher.search, VECTORS[3:4], 1)])
+        assert found[1].tolist() == [[3]]
+        assert (twin.asked, len(kept)) == (1, 1)
+        assert searcher._pause.until > 0
+        thread.join(30)
+    for each in kept:
+        each.close()
+
+
+def test_a_process_that_no_longer_accepts_or_reads_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(owner_module, "ANSWER_S", 0.2)
+    many = np.repeat(VECTORS, 60, axis=0)  # more than a socket holds
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "gpu.sock"))
+        listening.listen(0)
+        for _ in range(3):  # the queue of those not accepted is full after one or two
+            twin = Told()
+            searcher = OwnedSearcher(str(tmp_path / "gpu.sock"), tmp_path, "cosine", twin)
+            (found,) = concurrently([(searcher.search, many, 1)])
+            assert (found[1].shape, twin.asked) == ((len(many), 1), 1)
 
 
 def test_a_published_generation_is_searched_through_the_owner_as_it_is_without(shop, start):
