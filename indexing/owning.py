@@ -16,25 +16,20 @@ from indexing.generation import Generation, open_generation
 from indexing.gpu import Twin, number, on_gpu
 from indexing.metric import MetricSearcher
 from indexing.owner import OwnedSearcher, Owner, address
+from indexing.restarting import restarting
 
 
 @contextmanager
 def owning(home: Path, device: str) -> Iterator[None]:
-    """A process that owns `device` for the servers of `home`; nothing for the CPU.
+    """A process that owns `device` for the servers of `home`; nothing for the CPU. When it dies it is started again.
 
     DeviceUnavailable when the device is not there.
     """
     if number(device) is None:
         yield
         return
-    where = address(home, device)
-    process = multiprocessing.get_context("spawn").Process(target=own, args=(where, device), daemon=True)
-    process.start()
-    try:
+    with restarting(own, address(home, device), device):
         yield
-    finally:
-        process.terminate()
-        process.join()
 
 
 def own(where: str, device: str) -> None:

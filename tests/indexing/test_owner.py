@@ -2,6 +2,7 @@
 
 import gc
 import os
+import signal
 import socket
 import struct
 import threading
@@ -15,12 +16,14 @@ import pytest
 
 from engine.errors import DeviceUnavailable
 from indexing import owner as owner_module
+from indexing import restarting as restarting_module
 from indexing.batching import Closed
 from indexing.exact import ExactSearcher
 from indexing.generation import open_generation
 from indexing.metric import unit
 from indexing.owner import OwnedSearcher, Owner, address
-from indexing.owning import owned, owning, searchers
+from indexing.owning import own, owned, owning, searchers
+from indexing.restarting import restarting
 
 VECTORS = unit(np.random.default_rng(0).standard_normal((500, 8)).astype(np.float32))
 
@@ -327,6 +330,32 @@ def test_a_published_generation_is_searched_through_the_owner_as_it_is_without(s
         assert served.items_to_items.search(queries, 4)[0] == pytest.approx(expected, abs=1e-5)
         time.sleep(0.02)
     assert served.items_to_items._owned(queries, 4, None) is not None
+
+
+def test_an_owner_process_that_is_killed_is_started_again_and_ends_with_its_block(shop, tmp_path, monkeypatch):
+    path, where = shop.path(shop.publish()), str(tmp_path / "gpu.sock")
+    monkeypatch.setattr(restarting_module, "PAUSE_S", 0.1)
+    served = owned(open_generation(path), path, where).items_to_items
+    queries = np.asarray(open_generation(path).vectors[:5])
+    with restarting(own, where, "cpu") as kept:
+        until(lambda: served._owned(queries, 4, None) is not None, 90)
+        killed = kept.process
+        os.kill(killed.pid, signal.SIGKILL)
+        killed.join(30)
+        assert served.search(queries, 4)[1].shape == (5, 4)  # the twin's
+        until(lambda: served._owned(queries, 4, None) is not None, 90)
+        last = kept.process
+        assert last.pid != killed.pid
+    assert not last.is_alive()
+    assert not any(thread.name == "nearfield-restarting" for thread in threading.enumerate())
+
+
+def test_a_process_that_does_not_heed_its_end_is_killed_and_not_started_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(restarting_module, "END_S", 0.2)
+    script = f"trap '' TERM; : > {tmp_path}/ready; exec sleep 1000"
+    with restarting(os.execvp, "sh", ["sh", "-c", script]) as kept:
+        until((tmp_path / "ready").exists)
+    assert kept.process.exitcode == -signal.SIGKILL
 
 
 def test_a_server_asked_for_a_gpu_that_is_not_there_does_not_start(tmp_path):
