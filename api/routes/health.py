@@ -19,7 +19,7 @@ router = APIRouter(tags=["health"])
 
 
 @router.get("/healthz", summary="This process answers")
-def healthz() -> Response:
+async def healthz() -> Response:  # on the event loop, which answers while every thread waits for something
     return json_response({"status": "ok"})
 
 
