@@ -1,6 +1,6 @@
-"""Held: the generations that an owner has on its device, each behind batchers; a third ends the oldest.
+"""Held: the generations that an owner has on its device, each behind batchers; a third of a space ends its oldest.
 
-One that does not fit beside an older one of its space takes its place. A load that failed is tried again later.
+One that does not fit beside the older ones of the spaces takes their place. A load that failed is tried again later.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from engine.recommend import Searcher
 from indexing.batching import Batcher
 
 log = structlog.get_logger()
-GENERATIONS = 2  # held at a time: the served one and the next
+GENERATIONS = 2  # of a space, held at a time: the served one and the next
 FORGET_S = 10.0  # after a load failed
 Load = Callable[[Path], dict[str, Searcher]]  # the searchers of a generation's folder by label
 
@@ -55,8 +55,8 @@ class Held:
         return holding.batchers
 
     def _open(self, folder: Path, holding: Holding) -> None:
-        """The oldest generation goes first: more of them may not fit."""
-        self._keep(GENERATIONS)
+        """The oldest generation of the space goes first: more of them may not fit."""
+        self._make_room(folder)
         try:
             batchers = self._fitted(folder)
         except Exception as error:
@@ -72,11 +72,11 @@ class Held:
             _close(batchers)
 
     def _fitted(self, folder: Path) -> dict[str, Batcher]:
-        """Loaded; where that does not fit, once more after the older ones of its space have gone."""
+        """Loaded; where that does not fit, once more after the older ones of every space have gone."""
         try:
             return self._batchers(folder)
         except DeviceUnavailable as error:
-            log.warning("a generation does not fit beside the older one", folder=str(folder), error=str(error))
+            log.warning("a generation does not fit beside the older ones", folder=str(folder), error=str(error))
             if not self._drop_older(folder):
                 raise
         return self._batchers(folder)  # out here, where the error no longer keeps what was loaded in part
@@ -88,16 +88,18 @@ class Held:
         made = {key: Batcher(each) for key, each in distinct.items()}
         return {label: made[id(searcher)] for label, searcher in searchers.items()}
 
-    def _keep(self, most: int) -> None:
+    def _make_room(self, folder: Path) -> None:
         with self._lock:
-            dropped = [self._held.popitem(last=False)[1] for _ in range(len(self._held) - most)]
+            of_space = [each for each in self._held if each.parent == folder.parent]
+            dropped = [self._held.pop(each) for each in of_space[:-GENERATIONS]]
         _close_all(dropped)
 
     def _drop_older(self, folder: Path) -> bool:
-        """Whether there was something loaded that could go."""
+        """Whether there was something loaded that could go: what is not the last of its space."""
         with self._lock:
-            others = [each for each in self._held if each.parent == folder.parent and each != folder]
-            dropped = [self._held.pop(each) for each in others if self._held[each].batchers is not None]
+            last = {each.parent: each for each in self._held}
+            older = [each for each in self._held if each not in (folder, last[each.parent])]
+            dropped = [self._held.pop(each) for each in older if self._held[each].batchers is not None]
         went = len(dropped)
         _close_all(dropped)
         return went > 0

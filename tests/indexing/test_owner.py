@@ -123,6 +123,40 @@ def test_a_generation_that_made_room_for_others_is_freed_and_its_batchers_end(st
     assert searcher._owned(VECTORS[7:8], 1, None)[1].tolist() == [[7]]
 
 
+def test_generations_of_many_spaces_are_held_beside_each_other(start, tmp_path):
+    loads = []
+
+    def load(folder):
+        loads.append(folder.parent.name)
+        return {"cosine": Told()}
+
+    where, names = start(load), ["bikes", "books", "shoes", "tools"]
+    searchers = [OwnedSearcher(where, tmp_path / name / "g1", "cosine", Told()) for name in names]
+    for searcher in [*searchers, *searchers]:
+        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
+    assert loads == names
+
+
+def test_an_older_generation_of_another_space_goes_where_one_does_not_fit_and_the_served_stay(start, tmp_path):
+    alive, loads = weakref.WeakSet(), []
+
+    def load(folder):
+        loads.append(f"{folder.parent.name} {folder.name}")
+        if len(alive) >= 2:
+            raise DeviceUnavailable("the index needs 9 MiB, GPU 0 has 1 MiB free")
+        made = Told()
+        alive.add(made)
+        return {"cosine": made}
+
+    where = start(load)
+    for space, name in (("bikes", "g1"), ("bikes", "g2"), ("books", "g1")):
+        searcher = OwnedSearcher(where, tmp_path / space / name, "cosine", Told())
+        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
+    bikes = OwnedSearcher(where, tmp_path / "bikes" / "g2", "cosine", Told())
+    assert bikes._owned(VECTORS[:1], 3, None) is not None
+    assert loads == ["bikes g1", "bikes g2", "books g1", "books g1"]
+
+
 def test_a_generation_that_made_room_while_it_loaded_is_freed_too(start, tmp_path):
     before, alive, gates = batcher_threads(), {}, {f"g{number}": threading.Event() for number in range(4)}
 
