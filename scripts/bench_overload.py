@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from bench_serve import SPACE, K, add_shop, fill, server
+from bench_serve import SPACE, K, add_shop, fill, server, tell
 from http_load import Figures, Load, get, measure
 
 from engine.errors import NearfieldError
@@ -69,7 +69,7 @@ def row(name: str, found: Figures, rate: float | None, process: psutil.Process, 
     offered = sum(found.statuses.values()) / seconds
     untold = sum(refused.values()) - found.told_when
     rss_mb = process.memory_info().rss / 2**20
-    print(
+    tell(
         f"{name:<11} asked {f'{rate:.0f}/s' if rate else 'all':>7}  offered {offered:6.0f}/s  "
         f"answered {found.rps:6.0f}/s  "
         f"p50 {found.p50_ms:7.2f} ms  p99 {found.p99_ms:7.2f} ms  refused {refused or 'none'} "

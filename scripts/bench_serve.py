@@ -8,7 +8,8 @@ stubs added, in a process of its own, and the load comes from a third (http_load
     python scripts/bench_serve.py [--items 100000] [--users 2000] [--events 30] [--connections 16] [--json]
 
 Rows: recommend leaving out what was seen, the same to POST, with a filter that a tenth of the items pass, search by
-item, recommend at half of the most it can do, and with 2 workers. Rounds alternate; figures are medians over them.
+item, recommend at half of the most it can do, and with 2 workers, and the memory of each server process. Rounds
+alternate; figures are medians over them. Text goes to stderr, and with --json one object per row to stdout.
 """
 
 from __future__ import annotations
@@ -100,11 +101,16 @@ def run(options: argparse.Namespace) -> None:
         with open_database(settings) as database:
             started = time.perf_counter()
             users, items = fill(database, settings, options)
-            print(f"{options.items} items and {len(users)} users ready after {time.perf_counter() - started:.0f} s")
+            tell(f"{options.items} items and {len(users)} users ready after {time.perf_counter() - started:.0f} s")
         rows = [*one_worker(settings, users, items, options), *several_workers(settings, users, options)]
     if options.json:
         for row in rows:
             print(json.dumps(row))
+
+
+def tell(text: str) -> None:
+    """What a person reads; the rows on stdout are for machines."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def fill(database: Database, settings: Settings, options: argparse.Namespace) -> tuple[list[str], list[str]]:
@@ -174,7 +180,7 @@ def one_worker(
         most = figures["recommend"].rps
         half = measure(Load(port, routes[2].requests, options.connections, 2 * options.seconds, most / 2))
         yield row("recommend at half load", half, options, 1, None)
-        memory(process)
+        yield from memory(process, 1)
 
 
 def several_workers(settings: Settings, users: list[str], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -191,12 +197,12 @@ def several_workers(settings: Settings, users: list[str], options: argparse.Name
         for name, figures in found.items():
             stub = found["stub: history"].rps if name == "recommend" else None
             yield row(name, figures, options, options.workers, stub)
-        memory(process)
+        yield from memory(process, options.workers)
 
 
 def row(name: str, found: Figures, options: argparse.Namespace, workers: int, stub: float | None) -> dict[str, Any]:
     ratio = None if stub is None else round(found.rps / stub, 3)
-    print(
+    tell(
         f"{name:<26} {workers} worker(s) {found.rps:8.0f}/s  p50 {found.p50_ms:6.2f} ms  p99 {found.p99_ms:6.2f} ms  "
         f"ratio {ratio or '-'}  errors {found.errors}  load generator busy {found.client_share:.0%}"
     )
@@ -212,13 +218,14 @@ def row(name: str, found: Figures, options: argparse.Namespace, workers: int, st
     }
 
 
-def memory(process: psutil.Process) -> None:
+def memory(process: psutil.Process, workers: int) -> Iterator[dict[str, Any]]:
     """Of each server process: what is its own, and what it maps of the index files beside others."""
     for each in [process, *process.children(recursive=True)]:
         if "postgres" not in each.name() and "resource_tracker" not in " ".join(each.cmdline()):
             found = each.memory_full_info()
             own, all_of_it = found.uss / 2**20, found.rss / 2**20
-            print(f"process {each.pid}: {own:.0f} MB of its own, {all_of_it:.0f} MB with shared pages")
+            tell(f"process {each.pid}: {own:.0f} MB of its own, {all_of_it:.0f} MB with shared pages")
+            yield {"process": each.pid, "workers": workers, "own_mb": round(own, 1), "rss_mb": round(all_of_it, 1)}
 
 
 def load(port: int, requests: list[bytes], options: argparse.Namespace) -> Figures:
@@ -235,7 +242,7 @@ def answers(port: int, route: Route) -> bool:
     """Whether the server knows this request; told if not, and left out."""
     found = measure(Load(port, route.requests[:1], 1, 0.2, warm_s=0))
     if found.errors:
-        print(f"{route.name}: this version of the server does not answer it; left out")
+        tell(f"{route.name}: this version of the server does not answer it; left out")
     return not found.errors
 
 
