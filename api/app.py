@@ -24,6 +24,7 @@ from api.outage import Outage
 from api.paths import EncodedSlashes
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
 from api.together import Histories
+from api.view_gauges import set_view
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
@@ -63,7 +64,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.state.sampler = Sampler(observe=metrics.observe_search)
         upkeep = Upkeep(opened, settings.generations)
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
-        app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner)
+        app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget)
         current_default_thread_limiter().total_tokens = THREADS
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
@@ -74,6 +75,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         def looked(view: LiveView) -> None:
             if not view.stale:
                 app.state.outage.over()
+            set_view(metrics, app.state.lives, view, app.state.sampler.recall_in(view.space.name))
             upkeep(view)
 
         poller = Poller(app.state.lives, settings.poll_s, Listener(opened), after=looked)

@@ -6,7 +6,7 @@ and only what may wait for PostgreSQL goes to a thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -30,9 +30,18 @@ from indexing.view import LiveView
 class Lives(MutableMapping[str, Live]):
     """The live view of each space, opened at its first request."""
 
-    def __init__(self, database: Database, folder: Path, waker: Waker, sampler: Sampler | None = None, owner: str = ""):
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        waker: Waker,
+        sampler: Sampler | None = None,
+        owner: str = "",
+        gone: Callable[[str], None] = lambda space: None,
+    ):
         self._database, self._folder, self._waker = database, folder, waker
         self._sampler, self._owner = sampler, owner
+        self._gone = gone  # told of a space that is not served any more
         self._lives: dict[str, Live] = {}
 
     def view(self, space: str) -> LiveView:
@@ -69,6 +78,7 @@ class Lives(MutableMapping[str, Live]):
 
     def __delitem__(self, space: str) -> None:
         del self._lives[space]
+        self._gone(space)
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._lives))

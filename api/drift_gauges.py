@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from api.metrics import Metrics
+from api.metrics import Metrics, forget
 from engine.store import watch
 from engine.store.database import Database
 from indexing.live import Live
@@ -22,11 +22,4 @@ def set_drift(metrics: Metrics, lives: Mapping[str, Live], database: Database) -
                 metrics.drift_alert.labels(name).set(int(report["alert"]))
             elif served is not None:
                 for gauge in (metrics.drift, metrics.drift_alert):
-                    _forget(gauge, name)
-
-
-def _forget(gauge: object, name: str) -> None:
-    try:
-        gauge.remove(name)  # type: ignore[attr-defined]
-    except KeyError:
-        return
+                    forget(gauge, name)

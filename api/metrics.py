@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from typing import Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 from prometheus_client.multiprocess import MultiProcessCollector
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import GONE
 
 BUCKETS = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+Workers = Literal["livemax", "livemin", "livemostrecent"]  # of the living ones the largest, least or last set
 
 
 class Metrics:
@@ -41,32 +46,71 @@ class Metrics:
         self.shortfalls = Counter(
             "nearfield_shortfalls", "Answers with fewer items than asked", ["space"], registry=registry
         )
-        self.generation_age_s = self._gauge("generation_age_seconds", "Time since the served generation was built")
-        self.refresh_age_s = self._gauge("live_age_seconds", "Feed lag: time since a worker last looked for changes")
-        self.delta_share = self._gauge("delta_share", "Vectors beside the index, of those in it")
-        self.tombstone_share = self._gauge("tombstone_share", "Rows of the index that searches pass over")
+        self.built_at_s = self._gauge(
+            "generation_built_timestamp_seconds",
+            "When the served generation was built, of workers the oldest",
+            "livemin",
+        )
+        self.refreshed_at_s = self._gauge(
+            "live_refreshed_timestamp_seconds",
+            "When changes were last looked for, of workers the longest ago: the time since is the feed lag",
+            "livemin",
+        )
+        self.delta_share = self._gauge("delta_share", "Vectors beside the index, of those in it", "livemax")
+        self.tombstone_share = self._gauge("tombstone_share", "Rows of the index that searches pass over", "livemax")
         self.sampled_recall = self._gauge("sampled_recall", "Recall of live searches against exact ones", "livemin")
-        self.stale = self._gauge("stale", "1 while PostgreSQL is away and reads go on")
+        self.stale = self._gauge("stale", "1 while PostgreSQL is away and reads go on", "livemax")
+        # of PostgreSQL, read by whoever is scraped: the last to read it knows
         self.drift = self._gauge(
-            "drift_psi", "Largest population stability index of the newest drift report of the served model"
+            "drift_psi",
+            "Largest population stability index of the newest drift report of the served model",
+            "livemostrecent",
         )
         self.drift_alert = self._gauge(
-            "drift_alert", "1 when that is above the threshold of the report and not by chance"
+            "drift_alert",
+            "1 when that is above the threshold of the report and not by chance",
+            "livemostrecent",
+        )
+        self._of_spaces = (
+            *(self.built_at_s, self.refreshed_at_s, self.delta_share, self.tombstone_share, self.sampled_recall),
+            *(self.stale, self.drift, self.drift_alert),
         )
 
-    def _gauge(self, name: str, text: str, of_workers: Literal["livemax", "livemin"] = "livemax") -> Gauge:
-        """By space; of several living workers the worst."""
+    def _gauge(self, name: str, text: str, of_workers: Workers) -> Gauge:
         return Gauge(f"nearfield_{name}", text, ["space"], multiprocess_mode=of_workers, registry=self.registry)
+
+    def forget(self, space: str) -> None:
+        """A space that this worker serves no more has no gauges of it."""
+        for gauge in self._of_spaces:
+            forget(gauge, space)
 
     def observe_search(self, space: str, way: str, seconds: float) -> None:
         self.search_seconds.labels(space, way).observe(seconds)
 
     def text(self) -> bytes:
-        if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
-            shared = CollectorRegistry()
-            MultiProcessCollector(shared)  # type: ignore[no-untyped-call]
-            return generate_latest(shared)
-        return generate_latest(self.registry)
+        shared = bool(os.environ.get("PROMETHEUS_MULTIPROC_DIR"))
+        found = MultiProcessCollector(None) if shared else self.registry  # type: ignore[no-untyped-call]
+        told = CollectorRegistry()
+        told.register(Known(found))
+        return generate_latest(told)
+
+
+def forget(gauge: Gauge, *labels: str) -> None:
+    """Workers cannot remove a gauge from what they share. This stands for none, and wins over no other worker's."""
+    gauge.labels(*labels).set(-math.inf if gauge._multiprocess_mode == "livemax" else math.inf)
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a collector found, without the gauges that were forgotten."""
+
+    found: Any
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self.found.collect():
+            if metric.type == "gauge":
+                metric.samples = [each for each in metric.samples if math.isfinite(each.value)]
+            yield metric
 
 
 class Timed:

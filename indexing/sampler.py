@@ -51,6 +51,10 @@ class Sampler:
         """By space: the share of the true top k that the newest sampled searches found; no entry before the first."""
         return {space: sum(found) / len(found) for space, found in list(self._found.items())}
 
+    def recall_in(self, space: str) -> float | None:
+        found = self._found.get(space)
+        return sum(found) / len(found) if found else None
+
     def watched(self, space: str, searcher: MeasuredSearcher) -> Watched:
         """The searcher, some of whose searches are sampled."""
         return Watched(searcher, self, space)

@@ -280,7 +280,7 @@ def test_searches_are_timed_by_the_way_they_went_and_the_view_by_its_wear(shop: 
     metrics = httpx.get(shop.url.rsplit("/v1/", 1)[0] + "/metrics").text
     name = shop.space.name
     assert f'nearfield_search_seconds_count{{space="{name}",strategy="exact"}}' in metrics
-    for gauge in ("delta_share", "tombstone_share", "stale", "live_age_seconds"):
+    for gauge in ("delta_share", "tombstone_share", "stale", "live_refreshed_timestamp_seconds"):
         assert f'nearfield_{gauge}{{space="{name}"}}' in metrics
 
 

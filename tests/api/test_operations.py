@@ -25,7 +25,7 @@ def test_health_ready_metrics_and_openapi_answer(shop: Shop) -> None:
     metrics = httpx.get(root(shop) + "/metrics").text
     assert 'nearfield_request_seconds_count{method="GET",route="/v1/{space}/recommend",status="200"}' in metrics
     assert f'nearfield_recommended_items_total{{reason="history",space="{shop.space.name}"}}' in metrics
-    assert "nearfield_generation_age_seconds" in metrics
+    assert "nearfield_generation_built_timestamp_seconds" in metrics
     paths = httpx.get(root(shop) + "/openapi.json").json()["paths"]
     assert "/v1/{space}/recommend" in paths
     assert len(paths) >= 20
