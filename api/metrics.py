@@ -46,6 +46,9 @@ class Metrics:
         self.shortfalls = Counter(
             "nearfield_shortfalls", "Answers with fewer items than asked", ["space"], registry=registry
         )
+        self._declare_gauges()
+
+    def _declare_gauges(self) -> None:
         self.built_at_s = self._gauge(
             "generation_built_timestamp_seconds",
             "When the served generation was built, of workers the oldest",
@@ -70,6 +73,13 @@ class Metrics:
             "drift_alert",
             "1 when that is above the threshold of the report and not by chance",
             "livemostrecent",
+        )
+        self.gpu_free_bytes = Gauge(
+            "nearfield_gpu_free_bytes",
+            "Free memory of the GPU that searches, as its driver tells",
+            ["gpu"],
+            multiprocess_mode="livemostrecent",
+            registry=self.registry,
         )
         self._of_spaces = (
             *(self.built_at_s, self.refreshed_at_s, self.delta_share, self.tombstone_share, self.sampled_recall),

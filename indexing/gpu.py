@@ -33,25 +33,30 @@ ITOPK = 128  # of a CAGRA search, at least
 Twin = ExactSearcher | ApproximateSearcher
 
 
-def number(device: str) -> int | None:
-    """The GPU of a device: `cuda` is 0, `cuda:1` is 1; None is the CPU. It is an error if it is not there."""
+def asked(device: str) -> int | None:
+    """The GPU that a device names, there or not."""
     if device == "cpu":
         return None
     named = DEVICE.fullmatch(device)
     if named is None:
         raise InputError(f"expected a device of cpu, cuda or cuda:1, got {device!r}", loc=("device",))
-    gpu, found = int(named[1] or 0), getattr(faiss, "get_num_gpus", int)()
-    if gpu >= found:
+    return int(named[1] or 0)
+
+
+def number(device: str) -> int | None:
+    """The GPU of a device: `cuda` is 0, `cuda:1` is 1; None is the CPU. It is an error if it is not there."""
+    gpu, found = asked(device), getattr(faiss, "get_num_gpus", int)()
+    if gpu is not None and gpu >= found:
         sees = f"{found} GPUs" if found else "no GPU"
         raise DeviceUnavailable(f"{device} was asked for and FAISS sees {sees} here; use --device cpu")
     return gpu
 
 
-def free_bytes(gpu: int) -> int:
+def free_bytes(gpu: int, within_s: float = 30) -> int:
     """Free memory of a GPU, as its driver tells."""
     command = ["nvidia-smi", f"--id={gpu}", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=within_s, check=True)
         return int(done.stdout.strip()) * 2**20
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise DeviceUnavailable(f"the free memory of GPU {gpu} cannot be read: {error}") from error

@@ -8,8 +8,9 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.answers import json_response
 from api.auth import require
-from api.deps import AppDatabase, AppLives, AppMetrics
+from api.deps import AppDatabase, AppLives, AppMetrics, AppSettings
 from api.drift_gauges import set_drift
+from api.gpu_gauge import set_gpu
 from api.view_gauges import set_view
 from engine.errors import StoreUnavailable
 
@@ -29,9 +30,12 @@ def readyz(database: AppDatabase) -> Response:
 
 
 @router.get("/metrics", dependencies=[Depends(require("read"))], summary="Prometheus metrics")
-def get_metrics(request: Request, metrics: AppMetrics, lives: AppLives, database: AppDatabase) -> Response:
+def get_metrics(
+    request: Request, metrics: AppMetrics, lives: AppLives, database: AppDatabase, settings: AppSettings
+) -> Response:
     with suppress(StoreUnavailable):  # the gauges keep what they had
         set_drift(metrics, lives, database)
+    set_gpu(metrics, settings.device)
     for space, live in lives.items():
         set_view(metrics, lives, live.current(), request.app.state.sampler.recall_in(space))
     return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import re
 import socket
 import time
 from collections import Counter
@@ -285,8 +287,6 @@ def test_searches_are_timed_by_the_way_they_went_and_the_view_by_its_wear(shop: 
 
 
 def test_every_metric_of_the_dashboard_exists(shop: Shop) -> None:
-    import re
-
     metrics = httpx.get(shop.url.rsplit("/v1/", 1)[0] + "/metrics").text
     asked = {
         name
@@ -298,6 +298,24 @@ def test_every_metric_of_the_dashboard_exists(shop: Shop) -> None:
     there = set(re.findall(r"^# TYPE (\w+)", metrics, re.MULTILINE))
     families = {re.sub(r"_(bucket|count|sum)$", "", name) for name in asked}
     assert families - there - {f"{each}_total" for each in there} == set()
+
+
+def test_free_memory_of_a_gpu_is_told_where_one_searches_and_while_its_driver_tells(
+    shop: Shop, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = 'nearfield_gpu_free_bytes{gpu="1"}'
+    assert told not in httpx.get(shop.url.rsplit("/v1/", 1)[0] + "/metrics", timeout=30).text
+    driver = tmp_path / "nvidia-smi"  # stands in for the program: most machines of tests have none
+    driver.write_text('#!/bin/sh\n[ "$1" = --id=1 ] && echo 70000\n')
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    settings = shop.settings.model_copy(update={"device": "cuda:1"})
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/metrics"
+        values = re.findall(rf"^{re.escape(told)} (.+)$", httpx.get(url, timeout=30).text, re.MULTILINE)
+        assert [float(value) for value in values] == [70000 * 2**20]
+        driver.write_text("#!/bin/sh\nexit 9\n")
+        assert told not in httpx.get(url, timeout=30).text
 
 
 def test_settings_are_the_limits(shop: Shop) -> None:
