@@ -8,14 +8,16 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 import httpx
+import pytest
 
 from engine.settings import Settings
-from engine.store import events, spaces
-from engine.store.database import open_database
+from engine.store import events, items, spaces
+from engine.store.database import Database, open_database
 
 NEARFIELD = [sys.executable, "-m", "api.cli.main"]
 
@@ -34,6 +36,7 @@ def start(
                 return process
         except httpx.TransportError:
             time.sleep(0.05)
+    process.terminate()
     raise AssertionError("the server did not start")
 
 
@@ -102,6 +105,50 @@ def test_two_workers_answer_and_stop_with_sigterm_and_a_second_server_is_told_th
         process.wait(timeout=30)
         process.stderr.close()
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()  # the embedded database stopped with the last user
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_a_write_under_way_at_sigterm_is_answered_before_the_server_ends(tmp_path: Path, n_workers: int) -> None:
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as written:
+        process = start(tmp_path, port, "--workers", str(n_workers), log=written)
+    url = f"http://127.0.0.1:{port}/v1/default/items/slow"
+    try:
+        with open_database(Settings(home=tmp_path)) as database, ThreadPoolExecutor(1) as pool:
+            with database.begin() as conn:  # the write waits for the end of this
+                conn.exec_driver_sql("LOCK TABLE items IN EXCLUSIVE MODE")
+                answer = pool.submit(httpx.put, url, json={"title": "slow"}, timeout=30)
+                until = time.monotonic() + 30
+                while not waiting_for_locks(database):
+                    assert time.monotonic() < until, answer
+                    time.sleep(0.02)
+                process.terminate()
+                while answers(port):  # until no others are taken in
+                    assert time.monotonic() < until
+                    time.sleep(0.02)
+                assert process.poll() is None
+                assert not answer.done()
+            assert answer.result().status_code == 200
+            assert process.wait(timeout=30) == 0
+            with database.connect() as conn:
+                assert items.get(conn, spaces.get(conn, "default").key, "slow").title == "slow"
+    finally:
+        process.kill()
+        process.wait(timeout=30)
+    assert "Traceback" not in log.read_text()
+
+
+def answers(port: int) -> bool:
+    try:
+        return httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def waiting_for_locks(database: Database) -> int:
+    with database.connect() as conn:
+        found = conn.exec_driver_sql("SELECT count(*) FROM pg_locks WHERE NOT granted").scalar_one()
+    return int(found)
 
 
 def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(tmp_path: Path) -> None:
