@@ -2,7 +2,9 @@
 
 A server of its own with two workers, under the load of some clients that ask for recommendations. Each change is
 written through one connection, then every worker is asked until it shows it; connections stay with their worker, and
-which one it is comes from asking on many. `wrong` counts reads with the write's seq as min_seq that showed older state.
+which one it is comes from asking on many. In rounds of their own, since such a read makes a worker look for changes,
+each of the connections asks with the write's seq as min_seq as soon as it is acknowledged: `wrong` counts answers that
+showed older state, of `asked`; `refused` counts those of 503, which show nothing, and after which it is asked again.
 
     python scripts/bench_freshness.py [--items 20000] [--rounds 60] [--workers 2] [--load 4] [--json]
 """
@@ -22,6 +24,8 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +39,7 @@ from indexing.build import build_generation
 from indexing.publish import publish
 
 SPACE, GIVE_UP_S, CONNECTIONS = "bench", 10.0, 24
+Shows = Callable[[httpx.Response], bool]
 CHANGES = ("event", "new item", "price change", "out of stock", "delete")
 
 
@@ -52,36 +57,66 @@ def main() -> None:
 def measure(url: str, args: argparse.Namespace) -> list[dict[str, Any]]:
     """A row per kind of change, rounds of all kinds in turn."""
     clients = [httpx.Client(base_url=url, timeout=30) for _ in range(CONNECTIONS)]
-    found: dict[str, list[float]] = {name: [] for name in CHANGES}
-    wrong = dict.fromkeys(CHANGES, 0)
+    seconds: dict[str, list[float]] = {name: [] for name in CHANGES}
+    checks: dict[str, list[Checked]] = {name: [] for name in CHANGES}
     with ThreadPoolExecutor(CONNECTIONS) as pool:
-        for turn in range(args.rounds):
+        for turn in range(2 * args.rounds):
             for name, write, path, shows in _changes(turn):
                 seq = write(clients[turn % CONNECTIONS])
-                written = time.perf_counter()
-
-                def seen(client: httpx.Client, path: str = path, shows: Any = shows, since: float = written) -> float:
-                    while not shows(client.get(path)):
-                        if time.perf_counter() - since > GIVE_UP_S:
-                            return GIVE_UP_S
-                    return time.perf_counter() - since
-
-                asked = f"{path}{'&' if '?' in path else '?'}min_seq={seq}"
-                wrong[name] += not shows(clients[(turn + 1) % CONNECTIONS].get(asked))
-                found[name].append(max(pool.map(seen, clients)))
+                if turn % 2:
+                    asked = f"{path}{'&' if '?' in path else '?'}min_seq={seq}"
+                    checks[name] += pool.map(checked, clients, repeat(asked), repeat(shows))
+                else:
+                    written = repeat(time.perf_counter())
+                    seconds[name].append(max(pool.map(_seen_s, clients, repeat(path), repeat(shows), written)))
     for client in clients:
         client.close()
-    return [_row(name, found[name], wrong[name]) for name in CHANGES]
+    return [_row(name, seconds[name], checks[name]) for name in CHANGES]
 
 
-def _row(name: str, seconds: list[float], wrong: int) -> dict[str, Any]:
+def _seen_s(client: httpx.Client, path: str, shows: Shows, since: float) -> float:
+    """From `since` to the first answer that shows a change."""
+    while not shows(client.get(path)):
+        if time.perf_counter() - since > GIVE_UP_S:
+            return GIVE_UP_S
+    return time.perf_counter() - since
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What came of a read with min_seq; `shown` is None when there was only 503."""
+
+    shown: bool | None
+    refused: int
+
+
+def checked(client: httpx.Client, path: str, shows: Shows, within_s: float = GIVE_UP_S) -> Checked:
+    """Ask until there is an answer, whatever it shows."""
+    until = time.perf_counter() + within_s
+    for refused in itertools.count():
+        answer = client.get(path)
+        if answer.status_code != 503:
+            return Checked(shows(answer), refused)
+        if time.perf_counter() > until:
+            break
+    return Checked(None, refused + 1)
+
+
+def _row(name: str, seconds: list[float], checks: list[Checked]) -> dict[str, Any]:
     """`p50_ms` and `p99_ms` from the acknowledged write to the last worker that shows it."""
     ms = [1000 * value for value in seconds]
-    p99 = float(np.percentile(ms, 99))
-    return {"change": name, "p50_ms": round(statistics.median(ms), 2), "p99_ms": round(p99, 2), "wrong": wrong}
+    return {
+        "change": name,
+        "p50_ms": round(statistics.median(ms), 2),
+        "p99_ms": round(float(np.percentile(ms, 99)), 2),
+        "asked": len(checks),
+        "wrong": sum(each.shown is False for each in checks),
+        "refused": sum(each.refused for each in checks),
+        "never_answered": sum(each.shown is None for each in checks),
+    }
 
 
-Change = tuple[str, Callable[[httpx.Client], int], str, Callable[[httpx.Response], bool]]
+Change = tuple[str, Callable[[httpx.Client], int], str, Shows]
 
 
 def _changes(turn: int) -> Iterator[Change]:
