@@ -1,24 +1,133 @@
-"""What the tuner tries, by the device that will search."""
+"""The tuner: of what it measured on clustered vectors, the cheapest that surely meets the target, and the curve."""
 
+import faiss
 import numpy as np
+import pyarrow as pa
 import pytest
 
-from indexing import tuner
+from engine.fold_in import LinearFoldIn
+from engine.ids import IdMap
+from engine.space import LatentSpace
+from engine.store import generations, items, models, users
+from engine.vectors import Vectors
+from indexing import recipe, tuner
+from indexing.build import build_generation
+from indexing.exact import ExactSearcher
+from indexing.generation import open_generation
+from indexing.metric import unit
+from indexing.recall import FLOOR, recall
+from indexing.recipe import EXACT_ROWS, TARGET, Recipe
 from indexing.tuner import GRAPH, tune
+
+N, DIM, N_USERS = 20_200, 16, 300
+POINT = {"factory", "effort", "recall", "surely", "latency_us", "projected_us", "build_s"}
+
+
+def clustered(n, seed):
+    """Around 300 tastes of 20 departments; other draws of the same for another seed."""
+    world, draw = np.random.default_rng(3), np.random.default_rng(seed)
+    tastes = world.standard_normal((20, DIM))[world.integers(0, 20, 300)] + 0.6 * world.standard_normal((300, DIM))
+    return np.asarray(tastes[draw.integers(0, 300, n)] + 0.4 * draw.standard_normal((n, DIM)), np.float32)
+
+
+@pytest.fixture(scope="module")
+def vectors():
+    return unit(clustered(N, 0))
+
+
+@pytest.fixture(scope="module")
+def queries():
+    return unit(clustered(N_USERS, 1))
+
+
+@pytest.fixture(autouse=True)
+def less_is_tried(monkeypatch):
+    """One number of lists, no graph of all rows, fewer queries; and however busy the machine is, all of that."""
+    for name, value in {"LISTS": (1.0,), "GRAPH_BUILD_S": 0.0, "GRAPH_TRIAL": 500, "N_QUERIES": 100}.items():
+        monkeypatch.setattr(tuner, name, value)
+    monkeypatch.setattr(tuner, "BUDGET_S", 600.0)
+
+
+def cheapest(curve):
+    return min((point for point in curve if point["surely"] >= TARGET), key=lambda point: point["projected_us"])
+
+
+def test_the_choice_is_the_cheapest_point_of_the_curve_that_surely_meets_the_target(vectors, queries):
+    threads = faiss.omp_get_max_threads()
+    chosen, curve = tune(vectors, queries)
+    assert chosen == Recipe(cheapest(curve)["factory"])
+    assert (curve[0]["factory"], curve[0]["recall"], curve[0]["surely"]) == ("Flat", 1.0, 1.0)
+    assert [point["factory"].split(",")[-1] for point in curve[1:]] == list(tuner.CODES)
+    for point in curve:
+        assert point.keys() == POINT
+        assert point["surely"] <= point["recall"] <= 1
+        assert min(point["latency_us"], point["projected_us"]) > 0
+    assert faiss.omp_get_max_threads() == threads
+
+
+def test_what_is_cheap_and_misses_the_target_is_measured_and_not_chosen(vectors, queries, monkeypatch):
+    monkeypatch.setattr(recipe, "efforts", lambda index: [1])  # one list of 142
+    chosen, curve = tune(vectors, queries)
+    assert chosen == Recipe("Flat")
+    assert len(curve) > 1
+    assert max(point["surely"] for point in curve[1:]) < TARGET
+
+
+def test_no_candidate_is_begun_after_the_budget(vectors, queries, monkeypatch):
+    monkeypatch.setattr(tuner, "BUDGET_S", 0.0)
+    chosen, curve = tune(vectors, queries)
+    assert chosen == Recipe("Flat")
+    assert [point["factory"] for point in curve] == ["Flat"]
+
+
+def test_so_few_rows_that_exact_search_is_fast_are_not_measured(vectors, queries):
+    assert tune(vectors[: EXACT_ROWS - 1], queries) == (Recipe("Flat"), ())
+
+
+def learnt(database, space, vectors) -> int:
+    """The version of a model that is said to have learnt an item for each vector, with a few users."""
+    item_ids, user_ids = IdMap(f"i{row:05}" for row in range(N)), IdMap(f"u{row:03}" for row in range(N_USERS))
+    nothing = pa.nulls(N, pa.string())
+    catalogue = {"item_id": list(item_ids.ids), "title": nothing, "attributes": nothing}
+    catalogue["categories"] = pa.nulls(N, pa.list_(pa.string()))
+    with database.begin() as conn:
+        items.merge_staged(conn, space.key, pa.table(catalogue))
+        people = pa.table({"user_id": list(user_ids.ids), "attributes": nothing[:N_USERS]})
+        users.merge_staged(conn, space.key, people)
+        fold_in = LinearFoldIn(vectors, np.ones(N, np.float32), np.ones(DIM, np.float32))
+        latent = LatentSpace(Vectors(item_ids, vectors), Vectors(user_ids, clustered(N_USERS, 2)), "cosine", fold_in)
+        made = models.save(conn, space.key, embedder="made", params={}, space=latent, evaluation={}, publishable=True)
+    return made.version
+
+
+def test_a_generation_has_the_recipe_the_tuner_chose_with_its_curve_and_meets_the_floor(
+    database, space, tmp_path, vectors, queries
+):
+    name = build_generation(database, space, learnt(database, space, vectors), tmp_path)
+    with database.begin() as conn:
+        described = generations.get(conn, space.key, name).manifest["indexes"]
+    curve = described["metric"]["curve"]
+    assert curve[0]["factory"] == "Flat"
+    assert len(curve) > 1
+    assert {index["factory"] for index in described.values()} == {cheapest(curve)["factory"]}
+    opened = open_generation(tmp_path / space.name / name)
+    assert opened.manifest["indexes"] == described
+    for label, searcher in (("metric", opened.users_to_items), ("cosine", opened.items_to_items)):
+        assert described[label]["recall@20"] >= FLOOR
+        assert recall(searcher, ExactSearcher(vectors), queries) >= FLOOR
 
 
 @pytest.fixture
-def vectors(monkeypatch):
-    """Few, so that all is tried soon, and to the end however slow the machine."""
+def few(monkeypatch, vectors):
+    """So that a graph of all of them is built soon."""
     monkeypatch.setattr(tuner, "EXACT_ROWS", 1_000)
-    monkeypatch.setattr(tuner, "BUDGET_S", 1e9)
     monkeypatch.setattr(tuner, "GRAPH_BUILD_S", 1e9)
-    return np.random.default_rng(0).standard_normal((1_500, 8)).astype(np.float32)
+    return vectors[:1_500]
 
 
-def test_a_graph_is_tried_for_a_cpu_only_as_a_gpu_does_not_search_it(vectors):
+def test_a_graph_is_tried_for_a_cpu_only_as_a_gpu_does_not_search_it(few):
     def tried(**options):
-        chosen, points = tune(vectors, vectors[:20], **options)
+        chosen, points = tune(few, few[:20], **options)
         factories = [point["factory"] for point in points]
         assert chosen.factory in factories
         return factories
