@@ -1,0 +1,242 @@
+"""How near does search on a GPU come to what the GPU can do, and what does the CPU take for the same?
+
+Flat and IVF over the same unit vectors answer top-20 queries in batches, through the product's own searchers; that
+queries go to the device and answers come back is within the time. Two ceilings are measured in the same run, with torch
+on the same device: how fast it copies memory and how fast it multiplies float32 matrices. From them follow the least
+times a batch can take: that in which all it must read is read once (every vector; of IVF the centroids and the lists
+that a batch probes) and that in which all products are made. `ratio_to_ceiling` is the time taken over the larger of
+the two; what fits a cache can be below 1. `cpu_ms` is of the CPU index of the same build, as a server without a GPU
+answers.
+
+    python scripts/bench_gpu.py [--n 1000000,10000000] [--dim 128] [--batches 1,32,1024] [--device cuda] [--json]
+
+`--device cpu` does all of it on the CPU. `made_items` says how the vectors are made: in blocks, so that 10 million of
+128 dimensions take 5 GB of memory, and their IVF index 5 more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+import torch
+from made_items import clustered
+
+from engine.errors import DeviceUnavailable, NearfieldError
+from engine.recommend import Found, Mask, Searcher
+from engine.vectors import Matrix
+from indexing.approximate import ApproximateSearcher
+from indexing.exact import ExactSearcher
+from indexing.gpu import number, on_gpu
+from indexing.metric import BLOCK, unit
+from indexing.recall import Truth
+from indexing.recipe import build, choose
+
+K = 20
+QUERIES = 64  # at least, in whole batches
+CALLS, MOST_CALLS = 3, 1000  # timed, at least and at most
+ROUNDS = 5  # of a ceiling, the best counts
+COPIED = {"cuda": 2**30, "cpu": 2**27}  # bytes
+SIDE = {"cuda": 8192, "cpu": 1024}  # of the matrices that are multiplied
+FLOAT = 4  # bytes
+
+
+@dataclass(frozen=True)
+class Ceilings:
+    """What the device was seen to do at best."""
+
+    bytes_per_s: float  # read and written by a copy
+    operations_per_s: float  # of a float32 matrix product, two for each multiplication
+
+    def ms(self, work: Work) -> tuple[float, float]:
+        return work.bytes / self.bytes_per_s * 1e3, work.operations / self.operations_per_s * 1e3
+
+
+@dataclass(frozen=True)
+class Work:
+    """What no way of answering a batch from this index can do without."""
+
+    bytes: float
+    operations: float
+
+
+@dataclass(frozen=True, eq=False)
+class InBatches:
+    """A searcher that is asked in batches of this size."""
+
+    inner: Searcher
+    batch: int
+
+    def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
+        found = [self.inner.search(part, k, allowed) for part in _batches(queries, self.batch)]
+        scores, rows = zip(*found, strict=True)
+        return np.concatenate(scores), np.concatenate(rows)
+
+
+def main() -> None:
+    options = arguments()
+    try:
+        for row in measured(options):
+            text = json.dumps(row) if options.json else "  ".join(f"{name} {value}" for name, value in row.items())
+            print(text, flush=True)
+    except NearfieldError as error:
+        raise SystemExit(f"bench_gpu: {error}") from None
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--n", type=numbers, default=numbers("1000000,10000000"), metavar="N,N", help="vectors")
+    parser.add_argument("--dim", type=int, default=128)
+    parser.add_argument("--batches", type=numbers, default=numbers("1,32,1024"), metavar="N,N", help="queries at once")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:1 or cpu")
+    parser.add_argument("--seconds", type=float, default=2.0, help="that each index is timed with each batch")
+    parser.add_argument("--json", action="store_true", help="one JSON line per index, n and batch")
+    return parser.parse_args()
+
+
+def numbers(text: str) -> list[int]:
+    """Those of a list with commas, each above 0."""
+    found = [int(part) for part in text.split(",")]
+    if min(found) < 1:
+        raise ValueError(text)
+    return found
+
+
+def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    dim, device = options.dim, options.device
+    gpu = number(device)
+    if gpu is not None and not torch.cuda.is_available():
+        raise DeviceUnavailable(f"{device} was asked for and torch sees no GPU here; install a CUDA build of torch")
+    ceilings = _ceilings(torch.device(device))
+    _say(f"{ceilings.bytes_per_s / 1e9:,.0f} GB/s copied, {ceilings.operations_per_s / 1e12:,.2f} TFLOP/s multiplied")
+    asked = {batch: batch * math.ceil(QUERIES / batch) for batch in options.batches}
+    queries = unit(clustered(max(asked.values()), dim, seed=2**31))
+    for n in options.n:
+        vectors = _vectors(n, dim)
+        truths = {batch: Truth(ExactSearcher(vectors), queries[:count], K) for batch, count in asked.items()}
+        for name in ("flat", "ivf"):
+            started = time.perf_counter()
+            built = build(choose(name, n, device), vectors, queries, device=device)
+            _say(f"{built.recipe} over {n:,} built and measured in {time.perf_counter() - started:.1f} s")
+            assert isinstance(built.searcher, ExactSearcher | ApproximateSearcher)
+            searcher = built.searcher if gpu is None else on_gpu(gpu, built.searcher)
+            for batch, truth in truths.items():
+                ms = _ms(searcher, truth.queries, batch, options.seconds)
+                least = ceilings.ms(_work(built.searcher, truth.queries, batch))
+                cpu_ms = ms if gpu is None else _ms(built.searcher, truth.queries, batch, options.seconds)
+                yield {
+                    "index": built.recipe.factory,
+                    "n": n,
+                    "dim": dim,
+                    "batch": batch,
+                    "qps": _short(batch / ms * 1e3),
+                    "ms": _short(ms),
+                    "recall": round(truth.recall(InBatches(searcher, batch)).mean, 4),
+                    "bandwidth_ceiling_ms": _short(least[0]),
+                    "arithmetic_ceiling_ms": _short(least[1]),
+                    "ratio_to_ceiling": _short(ms / max(least)),
+                    "cpu_ms": _short(cpu_ms),
+                }
+            del built, searcher  # before the next one needs their memory
+
+
+def _vectors(n: int, dim: int) -> Matrix:
+    """(n, dim) of unit length; a block at a time, so that nothing else of that size is held."""
+    made = np.empty((n, dim), np.float32)
+    for block, start in enumerate(range(0, n, BLOCK)):
+        part = made[start : start + BLOCK]
+        part[:] = unit(clustered(len(part), dim, seed=block))
+    return made
+
+
+def _ceilings(device: torch.device) -> Ceilings:
+    made = Ceilings(_copied(device), _multiplied(device))
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # the indexes want that memory
+    return made
+
+
+def _copied(device: torch.device) -> float:
+    """Bytes per second."""
+    source = torch.ones(COPIED[device.type] // FLOAT, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / _best_s(lambda: target.copy_(source), device)
+
+
+def _multiplied(device: torch.device) -> float:
+    """Operations per second."""
+    side = SIDE[device.type]
+    left, right, product = (torch.ones(side, side, device=device) for _ in range(3))
+    return 2 * side**3 / _best_s(lambda: torch.mm(left, right, out=product), device)
+
+
+def _best_s(act: Callable[[], object], device: torch.device) -> float:
+    """Of several rounds after one that is not counted."""
+    taken = []
+    for _ in range(ROUNDS + 1):
+        _wait(device)
+        started = time.perf_counter()
+        act()
+        _wait(device)
+        taken.append(time.perf_counter() - started)
+    return min(taken[1:])
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+def _ms(searcher: Searcher, queries: Matrix, batch: int, at_least_s: float) -> float:
+    """The median of calls with a batch each, after one that is not counted."""
+    parts = list(_batches(queries, batch))
+    searcher.search(parts[0], K)
+    seconds: list[float] = []
+    while len(seconds) < CALLS or (sum(seconds) < at_least_s and len(seconds) < MOST_CALLS):
+        started = time.perf_counter()
+        searcher.search(parts[len(seconds) % len(parts)], K)
+        seconds.append(time.perf_counter() - started)
+    return float(np.median(seconds)) * 1e3
+
+
+def _batches(queries: Matrix, batch: int) -> Iterator[Matrix]:
+    for start in range(0, len(queries), batch):
+        yield queries[start : start + batch]
+
+
+def _work(searcher: ExactSearcher | ApproximateSearcher, queries: Matrix, batch: int) -> Work:
+    """Of a batch, the mean."""
+    n, dim = searcher.vectors.shape
+    if isinstance(searcher, ExactSearcher):
+        return Work(n * dim * FLOAT, 2 * n * dim * batch)
+    index = searcher.index
+    assert isinstance(index, faiss.IndexIVF)
+    sizes = np.array([index.invlists.list_size(each) for each in range(index.nlist)])
+    read, products = [], []
+    for part in _batches(queries, batch):
+        probed = index.quantizer.search(part, min(searcher.effort, index.nlist))[1]
+        read.append(int(sizes[np.unique(probed)].sum()))  # a list that several queries probe is read once
+        products.append(int(sizes[probed].sum()) + batch * index.nlist)
+    entry = index.code_size + 8  # a vector and its row
+    return Work(index.nlist * dim * FLOAT + float(np.mean(read)) * entry, 2 * dim * float(np.mean(products)))
+
+
+def _short(value: float) -> float:
+    """Four digits of it."""
+    return float(f"{value:.4g}")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()
