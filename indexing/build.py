@@ -17,6 +17,7 @@ from engine.progress import Progress, silent
 from engine.space import LatentSpace
 from engine.store import changes, events, generations, items, models
 from engine.store.database import Connection, Database
+from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
 from engine.vectors import Matrix
@@ -87,6 +88,12 @@ def build_generation(
         generations.add(conn, space.key, name, version, manifest)
     progress("done", 1.0)
     return name
+
+
+def build_again(database: Database, space: Space, like: GenerationRecord, folder: Path) -> str:
+    """Build another generation of the model of one, with the recipe and on the device that it was asked for with."""
+    recipe, device = str(like.manifest.get("recipe", "auto")), str(like.manifest.get("device", "cpu"))
+    return build_generation(database, space, like.model, folder, recipe=recipe, device=device)
 
 
 def _indexes(

@@ -17,7 +17,7 @@ from engine.store import changes, generations, items, spaces
 from engine.store.database import Database
 from engine.store.election import Election
 from engine.store.spaces import Space
-from indexing.build import build_generation
+from indexing.build import build_again
 from indexing.encoded import encoded, predicted
 from indexing.filters import Filters
 from indexing.generation import open_generation
@@ -164,7 +164,7 @@ class Live:
             assert active is not None
             if active.generation in self._refused:
                 log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
-                name = build_generation(self._database, space, active.model, self._folder)
+                name = build_again(self._database, space, active, self._folder)
                 publish(self._database, space, name, self._folder)
                 return self._view_of(space, name)
             return self._view_of(space, active.generation)

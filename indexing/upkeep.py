@@ -20,7 +20,7 @@ from engine.errors import Conflict, NearfieldError
 from engine.store import changes, generations, spaces
 from engine.store.database import Database
 from engine.store.election import Election
-from indexing.build import build_generation
+from indexing.build import build_again
 from indexing.publish import publish
 from indexing.view import LiveView
 from indexing.writing import PARTIAL
@@ -138,8 +138,7 @@ def rebuild(url: str, folder: str, name: str, instead_of: str) -> None:
         with database.begin() as conn:
             space = spaces.get(conn, name)
             active = generations.get(conn, space.key, instead_of)
-        recipe, device = str(active.manifest.get("recipe", "auto")), str(active.manifest.get("device", "cpu"))
-        made = build_generation(database, space, active.model, Path(folder), recipe=recipe, device=device)
+        made = build_again(database, space, active, Path(folder))
         publish(database, space, made, Path(folder), instead_of=instead_of)
         log.info("rebuilt", space=name, generation=made)
     except Conflict as error:

@@ -348,6 +348,14 @@ class TestLive:
             assert generations.active(conn, shop.space.key).generation == rebuilt
         assert live.refresh().generation.generation == rebuilt
 
+    def test_what_is_rebuilt_has_the_recipe_that_was_asked_for(self, shop):
+        name = shop.publish(recipe="IVF4,Flat")
+        flip(shop.path(name) / "items.npy", 200)
+        manifest = shop.live().current().generation.manifest
+        assert manifest["generation"] != name
+        assert (manifest["recipe"], manifest["device"]) == ("IVF4,Flat", "cpu")
+        assert {index["factory"] for index in manifest["indexes"].values()} == {"IVF4,Flat"}
+
     def test_a_lost_folder_is_rebuilt_too(self, shop):
         import shutil
 
