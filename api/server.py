@@ -19,7 +19,7 @@ import structlog
 import uvicorn
 from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
-from uvicorn.supervisors import Multiprocess
+from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from api.app import create_app
 from api.door import DoorProtocol
@@ -33,6 +33,7 @@ from indexing.owning import owning
 log = structlog.get_logger()
 DRAIN_S = 10
 HEALTH_S = 15  # a worker that is silent for so long is replaced; 5 is soon passed on a busy machine
+START_S = 120  # and so long where nothing was heard of it yet: until what it imports is there, it has no voice
 RETRY_S = 1.0
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a killed parent and hold its port
 
@@ -91,13 +92,32 @@ def _supervise(settings: Settings, listener: socket.socket, workers: int) -> Non
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's, and the gauges of a worker that died go with it."""
+    """uvicorn's, with patience for workers that start, and the gauges of a worker that died go with it."""
+
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]):
+        super().__init__(config, sockets)
+        self._heard = set[int | None]()
+        self._begun = dict[int | None, float]()
 
     def keep_subprocess_alive(self) -> None:
         before = {process.pid for process in self.processes}
-        super().keep_subprocess_alive()
+        starting = [process for process in self.processes if self._is_starting(process)]
+        self.processes = [process for process in self.processes if process not in starting]
+        try:
+            super().keep_subprocess_alive()
+        finally:
+            self.processes += starting
         for pid in before - {process.pid for process in self.processes}:
             mark_process_dead(pid)  # type: ignore[no-untyped-call]
+
+    def _is_starting(self, process: Process) -> bool:
+        if process.pid in self._heard or not process.process.is_alive():
+            return False
+        if process.ping(timeout=0.1):
+            self._heard.add(process.pid)
+            return False
+        now = time.monotonic()
+        return now - self._begun.setdefault(process.pid, now) < START_S
 
 
 def worker() -> FastAPI:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import structlog
 
-from engine.errors import NotEnoughData
+from engine.errors import DeviceUnavailable, NotEnoughData
 from engine.progress import Progress, silent
 from engine.space import LatentSpace
 from engine.store import changes, events, generations, items, models
@@ -28,6 +29,8 @@ from indexing.metric import inverse_lengths, query_vectors
 from indexing.recipe import Built, Recipe
 from indexing.tuner import tune
 from indexing.writing import write
+
+log = structlog.get_logger()
 
 
 def build_generation(
@@ -91,9 +94,16 @@ def build_generation(
 
 
 def build_again(database: Database, space: Space, like: GenerationRecord, folder: Path) -> str:
-    """Build another generation of the model of one, with the recipe and on the device that it was asked for with."""
+    """Build another generation of the model of one, with the recipe and on the device that it was asked for with.
+
+    On the CPU where that device is not here: a shelf matters more than how fast it was made.
+    """
     recipe, device = str(like.manifest.get("recipe", "auto")), str(like.manifest.get("device", "cpu"))
-    return build_generation(database, space, like.model, folder, recipe=recipe, device=device)
+    try:
+        return build_generation(database, space, like.model, folder, recipe=recipe, device=device)
+    except DeviceUnavailable as error:
+        log.warning("rebuilt on the CPU", space=space.name, device=device, error=str(error))
+        return build_generation(database, space, like.model, folder, recipe=recipe)
 
 
 def _indexes(

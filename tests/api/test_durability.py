@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -23,11 +24,16 @@ NEARFIELD = [sys.executable, "-m", "api.cli.main"]
 
 
 def start(
-    home: Path, port: int, *arguments: str, log: IO[str] | int = subprocess.PIPE, **variables: str
+    home: Path,
+    port: int,
+    *arguments: str,
+    log: IO[str] | int = subprocess.PIPE,
+    command: Sequence[str] = NEARFIELD,
+    **variables: str,
 ) -> subprocess.Popen[str]:
     environment = {**os.environ, "NEARFIELD_HOME": str(home), **variables}
     process = subprocess.Popen(
-        [*NEARFIELD, "serve", "--port", str(port), *arguments], env=environment, stderr=log, text=True
+        [*command, "serve", "--port", str(port), *arguments], env=environment, stderr=log, text=True
     )
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -37,6 +43,7 @@ def start(
         except httpx.TransportError:
             time.sleep(0.05)
     process.terminate()
+    process.wait(timeout=60)
     raise AssertionError("the server did not start")
 
 
@@ -169,6 +176,25 @@ def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(tm
             time.sleep(0.1)
         while list(folder.glob(f"gauge_live*_{killed}.db")):
             assert time.monotonic() < until, "its gauges are still there"
+            time.sleep(0.1)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
+        assert process.stderr is not None
+        process.stderr.close()
+
+
+def test_a_worker_has_longer_to_start_than_it_may_be_silent_later(tmp_path: Path) -> None:
+    impatient = "import api.server, api.cli.main; api.server.HEALTH_S = 0.2; api.cli.main.main()"
+    process = start(tmp_path, free_port(), "--workers", "2", command=[sys.executable, "-c", impatient])
+    try:
+        first = workers(process.pid)
+        time.sleep(2)
+        assert workers(process.pid) == first
+        os.kill(first[0], signal.SIGSTOP)
+        until = time.monotonic() + 30
+        while first[0] in workers(process.pid) or len(workers(process.pid)) < 2:
+            assert time.monotonic() < until, "the silent worker was not replaced"
             time.sleep(0.1)
     finally:
         process.terminate()

@@ -18,7 +18,7 @@ from engine.rank import rank
 from engine.recommend import nearest, recommend, similar
 from engine.store import changes, events, generations, items, models, spaces, users
 from engine.store.changes import EPOCH, Snapshot
-from indexing.build import build_generation
+from indexing.build import build_again, build_generation
 from indexing.generation import open_generation
 from indexing.manifest import MANIFEST, check
 from indexing.poller import Poller
@@ -355,6 +355,20 @@ class TestLive:
         assert manifest["generation"] != name
         assert (manifest["recipe"], manifest["device"]) == ("IVF4,Flat", "cpu")
         assert {index["factory"] for index in manifest["indexes"].values()} == {"IVF4,Flat"}
+
+    def test_what_a_gpu_built_that_is_not_here_is_rebuilt_on_the_cpu(self, shop):
+        import faiss
+
+        shop.publish(recipe="IVF4,Flat")
+        absent = {"device": f"cuda:{getattr(faiss, 'get_num_gpus', int)()}"}
+        with shop.database.connect() as conn:
+            active = generations.active(conn, shop.space.key)
+        name = build_again(
+            shop.database, shop.space, replace(active, manifest={**active.manifest, **absent}), shop.folder
+        )
+        with shop.database.connect() as conn:
+            made = generations.get(conn, shop.space.key, name).manifest
+        assert (made["recipe"], made["device"]) == ("IVF4,Flat", "cpu")
 
     def test_a_lost_folder_is_rebuilt_too(self, shop):
         import shutil
