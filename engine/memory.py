@@ -83,11 +83,13 @@ def _free(device: str) -> int:
 
 
 def _largest(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:
-    """The largest dim, a multiple of 8, that fits; 0 where none does."""
+    """The largest dim, a multiple of 8, that fits, or one within a hundredth of it; 0 where none does."""
     made: Any = embedder
     most = max(8, int(made.dim) or default_dim(shape[1]))
-    down = range(most // 8 * 8, 0, -8)  # one by one: a wide blend may need less, without a part of its own
-    return next((dim for dim in down if estimate(replace(made, dim=dim), shape, n_cells) <= free), 0)
+    dim = most // 8 * 8
+    while dim > 0 and estimate(replace(made, dim=dim), shape, n_cells) > free:
+        dim -= max(8, dim // 1000 * 8)  # not by halves: a wide blend may need less, without a part of its own
+    return dim
 
 
 def _factors(dim: int, n_users: int, n_items: int) -> int:
