@@ -113,23 +113,26 @@ def run(
     progress: Progress = silent,
     kept: Kept = NOT_KEPT,
 ) -> tuple[list[Trial], list[Entry]]:
-    """A trial of every entry, in order, then of `seasons` of the best, until the time is up; and what had none then."""
-    trials = kept.read()
-    rounds: tuple[Callable[[], list[Entry]], ...] = (
-        lambda: found,
-        lambda: seasons(leanest(trials[: len(found)]), on.train),
-    )
+    """A trial of every entry, in order, then of `seasons` of the best, until the time is up; and what had none then.
+
+    Seasons have half as much on top: on a busy machine they are worth more than the last entries.
+    """
+    trials, late = kept.read(), list[Entry]()
+
+    def lifted() -> list[Entry]:
+        return seasons(leanest([trial for trial in trials if (trial.embedder, trial.params) in found]), on.train)
+
+    rounds: tuple[tuple[Callable[[], list[Entry]], float], ...] = ((lambda: found, seconds), (lifted, 1.5 * seconds))
     with shared():
-        for entries_of in rounds:
+        for entries_of, limit in rounds:
             left = [each for each in entries_of() if each not in [(trial.embedder, trial.params) for trial in trials]]
-            while left:
-                if trials and sum(trial.seconds for trial in trials) > seconds:
-                    return trials, left
+            while left and not (trials and sum(trial.seconds for trial in trials) > limit):
                 name, params = left.pop(0)
                 progress(f"race {name} {_short(params)}", len(trials) / (len(trials) + len(left) + 1))
                 trials.append(attempt(on, name, params, seed=seed, device=device))
                 kept.write(trials)
-    return trials, []
+            late += left
+    return trials, late
 
 
 def seasons(winner: Trial | None, train: Interactions) -> list[Entry]:

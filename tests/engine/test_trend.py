@@ -109,6 +109,23 @@ def test_the_winner_of_a_race_runs_again_with_what_sells_where_times_are_known()
         assert best(trials).figure == max(trial.figure for trial in trials)
 
 
+def test_seasons_run_where_the_last_entries_had_no_time(monkeypatch):
+    def took(seconds):
+        return lambda on, name, params, **options: Trial(name, params, "done", 0.1, 0.1, seconds, dim=4)
+
+    monkeypatch.setattr(race, "attempt", took(7.0))
+    on, found = (
+        validation(dataset.at_random(dated(), 0.3, 1)),
+        [("spectral", {}), ("spectral", {"dim": 4}), ("ials", {})],
+    )
+    trials, late = race.run(on, found, 12.0, seed=0, device="cpu")
+    assert ["trend" in trial.params for trial in trials] == [False, False, True]
+    assert late[0] == ("ials", {})
+    assert len(late) == len(race.TRENDS) * len(race.POPULAR) - 1
+    monkeypatch.setattr(race, "attempt", took(20.0))
+    assert len(race.run(on, found, 12.0, seed=0, device="cpu")[0]) == 1
+
+
 def test_a_blend_with_an_mf_part_is_not_learnt_again_for_every_exponent():
     winner = Trial("blend", {"sphere": 4}, "done", 0.1, 0.1, 1.0)
     assert race.seasons(winner, dated()) == [
