@@ -2,31 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import httpx
 import pytest
 
-SCRIPT = Path(__file__).parents[1] / "scripts" / "bench_freshness.py"
+from tests.benches import SCRIPTS, rows_of
+
 SMALL = "--items 200 --rounds 2 --workers 1 --load 1 --json"
 
 
 def test_a_row_for_each_change_counts_the_reads_of_every_connection_and_the_wrong_of_them() -> None:
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NEARFIELD_")}
-    done = subprocess.run(
-        [sys.executable, str(SCRIPT), *SMALL.split()],
-        env=environment | {"PYTHONPATH": str(SCRIPT.parents[1])},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    rows, _ = rows_of("bench_freshness.py", SMALL)
     assert [row["change"] for row in rows] == ["event", "new item", "price change", "out of stock", "delete"]
     for row in rows:
         assert (row["asked"], row["wrong"], row["never_answered"]) == (48, 0, 0)
@@ -48,7 +33,7 @@ def test_a_503_is_asked_again_and_neither_right_nor_wrong(
     expected: tuple[bool | None, int],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    monkeypatch.syspath_prepend(str(SCRIPTS))
     from bench_freshness import checked
 
     left = iter(answers)

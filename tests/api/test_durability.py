@@ -47,6 +47,13 @@ def start(
     raise AssertionError("the server did not start")
 
 
+def end(process: subprocess.Popen[str]) -> None:
+    process.terminate()
+    process.wait(timeout=30)
+    if process.stderr is not None:
+        process.stderr.close()
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -108,9 +115,7 @@ def test_two_workers_answer_and_stop_with_sigterm_and_a_second_server_is_told_th
         )
         assert trained.returncode == 0, trained.stderr
     finally:
-        process.terminate()
-        process.wait(timeout=30)
-        process.stderr.close()
+        end(process)
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()  # the embedded database stopped with the last user
 
 
@@ -178,10 +183,7 @@ def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(tm
             assert time.monotonic() < until, "its gauges are still there"
             time.sleep(0.1)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
-        assert process.stderr is not None
-        process.stderr.close()
+        end(process)
 
 
 def test_a_worker_has_longer_to_start_than_it_may_be_silent_later(tmp_path: Path) -> None:
@@ -197,10 +199,7 @@ def test_a_worker_has_longer_to_start_than_it_may_be_silent_later(tmp_path: Path
             assert time.monotonic() < until, "the silent worker was not replaced"
             time.sleep(0.1)
     finally:
-        process.terminate()
-        process.wait(timeout=30)
-        assert process.stderr is not None
-        process.stderr.close()
+        end(process)
 
 
 def workers(pid: int) -> list[int]:
