@@ -1,6 +1,7 @@
 """ials: implicit-feedback alternating least squares (Hu et al. 2008; Rendle et al. 2021, "Revisiting iALS").
 
-Minimises sum_observed w (1 - u.v)^2 + alpha0 sum_all (u.v)^2 + frequency-scaled L2. Each half step takes a few steps
+Minimises sum_observed w (1 - u.v)^2 + alpha0 sum_all (u.v)^2 + frequency-scaled L2, alpha0 and the regulariser in units
+of the mean w: the unit of the event weights changes nothing. Each half step takes a few steps
 of conjugate gradients per row (Takacs et al. 2011), from where the row was. The last step is on users and exact, so
 that users agree with fold_in.
 """
@@ -47,7 +48,7 @@ class IALS:
         0.0  # lambda of Rendle et al., times (cells + alpha0 n)^nu; 0: REG / (alpha0 n), by the size of the data
     )
     nu: float = 1.0  # 1 scales the regulariser with frequency, 0 does not
-    unobserved: float = 0.1  # alpha0: weight of every pair, seen or not
+    unobserved: float = 0.1  # alpha0: weight of every pair, seen or not, of that of a mean cell
     iterations: int = 12  # validation recall is flat from about 10
     init_scale: float = 0.1
 
@@ -62,20 +63,21 @@ class IALS:
         where, cells = pick(device), interactions.matrix
         by_item = cells.T.tocsr()
         of_users, of_items = (self._side(side, where) for side in (cells, by_item))
-        reg = self.reg or REG / (self.unobserved * math.sqrt(cells.shape[0] * cells.shape[1])) ** self.nu
+        unit = float(cells.data.mean())
+        reg = unit * (self.reg or REG / (self.unobserved * math.sqrt(cells.shape[0] * cells.shape[1])) ** self.nu)
         user_reg, item_reg = (self._regularisers(side, reg).to(where) for side in (cells, by_item))
         generator = torch.Generator().manual_seed(seed)
         scale = self.init_scale / self.dim**0.5
         items = (torch.randn(cells.shape[1], self.dim, generator=generator) * scale).to(where)
         users = torch.zeros(cells.shape[0], self.dim, device=where)
         for _ in range(self.iterations):
-            values, items, users = self._diagonal(items, users)
+            values, items, users = _diagonal(items, users, unit * self.unobserved)
             users = of_users.step(users, items, values=values, reg=user_reg, steps=STEPS)
-            values, users, items = self._diagonal(users, items)
+            values, users, items = _diagonal(users, items, unit * self.unobserved)
             items = of_items.step(items, users, values=values, reg=item_reg, steps=STEPS)
             _check_finite(items)
         matrix = items.cpu().numpy()
-        gram = (self.unobserved * (items.T @ items)).cpu().numpy()
+        gram = (unit * self.unobserved * (items.T @ items)).cpu().numpy()
         fold_in = LeastSquaresFoldIn(matrix, gram, reg, self.nu, self.unobserved)
         with threadpool_limits(1, user_api="blas"):  # thousands of small systems: threads wait for each other in each
             users_last = Vectors(interactions.users, fold_in.vectors(cells))
@@ -95,18 +97,21 @@ class IALS:
         weights = reg * (np.diff(cells.indptr) + self.unobserved * cells.shape[1]) ** self.nu
         return torch.from_numpy(weights.astype(np.float32))
 
-    def _diagonal(self, fixed: torch.Tensor, other: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The eigenvalues of the Gram matrix of `fixed`, and both sides in its basis: there it is diagonal.
 
-        A step of conjugate gradients then reads a row's cells and no (dim, dim) matrix. Scores do not depend on the
-        basis, so the sides are never turned back.
-        """
-        gram = (self.unobserved * (fixed.T @ fixed)).double()  # float32 does not converge where ranks are missing
-        _check_finite(gram)
-        with _one_thread():
-            values, basis = torch.linalg.eigh(gram)
-        turn = basis.to(fixed.dtype)
-        return values.clamp_min(0).to(fixed.dtype), fixed @ turn, other @ turn
+def _diagonal(
+    fixed: torch.Tensor, other: torch.Tensor, unobserved: float
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The eigenvalues of the Gram matrix of `fixed`, and both sides in its basis: there it is diagonal.
+
+    A step of conjugate gradients then reads a row's cells and no (dim, dim) matrix. Scores do not depend on the
+    basis, so the sides are never turned back.
+    """
+    gram = (unobserved * (fixed.T @ fixed)).double()  # float32 does not converge where ranks are missing
+    _check_finite(gram)
+    with _one_thread():
+        values, basis = torch.linalg.eigh(gram)
+    turn = basis.to(fixed.dtype)
+    return values.clamp_min(0).to(fixed.dtype), fixed @ turn, other @ turn
 
 
 def _check_finite(factors: torch.Tensor) -> None:

@@ -64,9 +64,11 @@ class MultVAE:
         n_batches = -(-matrix.shape[0] // self.batch)
         epochs = max(self.epochs, -(-LEAST_STEPS // n_batches))
         steps = epochs * n_batches // 2
+        unit = float(matrix.data.mean())  # a cell of the mean weight is one event of the likelihood
 
         def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:
-            return self._loss(cells, weights, biases, self.beta * min(1.0, step / max(1, steps)), generator)
+            beta = self.beta * min(1.0, step / max(1, steps))
+            return self._loss(cells, weights, biases, unit * beta, generator) / unit
 
         groups: list[dict[str, object]] = [{"params": [*weights, *biases], "lr": self.learning_rate}]
         descend(

@@ -43,6 +43,14 @@ class TestEmbedderContract:
         one_by_one = np.vstack([space.fold_in.vectors(world.matrix[row]) for row in range(len(world.users))])
         assert np.abs(one_by_one - space.users.matrix).max() < 1e-4
 
+    def test_the_unit_of_the_weights_changes_nothing(self, name):
+        world = random_world()
+        heavy = replace(world, matrix=sp.csr_matrix(world.matrix * np.float32(30)))
+        first, second = (self.fit(name, each) for each in (world, heavy))
+        scores = [each.users.matrix @ each.items.matrix.T for each in (first, second)]
+        same = [np.corrcoef(*rows)[0, 1] for rows in zip(*scores, strict=True)]
+        assert min(same) > 0.98  # what rounding makes of a training
+
     def test_what_it_declares_is_what_it_does(self, name):
         told = []
         embedder, world = make(name, {"dim": 8} | SMALL.get(name, {})), random_world()
