@@ -41,6 +41,8 @@ def evaluate(
     if split not in SPLITS:
         raise InputError(f"expected a --split of {', '.join(SPLITS)}, got {split!r}")
     if compare is not None:
+        if embedder != "auto" or set_:
+            raise InputError("--compare fits two versions as they were learnt: leave --embedder and --set out")
         _compare(compare, split, seed, device, space, json)
         return
     from engine.assess import assess
