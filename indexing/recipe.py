@@ -182,8 +182,8 @@ def tuned(index: faiss.Index, recipe: Recipe, truth: Truth) -> tuple[Approximate
 
 
 def efforts(index: faiss.Index) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12 and so on: steps of a third to a half."""
-    ladder = sorted({step << power for step in (2, 3) for power in range(10)} | {1})
+    """1 to 16, 18, 20 and so on: steps of a sixteenth to an eighth."""
+    ladder = sorted({*range(1, 8)} | {step << power for step in range(8, 16) for power in range(8)})
     if is_graph(index):
         return [effort for effort in ladder if 32 <= effort <= 1024]
     return [effort for effort in ladder if effort < index.nlist] + [index.nlist]
