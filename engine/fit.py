@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from engine.checkpoints import Checkpoints
@@ -24,10 +25,21 @@ def fit(
     report: Report | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> LatentSpace:
-    """The latent space. InputError, before anything is learnt, where the memory would not be enough."""
+    """The latent space. InputError, before anything is learnt, where the memory would not be enough.
+
+    What is learnt in passes is learnt by every process that torchrun started.
+    """
+    learn = partial(_fitted, embedder, interactions, seed, device)
+    if not embedder.abilities.resumable:
+        return learn()
+    from engine.embedders import ranks
+
+    given = {"report": report, "checkpoints": checkpoints}
+    return ranks.together(learn, **{name: value for name, value in given.items() if value is not None})
+
+
+def _fitted(embedder: Embedder, interactions: Interactions, seed: int, device: str, **options: Any) -> LatentSpace:
     check_memory(embedder, interactions, device)
-    given = {"report": report, "checkpoints": checkpoints} if embedder.abilities.resumable else {}
-    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     return embedder.fit(interactions, seed=seed, device=device, **options)
 
 

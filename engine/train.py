@@ -82,21 +82,16 @@ def chosen(
     device: str = "cpu",
     progress: Progress = silent,
 ) -> Choice:
-    """The embedder itself, or what a chooser makes of a split of what it may see: nothing that is predicted later.
-
-    Of several ranks the first chooses for all.
-    """
+    """The embedder itself, or what a chooser makes of a split of what it may see: nothing that is predicted later."""
     if not hasattr(embedder, "choose"):
         return Choice(embedder, "", ())
     from engine.embedders import ranks
 
-    def choose() -> Choice:
+    with ranks.alone():
         choice: Choice = embedder.choose(
             split(), seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
         )
-        return choice
-
-    return ranks.decided(choose)
+    return choice
 
 
 def _beats(evaluation: Mapping[str, Any]) -> bool:

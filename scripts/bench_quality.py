@@ -8,18 +8,14 @@ history in, 20% scored.
 
     python scripts/bench_quality.py --data FOLDER --embedder spectral --set dim=256 --valid --json
     python scripts/bench_quality.py --data FOLDER --embedder auto [--tune MINUTES | --budget MINUTES] --json
-    torchrun --nproc-per-node 2 scripts/bench_quality.py ...    # mf, elsa, multvae, item2vec over several processes,
-                                                            # which what rank 0 has chosen alone is learnt by
+    torchrun --nproc-per-node 2 scripts/bench_quality.py ...    # what is learnt in passes, over several processes
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -50,33 +46,15 @@ VALID_SHARE, SPLIT_SEED = 0.1, 20
 def main() -> None:
     args = _arguments()
     try:
-        with _group(args):
-            figures = measure(args)
+        figures = ranks.with_followers(lambda: measure(args)) if ranks.of_several() else measure(args)
     except NearfieldError as error:
         raise SystemExit(f"bench_quality: {error}") from None
-    if int(os.environ.get("RANK", "0")):
+    if figures is None:
         return  # the first rank speaks
     if args.json:
         print(json.dumps(figures), flush=True)
     else:
         print("\n".join(f"{name:>16}  {value}" for name, value in figures.items()), flush=True)
-
-
-@contextmanager
-def _group(args: argparse.Namespace) -> Iterator[None]:
-    """The processes that torchrun started, as one training; nothing without torchrun."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        yield
-        return
-    import torch.distributed
-
-    if args.device == "cuda":
-        args.device = f"cuda:{os.environ['LOCAL_RANK']}"
-    torch.distributed.init_process_group("nccl" if args.device.startswith("cuda") else "gloo")
-    try:
-        yield
-    finally:
-        torch.distributed.destroy_process_group()
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
@@ -132,11 +110,9 @@ def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
     # with --valid the cells of valid.parquet are what is scored at the end: the choice is made on others
     inner = dataset.at_random(train, VALID_SHARE, SPLIT_SEED) if args.valid else without_valid(args.data, train)
 
-    def choose() -> Choice:
+    with ranks.alone():
         choice: Choice = made.choose(inner, seed=args.seed, device=args.device, progress=_progress(args))
-        return choice
-
-    return ranks.decided(choose)
+    return choice
 
 
 def _progress(args: argparse.Namespace) -> Progress:

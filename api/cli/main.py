@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from functools import partial
+from typing import Any
 
 import typer
 
@@ -46,7 +48,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the database is closed
     configure()
     try:
-        sys.exit(app(standalone_mode=False))
+        sys.exit(_run())
     except typer.Abort:  # Ctrl-C
         _fail("stopped; nothing was left half done", 130)
     except typer.TyperException as error:  # a command, option or value that is not there
@@ -61,6 +63,16 @@ def main() -> None:
         if os.environ.get("NEARFIELD_DEBUG"):
             raise
         _fail(f"{type(error).__name__}: {error} (NEARFIELD_DEBUG=1 shows where)", 1)
+
+
+def _run() -> Any:
+    """The command; under torchrun in its first process alone, whose learning the others share."""
+    command = partial(app, standalone_mode=False)
+    if "MASTER_ADDR" not in os.environ:
+        return command()
+    from engine.embedders import ranks
+
+    return ranks.with_followers(command) if ranks.of_several() else command()
 
 
 def _fail(message: str, code: int) -> None:

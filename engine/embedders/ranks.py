@@ -1,63 +1,122 @@
 """Data-parallel training over torch.distributed: each process, a rank, learns from its share of every batch.
 
-Whoever starts the processes makes the group (gloo on CPU, nccl on GPUs) and gives each the same interactions, embedder
-and seed: `torchrun --nproc-per-node 2 scripts/bench_quality.py ...` does. What is chosen by trial and time, rank 0
-chooses. Without a group nothing here does anything.
+torchrun starts the processes: `torchrun --nproc-per-node 2 --no-python nearfield reindex`. Rank 0 runs the command as
+it would alone. The others follow: what rank 0 fits they fit with it, and nothing else, so that they need no database
+and what is chosen by trial and time is chosen once. Without torchrun nothing here does anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
-from engine.errors import NearfieldError
+LONGEST = timedelta(days=7)  # that a follower waits for what to learn next: a search takes as long as it is given
+GRACE_S = 5.0  # for rank 0 to end with its own error, before a follower that has one ends all
 
-LONGEST = timedelta(days=7)  # that the others wait for a decision; a search takes as long as it is given
+Found = TypeVar("Found")
 
-Decided = TypeVar("Decided")
+_together: ContextVar[bool] = ContextVar("together", default=False)  # all ranks are in the same fit
+_orders: ContextVar[dist.ProcessGroup | None] = ContextVar("orders", default=None)  # of rank 0 to its followers
+_alone: ContextVar[bool] = ContextVar("alone", default=False)  # rank 0 fits without the others
 
-_alone: ContextVar[bool] = ContextVar("alone", default=False)
+
+def of_several() -> bool:
+    """Whether torchrun started this process as one of several."""
+    return "MASTER_ADDR" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
+def with_followers(command: Callable[[], Found]) -> Found | None:
+    """What the command returns, in rank 0; the others follow it and return None.
+
+    The group has gloo for what is on CPUs and nccl for GPUs, of which each rank takes the one of its LOCAL_RANK.
+    A follower ends all by the error that it has and rank 0 has not: torchrun stops the rest.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    dist.init_process_group()
+    orders = dist.new_group(backend="gloo", timeout=LONGEST)  # nccl gives up earlier, and sends tensors of a GPU only
+    if dist.get_rank() > 0:
+        _follow(orders)
+        found = None
+    else:
+        found = _lead(command, orders)  # its error ends the process, by which torchrun stops the followers
+    dist.destroy_process_group()
+    return found
+
+
+def _lead(command: Callable[[], Found], orders: dist.ProcessGroup) -> Found:
+    token = _orders.set(orders)
+    try:
+        found = command()
+    finally:
+        _orders.reset(token)
+    dist.broadcast_object_list([None], src=0, group=orders)
+    return found
+
+
+def _follow(orders: dist.ProcessGroup) -> None:
+    while (work := _ordered(orders)) is not None:
+        try:
+            with _set(_together):
+                work()
+        except Exception:
+            time.sleep(GRACE_S)
+            raise
+
+
+def _ordered(orders: dist.ProcessGroup) -> Callable[[], object] | None:
+    """What rank 0 fits next; None where it has ended, be it by an error, which it tells itself."""
+    told: list[Callable[[], object] | None] = [None]
+    try:
+        dist.broadcast_object_list(told, src=0, group=orders)
+    except RuntimeError:  # the connection is closed
+        return None
+    return told[0]
+
+
+def together(work: Callable[..., Found], **own: object) -> Found:
+    """What `work`, which pickle takes, makes here while every follower does the same; `own` is for rank 0 alone."""
+    orders = _orders.get()
+    if orders is None or _alone.get():
+        return work(**own)
+    dist.broadcast_object_list([work], src=0, group=orders)
+    with _set(_together):
+        return work(**own)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Rank 0 by itself: for trials, which end when the clock of one process says so."""
+    with _set(_alone):
+        yield
+
+
+@contextmanager
+def _set(flag: ContextVar[bool]) -> Iterator[None]:
+    token = flag.set(True)
+    try:
+        yield
+    finally:
+        flag.reset(token)
 
 
 def n_ranks() -> int:
-    return dist.get_world_size() if dist.is_available() and dist.is_initialized() and not _alone.get() else 1
+    """That learn together now."""
+    return dist.get_world_size() if _together.get() else 1
 
 
 def rank() -> int:
-    return dist.get_rank() if n_ranks() > 1 else 0
-
-
-def decided(decide: Callable[[], Decided]) -> Decided:
-    """What rank 0 finds, training alone, in every rank, and the NearfieldError that it finds instead.
-
-    For what depends on the clock: ranks that each raced would choose different models and then wait for each other.
-    """
-    if n_ranks() == 1:
-        return decide()
-    group = dist.new_group(backend="gloo", timeout=LONGEST)  # nccl sends tensors of a GPU only, and gives up earlier
-    found: list[Any] = [_found(decide)] if rank() == 0 else [None]
-    dist.broadcast_object_list(found, src=0, group=group)
-    if isinstance(found[0], NearfieldError):
-        raise found[0]
-    made: Decided = found[0]
-    return made
-
-
-def _found(decide: Callable[[], Decided]) -> Decided | NearfieldError:
-    token = _alone.set(True)
-    try:
-        return decide()
-    except NearfieldError as error:
-        return error
-    finally:
-        _alone.reset(token)
+    return dist.get_rank() if _together.get() else 0
 
 
 def share_of(users: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,11 +35,13 @@ class Shell:
     folder: Path
     settings: Settings
 
-    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """A process of its own."""
+    def start(
+        self, *arguments: str, runner: Sequence[str] = ("api.cli.main",), **environment: str
+    ) -> subprocess.Popen[str]:
+        """A process of its own; `runner` is the module that runs, and what comes before the arguments."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith("NEARFIELD_")}
         return subprocess.Popen(
-            [sys.executable, "-m", "api.cli.main", *arguments],
+            [sys.executable, "-m", *runner, *arguments],
             cwd=self.folder,
             env=kept
             | {"NEARFIELD_HOME": str(self.settings.home), "PYTHONPATH": str(Path(__file__).parents[2])}

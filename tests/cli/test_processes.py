@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from pathlib import Path
@@ -55,3 +56,24 @@ def test_the_demo_goes_from_nothing_to_answers(fresh: Any) -> None:
     assert sum(line.split() == ["item", "title", "price", "score", "reason"] for line in lines) == 3
     assert any(line.startswith("popularity") for line in lines)
     assert postgres_of(fresh.settings.home) == []
+
+
+def test_of_the_processes_of_torchrun_one_saves_what_all_have_learnt(shop: Any) -> None:
+    before = len(shop.json("models")["models"])
+    options = ("--standalone", "--nproc-per-node", "2", "-m", "api.cli.main")
+    command = ("reindex", "--embedder", "elsa", "--set", "dim=4", "--json")
+    started = shop.start(*command, runner=("torch.distributed.run", *options))
+    out, err = started.communicate(timeout=180)
+    assert started.returncode == 0, err
+    bodies = [line for line in out.splitlines() if line.startswith("{")]
+    assert len(bodies) == 1
+    assert json.loads(bodies[0])["published"]
+    assert len(shop.json("models")["models"]) == before + 1
+
+
+def test_an_error_under_torchrun_is_told_once(shop: Any) -> None:
+    options = ("--standalone", "--nproc-per-node", "2", "-m", "api.cli.main")
+    started = shop.start("train", "--embedder", "nothing", runner=("torch.distributed.run", *options))
+    _, err = started.communicate(timeout=180)
+    assert started.returncode != 0
+    assert err.count("error: ") == 1

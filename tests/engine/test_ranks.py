@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.embedders.registry import make
+from engine.embedders.registry import EMBEDDERS, make
 from tests.engine.worlds import checkerboard, missing
 
 PARAMS = {
@@ -19,53 +20,83 @@ PARAMS = {
     "item2vec": {"dim": 4, "batch": 13, "negatives": 64},
 }
 RANK = """
-import sys
-import numpy as np, torch.distributed as dist
+import functools, sys
+import numpy as np
+import engine.fit
+from engine.embedders import ranks
 from engine.embedders.registry import make
 from tests.engine.test_ranks import PARAMS
 from tests.engine.worlds import checkerboard
-rank, folder = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-for name, params in PARAMS.items():
-    losses = []
-    space = make(name, params).fit(checkerboard(), seed=1, report=lambda epoch, loss, s: losses.append(loss))
-    np.savez(f"{folder}/{name}{rank}.npz", items=space.items.matrix, users=space.users.matrix, losses=losses)
-dist.destroy_process_group()
+rank, folder = sys.argv[1:]
+fitted, losses = engine.fit._fitted, []
+@functools.wraps(fitted)
+def kept(embedder, *args, **options):
+    space = fitted(embedder, *args, **options)
+    np.savez(f"{folder}/{embedder.name}{rank}.npz", items=space.items.matrix, users=space.users.matrix, losses=losses)
+    return space
+engine.fit._fitted = kept
+def command():
+    for name, params in PARAMS.items():
+        losses.clear()
+        engine.fit.fit(make(name, params), checkerboard(), seed=1, report=lambda epoch, loss, s: losses.append(loss))
+ranks.with_followers(command)
 """
 CHOICE = """
-import json, sys, torch.distributed as dist
+import json, sys
+import engine.fit
 from engine.embedders import ranks
-from engine.errors import InputError
+from engine.embedders.registry import make
 from engine.race import Auto
 from engine.train import chosen
-from engine.tune import Tune
 from tests.engine.test_selection import split
-rank, folder = int(sys.argv[1]), sys.argv[2]
-dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
-choosers = [Auto(seconds=600.0), Auto(seconds=0.0)]  # the second alone would have time for one entry
-choice = chosen(choosers[rank], split, seed=0)
-told = choice.to_json() | {"ranks": ranks.n_ranks()}
-space = choice.embedder.fit(split().train, seed=0)
-told["items"] = float(abs(space.items.matrix).sum())
-try:
-    chosen([Tune(1.0, ("nothing",)), Auto()][rank], split)
-except InputError as error:
-    told["error"] = str(error)
-open(f"{folder}/choice{rank}.json", "w").write(json.dumps(told))
-dist.destroy_process_group()
+rank, folder = sys.argv[1:]
+fitted, fits = engine.fit._fitted, []
+def counted(embedder, *args, **options):
+    fits.append((embedder.name, ranks.n_ranks()))
+    return fitted(embedder, *args, **options)
+counted.__module__, counted.__qualname__ = fitted.__module__, fitted.__qualname__
+engine.fit._fitted = counted
+def command():
+    choice = chosen(Auto(seconds=600.0), split, seed=0)
+    tried = [*fits]
+    fits.clear()
+    engine.fit.fit(make("elsa", {"dim": 4}), split().train)
+    return {"trials": len(choice.trials), "tried": tried}
+told = ranks.with_followers(command)
+open(f"{folder}/choice{rank}.json", "w").write(json.dumps({"told": told, "fits": fits}))
+"""
+FAILING = """
+import sys
+import engine.fit
+from engine.embedders import ranks
+from engine.embedders.registry import make
+from engine.errors import InputError
+from tests.engine.worlds import checkerboard
+fitted, ranks.GRACE_S = engine.fit._fitted, 0.1
+def short(*args, **options):
+    if sys.argv[1] == "1":
+        raise InputError("no room here")
+    return fitted(*args, **options)
+short.__module__, short.__qualname__ = fitted.__module__, fitted.__qualname__
+engine.fit._fitted = short
+ranks.with_followers(lambda: engine.fit.fit(make("elsa", {"dim": 4}), checkerboard()))
 """
 
 
 def run_two(program, folder):
-    """`program` with a rank and `folder` as its arguments, in two processes at once."""
+    """Exit codes of `program` with a rank and `folder` as its arguments, in two processes started as torchrun does."""
     root = str(Path(__file__).parents[2])
-    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "GLOO_SOCKET_IFNAME": "lo"}
+    environment = os.environ | {"PYTHONPATH": root, "OMP_NUM_THREADS": "1"} | meeting
     started = [
-        subprocess.Popen([sys.executable, "-c", program, str(rank), str(folder)], env=environment, cwd=root)
-        for rank in (0, 1)
+        subprocess.Popen([sys.executable, "-c", program, rank, str(folder)], env=environment | {"RANK": rank}, cwd=root)
+        for rank in ("0", "1")
     ]
     try:
-        assert [process.wait(timeout=180) for process in started] == [0, 0]
+        return [process.wait(timeout=180) for process in started]
     finally:
         for process in started:
             process.kill()
@@ -74,15 +105,21 @@ def run_two(program, folder):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    run_two(RANK, folder)
+    assert run_two(RANK, folder) == [0, 0]
     return {name: [dict(np.load(folder / f"{name}{rank}.npz")) for rank in (0, 1)] for name in PARAMS}
+
+
+def test_what_learns_in_passes_learns_in_several_processes():
+    assert {*PARAMS, "blend"} == {name for name in EMBEDDERS if make(name).abilities.resumable}
 
 
 @pytest.mark.parametrize("name", PARAMS)
 def test_every_rank_ends_with_the_same_model(trained, name):
     first, second = trained[name]
-    for array in ("items", "users", "losses"):
+    for array in ("items", "users"):
         assert np.array_equal(first[array], second[array])
+    assert len(first["losses"]) > 0
+    assert len(second["losses"]) == 0  # rank 0 is told of passes
 
 
 def test_a_loss_without_noise_learns_in_two_what_it_learns_in_one(trained):
@@ -103,11 +140,16 @@ def test_a_loss_with_noise_of_its_own_in_each_solves_the_checkerboard(trained, n
     assert scores.argmax(axis=1).tolist() == [missing(user) for user in range(40)]
 
 
-def test_what_the_first_rank_chooses_alone_is_what_all_learn(tmp_path):
-    run_two(CHOICE, tmp_path)
+def test_the_first_rank_chooses_alone_and_all_learn_afterwards(tmp_path):
+    assert run_two(CHOICE, tmp_path) == [0, 0]
     first, second = (json.loads((tmp_path / f"choice{rank}.json").read_text()) for rank in (0, 1))
-    assert first == second
-    assert {trial["embedder"] for trial in first["trials"]} == {"spectral", "blend", "ials"}
-    assert all(trial["state"] == "done" for trial in first["trials"])
-    assert first["ranks"] == 2  # only what is tried is learnt alone
-    assert first["error"].startswith("expected embedders of ")
+    assert second["told"] is None  # what the command returns is of rank 0
+    assert len(first["told"]["tried"]) == first["told"]["trials"]
+    assert {n_ranks for _, n_ranks in first["told"]["tried"]} == {1}
+    assert first["fits"] == second["fits"] == [["elsa", 2]]
+
+
+def test_a_follower_that_fails_alone_ends_all(tmp_path):
+    first, second = run_two(FAILING, tmp_path)
+    assert first != 0
+    assert second != 0
