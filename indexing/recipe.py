@@ -21,7 +21,7 @@ from indexing.metric import BLOCK, scale
 from indexing.recall import Recall, Truth, check_floor, filtered_recall
 
 EXACT_ROWS = 20_000  # below this, exact search answers within a millisecond
-TARGET = 0.99
+TARGET = 0.9925  # on rows of the index, whose neighbours are found up to .003 more often than those of others
 CAGRA = "CAGRA"  # the graph of cuVS, searched on the CPU as HNSW is
 SAMPLE = 500
 # Of k-means. FAISS's own 256 rows a list and 10 rounds take ten times as long for the same recall.
