@@ -1,5 +1,7 @@
 """The tuner: of what it measured on clustered vectors, the cheapest that surely meets the target, and the curve."""
 
+import time
+
 import faiss
 import numpy as np
 import pyarrow as pa
@@ -137,3 +139,25 @@ def test_a_graph_is_tried_for_a_cpu_only_as_a_gpu_does_not_search_it(few):
     assert "Flat" in on_gpu
     assert any(factory.startswith("IVF") for factory in on_gpu)
     assert not any(factory.startswith("HNSW") for factory in on_gpu)
+
+
+class Sleeping:
+    """Takes `slow` seconds for its first searches and `quick` after."""
+
+    def __init__(self, slow, quick, for_first=0):
+        self.slow, self.quick, self.left = slow, quick, for_first
+
+    def search(self, queries, k, allowed=None):
+        self.left -= 1
+        time.sleep(self.slow if self.left >= 0 else self.quick)
+        return np.zeros((1, k), np.float32), np.zeros((1, k), np.int64)
+
+
+def test_finalists_are_timed_in_turns_so_that_a_slow_moment_decides_nothing(queries):
+    point = tuner.Point("", 1, 1.0, 1.0, 9e6, 9e6, 0.0)
+    searchers = Sleeping(0, 0.002), Sleeping(0.01, 0.0002, for_first=8)
+    finalists = [tuner.Candidate(point, each, lambda us: 2 * us) for each in searchers]
+    steady, disturbed = tuner._run_off(finalists, queries[:21])
+    assert disturbed < steady
+    assert finalists[0].timed(disturbed).projected_us == 2 * disturbed
+    assert finalists[0].timed(9e7).latency_us == 9e6
