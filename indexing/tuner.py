@@ -20,7 +20,7 @@ from engine.vectors import Matrix
 from indexing.exact import ExactSearcher
 from indexing.metric import scale
 from indexing.recall import Recall, Truth
-from indexing.recipe import EXACT_ROWS, TARGET, Recipe, filled, tuned
+from indexing.recipe import EXACT_ROWS, Recipe, filled, met, tuned
 
 SAMPLE_ROWS = 65_536
 N_QUERIES = 300
@@ -75,7 +75,7 @@ def tune(
     try:
         for candidate in _candidates(vectors, queries, factors, graph=device == "cpu"):
             points.append(candidate.point)
-            if candidate.point.surely >= TARGET:
+            if met(candidate.point.recall, candidate.point.surely):
                 finalists = sorted([*finalists, candidate], key=lambda each: each.point.projected_us)[:FINALISTS]
             if time.perf_counter() - started > BUDGET_S:
                 break
