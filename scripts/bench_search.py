@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,11 +165,16 @@ def _one_core(contenders: dict[str, Contender]) -> None:
 
 
 def _aim(contender: Contender, exact: Exact, name: str) -> None:
-    for effort in contender.efforts:
+    """The least effort that reaches the recall, or the most."""
+
+    def reached(effort: int) -> float:
         contender.aim(effort)
-        recall, _ = exact.check([contender.search(query) for query in exact.queries])
-        if recall >= RECALL:
-            break
+        return exact.check([contender.search(query) for query in exact.queries])[0]
+
+    efforts = contender.efforts
+    at = bisect_left(efforts, True, key=lambda effort: reached(effort) >= RECALL)
+    effort = efforts[min(at, len(efforts) - 1)]
+    recall = reached(effort)
     _say(f"{name}: effort {effort}, recall {recall:.4f}")
 
 

@@ -30,6 +30,12 @@ class Contender(Protocol):
         """Rows of the K nearest by cosine to a unit (dim,) query, best first."""
 
 
+def steps(least: int, most: int) -> tuple[int, ...]:
+    """As fine as those of nearfield, from the least to the most."""
+    ladder = {*range(1, 8)} | {step << power for step in range(8, 16) for power in range(8)}
+    return tuple(sorted({each for each in ladder if least < each < most} | {least, most}))
+
+
 class Nearfield:
     """The searcher of a built and opened generation, at the effort its build chose."""
 
@@ -64,7 +70,7 @@ class BareFaiss:
 class Pgvector:
     """HNSW (m 16, ef_construction 64, its defaults) on unit vectors; a prepared statement with binary parameters."""
 
-    efforts = (40, 80, 120, 200, 400, 1000)
+    efforts = steps(40, 1000)
 
     def __init__(self, database: Database, vectors: Matrix):
         self._context = database.connect()
@@ -91,7 +97,7 @@ class Pgvector:
 
 
 class Usearch:
-    efforts = (32, 64, 96, 128, 192, 256, 512, 1024)
+    efforts = steps(32, 1024)
 
     def __init__(self, vectors: Matrix):
         from usearch.index import Index
@@ -109,7 +115,7 @@ class Usearch:
 class LanceDb:
     """IVF without compression: its compressed indexes stayed below recall 0.99."""
 
-    efforts = (4, 8, 16, 32, 64, 128)
+    efforts = steps(4, 128)
 
     def __init__(self, folder: Path, vectors: Matrix):
         import lancedb
@@ -137,7 +143,7 @@ class LanceDb:
 
 
 class Chroma:
-    efforts = (100, 200, 400, 800)
+    efforts = steps(32, 800)
 
     def __init__(self, vectors: Matrix):
         import chromadb
