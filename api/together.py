@@ -27,7 +27,7 @@ class Histories:
     def __init__(self, database: Database, limit: int):
         self._database, self._limit = database, limit
         self._waiting: list[tuple[Asked, asyncio.Future[History]]] = []
-        self._readers: set[asyncio.Task[None]] = set()
+        self._readers: set[asyncio.Task[None] | None] = set()
 
     async def of(self, space_key: int, user_id: str) -> History:
         """As `events.history`; StoreUnavailable while PostgreSQL is away."""
@@ -40,7 +40,13 @@ class Histories:
         return await future
 
     async def _read(self) -> None:
-        """Until nobody waits."""
+        """Until nobody waits; whoever asks after that finds this reader gone, so that nobody waits for a next one."""
+        try:
+            await self._read_all()
+        finally:
+            self._readers.discard(asyncio.current_task())  # a callback of the task would come a moment too late
+
+    async def _read_all(self) -> None:
         while self._waiting:
             taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             try:

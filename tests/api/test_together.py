@@ -130,3 +130,16 @@ def test_a_client_that_went_away_takes_no_other_along(database: Database, space:
         return await asyncio.gather(*tasks[1::2])
 
     assert [len(history) for history in asyncio.run(ask())] == [min(LIMIT, user % 6) for user in range(1, N_USERS, 2)]
+
+
+def test_who_asks_again_at_once_waits_for_nobody_else_to_ask(
+    database: Database, space: Space, users: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(together, "READS", 1)  # so that the only reader ends at the moment of the next question
+
+    async def ask() -> list[History]:
+        histories = Histories(database, LIMIT)
+        async with asyncio.timeout(10):
+            return [await histories.of(space.key, user) for user in users[:6]]
+
+    assert [len(history) for history in asyncio.run(ask())] == [min(user, LIMIT) for user in range(6)]
