@@ -63,7 +63,7 @@ class IALS:
         where, cells = pick(device), interactions.matrix
         by_item = cells.T.tocsr()
         of_users, of_items = (self._side(side, where) for side in (cells, by_item))
-        unit = float(cells.data.mean())
+        unit = float(cells.data.mean(dtype=np.float64))
         reg = unit * (self.reg or REG / (self.unobserved * math.sqrt(cells.shape[0] * cells.shape[1])) ** self.nu)
         user_reg, item_reg = (self._regularisers(side, reg).to(where) for side in (cells, by_item))
         generator = torch.Generator().manual_seed(seed)

@@ -64,7 +64,7 @@ class MultVAE:
         n_batches = -(-matrix.shape[0] // self.batch)
         epochs = max(self.epochs, -(-LEAST_STEPS // n_batches))
         steps = epochs * n_batches // 2
-        unit = float(matrix.data.mean())  # a cell of the mean weight is one event of the likelihood
+        unit = float(matrix.data.mean(dtype=np.float64))  # a cell of the mean weight is one event of the likelihood
 
         def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:
             beta = self.beta * min(1.0, step / max(1, steps))
