@@ -128,14 +128,14 @@ def _blocks(conn: sa.Connection, statement: str, header: int) -> Iterator[bytes]
         raise psycopg.errors.error_from_result(result)
     skip, rows = header, list[bytes]()
     while (data := wire.get_copy_data(0))[0] > 0:
-        rows.append(bytes(data[1])[skip:])
-        skip = 0
+        row, skip = bytes(data[1])[skip:], 0
+        if header and row == TRAILER:
+            continue
+        rows.append(row)
         if len(rows) == ROWS:
             yield b"".join(rows)
             rows.clear()
     while result := wire.get_result():  # type: ignore[assignment]
         if result.status != pq.ExecStatus.COMMAND_OK:
             raise psycopg.errors.error_from_result(result)
-    if header and rows and rows[-1] == TRAILER:
-        rows.pop()
     yield b"".join(rows)

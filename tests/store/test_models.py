@@ -63,8 +63,9 @@ def test_binary_copy_keeps_every_float32_that_pgvector_takes(database):
     assert read.tobytes() == matrix.tobytes()
 
 
-def test_binary_copy_goes_past_one_buffer_of_rows(database):
-    n = bulk.ROWS + 3
+@pytest.mark.parametrize("more", [-2, -1, 0, 1, 3])  # with the header and the trailer the buffers end in between
+def test_binary_copy_goes_past_one_buffer_of_rows(database, more):
+    n = bulk.ROWS + more
     matrix = np.arange(2 * n, dtype=np.float32).reshape(n, 2)
     with database.begin() as conn:
         conn.exec_driver_sql("CREATE TEMPORARY TABLE kept (model_key bigint, k bigint, vector vector) ON COMMIT DROP")
