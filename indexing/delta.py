@@ -71,11 +71,12 @@ class Delta:
 
     generation: Generation
     vectors: Mapping[int, Matrix]  # row -> (dim,) raw
+    gone: frozenset[int] = frozenset()  # rows of the main index whose vector was taken back and has no other
 
     @cached_property
     def replaced(self) -> int:
         """How many rows of the main index it replaces."""
-        return sum(row < len(self.generation.vectors) for row in self.vectors)
+        return len(self.gone) + sum(row < len(self.generation.vectors) for row in self.vectors)
 
     @cached_property
     def users_to_items(self) -> MergedSearcher:
@@ -92,6 +93,8 @@ class Delta:
         if self.replaced:
             kept = np.ones(len(served), dtype=bool)
             kept[rows[rows < len(served)]] = False
+            kept[list(self.gone)] = False
             kept.flags.writeable = False
-        scaled = index_vectors(np.array(list(self.vectors.values()), np.float32), metric)
+        raw = np.array(list(self.vectors.values()), np.float32).reshape(len(rows), served.shape[1])
+        scaled = index_vectors(raw, metric)
         return MergedSearcher(main, len(served), kept, rows, scaled, metric)

@@ -50,7 +50,10 @@ def wear(view: LiveView) -> Wear:
     if built is None or len(built.vectors) == 0:
         return Wear(0.0, 0.0)
     n_rows = len(built.vectors)
-    hidden = sum(not item.shown for row, item in view.changed.items() if row < n_rows)
+    shown = built.shown
+    hidden = sum(
+        not item.shown and (shown is None or bool(shown[row])) for row, item in view.changed.items() if row < n_rows
+    )
     delta, replaced = (len(view.delta.vectors), view.delta.replaced) if view.delta else (0, 0)
     return Wear(delta / n_rows, (hidden + replaced) / n_rows)
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine import predicate
 from engine.embedders.registry import make
 from engine.errors import BelowFloor, Conflict, CorruptGeneration, NotEnoughData, NotFound, NotInTime, StoreUnavailable
 from engine.events import Event
 from engine.interactions import from_events
-from engine.items import Item
+from engine.items import Item, ItemVector
 from engine.rank import rank
 from engine.recommend import nearest, recommend, similar
 from engine.store import changes, events, generations, items, models, spaces, users
@@ -21,6 +22,7 @@ from engine.store.changes import EPOCH, Snapshot
 from indexing.build import build_again, build_generation
 from indexing.generation import open_generation
 from indexing.manifest import MANIFEST, check
+from indexing.near import near
 from indexing.poller import Poller
 from indexing.publish import publish, rollback
 from tests.engine.worlds import missing
@@ -297,6 +299,42 @@ class TestLive:
             live = shop.live()
             assert "i0" in shop.shown(live.current())
         assert "i0" not in shop.shown(live.refresh())
+
+    def test_a_vector_that_is_taken_back_is_not_searched_any_more(self, shop):
+        shop.change(items.upsert, [Item("own", vector=ItemVector(1, (5.0, 5.0)))])
+        shop.publish()
+        live = shop.live()
+        before = live.current()
+        row = before.items.row("own")
+        asked = np.array([[5.0, 5.0]], np.float32)
+
+        def found(view):
+            return [
+                searcher.search(asked, 31)[1][0].tolist() for searcher in (view.users_to_items, view.items_to_items)
+            ]
+
+        assert all(row in rows for rows in found(before))
+        assert row in near(before, asked, 31)[1][0]
+        shop.change(items.upsert, [Item("own", title="without a vector")])
+        after = live.refresh()
+        assert after.vector(row) is None
+        assert not any(row in rows for rows in found(after))
+        assert row not in near(after, asked, 31)[1][0]
+        shop.change(items.upsert, [Item("own", vector=ItemVector(1, (5.0, 5.0)))])
+        again = live.refresh()
+        assert again.vector(row).tolist() == [5.0, 5.0]
+        assert all(row in rows for rows in found(again))
+        assert after.vector(row) is None
+
+    def test_a_filter_asked_of_a_newer_view_tells_an_older_one_nothing(self, shop):
+        shop.change(items.upsert, [Item("i0", attributes={"price": 50}), Item("i1", attributes={"price": 10})])
+        shop.publish()
+        live = shop.live()
+        older, cheap = live.current(), predicate.parse({"price": {"lt": 20}}, ())
+        shop.change(items.upsert, [Item("i0", attributes={"price": 5}), Item("i1", attributes={"price": 60})])
+        newer = live.refresh()
+        for view, expected in ((newer, "i0"), (older, "i1"), (newer, "i0")):
+            assert np.flatnonzero(view.where(cheap).allowed).tolist() == [view.items.row(expected)]
 
     def test_a_view_taken_before_a_change_stays_as_it_was(self, shop):
         shop.publish()

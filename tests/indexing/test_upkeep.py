@@ -126,3 +126,12 @@ def test_folders_of_builds_that_never_ended_are_removed_once_they_are_old(shop):
             os.utime(path, (time.time() - age_s, time.time() - age_s))
     assert remove_orphans(shop.folder) == 1
     assert sorted(path.name for path in (shop.folder / shop.space.name).iterdir()) == [".young.partial", name]
+
+
+def test_what_was_hidden_before_the_build_is_no_wear_however_often_it_is_written(shop):
+    hide(shop, 5)
+    shop.publish()
+    live = shop.live()
+    live.current()
+    hide(shop, 6)
+    assert wear(live.refresh()) == Wear(0.0, 1 / ITEMS)
