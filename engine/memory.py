@@ -29,18 +29,18 @@ DENSE_BATCHES = {"elsa": 6, "multvae": 6}  # (users at once, n_items) each
 def estimate(embedder: Embedder, shape: tuple[int, int], n_cells: int) -> int:
     """Bytes that a fit needs beside the (n_users, n_items) interactions themselves."""
     made: Any = embedder
-    parts = _parts(made, shape[1])
+    parts = _parts(made, shape, n_cells)
     working = max(_working(name, dim, int(getattr(made, "batch", 0)), shape) for name, dim in parts)
     vectors = FLOAT * sum(shape) * sum(dim for _, dim in parts)
     return int(working + 2 * vectors + SPARSE * n_cells)
 
 
-def _parts(made: Any, n_items: int) -> list[tuple[str, int]]:
+def _parts(made: Any, shape: tuple[int, int], n_cells: int) -> list[tuple[str, int]]:
     """What is learnt one after the other, with the dimensions of each."""
-    dim = int(made.dim) or default_dim(n_items)
+    dim = int(made.dim) or default_dim(shape[1])
     if made.name != "blend":
         return [(made.name, dim)]
-    parts = [("spectral", dim), ("ease", made.wide_of(dim)), ("mf", made.sphere)]
+    parts = [("spectral", dim), ("ease", made.wide_of(dim)), ("mf", made.sphere_of(shape, n_cells))]
     return [(name, width) for name, width in parts if width]
 
 

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from engine.checkpoints import Checkpoints
 from engine.choice import MARGIN, Choice, Params, Trial, best, leanest, told
 from engine.dataset import Split
+from engine.embedders.blend import SPHERE
 from engine.embedders.registry import make
 from engine.embedders.sharing import shared
 from engine.embedders.width import default_dim
@@ -99,7 +100,7 @@ def entries(train: Interactions, repeats: bool = False) -> list[Entry]:
         found.append(("blend", {"sphere": 0}))
         found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
     if has_passes:
-        found += [("ials", {"dim": 64})] if is_deep else [("blend", {}), ("ials", {"dim": 64})]
+        found += [("ials", {"dim": 64})] if is_deep else [("blend", {"sphere": SPHERE}), ("ials", {"dim": 64})]
     return found
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from engine.embedders.blend import SPHERE
 from engine.embedders.registry import make
 
 
@@ -106,7 +107,7 @@ def start(name: str, usual: int) -> dict[str, int | float]:
     made: Any = make(name)
     defaults = {field.name: getattr(made, field.name) for field in fields(made)}
     if name == "blend":
-        defaults["wide"] = made.wide_of(usual)
+        defaults |= {"wide": made.wide_of(usual), "sphere": SPHERE}
     return {key: _within(bounds, defaults[key], usual) for key, bounds in SPACES[name].items()}
 
 

@@ -88,7 +88,7 @@ class Filters:
         """The mask of the columns, or that of an earlier state, with what changed since evaluated item by item."""
         mask = np.zeros(n_rows, dtype=bool)
         known: Changed = {}
-        if before is not None:
+        if before is not None and len(before.changed) <= len(changed):  # it grows: one with more is of a newer view
             known, start = before.changed, before.matching
         elif self._columns is not None:
             self._check(asked, changed)

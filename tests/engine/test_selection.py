@@ -9,6 +9,7 @@ from engine import dataset, race
 from engine.checkpoints import Checkpoints
 from engine.choice import MARGIN, Trial, best, leanest
 from engine.embedders import factors
+from engine.embedders.blend import SPHERE
 from engine.embedders.device import pick
 from engine.embedders.registry import EMBEDDERS, make
 from engine.embedders.sharing import shared
@@ -108,7 +109,7 @@ def test_blends_race_without_passes_and_with_them_only_on_data_that_they_are_qui
     quick = [params.get("sphere") for name, params in entries(tastes()) if name == "blend"]
     monkeypatch.setattr(race, "PASSES_CELLS", 10)
     large = entries(tastes())
-    assert quick[-1] is None
+    assert quick[-1] == SPHERE
     assert quick[:-1] == [0] * (len(quick) - 1)
     assert {params.get("sphere") for name, params in large if name == "blend"} == {0}
     assert "ials" not in {name for name, _ in large}
@@ -290,3 +291,12 @@ def test_validation_scores_a_sample_where_there_are_many_users(monkeypatch):
     assert on.n_users == 10
     assert on.histories.shape == on.test.shape == (10, 60)
     assert on.histories.multiply(on.test).nnz == 0
+
+
+def test_a_blend_has_an_mf_part_where_data_is_sparse_or_one_is_asked_for():
+    sparse, dense = (1000, 1000, 10_000), (1000, 1000, 40_000)
+    for params, expected in (({}, [SPHERE, 0]), ({"sphere": 0}, [0, 0]), ({"sphere": 16}, [16, 16])):
+        made = make("blend", params)
+        assert [made.sphere_of((users, items), cells) for users, items, cells in (sparse, dense)] == expected
+    of_three = make("blend", {"dim": 2, "wide": 3}).fit(tastes(), seed=0, device="cpu")
+    assert of_three.dim == 5  # no part that the data is too dense for
