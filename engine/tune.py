@@ -185,12 +185,15 @@ class Search:
     def _scored(self, asked: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
         passes, short = PASSES.get(name), None
         if passes is not None and (few := round(SHORT * self._passes(name, params))) >= 1:
+            began = time.perf_counter()
             recall, ndcg = self._fit(name, params | {passes: few})
             short = (recall + ndcg) / 2
+            took = time.perf_counter() - began
             asked.report(short, 0)
             if asked.should_prune():
                 note = f"below the median after {few} {passes}"
                 return Trial(name, params, "pruned", recall, ndcg, 0.0, note, short)
+            self._fits_in(took / SHORT)
         recall, ndcg = self._fit(name, params)
         return Trial(name, params, "done", recall, ndcg, 0.0, "", short)
 
@@ -216,8 +219,12 @@ class Search:
     def _fits(self, name: str) -> None:
         """OutOfTime where trials of this embedder have usually taken longer than is left."""
         took = [trial.seconds for trial in self.told if trial.embedder == name and trial.state == "done"]
-        if took and (usual := float(np.median(took))) > (left := self.left()):
-            raise OutOfTime(f"would take {usual:.0f} s, {max(left, 0):.0f} s are left before its refit")
+        if took:
+            self._fits_in(float(np.median(took)))
+
+    def _fits_in(self, seconds: float) -> None:
+        if seconds > (left := self.left()):
+            raise OutOfTime(f"would take {seconds:.0f} s, {max(left, 0):.0f} s are left before its refit")
 
 
 def _suggest(asked: optuna.Trial, name: str, bounds: Range) -> int | float:

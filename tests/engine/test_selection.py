@@ -1,6 +1,7 @@
 """auto and tune: what is chosen on validation data is told with why, and a search that was stopped goes on."""
 
 import json
+import time
 
 import numpy as np
 import pytest
@@ -193,6 +194,20 @@ def test_tune_tries_a_blend_and_begins_with_its_defaults():
     first = first_trial("blend")
     assert (first.embedder, first.state, first.note) == ("blend", "done", "")
     assert (first.params["sphere"], first.params["wide"]) == (128, 512)
+
+
+def test_a_trial_whose_short_fit_tells_that_it_would_take_too_long_ends_there(monkeypatch):
+    fitted = []
+
+    def slow(self, name, params):
+        fitted.append(params["iterations"])
+        time.sleep(0.4)
+        return 0.1, 0.1
+
+    monkeypatch.setattr(Search, "_fit", slow)
+    trial = next(Search(validation(split()), ("ials",), 0, "cpu", 1.5, [], []).trials())
+    assert (trial.state, trial.note.split(" s,")[0]) == ("pruned", "would take 1")
+    assert fitted == [4]  # of 12
 
 
 def test_on_a_large_catalogue_tune_begins_with_the_deep_blend(monkeypatch):
