@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from engine.errors import Conflict
-from engine.store import changes, generations
+from engine.store import changes, generations, spaces
 from engine.store.database import Database
 from engine.store.spaces import Space
 from indexing.manifest import check
@@ -25,7 +25,9 @@ def publish(database: Database, space: Space, generation: str, folder: Path, *, 
             generations.activate(conn, space.key, generation, instead_of=instead_of)
             seq = changes.sequence(conn)
     except Conflict:
-        _remove(database, space, generation, folder)
+        with database.begin() as conn:
+            gone = generations.remove(conn, space.key, generation)
+        _unlink(folder / space.name, [generation] if gone else [])
         raise
     _prune(database, space, folder)
     return seq
@@ -45,18 +47,17 @@ def rollback(database: Database, space: Space, folder: Path) -> str:
 
 def _prune(database: Database, space: Space, folder: Path) -> None:
     """Keep the active generation, the one before it and any that was never published since; remove the rest."""
-    with database.connect() as conn:
-        active, before = generations.active(conn, space.key), generations.previous(conn, space.key)
-        records = generations.list_all(conn, space.key)
-    assert active is not None
-    kept = {active.generation} | ({before.generation} if before else set())
-    for record in records:
-        if record.generation not in kept and record.created_at < active.created_at:
-            _remove(database, space, record.generation, folder)
-
-
-def _remove(database: Database, space: Space, generation: str, folder: Path) -> None:
-    """The record, then the files: unlinked, so that a server that still maps them goes on."""
     with database.begin() as conn:
-        generations.remove(conn, space.key, generation)
-    shutil.rmtree(folder / space.name / generation, ignore_errors=True)
+        spaces.lock(conn, space.key)  # else one that is gone back to meanwhile, or the one before it, could be removed
+        active, before = generations.active(conn, space.key), generations.previous(conn, space.key)
+        assert active is not None
+        kept = {active.generation} | ({before.generation} if before else set())
+        old = [each.generation for each in generations.list_all(conn, space.key) if each.created_at < active.created_at]
+        gone = [name for name in old if name not in kept and generations.remove(conn, space.key, name)]
+    _unlink(folder / space.name, gone)
+
+
+def _unlink(folder: Path, names: list[str]) -> None:
+    """The files of generations, once their records are gone for good: a server that still maps them goes on."""
+    for name in names:
+        shutil.rmtree(folder / name, ignore_errors=True)

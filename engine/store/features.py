@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from engine.errors import NotEnoughData, NotFound
 from engine.features import Column, Features, Values, column_from_json
 from engine.ids import IdMap
-from engine.store import bulk, items
+from engine.store import bulk, items, spaces
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def set_schema(conn: sa.Connection, space_key: int, made: FeatureSchema) -> None
 
 def lock_schema(conn: sa.Connection, space_key: int) -> None:
     """Two imports into one space take turns: the second sees the categories that the first added."""
-    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (space_key,))
+    spaces.lock(conn, space_key)
 
 
 def clear(conn: sa.Connection, space_key: int) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from engine.errors import Conflict, NotFound
+from engine.store import spaces
 
 COLUMNS = "generation, model, manifest, active, activated_at, created_at"
 
@@ -41,17 +42,18 @@ def get(conn: sa.Connection, space_key: int, generation: str) -> GenerationRecor
 def activate(conn: sa.Connection, space_key: int, generation: str, *, instead_of: str | None = None) -> None:
     """Make one generation the active one; servers swap to it at their next look.
 
-    Conflict where another than `instead_of` is active by now.
+    Conflict where another than `instead_of` is active by now, NotFound where it was removed; then nothing changes.
     """
+    spaces.lock(conn, space_key)
     get(conn, space_key, generation)
-    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (space_key,))
     now = active(conn, space_key)
     if instead_of is not None and now is not None and now.generation != instead_of:
         raise Conflict(f"{now.generation} was published meanwhile, expected {instead_of}; {generation} stays unserved")
     conn.exec_driver_sql("UPDATE generations SET active = false WHERE space_key = %s AND active", (space_key,))
     update = """UPDATE generations SET active = true, activated_at = clock_timestamp()
                 WHERE space_key = %s AND generation = %s"""
-    conn.exec_driver_sql(update, (space_key, generation))
+    if conn.exec_driver_sql(update, (space_key, generation)).rowcount != 1:
+        raise NotFound(f"there is no generation {generation!r}")
 
 
 def active(conn: sa.Connection, space_key: int) -> GenerationRecord | None:
@@ -81,6 +83,8 @@ def list_all(conn: sa.Connection, space_key: int) -> list[GenerationRecord]:
     return [GenerationRecord(*row) for row in conn.exec_driver_sql(query, (space_key,))]
 
 
-def remove(conn: sa.Connection, space_key: int, generation: str) -> None:
+def remove(conn: sa.Connection, space_key: int, generation: str) -> bool:
+    """Forget one that is not active; whether it was there. Nobody can activate it meanwhile."""
+    spaces.lock(conn, space_key)
     delete = "DELETE FROM generations WHERE space_key = %s AND generation = %s AND NOT active"
-    conn.exec_driver_sql(delete, (space_key, generation))
+    return conn.exec_driver_sql(delete, (space_key, generation)).rowcount == 1

@@ -63,9 +63,18 @@ def set_weighting(conn: sa.Connection, space: Space, weighting: Weighting) -> Sp
     return Space(space.key, space.name, weighting)
 
 
+def lock(conn: sa.Connection, key: int) -> None:
+    """Until the transaction ends no other changes the records of a space or which generation is active.
+
+    Taken before any row of the space, so that two who need both do not wait for each other. Events are written on.
+    """
+    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (key,))
+
+
 def delete(conn: sa.Connection, name: str) -> None:
     """Delete a space with everything in it."""
     space = get(conn, name)
+    lock(conn, space.key)
     keys = conn.exec_driver_sql("SELECT model_key FROM models WHERE space_key = %s", (space.key,)).scalars().all()
     for key in keys:
         conn.exec_driver_sql(f"DROP TABLE IF EXISTS item_vectors_{key}, user_vectors_{key}")

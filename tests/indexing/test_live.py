@@ -199,6 +199,21 @@ class TestGenerations:
             assert {one.generation for one in generations.list_all(conn, shop.space.key)} == {second, third}
             assert generations.active(conn, shop.space.key).generation == third
 
+    def test_one_that_another_activates_as_it_is_refused_keeps_its_files(self, shop, monkeypatch):
+        first, second = shop.publish(), shop.build()
+        activate = generations.activate
+
+        def overtaken(conn, *arguments, **options):
+            monkeypatch.undo()
+            publish(shop.database, shop.space, second, shop.folder)
+            activate(conn, *arguments, **options)
+
+        monkeypatch.setattr(generations, "activate", overtaken)
+        with pytest.raises(Conflict, match=f"{second} was published meanwhile"):
+            publish(shop.database, shop.space, second, shop.folder, instead_of=first)
+        assert shop.live().current().generation.generation == second
+        assert shop.path(second).exists()
+
     def test_a_rollback_serves_the_one_before_and_without_one_is_refused(self, shop):
         first = shop.publish()
         with pytest.raises(Conflict, match="no earlier generation"):

@@ -1,5 +1,6 @@
-"""A latent space small enough to read, and the moments and odd ids of the store's tests."""
+"""A latent space small enough to read, the moments and odd ids of the store's tests, and who waits for a lock."""
 
+import time
 from datetime import UTC, datetime
 
 import numpy as np
@@ -36,3 +37,15 @@ def small_space(
     users = draw.standard_normal((len(user_ids), dim)).astype(np.float32)
     fold_in = LinearFoldIn(items, np.ones(len(item_ids), np.float32), np.arange(1, dim + 1, dtype=np.float32))
     return LatentSpace(Vectors(IdMap(item_ids), items), Vectors(IdMap(user_ids), users), "dot", fold_in)
+
+
+def until_one_waits(database, seconds=10):
+    """Until a transaction of this database waits for a lock that another holds."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    ends = time.monotonic() + seconds
+    while time.monotonic() < ends:
+        with database.connect() as conn:
+            if conn.exec_driver_sql(query).scalar_one():
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits for a lock")
