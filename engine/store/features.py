@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,8 @@ from engine.errors import NotEnoughData, NotFound
 from engine.features import Column, Features, Values, column_from_json
 from engine.ids import IdMap
 from engine.store import bulk, items, spaces
+
+EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def write(
     keys = {id_: key for id_, key in conn.exec_driver_sql(query, (space_key, list(item_ids)))}
     row_keys = np.array([keys[id_] for id_ in item_ids], np.int64)
     conn.exec_driver_sql("DELETE FROM item_features WHERE item_key = ANY(%s::bigint[])", (row_keys.tolist(),))
-    _copy_in(conn, space_key, row_keys, values, labels)
+    _copy_in(conn, space_key, row_keys, values, labels, moment(conn, space_key))
 
 
 def count(conn: sa.Connection, space_key: int) -> int:
@@ -128,9 +130,14 @@ def get(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> Values:
     return np.stack([found[id_] for id_ in item_ids]).astype(np.float64)
 
 
-def moment(conn: sa.Connection) -> datetime:
-    """When the transaction began, by the clock that `recorded_at` goes by."""
-    found: datetime = conn.exec_driver_sql("SELECT now()").scalar_one()
+def moment(conn: sa.Connection, space_key: int) -> datetime:
+    """Now, by the clock that `recorded_at` goes by, and no import writes until the transaction ends.
+
+    So every record is either seen here or recorded later. When the transaction of an import began says neither: one
+    that began before may end after.
+    """
+    lock_schema(conn, space_key)
+    found: datetime = conn.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
     return found
 
 
@@ -153,21 +160,24 @@ def _copy_in(
     keys: npt.NDArray[np.int64],
     values: Values,
     labels: npt.NDArray[np.int32],
+    recorded_at: datetime,
 ) -> None:
-    """COPY (space_key, item_key, label, numbers) rows, binary."""
+    """COPY (space_key, item_key, label, numbers, recorded_at) rows, binary."""
     width = values.shape[1]
     row = np.dtype(
         [("fields", ">i2"), ("len1", ">i4"), ("space", ">i8"), ("len2", ">i4"), ("key", ">i8")]
         + [("len3", ">i4"), ("label", ">i4"), ("len4", ">i4"), ("numbers", "<f8", (width,))]
+        + [("len5", ">i4"), ("at", ">i8")]
     )
-    statement = "COPY item_features (space_key, item_key, label, numbers) FROM STDIN (FORMAT binary)"
+    statement = "COPY item_features (space_key, item_key, label, numbers, recorded_at) FROM STDIN (FORMAT binary)"
     with bulk.raw(conn).cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(bulk.HEADER)
         step = max(1, 2**23 // (8 * width))
         for start in range(0, len(keys), step):
             part = slice(start, start + step)
             rows = np.zeros(len(keys[part]), dtype=row)
-            rows["fields"], rows["len1"], rows["len2"], rows["len3"], rows["len4"] = 4, 8, 8, 4, 8 * width
+            rows["fields"], rows["len1"], rows["len2"], rows["len3"], rows["len4"] = 5, 8, 8, 4, 8 * width
+            rows["len5"], rows["at"] = 8, (recorded_at - EPOCH) // timedelta(microseconds=1)
             rows["space"], rows["key"], rows["label"] = space_key, keys[part], labels[part]
             rows["numbers"] = values[part]
             copy.write(rows.tobytes())

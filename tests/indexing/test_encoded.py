@@ -1,5 +1,6 @@
 """Feature records of catalogue items: a new item lands near those it measures like, whatever learnt the space."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,12 +10,13 @@ from engine.embedders.registry import make
 from engine.events import Event
 from engine.importing import Layout, import_features
 from engine.recommend import similar
-from engine.store import events, items, models
+from engine.store import events, features, items, models
 from indexing.build import build_generation
 from indexing.live import Live
 from indexing.publish import publish
 from indexing.reindex import reindex
 from indexing.reindex_features import train_feature_version
+from tests.store.worlds import until_one_waits
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -88,3 +90,44 @@ def test_records_written_while_a_model_of_records_is_made_are_encoded_by_the_bui
     for item_id, record in (("late", [0.5, 0]), ("r3", [9, 1])):
         vector = generation.vectors[generation.items.row(item_id)]
         assert vector == pytest.approx(codec.encode(np.array([record], np.float64))[0], abs=1e-5)
+
+
+def write(conn, space, **records):
+    features.write(conn, space.key, list(records), np.array(list(records.values()), np.float64), np.full(1, -1))
+
+
+def learnt_or_built(database, space, folder, version, item_id, record):
+    """Whether a build of the version has the vector of a record."""
+    name = build_generation(database, space, version, folder)
+    publish(database, space, name, folder)
+    generation = Live(database, folder, space.name).current().generation
+    with database.connect() as conn:
+        codec = models.load_codec(conn, space.key, version)
+    row = generation.items.row(item_id)
+    assert row is not None
+    expected = codec.encode(np.array([record], np.float64))[0]
+    return generation.vectors[row] == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_import_that_began_before_the_records_were_read_and_wrote_after_is_encoded_by_the_build(
+    database, space, tmp_path
+):
+    load(database, space, tmp_path, *(f"r{n},{n},{'xy'[n % 2]}" for n in range(40)))
+    with database.begin() as late:
+        late.exec_driver_sql("SELECT now()")  # from here on the time of its transaction
+        version = train_feature_version(database, space, "pca", {"dim": 2}).record.version
+        features.lock_schema(late, space.key)
+        write(late, space, r3=[90, 1])
+    assert learnt_or_built(database, space, tmp_path, version, "r3", [90, 1])
+
+
+def test_an_import_that_is_being_written_when_the_records_are_to_be_read_is_learnt_from(database, space, tmp_path):
+    load(database, space, tmp_path, *(f"r{n},{n},{'xy'[n % 2]}" for n in range(40)))
+    with ThreadPoolExecutor(1) as pool:
+        with database.begin() as late:
+            features.lock_schema(late, space.key)
+            write(late, space, r3=[90, 1])
+            training = pool.submit(train_feature_version, database, space, "pca", {"dim": 2})
+            until_one_waits(database)
+        version = training.result(60).record.version
+    assert learnt_or_built(database, space, tmp_path, version, "r3", [90, 1])
