@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+import shutil
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from indexing.tuner import tune
 from indexing.writing import write
 
 log = structlog.get_logger()
+NAMES = "????????T??????-m*-??????"  # what the name of a generation looks like
 
 
 def build_generation(
@@ -87,10 +89,19 @@ def build_generation(
             "device": device,
         },
     )
-    with database.begin() as conn:
-        generations.add(conn, space.key, name, version, manifest)
+    _record(database, space, folder / space.name / name, manifest)
     progress("done", 1.0)
     return name
+
+
+def _record(database: Database, space: Space, path: Path, manifest: Mapping[str, Any]) -> None:
+    """Or remove the files: without a record nobody would look for them."""
+    try:
+        with database.begin() as conn:
+            generations.add(conn, space.key, path.name, manifest["model"], manifest)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
 
 
 def build_again(database: Database, space: Space, like: GenerationRecord, folder: Path) -> str:

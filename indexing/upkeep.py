@@ -5,6 +5,7 @@ A rebuild is a process of its own, so that no request waits for it, and one at a
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -20,7 +21,8 @@ from engine.errors import Conflict, NearfieldError
 from engine.store import changes, generations, spaces
 from engine.store.database import Database
 from engine.store.election import Election
-from indexing.build import build_again
+from indexing.build import NAMES, build_again
+from indexing.manifest import MANIFEST
 from indexing.publish import publish
 from indexing.view import LiveView
 from indexing.writing import PARTIAL
@@ -66,12 +68,14 @@ class Upkeep:
         self._elections: dict[str, Election] = {}
         self._running: dict[str, BaseProcess] = {}
         self._not_before: dict[str, float] = {}  # by space, of time.monotonic
+        self._unswept: dict[str, float] = {}  # until when, likewise
         self._lock = threading.Lock()
 
     def __call__(self, view: LiveView) -> None:
         if view.stale:
             return
         self._prune()
+        self._sweep(view)
         name = view.space.name
         with self._lock:
             self._reap(name)
@@ -129,6 +133,12 @@ class Upkeep:
             changes.prune(conn)
         remove_orphans(self._folder)
 
+    def _sweep(self, view: LiveView) -> None:
+        if time.monotonic() < self._unswept.get(view.space.name, 0.0):
+            return
+        self._unswept[view.space.name] = time.monotonic() + PRUNE_S
+        remove_unrecorded(self._database, view, self._folder)
+
 
 def rebuild(url: str, folder: str, name: str, instead_of: str) -> None:
     """Build what is served anew from PostgreSQL and publish it, unless something else was published meanwhile.
@@ -166,6 +176,36 @@ def remove_orphans(folder: Path, age_s: float = ORPHAN_S) -> int:
     for path in found:
         shutil.rmtree(path, ignore_errors=True)
     return len(found)
+
+
+def remove_unrecorded(database: Database, view: LiveView, folder: Path, age_s: float = ORPHAN_S) -> int:
+    """Remove whole generations of a space that no record names, as a build or a removal that was cut short leaves them.
+
+    Not those of another database that shares the folder, nor what is served; how many.
+    """
+    with database.connect() as conn:
+        kept = {record.generation for record in generations.list_all(conn, view.space.key)}
+    if view.generation is not None:
+        kept.add(view.generation.generation)
+    found = [
+        path
+        for path in (folder / view.space.name).glob(NAMES)
+        if path.name not in kept and _idle_s(path) > age_s and _made_in(path, view.snapshot.epoch)
+    ]
+    for path in found:
+        log.info("removing a generation without a record", space=view.space.name, generation=path.name)
+        shutil.rmtree(path, ignore_errors=True)
+    return len(found)
+
+
+def _made_in(path: Path, epoch: str) -> bool:
+    """Whether a generation is of the database of this epoch. One that lost its manifest is nobody's any more."""
+    try:
+        return bool(json.loads((path / MANIFEST).read_text())["start"]["epoch"] == epoch)
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError):  # nobody can tell
+        return False
 
 
 def _idle_s(path: Path) -> float:

@@ -1,14 +1,17 @@
 """Upkeep: a worn index is built anew by one process at a time, the log is pruned, what is left over goes."""
 
+import json
 import os
+import shutil
 import time
 
 import pytest
 
-from engine.errors import Conflict
+from engine.errors import Conflict, StoreUnavailable
 from engine.items import Item, ItemVector
 from engine.store import changes, generations, items
 from engine.store.election import Election
+from indexing.manifest import MANIFEST
 from indexing.publish import publish
 from indexing.upkeep import Upkeep, Wear, rebuild, remove_orphans, wear
 from tests.indexing.shop import ITEMS
@@ -28,6 +31,16 @@ def active(shop) -> str:
 
 def hide(shop, n):
     shop.change(items.set_availability, {f"i{row}": False for row in range(n)})
+
+
+def forget(shop, name):
+    with shop.database.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM generations WHERE generation = %s", (name,))
+
+
+def age(folder, age_s):
+    for path in (*folder.iterdir(), folder):
+        os.utime(path, (time.time() - age_s, time.time() - age_s))
 
 
 def new_items(n):
@@ -122,8 +135,7 @@ def test_folders_of_builds_that_never_ended_are_removed_once_they_are_old(shop):
         folder = shop.folder / shop.space.name / f".{left}.partial"
         folder.mkdir()
         (folder / "items.npy").write_bytes(b"half")
-        for path in (folder / "items.npy", folder):
-            os.utime(path, (time.time() - age_s, time.time() - age_s))
+        age(folder, age_s)
     assert remove_orphans(shop.folder) == 1
     assert sorted(path.name for path in (shop.folder / shop.space.name).iterdir()) == [".young.partial", name]
 
@@ -135,3 +147,39 @@ def test_what_was_hidden_before_the_build_is_no_wear_however_often_it_is_written
     live.current()
     hide(shop, 6)
     assert wear(live.refresh()) == Wear(0.0, 1 / ITEMS)
+
+
+def test_a_build_that_cannot_be_recorded_leaves_no_files(shop, monkeypatch):
+    def away(*arguments):
+        raise StoreUnavailable("PostgreSQL is away")
+
+    monkeypatch.setattr(generations, "add", away)
+    with pytest.raises(StoreUnavailable):
+        shop.build()
+    assert list((shop.folder / shop.space.name).iterdir()) == []
+
+
+def test_generations_without_a_record_are_removed_once_they_are_old(shop, upkeep):
+    before, active = shop.publish(), shop.publish()
+    young, old, half, foreign, recorded = (shop.build() for _ in range(5))
+    for name in (young, old, half, foreign):
+        forget(shop, name)
+    (shop.path(half) / MANIFEST).unlink()
+    manifest = json.loads((shop.path(foreign) / MANIFEST).read_text())
+    manifest["start"]["epoch"] = "another"
+    (shop.path(foreign) / MANIFEST).write_text(json.dumps(manifest))
+    shutil.copytree(shop.path(active), shop.path("kept by hand"))
+    for path in (shop.folder / shop.space.name).iterdir():
+        age(path, 60 if path.name == young else 7200)
+    upkeep(shop.live().current())
+    left = sorted(path.name for path in (shop.folder / shop.space.name).iterdir())
+    assert left == sorted([young, foreign, recorded, before, active, "kept by hand"])
+
+
+def test_a_generation_that_is_served_keeps_its_files_though_its_record_is_lost(shop, upkeep):
+    name = shop.publish()
+    view = shop.live().current()
+    forget(shop, name)
+    age(shop.path(name), 7200)
+    upkeep(view)
+    assert shop.path(name).exists()
