@@ -62,13 +62,15 @@ class Lives(MutableMapping[str, Live]):
     def wrote(self, space: str, seq: int) -> None:
         """This process sees its write at once, the others within milliseconds."""
         self._waker.tell(space)
-        if space in self._lives:
-            self._lives[space].catch_up(seq)
+        live = self._lives.get(space)
+        if live is not None:
+            live.catch_up(seq)
 
     def refresh(self, space: str) -> None:
         """Look at all of a space anew: another generation is active. Other processes do so at their next poll."""
-        if space in self._lives:
-            self._lives[space].refresh()
+        live = self._lives.get(space)
+        if live is not None:
+            live.refresh()
 
     def __getitem__(self, space: str) -> Live:
         return self._lives[space]
@@ -77,8 +79,9 @@ class Lives(MutableMapping[str, Live]):
         self._lives[space] = live
 
     def __delitem__(self, space: str) -> None:
-        del self._lives[space]
-        self._gone(space)
+        """No KeyError for one that is gone: a request and the poller may both find that a space was deleted."""
+        if self._lives.pop(space, None) is not None:
+            self._gone(space)
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._lives))

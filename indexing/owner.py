@@ -34,6 +34,7 @@ from indexing.strategy import went
 log = structlog.get_logger()
 MASKS = 64
 BACKLOG = 128  # threads of workers that connect at the same time
+PAUSE_S = 0.5  # after a connection could not be taken
 RETRY_S = 1.0  # after the owner could not be reached, or could not answer
 ANSWER_S, QUERY_S = 2.0, 0.01  # that an owner may take, more for each query; it needs milliseconds
 HANG_S = 10.0  # after it took longer
@@ -55,7 +56,7 @@ class Owner:
     def __init__(self, where: str, load: Load, forget_s: float = FORGET_S):
         self._held = Held(load, forget_s)
         self._masks: OrderedDict[bytes, Mask] = OrderedDict()
-        self._lock = threading.Lock()
+        self._lock, self._closed = threading.Lock(), threading.Event()
         with suppress(FileNotFoundError):
             os.unlink(where)
         self._listener = Listener(where, family="AF_UNIX", backlog=BACKLOG)
@@ -65,11 +66,15 @@ class Owner:
         while True:
             try:
                 connection = self._listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+                threading.Thread(target=self._serve, args=[connection], daemon=True).start()
+            except (OSError, RuntimeError) as error:  # no file or thread is left: it goes on once there is
+                if self._closed.is_set():
+                    return
+                log.warning("a connection was not taken", error=str(error))
+                self._closed.wait(PAUSE_S)
 
     def close(self) -> None:
+        self._closed.set()
         self._listener.close()
 
     def _serve(self, connection: Connection) -> None:

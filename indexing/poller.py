@@ -48,7 +48,10 @@ class Poller:
 
     def _poll(self) -> None:
         while not self._stop.wait(self._poll_s):
-            for name, live in list(self._lives.items()):
+            for name in list(self._lives):
+                live = self._lives.get(name)
+                if live is None:  # a request took it away meanwhile
+                    continue
                 try:
                     self._after(live.refresh())
                 except NotFound:  # the space was deleted, perhaps by another process

@@ -41,11 +41,21 @@ class Restarting:
             if self._closed.is_set():
                 return
             log.error("a process ended and is started again", target=self._target.__name__, pid=self.process.pid)
-            self._closed.wait(PAUSE_S)
+            if not self._start_again():
+                return
+
+    def _start_again(self) -> bool:
+        """After a pause, and after another as often as the machine is out of memory or processes; False: closed."""
+        while not self._closed.wait(PAUSE_S):
             with self._lock:
                 if self._closed.is_set():
-                    return
-                self.process = self._started()
+                    return False
+                try:
+                    self.process = self._started()
+                    return True
+                except Exception as error:
+                    log.error("a process could not be started", target=self._target.__name__, error=str(error))
+        return False
 
     def _started(self) -> multiprocessing.process.BaseProcess:
         made = multiprocessing.get_context("spawn").Process(target=self._target, args=self._arguments, daemon=True)

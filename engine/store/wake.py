@@ -9,11 +9,13 @@ from __future__ import annotations
 import threading
 
 import psycopg
+import structlog
 
 from engine.errors import StoreUnavailable
 from engine.store import bulk
 from engine.store.database import Database
 
+log = structlog.get_logger()
 CHANNEL = "nearfield"
 EVERY_S = 0.03
 NOTIFY = "SELECT pg_notify(%s, name) FROM unnest(%s::text[]) AS name"
@@ -51,6 +53,8 @@ class Waker:
                         conn.exec_driver_sql(NOTIFY, (CHANNEL, names))
                 except StoreUnavailable:
                     pass  # nobody can be told; every poll finds out by itself
+                except Exception as error:  # a standby takes no NOTIFY, and may be promoted
+                    log.warning("waking others failed", error=str(error))
             self._stop.wait(EVERY_S)
 
 

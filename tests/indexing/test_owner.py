@@ -1,5 +1,6 @@
 """The owner of a device answers for every worker; whenever it does not, the CPU twin does. Here the device is a CPU."""
 
+import errno
 import gc
 import os
 import signal
@@ -390,6 +391,48 @@ def test_a_process_that_does_not_heed_its_end_is_killed_and_not_started_again(tm
     with restarting(os.execvp, "sh", ["sh", "-c", script]) as kept:
         until((tmp_path / "ready").exists)
     assert kept.process.exitcode == -signal.SIGKILL
+
+
+def test_a_process_that_cannot_be_started_again_is_tried_once_more(tmp_path, monkeypatch):
+    monkeypatch.setattr(restarting_module, "PAUSE_S", 0.05)
+    failed = threading.Event()
+    with restarting(time.sleep, 1000) as kept:
+        first, started = kept.process, kept._started
+
+        def out_of_memory():
+            failed.set()
+            monkeypatch.setattr(kept, "_started", started)
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+        monkeypatch.setattr(kept, "_started", out_of_memory)
+        first.kill()
+        until(lambda: kept.process is not first)
+        assert failed.is_set()
+        assert kept.process.is_alive()
+
+
+def test_an_owner_that_is_out_of_files_for_a_while_takes_connections_again_and_ends_when_closed(tmp_path, monkeypatch):
+    monkeypatch.setattr(owner_module, "PAUSE_S", 0.05)
+    where = str(tmp_path / "gpu.sock")
+    owner = Owner(where, lambda folder: {"cosine": Told()})
+    accept, left = owner._listener.accept, [OSError(errno.EMFILE, "Too many open files"), RuntimeError("no thread")]
+
+    def accept_later():
+        if left:
+            raise left.pop()
+        return accept()
+
+    monkeypatch.setattr(owner._listener, "accept", accept_later)
+    running = threading.Thread(target=owner.run, daemon=True)
+    running.start()
+    searcher = OwnedSearcher(where, tmp_path / "g", "cosine", Told())
+    until(lambda: searcher._owned(VECTORS[:1], 3, None) is not None)
+    assert not left
+    monkeypatch.setattr(owner._listener, "accept", lambda: owner._closed.wait() and accept())
+    OwnedSearcher(where, tmp_path / "g", "cosine", Told()).search(VECTORS[:1], 3)  # the call that waits takes this one
+    owner.close()
+    running.join(10)
+    assert not running.is_alive()
 
 
 def test_a_server_asked_for_a_gpu_that_is_not_there_does_not_start(tmp_path):
