@@ -41,7 +41,7 @@ def ensure(conn: sa.Connection, name: str) -> Space:
 
 def get(conn: sa.Connection, name: str) -> Space:
     query = "SELECT space_key, name, weighting FROM spaces WHERE name = %s"
-    row = conn.exec_driver_sql(query, (name.replace("\x00", ""),)).first()
+    row = conn.exec_driver_sql(query, (name,)).first() if NAME.fullmatch(name) else None  # no other text is a name
     if row is None:
         raise NotFound(f"there is no space {name!r}")
     return Space(row.space_key, row.name, Weighting(**row.weighting))

@@ -137,3 +137,7 @@ def test_an_unknown_space_is_not_found(shop: Shop) -> None:
     problem(httpx.get(base + "/no-such-space/recommend"), 404)
     problem(httpx.put(base + "/No_Such%20Space!"), 422, "space")
     problem(httpx.get(base + "/a%00b/recommend"), 404)
+    for second in (f"{shop.space.name}%00", f"%00{shop.space.name}"):
+        problem(httpx.get(f"{base}/{second}/recommend"), 404)
+        problem(httpx.delete(f"{base}/{second}"), 404)
+    assert shop.get("/status").status_code == 200

@@ -32,10 +32,20 @@ def test_a_bad_space_name_is_refused_with_the_rule(database, name):
         spaces.ensure(conn, name)
 
 
-@pytest.mark.parametrize("name", ["no-such-space", "a\x00b"])
+@pytest.mark.parametrize("name", ["no-such-space", "a\x00b", "a\udc2fb", "x" * 10_000])
 def test_an_unknown_space_is_not_found(database, name):
     with database.connect() as conn, pytest.raises(NotFound, match="there is no space"):
         spaces.get(conn, name)
+
+
+def test_a_space_has_no_second_name(database, space):
+    with database.begin() as conn:
+        for name in (space.name + "\x00", "\x00" + space.name):
+            with pytest.raises(NotFound, match="there is no space"):
+                spaces.get(conn, name)
+            with pytest.raises(NotFound, match="there is no space"):
+                spaces.delete(conn, name)
+        assert spaces.get(conn, space.name) == space
 
 
 def test_deleting_a_space_takes_everything_of_it_and_nothing_of_another(database, space):
