@@ -6,7 +6,7 @@ and only what may wait for PostgreSQL goes to a thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, MutableMapping
+from collections.abc import Callable, ItemsView, Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -28,7 +28,7 @@ from indexing.view import LiveView
 
 
 class Lives(MutableMapping[str, Live]):
-    """The live view of each space, opened at its first request."""
+    """The live view of each space, opened at its first request. Any thread may take one out while others look."""
 
     def __init__(
         self,
@@ -72,6 +72,13 @@ class Lives(MutableMapping[str, Live]):
         if live is not None:
             live.refresh()
 
+    def still(self, space: str) -> Live:
+        """That of a space which this request had a view of; NotFound when it was deleted meanwhile."""
+        live = self._lives.get(space)
+        if live is None:
+            raise NotFound(f"there is no space {space!r}; it was deleted meanwhile")
+        return live
+
     def __getitem__(self, space: str) -> Live:
         return self._lives[space]
 
@@ -79,9 +86,13 @@ class Lives(MutableMapping[str, Live]):
         self._lives[space] = live
 
     def __delitem__(self, space: str) -> None:
-        """No KeyError for one that is gone: a request and the poller may both find that a space was deleted."""
+        """Of a space that another thread took out already: nothing."""
         if self._lives.pop(space, None) is not None:
             self._gone(space)
+
+    def items(self) -> ItemsView[str, Live]:
+        """As they are now: the mixin's looks each name up again, and one may be gone by then."""
+        return dict(self._lives).items()
 
     def __iter__(self) -> Iterator[str]:
         return iter(list(self._lives))

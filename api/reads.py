@@ -36,7 +36,7 @@ def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
     )
     if asked.min_seq is not None and not view.snapshot.holds(asked.min_seq):
         lives: Lives = request.app.state.lives
-        view = lives[view.space.name].reach(asked.min_seq, until - time.perf_counter())
+        view = lives.still(view.space.name).reach(asked.min_seq, until - time.perf_counter())
     check_deadline(request)
     return view
 

@@ -69,7 +69,7 @@ def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Respo
             "hidden_items": 0 if view.allowed is None else int((~view.allowed).sum()),
             "degraded": view.degraded,
             "stale": view.stale,
-            "seconds_since_refresh": round(time.time() - lives[view.space.name].refreshed_at, 3),
+            "seconds_since_refresh": round(time.time() - lives.still(view.space.name).refreshed_at, 3),
         }
     )
 

@@ -1,18 +1,93 @@
-"""The live views of a process, when a space goes away under those who look at it."""
+"""Live views of spaces that another thread deletes in the middle: told as not found, and nothing else fails."""
 
 from __future__ import annotations
 
+import secrets
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+import httpx
+import pytest
 
 from api.deps import Lives
+from engine.store import changes
 from engine.store.database import Database
 from engine.store.spaces import Space
 from engine.store.wake import Waker
 from indexing.live import Live
 from indexing.poller import Poller
+from tests.api.conftest import Shop
+
+
+class Deleting(dict[str, Live]):
+    """What `Lives` keeps, where a space is deleted by another thread as soon as it was seen to be there."""
+
+    def __contains__(self, name: object) -> bool:
+        there = super().__contains__(name)
+        super().pop(str(name), None)
+        return there
+
+    def __iter__(self) -> Any:
+        names = list(super().__iter__())
+        self.clear()
+        return iter(names)
+
+    def __getitem__(self, name: str) -> Live:
+        live = super().__getitem__(name)
+        super().pop(name)
+        return live
+
+
+@pytest.fixture
+def lives(database: Database, space: Space, tmp_path: Any) -> Any:
+    waker = Waker(database)
+    made = Lives(database, tmp_path, waker)
+    made.view(space.name)
+    made._lives = Deleting(made._lives)
+    yield made
+    waker.close()
+
+
+def test_a_space_deleted_in_the_middle_fails_no_look_at_it(lives: Lives, database: Database, space: Space) -> None:
+    [live] = lives._lives.values()
+    with database.begin() as conn:
+        seq = changes.sequence(conn)
+    looks: list[Callable[[], object]] = [
+        lambda: lives.wrote(space.name, seq),
+        lambda: lives.refresh(space.name),
+        lambda: lives.pop(space.name, None),
+        lambda: list(lives.items()),
+    ]
+    for look in looks:
+        lives._lives[space.name] = live
+        look()
+
+
+def test_who_had_a_view_of_a_space_that_is_gone_is_told_that_it_is_not_found(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = shop.url.rsplit("/", 1)[0]
+    name = f"gone-{secrets.token_hex(4)}"
+    seq = httpx.put(f"{root}/{name}").json()["seq"]
+    served = Lives.served
+
+    def served_and_gone(lives: Lives, space: str) -> Any:
+        view = served(lives, space) or lives.view(space)
+        lives.pop(space, None)
+        return view
+
+    monkeypatch.setattr(Lives, "served", served_and_gone)
+    for path in ("status", f"recommend?min_seq={seq + 10**6}"):
+        answer = httpx.get(f"{root}/{name}/{path}", timeout=30)
+        assert (answer.status_code, answer.json()["detail"]) == (
+            404,
+            f"there is no space '{name}'; it was deleted meanwhile",
+        )
+    assert httpx.post(f"{root}/{name}/items", json=[{"item_id": "hat"}], timeout=30).json()["accepted"] == 1
+    monkeypatch.undo()
+    assert httpx.delete(f"{root}/{name}").status_code == 200
 
 
 class TakenAway(Lives):
