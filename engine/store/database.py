@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from engine.errors import StoreUnavailable
+from engine.errors import NotFound, StoreUnavailable
 from engine.settings import Settings
 from engine.store import migrations
 from engine.store.embedded import EmbeddedServer
@@ -26,7 +26,10 @@ MIN_PGVECTOR = (0, 8)
 
 
 class Database:
-    """Connections to one PostgreSQL. Every failure to reach it is a StoreUnavailable."""
+    """Connections to one PostgreSQL. Every failure to reach it is a StoreUnavailable.
+
+    A write to a space that somebody deleted since its key was read is NotFound.
+    """
 
     def __init__(self, url: str, server: EmbeddedServer | None = None, pool_size: int = 20):
         self._server = server
@@ -59,6 +62,8 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise StoreUnavailable(f"PostgreSQL went away: {_first_line(error)}") from error
+            if _without_space(error):
+                raise NotFound("the space was deleted meanwhile") from error
             raise
 
     def _open(self) -> sa.Connection:
@@ -146,6 +151,14 @@ def _check_versions(conn: sa.Connection) -> None:
     pgvector = conn.exec_driver_sql(query).scalar()
     if pgvector is None or tuple(int(part) for part in pgvector.split(".")[:2]) < MIN_PGVECTOR:
         raise StoreUnavailable(f"pgvector 0.8 or newer is needed, found {pgvector or 'none'}; install it on the server")
+
+
+def _without_space(error: DBAPIError) -> bool:
+    """Whether a row was refused because its space is gone; PostgreSQL named these constraints. Another is our bug."""
+    cause = error.orig
+    return isinstance(cause, psycopg.errors.ForeignKeyViolation) and (cause.diag.constraint_name or "").endswith(
+        "_space_key_fkey"
+    )
 
 
 def _replace_dead(raw: psycopg.Connection, record: object, proxy: object) -> None:

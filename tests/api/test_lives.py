@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from api.deps import Lives
-from engine.store import changes
+from engine.store import changes, spaces
 from engine.store.database import Database
 from engine.store.spaces import Space
 from engine.store.wake import Waker
@@ -117,3 +117,20 @@ def test_the_poller_goes_on_when_a_request_takes_a_space_away_at_the_same_moment
     finally:
         poller.stop()
     assert gone == ["no-such-space"]
+
+
+def test_a_write_to_a_space_that_another_worker_deleted_is_not_found(shop: Shop, database: Database) -> None:
+    root = shop.url.rsplit("/", 1)[0]
+    name = f"gone-{secrets.token_hex(4)}"
+    for method, path, body in (
+        ("PUT", "/items/hat", {"title": "Hat"}),
+        ("POST", "/items", [{"item_id": "hat"}]),
+        ("POST", "/events", [{"user_id": "ann", "item_id": "hat"}]),
+        ("PUT", "/users/ann", {"attributes": {}}),
+    ):
+        httpx.put(f"{root}/{name}").raise_for_status()
+        httpx.get(f"{root}/{name}/status", timeout=30).raise_for_status()
+        with database.begin() as conn:
+            spaces.delete(conn, name)
+        answer = httpx.request(method, f"{root}/{name}{path}", json=body, timeout=30)
+        assert (answer.status_code, answer.json()["title"]) == (404, "Not Found"), (path, answer.text)

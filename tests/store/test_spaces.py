@@ -1,11 +1,13 @@
 """Spaces: a name, a weighting, and everything that goes with them."""
 
 import pytest
+from sqlalchemy.exc import IntegrityError
 
 from engine.errors import InputError, NotFound
 from engine.events import Event, Weighting
 from engine.items import Item
-from engine.store import events, items, models, spaces
+from engine.store import events, generations, items, models, spaces, users
+from engine.users import User
 from tests.store.worlds import MORNING, small_space
 
 
@@ -68,3 +70,22 @@ def test_deleting_a_space_takes_everything_of_it_and_nothing_of_another(database
         assert events.count(conn, other.key) == 1
         assert items.count(conn, other.key) == 2
         assert models.load_space(conn, other.key, 1).items.ids.ids == ("cup", "hat")
+
+
+def test_a_write_to_a_space_that_was_deleted_meanwhile_is_not_found(database, space):
+    with database.begin() as conn:
+        spaces.delete(conn, space.name)
+    writes = (
+        lambda conn: items.upsert(conn, space.key, [Item("hat")]),
+        lambda conn: users.upsert(conn, space.key, [User("ann")]),
+        lambda conn: events.append(conn, space.key, [Event("ann", "cup", "view", MORNING)]),
+        lambda conn: generations.add(conn, space.key, "20260101T000000-1", 1, {}),
+    )
+    for write in writes:
+        with pytest.raises(NotFound, match="the space was deleted meanwhile"), database.begin() as conn:
+            write(conn)
+
+
+def test_a_row_that_points_nowhere_else_is_still_our_own_mistake(database, space):
+    with pytest.raises(IntegrityError), database.begin() as conn:
+        conn.exec_driver_sql("INSERT INTO drift_reports (model_key, report) VALUES (-1, '{}')")
