@@ -84,5 +84,7 @@ class InterpolateBody(Fresh):
 
 class SampleBody(Fresh):
     n: int = Field(1, ge=1, le=MAX_ROWS)
-    seed: int | None = Field(None, ge=0, description="the same seed gives the same sample; none: another each time")
+    seed: int | None = Field(  # the answer has it: JSON is written with integers of 64 bits
+        None, ge=0, lt=2**63, description="the same seed gives the same sample; none: another each time"
+    )
     nearest: int = Field(0, ge=0, le=100, description="real items to name beside each")

@@ -72,3 +72,12 @@ class NotInTime(NearfieldError):
 
 class StoreUnavailable(NearfieldError):
     pass
+
+
+def shown(value: object) -> str:
+    """What was got, for a message: as Python writes it, cut to 60 characters."""
+    try:
+        text = repr(value)
+    except RecursionError:  # a thousand lists in each other
+        return f"a {type(value).__name__} that nests too deep"
+    return text if len(text) <= 60 else text[:57] + "..."

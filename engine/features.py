@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import InputError
+from engine.errors import InputError, shown
 from engine.ids import IdMap
 from engine.vectors import read_only
 
@@ -126,14 +126,14 @@ def from_rows(columns: Sequence[Column], rows: Sequence[object]) -> Values:
     """
     for at, row in enumerate(rows):
         if not isinstance(row, list | tuple) or len(row) != len(columns):
-            got = f"{len(row)} values" if isinstance(row, list | tuple) else repr(row)[:60]
+            got = f"{len(row)} values" if isinstance(row, list | tuple) else shown(row)
             raise InputError(f"expected a row of {len(columns)} values in column order, got {got}", loc=("values", at))
     if all(column.categories is None for column in columns):
         try:
             values = np.array(rows, dtype=np.float64)
             if values.ndim == 2 and not np.isinf(values).any():
                 return values
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass  # which cell it was, the way by name says
     names = [column.name for column in columns]
     return from_records(columns, [dict(zip(names, row, strict=True)) for row in rows])  # type: ignore[call-overload]
@@ -181,7 +181,7 @@ def _number(cell: object, column: Column, loc: tuple[str | int, ...]) -> float:
     try:
         number = float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"column {column.name!r} is numeric, got {_short(cell)}", loc=loc) from None
+        raise InputError(f"column {column.name!r} is numeric, got {shown(cell)}", loc=loc) from None
     if np.isinf(number):
         raise InputError(f"column {column.name!r} has an infinity; send null for a missing value", loc=loc)
     return number
@@ -199,7 +199,7 @@ def _place(cell: object, column: Column, places: Mapping[str, int], loc: tuple[s
 def unseen(column: Column, text: str, loc: tuple[str | int, ...]) -> InputError:
     """The error for a category that a column has never had."""
     return InputError(
-        f"column {column.name!r} has never had the category {_short(text)}; it knows {_some(column.categories or ())}. "
+        f"column {column.name!r} has never had the category {shown(text)}; it knows {_some(column.categories or ())}. "
         "Import records that have it and train again, or leave the value empty",
         loc=loc,
     )
@@ -209,12 +209,9 @@ def _text(cell: object) -> str:
     """A category as an import would name it: true, 3 and not 3.0."""
     if isinstance(cell, bool):
         return str(cell).lower()
+    if isinstance(cell, list | dict):
+        return shown(cell)
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _some(names: Sequence[str]) -> str:

@@ -63,7 +63,7 @@ def check_attributes(attributes: Mapping[str, object], loc: tuple[str | int, ...
         text = json.dumps(dict(attributes), allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
         orjson.dumps(dict(attributes))  # what answers are written with: no integer past 64 bits
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"attributes are JSON values; {error}", loc=loc) from None
     if "\\u0000" in text:
         raise InputError("attributes cannot contain NUL", loc=loc)

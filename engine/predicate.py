@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-from engine.errors import InputError
+from engine.errors import InputError, shown
 from engine.items import MAX_TEXT_BYTES
 
 Kind = Literal["number", "text", "bool", "time", "numbers", "texts"]  # the last two: elements of a list
@@ -108,7 +108,7 @@ def _parse(value: object, loc: Loc, depth: int) -> Predicate:
     if depth > MAX_DEPTH:
         raise InputError(f"a filter nests at most {MAX_DEPTH} deep", loc=loc)
     if not isinstance(value, Mapping) or not value:
-        raise InputError(f'expected an object such as {{"price": {{"lt": 30}}}}, got {_shown(value)}', loc=loc)
+        raise InputError(f'expected an object such as {{"price": {{"lt": 30}}}}, got {shown(value)}', loc=loc)
     if len(value) > MAX_TESTS:
         raise InputError(f"a filter has at most {MAX_TESTS} conditions", loc=loc)
     parts = [_entry(str(name), each, (*loc, str(name)), depth) for name, each in value.items()]
@@ -120,7 +120,7 @@ def _entry(name: str, value: object, loc: Loc, depth: int) -> Predicate:
         return Not(_parse(value, loc, depth + 1))
     if name in ("and", "or"):
         if not isinstance(value, list) or not 1 <= len(value) <= MAX_TESTS:
-            raise InputError(f"`{name}` takes a list of 1 to {MAX_TESTS} filters, got {_shown(value)}", loc=loc)
+            raise InputError(f"`{name}` takes a list of 1 to {MAX_TESTS} filters, got {shown(value)}", loc=loc)
         parts = tuple(_parse(each, (*loc, at), depth + 1) for at, each in enumerate(value))
         return AllOf(parts) if name == "and" else AnyOf(parts)
     if name in OPERATORS and name not in CORE:
@@ -142,7 +142,7 @@ def _conditions(field: str, value: object, loc: Loc) -> Predicate:
     found = []
     for name, each in value.items():
         if name not in OPERATORS:
-            raise InputError(f"expected an operator of {', '.join(OPERATORS)}, got {_shown(name)}", loc=(*loc, name))
+            raise InputError(f"expected an operator of {', '.join(OPERATORS)}, got {shown(name)}", loc=(*loc, name))
         found.append(_test(field, name, each, (*loc, name)))
     return found[0] if len(found) == 1 else AllOf(tuple(found))
 
@@ -150,11 +150,11 @@ def _conditions(field: str, value: object, loc: Loc) -> Predicate:
 def _test(field: str, name: str, value: object, loc: Loc) -> Condition:
     if name == "exists":
         if not isinstance(value, bool):
-            raise InputError(f"`exists` takes true or false, got {_shown(value)}", loc=loc)
+            raise InputError(f"`exists` takes true or false, got {shown(value)}", loc=loc)
         return Condition(field, name, value, "bool", loc)
     if name == "in":
         if not isinstance(value, list) or not 1 <= len(value) <= MAX_VALUES:
-            raise InputError(f"expected a list of 1 to {MAX_VALUES} values, got {_shown(value)}", loc=loc)
+            raise InputError(f"expected a list of 1 to {MAX_VALUES} values, got {shown(value)}", loc=loc)
         pairs = [_scalar(field, each, (*loc, at)) for at, each in enumerate(value)]
         if len({kind for kind, _ in pairs}) > 1:
             raise InputError("expected values of one type: numbers, text or true and false", loc=loc)
@@ -195,7 +195,7 @@ def _scalar(field: str, value: object, loc: Loc) -> tuple[Kind, Scalar]:
         return "time", _time(value, loc)
     pairs = typed(value)
     if not pairs or isinstance(value, list):
-        raise InputError(f"expected a number, text, true or false, got {_shown(value)}", loc=loc)
+        raise InputError(f"expected a number, text, true or false, got {shown(value)}", loc=loc)
     [(kind, scalar)] = pairs
     if isinstance(scalar, str):
         _text(scalar, loc)
@@ -216,8 +216,8 @@ def _time(value: object, loc: Loc) -> float:
     try:
         at = datetime.fromisoformat(str(value))
         return float(round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6))
-    except (ValueError, OverflowError):
-        raise InputError(f"expected a time such as 2026-03-01T12:00:00Z, got {_shown(value)}", loc=loc) from None
+    except (ValueError, OverflowError, RecursionError):
+        raise InputError(f"expected a time such as 2026-03-01T12:00:00Z, got {shown(value)}", loc=loc) from None
 
 
 def typed(value: object) -> list[tuple[Kind, Scalar]]:
@@ -279,8 +279,3 @@ def holds(test: Condition, kind: Kind, value: Scalar) -> bool:
     if test.operator == "contains" and kind == "text":
         return str(wanted).casefold() in str(value).casefold()
     return value == wanted
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:57] + "..."

@@ -33,7 +33,7 @@ def add(conn: sa.Connection, space_key: int, generation: str, model: int, manife
 
 def get(conn: sa.Connection, space_key: int, generation: str) -> GenerationRecord:
     query = f"SELECT {COLUMNS} FROM generations WHERE space_key = %s AND generation = %s"
-    row = conn.exec_driver_sql(query, (space_key, generation)).first()
+    row = conn.exec_driver_sql(query, (space_key, generation)).first() if generation.isprintable() else None  # no NUL
     if row is None:
         raise NotFound(f"there is no generation {generation!r}")
     return GenerationRecord(*row)

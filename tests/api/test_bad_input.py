@@ -132,6 +132,24 @@ def test_a_body_over_the_limit_is_refused_however_it_is_sent(shop: Shop) -> None
     problem(httpx.post(shop.url + "/events", content=pieces(), headers=headers, timeout=60), 413)
 
 
+@pytest.mark.parametrize("depth", [300, 970, 1005, 3000])
+def test_lists_in_lists_in_lists_are_a_problem_however_deep(shop: Shop, depth: int) -> None:
+    deep = "[" * depth + "]" * depth
+    problem(shop.get("/recommend", params={"filter": deep}), 422)
+    for path, text in (
+        ("/recommend", f'{{"filter": {{"price": {deep}}}}}'),
+        ("/items", f'[{{"item_id": "x", "attributes": {{"a": {deep}}}}}]'),
+        ("/events", deep),
+    ):
+        answer = httpx.post(shop.url + path, content=text, headers={"Content-Type": "application/json"}, timeout=30)
+        problem(answer, 400 if answer.status_code == 400 else 422)  # the body's parser has a limit of its own
+
+
+@pytest.mark.parametrize("name", ["%00", "a%00b", "%ff", "a%2Fb"])
+def test_a_generation_that_cannot_be_is_not_found(shop: Shop, name: str) -> None:
+    problem(shop.post(f"/generations/{name}/activate", {}), 404)
+
+
 def test_an_unknown_space_is_not_found(shop: Shop) -> None:
     base = shop.url.rsplit("/", 1)[0]
     problem(httpx.get(base + "/no-such-space/recommend"), 404)

@@ -110,6 +110,7 @@ def test_a_generative_model_samples_and_its_codes_decode(hall):
     first = ok(post(hall, "sample", {"n": 3, "seed": 5, "nearest": 1}, "fog"))
     assert first["samples"] == ok(post(hall, "sample", {"n": 3, "seed": 5, "nearest": 1}, "fog"))["samples"]
     assert first["samples"][0]["nearest"][0]["item_id"].startswith("m-")
+    assert ok(post(hall, "sample", {"seed": 2**63 - 1}, "fog"))["seed"] == 2**63 - 1
     encoded = ok(post(hall, "encode", {"record": GOOD}, "fog"))
     by_code = ok(post(hall, "decode", {"codes": encoded["codes"]}, "fog"))["records"]
     assert by_code == ok(post(hall, "decode", {"vectors": encoded["vectors"]}, "fog"))["records"]
@@ -180,7 +181,9 @@ def test_figures_drift_and_map_of_what_is_served(hall, database):
         ("anomalies", {"record": GOOD, "false_alarm_rate": 1}, "the request is not valid at body.false_alarm_rate"),
         ("anomalies", {"record": GOOD, "false_alarm_rate": 0.1, "quantile": 0.9}, "not valid at body"),
         ("interpolate", {"start": {"item_id": "m-001"}, "end": {}}, "the request is not valid at body.end"),
+        ("encode", {"values": [[10**400, 2, 3, "L"]]}, "column 'heat' is numeric, got 1000"),
         ("sample", {"n": 0}, "the request is not valid at body.n"),
+        ("sample", {"seed": 2**63}, "the request is not valid at body.seed"),
     ],
 )
 def test_a_request_that_cannot_be_says_where(hall, verb, body, message):

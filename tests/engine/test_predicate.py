@@ -128,6 +128,16 @@ def test_what_is_no_filter_is_refused_where_it_is_wrong(value, place, sentence):
     assert [problem.loc for problem in refused.value.problems] == [("filter", *place)]
 
 
+def test_lists_that_nest_too_deep_to_be_shown_are_refused_like_others():
+    deep = []
+    for _ in range(2000):
+        deep = [deep]
+    for value, place in ((deep, ()), ({"price": deep}, ("price", 0)), ({"created_at": deep}, ("created_at", 0))):
+        with pytest.raises(InputError, match="a list that nests too deep") as refused:
+            parse(value)
+        assert [problem.loc for problem in refused.value.problems] == [("filter", *place)]
+
+
 def test_a_filter_nests_eight_deep_and_no_deeper():
     deep = {"a": 1}
     for _ in range(7):

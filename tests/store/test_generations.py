@@ -46,8 +46,9 @@ def test_the_active_generation_cannot_be_removed_and_another_can(database, space
 def test_an_unknown_generation_is_not_found(database, space):
     with database.begin() as conn:
         for ask in (generations.get, generations.activate):
-            with pytest.raises(NotFound, match="there is no generation 'nope'"):
-                ask(conn, space.key, "nope")
+            for name in ("nope", "no\x00pe", "no\udcffpe"):
+                with pytest.raises(NotFound, match="there is no generation 'no"):
+                    ask(conn, space.key, name)
 
 
 def test_events_are_written_while_a_generation_is_being_activated(database, space):

@@ -44,12 +44,14 @@ def test_a_key_is_found_by_its_text_and_by_nothing_else(database):
 def test_a_revoked_key_is_not_found_and_stays_listed(database):
     with database.begin() as conn:
         text, record = keys.create(conn, scope="admin", space=None, label="old")
+        with pytest.raises(NotFound, match="there is no live key"):
+            keys.revoke(conn, record.key_id + "\x00")
         keys.revoke(conn, record.key_id)
         assert keys.find(conn, text) is None
         listed = {one.key_id: one for one in keys.list_all(conn)}
         assert listed[record.key_id].revoked_at is not None
         assert listed[record.key_id].label == "old"
-        for key_id in (record.key_id, "never", "a\x00b"):
+        for key_id in (record.key_id, "never", "a\x00b", "a\udcffb"):
             with pytest.raises(NotFound, match="there is no live key"):
                 keys.revoke(conn, key_id)
 
