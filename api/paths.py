@@ -17,10 +17,16 @@ class EncodedSlashes:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         raw = scope.get("raw_path") or b""
-        if scope["type"] == "http" and b"%" in raw:
-            parts = [unquote_to_bytes(part).decode("utf-8", "surrogateescape") for part in raw.split(b"/")]
-            scope = {**scope, "path": "/".join(part.replace("/", SLASH) for part in parts)}
-        await self.app(scope, receive, send)
+        if scope["type"] != "http" or b"%" not in raw:
+            await self.app(scope, receive, send)
+            return
+        parts = [unquote_to_bytes(part).decode("utf-8", "surrogateescape") for part in raw.split(b"/")]
+        split = {**scope, "path": "/".join(part.replace("/", SLASH) for part in parts)}  # the server reads its own path
+        try:
+            await self.app(split, receive, send)
+        finally:
+            if "route" in split:  # for metrics and logs
+                scope["route"] = split["route"]
 
 
 def restored(segment: str) -> str:

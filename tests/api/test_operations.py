@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+from structlog.testing import capture_logs
 
 from engine.embedders.registry import make
 from engine.store.database import Database
@@ -29,6 +30,21 @@ def test_health_ready_metrics_and_openapi_answer(shop: Shop) -> None:
     paths = httpx.get(root(shop) + "/openapi.json").json()["paths"]
     assert "/v1/{space}/recommend" in paths
     assert len(paths) >= 20
+
+
+def test_a_path_with_an_encoded_character_is_counted_and_logged_under_its_route(shop: Shop) -> None:
+    with capture_logs() as lines:
+        assert shop.get("/items/odd%2D01/similar").status_code == 200
+        shop.put("/users/a%2Fb", {"attributes": {}}).raise_for_status()
+        shop.delete("/users/a%2Fb").raise_for_status()
+    assert [line["log_level"] for line in lines if line["event"] == "request"] == ["debug"] * 3
+    metrics = httpx.get(f"{root(shop)}/metrics").text
+    for method, route in (
+        ("GET", "/v1/{space}/items/{item_id:path}/similar"),
+        ("PUT", "/v1/{space}/users/{user_id:path}"),
+        ("DELETE", "/v1/{space}/users/{user_id:path}"),
+    ):
+        assert f'nearfield_request_seconds_count{{method="{method}",route="{route}",status="200"}} 1.0' in metrics
 
 
 def test_status_models_and_generations_tell_what_is_served(shop: Shop) -> None:
