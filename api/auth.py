@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
@@ -21,6 +22,14 @@ MAX_REMEMBERED = 10_000
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
+@dataclass(frozen=True)
+class Standing:
+    """Of who sent a request: the record of their key, if it is a live one, and whether one is needed."""
+
+    record: KeyRecord | None = None
+    closed: bool = True
+
+
 class Keyring:
     """Keys looked up in PostgreSQL and remembered for a moment. Never holds or logs the text of a key."""
 
@@ -29,10 +38,18 @@ class Keyring:
         self._found: dict[bytes, tuple[float, KeyRecord | None]] = {}
         self._closed: tuple[float, bool] = (0.0, True)
 
-    def known(self, text: str | None) -> bool:
-        """Whether an answer is remembered, so that `closed` or `find` need not ask PostgreSQL."""
-        asked_at = self._closed[0] if text is None else self._found.get(_digest(text), (0.0, None))[0]
-        return time.monotonic() - asked_at <= REMEMBER_S or (text is None and self._require)
+    def known(self, text: str | None) -> Standing | None:
+        """What is remembered of a key, or of who has none; None: only `asked` can say."""
+        if text is None:
+            asked_at, closed = self._closed
+            found = Standing(closed=closed or self._require)
+            return found if self._require or time.monotonic() - asked_at <= REMEMBER_S else None
+        asked_at, record = self._found.get(_digest(text), (0.0, None))
+        return Standing(record) if time.monotonic() - asked_at <= REMEMBER_S else None
+
+    def asked(self, text: str | None) -> Standing:
+        """The same, from PostgreSQL where it is not remembered: not for an event loop, which would wait for it."""
+        return Standing(closed=self.closed()) if text is None else Standing(self.find(text))
 
     def closed(self) -> bool:
         """Whether a key is needed: always when required, else as soon as there is one."""
@@ -76,23 +93,18 @@ def require(scope: Scope) -> Callable[[Request, Bearer], Awaitable[None]]:
     """A dependency that lets a request through if its key has `scope` in the space of its path."""
 
     async def look(request: Request, bearer: Bearer) -> None:
-        if request.app.state.keyring.known(bearer and bearer.credentials):
-            check(request, bearer)
-        else:
-            await run_in_threadpool(check, request, bearer)
-
-    def check(request: Request, bearer: Bearer) -> None:
         keyring: Keyring = request.app.state.keyring
-        if bearer is None:
-            if keyring.closed():
-                raise HTTPException(
-                    401, "a key is needed: Authorization: Bearer nf_...", {"WWW-Authenticate": "Bearer"}
-                )
-            return
-        record = keyring.find(bearer.credentials)
-        if record is None:
-            raise HTTPException(401, "this key is unknown or revoked", {"WWW-Authenticate": "Bearer"})
-        if not record.allows(scope, request.path_params.get("space")):
+        text = None if bearer is None else bearer.credentials
+        standing = keyring.known(text)
+        if standing is None:
+            standing = await run_in_threadpool(keyring.asked, text)
+        check(standing, text, request.path_params.get("space"))
+
+    def check(standing: Standing, text: str | None, space: str | None) -> None:
+        if standing.record is None and standing.closed:
+            why = "this key is unknown or revoked" if text else "a key is needed: Authorization: Bearer nf_..."
+            raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
+        if standing.record is not None and not standing.record.allows(scope, space):
             raise HTTPException(403, f"this key has no {scope} scope here")
 
     return look

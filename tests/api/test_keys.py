@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
+from fastapi import Request
+from fastapi.security import HTTPAuthorizationCredentials
 
-from api.auth import REMEMBER_S
+from api.auth import REMEMBER_S, Keyring, require
 from api.server import bound, running, serve
 from engine.errors import Conflict
 from engine.settings import Settings
-from engine.store import spaces
+from engine.store import keys, spaces
 from engine.store.database import Database, open_database
 
 
@@ -69,3 +74,39 @@ def test_a_key_opens_its_space_for_its_scope_and_nothing_else(
 def test_beyond_loopback_without_a_key_the_server_refuses_to_start(tmp_path: Path) -> None:
     with pytest.raises(Conflict, match=r"beyond this machine.*nearfield keys create"):
         serve(Settings(home=tmp_path / "home"), "0.0.0.0", 0, 1)
+
+
+def test_whatever_is_forgotten_meanwhile_the_event_loop_asks_no_database(
+    own: tuple[Settings, Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loops = list[bool]()
+
+    class Watched:
+        @contextmanager
+        def connect(self) -> Iterator[object]:
+            try:
+                asyncio.get_running_loop()
+                loops.append(True)
+            except RuntimeError:
+                loops.append(False)
+            with own[1].connect() as conn:
+                yield conn
+
+    class Forgetful(dict[bytes, object]):
+        def get(self, digest: bytes, otherwise: object = None) -> object:  # type: ignore[override]
+            return self.pop(digest, otherwise)  # another thread clears what is remembered as soon as it was read
+
+    with own[1].begin() as conn:
+        text, _ = keys.create(conn, scope="read", space=None)
+    keyring = Keyring(Watched(), require_keys=True)  # type: ignore[arg-type]
+    keyring._found = Forgetful()  # type: ignore[assignment]
+    app = SimpleNamespace(state=SimpleNamespace(keyring=keyring))
+    request = Request({"type": "http", "app": app, "path_params": {}, "headers": []})
+    sent = HTTPAuthorizationCredentials(scheme="Bearer", credentials=text)
+
+    async def ask() -> None:
+        for _ in range(4):
+            await require("read")(request, sent)
+
+    asyncio.run(ask())
+    assert loops == [False, False]
