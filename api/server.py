@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ctypes
 import errno
 import ipaddress
@@ -12,8 +13,9 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import structlog
 import uvicorn
@@ -132,7 +134,26 @@ def worker() -> FastAPI:
         log.warning("a worker waits for its database", error=str(error))
         time.sleep(RETRY_S)
         sys.exit(os.EX_TEMPFAIL)  # its supervisor starts another
-    return create_app(settings, database)
+    return patient(create_app(settings, database))
+
+
+def patient(app: FastAPI) -> FastAPI:
+    """The app of a worker, which ends as above where it loses its database while it starts."""
+    begin = app.router.lifespan_context
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
+        async with AsyncExitStack() as stack:
+            try:
+                state = await stack.enter_async_context(begin(app))
+            except StoreUnavailable as error:
+                log.warning("a worker waits for its database", error=str(error))
+                await asyncio.sleep(RETRY_S)
+                os._exit(os.EX_TEMPFAIL)  # whatever is raised here is a failure to start to uvicorn
+            yield state or {}
+
+    app.router.lifespan_context = lifespan
+    return app
 
 
 def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:

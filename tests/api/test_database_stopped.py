@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
@@ -30,6 +32,7 @@ from tests.api.test_durability import free_port, start, workers
 from tests.api.test_operations import eventually
 
 AWAY_S = 2.0
+ROOT = Path(__file__).parent.parent.parent
 pytestmark = pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="kills a PostgreSQL of its own")
 
 
@@ -210,6 +213,25 @@ def test_a_worker_that_dies_while_postgres_is_away_does_not_take_the_others_alon
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+def test_a_worker_that_loses_postgres_while_it_starts_ends_as_one_that_waits(tmp_path: Path) -> None:
+    code = f"""
+import uvicorn
+from api.app import create_app
+from api.logs import configure
+from api.server import patient, uvicorn_config
+from engine.settings import Settings
+from engine.store.database import Database
+
+configure()
+gone = Database("postgresql://ann@127.0.0.1:{free_port()}/shop")
+uvicorn.Server(uvicorn_config(patient(create_app(Settings(home={str(tmp_path)!r}), gone)), 1)).run()
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == os.EX_TEMPFAIL, done.stderr  # not uvicorn's 3, which ends the other workers too
+    assert "a worker waits for its database" in done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
 
 
 def test_the_embedded_postgres_is_killed_under_load_and_the_server_starts_it_again(
