@@ -39,6 +39,12 @@ def check_deadline(request: Request) -> None:
         raise NotInTime(str(until))
 
 
+def left_s(request: Request, most_s: float) -> float:
+    """How long something may be waited for: until the deadline of the request, if it has one, and at most `most_s`."""
+    until: Until | None = getattr(request.state, "until", None)
+    return most_s if until is None else min(most_s, max(until.at - time.perf_counter(), 0.0))
+
+
 class Deadline:
     """ASGI middleware: 503 in place of an answer that is late."""
 

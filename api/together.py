@@ -11,12 +11,14 @@ from collections.abc import Mapping, Sequence
 
 from starlette.concurrency import run_in_threadpool
 
+from engine.errors import StoreUnavailable
 from engine.events import History
 from engine.store import events
 from engine.store.database import Database
 
 READS = 2  # at once, so that PostgreSQL works while the answers of the other are made
 MOST = 64  # users of one statement
+WAIT_S = 3.0  # a PostgreSQL that says nothing, as when its host is cut off, is away to who waits
 
 Asked = tuple[int, str]  # space key, user id
 
@@ -29,15 +31,19 @@ class Histories:
         self._waiting: list[tuple[Asked, asyncio.Future[History]]] = []
         self._readers: set[asyncio.Task[None] | None] = set()
 
-    async def of(self, space_key: int, user_id: str) -> History:
-        """As `events.history`; StoreUnavailable while PostgreSQL is away."""
+    async def of(self, space_key: int, user_id: str, within_s: float = WAIT_S) -> History:
+        """As `events.history`; StoreUnavailable while PostgreSQL is away, or when it says nothing within the time."""
         future: asyncio.Future[History] = asyncio.get_running_loop().create_future()
         self._waiting.append(((space_key, user_id), future))
         if len(self._readers) < READS:
             reader = asyncio.create_task(self._read())
             self._readers.add(reader)
             reader.add_done_callback(self._readers.discard)
-        return await future
+        try:
+            async with asyncio.timeout(within_s):
+                return await future
+        except TimeoutError:
+            raise StoreUnavailable(f"PostgreSQL did not answer within {within_s:.1f} s") from None
 
     async def _read(self) -> None:
         """Until nobody waits; whoever asks after that finds this reader gone, so that nobody waits for a next one."""
@@ -48,6 +54,7 @@ class Histories:
 
     async def _read_all(self) -> None:
         while self._waiting:
+            self._waiting = [each for each in self._waiting if not each[1].done()]  # those who waited too long are gone
             taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             try:
                 found = await run_in_threadpool(self._found, list({asked for asked, _ in taken}))

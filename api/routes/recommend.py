@@ -16,12 +16,13 @@ from api import cursors
 from api.answer_schemas import BatchAnswer, ItemsAnswer
 from api.answers import Page, items_response, shelves_response
 from api.auth import require
-from api.deadline import check_deadline
+from api.deadline import check_deadline, left_s
 from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
 from api.histories import Known, joined, known, known_each, session, without_database
 from api.queries import documented, query_of
 from api.reads import at_once, check_ids, fresh, predicate_of, without_deleted
 from api.schemas import BatchBody, Boost, RankBody, RecommendBody, RecommendQuery, ShelfBody
+from api.together import WAIT_S
 from engine.boost import Boosted, Factors
 from engine.errors import InputError, StoreUnavailable
 from engine.events import History, looked_at
@@ -136,7 +137,8 @@ async def _recommend(
     user = Known(past)
     if body.user_id is not None:
         try:
-            user = joined(past, await serving.histories.of(view.space.key, body.user_id))
+            within_s = left_s(request, WAIT_S)
+            user = joined(past, await serving.histories.of(view.space.key, body.user_id, within_s))
         except StoreUnavailable:
             user = without_database(body.user_id, past, view)
     check_deadline(request)  # a history may have taken its time

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -18,6 +20,7 @@ from engine.events import Event, History
 from engine.store import events
 from engine.store.database import Database
 from engine.store.spaces import Space
+from tests.api.conftest import Shop
 
 N_USERS, LIMIT = 40, 3
 
@@ -143,3 +146,49 @@ def test_who_asks_again_at_once_waits_for_nobody_else_to_ask(
             return [await histories.of(space.key, user) for user in users[:6]]
 
     assert [len(history) for history in asyncio.run(ask())] == [min(user, LIMIT) for user in range(6)]
+
+
+def test_who_waits_for_a_database_that_says_nothing_is_told_that_it_is_away_and_nobody_is_held_up_after(
+    database: Database, space: Space, users: list[str]
+) -> None:
+    async def ask() -> tuple[list[BaseException | History], int, History]:
+        watched = Watched(database)
+        histories = Histories(watched, LIMIT)  # type: ignore[arg-type]
+        watched.gate.clear()
+        asked = (histories.of(space.key, user, within_s=0.2) for user in users)
+        silent = await asyncio.gather(*asked, return_exceptions=True)
+        held, after = watched.taken, asyncio.create_task(histories.of(space.key, users[2]))
+        await asyncio.sleep(0)
+        watched.gate.set()
+        found = await after
+        return silent, watched.taken - held, found
+
+    silent, taken, found = asyncio.run(ask())
+    assert {type(each) for each in silent} == {StoreUnavailable}
+    assert taken == 1  # for those who were told already nothing is read
+    assert len(found) == 2
+
+
+def test_a_recommendation_comes_all_the_same_while_the_database_says_nothing(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, gate = "/recommend?user_id=odd-user-1&k=5", threading.Event()
+    assert shop.get(path).json()["degraded"] is False
+    read = Histories._found
+
+    def silent(histories: Histories, asked: Any) -> Any:
+        gate.wait(60)
+        return read(histories, asked)
+
+    monkeypatch.setattr(Histories, "_found", silent)
+    try:
+        started = time.monotonic()
+        answer = shop.get(path)
+        assert (answer.status_code, answer.json()["degraded"], len(answer.json()["items"])) == (200, True, 5)
+        assert time.monotonic() - started < together.WAIT_S + 5
+        started = time.monotonic()
+        assert shop.get(path + "&deadline_ms=300").status_code == 503
+        assert time.monotonic() - started < 2
+    finally:
+        gate.set()
+    assert shop.get(path).json()["degraded"] is False
