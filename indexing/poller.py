@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, MutableMapping
 
 import structlog
@@ -14,6 +15,7 @@ from indexing.view import LiveView
 
 log = structlog.get_logger()
 SLICE_S = 0.2  # how long a stop may wait for the listener
+STOP_S = 10.0  # and for both threads, one of which may wait for a PostgreSQL that says nothing
 
 
 class Poller:
@@ -42,9 +44,11 @@ class Poller:
             thread.start()
 
     def stop(self) -> None:
+        """End both threads; one that is held up by its database ends with the process."""
         self._stop.set()
+        until = time.monotonic() + STOP_S
         for thread in self._threads:
-            thread.join()
+            thread.join(max(until - time.monotonic(), 0.0))
 
     def _poll(self) -> None:
         while not self._stop.wait(self._poll_s):

@@ -23,6 +23,14 @@ Connection = sa.Connection  # for annotations outside this folder, the one that 
 DataRefused = sa.exc.DataError  # PostgreSQL cannot hold a value
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 8)
+LIMITS = {  # of libpq: a host whose packets are dropped is away after some 11 s; a long query goes on where one answers
+    "connect_timeout": 5,
+    "keepalives": 1,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
 
 
 class Database:
@@ -36,7 +44,7 @@ class Database:
         self._away, self._trying = False, threading.Lock()
         self.url = url  # for another process; it has the password
         self.db = sa.create_engine(
-            _driver_url(url), pool_size=pool_size, max_overflow=20, pool_timeout=10, connect_args={"connect_timeout": 5}
+            _driver_url(url), pool_size=pool_size, max_overflow=20, pool_timeout=10, connect_args=LIMITS
         )
         sa.event.listen(self.db, "checkout", _replace_dead)
 

@@ -18,6 +18,7 @@ from engine.store.database import Database
 log = structlog.get_logger()
 CHANNEL = "nearfield"
 EVERY_S = 0.03
+CLOSE_S = 2.0  # a thread that waits for a PostgreSQL that says nothing does not hold the end of the process
 NOTIFY = "SELECT pg_notify(%s, name) FROM unnest(%s::text[]) AS name"
 
 
@@ -39,7 +40,7 @@ class Waker:
     def close(self) -> None:
         self._stop.set()
         self._told.set()
-        self._thread.join()
+        self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
         while not self._stop.is_set():

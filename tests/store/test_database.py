@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -13,9 +14,11 @@ from sqlalchemy.exc import ProgrammingError
 
 from engine.errors import StoreUnavailable
 from engine.settings import Settings
-from engine.store import bulk
+from engine.store import bulk, wake
 from engine.store.checks import check_database
 from engine.store.database import Database, open_database
+from engine.store.wake import Listener, Waker
+from indexing import poller
 
 
 def settings(tmp_path, url):
@@ -159,3 +162,50 @@ def test_a_process_with_thousands_of_clients_reaches_its_database(database):
         for each in taken:
             os.close(each)
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_every_connection_gives_up_a_host_that_says_nothing(database):
+    listener = Listener(database)
+    listener.wait(0.01)
+    with database.connect() as conn:
+        for driver in (bulk.raw(conn), listener._conn):
+            limits = driver.info.get_parameters()
+            assert (limits["keepalives_idle"], limits["keepalives_interval"], limits["keepalives_count"]) == (
+                "5",
+                "2",
+                "3",
+            )
+            assert limits["tcp_user_timeout"] == "10000"
+    listener.close()
+
+
+@pytest.mark.parametrize("ends", ["waker", "poller"])
+def test_a_thread_that_a_silent_database_holds_up_does_not_hold_up_the_end(monkeypatch, ends):
+    entered, gate = threading.Event(), threading.Event()
+
+    class Silent:
+        def begin(self):
+            entered.set()
+            gate.wait(60)
+            raise StoreUnavailable("PostgreSQL is away")
+
+        refresh = begin
+
+    monkeypatch.setattr(wake, "CLOSE_S", 0.1)
+    monkeypatch.setattr(poller, "STOP_S", 0.1)
+    if ends == "waker":
+        waker = Waker(Silent())
+        waker.tell("shop")
+        stop, thread = waker.close, waker._thread
+    else:
+        polling = poller.Poller({"shop": Silent()}, poll_s=0.01)
+        polling.start()
+        stop, thread = polling.stop, polling._threads[0]
+    assert entered.wait(10)
+    started = time.monotonic()
+    stop()
+    assert time.monotonic() - started < 5
+    assert thread.is_alive()
+    gate.set()
+    thread.join(10)
+    assert not thread.is_alive()
