@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Awaitable, Callable
@@ -18,6 +19,7 @@ from engine.store.database import Database
 from engine.store.keys import KeyRecord, Scope
 
 REMEMBER_S = 2.0  # how long a revoked key may still work
+ASK_S = 3.0  # a PostgreSQL that says nothing for so long is away
 MAX_REMEMBERED = 10_000
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
@@ -37,15 +39,41 @@ class Keyring:
         self._database, self._require = database, require_keys
         self._found: dict[bytes, tuple[float, KeyRecord | None]] = {}
         self._closed: tuple[float, bool] = (0.0, True)
+        self._asking: dict[bytes, tuple[asyncio.Task[Standing], float]] = {}  # until when each is waited for
 
     def known(self, text: str | None) -> Standing | None:
         """What is remembered of a key, or of who has none; None: only `asked` can say."""
+        asked_at, last = self._last(text)
+        fresh = time.monotonic() - asked_at <= REMEMBER_S or (text is None and self._require)
+        return last if fresh else None
+
+    def _last(self, text: str | None) -> tuple[float, Standing]:
         if text is None:
             asked_at, closed = self._closed
-            found = Standing(closed=closed or self._require)
-            return found if self._require or time.monotonic() - asked_at <= REMEMBER_S else None
+            return asked_at, Standing(closed=closed or self._require)
         asked_at, record = self._found.get(_digest(text), (0.0, None))
-        return Standing(record) if time.monotonic() - asked_at <= REMEMBER_S else None
+        return asked_at, Standing(record)
+
+    async def found(self, text: str | None) -> Standing:
+        """As `asked`, by one thread for all who ask at once; what was known last where PostgreSQL says nothing."""
+        digest = b"" if text is None else _digest(text)
+        if digest not in self._asking:
+            asking = asyncio.create_task(run_in_threadpool(self.asked, text))
+            self._asking[digest] = asking, time.monotonic() + ASK_S
+            asking.add_done_callback(lambda done: self._answered(digest, done))
+        asking, until = self._asking[digest]
+        await asyncio.wait([asking], timeout=max(until - time.monotonic(), 0.0))
+        if asking.done():
+            return asking.result()
+        asked_at, last = self._last(text)
+        if not asked_at or (text is not None and last.record is None):
+            raise StoreUnavailable(f"PostgreSQL did not answer within {ASK_S:g} s")
+        return last  # reads go on while PostgreSQL is away
+
+    def _answered(self, digest: bytes, done: asyncio.Task[Standing]) -> None:
+        del self._asking[digest]
+        if not done.cancelled():
+            done.exception()  # seen, also when nobody waits any more
 
     def asked(self, text: str | None) -> Standing:
         """The same, from PostgreSQL where it is not remembered: not for an event loop, which would wait for it."""
@@ -97,7 +125,7 @@ def require(scope: Scope) -> Callable[[Request, Bearer], Awaitable[None]]:
         text = None if bearer is None else bearer.credentials
         standing = keyring.known(text)
         if standing is None:
-            standing = await run_in_threadpool(keyring.asked, text)
+            standing = await keyring.found(text)
         check(standing, text, request.path_params.get("space"))
 
     def check(standing: Standing, text: str | None, space: str | None) -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from fastapi import Request
 from fastapi.security import HTTPAuthorizationCredentials
 
-from api.auth import REMEMBER_S, Keyring, require
+from api.auth import ASK_S, REMEMBER_S, Keyring, require
 from api.server import bound, running, serve
 from engine.errors import Conflict
 from engine.settings import Settings
@@ -110,3 +112,39 @@ def test_whatever_is_forgotten_meanwhile_the_event_loop_asks_no_database(
 
     asyncio.run(ask())
     assert loops == [False, False]
+
+
+class Silent(Database):
+    """A database that says nothing while `speaks` is not set."""
+
+    speaks = threading.Event()
+
+    def _open(self) -> sa.Connection:
+        self.speaks.wait(60)
+        return super()._open()
+
+
+def test_while_postgres_says_nothing_what_was_known_of_a_key_holds_and_a_new_one_is_told_so(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path)
+    with open_database(settings) as opened, closing(Silent(opened.url)) as silent:
+        silent.speaks.set()
+        with silent.begin() as conn:
+            spaces.ensure(conn, "default")
+            text, _ = keys.create(conn, scope="read", space=None)
+        with bound("127.0.0.1", 0) as listener, running(settings, silent, listener):
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/default/recommend"
+            assert httpx.get(url, headers=bearer(text)).status_code == 200
+            assert httpx.get(url).status_code == 401
+            silent.speaks.clear()
+            try:
+                time.sleep(REMEMBER_S + 0.1)
+                for sent, status in ((bearer(text), 200), ({}, 401), (bearer("nf_new_key"), 503)):
+                    for most_s in (ASK_S + 2, 1.5 if status < 500 else ASK_S + 2):
+                        started = time.monotonic()
+                        assert httpx.get(url, headers=sent, timeout=30).status_code == status
+                        assert time.monotonic() - started < most_s
+                answer = httpx.get(url, params={"user_id": "ann"}, headers=bearer(text), timeout=30)
+                assert (answer.status_code, answer.json()["degraded"]) == (200, True)
+            finally:
+                silent.speaks.set()
+            assert httpx.get(url, params={"user_id": "ann"}, headers=bearer(text)).json()["degraded"] is False
