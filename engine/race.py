@@ -18,10 +18,9 @@ import scipy.sparse as sp
 from engine.checkpoints import Checkpoints
 from engine.choice import MARGIN, Choice, Params, Trial, best, leanest, told
 from engine.dataset import Split
-from engine.embedders.blend import SPHERE
 from engine.embedders.registry import make
 from engine.embedders.sharing import shared
-from engine.embedders.width import default_dim
+from engine.embedders.width import SPHERE, default_dim
 from engine.errors import NearfieldError
 from engine.fit import fit
 from engine.interactions import Interactions

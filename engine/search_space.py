@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from engine.embedders.blend import SPHERE
 from engine.embedders.registry import make
+from engine.embedders.width import SPHERE
 
 
 @dataclass(frozen=True)

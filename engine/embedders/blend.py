@@ -20,7 +20,7 @@ from engine.embedders.ease import Ease
 from engine.embedders.mf import MF
 from engine.embedders.spectral import Spectral
 from engine.embedders.trend import TREND, trending
-from engine.embedders.width import default_dim
+from engine.embedders.width import SPHERE, default_dim
 from engine.errors import InputError, TrainingFailed
 from engine.fold_in import SumFoldIn
 from engine.interactions import Interactions
@@ -29,7 +29,6 @@ from engine.vectors import Matrix, Vectors
 
 SAMPLE = 500  # users whose scores scale the parts
 ENOUGH = 512  # narrow dimensions from which the wide part adds nothing: gowalla .2203 -> .2161 on validation
-SPHERE = 128
 DENSE = 0.03  # share of filled cells: ml-1m (.045) has .2614 with an mf part and .2631 without, eight times as fast
 
 

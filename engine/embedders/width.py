@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 LEAST, MOST = 128, 1024
+SPHERE = 128  # of the mf part of a blend
 LARGEST = 2**28  # floats in the factors of a default width
 
 

@@ -137,9 +137,9 @@ def test_what_is_found_after_the_deadline_is_no_answer(
 def test_no_search_begins_after_the_deadline(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
     whole, asked = Histories.of, []
 
-    async def slow(self: Histories, space_key: int, user_id: str) -> Any:
+    async def slow(self: Histories, *question: Any) -> Any:
         await asyncio.sleep(0.15)
-        return await whole(self, space_key, user_id)
+        return await whole(self, *question)
 
     monkeypatch.setattr(Histories, "of", slow)
     monkeypatch.setattr(recommend, "_answered", lambda *args: asked.append(args))

@@ -10,10 +10,10 @@ from engine import dataset, race
 from engine.checkpoints import Checkpoints
 from engine.choice import MARGIN, Trial, best, leanest
 from engine.embedders import factors
-from engine.embedders.blend import SPHERE
 from engine.embedders.device import pick
 from engine.embedders.registry import EMBEDDERS, make
 from engine.embedders.sharing import shared
+from engine.embedders.width import SPHERE
 from engine.errors import InputError, NotEnoughData
 from engine.race import Auto, entries
 from engine.search_space import DEEP, PASSES, SPACES, WATCHED, deep, start
