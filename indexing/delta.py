@@ -70,13 +70,17 @@ class Delta:
     """Rows of the view with their raw vectors, at most a few in a hundred of the main index."""
 
     generation: Generation
-    vectors: Mapping[int, Matrix]  # row -> (dim,) raw
-    gone: frozenset[int] = frozenset()  # rows of the main index whose vector was taken back and has no other
+    vectors: Mapping[int, Matrix | None]  # row -> (dim,) raw; None: the one in the main index was taken back
 
     @cached_property
     def replaced(self) -> int:
         """How many rows of the main index it replaces."""
-        return len(self.gone) + sum(row < len(self.generation.vectors) for row in self.vectors)
+        return sum(row < len(self.generation.vectors) for row in self.vectors)
+
+    @cached_property
+    def beside(self) -> Mapping[int, Matrix]:
+        """What is searched beside the main index."""
+        return {row: vector for row, vector in self.vectors.items() if vector is not None}
 
     @cached_property
     def users_to_items(self) -> MergedSearcher:
@@ -88,13 +92,12 @@ class Delta:
 
     def _merged(self, main: MeasuredSearcher, metric: Metric) -> MergedSearcher:
         served = self.generation.vectors
-        rows = np.fromiter(self.vectors, np.int64, len(self.vectors))
+        rows = np.fromiter(self.beside, np.int64, len(self.beside))
         kept = None
         if self.replaced:
             kept = np.ones(len(served), dtype=bool)
-            kept[rows[rows < len(served)]] = False
-            kept[list(self.gone)] = False
+            kept[[row for row in self.vectors if row < len(served)]] = False
             kept.flags.writeable = False
-        raw = np.array(list(self.vectors.values()), np.float32).reshape(len(rows), served.shape[1])
+        raw = np.array(list(self.beside.values()), np.float32).reshape(len(rows), served.shape[1])
         scaled = index_vectors(raw, metric)
         return MergedSearcher(main, len(served), kept, rows, scaled, metric)

@@ -32,11 +32,11 @@ def near(view: LiveView, points: Matrix, k: int) -> Found:
 def _blocks(view: LiveView) -> list[tuple[Matrix, npt.NDArray[np.int64]]]:
     """Vectors and their rows: those of the generation that nothing replaces, then those of the delta."""
     built = view.generation.vectors if view.generation else np.zeros((0, 1), np.float32)
-    changed, gone = (view.delta.vectors, view.delta.gone) if view.delta else ({}, frozenset())
-    kept = np.setdiff1d(np.arange(len(built)), np.array([*changed, *gone], np.int64))
+    changed, beside = (view.delta.vectors, view.delta.beside) if view.delta else ({}, {})
+    kept = np.setdiff1d(np.arange(len(built)), np.fromiter(changed, np.int64, len(changed)))
     found = [(built[kept[at : at + BLOCK]], kept[at : at + BLOCK]) for at in range(0, len(kept), BLOCK)]
-    if changed:
-        found.append((np.array(list(changed.values()), np.float32), np.fromiter(changed, np.int64, len(changed))))
+    if beside:
+        found.append((np.array(list(beside.values()), np.float32), np.fromiter(beside, np.int64, len(beside))))
     return found
 
 

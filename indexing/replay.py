@@ -59,22 +59,25 @@ def _delta(view: LiveView, touched: Mapping[int, LiveItem], own: Mapping[int, Ma
     generation = view.generation
     if generation is None:
         return None
-    vectors, gone = (dict(view.delta.vectors), set(view.delta.gone)) if view.delta else ({}, set())
+    vectors = dict(view.delta.vectors) if view.delta else {}
     changed = False
     for row, vector in _vectors(generation, touched, own).items():
         built = generation.vectors[row] if row < len(generation.vectors) else None
-        before, was_gone = vectors.get(row), row in gone
-        gone.discard(row)
-        if vector is None or (built is not None and np.allclose(vector, built, rtol=1e-5, atol=1e-7)):
+        if _as_built(vector, built):
+            changed |= row in vectors
             vectors.pop(row, None)
-            if vector is None and built is not None:
-                gone.add(row)
         else:
+            changed = True
             vectors[row] = vector
-        changed |= vectors.get(row) is not before or (row in gone) != was_gone
     if not changed:
         return view.delta
-    return Delta(generation, vectors, frozenset(gone)) if vectors or gone else None
+    return Delta(generation, vectors) if vectors else None
+
+
+def _as_built(vector: Matrix | None, built: Matrix | None) -> bool:
+    if vector is None or built is None:
+        return vector is built
+    return bool(np.allclose(vector, built, rtol=1e-5, atol=1e-7))
 
 
 def _vectors(

@@ -56,7 +56,7 @@ def wear(view: LiveView) -> Wear:
     hidden = sum(
         not item.shown and (shown is None or bool(shown[row])) for row, item in view.changed.items() if row < n_rows
     )
-    delta, replaced = (len(view.delta.vectors), view.delta.replaced) if view.delta else (0, 0)
+    delta, replaced = (len(view.delta.beside), view.delta.replaced) if view.delta else (0, 0)
     return Wear(delta / n_rows, (hidden + replaced) / n_rows)
 
 

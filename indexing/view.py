@@ -116,8 +116,8 @@ class LiveView:
 
     def vector(self, row: int) -> Matrix | None:
         """(dim,) raw; None for an item that has none."""
-        if self.delta is not None and (row in self.delta.vectors or row in self.delta.gone):
-            return self.delta.vectors.get(row)
+        if self.delta is not None and row in self.delta.vectors:
+            return self.delta.vectors[row]
         built = self.generation.vectors if self.generation else ()
         return np.asarray(built[row]) if row < len(built) else None
 
