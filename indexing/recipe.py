@@ -188,11 +188,13 @@ def met(recall: float, surely: float) -> bool:
 
 
 def efforts(index: faiss.Index) -> list[int]:
-    """1 to 16, 18, 20 and so on: steps of a sixteenth to an eighth."""
-    ladder = sorted({*range(1, 8)} | {step << power for step in range(8, 16) for power in range(8)})
-    if is_graph(index):
-        return [effort for effort in ladder if 32 <= effort <= 1024]
-    return [effort for effort in ladder if effort < index.nlist] + [index.nlist]
+    return steps(32, 1024) if is_graph(index) else steps(1, index.nlist)
+
+
+def steps(least: int, most: int) -> list[int]:
+    """Both, and of 1 to 16, 18, 20 and so on what is between them: steps of a sixteenth to an eighth."""
+    ladder = {*range(1, 8)} | {step << power for step in range(8, 16) for power in range(8)}
+    return sorted({each for each in ladder if least < each < most} | {least, most})
 
 
 def _sample(vectors: Matrix, factors: Matrix | None, n_rows: int) -> Matrix:

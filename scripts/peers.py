@@ -6,6 +6,7 @@ usearch lancedb chromadb`. pgvector is that of the embedded PostgreSQL. Imported
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,23 +18,18 @@ from engine.store import bulk
 from engine.store.database import Database
 from engine.vectors import Matrix
 from indexing.generation import Generation
+from indexing.recipe import steps
 
 K = 20
 Rows = npt.NDArray[np.int64]
 
 
 class Contender(Protocol):
-    efforts: tuple[int, ...]
+    efforts: Sequence[int]
 
     def aim(self, effort: int) -> None: ...
     def search(self, query: Matrix) -> Any:
         """Rows of the K nearest by cosine to a unit (dim,) query, best first."""
-
-
-def steps(least: int, most: int) -> tuple[int, ...]:
-    """As fine as those of nearfield, from the least to the most."""
-    ladder = {*range(1, 8)} | {step << power for step in range(8, 16) for power in range(8)}
-    return tuple(sorted({each for each in ladder if least < each < most} | {least, most}))
 
 
 class Nearfield:
