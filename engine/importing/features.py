@@ -14,6 +14,7 @@ from engine.importing.summary import ImportSummary
 from engine.importing.transaction import transaction
 from engine.progress import Progress, silent
 from engine.store import features as feature_store
+from engine.store import spaces
 from engine.store.database import Connection, Database
 from engine.store.features import FeatureSchema
 
@@ -36,7 +37,7 @@ def import_features(
     started = time.perf_counter()
     progress("read", 0.0)
     with transaction(database, space_name) as (conn, space):
-        feature_store.lock_schema(conn, space.key)
+        spaces.lock(conn, space.key)  # imports take turns: the second sees the categories that the first added
         if replace:
             feature_store.clear(conn, space.key)
         before = feature_store.schema(conn, space.key)

@@ -44,11 +44,6 @@ def set_schema(conn: sa.Connection, space_key: int, made: FeatureSchema) -> None
     conn.exec_driver_sql(insert, (space_key, columns, json.dumps(made.labels)))
 
 
-def lock_schema(conn: sa.Connection, space_key: int) -> None:
-    """Two imports into one space take turns: the second sees the categories that the first added."""
-    spaces.lock(conn, space_key)
-
-
 def clear(conn: sa.Connection, space_key: int) -> None:
     """Forget every record of a space and their columns; the items stay."""
     for table in ("item_features", "feature_schemas"):
@@ -136,7 +131,7 @@ def moment(conn: sa.Connection, space_key: int) -> datetime:
     So every record is either seen here or recorded later. When the transaction of an import began says neither: one
     that began before may end after.
     """
-    lock_schema(conn, space_key)
+    spaces.lock(conn, space_key)
     found: datetime = conn.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
     return found
 

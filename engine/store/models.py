@@ -19,7 +19,7 @@ from engine.codec import FeatureCodec
 from engine.errors import NotFound
 from engine.ids import IdMap
 from engine.space import LatentSpace, Metric
-from engine.store import bulk
+from engine.store import bulk, spaces
 from engine.vectors import Vectors
 
 COLUMNS = "version, embedder, params, metric, dim, evaluation, publishable, n_items, n_users, created_at"
@@ -50,7 +50,7 @@ def save(
     publishable: bool,
 ) -> ModelRecord:
     """Store a latent space as the next version, vectors raw as the model made them."""
-    _one_at_a_time(conn, space_key)
+    spaces.lock(conn, space_key)  # versions count up
     name, arrays = space.fold_in.state()
     codec_name, codec_arrays = (None, None) if space.codec is None else space.codec.state()
     insert = f"""INSERT INTO models (space_key, version, embedder, params, metric, dim, fold_in, arrays, evaluation,
@@ -68,11 +68,6 @@ def save(
 
 def _pack(arrays: Mapping[str, npt.NDArray]) -> bytes:
     return safetensors.save({key: np.ascontiguousarray(value) for key, value in arrays.items()})
-
-
-def _one_at_a_time(conn: sa.Connection, space_key: int) -> None:
-    """Versions count up. NO KEY: events that refer to the space go on being written meanwhile."""
-    conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (space_key,))
 
 
 def _write(conn: sa.Connection, space_key: int, model_key: int, noun: str, vectors: Vectors) -> None:

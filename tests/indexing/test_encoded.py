@@ -10,7 +10,7 @@ from engine.embedders.registry import make
 from engine.events import Event
 from engine.importing import Layout, import_features
 from engine.recommend import similar
-from engine.store import events, features, items, models
+from engine.store import events, features, items, models, spaces
 from indexing.build import build_generation
 from indexing.live import Live
 from indexing.publish import publish
@@ -116,7 +116,7 @@ def test_an_import_that_began_before_the_records_were_read_and_wrote_after_is_en
     with database.begin() as late:
         late.exec_driver_sql("SELECT now()")  # from here on the time of its transaction
         version = train_feature_version(database, space, "pca", {"dim": 2}).record.version
-        features.lock_schema(late, space.key)
+        spaces.lock(late, space.key)
         write(late, space, r3=[90, 1])
     assert learnt_or_built(database, space, tmp_path, version, "r3", [90, 1])
 
@@ -125,7 +125,7 @@ def test_an_import_that_is_being_written_when_the_records_are_to_be_read_is_lear
     load(database, space, tmp_path, *(f"r{n},{n},{'xy'[n % 2]}" for n in range(40)))
     with ThreadPoolExecutor(1) as pool:
         with database.begin() as late:
-            features.lock_schema(late, space.key)
+            spaces.lock(late, space.key)
             write(late, space, r3=[90, 1])
             training = pool.submit(train_feature_version, database, space, "pca", {"dim": 2})
             until_one_waits(database)
