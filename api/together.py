@@ -38,7 +38,6 @@ class Histories:
         if len(self._readers) < READS:
             reader = asyncio.create_task(self._read())
             self._readers.add(reader)
-            reader.add_done_callback(self._readers.discard)
         try:
             async with asyncio.timeout(within_s):
                 return await future
@@ -50,7 +49,7 @@ class Histories:
         try:
             await self._read_all()
         finally:
-            self._readers.discard(asyncio.current_task())  # a callback of the task would come a moment too late
+            self._readers.discard(asyncio.current_task())  # not by a callback of the task: it would come a moment late
 
     async def _read_all(self) -> None:
         while self._waiting:

@@ -46,7 +46,7 @@ VALID_SHARE, SPLIT_SEED = 0.1, 20
 def main() -> None:
     args = _arguments()
     try:
-        figures = ranks.with_followers(lambda: measure(args)) if ranks.of_several() else measure(args)
+        figures = ranks.with_followers(lambda: measure(args))
     except NearfieldError as error:
         raise SystemExit(f"bench_quality: {error}") from None
     if figures is None:

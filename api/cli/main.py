@@ -72,7 +72,7 @@ def _run() -> Any:
         return command()
     from engine.embedders import ranks
 
-    return ranks.with_followers(command) if ranks.of_several() else command()
+    return ranks.with_followers(command)
 
 
 def _fail(message: str, code: int) -> None:

@@ -30,17 +30,14 @@ _orders: ContextVar[dist.ProcessGroup | None] = ContextVar("orders", default=Non
 _alone: ContextVar[bool] = ContextVar("alone", default=False)  # rank 0 fits without the others
 
 
-def of_several() -> bool:
-    """Whether torchrun started this process as one of several."""
-    return "MASTER_ADDR" in os.environ and int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def with_followers(command: Callable[[], Found]) -> Found | None:
-    """What the command returns, in rank 0; the others follow it and return None.
+    """What the command returns, in rank 0; the others that torchrun started follow it and return None.
 
     The group has gloo for what is on CPUs and nccl for GPUs, of which each rank takes the one of its LOCAL_RANK.
     A follower ends all by the error that it has and rank 0 has not: torchrun stops the rest.
     """
+    if "MASTER_ADDR" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return command()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group()
