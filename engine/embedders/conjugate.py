@@ -2,30 +2,21 @@
 
 Each row reads its own cells only, without padding, and its working memory stays in the first cache. Threads take
 blocks of rows of about as many cells, the longest rows first, so that no thread waits for one long row at the end;
-the rows do not depend on each other, so neither does the result on the threads. The loops are compiled without
-numba's own threads: those are one global setting, and end the process after a fork.
+the rows do not depend on each other, so neither does the result on the threads.
 """
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-import numba
 import numpy as np
 import scipy.sparse as sp
 import torch
 
+from engine.compiled import compiled
+
 BLOCK_CELLS = 2**14  # a fraction of a second at 1024 dimensions; a dispatch takes microseconds
 SMALLEST = 1e-20
-FAST = {"reassoc", "contract", "nsz"}  # sums as vectors; not and infinity stay what they are
-
-
-def compiled(function):  # type: ignore[no-untyped-def]
-    """With numba's cache on disk where a folder can be written to, else compiled again in each process."""
-    try:
-        return numba.njit(nogil=True, fastmath=FAST, cache=True)(function)
-    except RuntimeError:  # "no locator available": neither __pycache__ nor the user's cache folder
-        return numba.njit(nogil=True, fastmath=FAST)(function)
 
 
 class Rows:

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 import torch
 from numba.core import caching
 
+from engine.compiled import compiled
 from engine.embedders import conjugate
 from engine.embedders.conjugate import Rows
 from engine.embedders.conjugate_batches import Batches
@@ -72,7 +73,7 @@ def test_a_side_without_any_cell_is_zero_and_read_only_cells_are_read():
 
 def test_where_no_folder_can_be_written_to_the_loops_are_compiled_without_a_cache(monkeypatch):
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    assert conjugate.compiled(_twice)(21) == 42
+    assert compiled(_twice)(21) == 42
 
 
 def _twice(number):
