@@ -68,13 +68,14 @@ class ApproximateSearcher:
         if allowed is None:
             went("ann")
             params = self._unfiltered if least <= self.effort else parameters(self.index, least, None)
-            return self._complete(queries, k, None, k, self._approximate(queries, k, params))
+            return completed(self.exact, queries, k, None, k, self._approximate(queries, k, params))
         asked = self.plan(allowed)
         if asked.subset is not None:
             went("subset")
             return self.exact.among(queries, k, asked.subset)
         went("filtered ann")
-        return self._complete(queries, k, allowed, min(k, asked.matching), self._filtered(queries, k, asked, least))
+        found = self._filtered(queries, k, asked, least)
+        return completed(self.exact, queries, k, allowed, min(k, asked.matching), found)
 
     def _filtered(self, queries: Matrix, k: int, asked: Filter, least: int) -> Found:
         if self._lists is None or asked.per_list is None:
@@ -123,15 +124,21 @@ class ApproximateSearcher:
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
-    def _complete(self, queries: Matrix, k: int, allowed: Mask | None, wanted: int, found: Found) -> Found:
-        """The answer, or an exact one for the queries that got fewer than `wanted`; missing rows come last."""
-        scores, rows = found
-        # the live path is one query, of which numpy's minimum takes ten times as long
-        if rows[0, wanted - 1] < 0 if len(rows) == 1 else rows[:, wanted - 1].min(initial=0) < 0:
-            went("fallback")
-            short = np.flatnonzero(rows[:, wanted - 1] < 0)
-            scores[short], rows[short] = self.exact.search(queries[short], k, allowed)
-        return scores, rows
+    def raw(self, queries: Matrix, k: int, allowed: Mask) -> Found:
+        """What the index itself finds, its scores as it estimates them. RuntimeError where FAISS has no such filter."""
+        effort = max(2 * self.effort, 16 * k)
+        return self.index.search(queries, k, params=parameters(self.index, effort, bitmap(allowed)))
+
+
+def completed(exact: ExactSearcher, queries: Matrix, k: int, allowed: Mask | None, wanted: int, found: Found) -> Found:
+    """The answer, or an exact one for the queries that got fewer than `wanted`; missing rows come last."""
+    scores, rows = found
+    # the live path is one query, of which numpy's minimum takes ten times as long
+    if wanted and (rows[0, wanted - 1] < 0 if len(rows) == 1 else rows[:, wanted - 1].min(initial=0) < 0):
+        went("fallback")
+        short = np.flatnonzero(rows[:, wanted - 1] < 0)
+        scores[short], rows[short] = exact.search(queries[short], k, allowed)
+    return scores, rows
 
 
 def called(index: faiss.Index, queries: Matrix, k: int, params: faiss.SearchParameters) -> Found:

@@ -26,12 +26,13 @@ from engine.item_encoder import ItemEncoder
 from engine.recommend import Mask
 from engine.space import FoldIn, Metric
 from engine.vectors import Matrix, Vectors
+from indexing.coded import CodedLists
 from indexing.exact import ExactSearcher
 from indexing.manifest import check
 from indexing.mapped import mapped
 from indexing.metric import MeasuredSearcher, MetricSearcher
-from indexing.recipe import Recipe, searcher_of, with_tested_filters
-from indexing.writing import CODEC, FORMAT
+from indexing.recipe import Index, Recipe, searcher_of, with_tested_filters
+from indexing.writing import CODEC, CODED_LISTS, FORMAT
 
 CHUNK = 4096  # ids made at a time: other threads get their turn in between
 WARM_QUERIES = 32
@@ -144,8 +145,14 @@ def _searcher(
     recipe = Recipe(described["factory"], described["effort"])
     if described["file"] is None:
         return ExactSearcher(vectors, factors)
-    index = faiss.read_index(str(path / described["file"]), faiss.IO_FLAG_MMAP_IFC)
+    index = _index(path / described["file"])
     return with_tested_filters(searcher_of(index, recipe, vectors, factors))
+
+
+def _index(path: Path) -> Index:
+    if path.name.endswith(CODED_LISTS):
+        return CodedLists(**mapped(path))
+    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
 
 
 def _array(path: Path) -> Matrix:

@@ -20,6 +20,7 @@ from engine.errors import DeviceUnavailable, InputError
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
 from indexing.approximate import ApproximateSearcher, bitmap
+from indexing.coded_searcher import CodedSearcher
 from indexing.exact import ExactSearcher
 from indexing.heeding import TEST_K, TEST_QUERIES, finds_elsewhere
 from indexing.metric import BLOCK, scale
@@ -30,7 +31,7 @@ SCRATCH_BYTES = 256 * 2**20  # of FAISS, per GPU
 MARGIN = 1.1  # of what is reckoned
 MOST_ROWS = 2048  # that a GPU selects for a query
 ITOPK = 128  # of a CAGRA search, at least
-Twin = ExactSearcher | ApproximateSearcher
+Twin = ExactSearcher | ApproximateSearcher | CodedSearcher
 
 
 def asked(device: str) -> int | None:
@@ -181,7 +182,10 @@ def _kind(name: str) -> Any:
 
 
 def on_gpu(gpu: int, twin: Twin) -> GpuSearcher:
-    """The searcher of the same index on a GPU, its filters tested there. DeviceUnavailable where it does not fit."""
+    """The searcher of the same index on a GPU, its filters tested there. DeviceUnavailable where it does not fit.
+
+    FAISS has no lists of 8-bit differences: where the CPU has those, the GPU searches exactly.
+    """
     exact = twin.exactly
     index = twin.index if isinstance(twin, ApproximateSearcher) else None
     admit(needed_bytes(index, *exact.vectors.shape), free_bytes(gpu), gpu)

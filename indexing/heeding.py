@@ -9,7 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from engine.recommend import Searcher
-from indexing.approximate import ApproximateSearcher, bitmap, parameters
+from indexing.approximate import ApproximateSearcher
+from indexing.coded_searcher import CodedSearcher
 from indexing.exact import ExactSearcher
 from indexing.metric import BLOCK
 
@@ -17,7 +18,7 @@ TEST_QUERIES, TEST_K, TEST_SHARE = 4, 10, 0.5  # the share is low for indexes th
 REGIONS, ELSEWHERE_SHARE = 16, 0.8
 
 
-def heeds_selector(searcher: ApproximateSearcher) -> bool:
+def heeds_selector(searcher: ApproximateSearcher | CodedSearcher) -> bool:
     """Whether a search with a selector finds only allowed rows, and nearly the best of them."""
     return _heeds(searcher) and finds_elsewhere(searcher, searcher.exact)
 
@@ -41,7 +42,7 @@ def finds_elsewhere(searcher: Searcher, exact: ExactSearcher) -> bool:
     return not found or bool(np.mean(found) >= ELSEWHERE_SHARE)
 
 
-def _heeds(searcher: ApproximateSearcher) -> bool:
+def _heeds(searcher: ApproximateSearcher | CodedSearcher) -> bool:
     rows = np.linspace(0, len(searcher.vectors) - 1, TEST_QUERIES, dtype=np.int64)
     allowed = np.random.default_rng(0).random(len(searcher.vectors)) < 0.5
     allowed[rows] = False  # the best answers of an index that ignores the filter
@@ -49,9 +50,8 @@ def _heeds(searcher: ApproximateSearcher) -> bool:
     k = min(TEST_K, int(allowed.sum()))
     if k == 0:
         return True
-    params = parameters(searcher.index, max(2 * searcher.effort, 16 * TEST_K), bitmap(allowed))
     try:
-        found = searcher.index.search(queries, k, params=params)[1]
+        found = searcher.raw(queries, k, allowed)[1]
     except RuntimeError:  # FAISS says so of some
         return False
     if not allowed[found[found >= 0]].all():

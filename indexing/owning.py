@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from engine.recommend import Searcher
+from indexing.coded_searcher import CodedSearcher
 from indexing.exact import ExactSearcher
 from indexing.generation import Generation, open_generation
 from indexing.gpu import Twin, number, on_gpu
@@ -49,7 +50,7 @@ def searchers(folder: Path, device: str) -> dict[str, Searcher]:
         assert isinstance(searcher, MetricSearcher)
         twin = searcher.inner
         assert isinstance(twin, Twin)
-        shared = label == "cosine" and opened.metric == "cosine" and isinstance(twin, ExactSearcher)
+        shared = label == "cosine" and opened.metric == "cosine" and isinstance(twin, ExactSearcher | CodedSearcher)
         made[label] = made["metric"] if shared else MetricSearcher(on_gpu(gpu, twin), searcher.metric)
     return made
 

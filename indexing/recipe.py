@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 import faiss
 import numpy as np
@@ -14,6 +15,8 @@ from engine.errors import DeviceUnavailable, InputError
 from engine.recommend import Searcher
 from engine.vectors import Matrix
 from indexing.approximate import ApproximateSearcher, is_graph
+from indexing.coded import CodedLists, coded
+from indexing.coded_searcher import CodedSearcher
 from indexing.exact import ExactSearcher
 from indexing.gpu import cagra, filled_on, number
 from indexing.heeding import heeds_selector
@@ -24,6 +27,7 @@ EXACT_ROWS = 20_000  # below this, exact search answers within a millisecond
 TARGET = 0.99  # recall@20
 FLATTERY = 0.0025  # more of rows of the index than of other queries: up to .003, by the number of lists
 CAGRA = "CAGRA"  # the graph of cuVS, searched on the CPU as HNSW is
+CODED = re.compile(r"(IVF[1-9]\d*),int8")  # `coded.CodedLists`, nearfield's own
 SAMPLE = 500
 # Of k-means. FAISS's own 256 rows a list and 10 rounds take ten times as long for the same recall.
 TRAIN_ROWS, TRAIN_ROUNDS = 40, 5
@@ -35,9 +39,13 @@ REFINE = {
 }  # by how an index is quantised; anything else 10. float16 keeps 3 digits
 
 
+Index: TypeAlias = faiss.Index | CodedLists
+IndexSearcher: TypeAlias = ApproximateSearcher | CodedSearcher
+
+
 @dataclass(frozen=True)
 class Recipe:
-    factory: str  # "Flat", or a FAISS factory string of an IVF or HNSW index
+    factory: str  # "Flat", a FAISS factory string of an IVF or HNSW index, or IVF447,int8
     effort: int = 0  # nprobe or efSearch; 0: found by measuring
 
     @property
@@ -49,7 +57,7 @@ class Recipe:
 @dataclass(frozen=True, eq=False)
 class Built:
     recipe: Recipe
-    index: faiss.Index | None  # None: exact
+    index: Index | None  # None: exact
     searcher: Searcher
     recall: float
     filtered: Mapping[str, float] = field(default_factory=dict)  # recall by the share of rows that a filter allows
@@ -57,10 +65,12 @@ class Built:
 
 
 def choose(name: str, n_rows: int, device: str = "cpu") -> Recipe:
-    """The recipe of a name: auto, flat, ivf, hnsw, cagra, or a FAISS factory string.
+    """The recipe of a name: auto, flat, ivf, hnsw, cagra, a FAISS factory string, or lists of 8-bit codes, IVF447,int8.
 
     `tuner.tune` knows better for auto. DeviceUnavailable for a GPU that is not there.
     """
+    if device != "cpu" and CODED.fullmatch(name):
+        raise InputError(f"{name} is searched on the CPU alone; use --device cpu, or SQ8 for int8", loc=("recipe",))
     number(device)
     if name.lower() == CAGRA.lower():
         if device == "cpu":
@@ -88,7 +98,7 @@ def build(
     queries: Matrix,
     factors: Matrix | None = None,
     *,
-    index: faiss.Index | None = None,
+    index: Index | None = None,
     device: str = "cpu",
     curve: Sequence[Mapping[str, Any]] = (),
 ) -> Built:
@@ -123,7 +133,7 @@ def filled(
     *,
     centroids: Matrix | None = None,
     device: str = "cpu",
-) -> faiss.Index:
+) -> Index:
     """The index of a factory string over all rows; `centroids` (nlist, dim) save training those of an IVF index.
 
     An IVF index is trained and filled on the GPU of `device`, a graph is built on the CPU unless it is CAGRA.
@@ -133,42 +143,54 @@ def filled(
     gpu = number(device)
     if gpu is not None and factory == CAGRA:
         return cagra(gpu, vectors, factors)
+    lists = CODED.fullmatch(factory)
     try:
-        index = faiss.index_factory(vectors.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        index = faiss.index_factory(
+            vectors.shape[1], f"{lists[1]},Flat" if lists else factory, faiss.METRIC_INNER_PRODUCT
+        )
         if isinstance(index, faiss.IndexIVF):
             index.cp.niter, index.cp.max_points_per_centroid = TRAIN_ROUNDS, TRAIN_ROWS
             if centroids is not None:
                 index.quantizer.add(centroids)
         sample = _sample(vectors, factors, TRAIN_ROWS * getattr(index, "nlist", 1000))
-        if gpu is not None and isinstance(index, faiss.IndexIVF):
+        if gpu is not None and isinstance(index, faiss.IndexIVF) and not lists:
             return filled_on(gpu, index, sample, vectors, factors)
         index.train(sample)
     except RuntimeError as error:
         raise InputError(f"FAISS cannot build {factory!r} over {len(vectors)} rows: {error}", loc=("recipe",)) from None
     if not (is_graph(index) or isinstance(index, faiss.IndexIVF)):
         raise InputError(f"{factory!r} is neither an IVF nor an HNSW index", loc=("recipe",))
+    if lists:
+        return coded(vectors, factors, centroids_of(index, index.d))
     for start in range(0, len(vectors), BLOCK):
         part = slice(start, start + BLOCK)
         index.add(scale(vectors[part], None if factors is None else factors[part]))
     return index
 
 
-def searcher_of(
-    index: faiss.Index, recipe: Recipe, vectors: Matrix, factors: Matrix | None = None
-) -> ApproximateSearcher:
+def centroids_of(index: Index, dim: int) -> Matrix:
+    """(nlist, dim) of an IVF index."""
+    if isinstance(index, CodedLists):
+        return index.list_centroids(dim)
+    return index.quantizer.reconstruct_n(0, index.nlist)
+
+
+def searcher_of(index: Index, recipe: Recipe, vectors: Matrix, factors: Matrix | None = None) -> IndexSearcher:
+    if isinstance(index, CodedLists):
+        return CodedSearcher(index, vectors, recipe.effort, factors)
     return ApproximateSearcher(index, vectors, recipe.effort, factors, recipe.refine)
 
 
-def with_tested_filters(searcher: ApproximateSearcher) -> ApproximateSearcher:
+def with_tested_filters(searcher: IndexSearcher) -> IndexSearcher:
     """The searcher, its filter path off, exact instead, where the index ignores filters."""
     return searcher if heeds_selector(searcher) else replace(searcher, filters=False)
 
 
-def tuned(index: faiss.Index, recipe: Recipe, truth: Truth) -> tuple[ApproximateSearcher, Recall]:
+def tuned(index: Index, recipe: Recipe, truth: Truth) -> tuple[IndexSearcher, Recall]:
     """The searcher of the least effort whose recall surely meets the target, or the most effort."""
     exact, found = truth.exact, dict[int, Recall]()
 
-    def searcher(effort: int) -> ApproximateSearcher:
+    def searcher(effort: int) -> IndexSearcher:
         return searcher_of(index, Recipe(recipe.factory, effort), exact.vectors, exact.factors)
 
     def enough(effort: int) -> bool:
@@ -187,7 +209,7 @@ def met(recall: float, surely: float) -> bool:
     return surely >= TARGET and recall >= TARGET + FLATTERY
 
 
-def efforts(index: faiss.Index) -> list[int]:
+def efforts(index: Index) -> list[int]:
     return steps(32, 1024) if is_graph(index) else steps(1, index.nlist)
 
 

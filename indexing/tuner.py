@@ -17,10 +17,11 @@ import numpy as np
 
 from engine.recommend import Searcher
 from engine.vectors import Matrix
+from indexing.coded_searcher import compile_loops
 from indexing.exact import ExactSearcher
 from indexing.metric import scale
 from indexing.recall import Recall, Truth
-from indexing.recipe import EXACT_ROWS, Recipe, filled, met, tuned
+from indexing.recipe import EXACT_ROWS, Index, Recipe, centroids_of, filled, met, tuned
 
 SAMPLE_ROWS = 65_536
 N_QUERIES = 300
@@ -28,7 +29,9 @@ BUDGET_S = 8.0  # no candidate is begun after it
 FINALISTS, ROUNDS = 3, 7  # of the cheapest, timed once more in turns: a machine that others use is slow for seconds
 OVERHEAD_US = 8.0  # of a call, whatever the size
 LISTS = (1.0, 2.0, 4.0)  # per root of the number of rows
-CODES = ("Flat", "SQfp16", "SQ8")  # PQ with 10 x k refined found 64% on made vectors, 74% on Gowalla's: left out
+# PQ with 10 x k refined found 64% on made vectors, 74% on Gowalla's: left out
+CODES = ("int8", "SQfp16")
+GPU_CODES = ("Flat", "SQfp16", "SQ8")
 GRAPH = "HNSW32,Flat"
 GRAPH_TRIAL = 4_000  # rows of a first graph, from whose time that of all rows is told, rather too low
 GRAPH_BUILD_S = 60.0  # a graph that takes longer to build is not worth what it saves
@@ -65,15 +68,16 @@ def tune(
     """The recipe with the least projected latency whose recall surely meets the target, and what was measured.
 
     `vectors` are raw, `queries` scaled. Below EXACT_ROWS nothing is measured: exact search is fast enough. All is
-    measured on the CPU; for another `device` the graph is left out, as a GPU does not search it.
+    measured on the CPU; for another `device` only what a GPU searches is.
     """
     if len(vectors) < EXACT_ROWS:
         return Recipe("Flat"), ()
     threads, queries = faiss.omp_get_max_threads(), queries[:N_QUERIES]
+    compile_loops()  # which may take seconds, once
     started, points = time.perf_counter(), list[Point]()
     finalists: list[Candidate] = []
     try:
-        for candidate in _candidates(vectors, queries, factors, graph=device == "cpu"):
+        for candidate in _candidates(vectors, queries, factors, on_gpu=device != "cpu"):
             points.append(candidate.point)
             if met(candidate.point.recall, candidate.point.surely):
                 finalists = sorted([*finalists, candidate], key=lambda each: each.point.projected_us)[:FINALISTS]
@@ -93,7 +97,7 @@ def _run_off(finalists: Sequence[Candidate], queries: Matrix) -> list[float]:
     return [min(each) for each in zip(*rounds, strict=True)]
 
 
-def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, graph: bool) -> Iterator[Candidate]:
+def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, on_gpu: bool) -> Iterator[Candidate]:
     """Exact search first, which always meets the target; then what is likely to be cheapest, a graph last if at all."""
     rows = np.sort(np.random.default_rng(4).permutation(len(vectors))[:SAMPLE_ROWS])
     sample = scale(vectors[rows], None if factors is None else factors[rows])
@@ -111,7 +115,7 @@ def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, gra
         return OVERHEAD_US + max(us - OVERHEAD_US, 0) * math.sqrt(growth)
 
     yield candidate("Flat", truth.exact, Recall(1.0, 0.0), 0.0, lambda us: us * growth)
-    codes: tuple[str, ...] = CODES
+    codes: tuple[str, ...] = GPU_CODES if on_gpu else CODES
     least = math.inf
     for lists in LISTS:
         nlist = int(lists * math.sqrt(len(sample)))
@@ -119,7 +123,7 @@ def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, gra
         centroids, tried = None, dict[str, float]()
         for code in codes:
             index, searcher, found, build_s = _built(f"IVF{nlist},{code}", truth, centroids)
-            centroids = index.quantizer.reconstruct_n(0, nlist)
+            centroids = centroids_of(index, sample.shape[1])
             made = candidate(f"{name},{code}", searcher, found, build_s, by_root)
             tried[code] = made.point.projected_us
             yield made
@@ -127,7 +131,7 @@ def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, gra
         if tried[best] >= least:
             break  # more lists were no better, still more would not be
         codes, least = (best,), tried[best]
-    if not graph:
+    if on_gpu:
         return
     small = Truth(ExactSearcher(sample[:GRAPH_TRIAL]), queries)
     *_, trial_s = _built(GRAPH, small, None)
@@ -137,7 +141,7 @@ def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, gra
     yield candidate(GRAPH, searcher, found, build_s, lambda us: us * math.log(len(vectors)) / math.log(len(sample)))
 
 
-def _built(factory: str, truth: Truth, centroids: Matrix | None) -> tuple[faiss.Index, Any, Recall, float]:
+def _built(factory: str, truth: Truth, centroids: Matrix | None) -> tuple[Index, Any, Recall, float]:
     started = time.perf_counter()
     index = filled(factory, truth.exact.vectors, centroids=centroids)
     build_s = time.perf_counter() - started

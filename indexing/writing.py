@@ -17,12 +17,14 @@ from engine.atomic import fsync
 from engine.columns import attribute_table
 from engine.space import Codec, FoldIn
 from engine.vectors import Matrix, Vectors
+from indexing.coded import CodedLists
 from indexing.cold import ItemVectors
 from indexing.manifest import seal
-from indexing.recipe import Built
+from indexing.recipe import Built, Index
 
 FORMAT = 2
 CODEC = "codec.safetensors"
+CODED_LISTS = ".int8.safetensors"  # the end of the name of a file of them
 PARTIAL = ".partial"  # the end of the name of a folder that is not finished
 
 
@@ -41,7 +43,7 @@ def write(
 ) -> dict[str, Any]:
     """Write the folder `folder / generation`; nothing of that name is ever there half done. Returns the manifest.
 
-    `factors` are the inverse lengths of the vectors; two of `indexes` that share a FAISS index share its file.
+    `factors` are the inverse lengths of the vectors; two of `indexes` that share one share its file.
     """
     target, partial = folder / generation, folder / f".{generation}{PARTIAL}"
     shutil.rmtree(partial, ignore_errors=True)
@@ -82,8 +84,7 @@ def _write_indexes(folder: Path, indexes: Mapping[str, Built]) -> dict[str, dict
     described = {}
     for label, built in indexes.items():
         if built.index is not None and id(built.index) not in files:
-            files[id(built.index)] = f"{label}.faiss"
-            faiss.write_index(built.index, str(folder / f"{label}.faiss"))
+            files[id(built.index)] = _write_index(folder, label, built.index)
         described[label] = {
             "factory": built.recipe.factory,
             "effort": built.recipe.effort,
@@ -93,6 +94,15 @@ def _write_indexes(folder: Path, indexes: Mapping[str, Built]) -> dict[str, dict
             "curve": list(built.curve),
         }
     return described
+
+
+def _write_index(folder: Path, label: str, index: Index) -> str:
+    """The name of its file."""
+    if isinstance(index, CodedLists):
+        _write_arrays(folder / f"{label}{CODED_LISTS}", index.state())
+        return f"{label}{CODED_LISTS}"
+    faiss.write_index(index, str(folder / f"{label}.faiss"))
+    return f"{label}.faiss"
 
 
 def _write_arrays(path: Path, arrays: Mapping[str, npt.NDArray]) -> None:

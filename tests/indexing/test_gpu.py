@@ -29,7 +29,7 @@ def vectors():
 
 
 needs_cuvs = pytest.mark.skipif(not hasattr(faiss, "GpuIndexCagra"), reason="FAISS was built without cuVS")
-KINDS = [pytest.param(factory, marks=needs_gpu) for factory in ("Flat", "IVF128,Flat", "IVF128,SQ8")]
+KINDS = [pytest.param(factory, marks=needs_gpu) for factory in ("Flat", "IVF128,Flat", "IVF128,SQ8", "IVF128,int8")]
 KINDS.append(pytest.param("CAGRA", marks=[*needs_gpu, needs_cuvs]))
 
 

@@ -25,6 +25,7 @@ def random_vectors(n, dim=16):
         ("ivf", 5, "Flat"),
         ("ivf", 4_000, "IVF102,Flat"),
         ("IVF64,SQ8", 4_000, "IVF64,SQ8"),
+        ("IVF64,int8", 4_000, "IVF64,int8"),
     ],
 )
 def test_a_recipe_is_chosen_by_name_and_size(name, n_rows, factory):
@@ -37,13 +38,20 @@ def test_an_unknown_recipe_is_told_with_those_there_are(name):
         choose(name, 1000)
 
 
-@pytest.mark.parametrize("factory", ["IVFx", "IVF4,Nope", "HNSWx,Flat", "IVF5000,Flat", "IVF4,PQ7"])
+@pytest.mark.parametrize(
+    "factory", ["IVFx", "IVF4,Nope", "HNSWx,Flat", "IVF5000,Flat", "IVF5000,int8", "IVF0,int8", "IVF4,PQ7"]
+)
 def test_a_factory_string_that_faiss_cannot_build_is_told_in_one_sentence(factory):
     vectors = random_vectors(500)
     with pytest.raises(InputError) as told:
         build(choose(factory, 500), vectors, vectors[:10])
     assert factory in str(told.value)
     assert "\n" not in str(told.value)
+
+
+def test_lists_that_only_the_cpu_searches_are_not_built_for_a_gpu():
+    with pytest.raises(InputError, match="IVF64,int8 is searched on the CPU alone; use --device cpu, or SQ8 for int8"):
+        choose("IVF64,int8", 4_000, "cuda")
 
 
 def test_a_recipe_below_the_floor_is_refused_with_what_it_found():

@@ -4,7 +4,9 @@ import faiss
 import numpy as np
 import pytest
 
+from indexing import scan
 from indexing.approximate import SUBSET_ROWS, ApproximateSearcher
+from indexing.coded_searcher import CodedSearcher
 from indexing.exact import ExactSearcher
 from indexing.metric import index_vectors, query_vectors, unit
 from indexing.recall import recall
@@ -26,7 +28,7 @@ def queries(vectors):
     return np.ascontiguousarray(vectors[:: N // 64][:64])
 
 
-@pytest.fixture(scope="module", params=["Flat", "IVF256,Flat", "HNSW16,Flat"])
+@pytest.fixture(scope="module", params=["Flat", "IVF256,Flat", "IVF256,int8", "HNSW16,Flat"])
 def built(request, vectors, queries):
     return build(Recipe(request.param), vectors, queries)
 
@@ -48,6 +50,15 @@ def mask(share, n=N, seed=1):
 def searched(factory) -> int:
     """What FAISS has counted of searches through the index itself."""
     return faiss.cvar.indexIVF_stats.nq if factory.startswith("IVF") else faiss.cvar.hnsw_stats.n1
+
+
+def scanned(searcher, queries, allowed, monkeypatch) -> bool:
+    """Whether a search read the lists of codes."""
+    calls, search = [], scan.search
+    with monkeypatch.context() as patched:
+        patched.setattr(scan, "search", lambda *arguments: (calls.append(1), search(*arguments)))
+        searcher.search(queries, K, allowed)
+    return bool(calls)
 
 
 class TestSearcherContract:
@@ -113,9 +124,15 @@ class TestSearcherContract:
         one, _ = built.searcher.search(queries[3:4], K)
         assert one[0] == pytest.approx(many[3], abs=1e-5)
 
-    def test_the_index_was_used_where_it_should_be(self, built, queries):
+    def test_the_index_was_used_where_it_should_be(self, built, queries, monkeypatch):
         if built.index is None:
             assert isinstance(built.searcher, ExactSearcher)
+            return
+        if isinstance(built.searcher, CodedSearcher):
+            used = [
+                scanned(built.searcher, queries, allowed, monkeypatch) for allowed in (None, mask(0.5), mask(0.001))
+            ]
+            assert used == [True, True, False]
             return
         for allowed, uses in ((None, True), (mask(0.5), True), (mask(0.1), False)):
             before = searched(built.recipe.factory)

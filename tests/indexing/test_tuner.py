@@ -14,6 +14,7 @@ from engine.store import generations, items, models, users
 from engine.vectors import Vectors
 from indexing import recipe, tuner
 from indexing.build import build_generation
+from indexing.coded_searcher import CodedSearcher
 from indexing.exact import ExactSearcher
 from indexing.generation import open_generation
 from indexing.metric import unit
@@ -118,6 +119,16 @@ def test_a_generation_has_the_recipe_the_tuner_chose_with_its_curve_and_meets_th
     for label, searcher in (("metric", opened.users_to_items), ("cosine", opened.items_to_items)):
         assert described[label]["recall@20"] >= FLOOR
         assert recall(searcher, ExactSearcher(vectors), queries) >= FLOOR
+
+
+def test_a_generation_keeps_lists_of_codes_in_a_file_that_is_mapped(database, space, tmp_path, vectors, queries):
+    name = build_generation(database, space, learnt(database, space, vectors), tmp_path, recipe="IVF64,int8")
+    opened = open_generation(tmp_path / space.name / name)
+    searcher, described = opened.items_to_items.inner, opened.manifest["indexes"]["cosine"]
+    assert isinstance(searcher, CodedSearcher)
+    assert (described["factory"], described["file"]) == ("IVF64,int8", "metric.int8.safetensors")
+    assert not searcher.index.codes.flags.owndata
+    assert recall(searcher, ExactSearcher(vectors), queries) >= FLOOR
 
 
 @pytest.fixture

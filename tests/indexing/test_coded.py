@@ -1,0 +1,161 @@
+"""Lists of 8-bit codes: what they hold, what the vector instructions add up, and searches that numpy agrees with."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numba
+import numpy as np
+import pytest
+
+from indexing import products
+from indexing.coded import TOGETHER, CodedLists, coded
+from indexing.coded_searcher import CodedSearcher
+from indexing.exact import ExactSearcher
+from indexing.metric import inverse_lengths, scale, unit
+from indexing.products import code_scores, lowest, row_scores
+from indexing.recall import Truth
+from indexing.recipe import Recipe, build
+
+DIMS = (1, 2, 3, 31, 64, 2304)
+
+
+def drawn(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def decoded(lists: CodedLists, dim: int):
+    """(n_rows, dim) what the lists say the rows are."""
+    differences = lists.codes.transpose(0, 2, 1, 3).reshape(len(lists.ids), -1) * lists.scales.reshape(-1, 1)
+    there = lists.ids >= 0
+    made = np.zeros((there.sum(), dim), np.float32)
+    made[lists.ids[there]] = differences[there, :dim]
+    return made + lists.list_centroids(dim)[lists.list_of]
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_every_row_is_in_the_list_it_suits_best_and_comes_back_within_half_a_step(dim):
+    vectors, centroids = drawn(500, dim), drawn(7, dim, seed=1)
+    lists = coded(vectors, None, centroids)
+    assert sorted(lists.ids[lists.ids >= 0]) == list(range(500))
+    assert np.array_equal(lists.list_centroids(dim), centroids)
+    products = vectors @ centroids.T
+    assert products[np.arange(500), lists.list_of] == pytest.approx(products.max(axis=1), abs=1e-4)
+    assert lists.sizes.tolist() == np.bincount(lists.list_of, minlength=7).tolist()
+    steps = np.abs(vectors - centroids[lists.list_of]).max(axis=1, keepdims=True) / 127
+    assert (np.abs(decoded(lists, dim) - vectors) <= 0.51 * steps + 1e-6).all()
+
+
+def test_a_list_begins_at_a_whole_block_and_may_be_empty():
+    vectors = np.concatenate([np.full((33, 2), 1.0), np.full((2, 2), -1.0)]).astype(np.float32)
+    lists = coded(vectors, None, np.array([[1, 1], [9, -9], [-1, -1]], np.float32))
+    assert lists.starts.tolist() == [0, 2, 2, 3]
+    assert lists.sizes.tolist() == [33, 0, 2]
+    assert lists.ids.reshape(-1, TOGETHER)[1].tolist() == [32] + [-1] * 31
+    assert lists.ids.reshape(-1, TOGETHER)[2].tolist() == [33, 34] + [-1] * 30
+
+
+@pytest.fixture(params=["+avx2", "+nothing"])
+def instructions(request, monkeypatch):
+    """The vector instructions of most machines, and what any machine has."""
+    monkeypatch.setattr(products, "PAIRS", request.param)
+
+
+def test_scores_of_codes_are_whole_sums_whatever_instructions_there_are(instructions):
+    @numba.njit
+    def scored(query, codes, scales, start, least, scores):
+        return code_scores(
+            query.ctypes.data, codes.ctypes.data, len(query), scales.ctypes.data, start, least, scores.ctypes.data
+        )
+
+    draw = np.random.default_rng(0)
+    for dim in (2, 64, 2304):
+        query = draw.integers(-(2**14), 2**14, dim).astype(np.int16) // (1 + dim // 512)
+        codes = draw.integers(-127, 128, (TOGETHER, dim)).astype(np.int8)
+        query[:2], codes[:, :2] = query[:2] * 0 + query.max(), 127  # nothing overflows
+        scales, scores = draw.random(TOGETHER).astype(np.float32), np.empty(TOGETHER, np.float32)
+        laid = np.ascontiguousarray(codes.reshape(TOGETHER, dim // 2, 2).transpose(1, 0, 2))
+        expected = 0.5 + scales * (codes.astype(np.int64) @ query.astype(np.int64))
+        least = np.float32(np.median(expected))
+        bits = scored(query, laid, scales, np.float32(0.5), least, scores)
+        assert scores == pytest.approx(expected, rel=1e-6)
+        assert [bits >> row & 1 for row in range(TOGETHER)] == (scores > least).tolist()
+
+
+def test_scores_of_rows_are_their_products_and_bits_are_found_from_the_lowest():
+    @numba.njit
+    def scored(query, rows, least, scores):
+        bits = row_scores(query.ctypes.data, rows.ctypes.data, len(query), least, scores.ctypes.data)
+        return bits, lowest(bits)
+
+    query, rows, scores = drawn(66), drawn(TOGETHER, 66, seed=1), np.empty(TOGETHER, np.float32)
+    least = np.float32(np.sort(rows @ query)[-3])
+    bits, first = scored(query, np.ascontiguousarray(rows.T), least, scores)
+    assert scores == pytest.approx(rows @ query, abs=1e-4)
+    above = np.flatnonzero(scores > least)
+    assert ([bits >> row & 1 for row in above], bin(bits).count("1")) == ([1] * len(above), len(above))
+    assert first == above[0]
+
+
+@pytest.mark.parametrize("dim", DIMS)
+def test_all_lists_read_find_what_exact_search_finds_of_raw_vectors(dim):
+    vectors, queries = 3 * drawn(900, dim), drawn(20, dim, seed=1)
+    for factors in (None, inverse_lengths(vectors)):
+        searcher = CodedSearcher(coded(vectors, factors, scale(vectors, factors)[:9]), vectors, 9, factors)
+        exact = ExactSearcher(vectors, factors)
+        assert Truth(exact, queries).recall(searcher).mean >= 0.98
+        scores, rows = searcher.search(queries, 20)
+        assert scores == pytest.approx(exact.scores(queries, rows), rel=1e-5, abs=1e-5)
+
+
+def test_an_array_of_a_caller_is_read_however_it_lies_and_never_written_to():
+    vectors = drawn(900, 8)
+    searcher = CodedSearcher(coded(vectors, None, vectors[:9]), vectors, 9)
+    queries = vectors[:5].copy()
+    expected = searcher.search(queries, 10)[1]
+    fixed = queries.copy()
+    fixed.flags.writeable = False
+    for asked in (fixed, np.asfortranarray(queries), np.repeat(queries, 2, axis=0)[::2], queries.astype(np.float64)):
+        assert np.array_equal(searcher.search(asked, 10)[1], expected)
+    assert vectors.flags.writeable
+    with pytest.raises(ValueError, match="expected queries of 8 dimensions, got 7"):
+        searcher.search(vectors[:1, :7], 10)
+
+
+@pytest.mark.parametrize("query", [np.zeros(4), np.full(4, np.nan), np.full(4, np.inf), np.full(4, 1e-38)])
+def test_a_query_of_zeros_or_of_no_numbers_still_has_a_shelf(query):
+    vectors = drawn(2000, 4)
+    searcher = CodedSearcher(coded(vectors, None, vectors[:20]), vectors, 2)
+    with np.errstate(all="ignore"):
+        _, rows = searcher.search(query[None].astype(np.float32), 20)
+    assert len(set(rows[0])) == 20
+
+
+def test_equal_items_and_zero_items_come_once_each():
+    vectors = np.concatenate([np.tile(drawn(1, 6), (500, 1)), np.zeros((500, 6), np.float32)])
+    searcher = CodedSearcher(coded(vectors, None, vectors[[0, 999]]), vectors, 2)
+    scores, rows = searcher.search(vectors[:1], 40)
+    assert (len(set(rows[0])), (rows[0] < 500).all()) == (40, True)
+    assert scores == pytest.approx(np.full((1, 40), vectors[0] @ vectors[0]), rel=1e-5)
+
+
+def test_threads_answer_as_one_does():
+    vectors = unit(drawn(8000, 16))
+    searcher = build(Recipe("IVF80,int8"), vectors, vectors[:100]).searcher
+    allowed = np.random.default_rng(1).random(8000) < 0.5
+    expected = searcher.search(vectors[:200], 20, allowed)[1]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda row: searcher.search(vectors[row : row + 1], 20, allowed)[1][0], range(200)))
+    assert np.array_equal(found, expected)
+
+
+def test_lists_that_hold_little_of_a_filter_are_followed_by_more_of_them():
+    vectors = unit(drawn(9000, 8))
+    searcher = CodedSearcher(coded(vectors, None, vectors[:300]), vectors, 2)
+    query, list_of = vectors[:1], searcher.index.list_of
+    by_list = np.argsort(-(query @ vectors[:300].T)[0])
+    firsts = [int(np.flatnonzero(list_of == one)[0]) for one in by_list[:150]]  # one of each of the nearer half
+    allowed = np.isin(list_of, by_list[150:])
+    allowed[firsts] = True
+    _, rows = searcher.raw(query, 20, allowed)
+    assert np.isin(rows, firsts).all()
+    expected, _ = ExactSearcher(vectors).search(query, 20, allowed)
+    assert (searcher.exact.scores(query, rows) >= expected[0, -1]).mean() >= 0.8
