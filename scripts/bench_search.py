@@ -3,8 +3,9 @@
 Every contender holds the same vectors and answers the same 1,000 queries, one at a time, in rounds that take turns; the
 figures are of the least disturbed of the rounds. Recall is against exact search, ties counted as found. The effort of a
 peer is raised until it reaches recall 0.99 on these queries or its maximum; nearfield has the effort its build chose,
-without having seen them. `bare faiss` is the index file of nearfield's generation under the plain FAISS call. With
-`--filters`, nearfield also answers with 50, 10, 1 and 0.1% of the items allowed, and shortfalls counts short shelves.
+without having seen them. `bare faiss` is the index file of nearfield's generation under the plain FAISS call or, where
+FAISS has no such index, as many lists of FAISS at their least effort. With `--filters`, nearfield also answers with 50,
+10, 1 and 0.1% of the items allowed, and shortfalls counts short shelves.
 
     python scripts/bench_search.py [--n 200000] [--dim 64] [--data FOLDER] [--peers usearch,pgvector] [--json]
 
@@ -76,7 +77,7 @@ def run(options: argparse.Namespace) -> None:
         _say(f"generation built in {time.perf_counter() - started:.1f} s")
         path = Path(folder) / space.name / name
         generation = open_generation(path)
-        contenders = _ours(generation, path) | _others(wanted, Path(folder), database, vectors)
+        contenders = _ours(generation, path, vectors) | _others(wanted, Path(folder), database, vectors)
         _one_core(contenders)
         exact = Exact(vectors, queries)
         for name, contender in contenders.items():
@@ -123,12 +124,12 @@ def _vectors(options: argparse.Namespace) -> tuple[Matrix, Matrix]:
     return made[order[held:]], made[order[:held]]
 
 
-def _ours(generation: Generation, path: Path) -> dict[str, Contender]:
+def _ours(generation: Generation, path: Path, vectors: Matrix) -> dict[str, Contender]:
     recipe = generation.manifest["indexes"]["cosine"]
     _say(f"nearfield: {recipe}")
     found: dict[str, Contender] = {"nearfield": Nearfield(generation)}
     if recipe["file"] is not None:
-        found["bare faiss"] = BareFaiss(path / recipe["file"], recipe["effort"])
+        found["bare faiss"] = BareFaiss(path, recipe, vectors)
     return found
 
 
