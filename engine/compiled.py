@@ -5,14 +5,50 @@ Loops run without numba's own threads: those are one global setting, and end the
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
 import numba
+from numba.core.caching import FunctionCache
 
 FAST = {"reassoc", "contract", "nsz"}  # sums as vectors; not and infinity stay what they are
 
 
-def compiled(function):  # type: ignore[no-untyped-def]
-    """With numba's cache on disk where a folder can be written to, else compiled again in each process."""
-    try:
-        return numba.njit(nogil=True, fastmath=FAST, cache=True)(function)
-    except RuntimeError:  # "no locator available": neither __pycache__ nor the user's cache folder
-        return numba.njit(nogil=True, fastmath=FAST)(function)
+class Kept(FunctionCache):
+    """numba's cache of a function, of which a damaged file or a full disk only means that it is compiled again.
+
+    It is out of date where the function's file or one of `also` has changed; numba asks for the first alone.
+    """
+
+    def __init__(self, function: Callable[..., Any], also: tuple[str, ...]):
+        super().__init__(function)
+        stats = [Path(file).stat() for file in also]
+        stamp = [self._impl.locator.get_source_stamp(), *((each.st_mtime_ns, each.st_size) for each in stats)]
+        self._cache_file._source_stamp = tuple(stamp)
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # whatever unpickling half a file ends in
+            with suppress(Exception):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        with suppress(OSError):
+            super().save_overload(sig, data)
+
+
+def compiled(function=None, *, also=()):
+    """With a cache on disk where a folder can be written to, else compiled again in each process.
+
+    `also` are the files of what the function is made of beside its own: compiled functions and numbers.
+    """
+    if function is None:
+        return lambda function: compiled(function, also=also)
+    made = numba.njit(nogil=True, fastmath=FAST)(function)
+    with suppress(RuntimeError):  # "no locator available": neither __pycache__ nor the user's cache folder
+        made._cache = Kept(function, also)
+    return made

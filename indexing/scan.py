@@ -9,15 +9,17 @@ from __future__ import annotations
 import numpy as np
 
 from engine.compiled import compiled
+from indexing import coded, products
 from indexing.coded import TOGETHER
 from indexing.products import code_scores, lowest, row_scores
 
 PRODUCTS = 2**31 - 2**24  # what the sum of the products of a query with 127 may be
 FINEST, SMALLEST = 2**14, 1e-30
 SPARE = 3  # times as many as are wanted are gathered before the best of them are sorted out
+loop = compiled(also=(coded.__file__, products.__file__))
 
 
-@compiled
+@loop
 def search(
     queries,
     centroids,
@@ -75,7 +77,7 @@ def search(
             rows[at, place] = found_rows[place] if there else -1
 
 
-@compiled
+@loop
 def _rounded(query, coarse):
     """What the query is multiplied with to be `coarse`, 16-bit numbers so large that no sum of products overflows."""
     largest = np.float32(SMALLEST)
@@ -87,7 +89,7 @@ def _rounded(query, coarse):
     return fine
 
 
-@compiled
+@loop
 def _until(held, lists, n, n_held):
     """How many of the `n` first lists hold `n_held` together, and whether they do at all."""
     total = 0
@@ -98,7 +100,7 @@ def _until(held, lists, n, n_held):
     return n, False
 
 
-@compiled
+@loop
 def _nearest(query, centroids, held, most, near, lists):
     """The `most` lists that hold something and score best, best first, into near and lists; how many there are."""
     n_blocks, columns, _ = centroids.shape
@@ -126,7 +128,7 @@ def _nearest(query, centroids, held, most, near, lists):
     return n
 
 
-@compiled
+@loop
 def _scanned(query, fine, near, lists, n_lists, starts, codes, scales, ids, allowed, width, found, found_rows):
     """The `width` best allowed rows of the lists by code into found and found_rows, in no order; how many."""
     half = codes.shape[1]
@@ -157,7 +159,7 @@ def _scanned(query, fine, near, lists, n_lists, starts, codes, scales, ids, allo
     return n
 
 
-@compiled
+@loop
 def _best(scores, rows, n, most):
     """Brings the `most` best of `n` to the front, in no order (quickselect); how many, and the least of them."""
     if n > most:
@@ -187,7 +189,7 @@ def _best(scores, rows, n, most):
     return n, least
 
 
-@compiled
+@loop
 def _sort(scores, rows, n):
     """The first `n`, best first, in place (heapsort: the worst is taken from the top each time)."""
     for place in range(n // 2 - 1, -1, -1):
@@ -198,7 +200,7 @@ def _sort(scores, rows, n):
         _sink(scores, rows, 0, end)
 
 
-@compiled
+@loop
 def _sink(scores, rows, place, n):
     score, row = scores[place], rows[place]
     while True:

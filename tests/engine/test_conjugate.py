@@ -9,9 +9,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from numba.core import caching
 
-from engine.compiled import compiled
 from engine.embedders import conjugate
 from engine.embedders.conjugate import Rows
 from engine.embedders.conjugate_batches import Batches
@@ -69,15 +67,6 @@ def test_a_side_without_any_cell_is_zero_and_read_only_cells_are_read():
     cells = world()[0]
     cells.data.flags.writeable = cells.indices.flags.writeable = cells.indptr.flags.writeable = False
     assert Rows(cells, threads=2).step(start, fixed, values=values, reg=reg, steps=3).any()
-
-
-def test_where_no_folder_can_be_written_to_the_loops_are_compiled_without_a_cache(monkeypatch):
-    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    assert compiled(_twice)(21) == 42
-
-
-def _twice(number):
-    return number + number
 
 
 def test_numba_is_imported_by_a_fit_of_ials_on_the_cpu_and_by_nothing_before():
