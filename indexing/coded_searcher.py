@@ -7,6 +7,7 @@ of it, for which `probing` says why.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -103,49 +104,34 @@ class CodedSearcher:
         return Filter(matching, allowed, wanted, held)
 
     def _scanned(self, queries: Matrix, k: int, asked: Filter | None) -> Found:
-        from indexing.scan import search  # numba is for those who search such lists
-
         flags = queries.flags
         if queries.dtype != np.float32 or not (flags.c_contiguous and flags.writeable):  # see `unwritable`
             queries = np.array(queries, np.float32, order="C")
         if queries.shape[1] != self.vectors.shape[1]:
             raise ValueError(f"expected queries of {self.vectors.shape[1]} dimensions, got {queries.shape[1]}")
-        index, width = self.index, self._width(k)
-        n_lists, n_held, held, allowed = max(self.effort, self._lists_of(2 * width)), 0, index.sizes, EVERYTHING
-        if asked is not None:
-            n_held, held, allowed = max(asked.wanted, 2 * width), asked.held, asked.allowed
-            n_lists = 2 * math.ceil(n_held * index.nlist / max(asked.matching, 1)) + FEW
+        width, nlist = self._width(k), self.index.nlist
+        if asked is None:
+            n_lists = max(self.effort, math.ceil(2 * width * nlist / len(self.vectors)))
+            read = (self.index.sizes, n_lists, 0, EVERYTHING)
+        else:
+            n_held = max(asked.wanted, 2 * width)
+            read = (asked.held, 2 * math.ceil(n_held * nlist / max(asked.matching, 1)) + FEW, n_held, asked.allowed)
         scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        search(
-            queries,
-            index.centroids,
-            index.starts,
-            index.codes,
-            index.scales,
-            index.ids,
-            self.vectors,
-            self._factors,
-            held,
-            n_lists,
-            n_held,
-            allowed,
-            k,
-            width,
-            scores,
-            rows,
-        )
+        search, arrays = self._loop
+        search(queries, *arrays, *read, k, width, scores, rows)
         return scores, rows
+
+    @cached_property
+    def _loop(self) -> tuple[Callable[..., None], tuple[npt.NDArray, ...]]:
+        """The compiled search and what it reads of every query."""
+        from indexing import scan  # numba is for those who search such lists
+
+        factors = np.empty(0, np.float32) if self.factors is None else self.factors
+        return scan.search, (*self.index.state().values(), self.vectors, unwritable(factors))
 
     def _width(self, k: int) -> int:
         """How many are scored in float32 for k."""
         return k + max(int(MORE * k), LEAST_MORE)
-
-    def _lists_of(self, n_rows: int) -> int:
-        return math.ceil(n_rows * self.index.nlist / len(self.vectors))
-
-    @cached_property
-    def _factors(self) -> npt.NDArray[np.float32]:
-        return unwritable(np.empty(0, np.float32) if self.factors is None else self.factors)
 
 
 def compile_loops() -> None:

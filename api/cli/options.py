@@ -24,7 +24,7 @@ Embedder = Annotated[str, typer.Option(help="How to learn; `nearfield embedders`
 Set = Annotated[list[str] | None, typer.Option("--set", help="A parameter of the embedder, as dim=128; repeatable.")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same model.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Recipe = Annotated[str, typer.Option(help="auto, flat, ivf, hnsw, or a FAISS factory string.")]
+Recipe = Annotated[str, typer.Option(help="auto, flat, ivf, hnsw, a FAISS factory string, or IVF447,int8.")]
 Force = Annotated[bool, typer.Option("--force", help="Publish even when popularity is better.")]
 FILTER = 'Only items that pass, as JSON: {"price": {"lt": 30}}'
 Filter = Annotated[str | None, typer.Option("--filter", help=FILTER, show_default=False)]

@@ -4,7 +4,6 @@ import faiss
 import numpy as np
 import pytest
 
-from indexing import scan
 from indexing.approximate import SUBSET_ROWS, ApproximateSearcher
 from indexing.coded_searcher import CodedSearcher
 from indexing.exact import ExactSearcher
@@ -54,9 +53,9 @@ def searched(factory) -> int:
 
 def scanned(searcher, queries, allowed, monkeypatch) -> bool:
     """Whether a search read the lists of codes."""
-    calls, search = [], scan.search
+    calls, (search, arrays) = [], searcher._loop
     with monkeypatch.context() as patched:
-        patched.setattr(scan, "search", lambda *arguments: (calls.append(1), search(*arguments)))
+        patched.setitem(searcher.__dict__, "_loop", (lambda *arguments: (calls.append(1), search(*arguments)), arrays))
         searcher.search(queries, K, allowed)
     return bool(calls)
 
