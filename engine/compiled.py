@@ -24,7 +24,7 @@ class Kept(FunctionCache):
 
     def __init__(self, function: Callable[..., Any], also: tuple[str, ...]):
         super().__init__(function)
-        stats = [Path(file).stat() for file in also]
+        stats = [Path(file).stat() for file in (__file__, *also)]
         stamp = [self._impl.locator.get_source_stamp(), *((each.st_mtime_ns, each.st_size) for each in stats)]
         self._cache_file._source_stamp = tuple(stamp)
 
@@ -49,6 +49,7 @@ def compiled(function=None, *, also=()):
     if function is None:
         return lambda function: compiled(function, also=also)
     made = numba.njit(nogil=True, fastmath=FAST)(function)
-    with suppress(RuntimeError):  # "no locator available": neither __pycache__ nor the user's cache folder
+    # "no locator available": neither __pycache__ nor the user's cache folder; or a file that is in an archive
+    with suppress(RuntimeError, OSError):
         made._cache = Kept(function, also)
     return made

@@ -17,13 +17,12 @@ import numpy as np
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
 from indexing.exact import ExactSearcher, Rows
-from indexing.probing import Counts, Lists
+from indexing.probing import Counts, Lists, wanted
 from indexing.remembered import Remembered
 from indexing.strategy import went
 
 SUBSET_ROWS = 20_000
 SUBSET_SHARE = 0.05
-FEWER = 0.25  # power of selectivity: fewer rows are read of a narrower filter, as they come from more lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +81,9 @@ class ApproximateSearcher:
             effort = max(math.ceil(self.effort * len(self.vectors) / asked.matching), least)
             return self._approximate(queries, k, parameters(self.index, effort, asked.selector))
         per_list, selector = asked.per_list, asked.selector
-        share = asked.matching / len(self.vectors)
-        wanted = math.ceil(self.effort * len(self.vectors) / self.index.nlist * share**FEWER)
+        n_held = wanted(self.effort * len(self.vectors) / self.index.nlist, per_list, self._lists.sizes)
         return self._refined(
-            queries, k, self._lists.search(queries, k * max(self.refine, 1), per_list, selector, wanted)
+            queries, k, self._lists.search(queries, k * max(self.refine, 1), per_list, selector, n_held)
         )
 
     @property

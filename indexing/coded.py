@@ -16,11 +16,13 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from engine.errors import CorruptGeneration
 from engine.vectors import Matrix
 from indexing.metric import BLOCK, TINY, scale
 
 TOGETHER = 32  # rows
 LARGEST = 127
+STEP_BYTES = 2**25  # of the float32 rows that are coded at a time
 Rows = npt.NDArray[np.int64]
 Kind = TypeVar("Kind", bound=np.generic)
 
@@ -45,6 +47,23 @@ class CodedLists:
 
     def state(self) -> Mapping[str, npt.NDArray]:
         return {name: getattr(self, name) for name in ("centroids", "starts", "codes", "scales", "ids")}
+
+    def check(self, n_rows: int, dim: int) -> None:
+        """CorruptGeneration where these are not lists of so many vectors: loops would read what is not there."""
+        blocks, columns, _ = self.centroids.shape
+        rows = self.ids[self.ids >= 0]
+        whole = (
+            columns == dim + dim % 2
+            and blocks == -(-self.nlist // TOGETHER)
+            and self.codes.shape == (self.starts[-1], columns // 2, TOGETHER, 2)
+            and self.scales.shape == (len(self.codes), TOGETHER)
+            and len(self.ids) == self.scales.size
+            and (np.diff(self.starts, prepend=0) >= 0).all()
+            and len(rows) == n_rows
+            and (np.bincount(rows, minlength=n_rows) == 1).all()
+        )
+        if not whole:
+            raise CorruptGeneration(f"expected lists of {n_rows} vectors of {dim} dimensions, got others")
 
     def list_centroids(self, dim: int) -> Matrix:
         """(nlist, dim), as they were given."""
@@ -81,9 +100,10 @@ def coded(vectors: Matrix, factors: Matrix | None, centroids: Matrix) -> CodedLi
     columns = vectors.shape[1] + vectors.shape[1] % 2
     codes = np.empty((len(ids) // TOGETHER, columns // 2, TOGETHER, 2), np.int8)
     scales = np.empty((len(codes), TOGETHER), np.float32)
-    for first in range(0, len(codes), BLOCK // TOGETHER):
-        part = slice(first, first + BLOCK // TOGETHER)
-        rows = ids[first * TOGETHER :][:BLOCK]
+    step = max(1, STEP_BYTES // (4 * columns * TOGETHER))
+    for first in range(0, len(codes), step):
+        part = slice(first, first + step)
+        rows = ids[first * TOGETHER : (first + step) * TOGETHER]
         there = rows >= 0
         among = rows[there]
         block = scale(vectors[among], None if factors is None else factors[among])
@@ -113,7 +133,7 @@ def _assigned(vectors: Matrix, factors: Matrix | None, centroids: Matrix) -> npt
     for start in range(0, len(vectors), BLOCK):
         part = slice(start, start + BLOCK)
         block = scale(vectors[part], None if factors is None else factors[part])
-        made[part] = quantizer.search(block, 1)[1][:, 0]
+        made[part] = np.maximum(quantizer.search(block, 1)[1][:, 0], 0)  # -1 for what is no number
     return made
 
 

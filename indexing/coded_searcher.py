@@ -1,6 +1,6 @@
-"""CodedSearcher: `CodedLists` searched by compiled loops, with exact search where that reads less.
+"""CodedSearcher: `CodedLists` searched by compiled loops, or the rows of a filter exactly where that reads less.
 
-As `ApproximateSearcher` does with lists of FAISS, in half of its time; with a filter, lists are read by what they hold
+As `ApproximateSearcher` does with lists of FAISS, in half of its time. With a filter, lists are read by what they hold
 of it, for which `probing` says why.
 """
 
@@ -8,38 +8,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 
+import faiss
 import numpy as np
 import numpy.typing as npt
 
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
-from indexing.approximate import FEWER, completed
+from indexing.approximate import completed
 from indexing.coded import CodedLists, Rows, coded, unwritable
 from indexing.exact import ExactSearcher
-from indexing.probing import FEW
+from indexing.probing import FEW, wanted
+from indexing.recall import RECALL_K
 from indexing.remembered import Remembered
 from indexing.strategy import went
 
-MORE = 0.5  # of k, scored in float32 beside the best k by code; a quarter loses .001 of recall
-LEAST_MORE = 10
 # Rows of a list that are read in the time of one that is picked out of the whole matrix: 57 of 8 dimensions, 13 of 64,
 # 5 of 256, 3 to 6 of 1,024 and more; nearly these and so many more for each dimension.
 PICKED, PICKED_OF_ONE = 4, 500
+DEEPER = 0.3  # power of k by which more lists are read for more than the effort was found for
+ROWS_OF_K = 8  # that lists have to hold, at least
+SHARED = 64  # queries that are shared out among threads
 EVERYTHING = unwritable(np.empty(0, bool))
 
 
 @dataclass(frozen=True, eq=False)
-class Filter:
-    """What a mask means for these lists."""
+class Filtered:
+    """How to search these lists with a mask."""
 
     matching: int
     allowed: Mask
-    wanted: int  # allowed rows that the lists read have to hold
+    n_held: int  # allowed rows that the lists read have to hold
     held: Rows  # allowed rows of each list
-    subset: Rows | None = None  # few rows: to be searched exactly
+    subset: Rows | None = None  # to be searched exactly in place of the lists
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +55,7 @@ class CodedSearcher:
     effort: int
     factors: Matrix | None = None  # as for ExactSearcher
     filters: bool = True  # False: they failed their test here, so that a filtered search is exact
-    _made: Remembered[Filter] = field(default_factory=Remembered)
+    _made: Remembered[Filtered] = field(default_factory=Remembered)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vectors", unwritable(np.asarray(self.vectors, dtype=np.float32)))
@@ -66,7 +70,7 @@ class CodedSearcher:
         return self.exact
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        if self._width(k) >= len(self.vectors) // 2:
+        if ROWS_OF_K * k >= len(self.vectors):
             went("exact")
             return self.exact.search(queries, k, allowed)
         if allowed is None:
@@ -84,57 +88,64 @@ class CodedSearcher:
         """What the lists themselves find."""
         return self._scanned(queries, k, self._of_lists(allowed))
 
-    def plan(self, allowed: Mask) -> Filter:
+    def plan(self, allowed: Mask) -> Filtered:
         """How to search with a mask; kept with masks that cannot be written to."""
         return self._made.get(allowed, self._fresh)
 
-    def _fresh(self, allowed: Mask) -> Filter:
+    def _fresh(self, allowed: Mask) -> Filtered:
         asked = self._of_lists(allowed)
-        read = asked.wanted * len(self.vectors) / max(asked.matching, 1)
-        if self.filters and asked.matching * (PICKED + PICKED_OF_ONE / self.vectors.shape[1]) > read:
+        of_one = self.index.sizes[asked.held > 0].sum() / max(asked.matching, 1)  # read for each that is allowed
+        picked = PICKED + PICKED_OF_ONE / self.vectors.shape[1]
+        if self.filters and asked.matching * picked > asked.n_held * of_one:
             return asked
-        return Filter(asked.matching, asked.allowed, 0, asked.held, subset=np.flatnonzero(asked.allowed))
+        return Filtered(asked.matching, asked.allowed, 0, asked.held, subset=np.flatnonzero(asked.allowed))
 
-    def _of_lists(self, allowed: Mask) -> Filter:
-        allowed = unwritable(allowed[: len(self.vectors)])
+    def _of_lists(self, allowed: Mask) -> Filtered:
+        allowed = unwritable(np.asarray(allowed[: len(self.vectors)], bool))
         held = unwritable(np.bincount(self.index.list_of[allowed], minlength=self.index.nlist))
-        matching = int(held.sum())
-        share = matching / len(self.vectors)
-        wanted = math.ceil(self.effort * len(self.vectors) / self.index.nlist * share**FEWER)
-        return Filter(matching, allowed, wanted, held)
+        read = self.effort * len(self.vectors) / self.index.nlist
+        return Filtered(int(held.sum()), allowed, wanted(read, held, self.index.sizes), held)
 
-    def _scanned(self, queries: Matrix, k: int, asked: Filter | None) -> Found:
+    def _scanned(self, queries: Matrix, k: int, asked: Filtered | None) -> Found:
         flags = queries.flags
         if queries.dtype != np.float32 or not (flags.c_contiguous and flags.writeable):  # see `unwritable`
             queries = np.array(queries, np.float32, order="C")
         if queries.shape[1] != self.vectors.shape[1]:
             raise ValueError(f"expected queries of {self.vectors.shape[1]} dimensions, got {queries.shape[1]}")
-        width, nlist = self._width(k), self.index.nlist
-        if asked is None:
-            n_lists = max(self.effort, math.ceil(2 * width * nlist / len(self.vectors)))
-            read = (self.index.sizes, n_lists, 0, EVERYTHING)
-        else:
-            n_held = max(asked.wanted, 2 * width)
-            read = (asked.held, 2 * math.ceil(n_held * nlist / max(asked.matching, 1)) + FEW, n_held, asked.allowed)
         scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        search, arrays = self._loop
-        search(queries, *arrays, *read, k, width, scores, rows)
+        (search, arrays), read = self._loop, self._read(k, asked)
+
+        def part(which: slice) -> None:
+            search(queries[which], *arrays, *read, k, scores[which], rows[which])
+
+        if len(queries) < SHARED or (threads := faiss.omp_get_max_threads()) == 1:
+            part(slice(None))
+        else:
+            with ThreadPoolExecutor(threads) as pool:
+                list(pool.map(part, (slice(at, at + SHARED) for at in range(0, len(queries), SHARED))))
         return scores, rows
+
+    def _read(self, k: int, asked: Filtered | None) -> tuple[Rows, int, int, Mask]:
+        """What each list holds, how many lists are read and how many rows those have to hold, and what is allowed."""
+        deeper = max(k / RECALL_K, 1) ** DEEPER
+        of_list = len(self.vectors) / self.index.nlist
+        if asked is None:
+            return self.index.sizes, math.ceil(max(self.effort * deeper, ROWS_OF_K * k / of_list)), 0, EVERYTHING
+        n_held = math.ceil(max(asked.n_held * deeper, ROWS_OF_K * k))
+        guess = 2 * math.ceil(n_held * self.index.nlist / max(asked.matching, 1)) + FEW
+        return asked.held, guess, n_held, asked.allowed
 
     @cached_property
     def _loop(self) -> tuple[Callable[..., None], tuple[npt.NDArray, ...]]:
         """The compiled search and what it reads of every query."""
         from indexing import scan  # numba is for those who search such lists
 
-        factors = np.empty(0, np.float32) if self.factors is None else self.factors
-        return scan.search, (*self.index.state().values(), self.vectors, unwritable(factors))
-
-    def _width(self, k: int) -> int:
-        """How many are scored in float32 for k."""
-        return k + max(int(MORE * k), LEAST_MORE)
+        index, factors = self.index, np.empty(0, np.float32) if self.factors is None else self.factors
+        lists = (index.centroids, index.starts, index.codes, index.scales, index.ids)
+        return scan.search, (*lists, self.vectors, unwritable(factors))
 
 
 def compile_loops() -> None:
-    """Or have them read from where they were kept: seconds that a first search would take longer."""
+    """Make the first search as quick as others: loops take seconds to be compiled, and one to be read from disk."""
     vectors = np.eye(4, dtype=np.float32).repeat(16, axis=0)
     CodedSearcher(coded(vectors, None, vectors[::16]), vectors, effort=1).search(vectors[:1], 1)

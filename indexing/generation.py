@@ -145,13 +145,15 @@ def _searcher(
     recipe = Recipe(described["factory"], described["effort"])
     if described["file"] is None:
         return ExactSearcher(vectors, factors)
-    index = _index(path / described["file"])
+    index = _index(path / described["file"], vectors)
     return with_tested_filters(searcher_of(index, recipe, vectors, factors))
 
 
-def _index(path: Path) -> Index:
+def _index(path: Path, vectors: Matrix) -> Index:
     if path.name.endswith(CODED_LISTS):
-        return CodedLists(**mapped(path))
+        lists = CodedLists(**mapped(path))
+        lists.check(*vectors.shape)
+        return lists
     return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
 
 

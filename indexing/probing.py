@@ -22,6 +22,22 @@ from indexing.exact import inner_products
 
 Counts = npt.NDArray[np.int64]
 FEW = 16  # lists more than are likely to be read
+FEWER = 0.25  # power of selectivity: fewer rows are read of a narrower filter, as they come from more lists
+
+
+def wanted(read: float, held: Counts, sizes: Counts) -> int:
+    """How many allowed rows the lists that are read hold together, where `read` rows are read without a filter.
+
+    Allowed rows that lie anywhere are found as all rows are. Where whole lists are allowed, those of a department, the
+    best of what a filter leaves may lie in any of its lists, as it was not for this department that the query was near:
+    `together` is 1 for the former, and for the latter as many times more as the filter leaves less than everything.
+    Of departments of a tenth .80 was found with its power of 0, all with 2; of those of a half .90 and .99.
+    """
+    n_rows, matching = int(sizes.sum()), int(held.sum())
+    share = matching / n_rows
+    by_chance = share * (1 - share) * np.count_nonzero(sizes)
+    together = (float((held**2 / np.maximum(sizes, 1)).sum()) - by_chance) / max(share**2 * n_rows, 1e-9)
+    return min(math.ceil(read * share**FEWER * max(together, 1) ** 2), matching)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +88,11 @@ class Lists:
                 break
         order = order[: min(read, int(np.count_nonzero(held)))]
         return scores[order], order
+
+    @cached_property
+    def sizes(self) -> Counts:
+        """Rows in each list, (nlist,)."""
+        return np.bincount(self._list_of, minlength=self.index.nlist)
 
     @cached_property
     def _centroids(self) -> Matrix:

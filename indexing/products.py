@@ -18,7 +18,7 @@ from indexing.coded import TOGETHER
 
 LANES = 8  # of a register of AVX2
 GROUPS = TOGETHER // LANES
-PAIRS = "+avx2"  # of a machine that has MADD
+AVX2 = "+avx2"  # of a machine that has MADD
 F32, I8, I16, I32, I64 = ir.FloatType(), ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.IntType(64)
 FUSED = ("contract",)
 MADD = "llvm.x86.avx2.pmadd.wd"  # sums of pairs of 16-bit products, in one instruction
@@ -26,19 +26,19 @@ EVEN, ODD = (ir.Constant(ir.VectorType(I32, LANES), list(range(first, 2 * LANES,
 
 
 @intrinsic
-def code_scores(typing, query, codes, dim, scales, start, least, scores):
-    """scores (32,) float32 = start + scale x (query . codes); the bits of those above `least`.
+def code_scores(typing, query, codes, dim, scales, start, more, least, scores):
+    """scores (32,) float32 = start + scale x (query . codes + more); the bits of those above `least`.
 
     query (dim,) int16, codes (dim / 2, 32, 2) int8, scales (32,) float32, `dim` even. Sums are of 32 bits.
     """
-    arguments = [types.intp, types.intp, types.intp, types.intp, types.float32, types.float32, types.intp]
+    arguments = [types.intp] * 4 + [types.float32, types.int32, types.float32, types.intp]
     return types.uint32(*arguments), _code_scores
 
 
 def _code_scores(context: Any, build: Any, signature: Any, arguments: Any) -> Any:
-    query, codes, dim, scales, start, least, scores = arguments
+    query, codes, dim, scales, start, more, least, scores = arguments
     pairs, rows = build.inttoptr(query, I32.as_pointer()), _pointer(build, codes, I8, 2 * LANES)
-    sums = [cgutils.alloca_once_value(build, ir.Constant(_of(I32), [0] * LANES)) for _ in range(GROUPS)]
+    sums = [cgutils.alloca_once_value(build, _all(build, more)) for _ in range(GROUPS)]
     with cgutils.for_range(build, build.lshr(dim, I64(1))) as loop:
         pair = build.bitcast(_all(build, _load(build, pairs, loop.index, 2)), ir.VectorType(I16, 2 * LANES))
         for group, total in enumerate(sums):
@@ -86,7 +86,7 @@ def lowest(typing, bits):
 
 def _paired(context: Any, build: Any, left: Any, right: Any) -> Any:
     """(8,) of 32 bits: the products of (16,) of 16 bits, added in pairs."""
-    if PAIRS in context.codegen().magic_tuple()[2]:
+    if AVX2 in context.codegen().magic_tuple()[2]:
         known = ir.FunctionType(_of(I32), [left.type, right.type])
         return build.call(cgutils.get_or_insert_function(build.module, known, MADD), [left, right])
     nothing = ir.Constant(left.type, ir.Undefined)

@@ -1,7 +1,9 @@
 """Scan: the compiled search of `coded.CodedLists`: the nearest lists, their rows by 8-bit codes, the best by float32.
 
-Scores of codes are compared 32 at a time with the least that is still among the best, so that few of them are looked
-at one by one.
+What rounding to 8 bits adds to a score, or takes from it, is nearly always within a few of its standard deviations. So
+each row has a score that it hardly exceeds and one that it hardly falls short of: whatever does not come up to the k-th
+best of the latter is passed over, and all others are scored in float32. That is hardly more than k where rows differ,
+and all of them where many are nearly the same. Rows are compared 32 at a time, so that few are looked at one by one.
 """
 
 from __future__ import annotations
@@ -13,9 +15,14 @@ from indexing import coded, products
 from indexing.coded import TOGETHER
 from indexing.products import code_scores, lowest, row_scores
 
-PRODUCTS = 2**31 - 2**24  # what the sum of the products of a query with 127 may be
+PRODUCTS = 2**31 - 2**27  # what the sum of the products of a query with 127 may be
 FINEST, SMALLEST = 2**14, 1e-30
-SPARE = 3  # times as many as are wanted are gathered before the best of them are sorted out
+DEVIATIONS = 2.0  # on either side
+ROUNDING = 12**-0.5  # standard deviation of what rounding to whole numbers changes
+SPARE = 64  # are gathered before it is seen which of them are still among the best
+MOST, MOST_OF_K = 1024, 8  # that are scored in float32, and so many more for each of k
+# Slices take twice as long to compile as loops, and a plain 0 that is handed on is
+# compiled as a kind of its own.
 loop = compiled(also=(coded.__file__, products.__file__))
 
 
@@ -34,37 +41,46 @@ def search(
     n_held,
     allowed,
     k,
-    width,
     scores,
     rows,
 ):
     """Fills scores and rows, (n, k), best first; what is not found is row -1 with a score of minus infinity.
 
     queries (n, dim) float32; centroids (blocks, columns, 32) and codes (blocks, columns / 2, 32, 2) int8 as of
-    `CodedLists`; vectors (n_rows, dim), factors (n_rows,) or (0,): the `width` best by code are scored with them.
-    Without a filter (`allowed` empty) the `n_lists` nearest lists are read; with one so many of those that hold any
-    allowed rows (`held`, (lists,)) that they hold `n_held` together, and more than `n_lists` where that is not enough.
+    `CodedLists`; vectors (n_rows, dim), factors (n_rows,) or (0,), of which float32 scores are made. Without a filter
+    (`allowed` empty) the `n_lists` nearest lists are read; with one so many of those that hold any allowed rows
+    (`held`, (lists,)) that they hold `n_held` together, `n_lists` being a guess of how many those are.
     """
     dim, columns = queries.shape[1], centroids.shape[1]
     padded, coarse = np.zeros(columns, np.float32), np.zeros(columns, np.int16)
-    found, found_rows = np.empty(width * (1 + SPARE), np.float32), np.empty(width * (1 + SPARE), np.int32)
+    most = MOST + MOST_OF_K * k
+    found, least_found = np.empty(most, np.float32), np.empty(most, np.float32)
+    found_rows, work = np.empty(most, np.int32), np.empty(most, np.float32)
     for at in range(len(queries)):
-        padded[:dim] = queries[at]
-        fine = _rounded(padded, coarse)
-        most = min(n_lists, len(held))
-        while True:
-            near, lists = np.empty(most * (1 + SPARE), np.float32), np.empty(most * (1 + SPARE), np.int32)
-            n_near = _nearest(padded, centroids, held, most, near, lists)
-            if not len(allowed):
-                break
-            n_read, enough = _until(held, lists, n_near, n_held)
-            if enough or n_near < most or most == len(held):
-                n_near = n_read
-                break
-            most = min(4 * most, len(held))
-        n_found = _scanned(
-            coarse, fine, near, lists, n_near, starts, codes, scales, ids, allowed, width, found, found_rows
-        )
+        for j in range(dim):
+            padded[j] = queries[at, j]
+        fine, more = _rounded(padded, coarse)
+        n_found = 0
+        if fine > 0:
+            near, lists, n_near = _to_read(padded, centroids, held, n_lists, n_held, len(allowed) > 0)
+            n_found = _scanned(
+                coarse,
+                fine,
+                more,
+                near,
+                lists,
+                n_near,
+                starts,
+                codes,
+                scales,
+                ids,
+                allowed,
+                k,
+                found,
+                least_found,
+                found_rows,
+                work,
+            )
         for place in range(n_found):
             row, score = found_rows[place], np.float32(0)
             for j in range(dim):
@@ -74,38 +90,53 @@ def search(
         for place in range(k):
             there = place < n_found
             scores[at, place] = found[place] if there else np.float32(-np.inf)
-            rows[at, place] = found_rows[place] if there else -1
+            rows[at, place] = found_rows[place] if there else np.int32(-1)
 
 
 @loop
 def _rounded(query, coarse):
-    """What the query is multiplied with to be `coarse`, 16-bit numbers so large that no sum of products overflows."""
-    largest = np.float32(SMALLEST)
+    """The query in 16-bit numbers so large that no sum of products overflows.
+
+    What it was multiplied with, 0 where it has what is no number; and what rounding may change of a sum of its products
+    with 8-bit numbers.
+    """
+    largest, squares = np.float32(SMALLEST), np.float32(0)
     for j in range(len(query)):
         largest = max(largest, abs(query[j]))
+        squares += query[j] * query[j]
+    if not np.isfinite(squares):
+        return np.float32(0), np.int32(0)
     fine = np.float32(min(FINEST, PRODUCTS // (127 * len(query)))) / largest
     for j in range(len(query)):
         coarse[j] = np.int16(np.rint(query[j] * fine))
-    return fine
+    return fine, np.int32(DEVIATIONS * ROUNDING * np.sqrt(squares) * fine) + np.int32(1)
 
 
 @loop
-def _until(held, lists, n, n_held):
-    """How many of the `n` first lists hold `n_held` together, and whether they do at all."""
-    total = 0
-    for place in range(n):
-        total += held[lists[place]]
-        if total >= n_held:
-            return place + 1, True
-    return n, False
+def _to_read(query, centroids, held, n_lists, n_held, filtered):
+    """Scores and numbers of the lists to read, best first, and how many those are."""
+    most = min(n_lists, len(held))
+    while True:
+        near, lists = np.empty(most + SPARE, np.float32), np.empty(most + SPARE, np.int32)
+        n = _nearest(query, centroids, held, most, near, lists)
+        if not filtered:
+            return near, lists, n
+        total = 0
+        for place in range(n):
+            total += held[lists[place]]
+            if total >= n_held:
+                return near, lists, place + 1
+        if n < most or most == len(held):
+            return near, lists, n
+        most = min(4 * most, len(held))
 
 
 @loop
 def _nearest(query, centroids, held, most, near, lists):
     """The `most` lists that hold something and score best, best first, into near and lists; how many there are."""
     n_blocks, columns, _ = centroids.shape
-    block = np.empty(TOGETHER, np.float32)
-    n, least = 0, np.float32(-np.inf)
+    block, work = np.empty(TOGETHER, np.float32), np.empty(len(near), np.float32)
+    n, least = np.int64(0), np.float32(-np.inf)
     for number in range(n_blocks):
         bits = row_scores(
             query.ctypes.data,
@@ -122,18 +153,39 @@ def _nearest(query, centroids, held, most, near, lists):
                 near[n], lists[n] = block[bit], one
                 n += 1
                 if n == len(near):
-                    n, least = _best(near, lists, n, most)
-    n, _ = _best(near, lists, n, most)
+                    n, least = _cut(near, near, lists, n, most, work)
+    if n > most:
+        n, least = _cut(near, near, lists, n, most, work)
     _sort(near, lists, n)
     return n
 
 
 @loop
-def _scanned(query, fine, near, lists, n_lists, starts, codes, scales, ids, allowed, width, found, found_rows):
-    """The `width` best allowed rows of the lists by code into found and found_rows, in no order; how many."""
+def _scanned(
+    query,
+    fine,
+    more,
+    near,
+    lists,
+    n_lists,
+    starts,
+    codes,
+    scales,
+    ids,
+    allowed,
+    k,
+    found,
+    least_found,
+    found_rows,
+    work,
+):
+    """The allowed rows of the lists that may be among the k best, into found and found_rows, in no order; how many.
+
+    `found` has what their scores hardly exceed, `least_found` what they hardly fall short of.
+    """
     half = codes.shape[1]
     block = np.empty(TOGETHER, np.float32)
-    n, least = 0, np.float32(-np.inf)
+    n, least, full = np.int64(0), np.float32(-np.inf), k + SPARE
     for place in range(n_lists):
         one, start = lists[place], near[place] * fine
         for number in range(starts[one], starts[one + 1]):
@@ -143,6 +195,7 @@ def _scanned(query, fine, near, lists, n_lists, starts, codes, scales, ids, allo
                 2 * half,
                 scales.ctypes.data + number * TOGETHER * 4,
                 start,
+                more,
                 least,
                 block.ctypes.data,
             )
@@ -152,41 +205,71 @@ def _scanned(query, fine, near, lists, n_lists, starts, codes, scales, ids, allo
                 row = ids[number * TOGETHER + bit]
                 if row >= 0 and (not len(allowed) or allowed[row]):
                     found[n], found_rows[n] = block[bit], row
+                    least_found[n] = block[bit] - np.float32(2 * more) * scales[number, bit]
                     n += 1
-                    if n == len(found):
-                        n, least = _best(found, found_rows, n, width)
-    n, _ = _best(found, found_rows, n, width)
+                    if n == full:
+                        n, least = _possible(found, least_found, found_rows, n, k, work)
+                        if n + SPARE > len(found):
+                            n, _ = _cut(found, least_found, found_rows, n, len(found) // 2, work)
+                        full = n + SPARE
+    if n > k:
+        n, least = _possible(found, least_found, found_rows, n, k, work)
     return n
 
 
 @loop
-def _best(scores, rows, n, most):
-    """Brings the `most` best of `n` to the front, in no order (quickselect); how many, and the least of them."""
-    if n > most:
-        low, high = 0, n - 1
-        while low < high:
-            pivot, left, right = scores[(low + high) // 2], low, high
-            while left <= right:
-                while scores[left] > pivot:
-                    left += 1
-                while scores[right] < pivot:
-                    right -= 1
-                if left <= right:
-                    scores[left], scores[right] = scores[right], scores[left]
-                    rows[left], rows[right] = rows[right], rows[left]
-                    left += 1
-                    right -= 1
-            if most - 1 <= right:
-                high = right
-            elif most - 1 >= left:
-                low = left
-            else:
-                break
-        n = most
-    least = np.float32(np.inf)
+def _possible(found, least_found, rows, n, k, work):
+    """Brings those to the front that may be among the k best; how many, and what they all come up to."""
     for place in range(n):
-        least = min(least, scores[place])
-    return n, least
+        work[place] = least_found[place]
+    least, kept = _largest(work, n, k), 0
+    for place in range(n):
+        if found[place] >= least:
+            found[kept], least_found[kept], rows[kept] = found[place], least_found[place], rows[place]
+            kept += 1
+    return kept, least
+
+
+@loop
+def _cut(scores, others, rows, n, most, work):
+    """Brings the `most` best of more to the front, in no order; how many, and the least of them."""
+    for place in range(n):
+        work[place] = scores[place]
+    least = _largest(work, n, most)
+    ties = most
+    for place in range(n):
+        ties -= scores[place] > least
+    kept = 0
+    for place in range(n):
+        if scores[place] > least or (scores[place] == least and ties > 0):
+            ties -= scores[place] == least
+            scores[kept], others[kept], rows[kept] = scores[place], others[place], rows[place]
+            kept += 1
+    return kept, least
+
+
+@loop
+def _largest(values, n, k):
+    """The k-th largest of the first `n`, at least k (quickselect); leaves them in another order."""
+    low, high = 0, n - 1
+    while low < high:
+        pivot, left, right = values[(low + high) // 2], low, high
+        while left <= right:
+            while values[left] > pivot:
+                left += 1
+            while values[right] < pivot:
+                right -= 1
+            if left <= right:
+                values[left], values[right] = values[right], values[left]
+                left += 1
+                right -= 1
+        if k - 1 <= right:
+            high = right
+        elif k - 1 >= left:
+            low = left
+        else:
+            break
+    return values[k - 1]
 
 
 @loop
@@ -197,7 +280,7 @@ def _sort(scores, rows, n):
     for end in range(n - 1, 0, -1):
         scores[0], scores[end] = scores[end], scores[0]
         rows[0], rows[end] = rows[end], rows[0]
-        _sink(scores, rows, 0, end)
+        _sink(scores, rows, np.int64(0), end)
 
 
 @loop

@@ -2,13 +2,15 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
+import faiss
 import numba
 import numpy as np
 import pytest
 
-from indexing import products
-from indexing.coded import TOGETHER, CodedLists, coded
-from indexing.coded_searcher import CodedSearcher
+from engine.errors import CorruptGeneration
+from indexing import products, scan
+from indexing.coded import TOGETHER, CodedLists, coded, unwritable
+from indexing.coded_searcher import SHARED, CodedSearcher
 from indexing.exact import ExactSearcher
 from indexing.metric import inverse_lengths, scale, unit
 from indexing.products import code_scores, lowest, row_scores
@@ -56,14 +58,14 @@ def test_a_list_begins_at_a_whole_block_and_may_be_empty():
 @pytest.fixture(params=["+avx2", "+nothing"])
 def instructions(request, monkeypatch):
     """The vector instructions of most machines, and what any machine has."""
-    monkeypatch.setattr(products, "PAIRS", request.param)
+    monkeypatch.setattr(products, "AVX2", request.param)
 
 
 def test_scores_of_codes_are_whole_sums_whatever_instructions_there_are(instructions):
     @numba.njit
-    def scored(query, codes, scales, start, least, scores):
+    def scored(query, codes, scales, start, more, least, scores):
         return code_scores(
-            query.ctypes.data, codes.ctypes.data, len(query), scales.ctypes.data, start, least, scores.ctypes.data
+            query.ctypes.data, codes.ctypes.data, len(query), scales.ctypes.data, start, more, least, scores.ctypes.data
         )
 
     draw = np.random.default_rng(0)
@@ -73,9 +75,9 @@ def test_scores_of_codes_are_whole_sums_whatever_instructions_there_are(instruct
         query[:2], codes[:, :2] = query[:2] * 0 + query.max(), 127  # nothing overflows
         scales, scores = draw.random(TOGETHER).astype(np.float32), np.empty(TOGETHER, np.float32)
         laid = np.ascontiguousarray(codes.reshape(TOGETHER, dim // 2, 2).transpose(1, 0, 2))
-        expected = 0.5 + scales * (codes.astype(np.int64) @ query.astype(np.int64))
+        expected = 0.5 + scales * (codes.astype(np.int64) @ query.astype(np.int64) + 700)
         least = np.float32(np.median(expected))
-        bits = scored(query, laid, scales, np.float32(0.5), least, scores)
+        bits = scored(query, laid, scales, np.float32(0.5), np.int32(700), least, scores)
         assert scores == pytest.approx(expected, rel=1e-6)
         assert [bits >> row & 1 for row in range(TOGETHER)] == (scores > least).tolist()
 
@@ -149,13 +151,91 @@ def test_threads_answer_as_one_does():
 
 def test_lists_that_hold_little_of_a_filter_are_followed_by_more_of_them():
     vectors = unit(drawn(9000, 8))
-    searcher = CodedSearcher(coded(vectors, None, vectors[:300]), vectors, 2)
-    query, list_of = vectors[:1], searcher.index.list_of
-    by_list = np.argsort(-(query @ vectors[:300].T)[0])
-    firsts = [int(np.flatnonzero(list_of == one)[0]) for one in by_list[:150]]  # one of each of the nearer half
-    allowed = np.isin(list_of, by_list[150:])
-    allowed[firsts] = True
-    _, rows = searcher.raw(query, 20, allowed)
-    assert np.isin(rows, firsts).all()
-    expected, _ = ExactSearcher(vectors).search(query, 20, allowed)
-    assert (searcher.exact.scores(query, rows) >= expected[0, -1]).mean() >= 0.8
+    lists = coded(vectors, None, vectors[:300])
+    held = np.zeros(300, np.int64)
+    by_list = np.argsort(-(vectors[:1] @ vectors[:300].T)[0])
+    held[by_list[10:150]], held[by_list[150:]] = 1, 50  # nothing in the nearest
+    near, numbers, n = scan._to_read(vectors[0].copy(), lists.centroids, unwritable(held), 4, 200, True)
+    assert numbers[:n].tolist() == by_list[10:152].tolist()
+    assert near[:n] == pytest.approx(vectors[by_list[10:152]] @ vectors[0], abs=1e-5)
+    for n_held, expected in ((140, 140), (141, 141), (10**9, 290)):
+        assert scan._to_read(vectors[0].copy(), lists.centroids, unwritable(held), 4, n_held, True)[2] == expected
+    assert scan._to_read(vectors[0].copy(), lists.centroids, unwritable(held), 7, 0, False)[2] == 7
+
+
+def recall_of(searcher, vectors, queries, k=20, allowed=None):
+    return Truth(ExactSearcher(vectors), queries, k, allowed).recall(searcher).mean
+
+
+def test_many_items_that_are_nearly_the_same_are_told_apart():
+    base = drawn(200, 16).repeat(60, axis=0)  # sixty sizes and colours of each
+    vectors = unit(base + 0.005 * drawn(len(base), 16, seed=1))[np.random.default_rng(2).permutation(12_000)]
+    searcher = CodedSearcher(coded(vectors, None, vectors[:100]), vectors, 4)
+    assert recall_of(searcher, vectors, vectors[:200]) > 0.98
+
+
+@pytest.mark.parametrize("k", [1, 5, 100, 1000])
+def test_more_or_fewer_than_the_effort_was_found_for_are_found_as_well(k):
+    draw = np.random.default_rng(0)
+    tastes = draw.standard_normal((200, 32))
+    vectors = unit(
+        (tastes[draw.integers(0, 200, 30_000)] + 0.4 * draw.standard_normal((30_000, 32))).astype(np.float32)
+    )
+    made = build(Recipe("IVF340,int8"), vectors, vectors[:300])
+    assert recall_of(made.searcher, vectors, vectors[-100:], k) > 0.98
+
+
+@pytest.mark.parametrize("share", [0.03, 0.1, 0.3, 0.5])
+def test_the_best_of_a_department_are_found_for_whoever_asks(share):
+    draw = np.random.default_rng(0)
+    tastes, taste = draw.standard_normal((200, 32)), draw.integers(0, 200, 30_000)
+    vectors = unit((tastes[taste] + 0.4 * draw.standard_normal((30_000, 32))).astype(np.float32))
+    made = build(Recipe("IVF340,int8"), vectors, vectors[:300])
+    for _ in range(3):
+        allowed = np.isin(taste, draw.permutation(200)[: int(200 * share)])
+        assert made.searcher.plan(allowed).subset is None
+        assert recall_of(made.searcher, vectors, vectors[-60:], allowed=allowed) > 0.97
+
+
+def test_a_row_that_is_no_number_hides_nothing_else():
+    vectors = drawn(3000, 8)
+    vectors[5], vectors[700, 3] = np.nan, np.inf
+    with np.errstate(all="ignore"):
+        searcher = CodedSearcher(coded(vectors, None, drawn(30, 8, seed=3)), vectors, 30)
+    good = np.delete(np.arange(3000), [5, 700])
+    _, rows = searcher._scanned(vectors[:20], 20, None)
+    best = np.argsort(-(vectors[:20][good[:19]] @ vectors[good].T), axis=1)[:, :20]
+    found = [np.isin(good[each], rows[at]).mean() for at, each in zip(good[:19], best, strict=True)]
+    assert np.mean(found) > 0.95
+
+
+def test_many_queries_are_shared_out_among_threads():
+    vectors = unit(drawn(4000, 16))
+    searcher = CodedSearcher(coded(vectors, None, vectors[:60]), vectors, 8)
+    threads, expected = faiss.omp_get_max_threads(), searcher.search(vectors[:20], 10)[1]
+    try:
+        found = []
+        for number in (1, 3):
+            faiss.omp_set_num_threads(number)
+            found.append(searcher.search(vectors[: 3 * SHARED + 5], 10)[1])
+    finally:
+        faiss.omp_set_num_threads(threads)
+    assert np.array_equal(*found)
+    assert np.array_equal(found[0][:20], expected)
+
+
+def test_lists_of_other_vectors_are_not_searched():
+    vectors = drawn(900, 8)
+    lists = coded(vectors, None, vectors[:9])
+    lists.check(900, 8)
+    wrong = [(lists, 899, 8), (lists, 901, 8), (lists, 900, 10)]
+    for name, value in {"starts": lists.starts + 1, "scales": lists.scales[1:], "ids": lists.ids * 0}.items():
+        wrong.append((CodedLists(**{**lists.state(), name: value}), 900, 8))
+    for each, n_rows, dim in wrong:
+        with pytest.raises(CorruptGeneration, match="expected lists of"):
+            each.check(n_rows, dim)
+
+
+def test_one_kind_of_every_array_is_compiled():
+    for made in (scan.search, scan._scanned, scan._nearest, scan._cut, scan._largest, scan._possible, scan._sink):
+        assert len(made.signatures) <= 1
