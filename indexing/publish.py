@@ -34,14 +34,22 @@ def publish(database: Database, space: Space, generation: str, folder: Path, *, 
 
 
 def rollback(database: Database, space: Space, folder: Path) -> str:
-    """Go back to the generation that was active before; its name."""
-    with database.connect() as conn:
-        before = generations.previous(conn, space.key)
-    if before is None:
-        raise Conflict("there is no earlier generation to go back to")
-    check(folder / space.name / before.generation)
+    """Go back to the generation that was active before; its name.
+
+    Conflict where another was published meanwhile: that one is not what was to be taken back. Two who go back at the
+    same time go back once.
+    """
     with database.begin() as conn:
-        generations.activate(conn, space.key, before.generation)
+        spaces.lock(conn, space.key)  # else the two could be of different moments
+        served, before = generations.active(conn, space.key), generations.previous(conn, space.key)
+    if served is None or before is None:
+        raise Conflict("there is no earlier generation to go back to")
+    check(folder / space.name / before.generation)  # without the lock: it may take seconds
+    with database.begin() as conn:
+        spaces.lock(conn, space.key)
+        now = generations.active(conn, space.key)
+        if now is None or now.generation != before.generation:
+            generations.activate(conn, space.key, before.generation, instead_of=served.generation)
     return before.generation
 
 

@@ -45,10 +45,10 @@ def activate(conn: sa.Connection, space_key: int, generation: str, *, instead_of
     Conflict where another than `instead_of` is active by now, NotFound where it was removed; then nothing changes.
     """
     spaces.lock(conn, space_key)
-    get(conn, space_key, generation)
     now = active(conn, space_key)
     if instead_of is not None and now is not None and now.generation != instead_of:
         raise Conflict(f"{now.generation} was published meanwhile, expected {instead_of}; {generation} stays unserved")
+    get(conn, space_key, generation)
     conn.exec_driver_sql("UPDATE generations SET active = false WHERE space_key = %s AND active", (space_key,))
     update = """UPDATE generations SET active = true, activated_at = clock_timestamp()
                 WHERE space_key = %s AND generation = %s"""

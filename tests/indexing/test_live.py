@@ -225,6 +225,34 @@ class TestGenerations:
         view = live.refresh()
         assert (view.generation.generation, view.degraded) == (first, False)
 
+    @pytest.fixture
+    def meanwhile(self, monkeypatch):
+        """What is done once the next call of `publish` or `rollback` has checked the files."""
+
+        def once(do):
+            def checked(path):
+                monkeypatch.undo()
+                check(path)
+                do()
+
+            monkeypatch.setattr("indexing.publish.check", checked)
+
+        return once
+
+    def test_two_who_roll_back_at_the_same_time_go_back_once(self, shop, meanwhile):
+        first, second = shop.publish(), shop.publish()
+        meanwhile(lambda: rollback(shop.database, shop.space, shop.folder))
+        assert rollback(shop.database, shop.space, shop.folder) == first
+        assert shop.live().current().generation.generation == first
+        assert rollback(shop.database, shop.space, shop.folder) == second, "who comes later goes back again"
+
+    def test_a_rollback_does_not_take_back_what_was_published_meanwhile(self, shop, meanwhile):
+        _, second, third = shop.publish(), shop.publish(), shop.build()
+        meanwhile(lambda: shop.change(generations.activate, third))
+        with pytest.raises(Conflict, match=f"{third} was published meanwhile, expected {second}"):
+            rollback(shop.database, shop.space, shop.folder)
+        assert shop.live().current().generation.generation == third
+
     def test_the_seq_of_an_activation_is_held_once_the_generation_is_opened_and_no_sooner(self, shop):
         first, second = shop.publish(), shop.publish()
         live = shop.live()
