@@ -29,6 +29,7 @@ from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database import Database, open_database
+from engine.store.pulse import Pulse
 from engine.store.wake import Listener, Waker
 from indexing.owner import address
 from indexing.poller import Poller
@@ -56,7 +57,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         opened = database or open_database(settings, pool_size=THREADS + 4)
-        app.state.database = opened
+        app.state.database, pulse = opened, Pulse(opened)
         app.state.histories = Histories(opened, settings.history_limit)
         app.state.keyring = Keyring(opened, settings.require_keys)
         app.state.keyring.closed()  # asked once, so that a worker nobody called yet answers while PostgreSQL is away
@@ -87,6 +88,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             upkeep.close()
             app.state.sampler.close()
             waker.close()
+            pulse.close()
             if database is None:
                 opened.close()
 

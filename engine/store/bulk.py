@@ -12,7 +12,10 @@ import psycopg
 import pyarrow as pa
 import pyarrow.csv
 import sqlalchemy as sa
-from psycopg import pq
+from psycopg import generators, pq
+from psycopg.abc import PQGen
+from psycopg.pq.abc import PGconn
+from psycopg.waiting import Wait
 
 HEADER = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -120,22 +123,40 @@ def _copy_out(conn: sa.Connection, statement: str) -> memoryview:
 def _blocks(conn: sa.Connection, statement: str, header: int) -> Iterator[bytes]:
     """What a COPY sends, many rows at a time, without the header and trailer of the binary format.
 
-    Straight from libpq: the iterator of psycopg takes twice as long for a million rows.
+    Straight from libpq: the iterator of psycopg takes twice as long for a million rows. It is waited for as for any
+    other statement, so that who gives up on PostgreSQL gives up on this too.
     """
-    wire = raw(conn).pgconn
-    result = wire.exec_(statement.encode())
+    driver = raw(conn)
+    wire = driver.pgconn
+    wire.send_query(statement.encode())
+    [result] = driver.wait(generators.execute(wire))
     if result.status != pq.ExecStatus.COPY_OUT:
         raise psycopg.errors.error_from_result(result)
-    skip, rows = header, list[bytes]()
-    while (data := wire.get_copy_data(0))[0] > 0:
-        row, skip = bytes(data[1])[skip:], 0
-        if header and row == TRAILER:
-            continue
-        rows.append(row)
-        if len(rows) == ROWS:
-            yield b"".join(rows)
-            rows.clear()
-    while result := wire.get_result():  # type: ignore[assignment]
+    skip, n_rows = header, ROWS
+    while n_rows == ROWS:
+        rows = driver.wait(_rows(wire))
+        n_rows = len(rows)
+        if rows:
+            rows[0], skip = rows[0][skip:], 0
+        if header and rows and rows[-1] == TRAILER:
+            rows.pop()
+        yield b"".join(rows)
+    for result in driver.wait(generators.fetch_many(wire)):
         if result.status != pq.ExecStatus.COMMAND_OK:
             raise psycopg.errors.error_from_result(result)
-    yield b"".join(rows)
+
+
+def _rows(wire: PGconn) -> PQGen[list[bytes]]:
+    """The next ROWS rows of a COPY, fewer at its end."""
+    rows: list[bytes] = []
+    while len(rows) < ROWS:
+        n_bytes, data = wire.get_copy_data(1)
+        if n_bytes > 0:
+            rows.append(bytes(data))
+        elif n_bytes < 0:
+            break
+        else:  # nothing has come yet
+            while not (yield Wait.R):
+                pass
+            wire.consume_input()
+    return rows

@@ -18,6 +18,7 @@ from engine.errors import NotFound, StoreUnavailable
 from engine.settings import Settings
 from engine.store import migrations
 from engine.store.embedded import EmbeddedServer
+from engine.store.pulse import Heed, heeding
 
 Connection = sa.Connection  # for annotations outside this folder, the one that imports SQLAlchemy
 DataRefused = sa.exc.DataError  # PostgreSQL cannot hold a value
@@ -42,9 +43,14 @@ class Database:
     def __init__(self, url: str, server: EmbeddedServer | None = None, pool_size: int = 20):
         self._server = server
         self._away, self._trying = False, threading.Lock()
+        self.silent = threading.Event()  # kept by a Pulse: while it is set nobody waits for PostgreSQL
         self.url = url  # for another process; it has the password
         self.db = sa.create_engine(
             _driver_url(url), pool_size=pool_size, max_overflow=20, pool_timeout=10, connect_args=LIMITS
+        )
+        connections = heeding(self._heed)
+        sa.event.listen(
+            self.db, "do_connect", lambda dialect, record, args, options: connections.connect(*args, **options)
         )
         sa.event.listen(self.db, "checkout", _replace_dead)
 
@@ -54,9 +60,19 @@ class Database:
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
-        """A connection in a transaction: committed at the end, rolled back by an error."""
-        with self.connect() as conn, conn.begin(), _cut_short(conn):
-            yield conn
+        """A connection in a transaction: committed at the end, rolled back by an error.
+
+        StoreUnavailable says so where PostgreSQL was told to commit and nobody knows whether it did.
+        """
+        told = False
+        try:
+            with self.connect() as conn, conn.begin(), _cut_short(conn):
+                yield conn
+                told = True
+        except StoreUnavailable as error:
+            if told:
+                raise StoreUnavailable(f"{error}; what was asked may or may not have been done") from error
+            raise
 
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
@@ -74,11 +90,27 @@ class Database:
                 raise NotFound("the space was deleted meanwhile") from error
             raise
 
+    def apart(self) -> psycopg.Connection:
+        """A connection beside the pool, in autocommit; who asks for it closes it."""
+        with self.connect():  # so that an embedded PostgreSQL runs
+            return self.dial(self._heed)
+
+    def dial(self, heed: Heed) -> psycopg.Connection:
+        """The same, whatever is known of PostgreSQL; errors are those of psycopg."""
+        _, options = self.db.dialect.create_connect_args(self.db.url)
+        return heeding(heed).connect(**{**options, **LIMITS, "autocommit": True})
+
+    def _heed(self) -> None:
+        if self.silent.is_set():
+            raise psycopg.OperationalError("it says nothing")
+
     def _open(self) -> sa.Connection:
+        self._heed()
         if self._server is None:
             return self._reached()
         with suppress(OperationalError):
             return self.db.connect()
+        self._heed()
         self._server.ensure_running()
         return self.db.connect()
 

@@ -6,7 +6,6 @@ import zlib
 
 import psycopg
 
-from engine.store import bulk
 from engine.store.database import Database
 
 
@@ -19,9 +18,7 @@ class Election:
 
     def win(self) -> bool:
         """Whether this process has the job now; StoreUnavailable when PostgreSQL is away."""
-        with self._database.connect() as conn:
-            driver = bulk.raw(conn)
-            own = psycopg.connect(driver.info.dsn, password=driver.info.password, autocommit=True)
+        own = self._database.apart()
         row = own.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
         if row is not None and row[0]:
             self._conn = own

@@ -12,7 +12,6 @@ import psycopg
 import structlog
 
 from engine.errors import StoreUnavailable
-from engine.store import bulk
 from engine.store.database import Database
 
 log = structlog.get_logger()
@@ -81,8 +80,6 @@ class Listener:
             self._conn = None
 
     def _open(self) -> psycopg.Connection:
-        with self._database.connect() as conn:
-            driver = bulk.raw(conn)
-            listening = psycopg.connect(driver.info.dsn, password=driver.info.password, autocommit=True)
+        listening = self._database.apart()
         listening.execute(f"LISTEN {CHANNEL}")
         return listening

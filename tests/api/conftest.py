@@ -15,7 +15,7 @@ from engine.events import Event
 from engine.items import Item
 from engine.settings import Settings
 from engine.store import events, items, spaces
-from engine.store.database import Database
+from engine.store.database import Database, open_database
 from engine.store.spaces import Space
 from indexing.reindex import reindex
 
@@ -59,6 +59,23 @@ def shop(
     reindex(database, space, make("spectral", {"dim": 8}), settings.generations, force=True)
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         yield Shop(space, f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{name}", settings)
+
+
+@pytest.fixture(scope="session")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Database]]:
+    """A PostgreSQL to kill and to freeze, with a shop in it."""
+    settings = Settings(home=tmp_path_factory.mktemp("own"), poll_s=0.3)
+    with open_database(settings) as database:
+        filled(settings, database)
+        yield settings, database
+
+
+def filled(settings: Settings, database: Database) -> None:
+    with database.begin() as conn:
+        space = spaces.ensure(conn, "default")
+        items.upsert(conn, space.key, ITEMS)
+        events.append(conn, space.key, seed_events())
+    reindex(database, space, make("spectral", {"dim": 8}), settings.generations, force=True)
 
 
 def seed_events() -> list[Event]:

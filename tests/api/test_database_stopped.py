@@ -22,12 +22,9 @@ import httpx
 import pytest
 
 from api.server import bound, running
-from engine.embedders.registry import make
 from engine.settings import Settings
 from engine.store import events, items, spaces
-from engine.store.database import Database, open_database
-from indexing.reindex import reindex
-from tests.api.conftest import ITEMS, seed_events
+from engine.store.database import Database
 from tests.api.test_durability import free_port, start, workers
 from tests.api.test_operations import eventually
 
@@ -117,14 +114,6 @@ def kill_postgres(home: Path) -> None:
     eventually(is_gone)
 
 
-def filled(settings: Settings, database: Database) -> None:
-    with database.begin() as conn:
-        space = spaces.ensure(conn, "default")
-        items.upsert(conn, space.key, ITEMS)
-        events.append(conn, space.key, seed_events())
-    reindex(database, space, make("spectral", {"dim": 8}), settings.generations, force=True)
-
-
 def nothing_is_lost(load: Load, database: Database) -> None:
     with database.connect() as conn:
         key = spaces.get(conn, "default").key
@@ -144,15 +133,6 @@ def written_and_shown(url: str, name: str) -> bool:
     assert shown.status_code == 200, shown.text
     assert [item["item_id"] for item in shown.json()["items"]] == [name]
     return True
-
-
-@pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Database]]:
-    """A PostgreSQL that nobody else uses, with a shop in it."""
-    settings = Settings(home=tmp_path_factory.mktemp("own"), poll_s=0.3)
-    with open_database(settings) as database:
-        filled(settings, database)
-        yield settings, database
 
 
 def test_postgres_is_stopped_under_load_and_comes_back(own: tuple[Settings, Database], tmp_path: Path) -> None:

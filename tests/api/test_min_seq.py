@@ -34,6 +34,12 @@ WRITES = {
     "/generations/{generation}/activate": {"post"},
     "": {"put", "delete"},
 }
+WRITTEN: dict[str, dict[str, Any]] = {
+    "/events": {"events": [{"user_id": "odd-user-1", "item_id": "odd-01"}]},
+    "/items": {"items": [{"item_id": "odd-01"}]},
+    "/items/availability": {"items": [{"item_id": "odd-01", "available": True}]},
+    "/users/{user_id}/merge": {"from_user_id": "odd-user-2"},
+}
 QUERIES: dict[str, dict[str, Any]] = {"/search": {"item_id": "odd-01"}}
 BODIES: dict[str, dict[str, Any]] = {
     "/recommend": {},
@@ -80,12 +86,6 @@ def test_the_writes_named_here_are_there() -> None:
 
 
 def test_every_write_answers_with_its_seq(client: httpx.Client, shop: Shop) -> None:
-    bodies: dict[str, Any] = {
-        "/events": {"events": [{"user_id": "odd-user-1", "item_id": "odd-01"}]},
-        "/items": {"items": [{"item_id": "odd-01"}]},
-        "/items/availability": {"items": [{"item_id": "odd-01", "available": True}]},
-        "/users/{user_id}/merge": {"from_user_id": "odd-user-2"},
-    }
     active = client.get("/status").json()["generation"]
     throwaway = f"{client.base_url}".rstrip("/") + "-throwaway"
     seqs = [client.put(throwaway).json()["seq"], client.delete(throwaway).json()["seq"]]
@@ -94,7 +94,7 @@ def test_every_write_answers_with_its_seq(client: httpx.Client, shop: Shop) -> N
             if (path, method) == ("", "delete"):
                 continue
             url = shop.url + path.format(item_id="mine", user_id="me", generation=active)
-            body = {} if method == "put" and path else bodies.get(path)
+            body = {} if method == "put" and path else WRITTEN.get(path)
             answer = client.request(method, url, json=body)
             assert answer.status_code == 200, answer.text
             seqs.append(answer.json()["seq"])

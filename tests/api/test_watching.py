@@ -16,7 +16,8 @@ import pytest
 from api.metrics import Metrics, forget
 from engine.settings import Settings
 from engine.store.database import Database, open_database
-from tests.api.test_database_stopped import filled, kill_postgres
+from tests.api.conftest import filled
+from tests.api.test_database_stopped import kill_postgres
 from tests.api.test_durability import free_port, start, workers
 from tests.api.test_operations import eventually
 
