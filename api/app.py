@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 import structlog
-from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 
 from api import problems
@@ -66,7 +67,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         upkeep = Upkeep(opened, settings.generations)
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
         app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget)
-        current_default_thread_limiter().total_tokens = THREADS
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "nearfield-thread"))
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
             names = [space.name for space in stored_spaces.list_all(conn)]

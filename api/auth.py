@@ -11,7 +11,6 @@ from typing import Annotated
 
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from starlette.concurrency import run_in_threadpool
 
 from engine.errors import StoreUnavailable
 from engine.store import keys
@@ -58,7 +57,7 @@ class Keyring:
         """As `asked`, by one thread for all who ask at once; what was known last where PostgreSQL says nothing."""
         digest = b"" if text is None else _digest(text)
         if digest not in self._asking:
-            asking = asyncio.create_task(run_in_threadpool(self.asked, text))
+            asking = asyncio.create_task(asyncio.to_thread(self.asked, text))
             self._asking[digest] = asking, time.monotonic() + ASK_S
             asking.add_done_callback(lambda done: self._answered(digest, done))
         asking, until = self._asking[digest]

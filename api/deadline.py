@@ -1,7 +1,11 @@
-"""Deadline: no read that said how long it may take is answered later than that as if it were in time."""
+"""Deadline: every request is answered by its own, and none later than that as if it were in time.
+
+A read may say how long it may take. Whoever does not say, and every write, has LONGEST_S.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
 from dataclasses import dataclass
 
@@ -11,10 +15,13 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.problems import problem
 from engine.errors import NotInTime
 
+LONGEST_S = 30.0
+GRACE_S = 0.1  # for work that ends at the deadline by itself, which knows better what was waited for
+
 
 @dataclass(frozen=True)
 class Until:
-    ms: int  # as asked
+    ms: int | None  # as asked
     at: float  # by time.perf_counter
 
     @property
@@ -22,31 +29,33 @@ class Until:
         return time.perf_counter() >= self.at
 
     def __str__(self) -> str:
+        if self.ms is None:
+            return f"no answer within {LONGEST_S:g} s; what was asked may or may not have been done, or be done yet"
         return f"the deadline of {self.ms} ms has passed; ask again, or with a larger deadline_ms"
 
 
-def set_deadline(request: Request, ms: int) -> Until:
-    """`ms` after the request arrived."""
+def set_deadline(request: Request, ms: int) -> None:
+    """`ms` after the request arrived. For the event loop."""
     until = Until(ms, request.state.arrived + ms / 1000)
     request.state.until = until
-    return until
+    request.state.timer.reschedule(asyncio.get_running_loop().time() + until.at - time.perf_counter() + GRACE_S)
 
 
 def check_deadline(request: Request) -> None:
     """Before work that may take a while: NotInTime where the answer could only be late."""
-    until: Until | None = getattr(request.state, "until", None)
-    if until is not None and until.passed:
+    until: Until = request.state.until
+    if until.passed:
         raise NotInTime(str(until))
 
 
 def left_s(request: Request, most_s: float) -> float:
-    """How long something may be waited for: until the deadline of the request, if it has one, and at most `most_s`."""
-    until: Until | None = getattr(request.state, "until", None)
-    return most_s if until is None else min(most_s, max(until.at - time.perf_counter(), 0.0))
+    """How long something may be waited for: until the deadline of the request, and at most `most_s`."""
+    until: Until = request.state.until
+    return min(most_s, max(until.at - time.perf_counter(), 0.0))
 
 
 class Deadline:
-    """ASGI middleware: 503 in place of an answer that is late."""
+    """ASGI middleware: 503 in place of an answer that is late, or does not come."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -55,16 +64,24 @@ class Deadline:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        late = False
+        state, late = scope["state"], False
+        state["until"] = Until(None, time.perf_counter() + LONGEST_S)
 
         async def in_time(message: Message) -> None:
             nonlocal late
-            if message["type"] == "http.response.start" and message["status"] < 400:
-                until: Until | None = scope.get("state", {}).get("until")
-                if until is not None and until.passed:
+            if message["type"] == "http.response.start":
+                timer.reschedule(None)
+                if message["status"] < 400 and state["until"].passed:
                     late = True
-                    await problem(503, str(until))(scope, receive, send)
+                    await problem(503, str(state["until"]))(scope, receive, send)
             if not late:
                 await send(message)
 
-        await self.app(scope, receive, in_time)
+        try:
+            async with asyncio.timeout(LONGEST_S + GRACE_S) as timer:
+                state["timer"] = timer
+                await self.app(scope, receive, in_time)
+        except TimeoutError:
+            if not timer.expired():
+                raise
+            await problem(503, str(state["until"]))(scope, receive, send)

@@ -6,13 +6,13 @@ and only what may wait for PostgreSQL goes to a thread.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, ItemsView, Iterator, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 from fastapi import Depends, Request
-from starlette.concurrency import run_in_threadpool
 
 from api.metrics import Metrics
 from api.paths import restored
@@ -138,7 +138,7 @@ async def get_serving(request: Request) -> Serving:
 async def get_view(request: Request, space: str) -> LiveView:
     lives: Lives = request.app.state.lives
     served = lives.served(space)
-    return await run_in_threadpool(lives.view, space) if served is None else served
+    return await asyncio.to_thread(lives.view, space) if served is None else served
 
 
 async def get_item_id(item_id: str) -> str:

@@ -67,13 +67,16 @@ def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def install(app: FastAPI) -> None:
-    """Every expected error of the app leaves as a problem; of others, see `logs.RequestLog`."""
+    """Every expected error of the app leaves as a problem; of others, see `logs.RequestLog`.
+
+    By coroutines: a function would wait for a thread, and perhaps none is free because of what it is to tell.
+    """
     app.add_exception_handler(NearfieldError, _expected)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
 
 
-def _expected(request: Request, error: Exception) -> Response:
+async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, NearfieldError)
     status = STATUS.get(type(error), 500)
     if isinstance(error, StoreUnavailable):
@@ -82,7 +85,7 @@ def _expected(request: Request, error: Exception) -> Response:
     return problem(status, str(error), error.problems if isinstance(error, InputError) else ())
 
 
-def _invalid(request: Request, error: Exception) -> Response:
+async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found = [Problem(tuple(each["loc"]), _message(each["type"], each["msg"])) for each in error.errors()]
     places = ", ".join(".".join(str(part) for part in each.loc) for each in found[:3])
@@ -93,7 +96,7 @@ def _message(kind: str, message: str) -> str:
     return "there is no such parameter" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
-def _http(request: Request, error: Exception) -> Response:
+async def _http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 

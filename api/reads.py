@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal
@@ -9,7 +10,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import Depends, Query, Request
 
-from api.deadline import check_deadline, set_deadline
+from api.deadline import check_deadline
 from api.deps import Lives, View
 from api.schemas import Fresh, Near, RecommendBody, RecommendQuery
 from engine import predicate
@@ -24,25 +25,21 @@ from indexing.view import LiveView
 
 QUICK_K = 100
 QUICK_FLOATS = 2**20  # multiplied and added in a few tenths of a millisecond
-DEADLINE_S = 1.0  # of a read that does not say
+DEADLINE_S = 1.0  # how long min_seq is waited for by a read that does not say
 
 
 def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
     """The view, at least as new as `min_seq`; NotInTime when the deadline passes first."""
-    if asked.min_seq is None and asked.deadline_ms is None:
-        return view
-    until = (
-        request.state.arrived + DEADLINE_S if asked.deadline_ms is None else set_deadline(request, asked.deadline_ms).at
-    )
     if asked.min_seq is not None and not view.snapshot.holds(asked.min_seq):
         lives: Lives = request.app.state.lives
+        until = request.state.arrived + DEADLINE_S if asked.deadline_ms is None else request.state.until.at
         view = lives.still(view.space.name).reach(asked.min_seq, until - time.perf_counter())
     check_deadline(request)
     return view
 
 
-def get_fresh_view(request: Request, view: View, asked: Annotated[Fresh, Query()]) -> LiveView:
-    return fresh(request, view, asked)
+async def get_fresh_view(request: Request, view: View, asked: Annotated[Fresh, Query()]) -> LiveView:
+    return view if asked.min_seq is None else await asyncio.to_thread(fresh, request, view, asked)
 
 
 FreshView = Annotated[LiveView, Depends(get_fresh_view)]  # of a read that has no other parameters

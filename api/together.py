@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 
-from starlette.concurrency import run_in_threadpool
-
 from engine.errors import StoreUnavailable
 from engine.events import History
 from engine.store import events
@@ -56,7 +54,7 @@ class Histories:
             self._waiting = [each for each in self._waiting if not each[1].done()]  # those who waited too long are gone
             taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
             try:
-                found = await run_in_threadpool(self._found, list({asked for asked, _ in taken}))
+                found = await asyncio.to_thread(self._found, list({asked for asked, _ in taken}))
             except Exception as error:
                 for _, future in taken:
                     if not future.done():

@@ -14,13 +14,14 @@ from api.auth import require
 from api.deps import AppDatabase, AppLives, AppMetrics, AppSettings, View
 from api.rows import check_rows
 from api.schemas import EventBody, EventsBody, NoParameters
+from api.timely import Timely
 from engine.errors import InputError
 from engine.events import Event
 from engine.ids import check_id
 from engine.items import check_text
 from engine.store import changes, events
 
-router = APIRouter(prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))])
+router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))])
 AHEAD = timedelta(days=1)  # clocks differ; more than this is a mistake
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 

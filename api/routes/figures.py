@@ -14,13 +14,14 @@ from api.deps import AppDatabase, View
 from api.kpi_bodies import kpis
 from api.reads import fresh
 from api.schemas import Fresh
+from api.timely import Timely
 from engine.errors import NotFound
 from engine.store import models, watch
 from engine.store.database import Connection
 from indexing import compression
 from indexing.view import LiveView
 
-router = APIRouter(prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
+router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
 Version = Annotated[int | None, Field(description="a model version; what is served, or else the newest", ge=1)]
 
 

@@ -11,10 +11,11 @@ from api.auth import require
 from api.deps import AppDatabase, AppLives, AppMetrics, AppSettings
 from api.drift_gauges import set_drift
 from api.gpu_gauge import set_gpu
+from api.timely import Timely
 from api.view_gauges import set_view
 from engine.errors import StoreUnavailable
 
-router = APIRouter(tags=["health"])
+router = APIRouter(route_class=Timely, tags=["health"])
 
 
 @router.get("/healthz", summary="This process answers")

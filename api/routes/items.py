@@ -13,6 +13,7 @@ from api.deps import AppDatabase, AppLives, ItemId, View
 from api.reads import FreshView
 from api.rows import check_rows
 from api.schemas import AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters
+from api.timely import Timely
 from engine.errors import InputError
 from engine.ids import check_id
 from engine.items import Item, ItemVector, check_item
@@ -20,7 +21,7 @@ from engine.store import changes, items
 from engine.vectors import check_vector
 from indexing.view import LiveView
 
-router = APIRouter(prefix="/v1/{space}/items", tags=["items"])
+router = APIRouter(route_class=Timely, prefix="/v1/{space}/items", tags=["items"])
 READ, WRITE = [Depends(require("read"))], [Depends(require("write"))]
 ROWS: dict[int | str, dict[str, Any]] = {200: {"model": RowsAnswer}}
 Nothing = Annotated[NoParameters, Query()]

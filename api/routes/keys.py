@@ -10,11 +10,12 @@ from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase
 from api.schemas import KeyBody, NoParameters
+from api.timely import Timely
 from engine.items import check_text
 from engine.store import keys, spaces
 from engine.store.keys import KeyRecord
 
-router = APIRouter(prefix="/v1/keys", tags=["keys"], dependencies=[Depends(require("admin"))])
+router = APIRouter(route_class=Timely, prefix="/v1/keys", tags=["keys"], dependencies=[Depends(require("admin"))])
 Nothing = Annotated[NoParameters, Query()]
 
 

@@ -15,6 +15,7 @@ from api.deps import AppDatabase, View, check_space
 from api.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
 from api.reads import fresh
 from api.schemas import NoParameters
+from api.timely import Timely
 from engine import latent
 from engine.codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
@@ -25,7 +26,7 @@ from engine.store.database import Database
 from engine.vectors import Matrix, check_vectors
 from indexing.view import LiveView
 
-router = APIRouter(prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
+router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
 Nothing = Annotated[NoParameters, Query()]
 
 

@@ -12,12 +12,13 @@ from api.auth import require
 from api.deps import AppDatabase, AppLives, AppSettings, View
 from api.reads import FreshView
 from api.schemas import NoParameters
+from api.timely import Timely
 from engine.store import events, generations, items, models, users
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
 from indexing.publish import publish
 
-router = APIRouter(prefix="/v1/{space}", tags=["models"])
+router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["models"])
 READ, ADMIN = [Depends(require("read"))], [Depends(require("admin"))]
 Nothing = Annotated[NoParameters, Query()]
 

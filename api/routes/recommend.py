@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -10,7 +11,6 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api import cursors
 from api.answer_schemas import BatchAnswer, ItemsAnswer
@@ -22,6 +22,7 @@ from api.histories import Known, joined, known, known_each, session, without_dat
 from api.queries import documented, query_of
 from api.reads import at_once, check_ids, fresh, predicate_of, without_deleted
 from api.schemas import BatchBody, Boost, RankBody, RecommendBody, RecommendQuery, ShelfBody
+from api.timely import Timely
 from api.together import WAIT_S
 from engine.boost import Boosted, Factors
 from engine.errors import InputError, StoreUnavailable
@@ -35,7 +36,9 @@ from engine.shelves import Shelf, recommend_shelves
 from engine.vectors import Matrix, check_vector
 from indexing.view import LiveView
 
-router = APIRouter(prefix="/v1/{space}", tags=["recommend"], dependencies=[Depends(require("read"))])
+router = APIRouter(
+    route_class=Timely, prefix="/v1/{space}", tags=["recommend"], dependencies=[Depends(require("read"))]
+)
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}}
 MAX_BATCH_ITEMS = 100_000  # shelves times k
@@ -133,7 +136,7 @@ async def _recommend(
     check_k(body.k, serving.settings)
     passed, now_us = predicate_of(body.filter, filter_loc), time.time_ns() // 1000
     past, quick = _asked(body, now_us), at_once(view, body, passed, "metric")
-    view = view if quick else await run_in_threadpool(fresh, request, view, body)
+    view = view if quick else await asyncio.to_thread(fresh, request, view, body)
     user = Known(past)
     if body.user_id is not None:
         try:
@@ -143,7 +146,7 @@ async def _recommend(
             user = without_database(body.user_id, past, view)
     check_deadline(request)  # a history may have taken its time
     answer = partial(_answered, body, passed, user, now_us, view, serving)
-    return answer() if quick else await run_in_threadpool(answer)
+    return answer() if quick else await asyncio.to_thread(answer)
 
 
 def _answered(

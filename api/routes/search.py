@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
-from starlette.concurrency import run_in_threadpool
 
 from api import cursors
 from api.answer_schemas import ItemsAnswer
@@ -17,6 +17,7 @@ from api.queries import documented, query_of
 from api.reads import at_once, check_ids, fresh, predicate_of
 from api.routes.latent import record_vector
 from api.schemas import Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
+from api.timely import Timely
 from engine.errors import NotFound
 from engine.ids import check_id
 from engine.predicate import Predicate
@@ -25,7 +26,7 @@ from engine.store import events, users
 from engine.vectors import Matrix, check_vector
 from indexing.view import LiveView
 
-router = APIRouter(prefix="/v1/{space}", tags=["search"], dependencies=[Depends(require("read"))])
+router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["search"], dependencies=[Depends(require("read"))])
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 
 
@@ -75,7 +76,7 @@ async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveV
     def answer() -> Response:
         return _near(query, [item_id], passed, fresh(request, view, query), serving)
 
-    return answer() if at_once(view, query, passed) else await run_in_threadpool(answer)
+    return answer() if at_once(view, query, passed) else await asyncio.to_thread(answer)
 
 
 def _near(

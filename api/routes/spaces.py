@@ -13,12 +13,13 @@ from api.auth import require
 from api.deps import AppDatabase, AppLives, AppSettings
 from api.reads import FreshView
 from api.schemas import NoParameters, SpaceBody
+from api.timely import Timely
 from engine.events import KIND_WEIGHTS, Weighting
 from engine.items import check_text
 from engine.store import changes, spaces
 from engine.store.spaces import Space
 
-router = APIRouter(prefix="/v1", tags=["spaces"])
+router = APIRouter(route_class=Timely, prefix="/v1", tags=["spaces"])
 READ, ADMIN = [Depends(require("read"))], [Depends(require("admin"))]
 Nothing = Annotated[NoParameters, Query()]
 

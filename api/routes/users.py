@@ -11,13 +11,14 @@ from api.auth import require
 from api.deps import AppDatabase, UserId, View
 from api.reads import FreshView
 from api.schemas import MergeBody, NoParameters, UserFields
+from api.timely import Timely
 from engine.errors import InputError
 from engine.ids import check_id
 from engine.items import check_attributes
 from engine.store import changes, users
 from engine.users import User
 
-router = APIRouter(prefix="/v1/{space}/users", tags=["users"])
+router = APIRouter(route_class=Timely, prefix="/v1/{space}/users", tags=["users"])
 READ, WRITE = [Depends(require("read"))], [Depends(require("write"))]
 Nothing = Annotated[NoParameters, Query()]
 

@@ -24,7 +24,7 @@ from engine.store import events, spaces
 from engine.store.database import Database
 from tests.api.test_database_stopped import written_and_shown
 from tests.api.test_durability import end, free_port, start
-from tests.api.test_min_seq import BODIES, PATHS, QUERIES, SPACE, WRITTEN
+from tests.api.test_min_seq import BODIES, PATHS, QUERIES, READS, SPACE, WRITTEN
 from tests.api.test_operations import eventually
 
 WATCHING = {("get", "/healthz"), ("get", "/metrics")}
@@ -119,6 +119,10 @@ def server(own: tuple[Settings, Database]) -> Iterator[Server]:
     assert "Traceback" not in log.read_text()
 
 
+def described(method: str, path: str, answer: httpx.Response) -> str:
+    return f"{method} {path}: {answer.status_code} after {answer.elapsed.total_seconds():.1f} s, {answer.text[:200]}"
+
+
 def told(answers: Answers, *, within_s: float) -> None:
     """Each in time: with what is known without PostgreSQL, or that it is away."""
     for (method, path), answer in answers.items():
@@ -153,3 +157,15 @@ def test_every_route_answers_while_postgres_is_frozen_and_all_is_as_before_when_
         pair = events.history(conn, spaces.get(conn, "default").key, "pair", 10)
     assert len(pair) in (0, 2), "all of what was asked for, or nothing of it"
     assert {answer.status_code for answer in server.ask_all(WITHOUT_POSTGRES).values()} == {200}
+
+
+def test_every_read_is_answered_by_its_deadline_before_anybody_knows_that_postgres_is_frozen(server: Server) -> None:
+    with server.frozen():
+        answers = server.ask_all({(method, SPACE + path) for method, path in READS}, deadline_ms=500)
+    for (method, path), answer in answers.items():
+        what = (
+            f"{method} {path}: {answer.status_code} after {answer.elapsed.total_seconds():.1f} s, {answer.text[:200]}"
+        )
+        assert answer.elapsed.total_seconds() < 1.5, what
+        assert answer.status_code in (200, 409) or answer.headers.get("Retry-After") == "1", what
+    eventually(lambda: written_and_shown(server.shop, "thawed-again"))

@@ -1,0 +1,67 @@
+"""Timely: a route whose request is answered by its deadline, whatever its work waits for.
+
+A thread cannot be cancelled. It goes on, and only its answer is given up: so there are few of them, the event loop's
+own, and work that none of them has begun when it is given up is not begun at all. FastAPI's threads count as free as
+soon as nobody waits for them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import wraps
+from inspect import iscoroutinefunction
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.routing import APIRoute
+from pydantic import ValidationError
+
+from api.deadline import set_deadline
+from api.schemas import Fresh
+
+
+class Timely(APIRoute):
+    """Of a function that is no coroutine each call has a thread."""
+
+    def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any):
+        super().__init__(path, endpoint if iscoroutinefunction(endpoint) else _in_a_thread(endpoint), **options)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def handle_in_time(request: Request) -> Response:
+            hasty = Hasty(request.scope, request.receive)
+            if request.scope["query_string"]:
+                _hear(hasty, hasty.query_params.get("deadline_ms"))
+            return await handle(hasty)
+
+        return handle_in_time
+
+
+class Hasty(Request):
+    """Heeds the deadline in its body as soon as that is read: keys and views are waited for before it is checked."""
+
+    async def json(self) -> Any:
+        body = await super().json()
+        if isinstance(body, dict):
+            _hear(self, body.get("deadline_ms"))
+        return body
+
+
+def _hear(request: Request, given: object) -> None:
+    """What is no deadline is refused later, with its name."""
+    if given is not None:
+        with suppress(ValidationError):
+            ms = Fresh.model_validate({"deadline_ms": given}).deadline_ms
+            assert ms is not None
+            set_deadline(request, ms)
+
+
+def _in_a_thread(work: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    @wraps(work)
+    async def wait(**given: Any) -> Any:
+        return await asyncio.to_thread(work, **given)
+
+    return wait
