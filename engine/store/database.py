@@ -148,10 +148,12 @@ class Database:
 
 @contextmanager
 def _cut_short(conn: sa.Connection) -> Iterator[None]:
-    """A signal may end the process in the middle of a statement: nothing more can be said on this connection."""
+    """A signal may end the process in the middle of a statement, or PostgreSQL that of what SQLAlchemy does not see, as
+    a COPY: nothing more can be said on this connection.
+    """
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
+    except (KeyboardInterrupt, SystemExit, psycopg.OperationalError):
         conn.invalidate()
         raise
 
