@@ -116,7 +116,7 @@ class CodedSearcher:
         (search, arrays), read = self._loop, self._read(k, asked)
 
         def part(which: slice) -> None:
-            search(queries[which], *arrays, *read, k, scores[which], rows[which])
+            search(queries[which], *arrays, read, k, scores[which], rows[which])
 
         if len(queries) < SHARED or (threads := faiss.omp_get_max_threads()) == 1:
             part(slice(None))
@@ -136,13 +136,13 @@ class CodedSearcher:
         return asked.held, guess, n_held, asked.allowed
 
     @cached_property
-    def _loop(self) -> tuple[Callable[..., None], tuple[npt.NDArray, ...]]:
+    def _loop(self) -> tuple[Callable[..., None], tuple[tuple[npt.NDArray, ...], Matrix, Matrix]]:
         """The compiled search and what it reads of every query."""
         from indexing import scan  # numba is for those who search such lists
 
         index, factors = self.index, np.empty(0, np.float32) if self.factors is None else self.factors
         lists = (index.centroids, index.starts, index.codes, index.scales, index.ids)
-        return scan.search, (*lists, self.vectors, unwritable(factors))
+        return scan.search, (lists, self.vectors, unwritable(factors))
 
 
 def compile_loops() -> None:

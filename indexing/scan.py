@@ -27,70 +27,39 @@ loop = compiled(also=(coded.__file__, products.__file__))
 
 
 @loop
-def search(
-    queries,
-    centroids,
-    starts,
-    codes,
-    scales,
-    ids,
-    vectors,
-    factors,
-    held,
-    n_lists,
-    n_held,
-    allowed,
-    k,
-    scores,
-    rows,
-):
+def search(queries, lists, vectors, factors, read, k, scores, rows):
     """Fills scores and rows, (n, k), best first; what is not found is row -1 with a score of minus infinity.
 
-    queries (n, dim) float32; centroids (blocks, columns, 32) and codes (blocks, columns / 2, 32, 2) int8 as of
-    `CodedLists`; vectors (n_rows, dim), factors (n_rows,) or (0,), of which float32 scores are made. Without a filter
-    (`allowed` empty) the `n_lists` nearest lists are read; with one so many of those that hold any allowed rows
-    (`held`, (lists,)) that they hold `n_held` together, `n_lists` being a guess of how many those are.
+    queries (n, dim) float32; `lists` are the arrays of `CodedLists` in their order: centroids (blocks, columns, 32),
+    starts, codes (blocks, columns / 2, 32, 2) int8, scales, ids; vectors (n_rows, dim), factors (n_rows,) or (0,), of
+    which float32 scores are made. `read` is held (lists,), n_lists, n_held and allowed: without a filter (`allowed`
+    empty) the `n_lists` nearest lists are read; with one so many of those that hold any allowed rows that they hold
+    `n_held` together, `n_lists` being a guess of how many those are.
     """
-    dim, columns = queries.shape[1], centroids.shape[1]
+    dim, columns, (held, n_lists, n_held, allowed) = queries.shape[1], lists[0].shape[1], read
     padded, coarse = np.zeros(columns, np.float32), np.zeros(columns, np.int16)
     most = MOST + MOST_OF_K * k
-    found, least_found = np.empty(most, np.float32), np.empty(most, np.float32)
-    found_rows, work = np.empty(most, np.int32), np.empty(most, np.float32)
+    found = (np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.int32))
+    work = np.empty(most, np.float32)
     for at in range(len(queries)):
         for j in range(dim):
             padded[j] = queries[at, j]
         fine, more = _rounded(padded, coarse)
-        n_found = 0
+        n = 0
         if fine > 0:
-            near, lists, n_near = _to_read(padded, centroids, held, n_lists, n_held, len(allowed) > 0)
-            n_found = _scanned(
-                coarse,
-                fine,
-                more,
-                near,
-                lists,
-                n_near,
-                starts,
-                codes,
-                scales,
-                ids,
-                allowed,
-                k,
-                found,
-                least_found,
-                found_rows,
-                work,
-            )
-        for place in range(n_found):
-            row, score = found_rows[place], np.float32(0)
+            near = _to_read(padded, lists[0], held, n_lists, n_held, len(allowed) > 0)
+            n = _scanned(coarse, fine, more, near, lists, allowed, k, found, work)
+        best, _, best_rows = found
+        for place in range(n):
+            row, score = best_rows[place], np.float32(0)
             for j in range(dim):
                 score += vectors[row, j] * padded[j]
-            found[place] = score * factors[row] if len(factors) else score
-        _sort(found, found_rows, n_found)
+            best[place] = score * factors[row] if len(factors) else score
+        _sort(best, best_rows, n)
         for place in range(k):
-            there = place < n_found
-            scores[at, place] = found[place] if there else np.float32(-np.inf)
-            rows[at, place] = found_rows[place] if there else np.int32(-1)
+            there = place < n
+            scores[at, place] = best[place] if there else np.float32(-np.inf)
+            rows[at, place] = best_rows[place] if there else np.int32(-1)
 
 
 @loop
@@ -161,33 +130,17 @@ def _nearest(query, centroids, held, most, near, lists):
 
 
 @loop
-def _scanned(
-    query,
-    fine,
-    more,
-    near,
-    lists,
-    n_lists,
-    starts,
-    codes,
-    scales,
-    ids,
-    allowed,
-    k,
-    found,
-    least_found,
-    found_rows,
-    work,
-):
-    """The allowed rows of the lists that may be among the k best, into found and found_rows, in no order; how many.
+def _scanned(query, fine, more, near, lists, allowed, k, found, work):
+    """The allowed rows of the `near` lists that may be among the k best, in no order, into `found`; how many.
 
-    `found` has what their scores hardly exceed, `least_found` what they hardly fall short of.
+    That is what their scores hardly exceed, what they hardly fall short of, and their rows.
     """
-    half = codes.shape[1]
-    block = np.empty(TOGETHER, np.float32)
+    _, starts, codes, scales, ids = lists
+    (near_scores, numbers, n_lists), (at_most, at_least, rows) = near, found
+    half, block = codes.shape[1], np.empty(TOGETHER, np.float32)
     n, least, full = np.int64(0), np.float32(-np.inf), k + SPARE
     for place in range(n_lists):
-        one, start = lists[place], near[place] * fine
+        one, start = numbers[place], near_scores[place] * fine
         for number in range(starts[one], starts[one + 1]):
             bits = code_scores(
                 query.ctypes.data,
@@ -204,28 +157,28 @@ def _scanned(
                 bits &= bits - np.uint32(1)
                 row = ids[number * TOGETHER + bit]
                 if row >= 0 and (not len(allowed) or allowed[row]):
-                    found[n], found_rows[n] = block[bit], row
-                    least_found[n] = block[bit] - np.float32(2 * more) * scales[number, bit]
+                    at_most[n], rows[n] = block[bit], row
+                    at_least[n] = block[bit] - np.float32(2 * more) * scales[number, bit]
                     n += 1
                     if n == full:
-                        n, least = _possible(found, least_found, found_rows, n, k, work)
-                        if n + SPARE > len(found):
-                            n, _ = _cut(found, least_found, found_rows, n, len(found) // 2, work)
+                        n, least = _possible(at_most, at_least, rows, n, k, work)
+                        if n + SPARE > len(rows):
+                            n, _ = _cut(at_most, at_least, rows, n, len(rows) // 2, work)
                         full = n + SPARE
     if n > k:
-        n, least = _possible(found, least_found, found_rows, n, k, work)
+        n, least = _possible(at_most, at_least, rows, n, k, work)
     return n
 
 
 @loop
-def _possible(found, least_found, rows, n, k, work):
-    """Brings those to the front that may be among the k best; how many, and what they all come up to."""
+def _possible(at_most, at_least, rows, n, k, work):
+    """Brings those to the front that may be among the k best; how many, and what they all may come up to."""
     for place in range(n):
-        work[place] = least_found[place]
+        work[place] = at_least[place]
     least, kept = _largest(work, n, k), 0
     for place in range(n):
-        if found[place] >= least:
-            found[kept], least_found[kept], rows[kept] = found[place], least_found[place], rows[place]
+        if at_most[place] >= least:
+            at_most[kept], at_least[kept], rows[kept] = at_most[place], at_least[place], rows[place]
             kept += 1
     return kept, least
 
