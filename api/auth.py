@@ -109,6 +109,8 @@ class Keyring:
         if len(self._found) >= MAX_REMEMBERED:
             self._found.clear()
         self._found[digest] = (time.monotonic(), found)
+        if found is not None:  # nobody may ask without one again before PostgreSQL goes away
+            self._closed = (time.monotonic(), True)
         return found
 
 

@@ -18,7 +18,7 @@ from fastapi.security import HTTPAuthorizationCredentials
 
 from api.auth import ASK_S, REMEMBER_S, Keyring, require
 from api.server import bound, running, serve
-from engine.errors import Conflict
+from engine.errors import Conflict, StoreUnavailable
 from engine.settings import Settings
 from engine.store import keys, spaces
 from engine.store.database import Database, open_database
@@ -112,6 +112,28 @@ def test_whatever_is_forgotten_meanwhile_the_event_loop_asks_no_database(
 
     asyncio.run(ask())
     assert loops == [False, False]
+
+
+def test_a_server_that_has_seen_a_key_is_closed_though_nobody_asked_without_one_since() -> None:
+    found: list[object] = [None]
+
+    class Shop:
+        @contextmanager
+        def connect(self) -> Iterator[object]:
+            if not found:
+                raise StoreUnavailable("away")
+            yield None
+
+    keyring = Keyring(Shop(), require_keys=False)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keys, "any_live", lambda conn: False)
+        patched.setattr(keys, "find", lambda conn, text: found[0])
+        assert keyring.closed() is False
+        found[0] = SimpleNamespace(scope="read")
+        assert keyring.find("nf_first") is found[0]
+        found.clear()
+        keyring._closed = (keyring._closed[0] - REMEMBER_S - 1, keyring._closed[1])
+        assert keyring.closed() is True
 
 
 class Silent(Database):
