@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import kstwobign
+from scipy.special import kolmogorov
 
 from engine.codec import FeatureCodec
 from engine.errors import InputError, NotEnoughData
@@ -38,7 +38,7 @@ def measure(codec: FeatureCodec, values: Values, *, alert: float = ALERT) -> dic
     named += [(f"latent.{at}", codec.normal.latents[:, at], latents[:, at]) for at in range(codec.dim)]
     rows: list[dict[str, Any]] = [
         {"of": name, "psi": round(psi(before, after), 5), "ks": round(ks(before, after), 5)}
-        | {"p": float(kstwobign.sf(ks(before, after) * np.sqrt(len(after))))}
+        | {"p": float(kolmogorov(ks(before, after) * np.sqrt(len(after))))}
         for name, before, after in named
     ]
     moved = [row["of"] for row in rows if row["psi"] > alert and row["p"] * len(rows) < SURE]
