@@ -229,7 +229,7 @@ def memory(process: psutil.Process, workers: int) -> Iterator[dict[str, Any]]:
 
 
 def load(port: int, requests: list[bytes], options: argparse.Namespace) -> Figures:
-    return measure(Load(port, requests, options.connections, options.seconds))
+    return measure(Load(port, requests, options.connections, options.seconds, warm_s=min(1.0, options.seconds)))
 
 
 def median(found: Sequence[Figures]) -> Figures:
