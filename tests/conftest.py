@@ -23,8 +23,11 @@ def pytest_configure(config: pytest.Config) -> None:
     and with it, for root, the embedded databases of a run beside it, which work as a user of their own.
 
     One thread, set before numpy and torch are imported: on worlds so small two wait for each other more than they work.
+    The processes that tests start write what they compile of us, where the environment says otherwise as well: each
+    would compile it again.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     config.pluginmanager.register(Canary(), "gpu-canary")
     if config.option.basetemp is None:
         config.option.basetemp = tempfile.mkdtemp(prefix="nearfield-tests-")
