@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 
 from tests.api.conftest import Shop
+from tests.cli.conftest import Shell
 
 
 def nearfield(shop: Shop, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "api.cli.main", *arguments, "--space", shop.space.name]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return Shell(shop.settings.home, shop.settings).run(*arguments, "--space", shop.space.name)
 
 
 def test_recommend_and_search_ask_a_running_server(shop: Shop) -> None:
