@@ -197,11 +197,18 @@ def test_a_home_that_cannot_hold_a_database_is_told_in_one_sentence(tmp_path):
         open_database(here(tmp_path / "postgres"))
 
 
-@pytest.mark.parametrize("text", ["{stranger}\n", "99999999\n", "", "not a pid"])
-def test_a_pid_file_left_by_a_crash_is_no_obstacle_even_when_another_program_has_the_number(tmp_path, text):
-    with open_database(here(tmp_path)) as database, database.begin() as conn:
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    """A home whose server has stopped."""
+    home = tmp_path_factory.mktemp("stopped")
+    with open_database(here(home)) as database, database.begin() as conn:
         spaces.ensure(conn, "kept")
-    (tmp_path / "postgres" / "postmaster.pid").write_text(text.format(stranger=os.getpid()))
-    with open_database(here(tmp_path)) as database, database.connect() as conn:
+    return home
+
+
+@pytest.mark.parametrize("text", ["{stranger}\n", "99999999\n", "", "not a pid"])
+def test_a_pid_file_left_by_a_crash_is_no_obstacle_even_when_another_program_has_the_number(stopped, text):
+    (stopped / "postgres" / "postmaster.pid").write_text(text.format(stranger=os.getpid()))
+    with open_database(here(stopped)) as database, database.connect() as conn:
         assert spaces.get(conn, "kept").name == "kept"
-    assert not running(tmp_path)
+    assert not running(stopped)
