@@ -59,6 +59,8 @@ def shop(
     reindex(database, space, make("spectral", {"dim": 8}), settings.generations, force=True)
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         yield Shop(space, f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{name}", settings)
+    with database.begin() as conn:
+        spaces.delete(conn, name)  # each server opens every space it finds, and builds the index it has no files of
 
 
 @pytest.fixture(scope="session")

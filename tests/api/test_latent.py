@@ -37,6 +37,9 @@ def hall(database, tmp_path_factory) -> Iterator[Shop]:
     reindex_features(database, fog, "vqvae", settings.generations, {"dim": 2, "epochs": 2, "hidden": 8})
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         yield Shop(space, f"http://127.0.0.1:{listener.getsockname()[1]}/v1", settings)
+    with database.begin() as conn:
+        for name in ("hall", "fog", "empty"):
+            spaces.delete(conn, name)
 
 
 def post(hall, verb, body, space="hall"):
