@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
@@ -60,9 +60,17 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def test_kill_9_loses_no_acknowledged_event(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """One whose database is made, and stays open beside the servers."""
+    folder = tmp_path_factory.mktemp("home")
+    with open_database(Settings(home=folder)):
+        yield folder
+
+
+def test_kill_9_loses_no_acknowledged_event(home: Path) -> None:
     port = free_port()
-    process = start(tmp_path, port)
+    process = start(home, port)
     acknowledged: set[str] = set()
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}/v1/default", timeout=5) as client:
@@ -83,7 +91,7 @@ def test_kill_9_loses_no_acknowledged_event(tmp_path: Path) -> None:
     process.wait(timeout=30)
     process.stderr.close()
     assert len(acknowledged) >= 200
-    with open_database(Settings(home=tmp_path)) as database, database.connect() as conn:
+    with open_database(Settings(home=home)) as database, database.connect() as conn:
         stored = events.history(conn, spaces.get(conn, "default").key, "u", 100_000)
     assert acknowledged <= set(stored.item_ids)
 
@@ -92,44 +100,42 @@ def test_two_workers_answer_and_stop_with_sigterm_and_a_second_server_is_told_th
     port = free_port()
     process = start(tmp_path, port, "--workers", "2")
     try:
-        second = subprocess.run(
-            [*NEARFIELD, "serve", "--port", str(port)],
-            env={**os.environ, "NEARFIELD_HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+        second, status = (
+            subprocess.Popen(
+                [*NEARFIELD, *arguments],
+                env={**os.environ, "NEARFIELD_HOME": str(tmp_path)},
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for arguments in (("serve", "--port", str(port)), ("status", "--json"))
         )
+        _, told = second.communicate(timeout=60)
         assert second.returncode == 1
-        assert f"port {port} on 127.0.0.1 is in use" in second.stderr
-        assert "Traceback" not in second.stderr
+        assert f"port {port} on 127.0.0.1 is in use" in told
+        assert "Traceback" not in told
+        _, told = status.communicate(timeout=60)
+        assert status.returncode == 0, told
         metrics = httpx.get(f"http://127.0.0.1:{port}/metrics").text
         assert "nearfield_request_seconds_count" in metrics
-        trained = subprocess.run(
-            [*NEARFIELD, "status", "--json"],
-            env={**os.environ, "NEARFIELD_HOME": str(tmp_path)},
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        assert trained.returncode == 0, trained.stderr
     finally:
         end(process)
     assert not (tmp_path / "postgres" / "postmaster.pid").exists()  # the embedded database stopped with the last user
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_a_write_under_way_at_sigterm_is_answered_before_the_server_ends(tmp_path: Path, n_workers: int) -> None:
-    port, log = free_port(), tmp_path / "log"
+def test_a_write_under_way_at_sigterm_is_answered_before_the_server_ends(
+    home: Path, tmp_path: Path, n_workers: int
+) -> None:
+    port, log, name = free_port(), tmp_path / "log", f"slow-{n_workers}"
     with log.open("w") as written:
-        process = start(tmp_path, port, "--workers", str(n_workers), log=written)
-    url = f"http://127.0.0.1:{port}/v1/default/items/slow"
+        process = start(home, port, "--workers", str(n_workers), log=written)
+    url = f"http://127.0.0.1:{port}/v1/default/items/{name}"
     try:
-        with open_database(Settings(home=tmp_path)) as database, ThreadPoolExecutor(1) as pool:
+        with open_database(Settings(home=home)) as database, ThreadPoolExecutor(1) as pool:
             with database.begin() as conn:  # the write waits for the end of this
                 conn.exec_driver_sql("LOCK TABLE items IN EXCLUSIVE MODE")
-                answer = pool.submit(httpx.put, url, json={"title": "slow"}, timeout=30)
+                answer = pool.submit(httpx.put, url, json={"title": name}, timeout=30)
                 until = time.monotonic() + 30
                 while not waiting_for_locks(database):
                     assert time.monotonic() < until, answer
@@ -143,7 +149,7 @@ def test_a_write_under_way_at_sigterm_is_answered_before_the_server_ends(tmp_pat
             assert answer.result().status_code == 200
             assert process.wait(timeout=30) == 0
             with database.connect() as conn:
-                assert items.get(conn, spaces.get(conn, "default").key, "slow").title == "slow"
+                assert items.get(conn, spaces.get(conn, "default").key, name).title == name
     finally:
         process.kill()
         process.wait(timeout=30)
@@ -163,9 +169,9 @@ def waiting_for_locks(database: Database) -> int:
     return int(found)
 
 
-def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(tmp_path: Path) -> None:
+def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(home: Path) -> None:
     port = free_port()
-    process = start(tmp_path, port, "--workers", "2")
+    process = start(home, port, "--workers", "2")
     try:
         for _ in range(20):  # a connection each, so that both are asked
             assert httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
@@ -186,9 +192,9 @@ def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(tm
         end(process)
 
 
-def test_a_worker_has_longer_to_start_than_it_may_be_silent_later(tmp_path: Path) -> None:
+def test_a_worker_has_longer_to_start_than_it_may_be_silent_later(home: Path) -> None:
     impatient = "import api.server, api.cli.main; api.server.HEALTH_S = 0.2; api.cli.main.main()"
-    process = start(tmp_path, free_port(), "--workers", "2", command=[sys.executable, "-c", impatient])
+    process = start(home, free_port(), "--workers", "2", command=[sys.executable, "-c", impatient])
     try:
         first = workers(process.pid)
         time.sleep(2)
