@@ -53,3 +53,8 @@ def compiled(function=None, *, also=()):
     with suppress(RuntimeError, OSError):
         made._cache = Kept(function, also)
     return made
+
+
+def kept_in(made) -> str | None:
+    """The folder that a compiled function is kept in; None: each process compiles it."""
+    return made._cache.cache_path if isinstance(made._cache, Kept) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 import faiss
@@ -11,6 +12,7 @@ from engine.errors import NearfieldError
 from engine.store import generations, spaces
 from engine.store.checks import Check
 from engine.store.database import Database
+from indexing.coded_searcher import compile_loops
 from indexing.manifest import check
 
 LOW_DISK_BYTES = 2**30
@@ -19,6 +21,18 @@ LOW_DISK_BYTES = 2**30
 def check_faiss() -> Check:
     gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
     return "faiss", True, f"{faiss.__version__}, {faiss.get_compile_options().strip()}, {gpus} GPUs"
+
+
+def check_loops() -> Check:
+    """Compiles the loops of coded lists where that was not done yet, so that no server has to."""
+    from engine.compiled import kept_in  # numba is for those who search such lists
+    from indexing import scan
+
+    started = time.perf_counter()
+    compile_loops()
+    where = kept_in(scan.search)
+    kept = f"kept in {where}" if where else "compiled by every process: set NUMBA_CACHE_DIR to a folder to keep them in"
+    return "compiled loops", True, f"ready in {time.perf_counter() - started:.1f} s, {kept}"
 
 
 def check_disk(home: Path) -> Check:

@@ -13,7 +13,7 @@ from api.cli.output import emit, out, table
 from engine.errors import NearfieldError
 from engine.store import checks, events, generations, items, models, users
 from engine.store.database import open_database
-from indexing.checks import check_disk, check_faiss, check_generations
+from indexing.checks import check_disk, check_faiss, check_generations, check_loops
 from indexing.live import Live
 from indexing.upkeep import wear
 
@@ -94,9 +94,9 @@ def list_generations(space: SpaceName = "default", json: Json = False) -> None:
 
 
 def doctor(json: Json = False) -> None:
-    """Check the database, pgvector, FAISS, every generation's checksums and the disk. Exit 1 if anything is wrong."""
+    """Check the database, pgvector, FAISS, our own loops, checksums and the disk. Exit 1 if anything is wrong."""
     found = settings()
-    results = [check_faiss(), check_disk(found.home)]
+    results = [check_faiss(), check_loops(), check_disk(found.home)]
     try:
         with open_database(found) as database:
             results += checks.check_database(database) + check_generations(database, found.generations)

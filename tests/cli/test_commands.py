@@ -329,6 +329,8 @@ def test_doctor_finds_a_flipped_byte(shop: Any) -> None:
     well = shop.json("doctor")
     assert well["ok"]
     assert all(check.keys() == {"name", "ok", "detail"} and check["ok"] for check in well["checks"])
+    [loops] = [check["detail"] for check in well["checks"] if check["name"] == "compiled loops"]
+    assert "s, kept in " in loops
     file = shop.settings.generations / "default" / shop.json("status")["generation"] / "items.npy"
     content = bytearray(file.read_bytes())
     content[-1] ^= 1

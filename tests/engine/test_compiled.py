@@ -4,7 +4,7 @@ import numba
 import pytest
 from numba.core import caching
 
-from engine.compiled import compiled
+from engine.compiled import compiled, kept_in
 
 
 @pytest.fixture
@@ -26,6 +26,7 @@ def kept(made) -> int:
 
 def test_what_was_compiled_is_read_from_disk_the_next_time(twice):
     assert (twice()(21), kept(again := twice()), again(21), kept(again)) == (42, 0, 42, 1)
+    assert kept_in(again) is not None
 
 
 def test_a_file_it_is_made_of_that_changed_has_it_compiled_again(twice, tmp_path):
@@ -56,4 +57,5 @@ def test_a_disk_that_takes_no_more_keeps_nothing_from_running(twice, monkeypatch
 
 def test_where_no_folder_can_be_written_to_it_is_compiled_without_a_cache(monkeypatch):
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
-    assert compiled(_twice)(21) == 42
+    made = compiled(_twice)
+    assert (made(21), kept_in(made)) == (42, None)
