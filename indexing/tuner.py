@@ -134,9 +134,11 @@ def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, on_
     if on_gpu:
         return
     small = Truth(ExactSearcher(sample[:GRAPH_TRIAL]), queries)
-    *_, trial_s = _built(GRAPH, small, None)
+    _, searcher, _, trial_s = _built(GRAPH, small, None)
     if trial_s * growth * len(sample) / len(small.exact.vectors) > GRAPH_BUILD_S:
         return
+    if _latency_us(searcher, queries, threads) * math.log(len(vectors)) / math.log(len(small.exact.vectors)) > least:
+        return  # of so few rows the best are found with less effort: it would only be slower
     _, searcher, found, build_s = _built(GRAPH, truth, None)
     yield candidate(GRAPH, searcher, found, build_s, lambda us: us * math.log(len(vectors)) / math.log(len(sample)))
 

@@ -139,7 +139,22 @@ def few(monkeypatch, vectors):
     return vectors[:1_500]
 
 
-def test_a_graph_is_tried_for_a_cpu_only_as_a_gpu_does_not_search_it(few):
+@pytest.fixture
+def graph_of_few(monkeypatch):
+    """Says how many times slower than it is the graph of a few rows shall be found."""
+    latency_us, slower = tuner._latency_us, [1.0]
+
+    def latency(searcher, queries, threads):
+        of_few = isinstance(getattr(searcher, "index", None), faiss.IndexHNSW) and len(searcher.vectors) == 500
+        return latency_us(searcher, queries, threads) * (slower[0] if of_few else 1)
+
+    monkeypatch.setattr(tuner, "_latency_us", latency)
+    return lambda times: slower.__setitem__(0, times)
+
+
+def test_a_graph_is_tried_for_a_cpu_only_as_a_gpu_does_not_search_it(few, graph_of_few):
+    graph_of_few(1e-3)
+
     def tried(**options):
         chosen, points = tune(few, few[:20], **options)
         factories = [point["factory"] for point in points]
@@ -151,6 +166,13 @@ def test_a_graph_is_tried_for_a_cpu_only_as_a_gpu_does_not_search_it(few):
     assert "Flat" in on_gpu
     assert any(factory.startswith("IVF") for factory in on_gpu)
     assert not any(factory.startswith("HNSW") for factory in on_gpu)
+
+
+def test_a_graph_of_all_rows_is_not_built_where_one_of_a_few_is_too_slow_already(few, graph_of_few):
+    graph_of_few(1e3)
+    _, points = tune(few, few[:20])
+    assert len(points) > 1
+    assert GRAPH not in [point["factory"] for point in points]
 
 
 class Sleeping:
