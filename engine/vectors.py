@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,11 @@ from engine.errors import InputError
 from engine.ids import IdMap
 
 Matrix = npt.NDArray[np.float32]
+Kind = TypeVar("Kind", bound=np.generic)
 SMALLEST = 1e-12  # in place of a length of zero
 
 
-def read_only(array: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+def read_only(array: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
     """A read-only view; the caller's array keeps its own flags."""
     view = array.view()
     view.flags.writeable = False

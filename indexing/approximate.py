@@ -8,8 +8,10 @@ raised by 1 / selectivity, and a short answer is searched again exactly.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol, TypeVar
 
 import faiss
 import numpy as np
@@ -17,7 +19,7 @@ import numpy as np
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
 from indexing.exact import ExactSearcher, Rows
-from indexing.probing import Counts, Lists, wanted
+from indexing.probing import Counts, Lists, rows_to_hold
 from indexing.remembered import Remembered
 from indexing.strategy import went
 
@@ -33,6 +35,7 @@ class Filter:
     subset: Rows | None = None  # few rows: to be searched exactly
     selector: faiss.IDSelector | None = None
     per_list: Counts | None = None  # allowed rows of each list of an IVF index
+    n_held: int = 0  # of them, that the lists read hold together
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,26 +67,22 @@ class ApproximateSearcher:
             went("exact")
             return self.exact.search(queries, k, allowed)
         least = width if is_graph(self.index) else 1  # a graph finds no more than its effort
-        if allowed is None:
-            went("ann")
+
+        def scan(asked: Filter | None) -> Found:
+            if asked is not None:
+                return self._filtered(queries, k, asked, least)
             params = self._unfiltered if least <= self.effort else parameters(self.index, least, None)
-            return completed(self.exact, queries, k, None, k, self._approximate(queries, k, params))
-        asked = self.plan(allowed)
-        if asked.subset is not None:
-            went("subset")
-            return self.exact.among(queries, k, asked.subset)
-        went("filtered ann")
-        found = self._filtered(queries, k, asked, least)
-        return completed(self.exact, queries, k, allowed, min(k, asked.matching), found)
+            return self._approximate(queries, k, params)
+
+        return searched(self.exact, queries, k, allowed, self.plan, scan)
 
     def _filtered(self, queries: Matrix, k: int, asked: Filter, least: int) -> Found:
         if self._lists is None or asked.per_list is None:
             effort = max(math.ceil(self.effort * len(self.vectors) / asked.matching), least)
             return self._approximate(queries, k, parameters(self.index, effort, asked.selector))
-        per_list, selector = asked.per_list, asked.selector
-        n_held = wanted(self.effort * len(self.vectors) / self.index.nlist, per_list, self._lists.sizes)
+        width = k * max(self.refine, 1)
         return self._refined(
-            queries, k, self._lists.search(queries, k * max(self.refine, 1), per_list, selector, n_held)
+            queries, k, self._lists.search(queries, width, asked.per_list, asked.selector, asked.n_held)
         )
 
     @property
@@ -100,8 +99,11 @@ class ApproximateSearcher:
         matching = int(np.count_nonzero(allowed))
         if not self.filters or matching <= max(SUBSET_ROWS, SUBSET_SHARE * len(allowed)):
             return Filter(matching, subset=np.flatnonzero(allowed))
-        per_list = None if self._lists is None else self._lists.allowed(allowed)
-        return Filter(matching, selector=bitmap(allowed), per_list=per_list)
+        if self._lists is None:
+            return Filter(matching, selector=bitmap(allowed))
+        per_list = self._lists.allowed(allowed)
+        n_held = rows_to_hold(self.effort * len(self.vectors) / self.index.nlist, per_list, self._lists.sizes)
+        return Filter(matching, selector=bitmap(allowed), per_list=per_list, n_held=n_held)
 
     @cached_property
     def _lists(self) -> Lists | None:
@@ -128,7 +130,39 @@ class ApproximateSearcher:
         return self.index.search(queries, k, params=parameters(self.index, effort, bitmap(allowed)))
 
 
-def completed(exact: ExactSearcher, queries: Matrix, k: int, allowed: Mask | None, wanted: int, found: Found) -> Found:
+class Plan(Protocol):
+    """How to search with a mask: the rows of `subset` exactly, or an index for those `matching`."""
+
+    @property
+    def matching(self) -> int: ...
+    @property
+    def subset(self) -> Rows | None: ...
+
+
+Planned = TypeVar("Planned", bound=Plan)
+
+
+def searched(
+    exact: ExactSearcher,
+    queries: Matrix,
+    k: int,
+    allowed: Mask | None,
+    plan: Callable[[Mask], Planned],
+    scan: Callable[[Planned | None], Found],
+) -> Found:
+    """What `scan` finds of an index, without a filter or as planned for one, or the rows of the plan exactly."""
+    if allowed is None:
+        went("ann")
+        return _completed(exact, queries, k, None, k, scan(None))
+    asked = plan(allowed)
+    if asked.subset is not None:
+        went("subset")
+        return exact.among(queries, k, asked.subset)
+    went("filtered ann")
+    return _completed(exact, queries, k, allowed, min(k, asked.matching), scan(asked))
+
+
+def _completed(exact: ExactSearcher, queries: Matrix, k: int, allowed: Mask | None, wanted: int, found: Found) -> Found:
     """The answer, or an exact one for the queries that got fewer than `wanted`; missing rows come last."""
     scores, rows = found
     # the live path is one query, of which numpy's minimum takes ten times as long

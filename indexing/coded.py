@@ -10,21 +10,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import faiss
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import CorruptGeneration
-from engine.vectors import Matrix
+from engine.vectors import Kind, Matrix, read_only
 from indexing.metric import BLOCK, TINY, scale
 
 TOGETHER = 32  # rows
 LARGEST = 127
 STEP_BYTES = 2**25  # of the float32 rows that are coded at a time
 Rows = npt.NDArray[np.int64]
-Kind = TypeVar("Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +84,7 @@ class CodedLists:
 
 def unwritable(array: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
     """A contiguous view that cannot be written to: loops are compiled for each kind of array, so there is but one."""
-    made = np.ascontiguousarray(array).view()
-    made.flags.writeable = False
-    return made
+    return read_only(np.ascontiguousarray(array))
 
 
 def coded(vectors: Matrix, factors: Matrix | None, centroids: Matrix) -> CodedLists:

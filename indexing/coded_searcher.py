@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from engine.recommend import Found, Mask
 from engine.vectors import Matrix
-from indexing.approximate import completed
+from indexing.approximate import searched
 from indexing.coded import CodedLists, Rows, coded, unwritable
 from indexing.exact import ExactSearcher
-from indexing.probing import FEW, wanted
+from indexing.probing import likely, rows_to_hold
 from indexing.recall import RECALL_K
 from indexing.remembered import Remembered
 from indexing.strategy import went
@@ -73,16 +73,7 @@ class CodedSearcher:
         if ROWS_OF_K * k >= len(self.vectors):
             went("exact")
             return self.exact.search(queries, k, allowed)
-        if allowed is None:
-            went("ann")
-            return completed(self.exact, queries, k, None, k, self._scanned(queries, k, None))
-        asked = self.plan(allowed)
-        if asked.subset is not None:
-            went("subset")
-            return self.exact.among(queries, k, asked.subset)
-        went("filtered ann")
-        found = self._scanned(queries, k, asked)
-        return completed(self.exact, queries, k, allowed, min(k, asked.matching), found)
+        return searched(self.exact, queries, k, allowed, self.plan, lambda asked: self._scanned(queries, k, asked))
 
     def raw(self, queries: Matrix, k: int, allowed: Mask) -> Found:
         """What the lists themselves find."""
@@ -104,7 +95,7 @@ class CodedSearcher:
         allowed = unwritable(np.asarray(allowed[: len(self.vectors)], bool))
         held = unwritable(np.bincount(self.index.list_of[allowed], minlength=self.index.nlist))
         read = self.effort * len(self.vectors) / self.index.nlist
-        return Filtered(int(held.sum()), allowed, wanted(read, held, self.index.sizes), held)
+        return Filtered(int(held.sum()), allowed, rows_to_hold(read, held, self.index.sizes), held)
 
     def _scanned(self, queries: Matrix, k: int, asked: Filtered | None) -> Found:
         flags = queries.flags
@@ -132,8 +123,7 @@ class CodedSearcher:
         if asked is None:
             return self.index.sizes, math.ceil(max(self.effort * deeper, ROWS_OF_K * k / of_list)), 0, EVERYTHING
         n_held = math.ceil(max(asked.n_held * deeper, ROWS_OF_K * k))
-        guess = 2 * math.ceil(n_held * self.index.nlist / max(asked.matching, 1)) + FEW
-        return asked.held, guess, n_held, asked.allowed
+        return asked.held, likely(n_held, asked.matching, self.index.nlist), n_held, asked.allowed
 
     @cached_property
     def _loop(self) -> tuple[Callable[..., None], tuple[tuple[npt.NDArray, ...], Matrix, Matrix]]:

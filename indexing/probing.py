@@ -25,7 +25,7 @@ FEW = 16  # lists more than are likely to be read
 FEWER = 0.25  # power of selectivity: fewer rows are read of a narrower filter, as they come from more lists
 
 
-def wanted(read: float, held: Counts, sizes: Counts) -> int:
+def rows_to_hold(read: float, held: Counts, sizes: Counts) -> int:
     """How many allowed rows the lists that are read hold together, where `read` rows are read without a filter.
 
     Allowed rows that lie anywhere are found as all rows are. Where whole lists are allowed, those of a department, the
@@ -38,6 +38,11 @@ def wanted(read: float, held: Counts, sizes: Counts) -> int:
     by_chance = share * (1 - share) * np.count_nonzero(sizes)
     together = (float((held**2 / np.maximum(sizes, 1)).sum()) - by_chance) / max(share**2 * n_rows, 1e-9)
     return min(math.ceil(read * share**FEWER * max(together, 1) ** 2), matching)
+
+
+def likely(n_held: int, matching: int, nlist: int) -> int:
+    """How many of the nearest lists are likely to hold so many of the matching rows, and more than that."""
+    return 2 * math.ceil(n_held * nlist / max(matching, 1)) + FEW
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +80,7 @@ class Lists:
         """Of one (dim,) query, nearest first. A few times as many as are likely to be read are put in order, or all."""
         scores = inner_products(query, self._centroids)
         scores[allowed == 0] = -np.inf
-        likely = 2 * math.ceil(wanted * self.index.nlist / max(1, int(allowed.sum()))) + FEW
-        for most in (likely, self.index.nlist):
+        for most in (likely(wanted, int(allowed.sum()), self.index.nlist), self.index.nlist):
             if most >= self.index.nlist:
                 order = np.argsort(-scores, kind="stable")
             else:

@@ -35,7 +35,6 @@ REFINE = {
     "Flat": 0,
     "SQfp16": 0,
     "SQ8": 5,
-    "int8": 0,
     CAGRA: 0,
 }  # by how an index is quantised; anything else 10. float16 keeps 3 digits
 

@@ -21,8 +21,7 @@ DEVIATIONS = 2.0  # on either side
 ROUNDING = 12**-0.5  # standard deviation of what rounding to whole numbers changes
 SPARE = 64  # are gathered before it is seen which of them are still among the best
 MOST, MOST_OF_K = 1024, 8  # that are scored in float32, and so many more for each of k
-# Slices take twice as long to compile as loops, and a plain 0 that is handed on is
-# compiled as a kind of its own.
+# Slices take twice as long to compile as loops, and a plain 0 that is handed on is compiled as a kind of its own.
 loop = compiled(also=(coded.__file__, products.__file__))
 
 

@@ -73,7 +73,8 @@ def tune(
     if len(vectors) < EXACT_ROWS:
         return Recipe("Flat"), ()
     threads, queries = faiss.omp_get_max_threads(), queries[:N_QUERIES]
-    compile_loops()  # which may take seconds, once
+    if device == "cpu":
+        compile_loops()  # which may take seconds, once
     started, points = time.perf_counter(), list[Point]()
     finalists: list[Candidate] = []
     try:
