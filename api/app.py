@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 
@@ -24,6 +23,7 @@ from api.metrics import Metrics, Timed
 from api.outage import Outage
 from api.paths import EncodedSlashes
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
+from api.threads import CONNECTIONS, readers, writers
 from api.together import Histories
 from api.view_gauges import set_view
 from engine.errors import NearfieldError
@@ -39,8 +39,7 @@ from indexing.upkeep import Upkeep
 from indexing.view import LiveView
 
 log = structlog.get_logger()
-# With 16 the event loop, which waits for the same lock, refused twice as late in overload.
-THREADS = 8  # requests worked on at once; more only wait for the same cores
+LOCK_S = 10.0  # a write that waits so long for another transaction is told to come back
 ROUTERS = (health, keys, recommend, figures, search, events, items, users, latent, models, spaces)
 
 
@@ -52,12 +51,17 @@ def _warm(lives: Lives, name: str) -> None:
         log.error("a space could not be opened", space=name, error=str(error))
 
 
+def open_served(settings: Settings) -> Database:
+    """The database of one server."""
+    return open_database(settings, pool_size=CONNECTIONS, lock_s=LOCK_S)
+
+
 def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     """The app over `database`, which stays open after it; without one it opens that of `settings` and closes it."""
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        opened = database or open_database(settings, pool_size=THREADS + 4)
+        opened = database or open_served(settings)
         app.state.database, pulse = opened, Pulse(opened)
         app.state.histories = Histories(opened, settings.history_limit)
         app.state.keyring = Keyring(opened, settings.require_keys)
@@ -67,7 +71,8 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         upkeep = Upkeep(opened, settings.generations)
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
         app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget)
-        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "nearfield-thread"))
+        asyncio.get_running_loop().set_default_executor(readers())
+        app.state.writers = writers()
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
             names = [space.name for space in stored_spaces.list_all(conn)]
@@ -90,6 +95,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             app.state.sampler.close()
             waker.close()
             pulse.close()
+            app.state.writers.shutdown(wait=False)
             if database is None:
                 opened.close()
 

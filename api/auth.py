@@ -12,6 +12,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
+from api.threads import keepers
 from engine.errors import StoreUnavailable
 from engine.store import keys
 from engine.store.database import Database
@@ -38,7 +39,8 @@ class Keyring:
         self._database, self._require = database, require_keys
         self._found: dict[bytes, tuple[float, KeyRecord | None]] = {}
         self._closed: tuple[float, bool] = (0.0, True)
-        self._asking: dict[bytes, tuple[asyncio.Task[Standing], float]] = {}  # until when each is waited for
+        self._asking: dict[bytes, tuple[asyncio.Future[Standing], float]] = {}  # until when each is waited for
+        self._threads = keepers()
 
     def known(self, text: str | None) -> Standing | None:
         """What is remembered of a key, or of who has none; None: only `asked` can say."""
@@ -57,7 +59,7 @@ class Keyring:
         """As `asked`, by one thread for all who ask at once; what was known last where PostgreSQL says nothing."""
         digest = b"" if text is None else _digest(text)
         if digest not in self._asking:
-            asking = asyncio.create_task(asyncio.to_thread(self.asked, text))
+            asking = asyncio.get_running_loop().run_in_executor(self._threads, self.asked, text)
             self._asking[digest] = asking, time.monotonic() + ASK_S
             asking.add_done_callback(lambda done: self._answered(digest, done))
         asking, until = self._asking[digest]
@@ -69,7 +71,7 @@ class Keyring:
             raise StoreUnavailable(f"PostgreSQL did not answer within {ASK_S:g} s")
         return last  # reads go on while PostgreSQL is away
 
-    def _answered(self, digest: bytes, done: asyncio.Task[Standing]) -> None:
+    def _answered(self, digest: bytes, done: asyncio.Future[Standing]) -> None:
         del self._asking[digest]
         if not done.cancelled():
             done.exception()  # seen, also when nobody waits any more

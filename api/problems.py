@@ -21,6 +21,7 @@ from engine.errors import (
     NotFound,
     NotInTime,
     Problem,
+    StoreBusy,
     StoreUnavailable,
 )
 
@@ -34,6 +35,7 @@ STATUS: dict[type[NearfieldError], int] = {
     CorruptGeneration: 503,
     NotInTime: 503,
     StoreUnavailable: 503,
+    StoreBusy: 503,
 }
 GONE = 499  # nginx's: the client went away before there was an answer, which nobody sees; for logs and metrics
 
@@ -79,7 +81,7 @@ def install(app: FastAPI) -> None:
 async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, NearfieldError)
     status = STATUS.get(type(error), 500)
-    if isinstance(error, StoreUnavailable):
+    if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):
         request.app.state.outage.noticed(str(error))
         request.state.counted = True
     return problem(status, str(error), error.problems if isinstance(error, InputError) else ())

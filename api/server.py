@@ -23,13 +23,13 @@ from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from api.app import create_app
+from api.app import create_app, open_served
 from api.door import DoorProtocol
 from api.logs import configure
 from engine.errors import Conflict, InputError, StoreUnavailable
 from engine.settings import Settings
 from engine.store import keys
-from engine.store.database import Database, open_database
+from engine.store.database import Database
 from indexing.owning import owning
 
 log = structlog.get_logger()
@@ -54,7 +54,7 @@ def serve(
     with (
         bound(host, port) as listener,
         owning(settings.home, settings.device),
-        open_database(settings) as database,
+        open_served(settings) as database,
     ):
         if not is_loopback(host):
             _check_key(database, host)
@@ -129,7 +129,7 @@ def worker() -> FastAPI:
     settings = Settings()
     configure(settings.log_level)
     try:
-        database = open_database(settings)
+        database = open_served(settings)
     except StoreUnavailable as error:  # a failure to start would end the other workers too, which go on answering
         log.warning("a worker waits for its database", error=str(error))
         time.sleep(RETRY_S)

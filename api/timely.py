@@ -1,16 +1,18 @@
 """Timely: a route whose request is answered by its deadline, whatever its work waits for.
 
-A thread cannot be cancelled. It goes on, and only its answer is given up: so there are few of them, the event loop's
-own, and work that none of them has begun when it is given up is not begun at all. FastAPI's threads count as free as
-soon as nobody waits for them.
+A thread cannot be cancelled. It goes on, and only its answer is given up: so there are few of them, those of `threads`,
+and work that none of them has begun when it is given up is not begun at all. FastAPI's threads count as free as soon as
+nobody waits for them.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from contextlib import suppress
-from functools import wraps
+from contextvars import ContextVar, copy_context
+from functools import partial, wraps
 from inspect import iscoroutinefunction
 from typing import Any
 
@@ -20,18 +22,23 @@ from pydantic import ValidationError
 
 from api.deadline import set_deadline
 from api.schemas import Fresh
+from api.threads import is_write
+
+_threads = ContextVar[Executor | None]("threads", default=None)  # None: the event loop's own
 
 
 class Timely(APIRoute):
-    """Of a function that is no coroutine each call has a thread."""
+    """Of a function that is no coroutine each call has a thread, of the writers where it `writes`."""
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any):
         super().__init__(path, endpoint if iscoroutinefunction(endpoint) else _in_a_thread(endpoint), **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+        handle, by_writers = super().get_route_handler(), is_write(self.endpoint)
 
         async def handle_in_time(request: Request) -> Response:
+            if by_writers:
+                _threads.set(request.app.state.writers)
             hasty = Hasty(request.scope, request.receive)
             if request.scope["query_string"]:
                 _hear(hasty, hasty.query_params.get("deadline_ms"))
@@ -62,6 +69,7 @@ def _hear(request: Request, given: object) -> None:
 def _in_a_thread(work: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
     @wraps(work)
     async def wait(**given: Any) -> Any:
-        return await asyncio.to_thread(work, **given)
+        loop, context = asyncio.get_running_loop(), copy_context()
+        return await loop.run_in_executor(_threads.get(), partial(context.run, work, **given))
 
     return wait

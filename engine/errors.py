@@ -11,6 +11,7 @@ NearfieldError
 ├── CorruptGeneration     a file of a generation fails its checksum (503, exit 1)
 ├── NotInTime             what was asked for was not there within the deadline (503 with Retry-After, exit 1)
 └── StoreUnavailable      PostgreSQL is away or cannot be used (503 with Retry-After, exit 1)
+    └── StoreBusy         it answers, and something else is done with what was asked for; nothing was written
 """
 
 from __future__ import annotations
@@ -71,6 +72,10 @@ class NotInTime(NearfieldError):
 
 
 class StoreUnavailable(NearfieldError):
+    pass
+
+
+class StoreBusy(StoreUnavailable):
     pass
 
 

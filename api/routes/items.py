@@ -13,6 +13,7 @@ from api.deps import AppDatabase, AppLives, ItemId, View
 from api.reads import FreshView
 from api.rows import check_rows
 from api.schemas import AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters
+from api.threads import writes
 from api.timely import Timely
 from engine.errors import InputError
 from engine.ids import check_id
@@ -28,6 +29,7 @@ Nothing = Annotated[NoParameters, Query()]
 
 
 @router.post("", dependencies=WRITE, responses=ROWS, summary="Write 1 to 10,000 items")
+@writes
 def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
     """Each row is `created`, `updated` or `rejected` with the reason."""
     checked = check_rows("items", body.items, lambda row: _parse(row, view))
@@ -39,6 +41,7 @@ def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase
 
 
 @router.post("/availability", dependencies=WRITE, responses=ROWS, summary="Show or hide 1 to 10,000 items")
+@writes
 def post_availability(
     body: AvailabilityBody, none: Nothing, view: View, database: AppDatabase, lives: AppLives
 ) -> Response:
@@ -55,6 +58,7 @@ def post_availability(
 
 
 @router.put("/{item_id:path}", dependencies=WRITE, summary="Write an item")
+@writes
 def put_item(
     item_id: ItemId, body: ItemFields, none: Nothing, view: View, database: AppDatabase, lives: AppLives
 ) -> Response:
@@ -85,6 +89,7 @@ def get_item(item_id: ItemId, view: FreshView, database: AppDatabase) -> Respons
 
 
 @router.delete("/{item_id:path}", dependencies=WRITE, summary="Delete an item; its events stay")
+@writes
 def delete_item(item_id: ItemId, none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
     with database.begin() as conn:
         items.delete(conn, view.space.key, item_id)

@@ -10,6 +10,7 @@ from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase
 from api.schemas import KeyBody, NoParameters
+from api.threads import writes
 from api.timely import Timely
 from engine.items import check_text
 from engine.store import keys, spaces
@@ -20,6 +21,7 @@ Nothing = Annotated[NoParameters, Query()]
 
 
 @router.post("", summary="Make a key; its text is in this answer and nowhere else")
+@writes
 def post_key(body: KeyBody, none: Nothing, database: AppDatabase) -> Response:
     check_text(body.label, ("body", "label"))
     with database.begin() as conn:
@@ -36,6 +38,7 @@ def get_keys(none: Nothing, database: AppDatabase) -> Response:
 
 
 @router.delete("/{key_id}", summary="Revoke a key; it stops working within two seconds")
+@writes
 def delete_key(key_id: str, none: Nothing, database: AppDatabase) -> Response:
     with database.begin() as conn:
         keys.revoke(conn, key_id)

@@ -12,6 +12,7 @@ from api.auth import require
 from api.deps import AppDatabase, AppLives, AppSettings, View
 from api.reads import FreshView
 from api.schemas import NoParameters
+from api.threads import writes
 from api.timely import Timely
 from engine.store import events, generations, items, models, users
 from engine.store.generations import GenerationRecord
@@ -43,6 +44,7 @@ def get_generations(view: FreshView, database: AppDatabase) -> Response:
 
 
 @router.post("/generations/{generation}/activate", dependencies=ADMIN, summary="Serve this generation")
+@writes
 def activate(
     generation: str, none: Nothing, view: View, database: AppDatabase, lives: AppLives, settings: AppSettings
 ) -> Response:

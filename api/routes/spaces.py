@@ -13,6 +13,7 @@ from api.auth import require
 from api.deps import AppDatabase, AppLives, AppSettings
 from api.reads import FreshView
 from api.schemas import NoParameters, SpaceBody
+from api.threads import writes
 from api.timely import Timely
 from engine.events import KIND_WEIGHTS, Weighting
 from engine.items import check_text
@@ -31,6 +32,7 @@ def get_spaces(none: Nothing, database: AppDatabase) -> Response:
 
 
 @router.put("/{space}", dependencies=ADMIN, summary="Make a space, or set its event weighting")
+@writes
 def put_space(
     space: str, none: Nothing, database: AppDatabase, lives: AppLives, body: Annotated[SpaceBody | None, Body()] = None
 ) -> Response:
@@ -54,6 +56,7 @@ def get_space(view: FreshView, database: AppDatabase) -> Response:
 
 
 @router.delete("/{space}", dependencies=ADMIN, summary="Delete a space with everything in it")
+@writes
 def delete_space(space: str, none: Nothing, database: AppDatabase, lives: AppLives, settings: AppSettings) -> Response:
     with database.begin() as conn:
         spaces.delete(conn, space)

@@ -11,6 +11,7 @@ from api.auth import require
 from api.deps import AppDatabase, UserId, View
 from api.reads import FreshView
 from api.schemas import MergeBody, NoParameters, UserFields
+from api.threads import writes
 from api.timely import Timely
 from engine.errors import InputError
 from engine.ids import check_id
@@ -24,6 +25,7 @@ Nothing = Annotated[NoParameters, Query()]
 
 
 @router.put("/{user_id:path}", dependencies=WRITE, summary="Write a user")
+@writes
 def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, database: AppDatabase) -> Response:
     check_attributes(body.attributes, ("body", "attributes"))
     with database.begin() as conn:
@@ -33,6 +35,7 @@ def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, datab
 
 
 @router.post("/{user_id:path}/merge", dependencies=WRITE, summary="A visitor turns out to be this user")
+@writes
 def merge_user(user_id: UserId, body: MergeBody, none: Nothing, view: View, database: AppDatabase) -> Response:
     """The visitor's events become this user's, at once; attributes that the user has not are taken over too.
 
@@ -64,6 +67,7 @@ def get_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Respons
 
 
 @router.delete("/{user_id:path}", dependencies=WRITE, summary="Erase a user, their events and stored vectors")
+@writes
 def delete_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase) -> Response:
     """The receipt counts the rows that went. Vectors inside served index files go with the next reindex."""
     with database.begin() as conn:

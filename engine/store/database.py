@@ -6,6 +6,7 @@ import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from engine.errors import NotFound, StoreUnavailable
+from engine.errors import NotFound, StoreBusy, StoreUnavailable
 from engine.settings import Settings
 from engine.store import migrations
 from engine.store.embedded import EmbeddedServer
@@ -22,6 +23,12 @@ from engine.store.pulse import Heed, heeding
 
 Connection = sa.Connection  # for annotations outside this folder, the one that imports SQLAlchemy
 DataRefused = sa.exc.DataError  # PostgreSQL cannot hold a value
+# what PostgreSQL ends because of another transaction
+IN_ITS_WAY = (
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.SerializationFailure,
+)
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 8)
 LIMITS = {  # of libpq: a host whose packets are dropped is away after some 11 s; a long query goes on where one answers
@@ -37,10 +44,13 @@ LIMITS = {  # of libpq: a host whose packets are dropped is away after some 11 s
 class Database:
     """Connections to one PostgreSQL. Every failure to reach it is a StoreUnavailable.
 
-    A write to a space that somebody deleted since its key was read is NotFound.
+    A write to a space that somebody deleted since its key was read is NotFound; one that waited `lock_s` seconds for
+    another transaction, as an import, is StoreBusy. Without `lock_s` it waits for as long as that takes.
     """
 
-    def __init__(self, url: str, server: EmbeddedServer | None = None, pool_size: int = 20):
+    def __init__(
+        self, url: str, server: EmbeddedServer | None = None, pool_size: int = 20, lock_s: float | None = None
+    ):
         self._server = server
         self._away, self._trying = False, threading.Lock()
         self.silent = threading.Event()  # kept by a Pulse: while it is set nobody waits for PostgreSQL
@@ -53,6 +63,8 @@ class Database:
             self.db, "do_connect", lambda dialect, record, args, options: connections.connect(*args, **options)
         )
         sa.event.listen(self.db, "checkout", _replace_dead)
+        if lock_s is not None:
+            sa.event.listen(self.db, "connect", partial(_limit_locks, lock_s))
 
     @property
     def embedded(self) -> bool:
@@ -80,9 +92,12 @@ class Database:
             with self._open() as conn, _cut_short(conn):
                 yield conn
         except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
+            if isinstance(getattr(error, "orig", error), IN_ITS_WAY):
+                why = "something else is done with the same rows, as by an import, and takes long"
+                raise StoreBusy(f"{why}; nothing was written, ask again in a moment") from error
             raise StoreUnavailable(f"PostgreSQL is away: {_first_line(error)}") from error
         except PoolTimeout as error:
-            raise StoreUnavailable("every database connection is busy; try again in a moment") from error
+            raise StoreBusy("every database connection is busy; nothing was written, ask again in a moment") from error
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise StoreUnavailable(f"PostgreSQL went away: {_first_line(error)}") from error
@@ -158,16 +173,18 @@ def _cut_short(conn: sa.Connection) -> Iterator[None]:
         raise
 
 
-def open_database(settings: Settings, *, migrate: bool | None = None, pool_size: int = 20) -> Database:
+def open_database(
+    settings: Settings, *, migrate: bool | None = None, pool_size: int = 20, lock_s: float | None = None
+) -> Database:
     """Open the database of `settings`. The embedded one migrates itself; another must be at head, or `migrate=True`.
 
     Raises StoreUnavailable when it is away, too old, without pgvector or not migrated.
     """
     if settings.database_url is None:
         server = EmbeddedServer(settings.home)
-        database = Database(server.url, server, pool_size)
+        database = Database(server.url, server, pool_size, lock_s)
     else:
-        database = Database(settings.database_url.get_secret_value(), None, pool_size)
+        database = Database(settings.database_url.get_secret_value(), None, pool_size, lock_s)
     try:
         _prepare(database, database.embedded if migrate is None else migrate)
     except BaseException:
@@ -201,6 +218,12 @@ def _without_space(error: DBAPIError) -> bool:
     return isinstance(cause, psycopg.errors.ForeignKeyViolation) and (cause.diag.constraint_name or "").endswith(
         "_space_key_fkey"
     )
+
+
+def _limit_locks(lock_s: float, raw: psycopg.Connection, record: object) -> None:
+    """Of a new connection; by a statement, as a pooler in between may refuse what it is not asked for at the start."""
+    raw.execute("SELECT set_config('lock_timeout', %s, false)", (f"{round(lock_s * 1000)}ms",))
+    raw.commit()
 
 
 def _replace_dead(raw: psycopg.Connection, record: object, proxy: object) -> None:

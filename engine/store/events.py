@@ -10,7 +10,7 @@ import pyarrow as pa
 import sqlalchemy as sa
 from psycopg import sql
 
-from engine.errors import StoreUnavailable
+from engine.errors import StoreBusy
 from engine.events import Event, EventColumns, History, derive_event_id
 from engine.store import bulk
 
@@ -66,7 +66,7 @@ class StagedCounts:
 def append(conn: sa.Connection, space_key: int, events: Sequence[Event]) -> list[str]:
     """Write events; "written" or "duplicate" for each. Users and items never seen are made on the way.
 
-    StoreUnavailable, and nothing written, when one of the users is erased at the same moment.
+    StoreBusy, and nothing written, when one of the users is erased at the same moment.
     """
     ids = [event.event_id or _derived(event) for event in events]
     first = dict(zip(reversed(ids), reversed(events), strict=True))
@@ -82,7 +82,7 @@ def append(conn: sa.Connection, space_key: int, events: Sequence[Event]) -> list
     try:
         written = set(conn.exec_driver_sql(APPEND, parameters).scalars())
     except sa.exc.IntegrityError as error:  # users and items are there, or were a moment ago
-        raise StoreUnavailable("a user of these events was erased or merged meanwhile; send them again") from error
+        raise StoreBusy("a user of these events was erased or merged meanwhile; send them again") from error
     statuses = []
     for id_ in ids:
         statuses.append("written" if id_ in written else "duplicate")

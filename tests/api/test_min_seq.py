@@ -9,14 +9,12 @@ import asyncio
 import secrets
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
 import pytest
 
-from api import deadline
-from api.app import THREADS, create_app
+from api.app import create_app
 from api.routes import recommend, search
 from api.together import Histories
 from engine.settings import Settings
@@ -24,7 +22,6 @@ from engine.store import items
 from engine.store.changes import sequence
 from engine.store.database import Database
 from tests.api.conftest import Shop
-from tests.api.test_operations import eventually
 
 FUTURE, SPACE = 10**12, "/v1/{space}"
 WRITES = {
@@ -149,30 +146,6 @@ def test_no_search_begins_after_the_deadline(client: httpx.Client, monkeypatch: 
     answer = client.get("/recommend", params={"user_id": "odd-user-1", "deadline_ms": 100})
     assert answer.status_code == 503
     assert asked == []
-
-
-def test_writes_that_wait_too_long_are_given_up_and_those_that_no_thread_began_are_never_made(
-    client: httpx.Client, shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(deadline, "LONGEST_S", 0.5)
-    names, started = [f"late-{n}" for n in range(12)], time.monotonic()
-    with ThreadPoolExecutor(len(names)) as pool, database.begin() as conn:
-        conn.exec_driver_sql("LOCK TABLE items IN EXCLUSIVE MODE")
-        answers = list(pool.map(lambda name: client.put(f"/items/{name}", json={}), names))
-        assert time.monotonic() - started < 2
-        assert client.get("/search?item_id=odd-01").status_code == 200, "what needs no thread goes on"
-    for answer in answers:
-        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        assert "may or may not have been done" in answer.json()["detail"]
-    monkeypatch.undo()
-    assert client.put("/items/after", json={}).status_code == 200
-
-    def n_written() -> int:
-        return [client.get(f"/items/{name}").status_code for name in names].count(200)
-
-    eventually(lambda: n_written() == THREADS)
-    time.sleep(0.1)
-    assert n_written() == THREADS
 
 
 @every_read

@@ -12,9 +12,9 @@ import pytest
 from pydantic import SecretStr
 from sqlalchemy.exc import ProgrammingError
 
-from engine.errors import StoreUnavailable
+from engine.errors import StoreBusy, StoreUnavailable
 from engine.settings import Settings
-from engine.store import bulk, wake
+from engine.store import bulk, items, wake
 from engine.store.checks import check_database
 from engine.store.database import Database, open_database
 from engine.store.wake import Listener, Waker
@@ -209,3 +209,27 @@ def test_a_thread_that_a_silent_database_holds_up_does_not_hold_up_the_end(monke
     gate.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_a_transaction_that_postgres_ends_for_another_is_told_as_busy_and_writes_nothing(database, space):
+    two = [items.Item(f"deadlock-{n}") for n in range(2)]
+    with database.begin() as conn:
+        items.upsert(conn, space.key, two)
+    both = threading.Barrier(2)
+
+    def cross(first: int) -> str:
+        with database.begin() as conn:
+            items.upsert(conn, space.key, [items.Item(two[first].item_id, f"by {first}")])
+            both.wait(30)
+            items.upsert(conn, space.key, [items.Item(two[1 - first].item_id, f"by {first}")])
+        return f"by {first}"
+
+    with ThreadPoolExecutor(2) as pool:
+        done = [pool.submit(cross, first) for first in range(2)]
+        ended = [each.exception(timeout=30) for each in done]
+    [error] = [each for each in ended if each is not None]
+    assert isinstance(error, StoreBusy)
+    assert "nothing was written" in str(error)
+    [winner] = [each.result() for each in done if each.exception() is None]
+    with database.connect() as conn:
+        assert {items.get(conn, space.key, item.item_id).title for item in two} == {winner}
