@@ -6,9 +6,10 @@ items costs a few bytes. They are one Arrow table, which a generation memory-map
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import pyarrow.compute as pc
 
 from engine import predicate as predicates
 from engine.errors import InputError
-from engine.predicate import CORE, NAMES, ORDERS, PREFIX, AllOf, Condition, Kind, Not, Predicate, Scalar
+from engine.predicate import CORE, NAMES, ORDERS, PREFIX, AllOf, Condition, Kind, Not, Predicate
 
 Mask = npt.NDArray[np.bool_]
 SCHEMA = pa.schema(
@@ -30,6 +31,9 @@ SCHEMA = pa.schema(
         ("texts", pa.large_list(pa.large_string())),  # of text and texts; else empty
     ]
 )
+
+
+PARSED = 65_536  # rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,29 +131,51 @@ def check(predicate: Predicate, columns: Columns, live: Mapping[str, set[Kind]])
 
 def attribute_table(catalogue: pa.Table) -> pa.Table:
     """The attributes of every row as SCHEMA; made once, when a generation is built."""
-    rows: dict[tuple[str, str], list[int]] = {}
-    values: dict[tuple[str, str], list[Scalar]] = {}
-    for row, text in enumerate(catalogue["attributes"].to_pylist()):
-        if text is None or text == "{}":
-            continue
-        for name, value in orjson.loads(text).items():
-            if value is None:
-                continue
-            rows.setdefault((name, "present"), []).append(row)
-            for kind, each in predicates.typed(value):
-                rows.setdefault((name, kind), []).append(row)
-                values.setdefault((name, kind), []).append(each)
-    keys = sorted(rows)
-    texts = [values[key] if key[1] in ("text", "texts") else [] for key in keys]
-    numbers = [values[key] if key[1] in ("number", "numbers", "bool") else [] for key in keys]
-    columns = {
-        "field": [PREFIX + name for name, _ in keys],
-        "kind": [kind for _, kind in keys],
-        "rows": [rows[key] for key in keys],
-        "numbers": [np.array(each, np.float64) for each in numbers],
-        "texts": texts,
-    }
+    columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
+    for name, (rows, values) in sorted(_fields(catalogue["attributes"]).items()):
+        for kind, of_rows, scalars in sorted(_kinds(rows, values), key=lambda each: each[0]):
+            is_text = kind in ("text", "texts")
+            numbers = np.array([] if is_text else scalars, np.float64)
+            row = (PREFIX + name, kind, of_rows, numbers, scalars if is_text else [])
+            for column, each in zip(columns.values(), row, strict=True):
+                column.append(each)
     return pa.table(columns, schema=SCHEMA)
+
+
+def _fields(texts: pa.ChunkedArray) -> dict[str, tuple[list[int], list[Any]]]:
+    """name -> the rows that have it, and its values that are not null. Many rows are parsed as one text."""
+    there = pc.and_(texts.is_valid(), pc.not_equal(texts, "{}")).fill_null(False)
+    rows, found = np.flatnonzero(there.to_numpy()), dict[str, tuple[list[int], list[Any]]]()
+    texts = texts.filter(there)
+    for start in range(0, len(rows), PARSED):
+        parsed = orjson.loads(f"[{','.join(texts.slice(start, PARSED).to_pylist())}]")
+        for row, attributes in zip(rows[start : start + PARSED].tolist(), parsed, strict=True):
+            for name, value in attributes.items():
+                if value is not None:
+                    held = found.get(name)
+                    if held is None:
+                        held = found[name] = [], []
+                    held[0].append(row)
+                    held[1].append(value)
+    return found
+
+
+def _kinds(rows: list[int], values: list[Any]) -> Iterator[tuple[str, list[int], list[Any]]]:
+    """Of one field each kind with its rows and values; most fields have one type throughout."""
+    yield "present", rows, []
+    types = set(map(type, values))
+    if types <= {int, float}:
+        yield "number", rows, list(map(float, values))  # orjson reads none that float64 has no place for
+    elif types == {str}:
+        yield "text", rows, values
+    else:
+        found: dict[str, tuple[list[int], list[Any]]] = {}
+        for row, value in zip(rows, values, strict=True):
+            for kind, each in predicates.typed(value):
+                of_rows, scalars = found.setdefault(kind, ([], []))
+                of_rows.append(row)
+                scalars.append(each)
+        yield from ((kind, of_rows, scalars) for kind, (of_rows, scalars) in found.items())
 
 
 def _holding(test: Condition, kind: Kind, held: Held) -> Mask:

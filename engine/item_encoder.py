@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,7 @@ RIDGES = (0.1, 1.0, 10.0, 100.0)
 WORD = re.compile(r"\w+")
 MAX_WORD = 60
 MEASURED = "features."  # of facts that come from an item's feature record
+Described = list[tuple[str, float | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +41,8 @@ class ItemEncoder:
 
     def encode(self, items: Sequence[Facts]) -> Matrix:
         """(n, dim) float32; a zero row for an item of which nothing known is said."""
-        cells = _cells(items, {name: row for row, name in enumerate(self.features)}, self.centre, self.scale)
+        told, column_of = map(described, items), {name: row for row, name in enumerate(self.features)}
+        cells = _cells(told, column_of, self.centre, self.scale)
         known = np.diff(cells.indptr) > 0
         made = np.asarray(cells @ self.weights, dtype=np.float32) + self.mean
         return np.where(known[:, None], made, np.float32(0))
@@ -66,10 +68,11 @@ def learn(items: Sequence[Facts], vectors: Matrix, *, seed: int = 0) -> ItemEnco
     """
     if len(items) < MIN_ITEMS:
         return None
-    names, centre, scale = _vocabulary(items)
+    told = [described(item) for item in items]
+    names, centre, scale = _vocabulary(told)
     if not names:
         return None
-    cells = _cells(items, {name: row for row, name in enumerate(names)}, centre, scale).astype(np.float64)
+    cells = _cells(told, {name: row for row, name in enumerate(names)}, centre, scale).astype(np.float64)
     order = np.random.default_rng(seed).permutation(len(items))
     held, used = order[: max(2, len(order) // 10)], order[max(2, len(order) // 10) :]
     targets = vectors.astype(np.float64)
@@ -81,7 +84,7 @@ def learn(items: Sequence[Facts], vectors: Matrix, *, seed: int = 0) -> ItemEnco
     return ItemEncoder(names, centre, scale, weights.astype(np.float32), mean.astype(np.float32), scores[best])
 
 
-def described(item: Facts) -> list[tuple[str, float | None]]:
+def described(item: Facts) -> Described:
     """What is said of an item: words as (name, None), numbers as (name, log value), measured ones as they are."""
     found: dict[str, float | None] = {}
     for category in item.get("categories") or ():  # type: ignore[attr-defined]
@@ -102,13 +105,13 @@ def described(item: Facts) -> list[tuple[str, float | None]]:
     return list(found.items())
 
 
-def _vocabulary(items: Sequence[Facts]) -> tuple[tuple[str, ...], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _vocabulary(items: Iterable[Described]) -> tuple[tuple[str, ...], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """The features most items have, with centre and scale; what only one item has teaches nothing about others."""
     counts: Counter[str] = Counter()
     sums: Counter[str] = Counter()
     squares: Counter[str] = Counter()
     for item in items:
-        for name, value in described(item):
+        for name, value in item:
             counts[name] += 1
             if value is not None:
                 sums[name] += value  # type: ignore[assignment]
@@ -124,7 +127,7 @@ def _vocabulary(items: Sequence[Facts]) -> tuple[tuple[str, ...], npt.NDArray[np
 
 
 def _cells(
-    items: Sequence[Facts],
+    items: Iterable[Described],
     column_of: Mapping[str, int],
     centre: npt.NDArray[np.float32],
     scale: npt.NDArray[np.float32],
@@ -134,13 +137,13 @@ def _cells(
     values: list[float] = []
     indptr = [0]
     for item in items:
-        for name, value in described(item):
+        for name, value in item:
             column = column_of.get(name)
             if column is not None:
                 columns.append(column)
                 values.append(1.0 if value is None else (value - float(centre[column])) / float(scale[column]))
         indptr.append(len(columns))
-    shape = (len(items), len(column_of))
+    shape = (len(indptr) - 1, len(column_of))
     return sp.csr_matrix((np.array(values, np.float32), np.array(columns, np.int64), np.array(indptr)), shape=shape)
 
 
