@@ -5,7 +5,9 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -54,8 +56,10 @@ def build_generation(
         conn = conn.execution_options(isolation_level="REPEATABLE READ")
         with conn.begin():
             record = models.get(conn, space.key, version)
-            latent = models.load_space(conn, space.key, version)
-            catalogue = _in_row_order(items.read_catalogue(conn, space.key), latent)
+            with database.beside(conn) as other, ThreadPoolExecutor(1) as pool:
+                reading = pool.submit(items.read_catalogue, other, space.key)
+                latent = models.load_space(conn, space.key, version, partial(_names, reading))
+                catalogue = _in_row_order(reading.result(), latent)
             own = items.read_vectors(conn, space.key, version)
             own = _fresh(conn, space, record, latent, catalogue) | own
             content = measured(conn, space.key) if latent.codec is None else {}
@@ -138,6 +142,10 @@ def _chosen(
     """The recipe of a name; for auto the cheapest for these vectors, with what was measured to find it."""
     chosen = recipes.choose(recipe, len(vectors), device)
     return tune(vectors, queries, factors, device=device) if recipe == "auto" else (chosen, ())
+
+
+def _names(reading: Future[pa.Table]) -> pa.Table:
+    return reading.result().select(["item_key", "item_id"])
 
 
 def _in_row_order(catalogue: pa.Table, latent: LatentSpace) -> pa.Table:

@@ -105,6 +105,16 @@ class Database:
                 raise NotFound("the space was deleted meanwhile") from error
             raise
 
+    @contextmanager
+    def beside(self, conn: sa.Connection) -> Iterator[sa.Connection]:
+        """Another connection, to read in parallel just what the REPEATABLE READ transaction of `conn` sees."""
+        snapshot = conn.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
+        with self.connect() as other:
+            other = other.execution_options(isolation_level="REPEATABLE READ")
+            with other.begin():
+                other.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
+                yield other
+
     def apart(self) -> psycopg.Connection:
         """A connection beside the pool, in autocommit; who asks for it closes it."""
         with self.connect():  # so that an embedded PostgreSQL runs

@@ -111,7 +111,7 @@ def read_catalogue(conn: sa.Connection, space_key: int, item_keys: Sequence[int]
     """
     some = "" if item_keys is None else f"AND item_key = ANY('{{{','.join(str(int(key)) for key in item_keys)}}}')"
     query = f"""SELECT item_key, item_id, title, array_to_json(categories), attributes, available, deleted,
-                    (extract(epoch FROM created_at) * 1e6)::bigint, (extract(epoch FROM updated_at) * 1e6)::bigint
+                    (date_part('epoch', created_at) * 1e6)::bigint, (date_part('epoch', updated_at) * 1e6)::bigint
                 FROM items WHERE space_key = {space_key:d} {some} ORDER BY item_key"""
     at = CATALOGUE.get_field_index("categories")
     found = bulk.read_table(conn, query, CATALOGUE.set(at, pa.field("categories", pa.string())))

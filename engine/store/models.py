@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,15 +102,21 @@ def list_all(conn: sa.Connection, space_key: int) -> list[ModelRecord]:
     return [ModelRecord(*row) for row in conn.exec_driver_sql(query, (space_key,))]
 
 
-def load_space(conn: sa.Connection, space_key: int, version: int) -> LatentSpace:
-    """The latent space of a version, item rows in the order they were trained in."""
+def load_space(
+    conn: sa.Connection, space_key: int, version: int, item_names: Callable[[], pa.Table] | None = None
+) -> LatentSpace:
+    """The latent space of a version, item rows in the order they were trained in.
+
+    `item_names`, called once the vectors are there, has the columns key, ascending, and id of every item where somebody
+    else reads them.
+    """
     query = """SELECT model_key, metric, dim, fold_in, arrays, codec, codec_arrays FROM models
                WHERE space_key = %s AND version = %s"""
     row = conn.exec_driver_sql(query, (space_key, version)).first()
     if row is None:
         raise NotFound(f"there is no model version {version}")
-    items = _read(conn, space_key, row.model_key, "item", row.dim)
-    users = _read(conn, space_key, row.model_key, "user", row.dim)
+    items = _read(conn, row.model_key, "item", row.dim, item_names or partial(_names, conn, space_key, "item"))
+    users = _read(conn, row.model_key, "user", row.dim, partial(_names, conn, space_key, "user"))
     arrays = safetensors.load(bytes(row.arrays))
     folds = fold_in.restore(row.fold_in, items.matrix, arrays)
     return LatentSpace(items, users, row.metric, folds, _codec(row.codec, row.codec_arrays))
@@ -128,12 +135,16 @@ def _codec(name: str | None, packed: bytes | None) -> FeatureCodec | None:
     return None if name is None or packed is None else codec.restore(name, safetensors.load(bytes(packed)))
 
 
-def _read(conn: sa.Connection, space_key: int, model_key: int, noun: str, dim: int) -> Vectors:
-    keys, matrix = bulk.read_vectors(conn, f"{noun}_vectors_{model_key}", dim)
+def _read(conn: sa.Connection, model_key: int, noun: str, dim: int, names: Callable[[], pa.Table]) -> Vectors:
+    keys, matrix = bulk.read_vectors(conn, f"{noun}_vectors_{model_key}", f"{noun}_key", dim)
+    key, id_ = names().columns
+    rows = np.searchsorted(key.to_numpy(), keys)
+    return Vectors(IdMap(id_.take(pa.array(rows)).to_pylist()), matrix)
+
+
+def _names(conn: sa.Connection, space_key: int, noun: str) -> pa.Table:
     query = f"SELECT {noun}_key, {noun}_id FROM {noun}s WHERE space_key = {space_key:d} ORDER BY {noun}_key"
-    names = bulk.read_table(conn, query, pa.schema([("key", pa.int64()), ("id", pa.string())]))
-    rows = np.searchsorted(names["key"].to_numpy(), keys)
-    return Vectors(IdMap(names["id"].take(pa.array(rows)).to_pylist()), matrix)
+    return bulk.read_table(conn, query, pa.schema([("key", pa.int64()), ("id", pa.string())]))
 
 
 def retire(conn: sa.Connection, space_key: int, version: int) -> None:

@@ -233,3 +233,16 @@ def test_a_transaction_that_postgres_ends_for_another_is_told_as_busy_and_writes
     [winner] = [each.result() for each in done if each.exception() is None]
     with database.connect() as conn:
         assert {items.get(conn, space.key, item.item_id).title for item in two} == {winner}
+
+
+def test_a_connection_beside_a_transaction_sees_what_that_does(database, space):
+    with database.connect() as conn:
+        conn = conn.execution_options(isolation_level="REPEATABLE READ")
+        with conn.begin():
+            assert items.count(conn, space.key) == 0  # the first statement takes the snapshot
+            with database.begin() as writer:
+                items.upsert(writer, space.key, [items.Item("later")])
+            with database.beside(conn) as other:
+                assert items.count(other, space.key) == items.count(conn, space.key) == 0
+            with database.connect() as now:
+                assert items.count(now, space.key) == 1

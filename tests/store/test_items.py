@@ -1,5 +1,7 @@
 """Items: literal rows in and out; a deleted one is a tombstone."""
 
+from datetime import datetime
+
 import pyarrow as pa
 import pytest
 
@@ -127,3 +129,15 @@ def test_fields_that_come_with_events_complete_an_item_and_never_revive_it(datab
         assert items.get(conn, space.key, "hat") == Item("hat", "Hat, felt", ("head", "a,b"))
         with pytest.raises(NotFound):
             items.get(conn, space.key, "gone")
+
+
+def test_the_times_of_a_catalogue_are_exact_to_the_microsecond(database, space):
+    times = ["1970-01-01T00:00:00.000001+00:00", "1999-12-31T23:59:59.999999+00:00", "2041-07-09T05:06:07.123457+00:00"]
+    with database.begin() as conn:
+        items.upsert(conn, space.key, [Item(f"at-{n}") for n in range(len(times))])
+        for n, at in enumerate(times):
+            update = "UPDATE items SET created_at = %s, updated_at = %s WHERE space_key = %s AND item_id = %s"
+            conn.exec_driver_sql(update, (at, at, space.key, f"at-{n}"))
+        found = items.read_catalogue(conn, space.key)
+    expected = [round(datetime.fromisoformat(at).timestamp() * 1e6) for at in times]
+    assert found["created_at"].to_pylist() == found["updated_at"].to_pylist() == expected

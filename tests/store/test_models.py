@@ -58,19 +58,20 @@ def test_binary_copy_keeps_every_float32_that_pgvector_takes(database):
     with database.begin() as conn:
         conn.exec_driver_sql("CREATE TEMPORARY TABLE kept (model_key bigint, k bigint, vector vector) ON COMMIT DROP")
         bulk.write_vectors(conn, "kept", 9, keys, matrix)
-        read_keys, read = bulk.read_vectors(conn, "kept", 4)
+        read_keys, read = bulk.read_vectors(conn, "kept", "k", 4)
     assert read_keys.tolist() == [2**40, -5]
     assert read.tobytes() == matrix.tobytes()
 
 
-@pytest.mark.parametrize("more", [-2, -1, 0, 1, 3])  # with the header and the trailer the buffers end in between
-def test_binary_copy_goes_past_one_buffer_of_rows(database, more):
-    n = bulk.ROWS + more
-    matrix = np.arange(2 * n, dtype=np.float32).reshape(n, 2)
+@pytest.mark.parametrize("dim", [2, 700])  # of 700 the vectors lie outside of their table
+@pytest.mark.parametrize("n", [1, bulk.ROWS + 1])
+def test_vectors_go_past_one_buffer_and_one_value(database, monkeypatch, n, dim):
+    monkeypatch.setattr(bulk, "VALUE_BYTES", 2**18)
+    matrix = np.arange(2 * n, dtype=np.float32).repeat(dim // 2).reshape(n, dim)
     with database.begin() as conn:
         conn.exec_driver_sql("CREATE TEMPORARY TABLE kept (model_key bigint, k bigint, vector vector) ON COMMIT DROP")
         bulk.write_vectors(conn, "kept", 1, np.arange(n), matrix)
-        keys, read = bulk.read_vectors(conn, "kept", 2)
+        keys, read = bulk.read_vectors(conn, "kept", "k", dim)
     assert np.array_equal(keys, np.arange(n))
     assert np.array_equal(read, matrix)
 
@@ -79,7 +80,7 @@ def test_copy_of_no_rows_is_no_rows(database):
     with database.begin() as conn:
         conn.exec_driver_sql("CREATE TEMPORARY TABLE kept (model_key bigint, k bigint, vector vector) ON COMMIT DROP")
         bulk.write_vectors(conn, "kept", 1, np.zeros(0, np.int64), np.zeros((0, 8), np.float32))
-        keys, read = bulk.read_vectors(conn, "kept", 8)
+        keys, read = bulk.read_vectors(conn, "kept", "k", 8)
     assert keys.shape == (0,)
     assert read.shape == (0, 8)
 
