@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +18,16 @@ APPEND = """
 WITH new AS (
     SELECT * FROM unnest(%(event_id)s::text[], %(user_id)s::text[], %(item_id)s::text[], %(kind)s::text[],
         %(value)s::real[], %(occurred_at)s::timestamptz[]) AS t (event_id, user_id, item_id, kind, value, occurred_at)
+), known AS (
+    SELECT event_id, user_key, item_key, kind, value, occurred_at FROM new
+        JOIN users u ON u.space_key = %(space)s AND u.user_id = new.user_id
+        JOIN items i ON i.space_key = %(space)s AND i.item_id = new.item_id
+), written AS (
+    INSERT INTO events (space_key, event_id, user_key, item_key, kind, value, occurred_at)
+    SELECT %(space)s, known.* FROM known ORDER BY event_id
+    ON CONFLICT DO NOTHING RETURNING event_id
 )
-INSERT INTO events (space_key, event_id, user_key, item_key, kind, value, occurred_at)
-SELECT %(space)s, event_id, user_key, item_key, kind, value, occurred_at FROM new
-    JOIN users u ON u.space_key = %(space)s AND u.user_id = new.user_id
-    JOIN items i ON i.space_key = %(space)s AND i.item_id = new.item_id
-ORDER BY event_id
-ON CONFLICT DO NOTHING RETURNING event_id
+SELECT ARRAY(SELECT event_id FROM known), ARRAY(SELECT event_id FROM written)
 """
 ADD_USERS = """
 INSERT INTO users (space_key, user_id) SELECT %s, id FROM unnest(%s::text[]) AS t (id)
@@ -55,6 +58,7 @@ SELECT %s, event_id, user_key, item_key, kind, value, occurred_at FROM staged_ev
     JOIN items i ON i.space_key = %s AND i.item_id = s.item_id
 ON CONFLICT DO NOTHING
 """
+ERASED = "a user of these events was erased or merged meanwhile; nothing was written, send them again"
 
 
 @dataclass(frozen=True)
@@ -70,24 +74,40 @@ def append(conn: sa.Connection, space_key: int, events: Sequence[Event]) -> list
     """
     ids = [event.event_id or _derived(event) for event in events]
     first = dict(zip(reversed(ids), reversed(events), strict=True))
-    for statement, names in (
-        (ADD_USERS, {event.user_id for event in events}),
-        (ADD_ITEMS, {event.item_id for event in events}),
-    ):
-        conn.exec_driver_sql(statement, (space_key, sorted(names), space_key))
-    parameters = {"space": space_key, "event_id": list(first)} | {
-        name: [getattr(event, name) for event in first.values()]
-        for name in ("user_id", "item_id", "kind", "value", "occurred_at")
-    }
-    try:
-        written = set(conn.exec_driver_sql(APPEND, parameters).scalars())
-    except sa.exc.IntegrityError as error:  # users and items are there, or were a moment ago
-        raise StoreBusy("a user of these events was erased or merged meanwhile; send them again") from error
+    written = _append(conn, space_key, first)
+    if first:  # of users or items not known yet
+        _add(conn, space_key, first.values())
+        written |= _append(conn, space_key, first)
+    if first:
+        raise StoreBusy(ERASED)
     statuses = []
     for id_ in ids:
         statuses.append("written" if id_ in written else "duplicate")
         written.discard(id_)
     return statuses
+
+
+def _append(conn: sa.Connection, space_key: int, events: dict[str, Event]) -> set[str]:
+    """Take those of known users and items out of `events`, by id, and write them; the ids that are new."""
+    parameters = {"space": space_key, "event_id": list(events)} | {
+        name: [getattr(event, name) for event in events.values()]
+        for name in ("user_id", "item_id", "kind", "value", "occurred_at")
+    }
+    try:
+        known, written = conn.exec_driver_sql(APPEND, parameters).one()
+    except sa.exc.IntegrityError as error:  # users and items are there, or were a moment ago
+        raise StoreBusy(ERASED) from error
+    for id_ in known:
+        del events[id_]
+    return set(written)
+
+
+def _add(conn: sa.Connection, space_key: int, events: Collection[Event]) -> None:
+    for statement, names in (
+        (ADD_USERS, {event.user_id for event in events}),
+        (ADD_ITEMS, {event.item_id for event in events}),
+    ):
+        conn.exec_driver_sql(statement, (space_key, sorted(names), space_key))
 
 
 def _derived(event: Event) -> str:
