@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from api import problems
 from api.admission import Admission
+from api.appends import Appends
 from api.auth import Keyring
 from api.bodies import WholeBody
 from api.deadline import Deadline
@@ -73,6 +74,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget)
         asyncio.get_running_loop().set_default_executor(readers())
         app.state.writers = writers()
+        app.state.appends = Appends(opened, app.state.writers)
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
             names = [space.name for space in stored_spaces.list_all(conn)]

@@ -14,6 +14,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from api.appends import Appends
 from api.metrics import Metrics
 from api.paths import restored
 from api.together import Histories
@@ -116,6 +117,11 @@ async def get_lives(request: Request) -> Lives:
     return lives
 
 
+async def get_appends(request: Request) -> Appends:
+    appends: Appends = request.app.state.appends
+    return appends
+
+
 async def get_metrics(request: Request) -> Metrics:
     metrics: Metrics = request.app.state.metrics
     return metrics
@@ -165,6 +171,7 @@ def check_space(view: LiveView) -> LiveView:
 AppSettings = Annotated[Settings, Depends(get_settings)]
 AppDatabase = Annotated[Database, Depends(get_database)]
 AppLives = Annotated[Lives, Depends(get_lives)]
+AppAppends = Annotated[Appends, Depends(get_appends)]
 AppMetrics = Annotated[Metrics, Depends(get_metrics)]
 Serves = Annotated[Serving, Depends(get_serving)]
 View = Annotated[LiveView, Depends(get_view)]

@@ -13,8 +13,9 @@ from typing import TypeVar
 # With 16 the event loop, which waits for the same lock, refused twice as late in overload.
 READERS = 8  # requests read at once; more only wait for the same cores
 WRITERS = 4  # and written: as many go into one flush of PostgreSQL's log
+APPENDERS = 2  # of these, events that go together
 KEEPERS = 2  # looking for keys
-CONNECTIONS = READERS + WRITERS + KEEPERS + 4  # and what works beside the requests
+CONNECTIONS = READERS + WRITERS + APPENDERS + KEEPERS + 4  # and what works beside the requests
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
 
@@ -25,6 +26,10 @@ def readers() -> ThreadPoolExecutor:
 
 def writers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(WRITERS, "nearfield-writer")
+
+
+def appenders() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(APPENDERS, "nearfield-appender")
 
 
 def keepers() -> ThreadPoolExecutor:

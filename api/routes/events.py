@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,17 +12,16 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.answer_schemas import RowsAnswer
 from api.answers import rows_response
+from api.appends import FEW
 from api.auth import require
-from api.deps import AppDatabase, AppLives, AppMetrics, AppSettings, View
+from api.deps import AppAppends, AppLives, AppMetrics, AppSettings, View
 from api.rows import check_rows
 from api.schemas import EventBody, EventsBody, NoParameters
-from api.threads import writes
 from api.timely import Timely
 from engine.errors import InputError
 from engine.events import Event
 from engine.ids import check_id
 from engine.items import check_text
-from engine.store import changes, events
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))])
 AHEAD = timedelta(days=1)  # clocks differ; more than this is a mistake
@@ -28,12 +29,11 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @router.post("/events", responses={200: {"model": RowsAnswer}}, summary="Record 1 to 10,000 events")
-@writes
-def post_events(
+async def post_events(
     body: EventsBody,
     none: Annotated[NoParameters, Query()],
     view: View,
-    database: AppDatabase,
+    appends: AppAppends,
     lives: AppLives,
     settings: AppSettings,
     metrics: AppMetrics,
@@ -46,16 +46,16 @@ def post_events(
         message = f"a request has at most {settings.max_events} events, got {len(body.events)}"
         raise InputError(message, loc=("body", "events"))
     now = datetime.now(UTC)
-    checked = check_rows("events", body.events, lambda row: parse(row, now))
-    with database.begin() as conn:
-        statuses = events.append(conn, view.space.key, list(checked.good.values()))
-        seq = changes.sequence(conn)
+    check = partial(check_rows, "events", body.events, partial(parse, now=now))
+    checked = check() if len(body.events) <= FEW else await asyncio.to_thread(check)
+    written = await appends.write(view.space.key, list(checked.good.values()))
     if any(event.item_id not in view.items for event in checked.good.values()):
-        lives.wrote(view.space.name, seq)  # an item first heard of here can be searched for and shown at once
-    results = checked.results(statuses)
+        # an item first heard of here can be searched for and shown at once
+        await asyncio.to_thread(lives.wrote, view.space.name, written.seq)
+    results = checked.results(written.statuses)
     for status in {status for status, _ in results}:
         metrics.events.labels(view.space.name, status).inc(sum(each == status for each, _ in results))
-    return rows_response(results, len(checked.good), seq)
+    return rows_response(results, len(checked.good), written.seq)
 
 
 def parse(row: dict[str, Any], now: datetime) -> Event:

@@ -18,7 +18,7 @@ import httpx
 import psutil
 import pytest
 
-from api.threads import KEEPERS, READERS, WRITERS
+from api.threads import APPENDERS, KEEPERS, READERS, WRITERS
 from engine.settings import Settings
 from engine.store import events, spaces
 from engine.store.database import Database
@@ -147,7 +147,7 @@ def test_every_route_answers_while_postgres_is_frozen_and_all_is_as_before_when_
         answers = server.ask_all()
         told(answers, within_s=2)
         assert [route for route in WITHOUT_POSTGRES if not answers[route].json()["stale"]] == []
-        assert server.process.num_threads() <= n_threads + READERS + WRITERS + KEEPERS
+        assert server.process.num_threads() <= n_threads + READERS + WRITERS + APPENDERS + KEEPERS
         assert server.n_connections() <= n_connections
     thawed = time.monotonic()
     eventually(lambda: written_and_shown(server.shop, "thawed"))

@@ -69,7 +69,7 @@ def test_together_each_gets_what_one_alone_gets_in_few_statements(
 ) -> None:
     watched = Watched(database)
     found = asyncio.run(every(Histories(watched, LIMIT), space, [*users, "nobody", users[5]]))  # type: ignore[arg-type]
-    assert watched.taken <= together.READS + 1
+    assert watched.taken <= together.AT_ONCE + 1
     with database.connect() as conn:
         for user, history in zip([*users, "nobody", users[5]], found, strict=True):
             assert same(history, events.history(conn, space.key, user, LIMIT))
@@ -92,7 +92,7 @@ def test_who_asks_after_a_write_sees_it_whatever_is_under_way(
         watched = Watched(database)
         histories = Histories(watched, LIMIT)  # type: ignore[arg-type]
         watched.gate.clear()
-        under_way = [asyncio.create_task(histories.of(space.key, users[0])) for _ in range(together.READS + 3)]
+        under_way = [asyncio.create_task(histories.of(space.key, users[0])) for _ in range(together.AT_ONCE + 3)]
         while watched.taken < 1:
             await asyncio.sleep(0.001)
         with database.begin() as conn:
@@ -138,7 +138,7 @@ def test_a_client_that_went_away_takes_no_other_along(database: Database, space:
 def test_who_asks_again_at_once_waits_for_nobody_else_to_ask(
     database: Database, space: Space, users: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(together, "READS", 1)  # so that the only reader ends at the moment of the next question
+    monkeypatch.setattr(together, "AT_ONCE", 1)  # so that the only reader ends at the moment of the next question
 
     async def ask() -> list[History]:
         histories = Histories(database, LIMIT)
