@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import errno
+import gc
 import ipaddress
 import os
 import signal
@@ -62,7 +63,9 @@ def serve(
         tell(listener.getsockname()[1])
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
         if workers == 1:
-            uvicorn.Server(uvicorn_config(create_app(settings, database), workers)).run([listener])
+            app = create_app(settings, database)
+            gc.freeze()  # what was imported is no garbage, and need not be looked at
+            uvicorn.Server(uvicorn_config(app, workers)).run([listener])
         else:
             _supervise(settings, listener, workers)
 
@@ -134,7 +137,9 @@ def worker() -> FastAPI:
         log.warning("a worker waits for its database", error=str(error))
         time.sleep(RETRY_S)
         sys.exit(os.EX_TEMPFAIL)  # its supervisor starts another
-    return patient(create_app(settings, database))
+    app = patient(create_app(settings, database))
+    gc.freeze()  # as above
+    return app
 
 
 def patient(app: FastAPI) -> FastAPI:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
 
+from engine.collection import put_off
 from engine.vectors import Matrix
 from indexing.cold import facts_of
 from indexing.delta import Delta
 from indexing.filters import LiveItem
 from indexing.generation import Generation, fields_json
 from indexing.view import NOTHING, LiveView
+
+MANY = 10_000  # rows, as an import changes
+AT_A_TIME = 1024  # rows: Arrow lets no other thread go on until it made all that it is asked for
 
 
 def applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix], *, whole: bool = False) -> LiveView:
@@ -23,18 +28,24 @@ def applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix], *, who
     """
     if changed.num_rows == 0 and not whole:
         return view
+    with put_off() if changed.num_rows >= MANY else nullcontext():
+        return _applied(view, changed, own, whole)
+
+
+def _applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix], whole: bool) -> LiveView:
     built = view.generation.items if view.generation else NOTHING
     new_rows, n_built = dict(view.new_rows), len(view.popular)
     touched: dict[int, LiveItem] = {}
-    rows = changed.to_pylist()
-    for item, facts in zip(rows, facts_of(rows), strict=True):
-        shown = item["available"] and not item["deleted"]
-        row = built.row(item["item_id"])
-        if row is None:
-            row = new_rows.get(item["item_id"])
-        if row is None:  # hidden ones too: without a row they would be strangers, which are ranked
-            row = new_rows[item["item_id"]] = n_built + len(new_rows)
-        touched[row] = LiveItem(item["item_id"], item["item_key"], fields_json(item), facts, shown)
+    for start in range(0, changed.num_rows, AT_A_TIME):
+        rows = changed.slice(start, AT_A_TIME).to_pylist()
+        for item, facts in zip(rows, facts_of(rows), strict=True):
+            shown = item["available"] and not item["deleted"]
+            row = built.row(item["item_id"])
+            if row is None:
+                row = new_rows.get(item["item_id"])
+            if row is None:  # hidden ones too: without a row they would be strangers, which are ranked
+                row = new_rows[item["item_id"]] = n_built + len(new_rows)
+            touched[row] = LiveItem(item["item_id"], item["item_key"], fields_json(item), facts, shown)
     return replace(
         view,
         allowed=_allowed(view, touched, n_built + len(new_rows), whole),
