@@ -2,13 +2,14 @@
 
 The stub makes the one database query that `recommend` makes, the user's history, and answers a constant of the same
 size: what is left of the ratio is what recommending costs. `search` asks no database; its ceiling is a constant route.
+Events are written one in each request; their stub is a transaction of one statement that is flushed to the disk.
 Users have live histories, items are made (see made_items.py); the server is the product's own app with the two
 stubs added, in a process of its own, and the load comes from a third (http_load.py).
 
     python scripts/bench_serve.py [--items 100000] [--users 2000] [--events 30] [--connections 16] [--json]
 
 Rows: recommend leaving out what was seen, the same to POST, with a filter that a tenth of the items pass, search by
-item, recommend at half of the most it can do, and with 2 workers, and the memory of each server process. Rounds
+item, events, recommend at half of the most it can do, and with 2 workers, and the memory of each server process. Rounds
 alternate; figures are medians over them. Text goes to stderr, and with --json one object per row to stdout.
 """
 
@@ -28,6 +29,7 @@ import urllib.request
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,7 @@ from api.server import bound, uvicorn_config
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import events
+from engine.store.changes import sequence
 from engine.store.database import Database, open_database
 from engine.store.spaces import Space
 from engine.vectors import Matrix
@@ -159,6 +162,7 @@ def one_worker(
 ) -> Iterator[dict[str, Any]]:
     path = f"/v1/{SPACE}"
     wanted = [{"user_id": user, "k": K} for user in users]
+    clicks = [{"user_id": f"clicks-{user}", "item_id": item} for user, item in zip(users, cycle(items), strict=False)]
     routes = [
         Route("stub: history", [get(f"/stub/history?user_id={user}") for user in users], None),
         Route("stub: constant", [get("/stub/constant")], None),
@@ -170,6 +174,8 @@ def one_worker(
             "stub: history",
         ),
         Route("search by item", [get(f"{path}/search?item_id={item}&k={K}") for item in items], "stub: constant"),
+        Route("stub: transaction", [post("/stub/transaction", b"")], None),
+        Route("events", [post(f"{path}/events", _json({"events": [click]})) for click in clicks], "stub: transaction"),
     ]
     with server(settings, 1) as (port, process):
         known = [route for route in routes if answers(port, route)]
@@ -300,7 +306,7 @@ def worker() -> FastAPI:
 
 
 def with_stubs(app: FastAPI) -> FastAPI:
-    """The product's app with a route that only asks for a history, and one that asks for nothing."""
+    """The product's app with routes that only ask for a history, begin and commit, and ask for nothing."""
     constant = _json({"items": [{"item_id": f"item-{n:07d}", "score": 0.1, "title": "A" * 60} for n in range(K)]})
 
     @app.get("/stub/history")
@@ -309,6 +315,12 @@ def with_stubs(app: FastAPI) -> FastAPI:
         key = app.state.lives.view(SPACE).space.key
         with database.connect() as conn:
             events.history(conn, key, user_id, settings.history_limit)
+        return Response(constant, media_type="application/json")
+
+    @app.post("/stub/transaction")
+    def transaction() -> Response:
+        with app.state.database.begin() as conn:
+            sequence(conn)
         return Response(constant, media_type="application/json")
 
     @app.get("/stub/constant")

@@ -12,7 +12,7 @@ SMALL = "--items 200 --users 5 --events 3 --seconds 0.2 --rounds 1 --connections
 
 def test_stdout_is_one_json_object_per_row_and_the_text_is_on_stderr() -> None:
     rows, text = rows_of("bench_serve.py", SMALL)
-    assert {"stub: history", "recommend", "search by item"} <= {row.get("route") for row in rows}
+    assert {"stub: history", "recommend", "search by item", "events"} <= {row.get("route") for row in rows}
     [memory] = [row for row in rows if "process" in row]
     assert 0 < memory["own_mb"] <= memory["rss_mb"]
     assert "recommend at half load" in text
