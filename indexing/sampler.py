@@ -81,7 +81,8 @@ class Sampler:
             while self._waiting and not self._stop.is_set():
                 sample = self._waiting.popleft()
                 try:
-                    self._found.setdefault(sample.space, deque(maxlen=KEPT)).append(recall_of(sample))
+                    found = recall_of(sample)  # first: who looks meanwhile finds no space without a sample
+                    self._found.setdefault(sample.space, deque(maxlen=KEPT)).append(found)
                 except Exception as error:  # a sample is no reason to end
                     log.warning("a search could not be sampled", space=sample.space, error=str(error))
 

@@ -1,5 +1,6 @@
 """The recall of live traffic is what exact search says it is, at a bounded rate."""
 
+import threading
 import time
 from dataclasses import dataclass
 
@@ -32,7 +33,7 @@ def sampler():
 
 
 def wait_for(sampler, space):
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while space not in sampler.recall and time.monotonic() < until:
         time.sleep(0.005)
     return sampler.recall[space]
@@ -47,6 +48,23 @@ def test_a_search_that_found_all_has_recall_one_and_one_that_found_half_a_half(s
     _, rows = sampler.watched("half", Half(exact)).search(VECTORS[:1], 400)
     assert (rows >= 0).sum() == 200
     assert wait_for(sampler, "half") == 0.5
+
+
+def test_a_space_has_no_recall_while_its_first_sample_is_worked_on(sampler):
+    begun, looked = threading.Event(), threading.Event()
+
+    class Slow(ExactSearcher):
+        @property
+        def exactly(self):
+            begun.set()
+            looked.wait(30)
+            return super().exactly
+
+    sampler.watched("slow", Slow(VECTORS)).search(VECTORS[:1], 5)
+    assert begun.wait(30)
+    assert sampler.recall == {}
+    looked.set()
+    assert wait_for(sampler, "slow") == 1.0
 
 
 def test_a_filter_counts_in_what_there_was_to_find():
