@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+import structlog
 from pydantic import SecretStr
 
 from engine.settings import Settings
@@ -16,6 +17,9 @@ from engine.store import spaces
 from engine.store.database import Database, open_database
 from engine.store.spaces import Space
 from tests.canary import Canary
+
+# how wide somebody's terminal is; here, as the commands look for it when they are imported, by another conftest too
+os.environ.pop("COLUMNS", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,6 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     if exitstatus == 0:  # else it stays, to be looked at
         shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def logs() -> Iterator[None]:
+    """What a test configures of them ends with it: another may count the lines, or look for those of a level."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-import structlog
 
 from api.logs import SANE, configure
 from api.patience import PatientProtocol
@@ -207,7 +206,6 @@ def test_who_goes_away_before_the_body_is_there_is_no_failure(narrow: str, capfd
         if counted in (metrics := httpx.get(narrow.rsplit("/v1/", 1)[0] + "/metrics").text):
             break
         time.sleep(0.05)
-    structlog.reset_defaults()
     assert counted in metrics
     [line] = [json.loads(line) for line in "".join(capfd.readouterr()).splitlines() if '"POST"' in line]
     assert (line["status"], line["level"]) == (499, "debug")
@@ -266,7 +264,6 @@ def test_a_failure_is_logged_with_its_id_and_without_the_key(
     assert answer.status_code in (401, 500)
     if answer.status_code == 401:  # another test has made a key
         answer = httpx.get(shop.url + "/generations", headers={"X-Request-ID": "abc-1"})
-    structlog.reset_defaults()
     assert answer.status_code == 500
     assert answer.headers["X-Request-ID"] == "abc-1"
     assert answer.json()["title"] == "Internal Server Error"
