@@ -1,7 +1,7 @@
 """auto and tune: what is chosen on validation data is told with why, and a search that was stopped goes on."""
 
 import json
-import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -197,14 +197,15 @@ def test_tune_tries_a_blend_and_begins_with_its_defaults():
 
 
 def test_a_trial_whose_short_fit_tells_that_it_would_take_too_long_ends_there(monkeypatch):
-    fitted = []
+    fitted, now_s = [], [0.0]
 
     def slow(self, name, params):
         fitted.append(params["iterations"])
-        time.sleep(0.4)
+        now_s[0] += 0.4
         return 0.1, 0.1
 
     monkeypatch.setattr(Search, "_fit", slow)
+    monkeypatch.setattr("engine.tune.time", SimpleNamespace(perf_counter=lambda: now_s[0]))
     trial = next(Search(validation(split()), ("ials",), 0, "cpu", 1.5, [], []).trials())
     assert (trial.state, trial.note.split(" s,")[0]) == ("pruned", "would take 1")
     assert fitted == [4]  # of 12

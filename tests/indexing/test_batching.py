@@ -1,6 +1,7 @@
 """Searches that come together are one search, and each gets its own answer."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -17,10 +18,12 @@ class Counted:
     """An exact searcher that remembers how many queries came at a time."""
 
     def __init__(self):
-        self.exact, self.sizes, self.gate = ExactSearcher(VECTORS), [], threading.Event()
+        self.exact, self.sizes = ExactSearcher(VECTORS), []
+        self.gate, self.entered = threading.Event(), threading.Event()
         self.gate.set()
 
     def search(self, queries, k, allowed=None):
+        self.entered.set()
         self.gate.wait()
         self.sizes.append(len(queries))
         if k == 13:
@@ -58,12 +61,19 @@ def test_concurrent_searches_of_any_k_and_mask_are_answered_as_alone(batcher, co
 def test_what_comes_while_a_batch_is_searched_goes_together_in_the_next(batcher, counted):
     counted.gate.clear()
     with ThreadPoolExecutor(20) as pool:
-        futures = [pool.submit(batcher.search, VECTORS[n : n + 1], 5) for n in range(20)]
-        threading.Event().wait(0.2)  # all of them are in the queue by now, or in the batch that waits at the gate
-        counted.gate.set()
+        try:
+            futures = [pool.submit(batcher.search, VECTORS[:1], 5)]
+            assert counted.entered.wait(30)
+            futures += [pool.submit(batcher.search, VECTORS[n : n + 1], 5) for n in range(1, 20)]
+            until = time.monotonic() + 30
+            while batcher._asked.qsize() < 19:
+                assert time.monotonic() < until
+                time.sleep(0.001)
+        finally:
+            counted.gate.set()
         rows = [future.result()[1][0, 0] for future in futures]
     assert rows == list(range(20))
-    assert len(counted.sizes) < 10  # far fewer searches than were asked for
+    assert counted.sizes == [1, 19]
 
 
 def test_a_batch_that_fails_fails_for_those_in_it_and_the_next_is_answered(batcher):

@@ -189,7 +189,7 @@ class Sleeping:
 
 def test_finalists_are_timed_in_turns_so_that_a_slow_moment_decides_nothing(queries):
     point = tuner.Point("", 1, 1.0, 1.0, 9e6, 9e6, 0.0)
-    searchers = Sleeping(0, 0.002), Sleeping(0.01, 0.0002, for_first=8)
+    searchers = Sleeping(0, 0.02), Sleeping(0.1, 0.0002, for_first=8)  # a busy machine adds some milliseconds to each
     finalists = [tuner.Candidate(point, each, lambda us: 2 * us) for each in searchers]
     steady, disturbed = tuner._run_off(finalists, queries[:21])
     assert disturbed < steady
