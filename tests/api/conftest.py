@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -14,7 +15,7 @@ from engine.embedders.registry import make
 from engine.events import Event
 from engine.items import Item
 from engine.settings import Settings
-from engine.store import events, items, spaces
+from engine.store import events, generations, items, spaces
 from engine.store.database import Database, open_database
 from engine.store.spaces import Space
 from indexing.reindex import reindex
@@ -70,6 +71,12 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, Da
     with open_database(settings) as database:
         filled(settings, database)
         yield settings, database
+
+
+def listing(patched: pytest.MonkeyPatch, listed: Callable[..., list[object]]) -> None:
+    """GET /generations calls `listed`: the route alone, as the upkeep of every server lists them too, when it likes."""
+    whole = {name: getattr(generations, name) for name in dir(generations)}
+    patched.setattr("api.routes.models.generations", SimpleNamespace(**whole | {"list_all": listed}))
 
 
 def filled(settings: Settings, database: Database) -> None:

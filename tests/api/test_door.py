@@ -15,9 +15,13 @@ import httpx
 import pytest
 
 from api.door import DoorProtocol
+from api.patience import HEADERS_S
 from api.server import bound, running
 from engine.store.database import Database
-from tests.api.conftest import Shop
+from tests.api.conftest import Shop, listing
+from tests.api.test_operations import eventually
+
+BODY_S = 2.0  # that a refused body may take: long enough for the parts of one on a busy machine
 
 
 class Occupied:
@@ -29,11 +33,7 @@ class Occupied:
 
     def free(self) -> None:
         self.freed.set()
-        for _ in range(200):
-            if httpx.get(self.url + "/recommend").status_code == 200:
-                return
-            time.sleep(0.02)
-        raise AssertionError("the place was not left")
+        eventually(lambda: httpx.get(self.url + "/recommend", timeout=30).status_code == 200)
 
     def refused(self) -> float:
         name = 'nearfield_refused_requests_total{status="429"}'
@@ -50,16 +50,16 @@ def occupied(shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch, **
 
     def held(*args: object, **options: object) -> list[object]:
         begun.set()
-        freed.wait(20)
+        freed.wait(60)
         return []
 
-    monkeypatch.setattr("api.routes.models.generations.list_all", held)
+    listing(monkeypatch, held)
     settings = shop.settings.model_copy(update={"max_active": 1, "max_waiting": 0, **limits})
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         server = Occupied(f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}", freed)
-        holder = threading.Thread(target=httpx.get, args=(server.url + "/generations",), kwargs={"timeout": 30})
+        holder = threading.Thread(target=httpx.get, args=(server.url + "/generations",), kwargs={"timeout": 90})
         holder.start()
-        assert begun.wait(10)
+        assert begun.wait(30)
         try:
             yield server
         finally:
@@ -69,7 +69,7 @@ def occupied(shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch, **
 
 @pytest.fixture
 def full(shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Occupied]:
-    monkeypatch.setattr(DoorProtocol, "headers_s", 0.5)
+    monkeypatch.setattr(DoorProtocol, "headers_s", BODY_S)
     with occupied(shop, database, monkeypatch, max_body_bytes=1000) as server:
         yield server
 
@@ -81,7 +81,7 @@ class Wire:
         parts = urlsplit(url)
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2**16)
-        self.socket.settimeout(10)
+        self.socket.settimeout(30)
         self.socket.connect((parts.hostname, parts.port))
         self.read = self.socket.makefile("rb")
 
@@ -142,7 +142,7 @@ def test_the_body_of_a_refused_request_is_passed_over(full: Occupied) -> None:
         wire.send(chunked + b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body))
         assert wire.answer()[0] == 429
         full.free()
-        time.sleep(0.6)  # longer than a refused body may take
+        time.sleep(BODY_S + 0.1)
         wire.send(head + body)
         assert wire.answer()[0] == 200
 
@@ -158,7 +158,7 @@ def test_a_refused_body_that_is_large_or_slow_ends_the_connection(full: Occupied
         assert wire.answer()[0] == 429
         started = time.monotonic()
         assert wire.ended()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < HEADERS_S - 1
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_a_connection_that_sent_something_after_its_answer_is_not_left_open(
         wire.send(rest)
         started = time.monotonic()
         assert wire.ended()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 15  # of the 30 s that a connection is kept otherwise
 
 
 def test_pipelined_requests_are_answered_in_their_order(full: Occupied) -> None:
