@@ -161,7 +161,7 @@ def test_while_postgres_says_nothing_what_was_known_of_a_key_holds_and_a_new_one
             try:
                 time.sleep(REMEMBER_S + 0.1)
                 for sent, status in ((bearer(text), 200), ({}, 401), (bearer("nf_new_key"), 503)):
-                    for most_s in (ASK_S + 2, 1.5 if status < 500 else ASK_S + 2):
+                    for most_s in (ASK_S + 10, ASK_S if status < 500 else ASK_S + 10):  # who knows does not wait again
                         started = time.monotonic()
                         assert httpx.get(url, headers=sent, timeout=30).status_code == status
                         assert time.monotonic() - started < most_s

@@ -110,7 +110,7 @@ def test_a_read_of_a_seq_that_nobody_wrote_is_unavailable_within_its_deadline(
     assert answer.status_code == 503, answer.text
     assert answer.headers["Retry-After"] == "1"
     assert f"asked for min_seq {FUTURE}" in answer.json()["detail"]
-    assert answer.elapsed.total_seconds() < 2
+    assert answer.elapsed.total_seconds() < 10  # of the 30 s that one without a deadline has
 
 
 @pytest.mark.parametrize("path", ["/recommend", "/recommend/batch", "/rank", "/search"])
@@ -123,14 +123,15 @@ def test_what_is_found_after_the_deadline_is_no_answer(
 
     def slow(*args: Any, **options: Any) -> Any:
         found.append(whole(*args, **options))
-        time.sleep(0.15)
+        if len(found) == 2:
+            time.sleep(1.1)
         return found[-1]
 
     monkeypatch.setattr(module, names[path], slow)
     assert ask(client, "post", path, deadline_ms=10_000).status_code == 200
-    answer = ask(client, "post", path, deadline_ms=100)
+    answer = ask(client, "post", path, deadline_ms=1000)
     assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-    assert answer.json()["detail"].startswith("the deadline of 100 ms has passed")
+    assert answer.json()["detail"].startswith("the deadline of 1000 ms has passed")
     assert len(found) == 2, "it was in time when it began"
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -18,11 +19,13 @@ from engine import predicate
 from engine.recommend import Found, Mask, Searcher
 from engine.store.database import Database
 from engine.vectors import Matrix
-from indexing import owner
+from indexing import held, owner
+from indexing.batching import Batcher
 from indexing.live import Live
 from indexing.owner import Owner, address
 from indexing.owning import searchers
 from tests.api.conftest import ITEMS, Shop
+from tests.api.test_operations import eventually
 
 
 class Gated:
@@ -67,8 +70,15 @@ def test_only_searches_of_this_process_are_answered_on_the_event_loop(shop: Shop
 
 
 def test_while_an_owner_hangs_a_worker_answers_the_rest_and_its_searches_come_together(
-    shop: Shop, database: Database, gated: dict[str, Gated]
+    shop: Shop, database: Database, gated: dict[str, Gated], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    batchers = list[Batcher]()
+
+    def batching(*args: Any) -> Batcher:
+        batchers.append(Batcher(*args))
+        return batchers[-1]
+
+    monkeypatch.setattr(held, "Batcher", batching)
     settings = shop.settings.model_copy(update={"device": "cuda"})
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener), ThreadPoolExecutor(16) as pool:
         root = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -88,8 +98,8 @@ def test_while_an_owner_hangs_a_worker_answers_the_rest_and_its_searches_come_to
         while not gated["cosine"].sizes and time.monotonic() < end:
             time.sleep(0.01)
         rest = [pool.submit(similar, item_id) for item_id in items[1:]]
-        time.sleep(0.5)  # so that they are in the owner's queue
         try:
+            eventually(lambda: sum(batcher._asked.qsize() for batcher in batchers) > 1)
             assert httpx.get(f"{root}/healthz", timeout=20).status_code == 200
             assert not first.done()
         finally:

@@ -155,7 +155,7 @@ def test_who_waits_for_a_database_that_says_nothing_is_told_that_it_is_away_and_
         watched = Watched(database)
         histories = Histories(watched, LIMIT)  # type: ignore[arg-type]
         watched.gate.clear()
-        asked = (histories.of(space.key, user, within_s=0.2) for user in users)
+        asked = (histories.of(space.key, user, within_s=1.0) for user in users)
         silent = await asyncio.gather(*asked, return_exceptions=True)
         held, after = watched.taken, asyncio.create_task(histories.of(space.key, users[2]))
         await asyncio.sleep(0)
@@ -185,10 +185,10 @@ def test_a_recommendation_comes_all_the_same_while_the_database_says_nothing(
         started = time.monotonic()
         answer = shop.get(path)
         assert (answer.status_code, answer.json()["degraded"], len(answer.json()["items"])) == (200, True, 5)
-        assert time.monotonic() - started < together.WAIT_S + 5
+        assert time.monotonic() - started < together.WAIT_S + 10
         started = time.monotonic()
         assert shop.get(path + "&deadline_ms=300").status_code == 503
-        assert time.monotonic() - started < 2
+        assert time.monotonic() - started < together.WAIT_S
     finally:
         gate.set()
     assert shop.get(path).json()["degraded"] is False

@@ -51,7 +51,7 @@ def test_every_read_goes_on_while_writes_wait(
         for method, path in READS:
             answer = ask(client, method, path)
             assert answer.status_code < 500, answer.text
-            assert answer.elapsed.total_seconds() < 2, path
+            assert answer.elapsed.total_seconds() < LONGEST_WAIT_S, path
         assert not any(answer.done() for answer in answers)
     assert {answer.result().status_code for answer in answers} == {200}
 
@@ -59,14 +59,15 @@ def test_every_read_goes_on_while_writes_wait(
 def test_writes_that_wait_too_long_are_given_up_and_those_that_no_thread_began_are_never_made(
     client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadline, "LONGEST_S", 0.5)
+    monkeypatch.setattr(deadline, "LONGEST_S", 3.0)  # so that every thread has begun one, on a busy machine too
     names = [f"late-{n}" for n in range(MANY)]
     with held_up(client, database, names) as waiting:
+        eventually(lambda: waiting_for_locks(database) == WRITERS)
         answers = [each.result() for each in waiting]
     for answer in answers:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
         assert "may or may not have been done" in answer.json()["detail"]
-        assert answer.elapsed.total_seconds() < 2
+        assert answer.elapsed.total_seconds() < LONGEST_WAIT_S
     monkeypatch.undo()
     assert client.put("/items/after", json={}).status_code == 200
 
@@ -104,7 +105,7 @@ def test_a_write_of_what_an_import_holds_is_told_that_nothing_was_written_and_ot
         ):
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1"), answer.text
             assert "nothing was written, ask again" in answer.json()["detail"]
-            assert LOCK_S <= answer.elapsed.total_seconds() < LOCK_S + 2
+            assert LOCK_S <= answer.elapsed.total_seconds() < LONGEST_WAIT_S
         assert soon.put("/items/odd-02", json={"title": "Changed"}).status_code == 200
         assert soon.get("/recommend", params={"user_id": "odd-user-1"}).json()["stale"] is False
     assert soon.get("/items/odd-01").json() == before

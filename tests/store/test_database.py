@@ -137,7 +137,7 @@ def test_while_a_database_is_away_one_caller_waits_for_it_and_the_others_are_tol
         for _ in range(20):
             with pytest.raises(StoreUnavailable, match="ask again in a moment"), database.connect():
                 pass
-        assert time.monotonic() - started < 2  # one attempt alone takes 5 s
+        assert time.monotonic() - started < 4  # one attempt alone takes 5 s
         asked.close()
         assert isinstance(waiting.exception(timeout=30), StoreUnavailable)
     with pytest.raises(StoreUnavailable, match="refused"), database.connect():

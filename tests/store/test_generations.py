@@ -56,7 +56,7 @@ def test_events_are_written_while_a_generation_is_being_activated(database, spac
         generations.add(activating, space.key, "g1", 1, {})
         generations.activate(activating, space.key, "g1")
         with database.begin() as conn:
-            conn.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+            conn.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
             assert events.append(conn, space.key, [Event("ann", "cup", "view", MORNING)]) == ["written"]
 
 

@@ -114,7 +114,7 @@ def test_events_are_written_while_a_model_is_being_saved(database, shop):
     with database.begin() as saving:
         save(saving, shop, small_space())
         with database.begin() as conn:
-            conn.exec_driver_sql("SET LOCAL lock_timeout = '2s'")
+            conn.exec_driver_sql("SET LOCAL lock_timeout = '10s'")
             assert events.append(conn, shop.key, [Event("ann", "cup", "view", MORNING)]) == ["written"]
 
 

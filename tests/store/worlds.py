@@ -39,7 +39,7 @@ def small_space(
     return LatentSpace(Vectors(IdMap(item_ids), items), Vectors(IdMap(user_ids), users), "dot", fold_in)
 
 
-def until_one_waits(database, seconds=10):
+def until_one_waits(database, seconds=30):
     """Until a transaction of this database waits for a lock that another holds."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     ends = time.monotonic() + seconds
