@@ -18,10 +18,13 @@ import httpx
 import psutil
 import pytest
 
+from api.auth import ASK_S
 from api.threads import APPENDERS, KEEPERS, READERS, WRITERS
+from api.together import WAIT_S
 from engine.settings import Settings
 from engine.store import events, spaces
 from engine.store.database import Database
+from engine.store.pulse import SILENT_S
 from tests.api.test_database_stopped import written_and_shown
 from tests.api.test_durability import end, free_port, start
 from tests.api.test_min_seq import BODIES, PATHS, QUERIES, READS, SPACE, WRITTEN
@@ -143,16 +146,16 @@ def test_every_route_answers_while_postgres_is_frozen_and_all_is_as_before_when_
     server.ask_all(WITHOUT_POSTGRES)
     n_threads, n_connections = server.process.num_threads(), server.n_connections()
     with server.frozen():
-        told(server.ask_all(), within_s=6)
+        told(server.ask_all(), within_s=15)
         answers = server.ask_all()
-        told(answers, within_s=2)
+        told(answers, within_s=min(ASK_S, WAIT_S))  # nobody waits for an answer again
         assert [route for route in WITHOUT_POSTGRES if not answers[route].json()["stale"]] == []
         assert server.process.num_threads() <= n_threads + READERS + WRITERS + APPENDERS + KEEPERS
         assert server.n_connections() <= n_connections
     thawed = time.monotonic()
     eventually(lambda: written_and_shown(server.shop, "thawed"))
     eventually(lambda: not server.client.get("/v1/default/status").json()["stale"])
-    assert time.monotonic() - thawed < 5
+    assert time.monotonic() - thawed < 10
     with own[1].connect() as conn:
         pair = events.history(conn, spaces.get(conn, "default").key, "pair", 10)
     assert len(pair) in (0, 2), "all of what was asked for, or nothing of it"
@@ -166,6 +169,6 @@ def test_every_read_is_answered_by_its_deadline_before_anybody_knows_that_postgr
         what = (
             f"{method} {path}: {answer.status_code} after {answer.elapsed.total_seconds():.1f} s, {answer.text[:200]}"
         )
-        assert answer.elapsed.total_seconds() < 1.5, what
+        assert answer.elapsed.total_seconds() < SILENT_S, what
         assert answer.status_code in (200, 409) or answer.headers.get("Retry-After") == "1", what
     eventually(lambda: written_and_shown(server.shop, "thawed-again"))

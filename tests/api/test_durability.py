@@ -16,6 +16,7 @@ from typing import IO
 import httpx
 import pytest
 
+from api.server import START_S
 from engine.settings import Settings
 from engine.store import events, items, spaces
 from engine.store.database import Database, open_database
@@ -35,7 +36,7 @@ def start(
     process = subprocess.Popen(
         [*command, "serve", "--port", str(port), *arguments], env=environment, stderr=log, text=True
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         try:
             if httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=5).status_code == 200:
@@ -180,7 +181,7 @@ def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(ho
         [folder] = [Path(each.split(b"=", 1)[1].decode()) for each in variables if each.startswith(b"PROMETHEUS_MULTI")]
         killed = next(pid for pid in first if list(folder.glob(f"gauge_live*_{pid}.db")))
         os.kill(killed, signal.SIGKILL)
-        until = time.monotonic() + 30
+        until = time.monotonic() + START_S
         while killed in workers(process.pid) or len(workers(process.pid)) < 2:
             assert time.monotonic() < until, "the worker was not replaced"
             assert httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=10).status_code == 200
@@ -193,14 +194,14 @@ def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(ho
 
 
 def test_a_worker_has_longer_to_start_than_it_may_be_silent_later(home: Path) -> None:
-    impatient = "import api.server, api.cli.main; api.server.HEALTH_S = 0.2; api.cli.main.main()"
+    impatient = "import api.server, api.cli.main; api.server.HEALTH_S = 1.0; api.cli.main.main()"
     process = start(home, free_port(), "--workers", "2", command=[sys.executable, "-c", impatient])
     try:
         first = workers(process.pid)
         time.sleep(2)
         assert workers(process.pid) == first
         os.kill(first[0], signal.SIGSTOP)
-        until = time.monotonic() + 30
+        until = time.monotonic() + START_S
         while first[0] in workers(process.pid) or len(workers(process.pid)) < 2:
             assert time.monotonic() < until, "the silent worker was not replaced"
             time.sleep(0.1)

@@ -83,7 +83,7 @@ def test_the_gauges_of_a_deleted_space_go_in_every_worker(two: Two) -> None:
     assert httpx.put(url, json={}, timeout=30).status_code in (200, 201)
     for _ in range(20):  # opened by both
         assert httpx.get(url + "/status", timeout=30).status_code == 200
-    assert two.told("stale", name) == 0
+    eventually(lambda: two.told("stale", name) == 0)
     assert httpx.delete(url, timeout=30).status_code == 200
     for gauge in ("stale", "live_refreshed_timestamp_seconds", "delta_share"):
         eventually(lambda gauge=gauge: two.told(gauge, name) is None)

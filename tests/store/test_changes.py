@@ -43,21 +43,23 @@ def test_slow_commits_of_eight_writers_are_all_seen_and_a_reader_by_sequence_num
     threads = [threading.Thread(target=write_slowly, args=(database, space, writer)) for writer in range(WRITERS)]
     seen, naive, last = [], [], 0
     naive_query = "SELECT seq, item_key FROM change_log WHERE seq > %s AND space_key = %s ORDER BY seq"
-    for thread in threads:
-        thread.start()
-    while any(thread.is_alive() for thread in threads):
-        keys, snapshot = changed_since(database, space, snapshot)
-        seen += keys
-        with database.connect() as conn:
-            rows = conn.exec_driver_sql(naive_query, (last, space.key)).all()
-        naive += [row.item_key for row in rows]
-        last = rows[-1].seq if rows else last
-        time.sleep(0.002)
+    with database.begin() as late:  # until all others have committed, however the threads take turns
+        items.upsert(late, space.key, [Item("late")])
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            keys, snapshot = changed_since(database, space, snapshot)
+            seen += keys
+            with database.connect() as conn:
+                rows = conn.exec_driver_sql(naive_query, (last, space.key)).all()
+            naive += [row.item_key for row in rows]
+            last = rows[-1].seq if rows else last
+            time.sleep(0.002)
     seen += changed_since(database, space, snapshot)[0]
     with database.connect() as conn:
         written = keys_of(conn, space)
         naive += [row.item_key for row in conn.exec_driver_sql(naive_query, (last, space.key))]
-    assert len(written) == WRITERS * WRITES
+    assert len(written) == WRITERS * WRITES + 1
     assert sorted(seen) == sorted(written)  # each once
     assert len(set(naive)) < len(written), "the naive reader is expected to lose late commits"
 
