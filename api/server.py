@@ -63,9 +63,7 @@ def serve(
         tell(listener.getsockname()[1])
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
         if workers == 1:
-            app = create_app(settings, database)
-            gc.freeze()  # what was imported is no garbage, and need not be looked at
-            uvicorn.Server(uvicorn_config(app, workers)).run([listener])
+            uvicorn.Server(uvicorn_config(settled(create_app(settings, database)), workers)).run([listener])
         else:
             _supervise(settings, listener, workers)
 
@@ -137,8 +135,12 @@ def worker() -> FastAPI:
         log.warning("a worker waits for its database", error=str(error))
         time.sleep(RETRY_S)
         sys.exit(os.EX_TEMPFAIL)  # its supervisor starts another
-    app = patient(create_app(settings, database))
-    gc.freeze()  # as above
+    return settled(patient(create_app(settings, database)))
+
+
+def settled(app: FastAPI) -> FastAPI:
+    """The app of a process that is there for it alone: what was imported is never garbage, and not looked at again."""
+    gc.freeze()
     return app
 
 

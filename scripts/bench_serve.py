@@ -44,7 +44,7 @@ from uvicorn.supervisors import Multiprocess
 
 from api.app import create_app
 from api.logs import configure
-from api.server import bound, uvicorn_config
+from api.server import bound, settled, uvicorn_config
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import events
@@ -293,7 +293,7 @@ def serve(port: int, workers: int) -> None:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
         if workers == 1:
             configure("warning")
-            Server(uvicorn_config(with_stubs(create_app(settings, database)), 1)).run([listener])
+            Server(uvicorn_config(settled(with_stubs(create_app(settings, database))), 1)).run([listener])
         else:
             with tempfile.TemporaryDirectory() as folder:
                 os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -302,7 +302,7 @@ def serve(port: int, workers: int) -> None:
 
 def worker() -> FastAPI:
     configure("warning")
-    return with_stubs(create_app(Settings()))
+    return settled(with_stubs(create_app(Settings())))
 
 
 def with_stubs(app: FastAPI) -> FastAPI:
