@@ -26,7 +26,7 @@ class Admission:
         if place is not None:  # the connection's, which leaves it
             await self._within(place, scope, receive, send)
             return
-        place = self.gate.enter()
+        place = scope["state"]["place"] = self.gate.enter()
         if place is None:
             await self._refuse(429, FULL, scope, receive, send)
             return

@@ -97,6 +97,8 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             app.state.sampler.close()
             waker.close()
             pulse.close()
+            app.state.keyring.close()
+            app.state.appends.close()
             app.state.writers.shutdown(wait=False)
             if database is None:
                 opened.close()
@@ -104,7 +106,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     metrics = Metrics()
     gate = Gate(active=settings.max_active, waiting=settings.max_waiting, wait_s=settings.max_wait_s)
     app = FastAPI(title="nearfield", version=version("nearfield"), lifespan=lifespan)
-    app.state.settings, app.state.metrics, app.state.outage = settings, metrics, Outage()
+    app.state.settings, app.state.metrics, app.state.outage, app.state.gate = settings, metrics, Outage(), gate
     for module in ROUTERS:
         app.include_router(module.router)
     problems.install(app)

@@ -22,7 +22,7 @@ from engine.store import changes, events
 from engine.store.database import Database
 
 FEW = 50  # events of a request; more are a transaction of their own
-PATIENCE = "200ms"  # with another transaction, of those that go together
+PATIENCE_MS, LITTLE_MS = 100, 10  # with another transaction, of those that go together, and one by one for their sake
 
 Asked = tuple[int, Sequence[Event]]  # space key, events
 
@@ -37,14 +37,17 @@ class Appends:
     """For one event loop."""
 
     def __init__(self, database: Database, threads: Executor):
-        self._database, self._threads = database, threads
-        self._together = Together(self._write, appenders())
+        self._database, self._threads, self._appenders = database, threads, appenders()
+        self._together = Together(self._write, self._appenders)
+
+    def close(self) -> None:
+        self._appenders.shutdown(wait=False)
 
     async def write(self, space_key: int, rows: Sequence[Event]) -> Written:
         """As `events.append`, committed; with its errors."""
         if len(rows) <= FEW and (written := await self._together.ask((space_key, rows))) is not None:
             return written
-        alone = partial(self._in_one, space_key, [rows], patience=None)
+        alone = partial(self._in_one, space_key, [rows], None)
         [written] = await asyncio.get_running_loop().run_in_executor(self._threads, alone)
         return written
 
@@ -56,22 +59,22 @@ class Appends:
             made |= zip(at, self._of_space(space_key, [asked[place][1] for place in at]), strict=True)
         return [made[place] for place in range(len(asked))]
 
-    def _of_space(self, space_key: int, parts: Sequence[Sequence[Event]]) -> Sequence[Written | Exception | None]:
+    def _of_space(
+        self, space_key: int, parts: Sequence[Sequence[Event]], patience_ms: int = PATIENCE_MS
+    ) -> Sequence[Written | Exception | None]:
         try:
-            return self._in_one(space_key, parts)
+            return self._in_one(space_key, parts, patience_ms)
         except Exception as error:
             if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):
                 return [error] * len(parts)
             if len(parts) == 1:
                 return [None if isinstance(error, StoreBusy) else error]
-        return [each for part in parts for each in self._of_space(space_key, [part])]
+        return [each for part in parts for each in self._of_space(space_key, [part], LITTLE_MS)]
 
-    def _in_one(
-        self, space_key: int, parts: Sequence[Sequence[Event]], patience: str | None = PATIENCE
-    ) -> Sequence[Written]:
+    def _in_one(self, space_key: int, parts: Sequence[Sequence[Event]], patience_ms: int | None) -> Sequence[Written]:
         with self._database.begin() as conn:
-            if patience is not None:
-                conn.exec_driver_sql(f"SET LOCAL lock_timeout = '{patience}'")
+            if patience_ms is not None:
+                conn.exec_driver_sql(f"SET LOCAL lock_timeout = {patience_ms:d}")
             statuses = iter(events.append(conn, space_key, [event for part in parts for event in part]))
             seq = changes.sequence(conn)
         return [Written(list(islice(statuses, len(part))), seq) for part in parts]

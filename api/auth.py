@@ -42,6 +42,9 @@ class Keyring:
         self._asking: dict[bytes, tuple[asyncio.Future[Standing], float]] = {}  # until when each is waited for
         self._threads = keepers()
 
+    def close(self) -> None:
+        self._threads.shutdown(wait=False)
+
     def known(self, text: str | None) -> Standing | None:
         """What is remembered of a key, or of who has none; None: only `asked` can say."""
         asked_at, last = self._last(text)

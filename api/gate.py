@@ -12,22 +12,25 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 STANDING = 0.1  # of the wait, in a queue that stands
 ACTIVE = 0.5  # of those at work
 WAITING = 0.125  # of the same, so many wait
+HELD_S = 0.1
+MOST_HELD = 64
 
 
 class Place:
     """Of one request that was let in. It may have to wait for its turn."""
 
-    __slots__ = ("patience_s", "turn")
+    __slots__ = ("held", "left", "patience_s", "turn")
 
     def __init__(self, turn: asyncio.Future[None] | None = None, patience_s: float = 0.0):
         self.turn = turn  # None: at once
         self.patience_s = patience_s
+        self.held = self.left = False
 
     async def come(self) -> bool:
         """Wait for the turn; False when it did not come in time, and the place is to be left all the same."""
@@ -47,7 +50,7 @@ class Gate:
     def __init__(self, *, active: int, waiting: int, wait_s: float, clock: Callable[[], float] = time.monotonic):
         self.active, self.waiting, self.wait_s = active, waiting, wait_s
         self.standing = False
-        self.at_work, self.queue = 0, deque[Place]()
+        self.at_work, self.held, self.queue = 0, 0, deque[Place]()
         self._clock = clock
         self._emptied = self._turned_away = clock()  # when nobody waited; when somebody was turned away
 
@@ -76,7 +79,10 @@ class Gate:
         return place
 
     def leave(self, place: Place) -> None:
-        """Its turn, if it came, goes to the next."""
+        """Its turn, if it came, goes to the next; once."""
+        if place.left:
+            return
+        place.left = True
         if place.turn is not None and (place.turn.cancelled() or not place.turn.done()):
             with suppress(ValueError):  # passed over
                 self.queue.remove(place)
@@ -88,6 +94,22 @@ class Gate:
             if turn is not None and not turn.done():  # done: it gave up a moment ago
                 self.at_work += 1
                 turn.set_result(None)
+
+    @contextmanager
+    def giving_way(self, place: Place) -> Iterator[None]:
+        """For what may have to wait for something else than the cores: after HELD_S it is `held`, and its place is
+        another's. Whoever begins such work sees to it that no more than MOST_HELD are."""
+        timer = asyncio.get_running_loop().call_later(HELD_S, self._hold, place)
+        try:
+            yield
+        finally:
+            timer.cancel()
+            self.held -= place.held
+
+    def _hold(self, place: Place) -> None:
+        place.held = True
+        self.held += 1
+        self.leave(place)
 
     def _most_at_work(self) -> int:
         return max(1, int(ACTIVE * self.active)) if self.standing else self.active

@@ -10,10 +10,12 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from api.together import AT_ONCE
+
 # With 16 the event loop, which waits for the same lock, refused twice as late in overload.
 READERS = 8  # requests read at once; more only wait for the same cores
 WRITERS = 4  # and written: as many go into one flush of PostgreSQL's log
-APPENDERS = 2  # of these, events that go together
+APPENDERS = AT_ONCE  # beside these, of events that go together
 KEEPERS = 2  # looking for keys
 CONNECTIONS = READERS + WRITERS + APPENDERS + KEEPERS + 4  # and what works beside the requests
 
@@ -37,7 +39,7 @@ def keepers() -> ThreadPoolExecutor:
 
 
 def writes(endpoint: Endpoint) -> Endpoint:
-    """Marks what a route calls: it has a thread of the writers."""
+    """Marks what a route calls: it has a thread of the writers, where it is no coroutine."""
     endpoint.__dict__["writes"] = True
     return endpoint
 

@@ -21,14 +21,19 @@ from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
 from api.deadline import set_deadline
+from api.gate import MOST_HELD
 from api.schemas import Fresh
 from api.threads import is_write
+from engine.errors import StoreBusy
 
 _threads = ContextVar[Executor | None]("threads", default=None)  # None: the event loop's own
 
 
 class Timely(APIRoute):
-    """Of a function that is no coroutine each call has a thread, of the writers where it `writes`."""
+    """Of a function that is no coroutine each call has a thread, of the writers where it `writes`.
+
+    What writes may wait for another transaction, and has a place at the gate only until it seems to.
+    """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any):
         super().__init__(path, endpoint if iscoroutinefunction(endpoint) else _in_a_thread(endpoint), **options)
@@ -37,12 +42,17 @@ class Timely(APIRoute):
         handle, by_writers = super().get_route_handler(), is_write(self.endpoint)
 
         async def handle_in_time(request: Request) -> Response:
-            if by_writers:
-                _threads.set(request.app.state.writers)
+            state = request.app.state
+            _threads.set(state.writers if by_writers else None)  # it may be in the context of the request before it
             hasty = Hasty(request.scope, request.receive)
             if request.scope["query_string"]:
                 _hear(hasty, hasty.query_params.get("deadline_ms"))
-            return await handle(hasty)
+            if not by_writers:
+                return await handle(hasty)
+            if state.gate.held >= MOST_HELD:
+                raise StoreBusy(f"{MOST_HELD} writes wait already; nothing was written, ask again in a moment")
+            with state.gate.giving_way(request.state.place):
+                return await handle(hasty)
 
         return handle_in_time
 

@@ -25,7 +25,7 @@ class Settings(BaseSettings):
         1.0, gt=0, allow_inf_nan=False
     )  # how often a server looks for changes; the change log is the truth
     device: str = "cpu"  # where a server searches: cpu, cuda, cuda:1
-    max_active: int = Field(16, gt=0)  # requests of one worker at once: of its 8 threads, and some that need none
+    max_active: int = Field(16, gt=0)  # requests of one worker at once: some have threads, others need none
     max_waiting: int = Field(256, ge=0)  # for their turn; more are answered 429
     max_wait_s: float = Field(
         0.25, gt=0, allow_inf_nan=False

@@ -42,7 +42,7 @@ from made_items import clustered, store
 from uvicorn import Server
 from uvicorn.supervisors import Multiprocess
 
-from api.app import create_app
+from api.app import create_app, open_served
 from api.logs import configure
 from api.server import bound, settled, uvicorn_config
 from engine.errors import NearfieldError
@@ -289,7 +289,7 @@ def ready(port: int) -> bool:
 def serve(port: int, workers: int) -> None:
     """As `nearfield serve` does, over the app with the stubs."""
     settings = Settings()
-    with bound("127.0.0.1", port) as listener, open_database(settings) as database:
+    with bound("127.0.0.1", port) as listener, open_served(settings) as database:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
         if workers == 1:
             configure("warning")

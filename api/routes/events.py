@@ -17,6 +17,7 @@ from api.auth import require
 from api.deps import AppAppends, AppLives, AppMetrics, AppSettings, View
 from api.rows import check_rows
 from api.schemas import EventBody, EventsBody, NoParameters
+from api.threads import writes
 from api.timely import Timely
 from engine.errors import InputError
 from engine.events import Event
@@ -29,6 +30,7 @@ EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @router.post("/events", responses={200: {"model": RowsAnswer}}, summary="Record 1 to 10,000 events")
+@writes
 async def post_events(
     body: EventsBody,
     none: Annotated[NoParameters, Query()],

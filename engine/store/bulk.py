@@ -75,8 +75,12 @@ def read_vectors(
     """Every (key, vector) of one model's partition, in the order they were written; `key` names the column.
 
     PostgreSQL puts the rows of some hundred pages into one value each: rows sent one by one, as COPY does, take three
-    times as long. Pages are asked for in their order, as a scan of a whole table may begin where another one is.
+    times as long, and rows put in order by it twice. They come as they lie there: of pages asked for in their order, by
+    one process, which begins where the pages do.
     """
+    in_their_order = "max_parallel_workers_per_gather", "synchronize_seqscans"
+    for setting in in_their_order:
+        conn.exec_driver_sql(f"SET LOCAL {setting} = 0")
     query = f"SELECT count(*), pg_relation_size('{table}') / current_setting('block_size')::int FROM {table}"
     n_rows, n_pages = conn.exec_driver_sql(query).one()
     keys, matrix = np.empty(n_rows, np.int64), np.empty((n_rows, dim), np.float32)
@@ -91,6 +95,8 @@ def read_vectors(
             rows = np.frombuffer(value or b"", dtype=row)
             keys[start : start + len(rows)], matrix[start : start + len(rows)] = rows["key"], rows["vector"]
             start += len(rows)
+    for setting in in_their_order:
+        conn.exec_driver_sql(f"SET LOCAL {setting} = DEFAULT")
     return keys[:start], matrix[:start]
 
 

@@ -23,8 +23,7 @@ from engine.store.pulse import Heed, heeding
 
 Connection = sa.Connection  # for annotations outside this folder, the one that imports SQLAlchemy
 DataRefused = sa.exc.DataError  # PostgreSQL cannot hold a value
-# what PostgreSQL ends because of another transaction
-IN_ITS_WAY = (
+IN_ITS_WAY = (  # what PostgreSQL ends for another transaction
     psycopg.errors.LockNotAvailable,
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
@@ -82,7 +81,7 @@ class Database:
                 yield conn
                 told = True
         except StoreUnavailable as error:
-            if told:
+            if told and not isinstance(error, StoreBusy):
                 raise StoreUnavailable(f"{error}; what was asked may or may not have been done") from error
             raise
 
@@ -94,10 +93,10 @@ class Database:
         except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
             if isinstance(getattr(error, "orig", error), IN_ITS_WAY):
                 why = "something else is done with the same rows, as by an import, and takes long"
-                raise StoreBusy(f"{why}; nothing was written, ask again in a moment") from error
+                raise StoreBusy(f"{why}; this was not done, ask again in a moment") from error
             raise StoreUnavailable(f"PostgreSQL is away: {_first_line(error)}") from error
         except PoolTimeout as error:
-            raise StoreBusy("every database connection is busy; nothing was written, ask again in a moment") from error
+            raise StoreBusy("every database connection is busy; this was not done, ask again in a moment") from error
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise StoreUnavailable(f"PostgreSQL went away: {_first_line(error)}") from error
@@ -205,6 +204,7 @@ def open_database(
 
 def _prepare(database: Database, migrate: bool) -> None:
     with database.begin() as conn:
+        conn.exec_driver_sql("SET LOCAL lock_timeout = 0")  # another process may be migrating
         _check_versions(conn)
         if migrate:
             migrations.upgrade(conn)
@@ -231,7 +231,7 @@ def _without_space(error: DBAPIError) -> bool:
 
 
 def _limit_locks(lock_s: float, raw: psycopg.Connection, record: object) -> None:
-    """Of a new connection; by a statement, as a pooler in between may refuse what it is not asked for at the start."""
+    """Of a new connection. By a statement: a pooler of sessions in between may know no such option at the start."""
     raw.execute("SELECT set_config('lock_timeout', %s, false)", (f"{round(lock_s * 1000)}ms",))
     raw.commit()
 
