@@ -109,6 +109,12 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     app.state.settings, app.state.metrics, app.state.outage, app.state.gate = settings, metrics, Outage(), gate
     for module in ROUTERS:
         app.include_router(module.router)
+    _surround(app, settings, metrics, gate)
+    return app
+
+
+def _surround(app: FastAPI, settings: Settings, metrics: Metrics, gate: Gate) -> None:
+    """With what every request passes on its way, the last added first."""
     problems.install(app)
     app.add_middleware(EncodedSlashes)
     app.add_middleware(Deadline)
@@ -116,4 +122,3 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     app.add_middleware(WholeBody, max_bytes=settings.max_body_bytes, seconds=settings.max_body_s)  # before admission
     app.add_middleware(Timed, metrics=metrics)
     app.add_middleware(RequestLog)
-    return app
