@@ -65,7 +65,7 @@ class Appends:
         try:
             return self._in_one(space_key, parts, patience_ms)
         except Exception as error:
-            if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):
+            if isinstance(error, StoreUnavailable) and error.away:
                 return [error] * len(parts)
             if len(parts) == 1:
                 return [None if isinstance(error, StoreBusy) else error]

@@ -81,7 +81,7 @@ def install(app: FastAPI) -> None:
 async def _expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, NearfieldError)
     status = STATUS.get(type(error), 500)
-    if isinstance(error, StoreUnavailable) and not isinstance(error, StoreBusy):
+    if isinstance(error, StoreUnavailable) and error.away:
         request.app.state.outage.noticed(str(error))
         request.state.counted = True
     return problem(status, str(error), error.problems if isinstance(error, InputError) else ())

@@ -72,11 +72,11 @@ class NotInTime(NearfieldError):
 
 
 class StoreUnavailable(NearfieldError):
-    pass
+    away = True  # for all that is known
 
 
 class StoreBusy(StoreUnavailable):
-    pass
+    away = False  # it answered
 
 
 def shown(value: object) -> str:

@@ -81,7 +81,7 @@ class Database:
                 yield conn
                 told = True
         except StoreUnavailable as error:
-            if told and not isinstance(error, StoreBusy):
+            if told and error.away:
                 raise StoreUnavailable(f"{error}; what was asked may or may not have been done") from error
             raise
 

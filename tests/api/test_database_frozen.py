@@ -129,9 +129,7 @@ def described(method: str, path: str, answer: httpx.Response) -> str:
 def told(answers: Answers, *, within_s: float) -> None:
     """Each in time: with what is known without PostgreSQL, or that it is away."""
     for (method, path), answer in answers.items():
-        what = (
-            f"{method} {path}: {answer.status_code} after {answer.elapsed.total_seconds():.1f} s, {answer.text[:200]}"
-        )
+        what = described(method, path, answer)
         assert answer.elapsed.total_seconds() < within_s, what
         if (method, path) in WATCHING | WITHOUT_POSTGRES:
             assert answer.status_code == 200, what
@@ -166,9 +164,7 @@ def test_every_read_is_answered_by_its_deadline_before_anybody_knows_that_postgr
     with server.frozen():
         answers = server.ask_all({(method, SPACE + path) for method, path in READS}, deadline_ms=500)
     for (method, path), answer in answers.items():
-        what = (
-            f"{method} {path}: {answer.status_code} after {answer.elapsed.total_seconds():.1f} s, {answer.text[:200]}"
-        )
+        what = described(method, path, answer)
         assert answer.elapsed.total_seconds() < SILENT_S, what
         assert answer.status_code in (200, 409) or answer.headers.get("Retry-After") == "1", what
     eventually(lambda: written_and_shown(server.shop, "thawed-again"))
