@@ -58,10 +58,19 @@ class FeatureCodec:
         return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
 
     def decode(self, latent: Matrix) -> Values:
-        """(n, dim) -> (n, n_columns) values."""
+        """(n, dim) -> (n, n_columns) values; InputError for a vector that decodes to no finite numbers."""
         if latent.ndim != 2 or latent.shape[1] != self.dim:
             raise InputError(f"expected vectors of {self.dim} dimensions, got shape {latent.shape}", loc=("vectors",))
-        return self.preprocessing.invert(self.core.decode(latent))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is refused below
+            values = self.preprocessing.invert(self.core.decode(latent))
+        beyond = ~np.isfinite(values).all(axis=1)
+        if beyond.any():
+            row = int(beyond.argmax())
+            raise InputError(
+                f"vector {row} decodes to numbers beyond float32; expected one like those that records encode to",
+                loc=("vectors", row),
+            )
+        return values
 
     def state(self) -> tuple[str, Arrays]:
         core_name, core = self.core.state()

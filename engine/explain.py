@@ -19,7 +19,7 @@ from engine.fold_in import (
 from engine.interactions import from_history
 from engine.recommend import Answer, View
 from engine.space import FoldIn, Metric
-from engine.vectors import SMALLEST, Matrix
+from engine.vectors import SMALLEST, Matrix, lengths
 
 
 @dataclass(frozen=True)
@@ -39,12 +39,13 @@ def explain(
         return {}
     cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt)
     parts, exact = parts_of(view.fold_in, cells)
-    items = np.array([view.vector(hit.row) for hit in hits], np.float32)
-    user = view.fold_in.vectors(cells)[0]
-    lengths = np.linalg.norm(user) * np.linalg.norm(items, axis=1) if metric == "cosine" else np.ones(len(items))
-    score = items @ user / np.maximum(lengths, SMALLEST)
+    items = np.array([view.vector(hit.row) for hit in hits], np.float64)  # whose squares and products are in its range
+    user = view.fold_in.vectors(cells)[0].astype(np.float64)
+    long = np.linalg.norm(user) * np.linalg.norm(items, axis=1) if metric == "cosine" else np.ones(len(items))
+    long[long == 0] = 1
+    score = items @ user / long
     boosts = np.array([_ratio(hit.score, each) for hit, each in zip(hits, score.tolist(), strict=True)])
-    contributions = parts @ items.T * (boosts / np.maximum(lengths, SMALLEST))  # (cells, hits)
+    contributions = parts @ items.T * (boosts / long)  # (cells, hits)
     largest = np.argsort(-np.abs(contributions), axis=0, kind="stable")[:most]
     names = [view.items.ids[row] for row in cells.indices.tolist()]
     return {
@@ -75,7 +76,7 @@ def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
         for part, scale, is_unit in zip(fold_in.parts, fold_in.scales, fold_in.is_unit, strict=True):
             block, exact = parts_of(part, cells)
             if is_unit:
-                block = block / max(float(np.linalg.norm(part.vectors(cells))), SMALLEST)
+                block = block / (float(lengths(part.vectors(cells))[0]) or 1.0)
             blocks.append(block * scale)
             every = every and exact
         return np.concatenate(blocks, axis=1), every

@@ -14,7 +14,7 @@ from engine.codec import FeatureCodec
 from engine.cores import Core, LinearCore, NetworkCore, QuantisedCore
 from engine.onnx_graph import DOUBLE, FLOAT, INT64, Graph
 from engine.perceptron import Perceptron
-from engine.preprocessing import Preprocessing
+from engine.preprocessing import FARTHEST, Preprocessing
 
 
 def encoder_onnx(codec: FeatureCodec) -> bytes:
@@ -48,6 +48,7 @@ def _prepared(graph: Graph, how: Preprocessing) -> str:
     """(n, width) float32, as `Preprocessing.apply`."""
     centred = graph.call("Sub", "values", graph.constant(how.mean[None]))
     scaled = graph.call("Div", centred, graph.constant(how.scale[None]))  # of categories: 0 and 1, their place stays
+    scaled = graph.call("Clip", scaled, graph.constant(np.array(-FARTHEST)), graph.constant(np.array(FARTHEST)))
     numbers = graph.cast(graph.call("Where", graph.call("IsNaN", scaled), graph.constant(np.zeros(1)), scaled), FLOAT)
     if how.all_numeric:
         return numbers

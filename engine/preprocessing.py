@@ -19,7 +19,9 @@ from engine.features import Column, Features, Values, check_finite, column_from_
 from engine.vectors import Matrix
 
 FLAT = 1e-9  # a spread below this share of the column's size is rounding: the column is constant
+FARTHEST = 1e9  # scales from the mean; what is farther is taken as that far, so that no square leaves float32
 NARROW = 1e3  # means within this many scales lose nothing to float32 that matters
+SMALL, LARGE = 1e-30, 1e150  # of scales: what float32 has an inverse of; of values: what float64 has a square of
 SHOWN = 5
 AGAIN = "import again with --replace"
 
@@ -70,12 +72,14 @@ class Preprocessing:
 
     def _scaled(self, values: npt.NDArray[np.floating]) -> Matrix:
         """(value - mean) / scale; in float32 where that is what came in and the means allow it."""
-        if values.dtype == np.float32 and np.all(np.abs(self.mean) < NARROW * self.scale):
-            scaled = values - self.mean.astype(np.float32)
-            scaled *= (1 / self.scale).astype(np.float32)
-        else:
-            scaled = ((values - self.mean) / self.scale).astype(np.float32)
-        return np.asarray(scaled)
+        near = (np.abs(self.mean) / NARROW < self.scale) & (self.scale > SMALL)
+        with np.errstate(over="ignore"):
+            if values.dtype == np.float32 and near.all():
+                scaled = values - self.mean.astype(np.float32)
+                scaled *= (1 / self.scale).astype(np.float32)
+            else:
+                scaled = ((values - self.mean) / self.scale).astype(np.float32)
+        return np.clip(scaled, -FARTHEST, FARTHEST, out=scaled)
 
     def invert(self, prepared: Matrix) -> Values:
         """(n, width) -> (n, n_columns) values: the most likely category, numbers in their own unit."""
@@ -108,7 +112,7 @@ def fit(features: Features, *, keep_constant: bool = False) -> Preprocessing:
     empty = [c.name for c, there in zip(columns, filled, strict=True) if not there]
     if empty:
         raise InputError(f"{_names(empty)} no value in any record to learn from; {AGAIN} --ignore {empty[0]}")
-    mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    mean, spread = _mean_and_spread(values)
     flat = np.asarray(spread <= FLAT * np.maximum(np.abs(mean), 1e-300))
     _check_constant(columns, flat, keep_constant)
     numeric = np.array([column.categories is None for column in columns])
@@ -121,6 +125,18 @@ def fit(features: Features, *, keep_constant: bool = False) -> Preprocessing:
 
 def restore(columns: Sequence[Mapping[str, Any]], arrays: Mapping[str, npt.NDArray]) -> Preprocessing:
     return Preprocessing(tuple(column_from_json(each) for each in columns), arrays["mean"], arrays["scale"])
+
+
+def _mean_and_spread(values: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Of each column, (n_columns,) both; columns whose squares leave float64 are measured by their largest value."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    largest = np.nanmax(np.abs(values), axis=0)
+    far = (largest > LARGE) | ((largest < 1 / LARGE) & (largest > 0))
+    if far.any():
+        shares = values[:, far] / largest[far]
+        mean[far], spread[far] = np.nanmean(shares, axis=0) * largest[far], np.nanstd(shares, axis=0) * largest[far]
+    return mean, spread
 
 
 def _check_constant(columns: Sequence[Column], flat: npt.NDArray[np.bool_], keep: bool) -> None:

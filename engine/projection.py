@@ -6,16 +6,18 @@ import warnings
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.errors import InputError, NotEnoughData
 from engine.vectors import Matrix
 
 LEAST = 10  # vectors; fewer make no map
+Points = npt.NDArray[np.float64]
 FIRST = 50  # principal components that t-SNE and UMAP start from: what is beyond is mostly noise, and time
 
 
-def to_2d(matrix: Matrix, method: str = "pca", *, seed: int = 0) -> Matrix:
-    """(n, dim) -> (n, 2) float32 by pca, tsne or umap. The same seed gives the same map.
+def to_2d(matrix: Matrix, method: str = "pca", *, seed: int = 0) -> Points:
+    """(n, dim) -> (n, 2) by pca, tsne or umap. The same seed gives the same map.
 
     pca keeps large distances, tsne and umap keep neighbours (van der Maaten and Hinton 2008; McInnes et al. 2018).
     """
@@ -27,7 +29,7 @@ def to_2d(matrix: Matrix, method: str = "pca", *, seed: int = 0) -> Matrix:
     wide -= wide.mean(axis=0)
     _, _, axes = np.linalg.svd(wide, full_matrices=False)
     main = wide @ axes[:FIRST].T
-    return np.asarray(METHODS[method](main, seed), dtype=np.float32)
+    return np.asarray(METHODS[method](main, seed), dtype=np.float64)
 
 
 def _pca(main: np.ndarray, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from engine.events import History, Weighting
 from engine.ids import Ids
 from engine.interactions import from_history
 from engine.space import FoldIn
-from engine.vectors import Matrix, Vectors, unit
+from engine.vectors import Matrix, Vectors, lengths, unit
 
 Mask = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -196,8 +196,9 @@ def similar_users(view: View, vector: Matrix, *, k: int) -> list[tuple[str, floa
     if view.users is None or len(view.users) == 0:
         return []
     matrix = view.users.matrix
-    norms = np.sqrt(np.einsum("ij,ij->i", matrix, matrix)) * np.linalg.norm(vector)
-    scores = np.divide(matrix @ vector, norms, out=np.full(len(matrix), -1.0, np.float32), where=norms > 0)
+    norms = lengths(matrix)
+    products = matrix @ unit(vector[None])[0]
+    scores = np.divide(products, norms, out=np.full(len(matrix), -1.0), where=norms > 0)
     k = min(k, len(scores))
     best = np.argpartition(-scores, k - 1)[:k]
     order = best[np.argsort(-scores[best], kind="stable")]

@@ -14,6 +14,8 @@ from engine.ids import IdMap
 Matrix = npt.NDArray[np.float32]
 Kind = TypeVar("Kind", bound=np.generic)
 SMALLEST = 1e-12  # in place of a length of zero
+SHORT, LONG = 1e-15, 1e15  # lengths whose squares and products float32 holds with room to spare
+ASKED, KEPT = 1e30, 1e7  # largest lengths of queries and of items where length counts: float32 holds their products
 
 
 def read_only(array: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
@@ -23,9 +25,34 @@ def read_only(array: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
     return view
 
 
+def lengths(matrix: Matrix) -> npt.NDArray[np.float64]:
+    """(n,) of the rows, right for every finite float32: where its squares leave float32, in float64."""
+    with np.errstate(over="ignore"):
+        squares = np.einsum("ij,ij->i", matrix, matrix).astype(np.float64)
+    far = ~((squares > SHORT**2) & (squares < LONG**2))
+    if far.any():
+        squares[far] = (matrix[far].astype(np.float64) ** 2).sum(axis=1)
+    return np.asarray(np.sqrt(squares))
+
+
 def unit(matrix: Matrix) -> Matrix:
-    """Rows of unit length, (n, dim); a row of zeros stays one."""
-    return np.asarray(matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), SMALLEST), dtype=np.float32)
+    """Rows of unit length, (n, dim) float32, however long or short they were; a row of zeros stays one."""
+    long = lengths(matrix)
+    long[long == 0] = 1
+    if ((long > SHORT) & (long < LONG)).all():
+        return np.asarray(matrix / long.astype(np.float32)[:, None], dtype=np.float32)
+    return np.asarray(matrix / long[:, None], dtype=np.float32)
+
+
+def moderate(matrix: Matrix) -> Matrix:
+    """The same directions, (n, dim): rows too long or short for products are multiplied with a power of two."""
+    long = lengths(matrix)
+    far = (long > 0) & ~((long > SHORT) & (long < LONG))
+    if not far.any():
+        return matrix
+    made = matrix.copy()
+    made[far] = np.ldexp(matrix[far].astype(np.float64), -np.frexp(long[far])[1][:, None])
+    return made
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +90,18 @@ def check_vector(values: object, dim: int, loc: tuple[str | int, ...] = ("vector
     if not narrow.any():
         raise InputError("a zero vector has no direction to search in", loc=loc)
     return narrow
+
+
+def check_length(vector: Matrix, largest: float, loc: tuple[str | int, ...] = ("vector",)) -> Matrix:
+    """The (dim,) vector; InputError where its length says something and is not of 1 / largest to largest."""
+    length = float(lengths(vector[None])[0])
+    if not 1 / largest <= length <= largest:
+        raise InputError(
+            f"the length of a vector counts here, and its products must fit float32: expected a length of "
+            f"{1 / largest:.0e} to {largest:.0e}, got {length:.1e}; scale the vector",
+            loc=loc,
+        )
+    return vector
 
 
 def check_vectors(values: object, dim: int, loc: tuple[str | int, ...] = ("vectors",)) -> Matrix:

@@ -14,7 +14,7 @@ from engine.errors import NotEnoughData
 from engine.features import as_of
 from engine.store import features, models
 from engine.store.database import Connection
-from engine.vectors import Matrix
+from engine.vectors import Matrix, moderate, unit
 
 QUERIES, AGAINST, NEIGHBOURS = 300, 20_000, 10
 FEW = 1000  # vectors; below, a product quantiser has 16 centroids a part and not 256
@@ -58,6 +58,8 @@ def compression(
     squared scales, beside that of the record size in float32.
     """
     rows = []
+    if codec is None:  # only compared by cosine
+        vectors = moderate(vectors)
     for name, compress in KINDS.items():
         made = compress(vectors)
         size = made.bytes_per_vector * len(vectors) + made.tables
@@ -87,8 +89,8 @@ def _float16(vectors: Matrix) -> Compressed:
 
 def _int8(vectors: Matrix) -> Compressed:
     """Each dimension from its least to its largest value in 255 steps."""
-    low, high = vectors.min(axis=0), vectors.max(axis=0)
-    step = np.where(high > low, (high - low) / 255, 1).astype(np.float32)
+    low, high = vectors.min(axis=0).astype(np.float64), vectors.max(axis=0).astype(np.float64)
+    step = np.where(high > low, (high - low) / 255, 1)
     restored = np.round((vectors - low) / step) * step + low
     return Compressed(restored.astype(np.float32), vectors.shape[1], 8 * vectors.shape[1])
 
@@ -96,35 +98,33 @@ def _int8(vectors: Matrix) -> Compressed:
 def _pq(vectors: Matrix) -> Compressed:
     """A product quantiser (Jegou et al. 2011): parts of four dimensions where that goes, a byte or half of one each."""
     dim = vectors.shape[1]
+    largest = np.float32(np.abs(vectors).max(initial=0)) or np.float32(1)  # k-means squares what it is given
     parts = next(dim // each for each in (4, 3, 2, 1) if dim % each == 0)
     bits = 8 if len(vectors) >= FEW else 4
     if len(vectors) < 2**bits:
         bits = max(1, int(np.log2(max(len(vectors), 2))))
     quantiser = faiss.ProductQuantizer(dim, parts, bits)
     quantiser.cp.min_points_per_centroid = 1
-    vectors = np.ascontiguousarray(vectors, dtype=np.float32)
+    vectors = np.ascontiguousarray(vectors / largest, dtype=np.float32)
     quantiser.train(np.repeat(vectors, 2, axis=0) if len(vectors) == 1 else vectors)
     restored = quantiser.decode(quantiser.compute_codes(vectors))
-    return Compressed(np.asarray(restored, np.float32), parts * bits / 8, 4 * dim * 2**bits)
+    return Compressed(np.asarray(restored, np.float32) * largest, parts * bits / 8, 4 * dim * 2**bits)
 
 
 def _relative(vectors: Matrix, restored: Matrix) -> float:
-    spread = float(((vectors - vectors.mean(axis=0)) ** 2).sum())
-    return float(((vectors - restored) ** 2).sum()) / max(spread, 1e-30)
+    wide = vectors.astype(np.float64)
+    spread = float(((wide - wide.mean(axis=0)) ** 2).sum())
+    return float(((wide - restored) ** 2).sum()) / (spread or 1.0)
 
 
 def _recall(vectors: Matrix, restored: Matrix) -> float:
     """Share of the 10 neighbours by cosine that are still among the 10 when the shelf is compressed."""
     draw = np.random.default_rng(0)
     shelf = np.sort(draw.permutation(len(vectors))[:AGAINST])
-    asked = _unit(vectors[shelf[:QUERIES]])
+    asked = unit(vectors[shelf[:QUERIES]])
     k = min(NEIGHBOURS, len(shelf))
-    before, after = (np.argsort(-(asked @ _unit(each[shelf]).T), axis=1)[:, :k] for each in (vectors, restored))
+    before, after = (np.argsort(-(asked @ unit(each[shelf]).T), axis=1)[:, :k] for each in (vectors, restored))
     return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(before, after, strict=True)]))
-
-
-def _unit(vectors: Matrix) -> Matrix:
-    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-30))
 
 
 KINDS: Mapping[str, Callable[[Matrix], Compressed]] = {

@@ -10,24 +10,22 @@ import numpy as np
 
 from engine.recommend import Found, Mask, Searcher
 from engine.space import Metric
-from engine.vectors import Matrix
+from engine.vectors import LONG, SHORT, Matrix, lengths, unit
 
 TINY = 1e-12
 BLOCK = 65_536  # rows scaled at a time: an index is built without a second copy of its vectors
 
 
-def unit(vectors: Matrix) -> Matrix:
-    """Rows at unit length; a zero row stays zero."""
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, TINY), dtype=np.float32)
-
-
 def inverse_lengths(vectors: Matrix) -> Matrix:
-    """(n,) float32: what a row is multiplied with to have unit length, so that raw vectors serve cosine as they are."""
+    """(n,) float32: what a row is multiplied with to have unit length, so that raw vectors serve cosine as they are.
+
+    0 for a row of zeros, and the largest float32 for rows so short that what they need is beyond it.
+    """
     made = np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), BLOCK):
-        block = vectors[start : start + BLOCK]
-        made[start : start + BLOCK] = 1 / np.maximum(np.sqrt(np.einsum("ij,ij->i", block, block)), TINY)
+        long = lengths(vectors[start : start + BLOCK])
+        inverse = np.divide(1, long, out=np.zeros_like(long), where=long > 0)
+        made[start : start + BLOCK] = np.minimum(inverse, np.finfo(np.float32).max)
     return made
 
 
@@ -49,7 +47,10 @@ def query_vectors(users: Matrix, metric: Metric) -> Matrix:
         return np.ascontiguousarray(users, dtype=np.float32)
     if len(users) == 1:  # the live path: a fifth of what `unit` takes
         one = np.ascontiguousarray(users, dtype=np.float32)
-        return one * np.float32(1 / max(math.sqrt(one[0].dot(one[0])), TINY))
+        with np.errstate(over="ignore"):
+            square = float(one[0].dot(one[0]))
+        if SHORT**2 < square < LONG**2:
+            return one * np.float32(1 / math.sqrt(square))
     return unit(users)
 
 

@@ -10,7 +10,7 @@ from indexing.view import LiveView
 
 BLOCK = 65_536  # rows at a time
 
-Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
+Found = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
 
 def near(view: LiveView, points: Matrix, k: int) -> Found:
@@ -26,7 +26,7 @@ def near(view: LiveView, points: Matrix, k: int) -> Found:
         rows = np.concatenate([rows, np.broadcast_to(shown, apart.shape)], axis=1)
         order = np.argsort(distances, axis=1, kind="stable")[:, :k]
         distances, rows = np.take_along_axis(distances, order, 1), np.take_along_axis(rows, order, 1)
-    return distances.astype(np.float32), rows
+    return distances, rows
 
 
 def _blocks(view: LiveView) -> list[tuple[Matrix, npt.NDArray[np.int64]]]:

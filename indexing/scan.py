@@ -16,7 +16,7 @@ from indexing.coded import TOGETHER
 from indexing.products import code_scores, lowest, row_scores
 
 PRODUCTS = 2**31 - 2**27  # what the sum of the products of a query with 127 may be
-FINEST, SMALLEST = 2**14, 1e-30
+FINEST, SMALLEST = 2**14, 1e-34  # by less than that no FINEST may be divided
 DEVIATIONS = 2.0  # on either side
 ROUNDING = 12**-0.5  # standard deviation of what rounding to whole numbers changes
 SPARE = 64  # are gathered before it is seen which of them are still among the best
@@ -71,13 +71,15 @@ def _rounded(query, coarse):
     largest, squares = np.float32(SMALLEST), np.float32(0)
     for j in range(len(query)):
         largest = max(largest, abs(query[j]))
-        squares += query[j] * query[j]
+    for j in range(len(query)):
+        share = query[j] / largest  # whose square no float32 is too small for
+        squares += share * share
     if not np.isfinite(squares):
         return np.float32(0), np.int32(0)
     fine = np.float32(min(FINEST, PRODUCTS // (127 * len(query)))) / largest
     for j in range(len(query)):
         coarse[j] = np.int16(np.rint(query[j] * fine))
-    return fine, np.int32(DEVIATIONS * ROUNDING * np.sqrt(squares) * fine) + np.int32(1)
+    return fine, np.int32(DEVIATIONS * ROUNDING * np.sqrt(squares) * (largest * fine)) + np.int32(1)
 
 
 @loop

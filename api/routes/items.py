@@ -19,7 +19,7 @@ from engine.errors import InputError
 from engine.ids import check_id
 from engine.items import Item, ItemVector, check_item
 from engine.store import changes, items
-from engine.vectors import check_vector
+from engine.vectors import KEPT, check_length, check_vector, moderate
 from indexing.view import LiveView
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}/items", tags=["items"])
@@ -112,4 +112,9 @@ def _item(item_id: str, body: ItemFields, view: LiveView, loc: tuple[str, ...]) 
 def _vector(values: list[float], view: LiveView, loc: tuple[str, ...]) -> ItemVector:
     if view.generation is None:
         raise InputError("there is no model yet that a vector could belong to; run `nearfield reindex`", loc=loc)
-    return ItemVector(view.generation.model, tuple(check_vector(values, view.dim, loc).tolist()))
+    vector = check_vector(values, view.dim, loc)
+    if view.generation.metric == "cosine" and view.codec is None:
+        vector = moderate(vector[None])[0]
+    else:
+        check_length(vector, KEPT, loc)
+    return ItemVector(view.generation.model, tuple(vector.tolist()))

@@ -33,7 +33,7 @@ from engine.predicate import Predicate
 from engine.rank import rank
 from engine.recommend import BY_SCORE, Answer, Shortfall, Taking, recommend
 from engine.shelves import Shelf, recommend_shelves
-from engine.vectors import Matrix, check_vector
+from engine.vectors import ASKED, Matrix, check_length, check_vector
 from indexing.view import LiveView
 
 router = APIRouter(
@@ -237,4 +237,6 @@ def _vector(body: ShelfBody | RecommendQuery, user: Known, view: LiveView, loc: 
         return user.vector
     if view.generation is None:
         raise InputError("there is no model yet that this vector could belong to", loc=(*loc, "vector"))
-    return check_vector(body.vector, view.dim, (*loc, "vector"))
+    loc = (*loc, "vector")
+    vector = check_vector(body.vector, view.dim, loc)
+    return vector if view.generation.metric == "cosine" else check_length(vector, ASKED, loc)

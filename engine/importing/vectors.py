@@ -23,7 +23,7 @@ from engine.store import items, models
 from engine.store.database import Database
 from engine.store.models import ModelRecord
 from engine.train_features import space_of
-from engine.vectors import Vectors
+from engine.vectors import Vectors, moderate
 
 EMBEDDER = "imported"
 MAX_DIM = 16_000  # of pgvector
@@ -43,7 +43,8 @@ def import_vectors(
     """Write the vectors of an NPY, NPZ, Parquet, CSV, JSONL or word2vec file as items and as a model version.
 
     All of it in one transaction. Rows that cannot be searched for are counted by reason and left out; of several rows
-    with one id the last wins. Compared by cosine. Raises InputError for a file that cannot be read or has no good row.
+    with one id the last wins. Compared by cosine, so of one that is not 1e-15 to 1e15 long only the direction is kept.
+    Raises InputError for a file that cannot be read or has no good row.
     """
     started = time.perf_counter()
     progress("read", 0.0)
@@ -63,7 +64,7 @@ def import_vectors(
             space.key,
             embedder=EMBEDDER,
             params={"file": path.name},
-            space=space_of(Vectors(IdMap(last), found.matrix[rows]), None),
+            space=space_of(Vectors(IdMap(last), moderate(found.matrix[rows])), None),
             evaluation={"note": f"{len(last):,} vectors made elsewhere, from {path.name}"},
             publishable=True,
         )

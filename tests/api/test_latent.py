@@ -217,3 +217,34 @@ def test_a_way_goes_from_what_was_written_a_moment_ago_by_another_process(hall, 
             seq = sequence(conn)
         way = {"start": {"item_id": "m-003"}, "end": {"item_id": "m-004"}, "nearest": 0, "min_seq": seq}
         assert ok(post(hall, "interpolate", way))["steps"][0]["vector"] == pytest.approx(vector)
+
+
+def test_a_number_at_the_end_of_float_scores_as_odd_through_its_own_column(hall):
+    found = ok(post(hall, "anomalies", {"records": [GOOD, GOOD | {"speed": 1e30}, GOOD | {"heat": -1e308}]}))
+    good, fast, cold = found["anomalies"]
+    assert (good["anomaly"], fast["anomaly"], cold["anomaly"]) == (False, True, True)
+    assert 1e15 < fast["score"] < 1e20
+    assert (fast["columns"][0]["column"], fast["columns"][0]["value"]) == ("speed", 1e30)
+    assert fast["columns"][0]["share"] > 0.9
+    assert cold["columns"][0]["column"] == "heat"
+    assert ok(post(hall, "reconstruct", {"record": GOOD | {"speed": 1e30}}))["errors"][0] > 0
+    far = {"start": {"vector": [1e20] * 3}, "end": {"vector": [1e-30] * 3}, "steps": 2}
+    steps = ok(post(hall, "interpolate", far))["steps"]
+    assert steps[0]["nearest"][0]["distance"] == pytest.approx(1.732e20, rel=1e-3)
+
+
+def test_vectors_at_the_ends_of_float32_search_as_their_direction_says(shop):
+    plain = ok(shop.post("/search", {"vector": [1.0] * 8, "k": 3}))["items"]
+    for number in (1e20, 1e-30, 3e38, 1e-44):
+        found = ok(shop.post("/search", {"vector": [number] * 8, "k": 3}))["items"]
+        assert [hit["item_id"] for hit in found] == [hit["item_id"] for hit in plain]
+        assert [hit["score"] for hit in found] == pytest.approx([hit["score"] for hit in plain])
+    wanted = ok(shop.post("/recommend", {"vector": [1.0] * 8, "k": 3}))["items"]
+    for number in (1e20, 1e-20):
+        found = ok(shop.post("/recommend", {"vector": [number] * 8, "k": 3}))["items"]
+        assert [hit["item_id"] for hit in found] == [hit["item_id"] for hit in wanted]
+        assert [hit["score"] / number for hit in found] == pytest.approx([hit["score"] for hit in wanted])
+    message = problem(shop.post("/recommend", {"vector": [3e38] * 8}), 422)
+    assert "expected a length of 1e-30 to 1e+30, got 8.5e+38; scale the vector" in message
+    message = problem(shop.put("/items/far", {"title": "far", "vector": [1e20] * 8}), 422)
+    assert "expected a length of 1e-07 to 1e+07, got 2.8e+20; scale the vector" in message

@@ -11,10 +11,11 @@ from engine.events import History, Weighting
 from engine.fold_in import LinearFoldIn
 from engine.ids import IdMap
 from engine.rank import rank
-from engine.recommend import nearest, recommend, similar, user_vector
+from engine.recommend import nearest, recommend, similar, similar_users, user_vector
+from engine.vectors import Vectors
 from indexing.exact import ExactSearcher
 from indexing.generation import MetricSearcher
-from indexing.metric import unit
+from indexing.metric import inverse_lengths, unit
 
 VECTORS = np.array([[2, 0], [1, 0], [0, 1], [0, 3]], np.float32)  # cup and mug, hat and cap
 WEIGHTING = Weighting(repeat="binary")
@@ -130,3 +131,30 @@ def test_an_item_to_search_from_must_have_a_vector(item_id, sentence):
         similar(SmallView(), [item_id], [], k=2, exclude=())
     with pytest.raises(NotFound, match=sentence):
         similar(SmallView(), ["cup"], [item_id], k=2, exclude=())
+
+
+@pytest.mark.parametrize("size", [1e20, 1e-30])
+def test_scores_are_cosines_at_either_end_of_float32(size):
+    vectors = (VECTORS * size).astype(np.float32)
+    view = FarView(vectors)
+    hits = nearest(view, np.array([0, size], np.float32), k=4).hits
+    assert [(hit.item_id, round(hit.score, 3)) for hit in hits[:2]] == [("hat", 1), ("cap", 1)]
+    assert [hit.score for hit in similar(view, ["hat"], ["cup"], k=1, exclude=()).hits] == [pytest.approx(0.5**0.5)]
+    assert similar_users(view, vectors[3], k=2) == [("ben", pytest.approx(1)), ("ann", pytest.approx(0))]
+
+
+@dataclass(frozen=True, eq=False)
+class FarView(SmallView):
+    """The same items as raw vectors of another length, beside what makes them unit vectors, and two users."""
+
+    vectors: Any = None
+
+    def __init__(self, vectors):
+        super().__init__()
+        object.__setattr__(self, "vectors", vectors)
+        searcher = MetricSearcher(ExactSearcher(vectors, inverse_lengths(vectors)), "cosine")
+        object.__setattr__(self, "items_to_items", searcher)
+        object.__setattr__(self, "users", Vectors(IdMap(["ann", "ben"]), vectors[[0, 2]]))
+
+    def vector(self, row):
+        return self.vectors[row] if row < 4 else None

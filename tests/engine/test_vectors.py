@@ -5,7 +5,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.ids import IdMap
-from engine.vectors import Vectors, check_vector
+from engine.vectors import Vectors, check_length, check_vector, lengths, moderate, unit
 
 
 def test_a_good_vector_comes_in_as_float32():
@@ -53,3 +53,28 @@ def test_the_matrix_of_vectors_cannot_be_written_and_the_callers_own_can():
 def test_a_matrix_of_another_shape_or_type_is_refused(matrix):
     with pytest.raises(InputError, match=r"expected a \(2, dim\) float32 matrix"):
         Vectors(IdMap(["a", "b"]), matrix)
+
+
+FAR = np.array([[1e20] * 8, [1e-30] * 8, [3e38] * 8, [1e-44] * 8, [0] * 8], np.float32)
+
+
+def test_lengths_and_unit_vectors_are_right_from_one_end_of_float32_to_the_other():
+    assert lengths(FAR[:3]) == pytest.approx([2.8284271e20, 2.8284271e-30, 8.4852814e38])
+    assert unit(FAR) @ np.full(8, 8**-0.5) == pytest.approx([1, 1, 1, 1, 0])
+    assert unit(FAR).dtype == np.float32
+
+
+def test_what_only_has_a_direction_is_brought_to_a_length_that_products_can_stand():
+    usual = np.array([[3, 4, 0]], np.float32)
+    assert moderate(usual) is usual
+    made = moderate(FAR)
+    assert np.array_equal(unit(made), unit(FAR))
+    assert ((lengths(made)[:4] >= 0.5) & (lengths(made)[:4] <= 1)).all()
+    assert not made[4].any()
+
+
+def test_a_length_that_counts_and_whose_products_leave_float32_is_refused():
+    assert check_length(np.array([3, 4], np.float32), 1e7).tolist() == [3, 4]
+    for number, got in ((1e20, "1.4e\\+20"), (1e-30, "1.4e-30")):
+        with pytest.raises(InputError, match=f"expected a length of 1e-07 to 1e\\+07, got {got}; scale the vector"):
+            check_length(np.array([number, number], np.float32), 1e7)

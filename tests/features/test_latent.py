@@ -1,11 +1,13 @@
 """Anomalies, reconstruction, interpolation: the odd record stands out, and through the column that is off."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.manifold import trustworthiness as reference_trustworthiness
 from sklearn.metrics import silhouette_score
 
-from engine import kpis, latent
+from engine import kpis, latent, preprocessing
 from engine.embedders import dense
 from engine.errors import InputError
 from engine.train_features import train_features
@@ -47,6 +49,22 @@ def test_a_reconstruction_comes_with_its_error(machine, sensors):
     assert errors.shape == (2,)
     prepared = machine.preprocessing.apply(sensors.values[1:3])
     assert errors == pytest.approx(((prepared - machine.core.decode(machine.core.encode(prepared))) ** 2).mean(axis=1))
+
+
+def test_a_vector_that_decodes_to_no_numbers_is_refused(machine):
+    vectors = np.array([[0] * 4, [3e38] * 4], np.float32)
+    machine = replace(machine, core=replace(machine.core, components=10 * machine.core.components))
+    with pytest.raises(InputError, match="vector 1 decodes to numbers beyond float32; expected one like those that"):
+        machine.decode(vectors)
+
+
+def test_a_value_at_the_end_of_float_is_one_of_many_scales_and_hides_no_other(make_features):
+    values = np.random.default_rng(0).normal(0, 1, (200, 3))
+    values[:2, 1] = -1.7e308, 1.7e308
+    fitted = preprocessing.fit(make_features(values))
+    assert np.isfinite(fitted.scale).all()
+    assert fitted.apply(np.array([[1e30, 0, 0], [0, 0, -1e308]]))[[0, 1], [0, 2]].tolist() == [1e9, -1e9]
+    assert fitted.apply(np.array([[3e38, 0, 0]], np.float32))[0, 0] == 1e9
 
 
 def test_interpolation_goes_straight_from_one_end_to_the_other():

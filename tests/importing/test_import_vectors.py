@@ -11,6 +11,7 @@ from engine.errors import InputError
 from engine.importing import Layout, import_vectors
 from engine.importing.vectors import read
 from engine.store import models
+from engine.vectors import lengths, unit
 
 WORDS = ["cup", "mug", "über-hat"]
 MATRIX = np.array([[1, 0.5], [1, 0.25], [-1, 2]], np.float32)
@@ -85,3 +86,16 @@ def test_a_file_that_holds_no_vectors_is_one_clear_error(database, space, tmp_pa
         import_vectors(database, space.name, tmp_path / name)
     with database.connect() as conn:
         assert models.list_all(conn, space.key) == []
+
+
+def test_vectors_at_the_ends_of_float32_keep_their_direction(database, space, tmp_path):
+    (tmp_path / "v.vec").write_text("long 1e20 1e20\nshort 1e-30 0\nlongest 3e38 -3e38\nplain 3 4\n")
+    _, record = import_vectors(database, space.name, tmp_path / "v.vec")
+    with database.connect() as conn:
+        latent = models.load_space(conn, space.key, record.version)
+    rows = {id_: latent.items.matrix[row] for row, id_ in enumerate(latent.items.ids.ids)}
+    assert rows["plain"].tolist() == [3, 4]
+    assert unit(np.stack([rows[id_] for id_ in ("long", "short", "longest")])) == pytest.approx(
+        np.array([[0.5**0.5, 0.5**0.5], [1, 0], [0.5**0.5, -(0.5**0.5)]])
+    )
+    assert lengths(latent.items.matrix).max() == 5

@@ -131,6 +131,16 @@ def test_a_query_of_zeros_or_of_no_numbers_still_has_a_shelf(query):
     assert len(set(rows[0])) == 20
 
 
+@pytest.mark.parametrize("number", [1e25, 1e-25])
+def test_a_query_far_from_unit_length_finds_what_one_of_its_direction_finds(number):
+    vectors, query = drawn(3000, 16), drawn(1, 16, seed=2)
+    searcher = CodedSearcher(coded(vectors, None, vectors[:20]), vectors, 20)
+    scores, rows = searcher.search((query * number).astype(np.float32), 10)
+    expected, same = ExactSearcher(vectors).search(query, 10)
+    assert np.array_equal(rows, same)
+    assert scores / number == pytest.approx(expected, rel=1e-4)
+
+
 def test_equal_items_and_zero_items_come_once_each():
     vectors = np.concatenate([np.tile(drawn(1, 6), (500, 1)), np.zeros((500, 6), np.float32)])
     searcher = CodedSearcher(coded(vectors, None, vectors[[0, 999]]), vectors, 2)

@@ -28,3 +28,12 @@ def test_sizes_are_what_is_stored_and_errors_grow_as_they_shrink():
 def test_a_handful_of_vectors_of_an_odd_dimension_are_compressed_too(n, dim):
     rows = found(n, dim)
     assert all(np.isfinite(row["vector_error"]) for row in rows.values())
+
+
+def test_figures_do_not_depend_on_how_long_the_vectors_are():
+    vectors = np.random.default_rng(0).standard_normal((1200, 8)).astype(np.float32)
+    usual = compression(vectors)
+    for number in (1e20, 1e-30):
+        for row, before in zip(compression((vectors * number).astype(np.float32)), usual, strict=True):
+            assert row["recall@10"] == pytest.approx(before["recall@10"], abs=0.05)
+            assert row["vector_error"] < 2 * before["vector_error"] + 1e-12
