@@ -1,0 +1,68 @@
+"""Numbers as people and spreadsheets write them: with a currency, with a decimal comma, with thousands apart.
+
+A form is read only where it can mean one number. `12,50`, `1.234,56`, `1,234.56`, `€12` and `08` can; `12,500` is
+twelve and a half in one country and twelve thousand in the next, so it is none until somebody says which.
+"""
+
+from __future__ import annotations
+
+import re
+
+PLAIN = r"^-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?$"  # of 19 digits and more an integer is a code
+SHORT_ZERO = r"^-?0[0-9](?:\.[0-9]+)?$"  # 08 is eight; 007 and a postcode of more digits are codes
+DECIMAL_COMMA = re.compile(r"-?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|0,[0-9]+|[0-9]{1,3}(?:[. '][0-9]{3})+,[0-9]+)")
+DECIMAL_POINT = re.compile(r"-?(?:[0-9]{1,3}(?:[, '][0-9]{3})+\.[0-9]+|[0-9]+\.[0-9]+|[0-9]+)")
+THOUSANDS = re.compile(r"-?(?:[0-9]{1,3}(?:\.[0-9]{3}){2,}|[0-9]{1,3}(?:,[0-9]{3}){2,}|[0-9]{1,3}(?:[ '][0-9]{3})+)")
+EITHER = r"^-?[1-9][0-9]{0,2}[.,][0-9]{3}$"  # a decimal of three digits, or thousands
+SPACES = str.maketrans({"\u00a0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'", "\u2212": "-"})
+SIGNS = "$€£¥₹₽₩₪₺₫₴₱฿₦₡₲₵₸₼₾"
+CODES = (
+    "AED|AUD|BGN|BRL|CAD|CHF|CLP|CNY|COP|CZK|DKK|EGP|EUR|GBP|HKD|HRK|HUF|IDR|ILS|INR|ISK|JPY|KRW|MXN|MYR|NOK|NZD|PEN|"
+    "PHP|PLN|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
+)
+CURRENCY = rf"(?:{CODES}|[A-Z]{{0,2}}[{SIGNS}]|kr\.?|zł|Kč|Ft|lei|Fr\.|,-)"
+MONEY = re.compile(rf"(-?)\s*(?:{CURRENCY}\s*(-?[0-9.,' ]*[0-9])|(-?[0-9][0-9.,' ]*?)\s*{CURRENCY})")
+_plain, _short_zero, _either = re.compile(PLAIN), re.compile(SHORT_ZERO), re.compile(EITHER)
+
+
+def number(text: str, *, decimal_comma: bool = False) -> int | float | None:
+    """The finite number that `text` is, None where it is none or could be two.
+
+    `decimal_comma` says which of the two: `12,500` is 12.5 and `1.234` is 1234; without it `1.234` is 1.234.
+    """
+    text = text.translate(SPACES).strip()
+    if (_plain.match(text) or _short_zero.match(text)) and not (decimal_comma and _either.match(text)):
+        return _made(text)
+    money = MONEY.fullmatch(text)
+    if money:
+        text = money[1] + (money[2] or money[3]).strip()
+    return _grouped(text, decimal_comma, bool(money))
+
+
+def is_decimal_comma(text: str) -> bool:
+    """Whether this is surely a number with a decimal comma, so that `1.234` beside it is not surely 1.234."""
+    text = text.translate(SPACES).strip()
+    money = MONEY.fullmatch(text)
+    return DECIMAL_COMMA.fullmatch((money[2] or money[3]).strip() if money else text) is not None
+
+
+def _grouped(text: str, decimal_comma: bool, is_money: bool) -> int | float | None:
+    digits = text.replace(" ", "").replace("'", "")
+    if _either.match(text):
+        if decimal_comma:
+            return _made(text.replace(",", ".")) if "," in text else _made(text.replace(".", ""))
+        return None
+    if THOUSANDS.fullmatch(text):
+        return _made(digits.replace(".", "").replace(",", ""))
+    if DECIMAL_COMMA.fullmatch(text):
+        return _made(digits.replace(".", "").replace(",", "."))
+    if DECIMAL_POINT.fullmatch(text) and (is_money or "," in text or " " in text or "'" in text):
+        return _made(digits.replace(",", ""))
+    return None
+
+
+def _made(text: str) -> int | float | None:
+    if text.lstrip("-").isdigit():
+        return int(text) if len(text.lstrip("-")) <= 18 else None
+    made = float(text)
+    return made if made - made == 0 else None  # 1e999 is infinite
