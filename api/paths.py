@@ -1,4 +1,7 @@
-"""EncodedSlashes: `/items/a%2Fb/similar` asks about item `a/b`. The server decoded the path; this splits it first."""
+"""EncodedSlashes: `/items/a%2Fb/similar` asks about item `a/b`. The server decoded the path; this splits it first.
+
+Control characters are hidden like slashes: a route does not match a newline.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,9 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-SLASH = "\udc2f"  # an encoded slash inside one segment; no valid text has a lone surrogate
+# An encoded slash or control character inside one segment, as a lone surrogate, which no valid text has.
+HIDDEN = {code: 0xDC00 + code for code in (*range(0x20), ord("/"), 0x7F)}
+SHOWN = {hidden: code for code, hidden in HIDDEN.items()}
 
 
 class EncodedSlashes:
@@ -21,7 +26,7 @@ class EncodedSlashes:
             await self.app(scope, receive, send)
             return
         parts = [unquote_to_bytes(part).decode("utf-8", "surrogateescape") for part in raw.split(b"/")]
-        split = {**scope, "path": "/".join(part.replace("/", SLASH) for part in parts)}  # the server reads its own path
+        split = {**scope, "path": "/".join(part.translate(HIDDEN) for part in parts)}  # the server reads its own path
         try:
             await self.app(split, receive, send)
         finally:
@@ -30,4 +35,4 @@ class EncodedSlashes:
 
 
 def restored(segment: str) -> str:
-    return segment.replace(SLASH, "/")
+    return segment.translate(SHOWN)

@@ -9,7 +9,19 @@ from engine.store import events
 from engine.store.database import Database
 from tests.api.conftest import Shop
 
-ODD_IDS = ["a/b/c", "/", "x/similar", "🧢 cap 👒", "قميص أزرق", "100%25 wool", "a%2Fb", "..", "q?&=#"]
+ODD_IDS = [
+    "a/b/c",
+    "/",
+    "x/similar",
+    "🧢 cap 👒",
+    "قميص أزرق",
+    "100%25 wool",
+    "a%2Fb",
+    "..",
+    "q?&=#",
+    "new\nline",
+    "tab\tid",
+]
 
 
 @pytest.mark.parametrize("item_id", ODD_IDS)
