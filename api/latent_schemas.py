@@ -6,12 +6,12 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, JsonValue, model_validator
 
-from api.schemas import Closed, Fresh
+from api.schemas import Closed, Fresh, Id
 
 MAX_ROWS = 10_000
 RECORD: dict[str, JsonValue] = {"temperature": 300.2, "pressure": 600.9, "mode": "L"}
 Record = Annotated[dict[str, Any], Field(examples=[RECORD])]
-Ids = Annotated[list[str], Field(max_length=MAX_ROWS)]
+Ids = Annotated[list[Id], Field(max_length=MAX_ROWS)]
 Rate = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
 
 
@@ -64,7 +64,7 @@ class VectorsBody(Fresh):
 class PointBody(Closed):
     """Exactly one of `item_id`, `record` and `vector`."""
 
-    item_id: str | None = None
+    item_id: Id | None = None
     record: Record | None = None
     vector: list[Any] | None = None
 

@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic import Json as JsonText
 
+from engine.ids import normal_id
 from engine.recommend import Fill
 
 Exclude = Literal["seen", "purchased", "none"]
 K = Annotated[int, Field(description="how many items, 1 to 1000", examples=[10])]
-Ids = Annotated[list[str], Field(max_length=1000)]
+Id = Annotated[str, AfterValidator(normal_id)]
+Ids = Annotated[list[Id], Field(max_length=1000)]
 FILTER = "which items may be shown: conditions on fields"
 Filter = Annotated[dict[str, Any], Field(description=FILTER, examples=[{"price": {"lt": 30}, "available": True}])]
 FilterText = Annotated[
@@ -49,14 +51,14 @@ class Shown(Fresh):
 class PastEvent(Closed):
     """An event of this session that is not stored."""
 
-    item_id: str = Field(examples=[ITEM])
+    item_id: Id = Field(examples=[ITEM])
     kind: str = Field("view", max_length=64)
     value: float = Field(1.0, allow_inf_nan=False, ge=0, le=1e9)
     occurred_at: datetime | None = None  # None: now
 
 
 class Shelf(Closed):
-    user_id: str | None = Field(None, examples=[USER])
+    user_id: Id | None = Field(None, examples=[USER])
     item_ids: Ids = Field([], description="recommend to someone who looked at these")
     k: K = 10
     exclude: Exclude = Field("seen", description="leave out what the user has seen, or purchased, or nothing")
@@ -123,9 +125,9 @@ class BatchBody(Explained):
 
 
 class RankBody(Explained):
-    user_id: str | None = Field(None, examples=[USER])
+    user_id: Id | None = Field(None, examples=[USER])
     history: list[PastEvent] = Field([], max_length=1000)
-    item_ids: list[str] = Field(min_length=1, max_length=1000, examples=[[ITEM, "linen-duvet-cover"]])
+    item_ids: list[Id] = Field(min_length=1, max_length=1000, examples=[[ITEM, "linen-duvet-cover"]])
     filter: Filter | None = None
     boost: Boosts = []
 
@@ -141,17 +143,17 @@ class SimilarQuery(Near):
 
 
 class SearchQuery(SimilarQuery):
-    item_id: str = Field(examples=[ITEM])
+    item_id: Id = Field(examples=[ITEM])
 
 
 class SearchBody(Near):
     """One of item_id, vector, record, or positive with perhaps negative items."""
 
-    item_id: str | None = None
+    item_id: Id | None = None
     record: dict[str, Any] | None = Field(None, description="raw features, which the model encodes")
     vector: list[float] | None = Field(None, max_length=65_536)
-    positive: list[str] = Field([], max_length=100)
-    negative: list[str] = Field([], max_length=100)
+    positive: list[Id] = Field([], max_length=100)
+    negative: list[Id] = Field([], max_length=100)
     filter: Filter | None = None
 
     model_config = ConfigDict(
@@ -175,12 +177,12 @@ class SimilarUsersQuery(Fresh):
 class EventBody(Closed):
     """One event; `event_id` makes a resend harmless, without one it is made from the other fields."""
 
-    user_id: str = Field(examples=[USER])
-    item_id: str = Field(examples=[ITEM])
+    user_id: Id = Field(examples=[USER])
+    item_id: Id = Field(examples=[ITEM])
     kind: str = Field("view", min_length=1, max_length=64, examples=["purchase"])
     value: float = Field(1.0, allow_inf_nan=False, ge=0, le=1e9)
     occurred_at: datetime | None = Field(None, description="ISO 8601, UTC if it has no offset; now if left away")
-    event_id: str | None = None
+    event_id: Id | None = None
 
 
 def _wrapped(name: str, value: Any) -> Any:
@@ -209,7 +211,7 @@ class ItemFields(Closed):
 
 
 class ItemBody(ItemFields):
-    item_id: str = Field(examples=[ITEM])
+    item_id: Id = Field(examples=[ITEM])
 
 
 class ItemsBody(Closed):
@@ -222,7 +224,7 @@ class ItemsBody(Closed):
 
 
 class Availability(Closed):
-    item_id: str
+    item_id: Id
     available: bool
 
 
@@ -235,7 +237,7 @@ class UserFields(Closed):
 
 
 class MergeBody(Closed):
-    from_user_id: str = Field(examples=["visitor-81c"], description="who the user was before it was known who they are")
+    from_user_id: Id = Field(examples=["visitor-81c"], description="who the user was before it was known who they are")
 
 
 class WeightingBody(Closed):

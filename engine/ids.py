@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Literal, Protocol
@@ -13,10 +14,32 @@ from engine.errors import InputError, NotFound
 
 MAX_ID_BYTES = 256
 
+# What no eye sees around an id: Unicode's white space, zero width signs, marks of direction, the byte order mark.
+AROUND = (
+    "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
+    "\u2028\u2029\u202f\u205f\u3000\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
+    "\u2066\u2067\u2068\u2069\ufeff"
+)
+
 Rows = npt.NDArray[np.int64]
 
 
+def normal_id(text: str) -> str:
+    """The form in which an id is kept: without AROUND at its ends, in Unicode's NFC. "1 " is "1", e and an accent é.
+
+    Every door does this: files, bodies, queries, paths, the command line.
+    """
+    if text.isascii():
+        return text.strip()
+    return unicodedata.normalize("NFC", text.strip(AROUND))
+
+
 def check_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
+    """The normal form of `value` if it is a valid id; else InputError at `loc`."""
+    return valid_id(normal_id(value) if isinstance(value, str) else value, loc)
+
+
+def valid_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
     """Return `value` if it is a valid id: 1 to 256 bytes of UTF-8 without NUL; else InputError at `loc`."""
     if not isinstance(value, str) or not value:
         raise InputError(f"expected a non-empty text id, got {value!r}", loc=loc)

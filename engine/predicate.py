@@ -20,6 +20,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from engine.errors import InputError, shown
+from engine.ids import normal_id
 from engine.items import MAX_TEXT_BYTES
 
 Kind = Literal["number", "text", "bool", "time", "numbers", "texts"]  # the last two: elements of a list
@@ -199,6 +200,8 @@ def _scalar(field: str, value: object, loc: Loc) -> tuple[Kind, Scalar]:
     [(kind, scalar)] = pairs
     if isinstance(scalar, str):
         _text(scalar, loc)
+        if field == "item_id":
+            scalar = normal_id(scalar)
     return kind, scalar
 
 

@@ -17,6 +17,7 @@ from engine import latent
 from engine.codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
 from engine.features import from_records
+from engine.ids import normal_id
 from engine.vectors import Matrix, check_vectors
 from indexing.live import Live
 from indexing.view import LiveView
@@ -77,7 +78,7 @@ def sample(
 
 def _point(view: LiveView, codec: FeatureCodec, text: str) -> Matrix:
     """(dim,) of an item id, a JSON object or a JSON list; an item whose id looks like JSON is an item."""
-    row = view.items.row(text)
+    row = view.items.row(normal_id(text))
     if row is not None:
         vector = view.vector(row)
         if vector is None:

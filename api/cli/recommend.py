@@ -114,7 +114,8 @@ def search(
         if vector is not None or record is not None:
             answer = _near(view, vector, record, k)
         else:
-            answer = similar(view, item or [], unlike or [], k=k, exclude=())
+            liked, unliked = ([check_id(id_, ("item",)) for id_ in each or ()] for each in (item, unlike))
+            answer = similar(view, liked, unliked, k=k, exclude=())
     _emit(view, answer, json)
 
 

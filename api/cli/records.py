@@ -13,6 +13,7 @@ import typer
 from engine.codec import FeatureCodec, required
 from engine.errors import InputError, NotEnoughData
 from engine.features import Values, as_of, from_records
+from engine.ids import check_id
 from engine.importing import Layout
 from engine.importing.records import read_for_model
 from engine.store import features, generations, models
@@ -77,8 +78,9 @@ def given_records(
         schema = features.schema(conn, space.key)
         if schema is None:
             raise NotEnoughData(f"space {space.name!r} has no feature records")
-        stored = features.get(conn, space.key, items or [])
-    return Given(list(items or []), as_of(codec.columns, schema.columns, stored, new="error"), [None] * len(stored))
+        ids = [check_id(id_, ("item",)) for id_ in items or ()]
+        stored = features.get(conn, space.key, ids)
+    return Given(ids, as_of(codec.columns, schema.columns, stored, new="error"), [None] * len(stored))
 
 
 def parsed_record(text: str) -> dict[str, Any]:

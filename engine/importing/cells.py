@@ -8,8 +8,10 @@ import orjson
 import polars as pl
 
 from engine.errors import InputError
+from engine.ids import normal_id
 from engine.importing.sheet import Column
 
+PLAIN = r"^[!-~](?:[ -~]*[!-~])?$"  # an id in its normal form already: ASCII that prints, no space around it
 NO_ID = "-1"  # what numeric exports write for "none"
 TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 TIME = (
@@ -20,16 +22,24 @@ UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (math.inf, 1e-3))  #
 
 
 def ids(column: Column) -> pl.Series:
-    """Ids as text, as they stand in the file: 17850.0 is "17850". Blank is missing, and so is -1 among numbers."""
-    text = texts(column)
+    """Ids as text in their normal form: 17850.0 is "17850". Blank is missing, and so is -1 among numbers."""
+    text = normal_ids(texts(column))
     if column.is_text:
         text, numeric = _numeric_text(text)
     else:
         numeric = column.series.dtype.is_numeric()
-    none = text.str.strip_chars() == ""
+    none = text == ""
     if numeric:
         none |= text == NO_ID
     return _without(text, none)
+
+
+def normal_ids(text: pl.Series) -> pl.Series:
+    """Each text as `normal_id` has it; most are so already."""
+    odd = text.filter(~text.str.contains(PLAIN)).unique()
+    if odd.is_empty():
+        return text
+    return text.replace(odd, pl.Series([normal_id(each) for each in odd], dtype=pl.String))
 
 
 def texts(column: Column) -> pl.Series:

@@ -11,7 +11,7 @@ import polars as pl
 
 from engine.errors import InputError
 from engine.features import Column, Values, check_column_set, check_finite, unseen
-from engine.ids import check_id
+from engine.ids import check_id, normal_id
 from engine.importing import arrays, cells
 from engine.importing.measured import measure
 from engine.importing.sheet import Sheet
@@ -50,6 +50,7 @@ def read(path: Path, layout: Layout, known: Sequence[Column] | None = None, *, f
     """
     is_array = path.suffix.lower() in arrays.SUFFIXES
     found = _from_arrays(path, layout, known) if is_array else _from_sheet(read_sheet(path), layout, known)
+    found = replace(found, ids=[normal_id(id_) for id_ in found.ids])
     for row, id_ in enumerate(found.ids if finite else ()):
         check_id(id_, ("rows", row, "id"))
     if len(found.columns) > MAX_COLUMNS:

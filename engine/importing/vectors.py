@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from engine.errors import InputError
-from engine.ids import IdMap, check_id
+from engine.ids import IdMap, check_id, normal_id
 from engine.importing import records, word2vec
 from engine.importing.records import Layout
 from engine.importing.summary import ImportSummary
@@ -77,7 +77,7 @@ def read(path: Path, layout: Layout) -> Given:
     """Ids, vectors and labels of a file, unchecked but for their shape."""
     if word2vec.is_word2vec(path):
         words, matrix = word2vec.read(path)
-        return Given(words, matrix, [None] * len(words))
+        return Given([normal_id(word) for word in words], matrix, [None] * len(words))
     found = records.read(path, replace(layout, usual_ids=ID_COLUMNS), finite=False)
     text = [column.name for column in found.columns if column.categories is not None]
     if text:

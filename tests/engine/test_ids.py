@@ -5,17 +5,47 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import InputError, NotFound
-from engine.ids import IdMap, check_id
+from engine.ids import AROUND, IdMap, check_id, normal_id, valid_id
 
 TEXT = st.text(st.characters(exclude_characters="\x00", exclude_categories=["Cs"]), min_size=1, max_size=64)
 
 
 @given(TEXT)
 def test_any_text_of_up_to_256_bytes_without_nul_is_an_id(text):
-    assert check_id(text) == text
+    assert valid_id(text) == text
+    if normal_id(text):
+        assert check_id(text) == check_id(f"\ufeff {text}\u200b\n") == normal_id(text)
 
 
-@pytest.mark.parametrize("id_", ["a/b", "🧢", "قميص", "x" * 256, "é" * 128, " "])
+@given(TEXT)
+def test_the_normal_form_of_an_id_is_its_own(text):
+    assert normal_id(normal_id(text)) == normal_id(text)
+
+
+@pytest.mark.parametrize(
+    ("given_", "kept"),
+    [
+        ("1 ", "1"),
+        ("\t1\r\n", "1"),
+        ("\xa01\u3000", "1"),
+        ("\ufeffsku-1", "sku-1"),
+        ("\u202asku-1\u202c", "sku-1"),
+        ("cafe\u0301", "caf\xe9"),
+        ("\u212b", "\xc5"),
+        ("two  words", "two  words"),
+        ("new\nline", "new\nline"),
+        ("Ａ1", "Ａ1"),  # another sign, not another way to write A
+    ],
+)
+def test_an_id_is_kept_without_what_no_eye_sees_around_it_and_in_one_form(given_, kept):
+    assert check_id(given_) == kept
+
+
+def test_all_white_space_of_unicode_counts_as_such_around_an_id():
+    assert [sign for sign in map(chr, range(0x110000)) if sign.isspace() and sign not in AROUND] == []
+
+
+@pytest.mark.parametrize("id_", ["a/b", "🧢", "قميص", "x" * 256, "é" * 128])
 def test_slashes_emoji_and_right_to_left_text_are_ids(id_):
     assert check_id(id_) == id_
 
@@ -24,6 +54,7 @@ def test_slashes_emoji_and_right_to_left_text_are_ids(id_):
     ("value", "sentence"),
     [
         ("", "expected a non-empty text id, got ''"),
+        (" \u200b", "expected a non-empty text id, got ''"),
         (None, "expected a non-empty text id, got None"),
         (7, "expected a non-empty text id, got 7"),
         ("a\x00b", "an id cannot contain NUL"),

@@ -1,0 +1,73 @@
+"""Ids of files in one form, however they are written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.ids import normal_id
+from engine.importing import ImportSummary, Layout, import_features, import_items, import_users, vectors
+from engine.importing.cells import normal_ids
+from engine.importing.records import read
+from engine.store import checks, items, users
+from engine.store.database import Database
+from engine.store.spaces import Space
+
+Load = Callable[..., ImportSummary]
+NFD, NFC = "cafe\u0301", "caf\xe9"
+SIGNS = st.sampled_from(["a", "e", "\u0301", " ", "\t", "\xa0", "\u200b", "1", "~", "\x7f", "\n", "/"])
+
+
+@given(st.lists(st.one_of(st.none(), st.lists(SIGNS, max_size=5).map("".join)), max_size=5))
+def test_a_column_says_what_one_id_says(texts: list[str | None]) -> None:
+    column = pl.Series(texts, dtype=pl.String)
+    assert normal_ids(column).to_list() == [None if text is None else normal_id(text) for text in texts]
+
+
+def test_one_customer_and_one_item_in_a_file_of_events(load: Load, tmp_path: Path, stored: Any) -> None:
+    path = tmp_path / "events.csv"
+    rows = [f'"{user}","{item}",2025-01-01' for user in ("1", "1 ", "\ufeff1") for item in (NFD, f"{NFC}\t")]
+    path.write_text("user_id,item_id,occurred_at\n" + "\n".join(rows))
+    summary = load(path)
+    assert (summary.written, summary.rejected) == (6, {})
+    assert {row[:2] for row in stored()} == {("1", NFC)}
+
+
+def test_one_item_and_one_user_in_catalogue_files(database: Database, space: Space, tmp_path: Path) -> None:
+    (tmp_path / "items.jsonl").write_text(f'{{"item_id": "{NFD} ", "title": "a"}}\n{{"item_id": "{NFC}"}}\n')
+    (tmp_path / "users.csv").write_text("user_id,city\n 7,Bonn\n7,Kiel\n")
+    assert import_items(database, space.name, tmp_path / "items.jsonl").duplicates == 1
+    assert import_users(database, space.name, tmp_path / "users.csv").duplicates == 1
+    with database.connect() as conn:
+        assert items.get(conn, space.key, NFC).item_id == NFC
+        assert users.ids(conn, space.key) == ["7"]
+
+
+def test_one_record_and_one_vector_in_every_kind_of_file(database: Database, space: Space, tmp_path: Path) -> None:
+    (tmp_path / "records.csv").write_text(f"id,heat\n{NFD},1\n {NFC},2\n")
+    assert import_features(database, space.name, tmp_path / "records.csv", Layout("id")).written == 1
+    np.savez(tmp_path / "records.npz", x=np.ones((2, 3)), ids=np.array([f"{NFD} ", "b"]))
+    assert read(tmp_path / "records.npz", Layout()).ids == [NFC, "b"]
+    (tmp_path / "words.vec").write_text(f"1 2\n{NFD} 1 2\n")
+    assert vectors.read(tmp_path / "words.vec", Layout()).ids == [NFC]
+
+
+def test_doctor_tells_of_ids_from_before(database: Database, space: Space, tmp_path: Path) -> None:
+    (tmp_path / "users.csv").write_text("user_id\n7\n")
+    import_users(database, space.name, tmp_path / "users.csv")
+    assert ("ids", True, "without white space around them, in Unicode's NFC") in checks.check_database(database)
+    with database.begin() as conn:
+        conn.exec_driver_sql("UPDATE users SET user_id = '7 ' WHERE space_key = %s", (space.key,))
+    [detail] = [detail for name, ok, detail in checks.check_database(database) if name == "ids" and not ok]
+    assert detail == (
+        f"not in the form that requests ask for: 1 users such as '7 ' in space {space.name}; "
+        "write them again and delete these"
+    )
+    with database.begin() as conn:
+        conn.exec_driver_sql("DELETE FROM users WHERE space_key = %s", (space.key,))
