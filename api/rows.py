@@ -15,8 +15,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Checked(Generic[T]):
+    name: str
     good: dict[int, T]  # by row
     bad: dict[int, tuple[Problem, ...]]
+
+    def without(self, status: str, statuses: Sequence[str], why: Problem) -> tuple[Checked[T], list[str]]:
+        """The good rows that came out of the write with another status than this one, and their statuses; the others
+        are rejected. InputError as `check_rows`."""
+        if status not in statuses:
+            return self, list(statuses)
+        kept = {row: each for row, each in zip(self.good, statuses, strict=True) if each != status}
+        problems = {
+            row: (Problem(("body", self.name, row, *why.loc), why.msg),) for row in self.good if row not in kept
+        }
+        good = {row: each for row, each in self.good.items() if row in kept}
+        return _checked(self.name, good, dict(sorted((self.bad | problems).items()))), list(kept.values())
 
     def results(self, statuses: Sequence[str]) -> list[tuple[str, str | None]]:
         """(status, detail) of every row, in order; `statuses` are those of the good rows."""
@@ -39,10 +52,14 @@ def check_rows(name: str, rows: Sequence[dict[str, Any]], parse: Callable[[dict[
             bad[row] = tuple(Problem(("body", name, row, *each["loc"]), _message(each)) for each in found)
         except InputError as error:
             bad[row] = tuple(Problem(("body", name, row, *each.loc), each.msg) for each in error.problems)
+    return _checked(name, good, bad)
+
+
+def _checked(name: str, good: dict[int, T], bad: dict[int, tuple[Problem, ...]]) -> Checked[T]:
     if not good:
         problems = tuple(problem for found in bad.values() for problem in found)
-        raise InputError(f"none of the {len(rows)} {name} can be accepted", problems=problems[:100])
-    return Checked(good, bad)
+        raise InputError(f"none of the {len(bad)} {name} can be accepted", problems=problems[:100])
+    return Checked(name, good, bad)
 
 
 def _message(error: Any) -> str:

@@ -26,6 +26,7 @@ from api.cli import (
     recommend,
     serve,
     tune,
+    users,
 )
 from api.cli.output import err
 from api.logs import configure
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.add_typer(catalogue.app, name="import", help="Import events, items, users, features or vectors.")
 import_features.add_to(catalogue.app)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
+app.add_typer(users.app, name="users", help="Erase a user for good; let an erased id in again.")
 for module in (demo, serve, learn, evaluate, tune, recommend, latent, path, figures, atlas, export, operate):
     module.add_to(app)
 

@@ -19,13 +19,15 @@ from api.rows import check_rows
 from api.schemas import EventBody, EventsBody, NoParameters
 from api.threads import writes
 from api.timely import Timely
-from engine.errors import InputError
+from engine.errors import InputError, Problem
 from engine.events import Event
 from engine.ids import check_id
 from engine.items import check_text
+from engine.store import erasures
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))])
 AHEAD = timedelta(days=1)  # clocks differ; more than this is a mistake
+ERASED = Problem(("user_id",), erasures.WHY)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -40,7 +42,8 @@ async def post_events(
     settings: AppSettings,
     metrics: AppMetrics,
 ) -> Response:
-    """Each row is `written`, `duplicate` (its event_id is known; harmless) or `rejected` with the reason.
+    """Each row is `written`, `duplicate` (its event_id is known; harmless) or `rejected` with the reason: an event of
+    a user who was erased, too.
 
     Every row that is not rejected is durable when the answer arrives. If no row can be accepted the answer is 422.
     """
@@ -54,7 +57,8 @@ async def post_events(
     if any(event.item_id not in view.items for event in checked.good.values()):
         # an item first heard of here can be searched for and shown at once
         await asyncio.to_thread(lives.wrote, view.space.name, written.seq)
-    results = checked.results(written.statuses)
+    checked, statuses = checked.without("erased", written.statuses, ERASED)
+    results = checked.results(statuses)
     for status in {status for status, _ in results}:
         metrics.events.labels(view.space.name, status).inc(sum(each == status for each, _ in results))
     return rows_response(results, len(checked.good), written.seq)

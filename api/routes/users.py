@@ -13,14 +13,14 @@ from api.reads import FreshView
 from api.schemas import MergeBody, NoParameters, UserFields
 from api.threads import writes
 from api.timely import Timely
-from engine.errors import InputError
+from engine.errors import InputError, NotFound
 from engine.ids import check_id
 from engine.items import check_attributes
-from engine.store import changes, users
+from engine.store import changes, erasures, users
 from engine.users import User
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}/users", tags=["users"])
-READ, WRITE = [Depends(require("read"))], [Depends(require("write"))]
+READ, WRITE, ADMIN = ([Depends(require(scope))] for scope in ("read", "write", "admin"))
 Nothing = Annotated[NoParameters, Query()]
 
 
@@ -53,10 +53,31 @@ def merge_user(user_id: UserId, body: MergeBody, none: Nothing, view: View, data
 
 @router.get("/{user_id:path}/export", dependencies=WRITE, summary="Everything that is stored of a user")
 def export_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Response:
-    """Attributes, every event and the vectors of each model version, for who asks what is known of them."""
+    """Attributes, every event, the vectors of each model version and who was merged into them, for who asks what is
+    known of them. Of one who was erased the 404 says when."""
     with database.begin() as conn:
         found = users.export(conn, view.space.key, user_id)
     return json_response(found)
+
+
+@router.get("/{user_id:path}/erasure", dependencies=WRITE, summary="When a user was erased")
+def get_erasure(user_id: UserId, view: FreshView, database: AppDatabase) -> Response:
+    """404 for an id that is not kept out."""
+    with database.connect() as conn:
+        at = erasures.erased_at(conn, view.space.key, user_id)
+    if at is None:
+        raise NotFound(f"no erasure of {user_id!r} is on record")
+    return json_response({"user_id": user_id, "erased_at": at})
+
+
+@router.delete("/{user_id:path}/erasure", dependencies=ADMIN, summary="Let an erased user's id in again")
+@writes
+def allow_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase) -> Response:
+    """What was erased does not come back by this; what is sent or imported from now on is taken."""
+    with database.begin() as conn:
+        erasures.allow(conn, view.space.key, user_id)
+        seq = changes.sequence(conn)
+    return json_response({"user_id": user_id, "status": "allowed", "seq": seq})
 
 
 @router.get("/{user_id:path}", dependencies=READ, summary="A user as stored")
@@ -69,8 +90,14 @@ def get_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Respons
 @router.delete("/{user_id:path}", dependencies=WRITE, summary="Erase a user, their events and stored vectors")
 @writes
 def delete_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase) -> Response:
-    """The receipt counts the rows that went. Vectors inside served index files go with the next reindex."""
+    """The receipt counts the rows that went, also of visitors who were merged into this user. Vectors inside served
+    index files go with the next reindex.
+
+    `kept_out` are the ids that no event, import or merge brings back, until `DELETE .../users/{user_id}/erasure`; a
+    keyed hash of each is kept, not the id.
+    """
     with database.begin() as conn:
-        receipt = users.delete(conn, view.space.key, user_id)
+        erased = users.delete(conn, view.space.key, user_id)
         seq = changes.sequence(conn)
-    return json_response({"user_id": user_id, "status": "erased", "erased": receipt, "seq": seq})
+    body = {"user_id": user_id, "status": "erased", "erased": erased.rows, "kept_out": erased.user_ids, "seq": seq}
+    return json_response(body)

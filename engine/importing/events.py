@@ -12,8 +12,9 @@ import polars as pl
 from engine.events import derive_event_id
 from engine.importing import cells
 from engine.importing.attributes import attribute_checks, attribute_columns, json_objects
+from engine.importing.erased import REASON, erased_checks
 from engine.importing.fields import NONE, Fields, resolve
-from engine.importing.rejects import Check, check, check_target, id_checks, text_checks
+from engine.importing.rejects import Check, check, check_target, id_checks, text_checks, with_more
 from engine.importing.sheet import Column, read
 from engine.importing.summary import ImportSummary
 from engine.importing.transaction import arrow, transaction
@@ -47,7 +48,8 @@ def import_events(
     `columns` maps our fields to the file's columns, `constants` to one value for every row. An event without an id
     gets `derive_event_id` of its fields; the second of two equal rows gets extra="2" and so on, so both are kept and a
     second import of the file writes nothing. A purchase of negative value is a return of the positive one. Of the item
-    fields that come along, the last by time that is not empty wins. `now` is what "in the future" is measured from.
+    fields that come along, the last by time that is not empty wins. Events of a user who was erased are rejected, also
+    when that was while the file was read. `now` is what "in the future" is measured from.
 
     Raises InputError, with nothing written, for a file that cannot be read or lacks a needed column.
     """
@@ -59,19 +61,21 @@ def import_events(
     progress("check", 0.15)
     attributes = attribute_columns(source)
     frame = _frame(source, attributes, sheet.frame.height)
-    rejected = check(sheet, frame, _checks(now or datetime.now(UTC)) + attribute_checks(attributes), rejects)
+    kept_out = erased_checks(database, space_name, frame["user_id"])
+    checks = [*_checks(now or datetime.now(UTC)), *kept_out, *attribute_checks(attributes)]
+    rejected = check(sheet, frame, checks, rejects)
     progress("identify", 0.3)
     events = _identified(_with_returns(frame.filter(~rejected.mask)))
     distinct = events.unique("event_id", keep="first", maintain_order=True)
     items = _items(distinct, attributes)
     progress("write", 0.45)
-    counts = _write(database, space_name, distinct, items, progress)
+    counts, erased = _write(database, space_name, distinct, items, progress)
     progress("done", 1.0)
     return ImportSummary(
         read=frame.height,
         written=counts.written,
-        duplicates=counts.duplicates + events.height - distinct.height,
-        rejected=rejected.counts,
+        duplicates=counts.duplicates + events.height - distinct.height - erased,
+        rejected=with_more(rejected.counts, REASON, erased),
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
     )
@@ -155,13 +159,15 @@ def _items(events: pl.DataFrame, attributes: Mapping[str, Column]) -> pl.DataFra
 
 def _write(
     database: Database, space_name: str, events: pl.DataFrame, items: pl.DataFrame, progress: Progress
-) -> event_store.StagedCounts:
+) -> tuple[event_store.StagedCounts, int]:
+    """What became of the events, and how many are of users who were erased since they were checked."""
     users = events.select(pl.col("user_id").unique(maintain_order=True), attributes=pl.lit(None, pl.String))
     staged = events.select(
         "event_id", "user_id", "item_id", "kind", pl.col("value").cast(pl.Float32), "occurred_at"
     ).sort("event_id")  # in the order of the index
     with transaction(database, space_name) as (conn, space):
-        user_store.merge_staged(conn, space.key, arrow(users))
+        made = user_store.merge_staged(conn, space.key, arrow(users))
         item_store.merge_staged(conn, space.key, arrow(items))
         progress("write events", 0.5)
-        return event_store.merge_staged(conn, space.key, arrow(staged))
+        counts = event_store.merge_staged(conn, space.key, arrow(staged))
+    return counts, events.filter(pl.col("user_id").is_in(sorted(made.erased))).height if made.erased else 0

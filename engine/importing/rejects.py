@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,11 @@ def check(sheet: Sheet, frame: pl.DataFrame, checks: Sequence[Check], rejects: P
     counts = dict(Counter(reason.filter(mask).to_list()).most_common())
     samples = tuple(sample for why in counts for sample in _first(sheet, reason, why))
     return Rejected(mask, counts, samples)
+
+
+def with_more(counts: Mapping[str, int], reason: str, more: int) -> dict[str, int]:
+    """`counts` with rows that turned out to be of a reason after all was checked."""
+    return dict(counts) | ({reason: counts.get(reason, 0) + more} if more else {})
 
 
 def check_target(rejects: Path | None, source: Path) -> None:

@@ -10,8 +10,9 @@ import polars as pl
 
 from engine.importing import cells
 from engine.importing.attributes import attribute_checks, attribute_columns, json_objects
+from engine.importing.erased import REASON, erased_checks
 from engine.importing.fields import NONE, Fields, resolve
-from engine.importing.rejects import check, check_target, id_checks
+from engine.importing.rejects import check, check_target, id_checks, with_more
 from engine.importing.sheet import read
 from engine.importing.summary import ImportSummary
 from engine.importing.transaction import arrow, transaction
@@ -35,7 +36,8 @@ def import_users(
     """Write the users of a file in one transaction; every other column of it is an attribute.
 
     Known users are completed: an empty cell leaves what is there. Of several rows with one id the last wins; the
-    others, and rows that change nothing, count as duplicates. Raises InputError as `import_events` does.
+    others, and rows that change nothing, count as duplicates. A user who was erased is rejected. Raises InputError as
+    `import_events` does.
     """
     started = time.perf_counter()
     check_target(rejects, path)
@@ -47,19 +49,20 @@ def import_users(
     frame = pl.DataFrame(
         {"user_id": cells.ids(source["user_id"])} | {field: column.series for field, column in attributes.items()}
     )
-    rejected = check(sheet, frame, id_checks("user_id") + attribute_checks(attributes), rejects)
+    kept_out = erased_checks(database, space_name, frame["user_id"])
+    rejected = check(sheet, frame, id_checks("user_id") + kept_out + attribute_checks(attributes), rejects)
     good = frame.filter(~rejected.mask)
     users = good.unique("user_id", keep="last", maintain_order=True)
     staged = users.select("user_id", pl.Series("attributes", json_objects(users, attributes), pl.String))
     progress("write", 0.6)
     with transaction(database, space_name) as (conn, space):
-        written = user_store.merge_staged(conn, space.key, arrow(staged))
+        made = user_store.merge_staged(conn, space.key, arrow(staged))
     progress("done", 1.0)
     return ImportSummary(
         read=frame.height,
-        written=written,
-        duplicates=good.height - written,
-        rejected=rejected.counts,
+        written=made.written,
+        duplicates=good.height - made.written - len(made.erased),
+        rejected=with_more(rejected.counts, REASON, len(made.erased)),
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
     )

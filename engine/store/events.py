@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from psycopg import sql
 
 from engine.errors import StoreBusy
 from engine.events import Event, EventColumns, History, derive_event_id
-from engine.store import bulk
+from engine.store import bulk, erasures
 
 APPEND = """
 WITH new AS (
@@ -68,21 +68,23 @@ class StagedCounts:
 
 
 def append(conn: sa.Connection, space_key: int, events: Sequence[Event]) -> list[str]:
-    """Write events; "written" or "duplicate" for each. Users and items never seen are made on the way.
+    """Write events; "written", "duplicate" or "erased", of a user who was, for each.
 
-    StoreBusy, and nothing written, when one of the users is erased at the same moment.
+    Users and items never seen are made on the way. StoreBusy, and nothing written, when one of the users is erased at
+    the same moment.
     """
     ids = [event.event_id or _derived(event) for event in events]
     first = dict(zip(reversed(ids), reversed(events), strict=True))
     written = _append(conn, space_key, first)
+    erased: set[str] = set()
     if first:  # of users or items not known yet
-        _add(conn, space_key, first.values())
+        erased = _add(conn, space_key, first)
         written |= _append(conn, space_key, first)
     if first:
         raise StoreBusy(ERASED)
     statuses = []
     for id_ in ids:
-        statuses.append("written" if id_ in written else "duplicate")
+        statuses.append("written" if id_ in written else "erased" if id_ in erased else "duplicate")
         written.discard(id_)
     return statuses
 
@@ -102,12 +104,16 @@ def _append(conn: sa.Connection, space_key: int, events: dict[str, Event]) -> se
     return set(written)
 
 
-def _add(conn: sa.Connection, space_key: int, events: Collection[Event]) -> None:
-    for statement, names in (
-        (ADD_USERS, {event.user_id for event in events}),
-        (ADD_ITEMS, {event.item_id for event in events}),
-    ):
-        conn.exec_driver_sql(statement, (space_key, sorted(names), space_key))
+def _add(conn: sa.Connection, space_key: int, events: dict[str, Event]) -> set[str]:
+    """Make the users and items of `events`, by id; take those of users who were erased out of it, and say which."""
+    names = sorted({event.user_id for event in events.values()})
+    conn.exec_driver_sql(ADD_USERS, (space_key, names, space_key))
+    swept = erasures.sweep(conn, space_key, names)
+    erased = {id_ for id_, event in events.items() if event.user_id in swept}
+    for id_ in erased:
+        del events[id_]
+    conn.exec_driver_sql(ADD_ITEMS, (space_key, sorted({event.item_id for event in events.values()}), space_key))
+    return erased
 
 
 def _derived(event: Event) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
 import sqlalchemy as sa
 
-from engine.errors import NotFound
-from engine.store import bulk
+from engine.errors import Conflict, NotFound
+from engine.store import bulk, erasures
 from engine.users import User
 
 UPSERT = """
@@ -30,11 +31,33 @@ WHERE user_key = %s ORDER BY version
 """
 
 
+LOCK = """SELECT user_id, user_key FROM users WHERE space_key = %s AND user_id = ANY(%s::text[])
+    ORDER BY user_id COLLATE "C" FOR UPDATE"""
+
+
+@dataclass(frozen=True)
+class Erased:
+    """`rows` counts what went of each table; `user_ids` are kept out: the user, and who was merged into them."""
+
+    rows: Mapping[str, int]
+    user_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StagedUsers:
+    written: int
+    erased: set[str]  # not written: they were erased, perhaps while the file was read
+
+
 def upsert(conn: sa.Connection, space_key: int, users: Sequence[User]) -> list[str]:
-    """Write users, the last of several with one id winning; "created" or "updated" for each."""
+    """Write users, the last of several with one id winning; "created" or "updated" for each.
+
+    Conflict, and nothing written, for one who was erased.
+    """
     last = {user.user_id: json.dumps(dict(user.attributes)) for user in users}
     rows = conn.exec_driver_sql(UPSERT, (space_key, list(last), list(last.values())))
     created = {row.user_id: row.created for row in rows}
+    _refuse(erasures.sweep(conn, space_key, list(last)))
     return ["created" if created[user.user_id] else "updated" for user in users]
 
 
@@ -46,40 +69,63 @@ def get(conn: sa.Connection, space_key: int, user_id: str) -> User:
     return User(row.user_id, row.attributes)
 
 
-def delete(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, int]:
-    """Erase a user with events and stored vectors; the receipt counts what went."""
-    query = "SELECT user_key FROM users WHERE space_key = %s AND user_id = %s FOR UPDATE"
-    key = conn.exec_driver_sql(query, (space_key, user_id)).scalar()
-    if key is None:
-        raise NotFound(f"there is no user {user_id!r}")
-    return {
-        table: conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = %s", (key,)).rowcount
+def delete(conn: sa.Connection, space_key: int, user_id: str) -> Erased:
+    """Erase a user, and who was merged into them, with events and stored vectors; keep their ids out from now on."""
+    names = {user_id}
+    while True:
+        keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(LOCK, (space_key, sorted(names)))}
+        if user_id not in keys:
+            raise NotFound(f"there is no user {user_id!r}")
+        found = names | set(_merged(conn, list(keys.values())))
+        if found == names:
+            break
+        names = found
+    erasures.bar(conn, space_key, names)
+    every = list(keys.values())
+    rows = {
+        table: conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = ANY(%s::bigint[])", (every,)).rowcount
         for table in ("events", "user_vectors", "users")
     }
+    return Erased(rows, (user_id, *sorted(names - {user_id})))
 
 
 def merge(conn: sa.Connection, space_key: int, source: str, target: str) -> int | None:
     """Move what is known of `source` to `target`, made if it is not there, and forget the first; how many events.
 
     Of an attribute that both have, that of `target` stays. None when there is no `source`: it was merged already.
+    Conflict where `target` was erased.
     """
     if not existing(conn, space_key, [source]):
         return None
     insert = "INSERT INTO users (space_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
     conn.exec_driver_sql(insert, (space_key, target))
-    lock = """SELECT user_id, user_key FROM users WHERE space_key = %s AND user_id IN (%s, %s)
-              ORDER BY user_id COLLATE "C" FOR UPDATE"""
-    keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(lock, (space_key, source, target))}
+    _refuse(erasures.sweep(conn, space_key, [target]))
+    keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(LOCK, (space_key, [source, target]))}
     if source not in keys:  # another merged it meanwhile
         return None
+    _refuse({target} - keys.keys())  # meanwhile
     old, new = keys[source], keys[target]
     moved = conn.exec_driver_sql("UPDATE events SET user_key = %s WHERE user_key = %s", (new, old)).rowcount
     complete = """UPDATE users SET attributes = old.attributes || users.attributes
                   FROM users old WHERE users.user_key = %s AND old.user_key = %s"""
     conn.exec_driver_sql(complete, (new, old))
+    remember = """INSERT INTO merged_users (user_key, user_id)
+                  SELECT %s, user_id FROM merged_users WHERE user_key = %s UNION SELECT %s, %s ON CONFLICT DO NOTHING"""
+    conn.exec_driver_sql(remember, (new, old, new, source))
     for table in ("user_vectors", "users"):
         conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = %s", (old,))
     return moved
+
+
+def _merged(conn: sa.Connection, keys: Sequence[int]) -> list[str]:
+    """The ids of who was merged into these users, sorted."""
+    query = 'SELECT DISTINCT user_id COLLATE "C" AS id FROM merged_users WHERE user_key = ANY(%s::bigint[]) ORDER BY id'
+    return list(conn.exec_driver_sql(query, (list(keys),)).scalars())
+
+
+def _refuse(erased: set[str]) -> None:
+    if erased:
+        raise Conflict(f"{min(erased)!r} is kept out: {erasures.WHY}")
 
 
 def export(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, Any]:
@@ -87,13 +133,15 @@ def export(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, Any]:
     query = "SELECT user_key, user_id, attributes, created_at FROM users WHERE space_key = %s AND user_id = %s"
     user = conn.exec_driver_sql(query, (space_key, user_id)).first()
     if user is None:
-        raise NotFound(f"there is no user {user_id!r}")
+        at = erasures.erased_at(conn, space_key, user_id)
+        raise NotFound(f"there is no user {user_id!r}" + ("" if at is None else f"; erased at {at:%Y-%m-%d %H:%M} UTC"))
     events = conn.exec_driver_sql(EVENTS, (user.user_key,))
     vectors = conn.exec_driver_sql(VECTORS, (user.user_key,))
     return {
         "user_id": user.user_id,
         "attributes": user.attributes,
         "created_at": user.created_at,
+        "merged_from": _merged(conn, [user.user_key]),
         "events": [dict(row._mapping) for row in events],
         "vectors": [dict(row._mapping) for row in vectors],
     }
@@ -115,12 +163,14 @@ def existing(conn: sa.Connection, space_key: int, user_ids: Sequence[str]) -> se
     return set(conn.exec_driver_sql(query, (space_key, list(user_ids))).scalars())
 
 
-def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
-    """Add distinct users from columns user_id, attributes (JSON or null); known ones are completed."""
+def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> StagedUsers:
+    """Add distinct users from columns user_id, attributes (JSON or null); known ones are completed, erased left out."""
     bulk.stage(conn, "staged_users", "user_id text, attributes jsonb", table.select(["user_id", "attributes"]))
     merge = """INSERT INTO users (space_key, user_id, attributes)
                SELECT %s, user_id, coalesce(attributes, '{}') FROM staged_users
                ORDER BY user_id COLLATE "C"
                ON CONFLICT (space_key, user_id) DO UPDATE SET attributes = users.attributes || excluded.attributes
                WHERE users.attributes IS DISTINCT FROM users.attributes || excluded.attributes"""
-    return conn.exec_driver_sql(merge, (space_key,)).rowcount
+    written = conn.exec_driver_sql(merge, (space_key,)).rowcount
+    erased = erasures.sweep_staged(conn, space_key)
+    return StagedUsers(written - len(erased), erased)
