@@ -64,3 +64,9 @@ class RowsAnswer(BaseModel):
     accepted: int
     seq: int = Field(description="a read with this as min_seq shows the write")
     results: list[RowResult]
+
+
+class EventsAnswer(RowsAnswer):
+    unknown_kinds: dict[str, int] = Field(
+        description="events by the word for their kind, where nobody has said what it is worth: they are stored"
+    )

@@ -80,6 +80,6 @@ def _because(found: Explanation | None) -> dict[str, object] | None:
     return {"history": [{"item_id": id_, "adds": adds} for id_, adds in found.by], "exact": found.exact}
 
 
-def rows_response(results: Sequence[tuple[str, str | None]], accepted: int, seq: int) -> Response:
+def rows_response(results: Sequence[tuple[str, str | None]], accepted: int, seq: int, **more: object) -> Response:
     rows = [{"status": status, "detail": detail} for status, detail in results]
-    return json_response({"accepted": accepted, "seq": seq, "results": rows})
+    return json_response({"accepted": accepted, "seq": seq, **more, "results": rows})

@@ -40,6 +40,12 @@ class Metrics:
         )
         self.refused = Counter("nearfield_refused_requests", "Requests turned away", ["status"], registry=registry)
         self.events = Counter("nearfield_events", "Events received", ["space", "status"], registry=registry)
+        self.unknown_kinds = Counter(
+            "nearfield_events_of_unknown_kind",
+            "Events received that weigh nothing, as nobody has said what their kind is worth",
+            ["space"],
+            registry=registry,
+        )
         self.recommended = Counter(
             "nearfield_recommended_items", "Items answered", ["space", "reason"], registry=registry
         )
@@ -62,6 +68,11 @@ class Metrics:
         self.delta_share = self._gauge("delta_share", "Vectors beside the index, of those in it", "livemax")
         self.tombstone_share = self._gauge("tombstone_share", "Rows of the index that searches pass over", "livemax")
         self.sampled_recall = self._gauge("sampled_recall", "Recall of live searches against exact ones", "livemin")
+        self.stored_unknown = self._gauge(
+            "stored_events_of_unknown_kind",
+            "Events of a kind that nobody has said the worth of, when the served generation was built",
+            "livemax",
+        )
         self.stale = self._gauge("stale", "1 while PostgreSQL is away and reads go on", "livemax")
         # of PostgreSQL, read by whoever is scraped: the last to read it knows
         self.drift = self._gauge(
@@ -83,7 +94,7 @@ class Metrics:
         )
         self._of_spaces = (
             *(self.built_at_s, self.refreshed_at_s, self.delta_share, self.tombstone_share, self.sampled_recall),
-            *(self.stale, self.drift, self.drift_alert),
+            *(self.stored_unknown, self.stale, self.drift, self.drift_alert),
         )
 
     def _gauge(self, name: str, text: str, of_workers: Workers) -> Gauge:

@@ -244,9 +244,11 @@ class WeightingBody(Closed):
     """What an event is worth; see the README."""
 
     kinds: dict[str, Annotated[float, Field(allow_inf_nan=False, ge=-1e6, le=1e6)]] | None = Field(
-        None, examples=[{"view": 1, "purchase": 5, "return": -5}]
+        None,
+        description="by name; each stands for its usual synonyms too, unless those are listed themselves",
+        examples=[{"view": 1, "purchase": 5, "return": -5, "wishlist": 2}],
     )
-    other: float = Field(1.0, allow_inf_nan=False, ge=-1e6, le=1e6)
+    other: float = Field(0.0, allow_inf_nan=False, ge=-1e6, le=1e6, description="of kinds that are not listed")
     half_life_days: float | None = Field(None, gt=0, le=36_500, allow_inf_nan=False)
     value: Literal["ignore", "log", "linear"] = "log"
     repeat: Literal["sum", "log", "binary"] = "log"

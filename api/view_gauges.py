@@ -23,6 +23,8 @@ def set_view(metrics: Metrics, lives: Mapping[str, Live], view: LiveView, recall
     if served is not None:
         built = datetime.strptime(served.generation.split("-")[0] + "+0000", "%Y%m%dT%H%M%S%z")
         metrics.built_at_s.labels(name).set(built.timestamp())
+        unknown = view.space.weighting.vocabulary.unknown(served.manifest.get("kinds", {}))
+        metrics.stored_unknown.labels(name).set(sum(unknown.values()))
     if recall is not None:
         metrics.sampled_recall.labels(name).set(recall)
     if name not in lives:  # deleted meanwhile

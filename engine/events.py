@@ -7,17 +7,15 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from types import MappingProxyType
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from engine.errors import InputError
+from engine.kinds import KIND_WEIGHTS, Vocabulary
 
-KIND_WEIGHTS: Mapping[str, float] = MappingProxyType(
-    {"view": 1.0, "click": 1.0, "cart": 3.0, "like": 3.0, "purchase": 5.0, "return": -5.0, "dislike": -3.0}
-)
 DAY_S = 86_400.0
 VALUES = ("ignore", "log", "linear")
 REPEATS = ("sum", "log", "binary")
@@ -40,11 +38,12 @@ class Event:
 class Weighting:
     """What an event is worth: kind weight x value x 2^(-age / half-life); a user-item cell is the saturated sum.
 
-    A kind that is not listed weighs `other`. Sums at or below zero leave no cell: a return takes its purchase away.
+    A kind that is not listed weighs `other`; `vocabulary` knows it by any usual name. Sums at or below zero leave no
+    cell: a return takes its purchase away.
     """
 
     kinds: Mapping[str, float] = field(default_factory=lambda: dict(KIND_WEIGHTS))
-    other: float = 1.0
+    other: float = 0.0
     half_life_days: float | None = None
     value: Literal["ignore", "log", "linear"] = "log"  # how an event's value (a quantity) counts
     repeat: Literal["sum", "log", "binary"] = (
@@ -67,6 +66,10 @@ class Weighting:
                 f"expected a half-life above 0 days, got {self.half_life_days}", loc=("weighting", "half_life_days")
             )
 
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.kinds, self.other)
+
     def weigh(
         self,
         kinds: npt.NDArray[np.object_] | list[str],
@@ -75,10 +78,10 @@ class Weighting:
     ) -> npt.NDArray[np.float32]:
         """Signed weight of each event, (n,) float32; `ages_s` are seconds before the moment of weighing."""
         if isinstance(kinds, list):  # a live history
-            worth = np.array([self.kinds.get(kind, self.other) for kind in kinds], dtype=np.float64)
+            worth = np.array([self.vocabulary.of(kind).weight for kind in kinds], dtype=np.float64)
         else:
             names, codes = np.unique(kinds.astype(str), return_inverse=True)
-            table = np.array([self.kinds.get(str(name), self.other) for name in names], dtype=np.float64)
+            table = np.array([self.vocabulary.of(str(name)).weight for name in names], dtype=np.float64)
             worth = table[codes] if len(codes) else np.zeros(0)
         size = np.abs(values.astype(np.float64))
         scale = np.log2(1.0 + size) if self.value == "log" else size if self.value == "linear" else np.ones_like(size)

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from indexing.tuner import tune
 from indexing.writing import write
 
 log = structlog.get_logger()
+KINDS = 1000  # words for kinds of events, in a manifest
 NAMES = "????????T??????-m*-??????"  # what the name of a generation looks like
 
 
@@ -60,11 +62,10 @@ def build_generation(
                 reading = pool.submit(items.read_catalogue, other, space.key)
                 latent = models.load_space(conn, space.key, version, partial(_names, reading))
                 catalogue = _in_row_order(reading.result(), latent)
-            own = items.read_vectors(conn, space.key, version)
-            own = _fresh(conn, space, record, latent, catalogue) | own
+            own = _fresh(conn, space, record, latent, catalogue) | items.read_vectors(conn, space.key, version)
             content = measured(conn, space.key) if latent.codec is None else {}
             shelf = item_vectors(latent, catalogue, own, content)
-            popularity = _popularity(conn, space, shelf.catalogue)
+            popularity, kinds = _popularity(conn, space, shelf.catalogue), _kinds(conn, space)
             start = changes.snapshot(conn)
     if len(latent.items) == 0:
         raise NotEnoughData(f"model version {version} has no item vectors to index")
@@ -91,6 +92,7 @@ def build_generation(
             "start": {"snapshot": str(start), "epoch": start.epoch},
             "recipe": recipe,
             "device": device,
+            "kinds": kinds,
         },
     )
     _record(database, space, folder / space.name / name, manifest)
@@ -174,6 +176,11 @@ def _popularity(conn: Connection, space: Space, catalogue: pa.Table) -> np.ndarr
         return np.zeros(catalogue.num_rows, np.float32)
     shares = np.array([counts.get(id_, 0) for id_ in catalogue["item_id"].to_pylist()], np.float32)
     return shares / max(float(shares.max(initial=0)), 1.0)
+
+
+def _kinds(conn: Connection, space: Space) -> dict[str, int]:
+    """Events by the word for their kind, of the words that are most frequent."""
+    return dict(islice(events.kind_counts(conn, space.key).items(), KINDS))
 
 
 def _sample(matrix: Matrix) -> Matrix:

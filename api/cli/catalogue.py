@@ -86,6 +86,9 @@ def _show(summary: ImportSummary, rejects: Path | None) -> None:
         f"read {summary.read:,} rows in {summary.seconds:.1f} s: {summary.written:,} written, "
         f"{summary.duplicates:,} duplicates, {sum(summary.rejected.values()):,} rejected"
     )
+    for word in summary.words or ():
+        if word.word != word.taken_as:
+            out.print(str(word), markup=False, soft_wrap=True)
     if summary.rejected:
         table(("rows", "rejected because"), [(count, reason) for reason, count in summary.rejected.items()])
         for sample in summary.samples:

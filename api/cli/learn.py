@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli import learn_features
+from api.cli import kind_table, learn_features
 from api.cli.evaluation import evaluation_table
 from api.cli.learn_features import chosen, learns_from_features
 from api.cli.options import Device, Embedder, Force, Json, Recipe, Seed, Set, SpaceName, opened, pairs
@@ -18,6 +18,7 @@ from engine.race import Auto
 from engine.space import Embedder as EventEmbedder
 from engine.store import generations, models, spaces
 from engine.store.models import ModelRecord
+from engine.synonyms import WORDS
 
 Normal = Annotated[
     str | None, typer.Option("--normal", help="Of feature records: learn only from those with this label.")
@@ -196,10 +197,13 @@ def weights(
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Show or change what events are worth in a space; the next training and the next answer use it."""
+    """Show or change what events are worth in a space; the next training and the next answer use it.
+
+    A kind stands for all it is called, whatever the case and what separates words; `--kind` also takes those words.
+    """
     with opened(space) as (_, database, found):
         now = found.weighting
-        kinds = dict(now.kinds) | {name: _number(text) for name, text in pairs(kind, "--kind").items()}
+        kinds = kind_table.changed(now.kinds, {name: _number(text) for name, text in pairs(kind, "--kind").items()})
         given: dict[str, Any] = {"other": other, "value": value, "repeat": repeat, "predict": predict}
         given = {name: each for name, each in given.items() if each is not None}
         if half_life_days is not None:
@@ -209,10 +213,10 @@ def weights(
             with database.begin() as conn:
                 spaces.set_weighting(conn, found, changed)
     body: dict[str, Any] = {field.name: getattr(changed, field.name) for field in fields(changed)} | {"kinds": kinds}
+    body["synonyms"] = {kind: words.split() for kind, words in WORDS.items()}
 
     def show() -> None:
-        heaviest_first = sorted(kinds.items(), key=lambda each: -each[1])
-        table(("kind", "weight"), [*heaviest_first, ("any other", changed.other)])
+        table(kind_table.NAMES, kind_table.rows(changed))
         half_life = f"{changed.half_life_days:g} days" if changed.half_life_days else "none, old events count in full"
         out.print(f"half-life: {half_life}; value: {changed.value}; repeat: {changed.repeat}")
         if changed.repeat == "binary":

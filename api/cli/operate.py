@@ -28,12 +28,13 @@ def add_to(app: typer.Typer) -> None:
 def status(space: SpaceName = "default", json: Json = False) -> None:
     """What a space holds and serves, and how far it has moved from its index."""
     with opened(space) as (known, database, found), database.connect() as conn:
-        active = generations.active(conn, found.key)
+        active, kinds = generations.active(conn, found.key), events.kind_counts(conn, found.key)
         body: dict[str, Any] = {
             "space": found.name,
             "items": items.count(conn, found.key),
             "users": users.count(conn, found.key),
-            "events": events.count(conn, found.key),
+            "events": sum(kinds.values()),
+            "unknown_kinds": found.weighting.vocabulary.unknown(kinds),
             "model": active.model if active else None,
             "generation": active.generation if active else None,
         }
@@ -46,7 +47,13 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
                 "delta_share": round(worn.delta, 5),
                 "tombstone_share": round(worn.tombstones, 5),
             }
-    emit(json, body, lambda: table(("", ""), list(body.items())))
+
+    def show() -> None:
+        unknown = ", ".join(f"{n:,} {word!r}" for word, n in body["unknown_kinds"].items())
+        told = f"{unknown}: each weighs {found.weighting.other:g} until `nearfield weights --kind` says more"
+        table(("", ""), [*(body | {"unknown_kinds": told if unknown else "none"}).items()])
+
+    emit(json, body, show)
 
 
 def list_models(space: SpaceName = "default", json: Json = False) -> None:

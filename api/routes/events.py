@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.answer_schemas import RowsAnswer
+from api.answer_schemas import EventsAnswer
 from api.answers import rows_response
 from api.appends import FEW
 from api.auth import require
@@ -31,7 +32,7 @@ ERASED = Problem(("user_id",), erasures.WHY)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@router.post("/events", responses={200: {"model": RowsAnswer}}, summary="Record 1 to 10,000 events")
+@router.post("/events", responses={200: {"model": EventsAnswer}}, summary="Record 1 to 10,000 events")
 @writes
 async def post_events(
     body: EventsBody,
@@ -46,6 +47,8 @@ async def post_events(
     a user who was erased, too.
 
     Every row that is not rejected is durable when the answer arrives. If no row can be accepted the answer is 422.
+    Kinds may be called as most call them (`Order Completed` is a purchase); `unknown_kinds` weigh nothing until the
+    space's weighting lists them.
     """
     if len(body.events) > settings.max_events:
         message = f"a request has at most {settings.max_events} events, got {len(body.events)}"
@@ -58,10 +61,14 @@ async def post_events(
         # an item first heard of here can be searched for and shown at once
         await asyncio.to_thread(lives.wrote, view.space.name, written.seq)
     checked, statuses = checked.without("erased", written.statuses, ERASED)
+    words = Counter(event.kind for event in checked.good.values())
+    unknown = view.space.weighting.vocabulary.unknown(dict(words))
+    if unknown:
+        metrics.unknown_kinds.labels(view.space.name).inc(sum(unknown.values()))
     results = checked.results(statuses)
     for status in {status for status, _ in results}:
         metrics.events.labels(view.space.name, status).inc(sum(each == status for each, _ in results))
-    return rows_response(results, len(checked.good), written.seq)
+    return rows_response(results, len(checked.good), written.seq, unknown_kinds=unknown)
 
 
 def parse(row: dict[str, Any], now: datetime) -> Event:

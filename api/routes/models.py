@@ -59,12 +59,14 @@ def activate(
 def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Response:
     key = view.space.key
     with database.connect() as conn:
-        sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": events.count(conn, key)}
+        kinds = events.kind_counts(conn, key)
+        sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": sum(kinds.values())}
     served = view.generation
     return json_response(
         {
             "space": view.space.name,
             **sizes,
+            "unknown_kinds": view.space.weighting.vocabulary.unknown(kinds),
             "model": served.model if served else None,
             "generation": served.generation if served else None,
             "indexed_items": len(view.items),

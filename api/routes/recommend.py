@@ -166,7 +166,7 @@ def _answered(
         now_us=now_us,
         history=user.history,
         vector=_vector(body, user, view),
-        exclude=[*user.excluded(body.exclude), *body.exclude_items, *shown],
+        exclude=[*user.excluded(body.exclude, view.space.weighting.vocabulary), *body.exclude_items, *shown],
         way=body.fill,
         by=_by(view, body.boost),
     )
@@ -214,7 +214,11 @@ def _because(
 
 
 def _shelf(body: ShelfBody, user: Known, view: LiveView, ways: _Ways, loc: Loc) -> Shelf:
-    exclude = [*user.excluded(body.exclude), *body.exclude_items, *cursors.shown(body.cursor, (*loc, "cursor"))]
+    exclude = [
+        *user.excluded(body.exclude, view.space.weighting.vocabulary),
+        *body.exclude_items,
+        *cursors.shown(body.cursor, (*loc, "cursor")),
+    ]
     vector, by = _vector(body, user, view, loc), ways.by(view, body.boost, loc)
     return Shelf(view, body.k, user.history, vector, exclude, body.fill, by)
 

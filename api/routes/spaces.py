@@ -15,8 +15,9 @@ from api.reads import FreshView
 from api.schemas import NoParameters, SpaceBody
 from api.threads import writes
 from api.timely import Timely
-from engine.events import KIND_WEIGHTS, Weighting
+from engine.events import Weighting
 from engine.items import check_text
+from engine.kinds import KIND_WEIGHTS
 from engine.store import changes, spaces
 from engine.store.spaces import Space
 

@@ -18,6 +18,7 @@ from engine.importing.rejects import Check, check, check_target, id_checks, text
 from engine.importing.sheet import Column, read
 from engine.importing.summary import ImportSummary
 from engine.importing.transaction import arrow, transaction
+from engine.importing.words import purchases, vocabulary_of, words_of
 from engine.progress import Progress, silent
 from engine.store import events as event_store
 from engine.store import items as item_store
@@ -47,7 +48,8 @@ def import_events(
 
     `columns` maps our fields to the file's columns, `constants` to one value for every row. An event without an id
     gets `derive_event_id` of its fields; the second of two equal rows gets extra="2" and so on, so both are kept and a
-    second import of the file writes nothing. A purchase of negative value is a return of the positive one. Of the item
+    second import of the file writes nothing. A purchase of negative value is a return of the positive one. Kinds
+    are stored as the file calls them, and the summary tells what each is taken for. Of the item
     fields that come along, the last by time that is not empty wins. Events of a user who was erased are rejected, also
     when that was while the file was read. `now` is what "in the future" is measured from.
 
@@ -61,8 +63,10 @@ def import_events(
     progress("check", 0.15)
     attributes = attribute_columns(source)
     frame = _frame(source, attributes, sheet.frame.height)
+    vocabulary = vocabulary_of(database, space_name)
     kept_out = erased_checks(database, space_name, frame["user_id"])
-    checks = [*_checks(now or datetime.now(UTC)), *kept_out, *attribute_checks(attributes)]
+    checks = _checks(now or datetime.now(UTC), purchases(frame["kind"], vocabulary))
+    checks += [*kept_out, *attribute_checks(attributes)]
     rejected = check(sheet, frame, checks, rejects)
     progress("identify", 0.3)
     events = _identified(_with_returns(frame.filter(~rejected.mask)))
@@ -78,6 +82,7 @@ def import_events(
         rejected=with_more(rejected.counts, REASON, erased),
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
+        words=words_of(events["kind"], vocabulary),
     )
 
 
@@ -102,7 +107,7 @@ def _frame(source: Mapping[str, Column], attributes: Mapping[str, Column], heigh
     return frame.with_columns(pl.when("given_value").then(pl.col("value")).otherwise(1.0).alias("value"))
 
 
-def _checks(now: datetime) -> list[Check]:
+def _checks(now: datetime, bought: list[str]) -> list[Check]:
     at, value = pl.col("occurred_at"), pl.col("value")
     stored = value.cast(pl.Float32)  # what is left of a number that float32 cannot hold is 0 or infinite
     return [
@@ -117,7 +122,7 @@ def _checks(now: datetime) -> list[Check]:
         ("value is not a number", value.is_null()),
         ("value is not finite", ~stored.is_finite()),
         ("value is zero", stored == 0),
-        ("negative value, and not a purchase", (value < 0) & (pl.col("kind") != "purchase")),
+        ("negative value, and not a purchase", (value < 0) & ~pl.col("kind").is_in(bought)),
         *text_checks(),
     ]
 

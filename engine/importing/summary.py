@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.importing.words import Word
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -26,6 +28,7 @@ class ImportSummary:
     rejected: Mapping[str, int]  # reason -> rows
     samples: tuple[Sample, ...]  # the first few of each reason
     seconds: float
+    words: tuple[Word, ...] | None = None  # for kinds, of a file of events
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -33,5 +36,6 @@ class ImportSummary:
             "written": self.written,
             "duplicates": self.duplicates,
             "rejected": dict(self.rejected),
+            **({} if self.words is None else {"kinds": [word.to_json() for word in self.words]}),
             "seconds": round(self.seconds, 3),
         }

@@ -146,6 +146,12 @@ def count(conn: sa.Connection, space_key: int) -> int:
     return int(conn.exec_driver_sql("SELECT count(*) FROM events WHERE space_key = %s", (space_key,)).scalar_one())
 
 
+def kind_counts(conn: sa.Connection, space_key: int) -> dict[str, int]:
+    """Events by the word for their kind, the most frequent first."""
+    query = "SELECT kind, count(*) FROM events WHERE space_key = %s GROUP BY kind ORDER BY 2 DESC, 1"
+    return {kind: n for kind, n in conn.exec_driver_sql(query, (space_key,))}
+
+
 def item_counts(conn: sa.Connection, space_key: int) -> dict[str, int]:
     """Distinct users per item id that has events."""
     query = """SELECT item_id, count(DISTINCT user_key) FROM events JOIN items USING (item_key)

@@ -59,6 +59,7 @@ def test_an_import_counts_every_row_and_a_second_one_writes_nothing(shell: Any, 
     again = ("import", "events", str(sales), *mapped, "--set", "kind=view", "--space", "default")
     first, second = shell.json(*again), shell.json(*again)
     assert first.pop("seconds") > 0
+    assert first.pop("kinds") == [{"kind": "view", "rows": 480, "taken_as": "view", "weight": 1.0, "known": True}]
     assert first == {"read": 481, "written": 480, "duplicates": 0, "rejected": {"missing user_id": 1}}
     assert (second["written"], second["duplicates"], second["rejected"]) == (0, 480, {"missing user_id": 1})
     assert "row 481, missing user_id: CustomerID=, StockCode=odd-01" in shell.text(*again)
@@ -318,6 +319,24 @@ def test_weights_are_changed_and_stay_changed(shop: Any) -> None:
     assert shop.json("evaluate", "--embedder", "spectral").get("repeats") is True
     assert "what was bought before as well" in shop.text("evaluate", "--embedder", "spectral")
     assert shop.json("weights", "--predict", "new")["predict"] == "new"
+
+
+def test_kinds_as_shops_call_them_are_understood_and_an_unknown_one_is_told_until_it_is_listed(shell: Any) -> None:
+    kinds = ("Transaction", "Order Completed", "wishlist")
+    rows = [f"ann,camp-{n},{kind},2026-11-01" for n, kind in enumerate(kinds)]
+    (shell.folder / "words.csv").write_text("\n".join(["user_id,item_id,kind,occurred_at", *rows]) + "\n")
+    of = ("--space", "words")
+    said = shell.text("import", "events", "words.csv", *of)
+    assert "1 `Transaction` taken as purchase" in said
+    assert "1 `wishlist` are of no known kind" in said
+    assert shell.json("status", *of)["unknown_kinds"] == {"wishlist": 1}
+    assert "1 'wishlist': each weighs 0" in shell.text("status", *of)
+    assert shell.json("weights", "--kind", "Wish List=2", "--kind", "PURCHASE=6", *of)["kinds"]["purchase"] == 6.0
+    assert shell.json("status", *of)["unknown_kinds"] == {}
+    told = " ".join(shell.text("weights", *of).split())
+    assert "purchase 6.0000" in told
+    assert "Wish List 2.0000" in told
+    assert "order_completed" in told
 
 
 def test_embedders_are_listed_with_parameters_that_train_takes(shop: Any) -> None:

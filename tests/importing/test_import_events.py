@@ -61,7 +61,8 @@ def test_a_mapped_csv_becomes_events_and_a_negative_purchase_a_return(load: Load
 
 
 def test_the_summary_as_json_has_exactly_the_promised_names(load: Load, shop: Path) -> None:
-    assert list(load(shop, **AS_PURCHASES).to_json()) == ["read", "written", "duplicates", "rejected", "seconds"]
+    names = ["read", "written", "duplicates", "rejected", "kinds", "seconds"]
+    assert list(load(shop, **AS_PURCHASES).to_json()) == names
 
 
 def test_item_fields_come_along(load: Load, shop: Path, database: Database, space: Space) -> None:

@@ -269,7 +269,7 @@ class TestGenerations:
     def test_a_view_that_holds_the_seq_of_a_weighting_has_it(self, shop):
         shop.publish()
         live = shop.live()
-        assert live.current().space.weighting.other == 1.0
+        assert live.current().space.weighting.other == 0.0
         with shop.database.begin() as conn:
             spaces.set_weighting(conn, shop.space, replace(shop.space.weighting, other=7.0))
             seq = changes.sequence(conn)

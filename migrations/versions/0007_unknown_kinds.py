@@ -1,0 +1,27 @@
+"""Kinds that a space does not list weigh nothing: those that weighed 1 because nobody had said otherwise are told now.
+
+The kinds of ours that such a space did not list keep that 1, but for those that say that something is not wanted.
+"""
+
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+branch_labels = None
+depends_on = None
+
+CHANGES = """
+UPDATE spaces SET weighting = weighting || jsonb_build_object(
+    'other', 0,
+    'kinds', '{"view": 1, "click": 1, "cart": 1, "like": 1, "purchase": 1, "return": -5, "dislike": -3}'::jsonb
+        || (weighting -> 'kinds')
+) WHERE (weighting ->> 'other')::float8 = 1
+"""
+
+
+def upgrade() -> None:
+    op.execute(CHANGES)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("migrations go forward only; restore a backup instead")
