@@ -8,11 +8,10 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from api.schemas import Exclude, PastEvent
+from api.schemas import PastEvent
 from engine.errors import StoreUnavailable
 from engine.events import History
 from engine.ids import check_id
-from engine.kinds import Vocabulary
 from engine.store import events
 from engine.store.database import Database
 from engine.vectors import Matrix
@@ -26,15 +25,6 @@ class Known:
     history: History
     vector: Matrix | None = None
     degraded: bool = False
-
-    def excluded(self, exclude: Exclude, vocabulary: Vocabulary) -> set[str]:
-        """The items that `exclude` leaves out."""
-        if exclude == "seen":
-            return set(self.history.item_ids)
-        if exclude == "purchased":
-            pairs = zip(self.history.item_ids, self.history.kinds, strict=True)
-            return {id_ for id_, kind in pairs if vocabulary.kind(kind) == "purchase"}
-        return set()
 
 
 def session(past: Sequence[PastEvent], now_us: int, loc: tuple[str | int, ...] = ()) -> History:

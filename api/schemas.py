@@ -6,13 +6,27 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    model_validator,
+)
 from pydantic import Json as JsonText
 
 from engine.ids import normal_id
 from engine.recommend import Fill
+from engine.standing import left_out, written
 
-Exclude = Literal["seen", "purchased", "none"]
+Excluded = Literal["seen", "purchased", "none"] | list[Literal["seen", "purchased", "returned", "disliked"]]
+Exclude = Annotated[frozenset[str], PlainValidator(left_out, json_schema_input_type=Excluded)]
+EXCLUDE = (
+    "leave out what the user has seen, or purchased, or none, and each time what was returned or disliked; or a list "
+    "of what alone to leave out"
+)
 K = Annotated[int, Field(description="how many items, 1 to 1000", examples=[10])]
 Id = Annotated[str, AfterValidator(normal_id)]
 Ids = Annotated[list[Id], Field(max_length=1000)]
@@ -61,7 +75,7 @@ class Shelf(Closed):
     user_id: Id | None = Field(None, examples=[USER])
     item_ids: Ids = Field([], description="recommend to someone who looked at these")
     k: K = 10
-    exclude: Exclude = Field("seen", description="leave out what the user has seen, or purchased, or nothing")
+    exclude: Exclude = Field("seen", description=EXCLUDE, validate_default=True)
     exclude_items: Ids = []
     fill: Fill = Field("popular", description="fill up with popular items, with the newest, or not at all")
     cursor: Cursor | None = None
@@ -101,6 +115,9 @@ class RecommendQuery(Shelf, Explained):
     vector: ClassVar[Sequence[float] | None] = None
     filter: FilterText | None = None
     boost: JsonText[Boosts] = Field([], description="as the body of POST has it; as JSON")
+    exclude: Annotated[Exclude, BeforeValidator(written)] = Field(
+        "seen", description=EXCLUDE + ", as JSON or given several times", validate_default=True
+    )
 
 
 class RecommendBody(ShelfBody, Explained):

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from engine import standing
 from engine.events import EventColumns, Weighting
 from engine.interactions import from_events
 from engine.recommend import Answer, Hit, View, fill, pick, searchable
+from engine.standing import EXCLUDES
 from engine.vectors import Matrix
 
 BATCH_FLOATS = 2**24
 
 
 def recommend_all(
-    view: View, events: EventColumns, users: Sequence[str], *, k: int, weighting: Weighting, now_us: int
+    view: View,
+    events: EventColumns,
+    users: Sequence[str],
+    *,
+    k: int,
+    weighting: Weighting,
+    now_us: int,
+    exclude: Collection[str] = EXCLUDES["seen"],
 ) -> Iterator[tuple[str, Answer]]:
-    """(user id, answer) for each of `users`, what they have seen left out, as `recommend` answers one by one."""
+    """(user id, answer) for each of `users`, as `recommend` answers one by one; `exclude` is of `standing.PARTS`."""
     cells = _histories(view, events, users, weighting, now_us)
-    seen = _seen(view, events, users)
-    n_seen = np.diff(seen.indptr)
-    order = np.argsort(n_seen, kind="stable")  # users with about as much to leave out share a batch
+    away = _away(view, events, users, weighting, exclude)
+    n_away = np.diff(away.indptr)
+    order = np.argsort(n_away, kind="stable")  # users with about as much to leave out share a batch
     size = max(1, BATCH_FLOATS // max(1, view.n_vectors))
     for start in range(0, len(users), size):
         rows = order[start : start + size]
         vectors = None if view.fold_in is None else view.fold_in.vectors(cells[rows])
-        found = _search(view, vectors, k + int(n_seen[rows].max(initial=0)))
+        found = _search(view, vectors, k + int(n_away[rows].max(initial=0)))
         for at, row in enumerate(rows.tolist()):
-            out = set(seen.indices[seen.indptr[row] : seen.indptr[row + 1]].tolist())
+            out = set(away.indices[away.indptr[row] : away.indptr[row + 1]].tolist())
             hits = [] if vectors is None or not vectors[at].any() else _hits(view, found, at, out, k)
             yield users[row], fill(view, hits, k, out)
 
@@ -59,10 +68,13 @@ def _histories(
     return sp.csr_matrix((cells.data[kept], (rows[kept], columns[kept])), shape=shape, dtype=np.float32)
 
 
-def _seen(view: View, events: EventColumns, users: Sequence[str]) -> sp.csr_matrix:
-    """Which items each user has any event with, (n_users, n_rows)."""
-    rows = _aligned(events.user_ids, {id_: row for row, id_ in enumerate(users)})[events.user_rows]
-    columns = _aligned(events.item_ids, {id_: view.items.row(id_) for id_ in events.item_ids})[events.item_rows]
+def _away(
+    view: View, events: EventColumns, users: Sequence[str], weighting: Weighting, exclude: Collection[str]
+) -> sp.csr_matrix:
+    """Which items are left out for each user, (n_users, n_rows)."""
+    user_rows, item_rows = standing.of_events(events, weighting, exclude)
+    rows = _aligned(events.user_ids, {id_: row for row, id_ in enumerate(users)})[user_rows]
+    columns = _aligned(events.item_ids, {id_: view.items.row(id_) for id_ in events.item_ids})[item_rows]
     kept = (rows >= 0) & (columns >= 0)
     ones = np.ones(int(kept.sum()), np.float32)
     return sp.csr_matrix((ones, (rows[kept], columns[kept])), shape=(len(users), len(view.items)))

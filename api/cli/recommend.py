@@ -16,6 +16,7 @@ from api.cli.output import emit, out, progress, table
 from api.cli.records import parsed_record
 from api.cli.remote import Url, ask
 from api.cli.tables import write_tables
+from engine import standing
 from engine.batch import recommend_all
 from engine.codec import required
 from engine.errors import InputError, NotEnoughData
@@ -41,6 +42,11 @@ SCHEMA = pa.schema(
     ]
 )
 ROWS = 100_000  # per table written
+EXCLUDE = (
+    "Leave out what was seen, purchased, or none, and each time what was returned or disliked; or as a JSON list just "
+    "what it names of seen, purchased, returned, disliked."
+)
+Exclude = Annotated[str, typer.Option(help=EXCLUDE)]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -54,6 +60,7 @@ def recommend_items(
     everyone: Annotated[bool, typer.Option("--all", help="For every user, into --out.")] = False,
     file: Annotated[Path | None, typer.Option("--out", help="A .parquet, .csv or .jsonl file for --all.")] = None,
     filter_: Filter = None,
+    exclude: Exclude = "seen",
     k: K = 10,
     url: Url = None,
     space: SpaceName = "default",
@@ -64,17 +71,18 @@ def recommend_items(
         raise InputError("--all writes to a file: give --out FILE, and neither --user nor --item")
     if file is not None and not everyone:
         raise InputError("--out goes with --all")
+    away = _left_out(exclude)
     if url is not None:
         if everyone:
             raise InputError("--all works on the database itself; leave --url away")
-        asked = {"user_id": user, "item_ids": item or [], "k": k}
+        asked = {"user_id": user, "item_ids": item or [], "k": k, "exclude": standing.written(exclude)}
         _show(ask(url, space, "recommend", asked | _filter(filter_)), json)
         return
     with opened(space) as (settings, database, found):
         view = Live(database, settings.generations, found.name).current().where(passed(filter_))
         checked_k(k, settings)
         if file is not None:
-            _recommend_all(database, found, view, file, k, json)
+            _recommend_all(database, found, view, file, k, away, json)
             return
         now_us = time.time_ns() // 1000
         history = looked_at([check_id(id_, ("item",)) for id_ in item or ()], now_us)
@@ -82,9 +90,8 @@ def recommend_items(
             with database.connect() as conn:
                 stored = events.history(conn, found.key, check_id(user, ("user",)), settings.history_limit)
             history = history.followed_by(stored)
-        answer = recommend(
-            view, k=k, weighting=found.weighting, now_us=now_us, history=history, exclude=set(history.item_ids)
-        )
+        out_ids = standing.of_history(history, found.weighting, away)
+        answer = recommend(view, k=k, weighting=found.weighting, now_us=now_us, history=history, exclude=out_ids)
     _emit(view, answer, json)
 
 
@@ -176,7 +183,16 @@ def _fields(view: LiveView, item_id: str, row: int) -> dict[str, Any]:
     return fields
 
 
-def _recommend_all(database: Database, space: Space, view: LiveView, file: Path, k: int, json: bool) -> None:
+def _left_out(exclude: str) -> frozenset[str]:
+    try:
+        return standing.left_out(standing.written(exclude))
+    except ValueError as error:
+        raise InputError(f"--exclude {exclude!r}: {error}") from None
+
+
+def _recommend_all(
+    database: Database, space: Space, view: LiveView, file: Path, k: int, away: frozenset[str], json: bool
+) -> None:
     with database.connect() as conn:
         columns = events.read_columns(conn, space.key)
         everyone = users.ids(conn, space.key)
@@ -184,7 +200,8 @@ def _recommend_all(database: Database, space: Space, view: LiveView, file: Path,
         raise NotEnoughData(f"space {space.name!r} has no users yet")
     started = time.perf_counter()
     now_us = time.time_ns() // 1000
-    answers = recommend_all(view, columns, everyone, k=k, weighting=space.weighting, now_us=now_us)
+    asked: dict[str, Any] = {"k": k, "weighting": space.weighting, "now_us": now_us, "exclude": away}
+    answers = recommend_all(view, columns, everyone, **asked)
     with progress() as tell:
         n_rows = write_tables(file, SCHEMA, _tables(view, _told(answers, len(everyone), tell)))
     seconds = round(time.perf_counter() - started, 3)

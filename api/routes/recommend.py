@@ -24,6 +24,7 @@ from api.reads import at_once, check_ids, fresh, predicate_of, without_deleted
 from api.schemas import BatchBody, Boost, RankBody, RecommendBody, RecommendQuery, ShelfBody
 from api.timely import Timely
 from api.together import WAIT_S
+from engine import standing
 from engine.boost import Boosted, Factors
 from engine.errors import InputError, StoreUnavailable
 from engine.events import History, looked_at
@@ -166,7 +167,7 @@ def _answered(
         now_us=now_us,
         history=user.history,
         vector=_vector(body, user, view),
-        exclude=[*user.excluded(body.exclude, view.space.weighting.vocabulary), *body.exclude_items, *shown],
+        exclude=[*standing.of_history(user.history, view.space.weighting, body.exclude), *body.exclude_items, *shown],
         way=body.fill,
         by=_by(view, body.boost),
     )
@@ -215,7 +216,7 @@ def _because(
 
 def _shelf(body: ShelfBody, user: Known, view: LiveView, ways: _Ways, loc: Loc) -> Shelf:
     exclude = [
-        *user.excluded(body.exclude, view.space.weighting.vocabulary),
+        *standing.of_history(user.history, view.space.weighting, body.exclude),
         *body.exclude_items,
         *cursors.shown(body.cursor, (*loc, "cursor")),
     ]

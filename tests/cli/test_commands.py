@@ -29,7 +29,19 @@ COMMANDS = (
         "tune",
         "encode",
     ),
-    *("decode", "reconstruct", "anomalies", "interpolate", "sample", "kpis", "drift", "compress", "map", "export", "users"),
+    *(
+        "decode",
+        "reconstruct",
+        "anomalies",
+        "interpolate",
+        "sample",
+        "kpis",
+        "drift",
+        "compress",
+        "map",
+        "export",
+        "users",
+    ),
 )
 FIGURES = {
     *("recall@20", "recall@20_interval", "ndcg@20", "ndcg@20_interval", "coverage@20", "n_users"),
@@ -244,6 +256,21 @@ def test_a_filter_holds_for_recommend_search_and_the_batch(shop: Any, tmp_path: 
     file = tmp_path / "recs.parquet"
     shop.json("recommend", "--all", "--out", str(file), "--k", "3", "--filter", asked)
     assert set(pl.read_parquet(file)["item_id"]) <= few
+
+
+def test_exclude_takes_a_word_or_a_list_of_what_alone_is_left_out(shop: Any, tmp_path: Path) -> None:
+    def shown(*exclude: str) -> set[str]:
+        return {
+            each["item_id"] for each in shop.json("recommend", "--user", "odd-user-3", "--k", "40", *exclude)["items"]
+        }
+
+    everything = shown("--exclude", "[]")
+    assert shown() < shown("--exclude", "none") == everything
+    assert shown("--exclude", '["seen"]') == shown("--exclude", "seen") == shown()
+    file = tmp_path / "recs.parquet"
+    shop.json("recommend", "--all", "--out", str(file), "--k", "40", "--exclude", "none")
+    assert set(pl.read_parquet(file).filter(pl.col("user_id") == "odd-user-3")["item_id"]) == everything
+    assert "expected seen, purchased or none" in shop.fails("recommend", "--user", "u", "--exclude", "some", code=2)
 
 
 def test_status_tells_how_far_a_space_has_moved_from_its_index(shop: Any) -> None:
