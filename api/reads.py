@@ -29,11 +29,13 @@ DEADLINE_S = 1.0  # how long min_seq is waited for by a read that does not say
 
 
 def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
-    """The view, at least as new as `min_seq`; NotInTime when the deadline passes first."""
-    if asked.min_seq is not None and not view.snapshot.holds(asked.min_seq):
+    """The view, at least as new as `min_seq` and what was acknowledged before with a lower number; NotInTime when the
+    deadline passes first."""
+    now = time.perf_counter()  # not when the request arrived: its body, which has min_seq, may have come later
+    if asked.min_seq is not None and not view.shows(asked.min_seq, now):
         lives: Lives = request.app.state.lives
         until = request.state.arrived + DEADLINE_S if asked.deadline_ms is None else request.state.until.at
-        view = lives.still(view.space.name).reach(asked.min_seq, until - time.perf_counter())
+        view = lives.still(view.space.name).reach(asked.min_seq, until - now, now)
     check_deadline(request)
     return view
 

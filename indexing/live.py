@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -72,31 +73,36 @@ class Live:
             self.refreshed_at = time.time()
             return self._view
 
-    def catch_up(self, seq: int | None = None) -> LiveView:
-        """Look at what changed only, unless the view has the write `seq`; what cannot be read leaves it stale."""
+    def catch_up(self, seq: int | None = None, asked_at: float = -math.inf) -> LiveView:
+        """Look at what changed only, unless the view shows `seq` to a read of that moment; what cannot be read leaves
+        it stale."""
         if self._view is None:
             return self.refresh()
         with self._lock:
-            if seq is None or not self._view.snapshot.holds(seq):  # another may have read it while this one waited
+            if seq is None or not self._view.shows(seq, asked_at):  # another may have read it while this one waited
                 try:
                     self._view = self._changed(self._view)
                 except StoreUnavailable:
                     self._view = replace(self._view, stale=True)
             return self._view
 
-    def reach(self, seq: int, within_s: float) -> LiveView:
-        """A view that is at least as new as the write `seq`; NotInTime when there is none within the time.
+    def reach(self, seq: int, within_s: float, asked_at: float | None = None) -> LiveView:
+        """A view that has the write `seq` and all that was acknowledged before `asked_at`, by time.perf_counter, with a
+        lower number; NotInTime when there is none within the time. Without `asked_at`: before now.
 
         A write is acknowledged after it ended, so one that PostgreSQL has not begun yet is not waited for.
         """
         view, until = self.current(), time.monotonic() + within_s
-        while not view.snapshot.holds(seq):
-            view = self.catch_up(seq)
-            if view.snapshot.holds(seq):
+        asked_at = time.perf_counter() if asked_at is None else asked_at
+        while not view.shows(seq, asked_at):
+            view = self.catch_up(seq, asked_at)
+            if view.shows(seq, asked_at):
                 break
             unheard = not view.stale and seq >= view.snapshot.xmax
             if unheard or time.monotonic() + RETRY_S > until:
                 why = "no write has that number yet" if unheard else f"{max(within_s, 0) * 1000:.0f} ms are over"
+                if view.stale and view.snapshot.holds(seq):
+                    why = "PostgreSQL, which is away, may have ended others before it since"
                 seen = view.snapshot.xmax - 1
                 raise NotInTime(f"changes up to {seen} are seen here, asked for min_seq {seq}, and {why}; ask again")
             time.sleep(RETRY_S)
@@ -177,6 +183,7 @@ class Live:
         View and snapshot are kept together or not at all: a database that goes away in between loses no change. The
         space and its active generation are read after the snapshot, so what that holds of them is shown.
         """
+        looked_at = time.perf_counter()
         with self._database.begin() as conn:
             keys, snapshot = changes.read_since(conn, view.space.key, view.snapshot)
             view = replace(view, space=spaces.find(conn, view.space.key) or view.space)
@@ -184,12 +191,13 @@ class Live:
             if activated is not None and (view.generation is None or view.generation.generation != activated[0]):
                 snapshot = snapshot.but(activated[1])  # it is opened at the next refresh, which may take seconds
             if keys is not None and not keys:
-                return replace(view, snapshot=snapshot, stale=False)
+                return replace(view, snapshot=snapshot, looked_at=looked_at, stale=False)
             found = items.read_catalogue(conn, view.space.key, keys)
             model = view.generation.model if view.generation else 0
             own = items.read_vectors(conn, view.space.key, model, keys) if view.generation else {}
             own = encoded(conn, view.space.key, view.codec, keys) | predicted(conn, view, found) | own
-        return replace(applied(view, found, own, whole=keys is None), snapshot=snapshot, stale=False)
+        view = applied(view, found, own, whole=keys is None)
+        return replace(view, snapshot=snapshot, looked_at=looked_at, stale=False)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -66,11 +67,20 @@ class LiveView:
     new_rows: Mapping[str, int] = field(default_factory=dict)  # id -> row, in order of row; gone ones stay, hidden
     delta: Delta | None = None
     snapshot: Snapshot = UNSEEN  # whose changes it has
+    looked_at: float = -math.inf  # by time.perf_counter, just before that snapshot was taken
     degraded: bool = False  # an older generation than the active one is served
     stale: bool = False  # PostgreSQL is away: this is what was true when it was last seen
     filtered: bool = False  # a part of another view, see `where`
     filters: Filters = field(default_factory=lambda: Filters(None))
     sampler: Sampler | None = None  # watches the recall of searches
+
+    def shows(self, seq: int, asked_at: float = -math.inf) -> bool:
+        """Whether a read that came at `asked_at`, by time.perf_counter, and names `seq` may be answered from this.
+
+        A write gets its number as it begins, so one with a lower number may end later. Where such a one was running,
+        it may have ended and be acknowledged by now: only a look after the read came is sure to show it then.
+        """
+        return self.snapshot.holds(seq) and (seq < self.snapshot.xmin or self.looked_at >= asked_at)
 
     @cached_property
     def items(self) -> Ids:

@@ -43,6 +43,24 @@ def test_a_read_with_min_seq_shows_what_another_process_wrote(shop: Shop, databa
         assert name not in [item["item_id"] for item in body["items"]]
 
 
+def test_an_item_that_was_hidden_with_a_lower_number_than_min_seq_names_is_not_shown(
+    shop: Shop, database: Database
+) -> None:
+    for turn in range(3):
+        name, other = (f"{what}-{turn}-{secrets.token_hex(4)}" for what in ("hidden", "other"))
+        shop.put(f"/items/{name}", {})
+        with database.begin() as conn:  # as one of many rows, which goes on while the server looks at what changed
+            items.set_availability(conn, shop.space.key, {name: False})
+            lower = sequence(conn)
+            higher = shop.put(f"/items/{other}", {}).json()["seq"]
+            asked = {"k": 50, "fill": "new", "min_seq": higher}
+            before = shop.get("/recommend", params=asked).json()
+        assert lower < higher
+        assert name in [item["item_id"] for item in before["items"]]
+        after = shop.get("/recommend", params=asked).json()
+        assert name not in [item["item_id"] for item in after["items"]]
+
+
 def test_min_seq_and_deadline_are_checked(shop: Shop) -> None:
     for text in ("min_seq=-1", "min_seq=x", "min_seq=9223372036854775808", "deadline_ms=0", "deadline_ms=60001"):
         assert shop.get(f"/recommend?{text}").status_code == 422, text
