@@ -124,7 +124,8 @@ class Driver:
     def recommend(self) -> None:
         user, k, asked, out = self.random.choice(USERS), self.random.choice([1, 5, 20, 60]), self._filter(), self._out()
         exclude = self.random.choice(["seen", "none"])
-        asking = {"user_id": user, "k": k, "exclude": exclude, "exclude_items": sorted(out)}
+        way = self.random.choice(["popular", "new"])
+        asking = {"user_id": user, "k": k, "exclude": exclude, "exclude_items": sorted(out), "fill": way}
         body = self._post("/recommend", asking, asked)
         self._shelf(body, k, self.truth.eligible(asked, out | (self.truth.seen[user] if exclude == "seen" else set())))
 
