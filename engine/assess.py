@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from engine import baselines, dataset, segments
+from engine import baselines, dataset, half_life, segments
 from engine.checkpoints import Checkpoints
 from engine.dataset import Split
 from engine.evaluate import Evaluation, Scorer, SpaceScorer, evaluate, mean
 from engine.fit import fit, passes_of
 from engine.interactions import Interactions
+from engine.popularity import Sums, standing
 from engine.progress import Progress, silent
 from engine.significance import interval, paired
 from engine.space import Embedder
@@ -135,16 +136,19 @@ def _more(made: Evaluation, split: Split) -> dict[str, Any]:
 
 def _beaten(split: Split, progress: Progress) -> dict[str, Any]:
     """The figures of each baseline."""
+    sums, choice = half_life.learnt(split)
     figures = {}
-    for step, (name, scorer) in enumerate(_baselines(split).items()):
+    for step, (name, scorer) in enumerate(_baselines(split, sums).items()):
         progress(f"evaluate {name.replace('_', ' ')}", 0.75 + 0.05 * step)
         figures[name] = evaluate(scorer(), split.train.matrix, split.test, K, split.repeats).to_json()
+    figures["popularity"] |= choice.to_json()
     return figures
 
 
-def _baselines(split: Split) -> dict[str, Callable[[], Scorer]]:
-    """By name; recent popularity only where it is known when things happened."""
-    found: dict[str, Callable[[], Scorer]] = {"popularity": lambda: baselines.popularity(split.train)}
+def _baselines(split: Split, sums: Sums) -> dict[str, Callable[[], Scorer]]:
+    """By name; popularity as it is served. Recent popularity only where it is known when things happened."""
+    shares = standing(sums).shares
+    found: dict[str, Callable[[], Scorer]] = {"popularity": lambda: baselines.Popularity(shares)}
     recent = split.train.recent_counts()
     if recent is not None:
         found["recent_popularity"] = lambda: baselines.Popularity(recent.astype(np.float32))

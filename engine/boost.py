@@ -44,5 +44,5 @@ class Boosted:
         return np.unique(self.factors).tolist()
 
     def popular(self, view: View) -> Popular:
-        popularity = view.popularity * self.factors[: len(view.popularity)]
+        popularity = boosted(view.popularity, self.factors)
         return view.popular[np.argsort(-popularity[view.popular], kind="stable")], popularity

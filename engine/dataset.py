@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ class Split:
     train: Interactions
     test: sp.csr_matrix
     repeats: bool = False
+    events: EventColumns | None = None  # that `train` was made of, where it was
+    weighting: Weighting = field(default_factory=Weighting)  # by which
 
 
 def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, until_us: int | None = None) -> Split:
@@ -31,11 +33,12 @@ def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, unti
     if len(events) == 0:
         raise NotEnoughData("there are no events to learn from; import some with `nearfield import events FILE`")
     cut = _cut(events, share) if until_us is None else until_us
-    before = events.occurred_us <= cut
-    train = from_events(chosen(events, before), weighting, cut)
-    later = from_events(chosen(events, ~before), replace(weighting, half_life_days=None), cut)
+    is_before = events.occurred_us <= cut
+    before = chosen(events, is_before)
+    train = from_events(before, weighting, cut)
+    later = from_events(chosen(events, ~is_before), replace(weighting, half_life_days=None), cut)
     test, repeats = _aligned(later, train), weighting.predict == "any"
-    return Split(train, test if repeats else _without(test, train.matrix), repeats)
+    return Split(train, test if repeats else _without(test, train.matrix), repeats, before, weighting)
 
 
 def last_out(events: EventColumns, weighting: Weighting) -> Split:
@@ -54,9 +57,10 @@ def last_out(events: EventColumns, weighting: Weighting) -> Split:
     several = np.bincount(pairs[0], minlength=len(last_item)) > 1
     held = (events.item_rows == last_item[events.user_rows]) & several[events.user_rows]
     now = int(events.occurred_us.max())
-    train = from_events(chosen(events, ~held), weighting, now)
+    left = chosen(events, ~held)
+    train = from_events(left, weighting, now)
     later = from_events(chosen(events, held), replace(weighting, half_life_days=None), now)
-    return Split(train, _without(_aligned(later, train), train.matrix))
+    return Split(train, _without(_aligned(later, train), train.matrix), events=left, weighting=weighting)
 
 
 def random_cells(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
@@ -64,7 +68,7 @@ def random_cells(events: EventColumns, weighting: Weighting, share: float = 0.1,
     if len(events) == 0:
         raise NotEnoughData("there are no events to learn from; import some with `nearfield import events FILE`")
     everything = from_events(events, weighting, int(events.occurred_us.max()))
-    return at_random(everything, share, seed)
+    return replace(at_random(everything, share, seed), weighting=weighting)
 
 
 def at_random(interactions: Interactions, share: float = 0.2, seed: int = 0) -> Split:

@@ -61,8 +61,7 @@ def _scores(view: View, user: Matrix, rows: npt.NDArray[np.int64]) -> npt.NDArra
 
 
 def _popularity(view: View, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-    """Share of the most popular, (n,); 0 for new items, NaN for unknown ones."""
-    scores = np.where(rows >= 0, np.float32(0), np.float32(np.nan))
-    built = (rows >= 0) & (rows < len(view.popularity))
-    scores[built] = view.popularity[rows[built]]
+    """Share of the most popular, (n,); NaN for unknown ones."""
+    scores = np.full(len(rows), np.nan, np.float32)
+    scores[rows >= 0] = view.popularity[rows[rows >= 0]]
     return scores

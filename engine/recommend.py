@@ -21,7 +21,7 @@ Mask = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 Reason = Literal["history", "popular", "similar", "vector", "new", "rank", "unranked"]
 Fill = Literal["popular", "new", "none"]  # what fills a shelf up
-Popular = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]  # rows of the build, best first; popularity by row
+Popular = tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]  # every row, best first; popularity by row
 
 
 class Searcher(Protocol):
@@ -38,7 +38,7 @@ class View(Protocol):
     """What is served at one moment; see indexing.view.
 
     Rows below `n_learnt` are the columns of the fold-in, only rows below `n_vectors` can be found by a search, and rows
-    from `len(popular)` on are items first heard of since the build.
+    from `n_built` on are items first heard of since the build.
     """
 
     @property
@@ -47,6 +47,8 @@ class View(Protocol):
     def n_learnt(self) -> int: ...
     @property
     def n_vectors(self) -> int: ...
+    @property
+    def n_built(self) -> int: ...
     @property
     def fold_in(self) -> FoldIn | None: ...
     @property
@@ -68,12 +70,12 @@ class View(Protocol):
 
     @property
     def popular(self) -> npt.NDArray[np.int64]:
-        """Every row of the build, most popular first."""
+        """Every row, most popular first, what is given back or disliked more than taken up last."""
         ...
 
     @property
     def popularity(self) -> npt.NDArray[np.float32]:
-        """Share of the most popular, per row of the build."""
+        """Share of the most popular by row, below 0 for what is given back or disliked more."""
         ...
 
     @property
@@ -248,18 +250,16 @@ def pick(view: View, scores: list[float], rows: list[int], k: int, out: set[int]
 
 
 def fill(view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popular", by: Taking = BY_SCORE) -> Answer:
-    """Popular items then new ones, or the newest, until the shelf is full: if k eligible items exist, k come back.
+    """Popular items, then others, or the newest, until the shelf is full: if k eligible items exist, k come back.
 
     Nothing fills it up where `way` is none.
     """
     if len(hits) == k:
         return Answer(tuple(hits))
-    names = view.items.ids
-    order, popularity = by.popular(view)
-    for rows, reason in _fillers(view, way, order):
-        taken = out | {hit.row for hit in hits}
-        more = islice(_eligible(view, rows, taken), k - len(hits))
-        hits += [Hit(names[row], row, float(popularity[row]) if reason == "popular" else 0.0, reason) for row in more]
+    if way != "none":
+        order, popularity = by.popular(view) if way == "popular" else (view.newest, None)
+        more = islice(_eligible(view, order, out | {hit.row for hit in hits}), k - len(hits))
+        hits += [_filler(view, row, None if popularity is None else float(popularity[row])) for row in more]
     if len(hits) == k:
         return Answer(tuple(hits))
     what = "pass the filter" if view.filtered else "are eligible"
@@ -267,12 +267,14 @@ def fill(view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popula
     return Answer(tuple(hits), Shortfall(k, len(hits), why))
 
 
-def _fillers(view: View, way: Fill, popular: npt.NDArray[np.int64]) -> list[tuple[npt.NDArray[np.int64], Reason]]:
-    if way == "none":
-        return []
-    if way == "new":
-        return [(view.newest, "new")]
-    return [(popular, "popular"), (np.arange(len(view.popular), len(view.items)), "new")]
+def _filler(view: View, row: int, popularity: float | None) -> Hit:
+    """A row that fills up; nobody is told that what is given back or disliked more than taken up is popular."""
+    reason: Reason = "popular"
+    if popularity is None or (popularity == 0 and row >= view.n_built):
+        reason = "new"
+    elif popularity < 0:
+        reason = "unranked"
+    return Hit(view.items.ids[row], row, popularity or 0.0, reason)
 
 
 def _eligible(view: View, rows: npt.NDArray[np.int64], taken: set[int]) -> Iterator[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -21,11 +22,13 @@ from engine.errors import DeviceUnavailable, NotEnoughData
 from engine.progress import Progress, silent
 from engine.space import LatentSpace
 from engine.store import changes, events, generations, items, models
+from engine.store.changes import Snapshot
 from engine.store.database import Connection, Database
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
 from engine.vectors import Matrix
+from indexing import popular
 from indexing import recipe as recipes
 from indexing.cold import item_vectors
 from indexing.encoded import encoded, measured
@@ -65,7 +68,8 @@ def build_generation(
             own = _fresh(conn, space, record, latent, catalogue) | items.read_vectors(conn, space.key, version)
             content = measured(conn, space.key) if latent.codec is None else {}
             shelf = item_vectors(latent, catalogue, own, content)
-            popularity, kinds = _popularity(conn, space, shelf.catalogue), _kinds(conn, space)
+            popularity = popular.built(conn, space, record, shelf.catalogue, now_us=time.time_ns() // 1000)
+            kinds = _kinds(conn, space)
             start = changes.snapshot(conn)
     if len(latent.items) == 0:
         raise NotEnoughData(f"model version {version} has no item vectors to index")
@@ -79,17 +83,14 @@ def build_generation(
         name,
         shelf=shelf,
         factors=factors,
-        popularity=popularity,
+        popularity=popularity.sums,
         users=latent.users,
         space_fold_in=latent.fold_in,
         codec=latent.codec,
         indexes=indexes,
-        manifest={
-            "space": space.name,
-            "model": version,
-            "embedder": record.embedder,
-            "metric": latent.metric,
-            "start": {"snapshot": str(start), "epoch": start.epoch},
+        manifest=_described(space, record, start)
+        | {
+            "popularity": popularity.to_json(),
             "recipe": recipe,
             "device": device,
             "kinds": kinds,
@@ -98,6 +99,16 @@ def build_generation(
     _record(database, space, folder / space.name / name, manifest)
     progress("done", 1.0)
     return name
+
+
+def _described(space: Space, record: ModelRecord, start: Snapshot) -> dict[str, Any]:
+    return {
+        "space": space.name,
+        "model": record.version,
+        "embedder": record.embedder,
+        "metric": record.metric,
+        "start": {"snapshot": str(start), "epoch": start.epoch},
+    }
 
 
 def _record(database: Database, space: Space, path: Path, manifest: Mapping[str, Any]) -> None:
@@ -167,15 +178,6 @@ def _fresh(
     others = catalogue["item_key"].to_pylist()[len(latent.items) :]
     changed = encoded(conn, space.key, latent.codec, since=since)
     return changed | encoded(conn, space.key, latent.codec, others)
-
-
-def _popularity(conn: Connection, space: Space, catalogue: pa.Table) -> np.ndarray:
-    """Distinct users per item as a share of the most popular one's, (n_rows,) float32."""
-    counts = events.item_counts(conn, space.key)
-    if not counts:
-        return np.zeros(catalogue.num_rows, np.float32)
-    shares = np.array([counts.get(id_, 0) for id_ in catalogue["item_id"].to_pylist()], np.float32)
-    return shares / max(float(shares.max(initial=0)), 1.0)
 
 
 def _kinds(conn: Connection, space: Space) -> dict[str, int]:

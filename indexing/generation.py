@@ -23,6 +23,7 @@ from engine.columns import Columns
 from engine.errors import CorruptGeneration
 from engine.ids import IdMap
 from engine.item_encoder import ItemEncoder
+from engine.popularity import Standing, standing
 from engine.recommend import Mask
 from engine.space import FoldIn, Metric
 from engine.vectors import Matrix, Vectors
@@ -54,8 +55,7 @@ class Generation:
     encoder: ItemEncoder | None
     catalogue: pa.Table
     attributes: pa.Table  # engine.columns.SCHEMA
-    popularity: npt.NDArray[np.float32]
-    popular: npt.NDArray[np.int64]
+    standing: Standing  # what was popular, by row
     codec: FeatureCodec | None = None  # of a model that learnt from feature records
     _fields: dict[int, bytes] = field(default_factory=dict)
 
@@ -110,7 +110,6 @@ def open_generation(path: Path) -> Generation:
     learnt = _array(path / "learnt.npy") if "learnt.npy" in manifest["files"] else items[: manifest["n_learnt"]]
     catalogue = _read_arrow(path / "catalogue.arrow")
     encoder = path / "encoder.safetensors"
-    popularity = np.load(path / "popularity.npy")
     made = Generation(
         generation=manifest["generation"],
         manifest=manifest,
@@ -128,8 +127,7 @@ def open_generation(path: Path) -> Generation:
         encoder=item_encoder.restore(safetensors.load_file(encoder)) if encoder.name in manifest["files"] else None,
         catalogue=catalogue,
         attributes=_read_arrow(path / "attributes.arrow"),
-        popularity=popularity,
-        popular=np.argsort(-popularity, kind="stable").astype(np.int64),
+        standing=standing(np.load(path / "popularity.npy")),
         codec=codecs.restore("features", safetensors.load_file(path / CODEC)) if CODEC in manifest["files"] else None,
     )
     for searcher in (made.users_to_items, made.items_to_items):

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from indexing.encoded import encoded, predicted
 from indexing.filters import Filters
 from indexing.generation import open_generation
 from indexing.owning import owned
+from indexing.popular import Following
 from indexing.publish import publish
 from indexing.replay import applied
 from indexing.sampler import Sampler
@@ -43,6 +44,7 @@ class Live:
         self._swap = threading.Lock()  # held while a generation is opened, which may take seconds
         self._lock = threading.Lock()  # held while changes are read: milliseconds
         self._view: LiveView | None = None
+        self._following = Following(database)
         self._refused: set[str] = set()  # generations that failed their checksums here
         self.refreshed_at = 0.0
 
@@ -71,7 +73,17 @@ class Live:
                     self._view = replace(self._view, stale=True)
                     return self._view  # refreshed_at stays: the lag is what has not been looked at
             self.refreshed_at = time.time()
+            self._follow(self._view)
             return self._view
+
+    def _follow(self, view: LiveView) -> None:
+        """What is popular by now, read beside the changes: after an import it takes long, and no write waits for it."""
+        with suppress(StoreUnavailable):  # the next look tries again
+            moved = self._following.standing(view, time.time_ns() // 1000)
+            if moved is not None:
+                with self._lock:
+                    assert self._view is not None
+                    self._view = replace(self._view, moved=moved)
 
     def catch_up(self, seq: int | None = None, asked_at: float = -math.inf) -> LiveView:
         """Look at what changed only, unless the view shows `seq` to a read of that moment; what cannot be read leaves

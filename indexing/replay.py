@@ -34,7 +34,7 @@ def applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix], *, who
 
 def _applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix], whole: bool) -> LiveView:
     built = view.generation.items if view.generation else NOTHING
-    new_rows, n_built = dict(view.new_rows), len(view.popular)
+    new_rows, n_built = dict(view.new_rows), view.n_built
     touched: dict[int, LiveItem] = {}
     for start in range(0, changed.num_rows, AT_A_TIME):
         rows = changed.slice(start, AT_A_TIME).to_pylist()

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from engine.codec import FeatureCodec
 from engine.ids import IdMap, Ids
+from engine.popularity import Standing, standing
 from engine.predicate import Predicate
 from engine.recommend import Mask, Searcher
 from engine.space import FoldIn
@@ -26,6 +27,7 @@ from indexing.sampler import Sampler
 
 NOTHING = IdMap(())
 UNSEEN = Snapshot(1, 1)
+NOBODY_KNOWS = standing(np.zeros(0))
 
 
 class LiveIds:
@@ -73,6 +75,7 @@ class LiveView:
     filtered: bool = False  # a part of another view, see `where`
     filters: Filters = field(default_factory=lambda: Filters(None))
     sampler: Sampler | None = None  # watches the recall of searches
+    moved: Standing | None = None  # what is popular, once that is not as it was built
 
     def shows(self, seq: int, asked_at: float = -math.inf) -> bool:
         """Whether a read that came at `asked_at`, by time.perf_counter, and names `seq` may be answered from this.
@@ -136,12 +139,22 @@ class LiveView:
         return self.generation.users if self.generation else None
 
     @property
+    def n_built(self) -> int:
+        return len(self.generation.items) if self.generation else 0
+
+    @cached_property
+    def standing(self) -> Standing:
+        """What is popular, by row."""
+        built = self.generation.standing if self.generation else NOBODY_KNOWS
+        return (built if self.moved is None else self.moved).widened(len(self.items))
+
+    @property
     def popular(self) -> npt.NDArray[np.int64]:
-        return self.generation.popular if self.generation else np.zeros(0, np.int64)
+        return self.standing.order
 
     @property
     def popularity(self) -> npt.NDArray[np.float32]:
-        return self.generation.popularity if self.generation else np.zeros(0, np.float32)
+        return self.standing.shares
 
     @cached_property
     def newest(self) -> npt.NDArray[np.int64]:
@@ -160,7 +173,7 @@ class LiveView:
             return self
         shown = self.filters.shown(asked, self.changed, len(self.items), self.allowed)
         part = replace(self, allowed=shown, filtered=True)
-        part.__dict__["items"] = self.items  # made once for all parts
+        part.__dict__.update(items=self.items, standing=self.standing)  # made once for all parts
         return part
 
     def n_passing(self, asked: Predicate) -> int | None:

@@ -22,7 +22,7 @@ from indexing.cold import ItemVectors
 from indexing.manifest import seal
 from indexing.recipe import Built, Index
 
-FORMAT = 2
+FORMAT = 3
 CODEC = "codec.safetensors"
 CODED_LISTS = ".int8.safetensors"  # the end of the name of a file of them
 PARTIAL = ".partial"  # the end of the name of a folder that is not finished
@@ -34,7 +34,7 @@ def write(
     *,
     shelf: ItemVectors,
     factors: Matrix,
-    popularity: npt.NDArray[np.float32],
+    popularity: npt.NDArray[np.float64],
     users: Vectors,
     space_fold_in: FoldIn,
     codec: Codec | None = None,

@@ -23,7 +23,7 @@ def evaluation_table(evaluation: Mapping[str, Any], embedder: str, k: int = 20) 
 
 def side_by_side(evaluation: Mapping[str, Any], made: Sequence[tuple[str, Mapping[str, Any]]], k: int = 20) -> None:
     """The figures of each of `made` by its name, then those of the baselines of `evaluation`."""
-    beside = [(label, evaluation[name]) for name, label in BASELINES.items() if name in evaluation]
+    beside = [(_told(name, evaluation[name]), evaluation[name]) for name in BASELINES if name in evaluation]
     rows = []
     for name, figures in (*made, *beside):
         low, high = figures[f"recall@{k}_interval"]
@@ -36,6 +36,11 @@ def side_by_side(evaluation: Mapping[str, Any], made: Sequence[tuple[str, Mappin
         predicted += ", what was bought before as well"
     title = f"on {predicted}, {evaluation['n_users']} users"
     table(("", f"recall@{k}", "95% interval", f"ndcg@{k}", "95% interval", f"coverage@{k}"), rows, title)
+
+
+def _told(baseline: str, figures: Mapping[str, Any]) -> str:
+    days = figures.get("half_life_days")
+    return BASELINES[baseline] + (f" ({days:g} days)" if days else "")
 
 
 def more_tables(evaluation: Mapping[str, Any], k: int = 20) -> None:

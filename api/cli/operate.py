@@ -44,6 +44,7 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
             body |= {
                 "generation_age_s": round(age.total_seconds()),
                 "recall@20": active.manifest["indexes"]["metric"]["recall@20"],
+                "popularity_half_life_days": active.manifest.get("popularity", {}).get("half_life_days"),
                 "delta_share": round(worn.delta, 5),
                 "tombstone_share": round(worn.tombstones, 5),
             }

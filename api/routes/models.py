@@ -69,6 +69,7 @@ def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Respo
             "unknown_kinds": view.space.weighting.vocabulary.unknown(kinds),
             "model": served.model if served else None,
             "generation": served.generation if served else None,
+            "popularity_half_life_days": served.manifest["popularity"]["half_life_days"] if served else None,
             "indexed_items": len(view.items),
             "new_items": len(view.newcomers),
             "hidden_items": 0 if view.allowed is None else int((~view.allowed).sum()),

@@ -152,13 +152,6 @@ def kind_counts(conn: sa.Connection, space_key: int) -> dict[str, int]:
     return {kind: n for kind, n in conn.exec_driver_sql(query, (space_key,))}
 
 
-def item_counts(conn: sa.Connection, space_key: int) -> dict[str, int]:
-    """Distinct users per item id that has events."""
-    query = """SELECT item_id, count(DISTINCT user_key) FROM events JOIN items USING (item_key)
-               WHERE events.space_key = %s GROUP BY item_id"""
-    return {item_id: n for item_id, n in conn.exec_driver_sql(query, (space_key,))}
-
-
 def read_columns(conn: sa.Connection, space_key: int) -> EventColumns:
     """Every event of a space whose item is not deleted, in order of time."""
     kinds = conn.exec_driver_sql("SELECT DISTINCT kind FROM events WHERE space_key = %s", (space_key,)).scalars()

@@ -30,13 +30,14 @@ class SmallView:
     items: IdMap = field(default_factory=lambda: IdMap(["cup", "mug", "hat", "cap", "pen", "new"]))
     n_learnt: int = 4
     n_vectors: int = 4
+    n_built: int = 5
     dim: int = 2
     users: Any = None
     fold_in: Any = field(default_factory=lambda: LinearFoldIn(VECTORS, np.ones(4, np.float32), np.ones(2, np.float32)))
     users_to_items: Any = field(default_factory=lambda: MetricSearcher(ExactSearcher(VECTORS), "dot"))
     items_to_items: Any = field(default_factory=lambda: MetricSearcher(ExactSearcher(unit(VECTORS)), "cosine"))
-    popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4]))
-    popularity: Any = field(default_factory=lambda: np.array([0.8, 0.5, 0.2, 1.0, 0.0], np.float32))
+    popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4, 5]))
+    popularity: Any = field(default_factory=lambda: np.array([0.8, 0.5, 0.2, 1.0, 0.0, 0.0], np.float32))
 
     def vector(self, row):
         return VECTORS[row] if row < 4 else None

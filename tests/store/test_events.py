@@ -97,13 +97,6 @@ def test_kinds_with_quotes_and_backslashes_read_back(database, space):
     assert sorted(read.kinds[code] for code in read.kind_codes) == sorted(kinds)
 
 
-def test_counts_per_item_are_distinct_users(database, space):
-    rows = [("ann", "cup", "view"), ("ann", "cup", "cart"), ("bob", "cup", "view"), ("bob", "hat", "view")]
-    with database.begin() as conn:
-        events.append(conn, space.key, [Event(*row, MORNING) for row in rows])
-        assert events.item_counts(conn, space.key) == {"cup": 2, "hat": 1}
-
-
 def test_a_staged_bulk_is_written_once_and_equals_single_writes(database, space):
     rows = [
         ("e1", "ann", "cup", "view", 1.0, MORNING),

@@ -1,0 +1,72 @@
+"""What is popularity worth, by each half-life, and how good is the one that is chosen?
+
+The events of two shops: UCI Online Retail (events.parquet) and Complete Journey (transactions_sample.parquet). Learn
+from all but the last tenth of the events, as every evaluation does, and predict what known users newly take up in it.
+A row for the count of distinct users of all times, which was served before, one for that of the last 28 days, one for
+each half-life, and one for the half-life that is chosen before the last tenth: what is served.
+
+    python scripts/bench_popularity.py --data FOLDER [FOLDER ...] [--predict any] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bench_weighting import read
+
+from engine import baselines, dataset, half_life
+from engine.dataset import Split
+from engine.evaluate import Scorer, evaluate
+from engine.events import Weighting
+from engine.popularity import standing, uptake
+
+
+def main() -> None:
+    args = _arguments()
+    for folder in args.data:
+        split = dataset.newest(read(folder), Weighting(predict=args.predict))
+        for row in rows(split):
+            line = {"data": folder.name} | row
+            print(json.dumps(line) if args.json else "  ".join(f"{n} {v}" for n, v in line.items()), flush=True)
+
+
+def rows(split: Split) -> Iterator[dict[str, Any]]:
+    assert split.events is not None
+    recent, names = split.train.recent_counts(), split.events.item_ids
+    assert recent is not None
+    yield {"popularity": "distinct users"} | _figures(baselines.popularity(split.train), split)
+    yield {"popularity": "distinct users of 28 days"} | _figures(baselines.Popularity(recent.astype(np.float32)), split)
+    cells = uptake(split.events, split.weighting)
+    columns = [names.index(id_) for id_ in split.train.items.ids]
+    for days in half_life.HALF_LIVES:
+        sums = cells.sums(days, int(split.events.occurred_us.max()), len(names))[columns]
+        yield {"half_life_days": days} | _figures(baselines.Popularity(standing(sums).shares), split)
+    started = time.perf_counter()
+    sums, choice = half_life.learnt(split)
+    seconds = round(time.perf_counter() - started, 2)
+    found = _figures(baselines.Popularity(standing(sums).shares), split)
+    yield {"popularity": "served", **choice.to_json()} | found | {"seconds_to_choose": seconds}
+
+
+def _figures(scorer: Scorer, split: Split) -> dict[str, Any]:
+    made = evaluate(scorer, split.train.matrix, split.test, repeats=split.repeats)
+    figures = {"recall@20": round(float(made.recall.mean()), 5), "ndcg@20": round(float(made.ndcg.mean()), 5)}
+    return figures | {"n_users": len(made.users)}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, nargs="+", metavar="FOLDER")
+    parser.add_argument("--predict", choices=("new", "any"), default="new", help="any: also what was bought before")
+    parser.add_argument("--json", action="store_true")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
