@@ -94,7 +94,7 @@ def test_a_connection_the_server_closed_is_replaced(database):
 
 
 def test_every_check_of_a_good_database_passes_and_an_away_one_is_one_failed_check(database):
-    assert [ok for _, ok, _ in check_database(database)] == [True] * 5
+    assert [ok for _, ok, _ in check_database(database)] == [True] * 6
     away = Database(f"postgresql://ann@127.0.0.1:{a_closed_port()}/shop")
     (name, ok, detail), *more = check_database(away)
     assert (name, ok, more) == ("database", False, [])

@@ -23,7 +23,7 @@ def test_migrating_again_changes_nothing(database, space):
 
 
 def test_spaces_that_never_said_what_an_unlisted_kind_weighs_no_longer_count_it(database):
-    changes = import_module("migrations.versions.0005_unknown_kinds").CHANGES
+    changes = import_module("migrations.versions.0007_unknown_kinds").CHANGES
     stored = {
         "usual": {"kinds": dict(KIND_WEIGHTS), "other": 1.0, "half_life_days": 30},
         "few": {"kinds": {"purchase": 9}, "other": 1},
