@@ -19,12 +19,13 @@ from api.deadline import Deadline
 from api.deps import Lives
 from api.door import Door
 from api.gate import Gate
+from api.key_first import KeyFirst
 from api.logs import RequestLog
 from api.metrics import Metrics, Timed
 from api.outage import Outage
 from api.paths import EncodedSlashes
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
-from api.threads import CONNECTIONS, readers, writers
+from api.threads import CONNECTIONS, parsers, readers, writers
 from api.together import Histories
 from api.view_gauges import set_view
 from engine.errors import NearfieldError
@@ -73,7 +74,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
         app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget)
         asyncio.get_running_loop().set_default_executor(readers())
-        app.state.writers = writers()
+        app.state.writers, app.state.parsers = writers(), parsers()
         app.state.appends = Appends(opened, app.state.writers)
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
@@ -100,6 +101,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             app.state.keyring.close()
             app.state.appends.close()
             app.state.writers.shutdown(wait=False)
+            app.state.parsers.shutdown(wait=False)
             if database is None:
                 opened.close()
 
@@ -116,9 +118,16 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
 def _surround(app: FastAPI, settings: Settings, metrics: Metrics, gate: Gate) -> None:
     """With what every request passes on its way, the last added first."""
     problems.install(app)
-    app.add_middleware(EncodedSlashes)
     app.add_middleware(Deadline)
     app.add_middleware(Admission, metrics=metrics, gate=gate)
-    app.add_middleware(WholeBody, max_bytes=settings.max_body_bytes, seconds=settings.max_body_s)  # before admission
+    app.add_middleware(  # before admission
+        WholeBody,
+        metrics=metrics,
+        max_bytes=settings.max_body_bytes,
+        seconds=settings.max_body_s,
+        most_held=settings.max_bodies_bytes,
+    )
+    app.add_middleware(KeyFirst, routers=[module.router for module in ROUTERS])  # and before the body
+    app.add_middleware(EncodedSlashes)
     app.add_middleware(Timed, metrics=metrics)
     app.add_middleware(RequestLog)

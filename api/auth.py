@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Depends, HTTPException, Request
+from fastapi import Depends, HTTPException, Request, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.threads import keepers
-from engine.errors import StoreUnavailable
+from engine.errors import StoreBusy, StoreUnavailable
 from engine.store import keys
 from engine.store.database import Database
 from engine.store.keys import KeyRecord, Scope
@@ -21,6 +21,7 @@ from engine.store.keys import KeyRecord, Scope
 REMEMBER_S = 2.0  # how long a revoked key may still work
 ASK_S = 3.0  # a PostgreSQL that says nothing for so long is away
 MAX_REMEMBERED = 10_000
+MOST_ASKED = 64  # unknown keys looked up at once: whoever makes them up leaves the threads to others
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
@@ -62,6 +63,8 @@ class Keyring:
         """As `asked`, by one thread for all who ask at once; what was known last where PostgreSQL says nothing."""
         digest = b"" if text is None else _digest(text)
         if digest not in self._asking:
+            if len(self._asking) >= MOST_ASKED and not self._is_good(text):
+                raise StoreBusy(f"{MOST_ASKED} keys are looked up already; ask again in a moment")
             asking = asyncio.get_running_loop().run_in_executor(self._threads, self.asked, text)
             self._asking[digest] = asking, time.monotonic() + ASK_S
             asking.add_done_callback(lambda done: self._answered(digest, done))
@@ -73,6 +76,10 @@ class Keyring:
         if not asked_at or (text is not None and last.record is None):
             raise StoreUnavailable(f"PostgreSQL did not answer within {ASK_S:g} s")
         return last  # reads go on while PostgreSQL is away
+
+    def _is_good(self, text: str | None) -> bool:
+        """As far as is known."""
+        return text is None or self._last(text)[1].record is not None
 
     def _answered(self, digest: bytes, done: asyncio.Future[Standing]) -> None:
         del self._asking[digest]
@@ -123,22 +130,37 @@ def _digest(text: str) -> bytes:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
+def bearer_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The text of the key that was sent, as FastAPI's HTTPBearer reads it."""
+    given = next((value for name, value in headers if name == b"authorization"), b"").decode("latin-1")
+    scheme, _, text = given.partition(" ")
+    return text.strip() or None if scheme.lower() == "bearer" else None
+
+
+async def look(keyring: Keyring, text: str | None, scope: Scope, space: str | None) -> None:
+    """HTTPException 401 or 403 for a key without this scope here."""
+    standing = keyring.known(text)
+    if standing is None:
+        standing = await keyring.found(text)
+    if standing.record is None and standing.closed:
+        why = "this key is unknown or revoked" if text else "a key is needed: Authorization: Bearer nf_..."
+        raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
+    if standing.record is not None and not standing.record.allows(scope, space):
+        raise HTTPException(403, f"this key has no {scope} scope here")
+
+
 def require(scope: Scope) -> Callable[[Request, Bearer], Awaitable[None]]:
     """A dependency that lets a request through if its key has `scope` in the space of its path."""
 
-    async def look(request: Request, bearer: Bearer) -> None:
-        keyring: Keyring = request.app.state.keyring
+    async def required(request: Request, bearer: Bearer) -> None:
         text = None if bearer is None else bearer.credentials
-        standing = keyring.known(text)
-        if standing is None:
-            standing = await keyring.found(text)
-        check(standing, text, request.path_params.get("space"))
+        await look(request.app.state.keyring, text, scope, request.path_params.get("space"))
 
-    def check(standing: Standing, text: str | None, space: str | None) -> None:
-        if standing.record is None and standing.closed:
-            why = "this key is unknown or revoked" if text else "a key is needed: Authorization: Bearer nf_..."
-            raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
-        if standing.record is not None and not standing.record.allows(scope, space):
-            raise HTTPException(403, f"this key has no {scope} scope here")
+    required.__dict__["scope"] = scope
+    return required
 
-    return look
+
+def scope_of(dependencies: Iterable[params.Depends]) -> Scope | None:
+    """What `require` asks for among the dependencies of a route; None: no key."""
+    found = (getattr(each.dependency, "scope", None) for each in dependencies)
+    return next((scope for scope in found if scope is not None), None)

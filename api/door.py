@@ -57,11 +57,19 @@ class DoorProtocol(PatientProtocol):
     def on_body(self, body: bytes) -> None:
         if not self._refusing:
             super().on_body(body)
+            if not self._answering():  # it was refused before it was read
+                self._drop(body)
             return
         self._delivers = True
+        self._drop(body)
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._dropped = 0
+
+    def _drop(self, body: bytes) -> None:
         self._dropped += len(body)
-        assert self._door is not None
-        if self._dropped > self._door.max_body_bytes:
+        if self._door is not None and self._dropped > self._door.max_body_bytes:
             self._last = True
             self.transport.close()
 
@@ -88,7 +96,7 @@ class DoorProtocol(PatientProtocol):
     def _refuse(self, door: Door) -> None:
         """A body that is sent only when it is asked for may or may not follow: that connection is at its end."""
         door.refused.inc()
-        self._refusing, self._dropped = True, 0
+        self._refusing = True
         stays = self.parser.get_http_version() != "1.0" and self.parser.should_keep_alive()
         stays = stays and not self.expect_100_continue
         head = header_lines(

@@ -13,6 +13,7 @@ from api.problems import header_lines, on_the_wire, problem
 
 HEADERS_S = 10.0
 MOST_HEADERS = 65_536  # bytes of a request's address, headers and trailers together
+SEPARATORS = 4  # ": " and the end of the line
 UNREAD_S = 10.0
 LEAST_READ = 65_536  # bytes of a long answer, in that time
 
@@ -63,8 +64,10 @@ class PatientProtocol(HttpToolsProtocol):
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
+        """One that comes after the body is a trailer, and says nothing: what was asked, and by whom, stands."""
+        self._count(len(name) + len(value) + SEPARATORS)
+        if self._in_headers:
+            super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
         self._delivers = True

@@ -37,6 +37,7 @@ STATUS: dict[type[NearfieldError], int] = {
     StoreUnavailable: 503,
     StoreBusy: 503,
 }
+MOST_TOLD = 100  # of what is wrong with one request
 GONE = 499  # nginx's: the client went away before there was an answer, which nobody sees; for logs and metrics
 
 
@@ -73,12 +74,12 @@ def install(app: FastAPI) -> None:
 
     By coroutines: a function would wait for a thread, and perhaps none is free because of what it is to tell.
     """
-    app.add_exception_handler(NearfieldError, _expected)
+    app.add_exception_handler(NearfieldError, expected)
     app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(HTTPException, http)
 
 
-async def _expected(request: Request, error: Exception) -> Response:
+async def expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, NearfieldError)
     status = STATUS.get(type(error), 500)
     if isinstance(error, StoreUnavailable) and error.away:
@@ -89,7 +90,8 @@ async def _expected(request: Request, error: Exception) -> Response:
 
 async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    found = [Problem(tuple(each["loc"]), _message(each["type"], each["msg"])) for each in error.errors()]
+    told = error.errors()[:MOST_TOLD]
+    found = [Problem(tuple(each["loc"]), _message(each["type"], each["msg"])) for each in told]
     places = ", ".join(".".join(str(part) for part in each.loc) for each in found[:3])
     return problem(422, f"the request is not valid at {places}", found)
 
@@ -98,7 +100,7 @@ def _message(kind: str, message: str) -> str:
     return "there is no such parameter" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
-async def _http(request: Request, error: Exception) -> Response:
+async def http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 

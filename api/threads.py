@@ -17,6 +17,7 @@ READERS = 8  # requests read at once; more only wait for the same cores
 WRITERS = 4  # and written: as many go into one flush of PostgreSQL's log
 APPENDERS = AT_ONCE  # beside these, of events that go together
 KEEPERS = 2  # looking for keys
+PARSERS = 2  # of large bodies
 CONNECTIONS = READERS + WRITERS + APPENDERS + KEEPERS + 4  # and what works beside the requests
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
@@ -36,6 +37,10 @@ def appenders() -> ThreadPoolExecutor:
 
 def keepers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(KEEPERS, "nearfield-keeper")
+
+
+def parsers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(PARSERS, "nearfield-parser")
 
 
 def writes(endpoint: Endpoint) -> Endpoint:

@@ -22,6 +22,7 @@ from pydantic import ValidationError
 
 from api.deadline import set_deadline
 from api.gate import MOST_HELD
+from api.parsing import parsed
 from api.schemas import Fresh
 from api.threads import is_write
 from engine.errors import StoreBusy
@@ -61,10 +62,11 @@ class Hasty(Request):
     """Heeds the deadline in its body as soon as that is read: keys and views are waited for before it is checked."""
 
     async def json(self) -> Any:
-        body = await super().json()
-        if isinstance(body, dict):
-            _hear(self, body.get("deadline_ms"))
-        return body
+        if not hasattr(self, "_json"):
+            self._json = await parsed(await self.body(), self.app.state.parsers)
+            if isinstance(self._json, dict):
+                _hear(self, self._json.get("deadline_ms"))
+        return self._json
 
 
 def _hear(request: Request, given: object) -> None:

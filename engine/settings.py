@@ -18,6 +18,7 @@ class Settings(BaseSettings):
     database_url: SecretStr | None = None  # PostgreSQL >= 15 with pgvector >= 0.8; None means embedded
     api_key: SecretStr | None = None  # for the command line's own HTTP calls
     max_body_bytes: int = Field(16 * 1024 * 1024, gt=0)
+    max_bodies_bytes: int = Field(256 * 1024 * 1024, gt=0)  # of all bodies that one worker holds; then 503
     max_k: int = Field(1000, gt=0)
     max_events: int = Field(10_000, gt=0)  # per POST /events
     history_limit: int = Field(2000, gt=0)  # newest events of a user that a live vector is made from

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -16,9 +18,10 @@ import sqlalchemy as sa
 from fastapi import Request
 from fastapi.security import HTTPAuthorizationCredentials
 
-from api.auth import ASK_S, REMEMBER_S, Keyring, require
+from api import auth
+from api.auth import ASK_S, MOST_ASKED, REMEMBER_S, Keyring, require
 from api.server import bound, running, serve
-from engine.errors import Conflict, StoreUnavailable
+from engine.errors import Conflict, StoreBusy, StoreUnavailable
 from engine.settings import Settings
 from engine.store import keys, spaces
 from engine.store.database import Database, open_database
@@ -170,3 +173,97 @@ def test_while_postgres_says_nothing_what_was_known_of_a_key_holds_and_a_new_one
             finally:
                 silent.speaks.set()
             assert httpx.get(url, params={"user_id": "ann"}, headers=bearer(text)).json()["degraded"] is False
+
+
+def sent(url: str, lines: list[str], path: str = "/v1/default/events") -> tuple[socket.socket, bytes]:
+    """A connection that sends the headers of a body of 16 MB and none of it, and what comes back."""
+    parts = urlsplit(url)
+    sender = socket.create_connection((parts.hostname, parts.port), timeout=30)
+    length = ["Content-Type: application/json", f"Content-Length: {16 * 2**20}"]
+    sender.sendall("\r\n".join([f"POST {path} HTTP/1.1", "Host: x", *length, *lines, "", ""]).encode())
+    return sender, sender.recv(4000)
+
+
+def test_key_scope_and_space_are_looked_at_before_the_body_is_there(own: tuple[Settings, Database]) -> None:
+    settings, database = own
+    with database.begin() as conn:
+        read, write = (keys.create(conn, scope=scope, space="default")[0] for scope in ("read", "write"))
+        everywhere, _ = keys.create(conn, scope="write", space=None)
+    settings = settings.model_copy(update={"require_keys": True})
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for key, path, status in (
+            ("", "/v1/default/events", 401),
+            ("nf_no_such", "/v1/default/events", 401),
+            (read, "/v1/default/events", 403),
+            (write, "/v1/other/events", 403),
+            (everywhere, "/v1/nowhere/events", 404),
+            (everywhere, "/v1/default/recommend/batch", 200),
+        ):
+            lines = [f"Authorization: Bearer {key}"] if key else []
+            if status == 200:  # else it would wait
+                lines.append("Expect: 100-continue")
+            connection, answer = sent(url, lines, path)
+            connection.close()
+            assert answer.startswith(b"HTTP/1.1 100" if status == 200 else b"HTTP/1.1 %d" % status), (path, answer)
+
+
+def test_who_asks_before_sending_a_body_is_told_no_at_once_and_the_connection_ends(
+    own: tuple[Settings, Database],
+) -> None:
+    settings = own[0].model_copy(update={"require_keys": True, "max_body_bytes": 1000})
+    with own[1].begin() as conn:
+        write, _ = keys.create(conn, scope="write", space="default")
+    with bound("127.0.0.1", 0) as listener, running(settings, own[1], listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        for lines, status in (([], b"401"), ([f"Authorization: Bearer {write}"], b"413")):
+            connection, answer = sent(url, ["Expect: 100-continue", *lines])
+            with connection:
+                assert answer.startswith(b"HTTP/1.1 " + status)
+                assert b"connection: close" in answer.lower()
+                while connection.recv(4000):
+                    pass
+
+
+def test_the_body_of_who_has_no_key_is_dropped_and_the_next_request_is_answered(own: tuple[Settings, Database]) -> None:
+    settings = own[0].model_copy(update={"require_keys": True})
+    with own[1].begin() as conn:
+        read, _ = keys.create(conn, scope="read", space="default")
+    with bound("127.0.0.1", 0) as listener, running(settings, own[1], listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        connection, answer = sent(url, [])
+        with connection:
+            assert answer.startswith(b"HTTP/1.1 401")
+            connection.sendall(b"[" + (16 * 2**20 - 2) * b" " + b"]")
+            path = "/v1/default/recommend"
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {read}\r\n\r\n".encode())
+            assert connection.recv(4000).startswith(b"HTTP/1.1 200")
+
+
+def test_many_unknown_keys_are_not_looked_up_at_once_and_a_known_one_is_let_in() -> None:
+    class Waiting:
+        asked, answers = list[object](), threading.Event()
+
+        @contextmanager
+        def connect(self) -> Iterator[object]:
+            self.asked.append(None)
+            self.answers.wait(20)
+            yield None
+
+    keyring = Keyring(Waiting(), require_keys=True)  # type: ignore[arg-type]
+    keyring._found[auth._digest("nf_good")] = (-1e9, SimpleNamespace(scope="read"))  # type: ignore[assignment]
+
+    async def ask() -> list[object]:
+        made_up = [asyncio.create_task(keyring.found(f"nf_made_{n}")) for n in range(MOST_ASKED)]
+        await asyncio.sleep(0)
+        with pytest.raises(StoreBusy, match="keys are looked up already"):
+            await keyring.found("nf_one_more")
+        good = asyncio.create_task(keyring.found("nf_good"))
+        await asyncio.sleep(0)
+        Waiting.answers.set()
+        return [each.record for each in await asyncio.gather(good, *made_up)]
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(keys, "find", lambda conn, text: SimpleNamespace() if text == "nf_good" else None)
+        found = asyncio.run(ask())
+    assert (found[0] is not None, found[1:]) == (True, [None] * MOST_ASKED)
