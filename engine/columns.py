@@ -18,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine import predicate as predicates
+from engine.comparable import ELEMENTS, NAMES, Kind, Scalar, typed
 from engine.errors import InputError
-from engine.predicate import CORE, NAMES, ORDERS, PREFIX, AllOf, Condition, Kind, Not, Predicate
+from engine.predicate import CORE, ORDERS, PREFIX, AllOf, Condition, Not, Predicate
 
 Mask = npt.NDArray[np.bool_]
 SCHEMA = pa.schema(
@@ -29,8 +30,14 @@ SCHEMA = pa.schema(
         ("rows", pa.large_list(pa.int64())),
         ("numbers", pa.large_list(pa.float64())),  # of number, numbers and bool; else empty
         ("texts", pa.large_list(pa.large_string())),  # of text and texts; else empty
+        (
+            "rests",
+            pa.large_list(pa.int16()),
+        ),  # what float64 leaves of integers; empty where that is nothing
     ]
 )
+HELD = 2**53  # float64 holds all integers up to this
+MAX_REST = 2**10  # of an integer of 64 bits
 
 
 PARSED = 65_536  # rows
@@ -42,6 +49,7 @@ class Held:
 
     rows: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64] | pa.Array
+    rests: npt.NDArray[np.int16] | None = None  # value + rest is the exact number; None: no value has any
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +111,13 @@ class Columns:
         rows = self.attributes["rows"][row].values.to_numpy()
         if kind in ("text", "texts"):
             return Held(rows, self.attributes["texts"][row].values)
-        return Held(rows, self.attributes["numbers"][row].values.to_numpy())
+        return Held(rows, self.attributes["numbers"][row].values.to_numpy(), self._rests(row))
+
+    def _rests(self, row: int) -> npt.NDArray[np.int16] | None:
+        if "rests" not in self.attributes.column_names:  # of a generation from before
+            return None
+        rests = self.attributes["rests"][row].values.to_numpy()
+        return rests if len(rests) else None
 
     def _core(self, field: str) -> Held:
         column = self.catalogue[field].combine_chunks()
@@ -125,7 +139,7 @@ def check(predicate: Predicate, columns: Columns, live: Mapping[str, set[Kind]])
         held = columns.kinds(test.field) | live.get(test.field, set())
         if held and not held & set(test.kinds):
             name, kinds = test.field.removeprefix(PREFIX), " or ".join(sorted(NAMES[kind] for kind in held))
-            hint = "; use `contains`" if held <= {"texts", "numbers"} else ""
+            hint = "; use `contains`" if ELEMENTS.get(test.kind) in held else ""
             raise InputError(f"{name} holds {kinds}, `{test.operator}` asks for {NAMES[test.kind]}{hint}", loc=test.loc)
 
 
@@ -136,10 +150,21 @@ def attribute_table(catalogue: pa.Table) -> pa.Table:
         for kind, of_rows, scalars in sorted(_kinds(rows, values), key=lambda each: each[0]):
             is_text = kind in ("text", "texts")
             numbers = np.array([] if is_text else scalars, np.float64)
-            row = (PREFIX + name, kind, of_rows, numbers, scalars if is_text else [])
+            row = (PREFIX + name, kind, of_rows, numbers, scalars if is_text else [], _left(scalars, numbers))
             for column, each in zip(columns.values(), row, strict=True):
                 column.append(each)
     return pa.table(columns, schema=SCHEMA)
+
+
+def _left(scalars: list[Any], numbers: npt.NDArray[np.float64]) -> list[int]:
+    """The rest of each of these that is an integer which float64 does not hold; empty where there is none."""
+    if not len(numbers) or np.abs(numbers).max() < HELD:
+        return []
+    rests = [
+        each - int(number) if isinstance(each, int) else 0
+        for each, number in zip(scalars, numbers.tolist(), strict=True)
+    ]
+    return rests if any(rests) else []
 
 
 def _fields(texts: pa.ChunkedArray) -> dict[str, tuple[list[int], list[Any]]]:
@@ -165,13 +190,13 @@ def _kinds(rows: list[int], values: list[Any]) -> Iterator[tuple[str, list[int],
     yield "present", rows, []
     types = set(map(type, values))
     if types <= {int, float}:
-        yield "number", rows, list(map(float, values))  # orjson reads none that float64 has no place for
+        yield "number", rows, values  # orjson reads none that float64 has no place for
     elif types == {str}:
         yield "text", rows, values
     else:
         found: dict[str, tuple[list[int], list[Any]]] = {}
         for row, value in zip(rows, values, strict=True):
-            for kind, each in predicates.typed(value):
+            for kind, each in typed(value):
                 of_rows, scalars = found.setdefault(kind, ([], []))
                 of_rows.append(row)
                 scalars.append(each)
@@ -181,8 +206,8 @@ def _kinds(rows: list[int], values: list[Any]) -> Iterator[tuple[str, list[int],
 def _holding(test: Condition, kind: Kind, held: Held) -> Mask:
     """Which of the held values satisfy the test."""
     if isinstance(held.values, np.ndarray):
-        return _numbers(test, held.values)
-    if test.operator == "contains" and kind == "text":
+        return _numbers(test, held.values, held.rests)
+    if test.match_case is False or (test.operator == "contains" and kind == "text"):
         distinct = held.values.dictionary_encode()
         found = [predicates.holds(test, kind, each) for each in distinct.dictionary.to_pylist()]
         return np.array(found, dtype=bool)[distinct.indices.to_numpy()]
@@ -194,9 +219,27 @@ def _holding(test: Condition, kind: Kind, held: Held) -> Mask:
     return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _numbers(test: Condition, values: npt.NDArray[np.float64]) -> Mask:
+def _numbers(test: Condition, values: npt.NDArray[np.float64], rests: npt.NDArray[np.int16] | None) -> Mask:
+    """A number is its float64 and a rest. Of two with different ones the order is that of these, else of the rests."""
+    wanted = [_parted(each) for each in (test.value if isinstance(test.value, tuple) else (test.value,))]
     if test.operator == "in":
-        return np.isin(values, np.array(test.value, np.float64))
+        found = np.isin(values, [number for number, rest in wanted if rest == 0])
+        if rests is not None:
+            found &= rests == 0
+            for number, rest in wanted:
+                found |= (values == number) & (rests == rest)
+        return found
+    [(number, rest)] = wanted
     compare = {"lt": np.less, "lte": np.less_equal, "gt": np.greater, "gte": np.greater_equal}
     assert compare.keys() == ORDERS.keys()
-    return np.asarray(compare.get(test.operator, np.equal)(values, float(test.value)))  # type: ignore[arg-type]
+    by = compare.get(test.operator, np.equal)
+    if rests is None and rest == 0:
+        return np.asarray(by(values, number))
+    return np.where(values == number, by(0 if rests is None else rests, rest), by(values, number))
+
+
+def _parted(value: Scalar) -> tuple[float, int]:
+    """float64 and rest of a number."""
+    number = float(value)
+    rest = value - int(number) if isinstance(value, int) else 0
+    return number, max(-MAX_REST, min(rest, MAX_REST))

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from engine.predicate import PREFIX, Facts, typed
+from engine.comparable import typed
+from engine.predicate import PREFIX, Facts
 from engine.vectors import Matrix
 
 MAX_ROWS = 50_000  # a sample is enough for as many features

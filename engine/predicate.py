@@ -6,8 +6,11 @@
 Every entry of an object must hold. A field stands beside a value (equal), a list (in) or an object of operators:
 `eq in lt lte gt gte contains exists`. `and` and `or` take lists of predicates, `not` takes one. Fields are `item_id`,
 `title`, `categories`, `available`, `created_at`, `updated_at` (ISO 8601) and every attribute; `attributes.NAME` reaches
-one that is called like these or like an operator. `contains` asks for an element of a list, or for text within text
-whatever the case. A value that is missing or null holds for nothing but `{"exists": false}` and `not`.
+one that is called like these or like an operator. A list holds for `eq` and `in` where one of its elements does, and
+`contains` asks for an element of a list, or for text within text. Text within text is looked for whatever the case,
+all else as it is written; `match_case` beside them says otherwise: `{"brand": {"eq": "acme", "match_case": false}}`. A
+value that is missing or null holds for nothing but `{"exists": false}` and `not`. Integers of 64 bits are compared
+exactly.
 """
 
 from __future__ import annotations
@@ -16,16 +19,10 @@ import dataclasses
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Literal
 
+from engine.comparable import ELEMENTS, NAMES, Kind, Loc, Scalar, cased, check_text, read_time, typed
 from engine.errors import InputError, shown
 from engine.ids import normal_id
-from engine.items import MAX_TEXT_BYTES
-
-Kind = Literal["number", "text", "bool", "time", "numbers", "texts"]  # the last two: elements of a list
-Scalar = float | str | bool
-Loc = tuple[str | int, ...]
 
 CORE: Mapping[str, Kind] = {
     "item_id": "text",
@@ -42,18 +39,24 @@ ORDERS: Mapping[str, Callable[[Scalar, Scalar], bool]] = {
     "gte": operator.ge,
 }
 OPERATORS = ("eq", "in", *ORDERS, "contains", "exists")
+MATCH_CASE, CASED = "match_case", ("eq", "in", "contains")  # the option, and the operators that it is of
 PREFIX = "attributes."
 MAX_DEPTH, MAX_TESTS, MAX_VALUES = 8, 100, 1000
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One operator on one field; `value` is a scalar, a tuple of scalars for `in`. `kind` is that of the value."""
+    """One operator on one field; `value` is a scalar, a tuple of scalars for `in`. `kind` is that of the value.
+
+    `match_case` None: text within text is looked for whatever the case, all other text as it is written. Where it is
+    false `value` is casefolded.
+    """
 
     field: str  # a core field, or "attributes." and a name
     operator: str
     value: Scalar | tuple[Scalar, ...]
     kind: Kind
+    match_case: bool | None = None
     loc: Loc = dataclasses.field(
         default=(), compare=False
     )  # where it was written, so that one mask serves all who mean the same
@@ -63,9 +66,10 @@ class Condition:
         """The kinds of stored values that it can hold for; none for `exists`, which asks for no kind."""
         if self.operator == "exists":
             return ()
-        if self.operator != "contains":
-            return (self.kind,)
-        return ("texts", "text") if self.kind == "text" else ("numbers",)
+        if self.operator == "contains":
+            return ("texts", "text") if self.kind == "text" else ("numbers",)
+        elements = ELEMENTS.get(self.kind)
+        return (self.kind,) if elements is None or self.operator in ORDERS else (self.kind, elements)
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,7 @@ def _entry(name: str, value: object, loc: Loc, depth: int) -> Predicate:
 
 
 def _canonical(name: str, loc: Loc) -> str:
-    _text(name, loc)
+    check_text(name, loc)
     return name if name in CORE or name.startswith(PREFIX) else PREFIX + name
 
 
@@ -140,29 +144,47 @@ def _conditions(field: str, value: object, loc: Loc) -> Predicate:
         return _test(field, "in" if isinstance(value, list) else "eq", value, loc)
     if not value:
         raise InputError(f"expected an operator of {', '.join(OPERATORS)}, got none", loc=loc)
+    match_case = _match_case(value, loc)
     found = []
     for name, each in value.items():
+        if name == MATCH_CASE:
+            continue
         if name not in OPERATORS:
             raise InputError(f"expected an operator of {', '.join(OPERATORS)}, got {shown(name)}", loc=(*loc, name))
-        found.append(_test(field, name, each, (*loc, name)))
+        found.append(_test(field, name, each, (*loc, name), match_case))
     return found[0] if len(found) == 1 else AllOf(tuple(found))
 
 
-def _test(field: str, name: str, value: object, loc: Loc) -> Condition:
+def _match_case(value: Mapping[str, object], loc: Loc) -> bool | None:
+    """What it says beside the operators of a field."""
+    given = value.get(MATCH_CASE)
+    if MATCH_CASE not in value:
+        return None
+    if not isinstance(given, bool) or not value.keys() & set(CASED):
+        raise InputError(
+            f"`{MATCH_CASE}` is true or false beside {', '.join(CASED)}, got {shown(given)}", loc=(*loc, MATCH_CASE)
+        )
+    return given
+
+
+def _test(field: str, name: str, value: object, loc: Loc, match_case: bool | None = None) -> Condition:
     if name == "exists":
         if not isinstance(value, bool):
             raise InputError(f"`exists` takes true or false, got {shown(value)}", loc=loc)
-        return Condition(field, name, value, "bool", loc)
+        return Condition(field, name, value, "bool", loc=loc)
     if name == "in":
         if not isinstance(value, list) or not 1 <= len(value) <= MAX_VALUES:
             raise InputError(f"expected a list of 1 to {MAX_VALUES} values, got {shown(value)}", loc=loc)
         pairs = [_scalar(field, each, (*loc, at)) for at, each in enumerate(value)]
         if len({kind for kind, _ in pairs}) > 1:
             raise InputError("expected values of one type: numbers, text or true and false", loc=loc)
-        test = Condition(field, name, tuple(sorted({each for _, each in pairs})), pairs[0][0], loc)
     else:
-        kind, scalar = _scalar(field, value, loc)
-        test = Condition(field, name, scalar, kind, loc)
+        pairs = [_scalar(field, value, loc)]
+    kind = pairs[0][0]
+    if kind != "text" or name not in CASED:
+        match_case = None
+    scalars = [cased(scalar, match_case) for _, scalar in pairs]
+    test = Condition(field, name, tuple(sorted(set(scalars))) if name == "in" else scalars[0], kind, match_case, loc)
     _check_operator(test, loc)
     return test
 
@@ -181,63 +203,18 @@ def _check_operator(test: Condition, loc: Loc) -> None:
         )
 
 
-NAMES: Mapping[Kind, str] = {
-    "number": "numbers",
-    "text": "text",
-    "bool": "true or false",
-    "time": "times",
-    "numbers": "lists of numbers",
-    "texts": "lists of text",
-}
-
-
 def _scalar(field: str, value: object, loc: Loc) -> tuple[Kind, Scalar]:
     if CORE.get(field) == "time":
-        return "time", _time(value, loc)
+        return "time", read_time(value, loc)
     pairs = typed(value)
     if not pairs or isinstance(value, list):
         raise InputError(f"expected a number, text, true or false, got {shown(value)}", loc=loc)
     [(kind, scalar)] = pairs
     if isinstance(scalar, str):
-        _text(scalar, loc)
+        check_text(scalar, loc)
         if field == "item_id":
             scalar = normal_id(scalar)
     return kind, scalar
-
-
-def _text(text: str, loc: Loc) -> None:
-    try:
-        size = len(text.encode())
-    except UnicodeEncodeError:
-        raise InputError("expected valid Unicode, got a lone surrogate", loc=loc) from None
-    if size > MAX_TEXT_BYTES:
-        raise InputError(f"text has at most {MAX_TEXT_BYTES} bytes of UTF-8, got {size}", loc=loc)
-
-
-def _time(value: object, loc: Loc) -> float:
-    """Microseconds since 1970 UTC."""
-    try:
-        at = datetime.fromisoformat(str(value))
-        return float(round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6))
-    except (ValueError, OverflowError, RecursionError):
-        raise InputError(f"expected a time such as 2026-03-01T12:00:00Z, got {shown(value)}", loc=loc) from None
-
-
-def typed(value: object) -> list[tuple[Kind, Scalar]]:
-    """What a JSON value can be compared as: its kind and value, or those of each element of a list."""
-    if isinstance(value, bool):
-        return [("bool", value)]
-    if isinstance(value, int | float):
-        try:
-            return [("number", float(value))]
-        except OverflowError:  # an integer past float64
-            return []
-    if isinstance(value, str):
-        return [("text", value)]
-    if isinstance(value, list | tuple):
-        pairs = [pair for each in value if isinstance(each, int | float | str) for pair in typed(each)]
-        return [("numbers" if kind == "number" else "texts", each) for kind, each in pairs if kind != "bool"]
-    return []
 
 
 Facts = Mapping[str, object]  # field -> JSON value, as `Condition.field` names it; times in microseconds
@@ -272,7 +249,7 @@ def values(field: str, value: object) -> list[tuple[Kind, Scalar]]:
 
 def holds(test: Condition, kind: Kind, value: Scalar) -> bool:
     """Whether a stored value of a kind that the test is about satisfies it."""
-    wanted = test.value
+    wanted, value = test.value, cased(value, test.match_case)
     if test.operator == "in":
         assert isinstance(wanted, tuple)
         return value in wanted
@@ -280,5 +257,7 @@ def holds(test: Condition, kind: Kind, value: Scalar) -> bool:
     if test.operator in ORDERS:
         return ORDERS[test.operator](value, wanted)
     if test.operator == "contains" and kind == "text":
+        if test.match_case:
+            return str(wanted) in str(value)
         return str(wanted).casefold() in str(value).casefold()
     return value == wanted

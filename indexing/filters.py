@@ -12,8 +12,9 @@ import numpy as np
 
 from engine import columns, predicate
 from engine.columns import Columns
+from engine.comparable import Kind, typed
 from engine.errors import InputError
-from engine.predicate import Facts, Kind, Predicate
+from engine.predicate import Facts, Predicate
 from engine.recommend import Mask
 
 REMEMBERED = 32  # masks, a byte per item each
@@ -115,5 +116,5 @@ def _kinds(asked: Predicate, changed: Changed) -> dict[str, set[Kind]]:
     found: dict[str, set[Kind]] = {field: set() for field in fields}
     for item in changed.values():
         for field in fields:
-            found[field] |= {kind for kind, _ in predicate.typed(item.facts.get(field))}
+            found[field] |= {kind for kind, _ in typed(item.facts.get(field))}
     return found

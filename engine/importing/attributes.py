@@ -61,8 +61,10 @@ def _json_ready(column: Column) -> Column:
         return Column(_typed(series))
     if dtype == pl.Float32:
         return Column(series.cast(pl.String).cast(pl.Float64))  # 2.55 stays 2.55
-    if dtype.is_decimal():
-        return Column(series.cast(pl.Float64))
+    if isinstance(dtype, pl.Decimal):
+        whole = series.cast(pl.Int64, strict=False)  # float64 does not hold an integer of 18 digits
+        is_whole = dtype.scale == 0 and whole.null_count() == series.null_count()
+        return Column(whole if is_whole else series.cast(pl.Float64))
     if dtype.is_numeric() or dtype in (pl.Boolean, pl.String):
         return Column(series)
     if isinstance(dtype, pl.Categorical | pl.Enum):

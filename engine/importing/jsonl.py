@@ -71,16 +71,27 @@ def _column(name: str, values: Sequence[Any]) -> tuple[pl.Series, bool]:
         return pl.Series(name, values, pl.Boolean), False
     if kinds == {int} and all(value is None or -INT64 <= value < INT64 for value in values):
         return pl.Series(name, values, pl.Int64), False
-    if kinds <= {int, float}:
+    if kinds <= {int, float} and not any(isinstance(value, int) and not _is_float(value) for value in values):
         return pl.Series(name, [None if value is None else float(value) for value in values], pl.Float64), False
     if kinds == {list} and all(type(part) is str for value in values if value for part in value):
         return pl.Series(name, values, pl.List(pl.String)), False
     return pl.Series(name, [dump(value) for value in values], pl.String), True
 
 
+def _is_float(value: int) -> bool:
+    """Whether float64 holds it."""
+    try:
+        return float(value) == value
+    except OverflowError:
+        return False
+
+
 def _finite(value: object) -> bool:
-    if isinstance(value, float):
-        return math.isfinite(value)
+    if isinstance(value, float | int):
+        try:
+            return math.isfinite(value)
+        except OverflowError:  # an integer past float64
+            return False
     if isinstance(value, dict):
         return all(_finite(part) for part in value.values())
     return all(_finite(part) for part in value) if isinstance(value, list) else True

@@ -39,7 +39,7 @@ def measure(
     blocks: list[npt.NDArray[np.float64]] = []
     for name in names:
         source = sheet.column(name)
-        if source.series.dtype in (pl.List, pl.Array) or (source.is_json and name not in categorical):
+        if source.series.dtype in (pl.List, pl.Array) or (name not in categorical and _holds_lists(source)):
             block = _lists(source)
             parts = [Column(f"{name}.{at}", None, name) for at in range(block.shape[1])]
             columns, blocks = columns + parts, [*blocks, block]
@@ -50,6 +50,11 @@ def measure(
     if not columns:
         raise InputError(f"{sheet.name} has no column to measure; columns found: {', '.join(sheet.frame.columns)}")
     return Measured(tuple(columns), np.concatenate(blocks, axis=1))
+
+
+def _holds_lists(source: SheetColumn) -> bool:
+    """Or anything else but numbers, of which JSON text keeps those that float64 does not hold."""
+    return source.is_json and not source.series.drop_nulls().str.contains(r"^-?\d").all()
 
 
 def _one(

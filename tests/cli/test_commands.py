@@ -16,32 +16,9 @@ from engine.checkpoints import Checkpoints
 
 COMMANDS = (
     *("demo", "serve", "migrate", "import", "train", "evaluate", "index", "publish", "rollback", "reindex", "weights"),
-    *(
-        "embedders",
-        "recommend",
-        "search",
-        "status",
-        "models",
-        "generations",
-        "doctor",
-        "keys",
-        "users",
-        "tune",
-        "encode",
-    ),
-    *(
-        "decode",
-        "reconstruct",
-        "anomalies",
-        "interpolate",
-        "sample",
-        "kpis",
-        "drift",
-        "compress",
-        "map",
-        "export",
-        "users",
-    ),
+    *("embedders", "recommend", "search", "status", "models", "generations", "doctor", "keys", "tune", "encode"),
+    *("decode", "reconstruct", "anomalies", "interpolate", "sample", "kpis", "drift", "compress", "map", "export"),
+    "users",
 )
 FIGURES = {
     *("recall@20", "recall@20_interval", "ndcg@20", "ndcg@20_interval", "coverage@20", "n_users"),

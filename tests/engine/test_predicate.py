@@ -77,6 +77,22 @@ def passing(value):
         ({"or": [{"price": {"lt": 50}}, {"tags": {"contains": "new"}}]}, ["shoe", "cap"]),
         ({"and": [{"price": {"exists": True}}, {"not": {"brand": "Acme"}}]}, ["boot", "cap"]),
         ({"attributes.price": 30}, ["shoe"]),
+        ({"sizes": 42}, ["shoe"]),
+        ({"sizes": [40, 42]}, ["shoe"]),
+        ({"tags": "new"}, ["cap"]),
+        ({"tags": ["old", "new"]}, ["cap"]),
+        ({"not": {"tags": "new"}}, ["shoe", "boot", "bare"]),
+        ({"categories": "shoes"}, ["shoe", "boot"]),
+        ({"categories": ["sale", "other"]}, ["shoe"]),
+        ({"brand": "acme"}, []),
+        ({"brand": {"eq": "acme", "match_case": False}}, ["shoe"]),
+        ({"brand": {"in": ["ACME", "BEST"], "match_case": False}}, ["shoe", "boot"]),
+        ({"title": {"contains": "boot", "match_case": True}}, ["boot"]),
+        ({"title": {"contains": "Boot", "match_case": True}}, []),
+        ({"tags": {"contains": "NEW"}}, []),
+        ({"tags": {"contains": "NEW", "match_case": False}}, ["cap"]),
+        ({"categories": {"eq": "SHOES", "match_case": False}}, ["shoe", "boot"]),
+        ({"price": {"eq": 30, "match_case": False}}, ["shoe"]),
     ],
 )
 def test_a_filter_keeps_these_items(value, found):
@@ -112,7 +128,10 @@ def test_the_order_of_what_is_listed_makes_no_other_filter():
         ({"lt": 3}, ("lt",), "follows a field"),
         ({"and": {}}, ("and",), "takes a list"),
         ({"or": [{"a": 1}, 3]}, ("or", 1), "expected an object"),
-        ({"categories": "shoes"}, ("categories",), "use `contains`"),
+        ({"categories": {"lt": "shoes"}}, ("categories", "lt"), "use `contains`"),
+        ({"brand": {"eq": "a", "match_case": 1}}, ("brand", "match_case"), "is true or false beside eq, in, contains"),
+        ({"brand": {"match_case": True}}, ("brand", "match_case"), "is true or false beside eq, in, contains"),
+        ({"brand": {"gt": "a", "match_case": False}}, ("brand", "match_case"), "beside eq, in, contains, got False"),
         ({"title": {"lt": 3}}, ("title", "lt"), "title holds text"),
         ({"available": "yes"}, ("available",), "available holds true or false"),
         ({"created_at": {"lt": "yesterday"}}, ("created_at", "lt"), "expected a time"),
@@ -147,11 +166,49 @@ def test_a_filter_nests_eight_deep_and_no_deeper():
         parse({"not": deep})
 
 
+WIDE = [2**53, 2**53 + 1, 2**53 + 2, 2**63, 2**64 - 1, -(2**63), -(2**53) - 1, 0.5, [2**53 + 1, 7], float(2**53)]
+
+
+@pytest.mark.parametrize(
+    ("value", "found"),
+    [
+        ({"sku": 9007199254740993}, [1, 8]),
+        ({"sku": 9007199254740992}, [0, 9]),
+        ({"sku": [9007199254740993, 9007199254740994]}, [1, 2, 8]),
+        ({"sku": [18446744073709551615, 18446744073709551614]}, [4]),
+        ({"sku": {"gt": 9007199254740992, "lt": 9007199254740994}}, [1]),
+        ({"sku": {"gte": 9007199254740993}}, [1, 2, 3, 4]),
+        ({"sku": {"lt": 9007199254740993}}, [0, 5, 6, 7, 9]),
+        ({"sku": {"lte": -9007199254740993}}, [5, 6]),
+        ({"sku": {"gt": -9007199254740993}}, [0, 1, 2, 3, 4, 7, 9]),
+        ({"sku": {"contains": 9007199254740993}}, [8]),
+        ({"sku": 9223372036854775807}, []),
+        ({"sku": {"gt": 9223372036854775807}}, [3, 4]),
+        ({"sku": {"lt": 10**30}}, [0, 1, 2, 3, 4, 5, 6, 7, 9]),
+        ({"sku": {"gt": 1e30}}, []),
+    ],
+)
+def test_integers_of_64_bits_are_compared_exactly(value, found):
+    rows, predicate = [item(str(n), sku=each) for n, each in enumerate(WIDE)], parse(value)
+    mask = columns(rows).mask(predicate).tolist()
+    assert mask == one_by_one(rows, predicate)
+    assert [n for n, passes in enumerate(mask) if passes] == found
+    alone = [columns([row]).mask(predicate).tolist() == [n in found] for n, row in enumerate(rows)]
+    assert all(alone)  # also where no value of the field has a rest
+
+
+def test_the_columns_of_a_generation_from_before_are_read(monkeypatch):
+    made = columns([item("a", sku=5)])
+    before = Columns(made.catalogue, made.attributes.drop_columns(["rests"]))
+    assert before.mask(parse({"sku": {"lte": 5}})).tolist() == [True]
+
+
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
         ({"brand": {"lt": 3}}, "brand holds text, `lt` asks for numbers"),
-        ({"sizes": 42}, "sizes holds lists of numbers, `eq` asks for numbers; use `contains`"),
+        ({"sizes": {"gt": 42}}, "sizes holds lists of numbers, `gt` asks for numbers; use `contains`"),
+        ({"sizes": "42"}, "sizes holds lists of numbers, `eq` asks for text"),
         ({"waterproof": "yes"}, "waterproof holds true or false"),
     ],
 )
@@ -169,7 +226,10 @@ def test_a_type_that_some_item_has_is_none_of_an_error():
 
 NAMES = st.sampled_from(["a", "b", "title", "available"])
 TEXTS = st.sampled_from(["", "x", "ÄX", "äxy"])
-SCALARS = st.one_of(st.booleans(), st.integers(-3, 3), st.floats(allow_nan=False, allow_infinity=False), TEXTS)
+WIDE_INTS = st.sampled_from([2**53 + n for n in range(4)] + [2**64 - 1, 2**64 - 2, -(2**53) - 1])
+SCALARS = st.one_of(
+    st.booleans(), st.integers(-3, 3), WIDE_INTS, st.floats(allow_nan=False, allow_infinity=False), TEXTS
+)
 VALUES = st.one_of(SCALARS, st.none(), st.lists(SCALARS, max_size=3), st.sampled_from([{"deep": 1}, 2**64 - 1]))
 ITEMS = st.builds(
     lambda title, categories, available, attributes: item(
@@ -178,13 +238,17 @@ ITEMS = st.builds(
     st.sampled_from([None, "X", "äxy"]), st.lists(st.sampled_from(["p", "q"]), max_size=2), st.booleans(),
     st.dictionaries(NAMES, VALUES, max_size=3),
 )  # fmt: skip
-FINITE = st.one_of(st.booleans(), st.integers(-3, 3), st.sampled_from(["", "x", "äx"]))
+FINITE = st.one_of(st.booleans(), st.integers(-3, 3), WIDE_INTS, st.sampled_from(["", "x", "äx"]))
 CONDITIONS = st.one_of(
     st.builds(lambda name, value: {f"attributes.{name}": value}, NAMES, FINITE),
     st.builds(
         lambda name, operator, value: {f"attributes.{name}": {operator: value}},
         NAMES, st.sampled_from(["lt", "lte", "gt", "gte", "contains"]),
         FINITE.filter(lambda each: not isinstance(each, bool)),
+    ),
+    st.builds(
+        lambda name, operator, value, match: {f"attributes.{name}": {operator: value, "match_case": match}},
+        NAMES, st.sampled_from(["eq", "contains"]), TEXTS, st.booleans(),
     ),
     st.builds(lambda name, value: {name: {"exists": value}}, NAMES, st.booleans()),
     st.builds(lambda name, values: {f"attributes.{name}": values}, NAMES, st.lists(st.integers(-3, 3), min_size=1)),

@@ -100,6 +100,39 @@ def test_codes_stay_text_and_a_nameless_column_is_no_attribute(
         assert items.get(conn, space.key, "b").attributes == {"phone": "+4420", "serial": "1", "ok": False}
 
 
+BIG = 2**53 + 1
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
+def test_integers_that_float64_does_not_hold_come_as_they_are(
+    database: Database, space: Space, tmp_path: Path, suffix: str
+) -> None:
+    path = tmp_path / f"items.{suffix}"
+    frame = pl.DataFrame({"item_id": ["a", "b"], "sku": [BIG, None], "mixed": [BIG, 7]})
+    if suffix == "parquet":
+        wide = [pl.Series("wide", [2**64 - 1, 1], pl.UInt64), pl.Series("decimal", [BIG, 1]).cast(pl.Decimal(20, 0))]
+        frame.with_columns(*wide).write_parquet(path)
+    elif suffix == "jsonl":
+        path.write_text(
+            f'{{"item_id": "a", "sku": {BIG}, "mixed": {BIG}, "wide": {2**64 - 1}, "decimal": {BIG}}}\n'
+            f'{{"item_id": "b", "mixed": 0.5, "wide": 1, "decimal": 1}}\n'
+        )
+    else:
+        frame.write_csv(path)
+    assert import_items(database, space.name, path).written == 2
+    with database.connect() as conn:
+        found = items.get(conn, space.key, "a").attributes
+    wide = {} if suffix == "csv" else {"wide": 2**64 - 1, "decimal": BIG}
+    assert found == {"sku": BIG, "mixed": BIG} | wide
+    assert {type(value) for value in found.values()} == {int}
+
+
+def test_an_integer_past_all_floats_is_not_finite(database: Database, space: Space, tmp_path: Path) -> None:
+    path = tmp_path / "items.jsonl"
+    path.write_text(f'{{"item_id": "a", "n": {10**400}}}\n{{"item_id": "b", "n": [{10**400}]}}\n{{"item_id": "c"}}\n')
+    assert import_items(database, space.name, path).rejected == {"attributes.n is not finite": 2}
+
+
 def test_bad_items_are_counted(database: Database, space: Space, tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     path.write_text(
