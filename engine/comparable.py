@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
+from engine.attribute_types import TIME
 from engine.errors import InputError, shown
 from engine.items import MAX_TEXT_BYTES
 
@@ -61,6 +62,20 @@ def read_time(value: object, loc: Loc) -> float:
         return float(round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6))
     except (ValueError, OverflowError, RecursionError):
         raise InputError(f"expected a time such as 2026-03-01T12:00:00Z, got {shown(value)}", loc=loc) from None
+
+
+def moment(text: str) -> float | None:
+    """Microseconds since 1970 UTC of text that is a day, or a day and a time; None for other text.
+
+    What has no zone is UTC.
+    """
+    if not text[:4].isdigit() or not TIME.fullmatch(text):
+        return None
+    day, clock = text.strip()[:10], text.strip()[10:].replace(" ", "").upper().removeprefix("T")
+    try:
+        return read_time(f"{day}T{clock}" if clock[:1].isdigit() else f"{day}T00:00{clock}", ())
+    except InputError:  # no such day
+        return None
 
 
 def check_text(text: str, loc: Loc) -> None:

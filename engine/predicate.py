@@ -10,7 +10,7 @@ one that is called like these or like an operator. A list holds for `eq` and `in
 `contains` asks for an element of a list, or for text within text. Text within text is looked for whatever the case,
 all else as it is written; `match_case` beside them says otherwise: `{"brand": {"eq": "acme", "match_case": false}}`. A
 value that is missing or null holds for nothing but `{"exists": false}` and `not`. Integers of 64 bits are compared
-exactly.
+exactly. Text that is a day or a time (ISO 8601) is compared with another such as a moment; without a zone it is UTC.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import dataclasses
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
-from engine.comparable import ELEMENTS, NAMES, Kind, Loc, Scalar, cased, check_text, read_time, typed
+from engine.comparable import ELEMENTS, NAMES, Kind, Loc, Scalar, cased, check_text, moment, read_time, typed
 from engine.errors import InputError, shown
 from engine.ids import normal_id
 
@@ -60,6 +61,14 @@ class Condition:
     loc: Loc = dataclasses.field(
         default=(), compare=False
     )  # where it was written, so that one mask serves all who mean the same
+
+    @cached_property
+    def moments(self) -> tuple[float, ...]:
+        """Those of the value that is compared as text, where it has any: with other moments it is compared as such."""
+        if self.kind != "text" or self.operator == "contains":
+            return ()
+        texts = self.value if isinstance(self.value, tuple) else (self.value,)
+        return tuple(at for text in texts if (at := moment(str(text))) is not None)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -249,6 +258,9 @@ def values(field: str, value: object) -> list[tuple[Kind, Scalar]]:
 
 def holds(test: Condition, kind: Kind, value: Scalar) -> bool:
     """Whether a stored value of a kind that the test is about satisfies it."""
+    at = moment(value) if test.moments and isinstance(value, str) else None
+    if at is not None:
+        return at in test.moments if test.operator in ("eq", "in") else ORDERS[test.operator](at, test.moments[0])
     wanted, value = test.value, cased(value, test.match_case)
     if test.operator == "in":
         assert isinstance(wanted, tuple)

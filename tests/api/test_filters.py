@@ -66,7 +66,9 @@ def test_a_filter_over_categories_dates_and_new_items(shop: Shop) -> None:
     shop.put(f"/items/{name}", {"categories": ["odd"], "attributes": {"price": 3, "released": "2026-05-01"}})
     asked = {"and": [{"categories": {"contains": "odd"}}, {"not": {"price": {"gt": 3}}}, {"available": True}]}
     assert name in ids(posted(shop, "/recommend", k=100, filter=asked))
-    assert ids(posted(shop, "/recommend", k=5, filter={"released": {"gte": "2026-04"}})) == [name]
+    for since in ("2026-04", "2026-05-01T02:00:00+02:00"):
+        assert ids(posted(shop, "/recommend", k=5, filter={"released": {"gte": since}})) == [name]
+    assert ids(posted(shop, "/recommend", k=5, filter={"released": {"gte": "2026-05-01T00:00:00-01:00"}})) == []
     assert name in ids(posted(shop, "/recommend", k=5, filter={"created_at": {"gte": "2026-01-01"}}, fill="new"))
     seq = shop.put(f"/items/{name}", {"attributes": {"price": 30}}).json()["seq"]
     assert name not in ids(posted(shop, "/recommend", k=100, filter=asked, min_seq=seq))

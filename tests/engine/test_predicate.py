@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.columns import Columns, attribute_table, check
+from engine.comparable import moment
 from engine.errors import InputError
 from engine.predicate import facts, matches, parse
 from engine.store.items import CATALOGUE
@@ -197,6 +198,53 @@ def test_integers_of_64_bits_are_compared_exactly(value, found):
     assert all(alone)  # also where no value of the field has a rest
 
 
+RELEASED = [
+    "2026-11-01", "2026-11-01T00:00:00+01:00", "2026-10-31T23:00:00Z", "2026-11-02T00:30:00.5+0100", "2026-11", "soon",
+    ["2026-11-01T00:00:00+00:00", "x"], 20261101,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        ({"gte": "2026-11-01T00:00:00+01:00", "lt": "2026-11-01T00:00:01"}, [0, 1, 2]),
+        ({"gt": "2026-11-01T00:00:00+01:00", "lt": "2026-12"}, [0, 3]),
+        ({"lt": "2026-11-01"}, [1, 2, 4]),
+        ({"eq": "2026-11-01 01:00 +01:00"}, [0, 6]),
+        ({"eq": "2026-10-31T23:00:00Z"}, [1, 2]),
+        ({"in": ["2026-10-31T23:00Z", "soon"]}, [1, 2, 5]),
+        ({"gte": "2026-11-01T23:30:00.500Z"}, [3, 5]),
+        ({"gt": "2026-11"}, [0, 1, 3, 5]),  # a month is no moment: as text
+        ({"eq": "2026-11"}, [4]),
+        ({"contains": "2026-11-01"}, [0, 1]),
+        ({"eq": 20261101}, [7]),
+    ],
+)
+def test_times_of_attributes_are_compared_as_moments(asked, found):
+    rows, predicate = [item(str(n), at=n, released=each) for n, each in enumerate(RELEASED)], parse({"released": asked})
+    mask = columns(rows).mask(predicate).tolist()
+    assert mask == one_by_one(rows, predicate)
+    assert [n for n, passes in enumerate(mask) if passes] == found
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("1970-01-02", DAY_US),
+        ("1970-01-02Z", DAY_US),
+        ("1970-01-02 00:00", DAY_US),
+        ("1970-01-02T01:00:00.25+01", DAY_US + 250_000),
+        ("1970-01-01t00:00z", None),
+        ("1970-02-30", None),
+        ("1970-01", None),
+        ("19700102", None),
+        ("1970-01-02 and more", None),
+    ],
+)
+def test_text_is_a_moment_where_it_is_a_day_with_perhaps_a_time(text, at):
+    assert moment(text) == at
+
+
 def test_the_columns_of_a_generation_from_before_are_read(monkeypatch):
     made = columns([item("a", sku=5)])
     before = Columns(made.catalogue, made.attributes.drop_columns(["rests"]))
@@ -225,7 +273,7 @@ def test_a_type_that_some_item_has_is_none_of_an_error():
 
 
 NAMES = st.sampled_from(["a", "b", "title", "available"])
-TEXTS = st.sampled_from(["", "x", "ÄX", "äxy"])
+TEXTS = st.sampled_from(["", "x", "ÄX", "äxy", "2026-01-01", "2026-01-01T01:00+01:00", "2026-01-02T00:00:00Z"])
 WIDE_INTS = st.sampled_from([2**53 + n for n in range(4)] + [2**64 - 1, 2**64 - 2, -(2**53) - 1])
 SCALARS = st.one_of(
     st.booleans(), st.integers(-3, 3), WIDE_INTS, st.floats(allow_nan=False, allow_infinity=False), TEXTS
@@ -238,7 +286,7 @@ ITEMS = st.builds(
     st.sampled_from([None, "X", "äxy"]), st.lists(st.sampled_from(["p", "q"]), max_size=2), st.booleans(),
     st.dictionaries(NAMES, VALUES, max_size=3),
 )  # fmt: skip
-FINITE = st.one_of(st.booleans(), st.integers(-3, 3), WIDE_INTS, st.sampled_from(["", "x", "äx"]))
+FINITE = st.one_of(st.booleans(), st.integers(-3, 3), WIDE_INTS, TEXTS)
 CONDITIONS = st.one_of(
     st.builds(lambda name, value: {f"attributes.{name}": value}, NAMES, FINITE),
     st.builds(
