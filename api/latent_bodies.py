@@ -13,6 +13,7 @@ from engine.cores import QuantisedCore
 from engine.errors import InputError
 from engine.features import Values, to_records
 from engine.latent import Anomalies
+from engine.readings import Readings
 from engine.vectors import Matrix
 from indexing.near import near
 from indexing.view import LiveView
@@ -46,9 +47,9 @@ def reconstructed(codec: FeatureCodec, values: Values) -> dict[str, Any]:
     return {"records": to_records(codec.columns, again), "errors": errors}
 
 
-def judged(codec: FeatureCodec, values: Values, found: Anomalies, top: int) -> dict[str, Any]:
+def judged(codec: FeatureCodec, readings: Readings, found: Anomalies, top: int) -> dict[str, Any]:
     """Each record's score and the `top` columns that make most of it, with their value and what was expected."""
-    given, expected = to_records(codec.columns, values), to_records(codec.columns, found.expected)
+    given, expected = readings.records(), to_records(codec.columns, found.expected)
     worst = np.argsort(-found.contributions, axis=1, kind="stable")[:, :top]
     names = [column.name for column in codec.columns]
     rows = [

@@ -32,6 +32,7 @@ class Normal:
     scores: Matrix  # (1001,) quantiles of the anomaly score over training records, each without itself in the memory
     errors: Matrix  # (1001,) quantiles of the reconstruction error
     latents: Matrix  # (101, dim) quantiles of each latent dimension
+    spread: Matrix | None = None  # (m,) how far each of the memory is from its own neighbours; None: learnt before this
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +81,8 @@ class FeatureCodec:
             "columns": [column.to_json() for column in self.preprocessing.columns],
         }
         arrays: dict[str, npt.NDArray] = {f"core.{name}": array for name, array in core.items()}
-        arrays |= {"mean": self.preprocessing.mean, "scale": self.preprocessing.scale}
-        arrays |= {f"normal.{name}": getattr(self.normal, name) for name in NORMAL}
+        arrays |= self.preprocessing.state()
+        arrays |= {f"normal.{name}": array for name in NORMAL if (array := getattr(self.normal, name)) is not None}
         arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
         return "features", arrays
 
@@ -96,7 +97,7 @@ def required(codec: object, what: str) -> FeatureCodec:
     return codec
 
 
-NORMAL = ("memory", "scores", "errors", "latents")
+NORMAL = ("memory", "scores", "errors", "latents", "spread")
 
 
 def restore(name: str, arrays: Arrays) -> FeatureCodec:
@@ -109,5 +110,5 @@ def restore(name: str, arrays: Arrays) -> FeatureCodec:
         head["embedder"],
         preprocessing.restore(head["columns"], arrays),
         cores.restore(head["core"], core),
-        Normal(*(arrays[f"normal.{part}"] for part in NORMAL)),
+        Normal(**{part: arrays[f"normal.{part}"] for part in NORMAL if f"normal.{part}" in arrays}),
     )

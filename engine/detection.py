@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.codec import FeatureCodec
-from engine.features import Features
+from engine.features import Features, as_of
 from engine.latent import FALSE_ALARM_RATE, anomalies
 
 MOST = 10_000  # records judged; more cost time and say no more
@@ -43,7 +43,8 @@ def detect(
     rows = np.sort(np.random.default_rng(seed).permutation(len(features))[:MOST])
     if not bad[rows].any() or bad[rows].all():
         return None
-    found = anomalies(codec, features.values[rows], false_alarm_rate=false_alarm_rate)
+    values = as_of(codec.columns, features.columns, features.values[rows], new="keep")
+    found = anomalies(codec, values, false_alarm_rate=false_alarm_rate)
     return figures(found.scores, bad[rows], found.threshold) | {"false_alarm_rate": false_alarm_rate}
 
 

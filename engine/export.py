@@ -50,10 +50,12 @@ def _prepared(graph: Graph, how: Preprocessing) -> str:
     scaled = graph.call("Div", centred, graph.constant(how.scale[None]))  # of categories: 0 and 1, their place stays
     scaled = graph.call("Clip", scaled, graph.constant(np.array(-FARTHEST)), graph.constant(np.array(FARTHEST)))
     numbers = graph.cast(graph.call("Where", graph.call("IsNaN", scaled), graph.constant(np.zeros(1)), scaled), FLOAT)
-    if how.all_numeric:
+    if how.straight:
         return numbers
     parts = []
     for at, column in enumerate(how.columns):
+        if how.dropped[at]:
+            continue
         if column.categories is None:
             parts.append(graph.columns(numbers, at, at + 1))
             continue
@@ -124,11 +126,14 @@ def _inverted(graph: Graph, how: Preprocessing, prepared: str) -> None:
     """(n, n_columns) float64, as `Preprocessing.invert`."""
     wide = graph.cast(prepared, DOUBLE)
     parts = []
-    for column, block in zip(how.columns, how.blocks, strict=True):
-        part = graph.columns(wide, block.start, block.stop)
-        if column.categories is not None:
+    for column, block, dropped in zip(how.columns, how.blocks, how.dropped, strict=True):
+        first = block.start if not dropped else 0  # a dropped column is 0 times anything, and its value below
+        part = graph.columns(wide, first, first + 1 if dropped else block.stop)
+        if dropped:
+            part = graph.call("Mul", part, graph.constant(np.zeros(1)))
+        elif column.categories is not None:
             part = graph.cast(graph.call("ArgMax", part, axis=1, keepdims=1), DOUBLE)
         parts.append(part)
-    gathered = wide if how.all_numeric else graph.call("Concat", *parts, axis=1)
+    gathered = wide if how.straight else graph.call("Concat", *parts, axis=1)
     scaled = graph.call("Mul", gathered, graph.constant(how.scale[None]))
     graph.call("Add", scaled, graph.constant(how.mean[None]), to="values")

@@ -140,12 +140,12 @@ def from_rows(columns: Sequence[Column], rows: Sequence[object]) -> Values:
 
 
 def as_of(
-    columns: Sequence[Column], stored: Sequence[Column], values: Values, *, new: Literal["error", "skip"]
+    columns: Sequence[Column], stored: Sequence[Column], values: Values, *, new: Literal["error", "skip", "keep"]
 ) -> Values:
     """Stored values in the terms of a model's `columns`, which may know fewer categories than were stored since.
 
     Raises InputError for another column set, and with new="error" for a category that the model has never had;
-    "skip" takes such a value as missing.
+    "skip" takes such a value as missing, "keep" leaves it at its place behind the model's own.
     """
     check_column_set(columns, [column.name for column in stored])
     place = {column.name: at for at, column in enumerate(stored)}
@@ -157,7 +157,8 @@ def as_of(
         if later.any() and new == "error":
             names = stored[place[column.name]].categories or ()
             raise unseen(column, names[int(found[later, at][0])], ("records",))
-        found[later, at] = np.nan
+        if new != "keep":
+            found[later, at] = np.nan
     return found
 
 

@@ -93,5 +93,5 @@ def _scores(conn: Connection, space: Space, latent: LatentSpace) -> tuple[dict[s
     if not isinstance(codec, FeatureCodec) or features.schema(conn, space.key) is None:
         return {}, None
     stored = features.read(conn, space.key)
-    found = anomalies(codec, as_of(codec.columns, stored.columns, stored.values, new="skip"))
+    found = anomalies(codec, as_of(codec.columns, stored.columns, stored.values, new="keep"))
     return dict(zip(stored.ids.ids, found.scores.tolist(), strict=True)), found.threshold

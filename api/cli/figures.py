@@ -18,9 +18,9 @@ from engine import drift as drifting
 from engine.codec import FeatureCodec
 from engine.detection import detect
 from engine.errors import InputError, NotEnoughData
-from engine.features import Values, as_of
 from engine.importing import Layout
-from engine.importing.records import read_for_model
+from engine.importing.records import read_for_detection
+from engine.readings import Readings, of_stored
 from engine.store import features, models, watch
 from engine.store.database import Database
 from engine.store.spaces import Space
@@ -96,16 +96,16 @@ def drift(
     with opened(space) as (_, database, found):
         version, codec = model_codec(database, found, model)
         if file is not None:
-            values = read_for_model(file, layout, codec.columns).values
+            _, given = read_for_detection(file, layout, codec.columns)
         else:
-            values = _recent(database, found, version, codec, since)
-        report = drifting.measure(codec, values, alert=threshold)
+            given = _recent(database, found, version, codec, since)
+        report = drifting.measure(codec, given, alert=threshold)
         with database.begin() as conn:
             watch.add_drift(conn, found.key, version, report)
     emit(json, report | {"model": version}, lambda: _show_drift(report))
 
 
-def _recent(database: Database, space: Space, version: int, codec: FeatureCodec, since: datetime | None) -> Values:
+def _recent(database: Database, space: Space, version: int, codec: FeatureCodec, since: datetime | None) -> Readings:
     """Stored records written after the model was made, or after `since`."""
     with database.begin() as conn:
         begin = models.get(conn, space.key, version).created_at if since is None else since.replace(tzinfo=UTC)
@@ -114,12 +114,15 @@ def _recent(database: Database, space: Space, version: int, codec: FeatureCodec,
         raise NotEnoughData(
             f"no record was written since {begin:%Y-%m-%d %H:%M} UTC; import recent ones, or give a FILE or --since"
         )
-    return as_of(codec.columns, recent.columns, recent.values, new="skip")
+    return of_stored(codec.columns, recent.columns, recent.values)
 
 
 def _show_drift(report: dict[str, Any]) -> None:
     worst = sorted(report["distributions"], key=lambda row: -row["psi"])[:10]
     table(("distribution", "psi", "ks", "p"), [(row["of"], row["psi"], row["ks"], row["p"]) for row in worst])
+    for column, counts in report.get("unseen", {}).items():
+        named = ", ".join(f"{value!r} {n:,} times" for value, n in counts.items())
+        out.print(f"unseen in training, column {column}: {named}", markup=False)
     moved = f"ALERT: {', '.join(report['moved'])} moved" if report["alert"] else "no alert"
     out.print(f"{report['records']:,} recent records, psi {report['psi']:.3f} of {report['threshold']:g}: {moved}")
 

@@ -12,7 +12,18 @@ from api import latent_bodies as bodies
 from api.cli.import_features import Array, Id, Ignore, Label
 from api.cli.options import Json, SpaceName, opened
 from api.cli.output import emit, out, table
-from api.cli.records import File, Given, Items, Model, Out, RecordText, given_records, model_codec, parsed
+from api.cli.records import (
+    File,
+    Given,
+    Items,
+    Model,
+    Out,
+    RecordText,
+    asked_records,
+    given_records,
+    model_codec,
+    parsed,
+)
 from api.cli.tables import write_rows
 from engine import latent
 from engine.codec import FeatureCodec
@@ -123,9 +134,11 @@ def anomalies(
         raise InputError("give --false-alarm-rate or --quantile, not both")
     rate = latent.FALSE_ALARM_RATE if false_alarm_rate is None else false_alarm_rate
     layout = Layout(id_column, label_column=label, ignore=ignore or (), array=array)
-    version, codec, given = _given(space, model, layout, file=file, items=item, record=record)
-    judged = latent.anomalies(codec, given.values, false_alarm_rate=rate, quantile=quantile)
-    body = bodies.judged(codec, given.values, judged, columns)
+    with opened(space) as (_, database, found):
+        version, codec = model_codec(database, found, model)
+        given = asked_records(database, found, codec, file=file, items=item, record=record, layout=layout)
+    judged = latent.anomalies(codec, given.readings.values, false_alarm_rate=rate, quantile=quantile)
+    body = bodies.judged(codec, given.readings, judged, columns)
     rows = [
         {"item_id": id_, "score": each["score"], "anomaly": each["anomaly"], "because": _because(each["columns"])}
         for id_, each in zip(given.ids, body["anomalies"], strict=True)

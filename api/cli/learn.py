@@ -24,7 +24,7 @@ Normal = Annotated[
     str | None, typer.Option("--normal", help="Of feature records: learn only from those with this label.")
 ]
 KeepConstant = Annotated[
-    bool, typer.Option("--keep-constant", help="Of feature records: keep columns that never change.")
+    bool, typer.Option("--keep-constant", help="Of feature records: learn from columns that never change too.")
 ]
 
 JUDGED_BY = {"new": "items new to the user", "any": "any item, bought before or not"}

@@ -45,8 +45,9 @@ def show(evaluation: Mapping[str, Any]) -> None:
     if "pca_held_out_error" in evaluation:
         ours, theirs = evaluation["held_out_error"], evaluation["pca_held_out_error"]
         out.print(f"held-out error {ours:.4f}, pca of as many dimensions {theirs:.4f}")
-    if "note" in evaluation:
-        out.print(evaluation["note"], markup=False)
+    for note in ("dropped", "note"):
+        if note in evaluation:
+            out.print(evaluation[note], markup=False)
     figures = evaluation["kpis"]
     names = {**SHOWN, "silhouette": f"silhouette by {figures['silhouette_by']}"}
     table(("figure", "value"), [(label, figures[name]) for name, label in names.items() if name in figures])

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from engine import readings
 from engine.codec import FeatureCodec, required
 from engine.errors import InputError, NotEnoughData
-from engine.features import Values, as_of, from_records
+from engine.features import Column, Values, as_of, from_records
 from engine.ids import check_id
 from engine.importing import Layout
-from engine.importing.records import read_for_model
+from engine.importing.records import read_for_detection, read_for_model
+from engine.readings import Readings
 from engine.store import features, generations, models
 from engine.store.database import Connection, Database
 from engine.store.spaces import Space
@@ -33,6 +35,15 @@ Out = Annotated[Path | None, typer.Option("--out", help="Write every row to this
 class Given:
     ids: list[str]
     values: Values  # (n, n_columns) in the columns of the model
+    labels: list[str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """What a detector is asked about."""
+
+    ids: list[str]
+    readings: Readings
     labels: list[str | None]
 
 
@@ -67,20 +78,51 @@ def given_records(
     layout: Layout,
 ) -> Given:
     """The records of exactly one of file, items and record; InputError as `read_for_model` and `from_records`."""
-    if sum(bool(each) for each in (file, items, record)) != 1:
-        raise InputError("give a FILE of records, or --item, or --record")
+    _check_one(file, items, record)
     if file is not None:
         found = read_for_model(file, layout, codec.columns)
         return Given(found.ids, found.values, found.labels)
     if record is not None:
         return Given(["record"], from_records(codec.columns, [parsed_record(record)]), [None])
+    ids = [check_id(id_, ("item",)) for id_ in items or ()]
+    columns, stored = _stored(database, space, ids)
+    return Given(ids, as_of(codec.columns, columns, stored, new="error"), [None] * len(stored))
+
+
+def asked_records(
+    database: Database,
+    space: Space,
+    codec: FeatureCodec,
+    *,
+    file: Path | None,
+    items: Sequence[str] | None,
+    record: str | None,
+    layout: Layout,
+) -> Asked:
+    """The same for a detector, which refuses no value."""
+    _check_one(file, items, record)
+    if file is not None:
+        found, given = read_for_detection(file, layout, codec.columns)
+        return Asked(found.ids, given, found.labels)
+    if record is not None:
+        return Asked(["record"], readings.of_records(codec.columns, [parsed_record(record)]), [None])
+    ids = [check_id(id_, ("item",)) for id_ in items or ()]
+    given = readings.of_stored(codec.columns, *_stored(database, space, ids))
+    return Asked(ids, given, [None] * len(given))
+
+
+def _check_one(file: Path | None, items: Sequence[str] | None, record: str | None) -> None:
+    if sum(bool(each) for each in (file, items, record)) != 1:
+        raise InputError("give a FILE of records, or --item, or --record")
+
+
+def _stored(database: Database, space: Space, items: Sequence[str]) -> tuple[Sequence[Column], Values]:
+    """The columns of the stored records and the values of these."""
     with database.connect() as conn:
         schema = features.schema(conn, space.key)
         if schema is None:
             raise NotEnoughData(f"space {space.name!r} has no feature records")
-        ids = [check_id(id_, ("item",)) for id_ in items or ()]
-        stored = features.get(conn, space.key, ids)
-    return Given(ids, as_of(codec.columns, schema.columns, stored, new="error"), [None] * len(stored))
+        return schema.columns, features.get(conn, space.key, items)
 
 
 def parsed_record(text: str) -> dict[str, Any]:

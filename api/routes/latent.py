@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -16,11 +16,12 @@ from api.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, Record
 from api.reads import fresh
 from api.schemas import NoParameters
 from api.timely import Timely
-from engine import latent
+from engine import latent, readings
 from engine.codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
-from engine.features import Values, as_of, from_records, from_rows
+from engine.features import Column, Values, as_of, from_records, from_rows
 from engine.ids import check_id
+from engine.readings import Readings
 from engine.store import features
 from engine.store.database import Database
 from engine.vectors import Matrix, check_vectors
@@ -55,12 +56,13 @@ def reconstruct(body: RecordsBody, none: Nothing, request: Request, view: View, 
 
 @router.post("/anomalies", summary="How odd records are, and through which columns")
 def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
+    """What no training record had (an unseen category, text for a number, nothing at all) is odd, and named."""
     view = fresh(request, view, body)
     codec = codec_of(view)
-    values = values_of(view, codec, body, database)
+    given = readings_of(view, codec, body, database)
     rate = latent.FALSE_ALARM_RATE if body.false_alarm_rate is None else body.false_alarm_rate
-    found = latent.anomalies(codec, values, false_alarm_rate=rate, quantile=body.quantile)
-    return _answer(view, bodies.judged(codec, values, found, body.columns))
+    found = latent.anomalies(codec, given.values, false_alarm_rate=rate, quantile=body.quantile)
+    return _answer(view, bodies.judged(codec, given, found, body.columns))
 
 
 @router.post("/interpolate", summary="The way from one record to another, with the real items nearest to it")
@@ -100,14 +102,28 @@ def values_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: 
         return from_rows(codec.columns, body.values)
     if body.item_ids is None:
         return from_records(codec.columns, [body.record] if body.record is not None else body.records or [])
-    for id_ in body.item_ids:
+    return as_of(codec.columns, *_stored(view, body.item_ids, database), new="error")
+
+
+def readings_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: Database) -> Readings:
+    """The same for a detector, which refuses no value."""
+    if body.values is not None:
+        return readings.of_rows(codec.columns, body.values)
+    if body.item_ids is None:
+        given = [body.record] if body.record is not None else body.records or []
+        return readings.of_records(codec.columns, given)
+    return readings.of_stored(codec.columns, *_stored(view, body.item_ids, database))
+
+
+def _stored(view: LiveView, item_ids: Sequence[str], database: Database) -> tuple[Sequence[Column], Values]:
+    """The columns of the stored records and the values of these."""
+    for id_ in item_ids:
         check_id(id_, ("item_ids",))
     with database.connect() as conn:
         schema = features.schema(conn, view.space.key)
         if schema is None:
             raise NotEnoughData(f"space {view.space.name!r} has no feature records")
-        stored = features.get(conn, view.space.key, body.item_ids)
-    return as_of(codec.columns, schema.columns, stored, new="error")
+        return schema.columns, features.get(conn, view.space.key, item_ids)
 
 
 def _vectors(view: LiveView, codec: FeatureCodec, body: VectorsBody) -> Matrix:

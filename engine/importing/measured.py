@@ -26,15 +26,23 @@ class Measured:
 
     columns: tuple[Column, ...]
     values: npt.NDArray[np.float64]
+    unread: Mapping[tuple[str, int], str]  # (column, row): text where a number belongs, infinite in `values`
 
 
 def measure(
-    sheet: Sheet, names: Sequence[str], *, categorical: Sequence[str] = (), known: Mapping[str, Column] | None = None
+    sheet: Sheet,
+    names: Sequence[str],
+    *,
+    categorical: Sequence[str] = (),
+    known: Mapping[str, Column] | None = None,
+    strict: bool = True,
 ) -> Measured:
     """The columns `names` of a sheet; `known` are those of the records before, whose kind stays.
 
-    Raises InputError for text in a numeric column, lists of different lengths and too many categories.
+    Raises InputError for lists of different lengths, and where it is `strict` for text in a numeric column and too many
+    categories.
     """
+    unread: dict[tuple[str, int], str] = {}
     columns: list[Column] = []
     blocks: list[npt.NDArray[np.float64]] = []
     for name in names:
@@ -45,11 +53,32 @@ def measure(
             columns, blocks = columns + parts, [*blocks, block]
             continue
         before = (known or {}).get(name)
-        made, values = _one(source, name, name in categorical, before)
+        if strict or before is None:
+            made, values = _one(source, name, name in categorical, before)
+        else:
+            made, values = _as_known(source, before, unread)
         columns, blocks = [*columns, made], [*blocks, values[:, None]]
     if not columns:
         raise InputError(f"{sheet.name} has no column to measure; columns found: {', '.join(sheet.frame.columns)}")
-    return Measured(tuple(columns), np.concatenate(blocks, axis=1))
+    return Measured(tuple(columns), np.concatenate(blocks, axis=1), unread)
+
+
+def _as_known(
+    source: SheetColumn, before: Column, unread: dict[tuple[str, int], str]
+) -> tuple[Column, npt.NDArray[np.float64]]:
+    """A known column whatever it holds: new categories behind the known ones, and infinity for what is no number."""
+    text, blank = _blanks(source)
+    if before.categories is not None:
+        return _placed(before.name, text.set(blank, None), before.categories)
+    if source.series.dtype.is_temporal():
+        values = np.full(len(text), np.nan)
+    else:
+        values = cells.numbers(source).cast(pl.Float64).to_numpy().astype(np.float64)
+    wrong = np.flatnonzero(~blank.to_numpy() & ~np.isfinite(values))
+    values[wrong] = np.inf
+    values[blank.to_numpy()] = np.nan
+    unread.update({(before.name, row): str(text[row]) for row in wrong.tolist()})
+    return before, values
 
 
 def _holds_lists(source: SheetColumn) -> bool:
@@ -63,8 +92,7 @@ def _one(
     series = source.series
     if series.dtype.is_temporal():
         raise InputError(f"column {name!r} holds times, which are no measure; leave it out with --ignore {name}")
-    text = cells.texts(source)
-    blank = text.str.strip_chars().str.to_lowercase().is_in(list(MISSING)) | text.is_null()
+    text, blank = _blanks(source)
     numbers = cells.numbers(source)
     unread = ~blank & (numbers.is_null() | numbers.is_nan())
     if before is not None:
@@ -79,6 +107,12 @@ def _one(
     return _categories(name, text.set(blank, None), before)
 
 
+def _blanks(source: SheetColumn) -> tuple[pl.Series, pl.Series]:
+    """The cells as text, and which of them hold nothing."""
+    text = cells.texts(source)
+    return text, text.str.strip_chars().str.to_lowercase().is_in(list(MISSING)) | text.is_null()
+
+
 def _check_read(name: str, text: pl.Series, unread: pl.Series) -> None:
     if unread.any():
         row = unread.arg_true()[0]
@@ -90,14 +124,18 @@ def _check_read(name: str, text: pl.Series, unread: pl.Series) -> None:
 
 def _categories(name: str, text: pl.Series, before: Column | None) -> tuple[Column, npt.NDArray[np.float64]]:
     """Known categories keep their place, new ones come after them."""
-    old = () if before is None or before.categories is None else before.categories
-    new = sorted(set(text.drop_nulls().to_list()) - set(old))
-    names = (*old, *new)
-    if len(names) > MOST_CATEGORIES:
+    made, values = _placed(name, text, () if before is None else before.categories or ())
+    n = len(made.categories or ())
+    if n > MOST_CATEGORIES:
         raise InputError(
-            f"column {name!r} has {len(names):,} different texts, expected at most {MOST_CATEGORIES:,} categories; "
+            f"column {name!r} has {n:,} different texts, expected at most {MOST_CATEGORIES:,} categories; "
             f"if it names the records give it as --id {name}, else leave it out with --ignore {name}"
         )
+    return made, values
+
+
+def _placed(name: str, text: pl.Series, old: Sequence[str]) -> tuple[Column, npt.NDArray[np.float64]]:
+    names = (*old, *sorted(set(text.drop_nulls().to_list()) - set(old)))
     places = {each: float(place) for place, each in enumerate(names)}
     values = np.array([places.get(cell, np.nan) for cell in text.to_list()], np.float64)
     return Column(name, names), values

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ from engine.importing import arrays, cells
 from engine.importing.measured import measure
 from engine.importing.sheet import Sheet
 from engine.importing.sheet import read as read_sheet
+from engine.readings import Readings
 
 MAX_COLUMNS = 65_536
 
@@ -40,16 +41,20 @@ class Records:
     columns: tuple[Column, ...]
     values: Values
     labels: list[str | None]
+    unread: Mapping[tuple[str, int], str] = field(default_factory=dict)  # (column, row): text where a number belongs
 
 
-def read(path: Path, layout: Layout, known: Sequence[Column] | None = None, *, finite: bool = True) -> Records:
+def read(
+    path: Path, layout: Layout, known: Sequence[Column] | None = None, *, finite: bool = True, strict: bool = True
+) -> Records:
     """The records of a CSV, Parquet, JSONL, NPY or NPZ file; `known` columns keep their kind, place and categories.
 
     Raises InputError for another column set than the known one, text in a numeric column, an infinity, an id that is
-    none, and for a column without a value where no column is known yet. `finite=False` leaves values and ids unchecked.
+    none, and for a column without a value where no column is known yet. `finite=False` leaves values and ids unchecked;
+    where it is not `strict`, a value that a known column cannot have is infinite.
     """
     is_array = path.suffix.lower() in arrays.SUFFIXES
-    found = _from_arrays(path, layout, known) if is_array else _from_sheet(read_sheet(path), layout, known)
+    found = _from_arrays(path, layout, known) if is_array else _from_sheet(read_sheet(path), layout, known, strict)
     found = replace(found, ids=[normal_id(id_) for id_ in found.ids])
     for row, id_ in enumerate(found.ids if finite else ()):
         check_id(id_, ("rows", row, "id"))
@@ -59,7 +64,8 @@ def read(path: Path, layout: Layout, known: Sequence[Column] | None = None, *, f
         raise InputError("a label holds NUL")
     if not finite:
         return found
-    check_finite(found.columns, found.values)
+    if strict:
+        check_finite(found.columns, found.values)
     return _checked_filled(found) if known is None else _in_order(found, known)
 
 
@@ -70,6 +76,14 @@ def read_for_model(path: Path, layout: Layout, columns: Sequence[Column]) -> Rec
         if made.categories is not None and column.categories is not None and made != column:
             raise unseen(column, made.categories[len(column.categories)], ())
     return found
+
+
+def read_for_detection(path: Path, layout: Layout, columns: Sequence[Column]) -> tuple[Records, Readings]:
+    """Records with exactly the columns of a model, whatever they hold; InputError for another column set."""
+    found = read(path, layout, columns, strict=False)
+    place = {column.name: at for at, column in enumerate(found.columns)}
+    texts = {(row, place[name]): text for (name, row), text in found.unread.items()}
+    return found, Readings(found.columns, found.values, texts)
 
 
 def _from_arrays(path: Path, layout: Layout, known: Sequence[Column] | None) -> Records:
@@ -86,7 +100,7 @@ def _from_arrays(path: Path, layout: Layout, known: Sequence[Column] | None) -> 
     return Records(found.ids or [str(row) for row in range(n)], columns, matrix, found.labels or [None] * n)
 
 
-def _from_sheet(sheet: Sheet, layout: Layout, known: Sequence[Column] | None) -> Records:
+def _from_sheet(sheet: Sheet, layout: Layout, known: Sequence[Column] | None, strict: bool) -> Records:
     there = sheet.frame.columns
     usual = [name for name in layout.usual_ids if name in there]
     id_column = layout.id_column or (usual[0] if usual else None)
@@ -98,12 +112,12 @@ def _from_sheet(sheet: Sheet, layout: Layout, known: Sequence[Column] | None) ->
     if known is not None:
         _check_names(known, names)
     by_name = {column.name: column for column in known or ()}
-    measured = measure(sheet, names, categorical=layout.categorical, known=by_name)
+    measured = measure(sheet, names, categorical=layout.categorical, known=by_name, strict=strict)
     height = sheet.frame.height
     ids = [str(row) for row in range(height)] if id_column is None else _ids(sheet, id_column)
     label = layout.label_column
     labels = [None] * height if label is None else cells.words(sheet.column(label)).to_list()
-    return Records(ids, measured.columns, measured.values, labels)
+    return Records(ids, measured.columns, measured.values, labels, measured.unread)
 
 
 def _check_names(known: Sequence[Column], names: Sequence[str]) -> None:

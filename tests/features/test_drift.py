@@ -7,6 +7,8 @@ from scipy.stats import ks_2samp
 from engine import drift
 from engine.embedders import dense
 from engine.errors import InputError, NotEnoughData
+from engine.features import Column
+from engine.readings import Readings, of_records
 from engine.train_features import train_features
 
 
@@ -34,6 +36,40 @@ def test_records_that_moved_raise_one_and_say_where(codec):
     assert "reconstruction_error" in found["moved"]
     assert found["psi"] > 1
     assert drift.measure(codec, readings(200, 2, shift=[0.2, 0, 0, 0]), alert=50)["alert"] is False
+
+
+@pytest.fixture(scope="module")
+def machine(sensors):
+    return train_features(sensors, dense.make("pca", {"dim": 4})).codec
+
+
+def test_what_training_never_had_is_drift_by_its_share_and_is_named(machine, sensors):
+    values = sensors.values[:200].copy()
+    names = (*sensors.columns[:3], Column("mode", ("L", "M", "H", "X")))
+    values[7, 3] = 3
+    one = drift.measure(machine, Readings(names, values))
+    assert (one["alert"], one["unseen"], one["records"]) == (False, {"mode": {"X": 1}}, 200)
+    assert next(row for row in one["distributions"] if row["of"] == "unseen.mode")["ks"] == 0.005
+    values[:20, 3] = 3
+    tenth = drift.measure(machine, Readings(names, values))
+    assert (tenth["alert"], tenth["moved"], tenth["unseen"]) == (True, ["unseen.mode"], {"mode": {"X": 20}})
+
+
+def test_a_file_of_which_nothing_can_be_read_raises_the_alarm(machine, sensors):
+    nothing = drift.measure(machine, np.full((60, 4), np.nan))
+    assert (nothing["alert"], nothing["records_with_nothing_read"]) == (True, 60)
+    assert {"missing.heat", "missing.mode"} <= set(nothing["moved"])
+    text = [dict.fromkeys(("heat", "pressure", "speed", "mode"), "?") for _ in range(60)]
+    unread = drift.measure(machine, of_records(sensors.columns, text))
+    assert unread["alert"]
+    assert unread["unseen"] == {name: {"?": 60} for name in ("heat", "pressure", "speed", "mode")}
+
+
+def test_a_column_that_is_no_longer_filled_is_drift_and_one_filled_as_in_training_is_not(machine, sensors):
+    values = sensors.values.copy()
+    assert drift.measure(machine, values)["alert"] is False
+    values[:100, 0] = np.nan
+    assert "missing.heat" in drift.measure(machine, values)["moved"]
 
 
 def test_figures_are_those_of_scipy_up_to_the_spacing_of_the_quantiles():

@@ -8,6 +8,7 @@ import pytest
 
 from engine.embedders import dense
 from engine.export import decoder_onnx, encoder_onnx
+from engine.features import Column, Features
 from engine.train_features import train_features
 
 PAIRS = {"dim": 4, "slot_dim": 2, "codes": 16, "epochs": 2, "hidden": 16}  # two codes of two dimensions each
@@ -18,6 +19,9 @@ PARAMS = {name: {"dim": 2, **({} if name == "pca" else {"epochs": 2, "hidden": 1
 @pytest.mark.parametrize("name", ["pca", "autoencoder", "vqvae", "pairs"])
 def test_onnxruntime_gives_what_numpy_gives(name, world, request):
     features = request.getfixturevalue(world)
+    if name == "pca":  # and a column that is dropped
+        columns = (*features.columns, Column("still"))
+        features = Features(features.ids, columns, np.column_stack([features.values, np.full(len(features), 7.0)]))
     params, name = (PAIRS, "vqvae") if name == "pairs" else (PARAMS[name], name)
     codec = train_features(features, dense.make(name, params)).codec
     encoder = onnxruntime.InferenceSession(encoder_onnx(codec))

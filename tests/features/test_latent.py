@@ -7,9 +7,11 @@ import pytest
 from sklearn.manifold import trustworthiness as reference_trustworthiness
 from sklearn.metrics import silhouette_score
 
-from engine import kpis, latent, preprocessing
+from engine import kpis, latent, preprocessing, readings
+from engine.codec import restore as codec_restore
 from engine.embedders import dense
 from engine.errors import InputError
+from engine.features import Column
 from engine.train_features import train_features
 
 
@@ -35,6 +37,60 @@ def test_the_threshold_leaves_the_wanted_share_of_fresh_normal_records_above_it(
     assert 0.02 < flagged < 0.09
     same = latent.anomalies(machine, fresh, quantile=0.95)
     assert same.flags.mean() == flagged
+
+
+def test_what_training_never_had_is_odder_than_all_of_it_and_named(machine, sensors):
+    good = {"heat": 300, "pressure": 600, "speed": 1500, "mode": "L"}
+    odd = [good, good | {"mode": "X"}, good | {"speed": "fast"}, good | {"heat": float("inf")}, dict.fromkeys(good)]
+    given = readings.of_records(sensors.columns, odd)
+    assert [record["mode"] for record in given.records()] == ["L", "X", "L", "L", None]
+    assert [given.records()[2]["speed"], given.records()[3]["heat"]] == ["fast", "infinity"]
+    found = latent.anomalies(machine, given.values, false_alarm_rate=0)
+    assert found.flags.tolist() == [False, True, True, True, True]
+    names = [sensors.columns[at].name for at in found.contributions.argmax(axis=1)]
+    assert names[1:4] == ["mode", "speed", "heat"]
+    assert found.contributions.sum(axis=1) == pytest.approx(np.ones(5))
+    assert latent.anomalies(machine, readings.of_rows(sensors.columns, [[300, 600, 1500, "X"]]).values).flags[0]
+
+
+def test_a_category_that_only_bad_records_have_is_unseen_too(make_features):
+    draw = np.random.default_rng(0)
+    values = np.column_stack([draw.normal(0, 1, 200), draw.integers(0, 2, 200), draw.normal(0, 1, 200)])
+    values[-5:, 1] = 2
+    columns = (Column("a"), Column("mode", ("L", "M", "broken")), Column("b"))
+    labels = ("fine",) * 195 + ("bad",) * 5
+    made = train_features(make_features(values, columns, labels), dense.make("pca"), normal="fine")
+    assert latent.anomalies(made.codec, values[-5:], false_alarm_rate=0).flags.all()
+    assert made.evaluation["kpis"]["detection"]["recall"] == 1
+
+
+def test_a_number_that_never_changed_is_odd_once_it_does(make_features):
+    draw = np.random.default_rng(0)
+    values = np.column_stack([draw.normal(0, 1, 300), np.full(300, 7.0), draw.normal(0, 1, 300)])
+    made = train_features(make_features(values), dense.make("pca"))
+    assert "column 'c1' has one value in every record" in made.evaluation["dropped"]
+    found = latent.anomalies(made.codec, np.array([[0, 7, 0], [0, 8, 0]]))
+    assert found.flags.tolist() == [False, True]
+    assert (found.contributions[1].argmax(), found.expected[1, 1]) == (1, 7)
+
+
+def test_a_record_apart_from_a_dense_crowd_is_odder_than_one_as_far_from_a_loose_one(make_features):
+    draw = np.random.default_rng(0)
+    dense_crowd, loose = draw.normal(0, 0.01, (300, 2)), draw.normal(0, 0.3, (300, 2)) + 10
+    codec = train_features(make_features(np.concatenate([dense_crowd, loose])), dense.make("pca", {"dim": 2})).codec
+    near_dense, near_loose = latent.anomalies(codec, np.array([[0.8, 0.8], [10.8, 10.8]])).scores
+    assert near_dense > 2 * near_loose
+
+
+def test_a_model_from_before_the_spread_was_kept_is_judged_by_its_own_quantiles(machine, sensors):
+    old = replace(machine, normal=replace(machine.normal, spread=None))
+    name, arrays = old.state()
+    assert "normal.spread" not in arrays
+    again = codec_restore(name, arrays)
+    found = latent.anomalies(again, sensors.values[1:9])
+    prepared = again.preprocessing.apply(sensors.values[1:9])
+    explained = latent.explain(again.core, again.normal.memory, prepared, known=True).expected
+    assert found.scores == pytest.approx(((prepared - explained) ** 2).mean(axis=1), rel=1e-4)
 
 
 def test_a_share_that_is_none_is_refused(machine, sensors):

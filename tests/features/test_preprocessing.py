@@ -50,7 +50,6 @@ def test_float32_rows_are_prepared_as_float64_ones_are(curved):
     [
         ([[1.0, 2.0]], "expected at least 2 records"),
         ([[1, np.nan], [2, np.nan]], "column 'c1' has no value in any record"),
-        ([[1, 7], [2, 7]], "column 'c1' has the same value in every record"),
         ([[1, 7], [1, 7]], "every column is constant"),
         ([[1, np.inf], [2, 3]], "column 'c1' has an infinity in row 1"),
     ],
@@ -58,6 +57,27 @@ def test_float32_rows_are_prepared_as_float64_ones_are(curved):
 def test_a_table_that_says_nothing_is_one_clear_error(make_features, values, message):
     with pytest.raises(InputError, match=message):
         preprocessing.fit(make_features(values))
+
+
+def test_a_constant_column_takes_no_place_and_comes_back(make_features):
+    columns = (Column("a"), Column("still", ("on", "off")), Column("b"), Column("flat"))
+    features = make_features([[1, 1, 5, 7], [2, 1, 6, 7], [4, 1, 9, 7]], columns)
+    fitted = preprocessing.fit(features)
+    prepared = fitted.apply(features.values)
+    assert prepared.shape == (3, 2)
+    assert fitted.invert(prepared) == pytest.approx(features.values)
+    assert fitted.by_column(prepared**2).shape == (3, 4)
+    assert preprocessing.told(fitted) == (
+        "columns 'still', 'flat' have one value in every record: not learnt from, and restored when a vector is decoded"
+    )
+    again = preprocessing.restore([column.to_json() for column in columns], fitted.state())
+    assert again.invert(again.apply(features.values)) == pytest.approx(features.values)
+    departed = fitted.departed(np.array([[1, 0, 5, 7.5], [1, 1, 5, 7 + 1e-9]]))
+    assert departed.tolist() == [[False] * 3 + [True], [False] * 4]
+    assert fitted.strange(np.array([[1, 0, 5, 7.5], [np.inf, 1, 5, 7]])).tolist() == [
+        [False, True, False, False],
+        [True, False, False, False],
+    ]
 
 
 def test_a_constant_column_can_be_kept(make_features):
