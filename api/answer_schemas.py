@@ -33,10 +33,18 @@ class Short(BaseModel):
     reason: str
 
 
+class Warned(BaseModel):
+    loc: list[str | int] = Field(description="the part of the request")
+    msg: str
+
+
 class ShelfAnswer(BaseModel):
     items: list[AnsweredItem]
     shortfall: Short | None
     cursor: str | None = Field(description="goes on after these items; null: there are no more")
+    warnings: list[Warned] = Field(
+        description="what was asked and is not there: attributes that no item has, items that are not in the catalogue"
+    )
 
 
 class Answered(BaseModel):

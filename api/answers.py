@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import orjson
 from fastapi import Response
 
-from api import cursors
+from api import cursors, warnings
 from api.metrics import Metrics
+from engine.errors import Problem
 from engine.explain import Explanation
 from engine.recommend import Answer, Hit
 from indexing.view import LiveView
@@ -28,6 +29,7 @@ class Page:
     shown: Sequence[str] = ()  # item ids of the pages before
     degraded: bool = False
     because: Mapping[str, Explanation] | None = None  # by item id; None: nobody asked
+    warnings: Sequence[Problem] = ()
 
 
 def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
@@ -60,6 +62,7 @@ def _shelf(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> dict
         "items": [_item(view, hit, page) for hit in answer.hits],
         "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
         "cursor": cursors.after(shown),
+        "warnings": warnings.to_json(page.warnings),
     }
 
 

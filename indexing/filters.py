@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -14,9 +15,10 @@ from engine import columns, predicate
 from engine.columns import Columns
 from engine.comparable import Kind, typed
 from engine.errors import InputError
-from engine.predicate import Facts, Predicate
+from engine.predicate import CORE, PREFIX, Facts, Predicate
 from engine.recommend import Mask
 
+LOOKED_AT = 1000  # changed items, for names of attributes that somebody may have meant
 REMEMBERED = 32  # masks, a byte per item each
 
 
@@ -42,6 +44,7 @@ class _Made:
     allowed: Mask | None
     matching: Mask
     shown: Mask  # matching and allowed
+    unknown: frozenset[str]  # attributes that no item has
 
     @cached_property
     def n_shown(self) -> int:
@@ -68,7 +71,8 @@ class Filters:
         if made is None or made.changed is not changed or made.allowed is not allowed:
             same = made is not None and made.changed is changed
             matching = made.matching if made is not None and same else self._fresh(asked, changed, n_rows, made)
-            made = _Made(changed, allowed, matching, matching if allowed is None else matching & allowed)
+            unknown = made.unknown if made is not None and same else self._unknown(asked, changed)
+            made = _Made(changed, allowed, matching, matching if allowed is None else matching & allowed, unknown)
             made.shown.flags.writeable = False  # what a searcher made of it may be kept
             self._remember(asked, made)
         return made.shown
@@ -77,6 +81,28 @@ class Filters:
         """How many rows `shown` has, where that is remembered."""
         made = self._made.get(asked)
         return made.n_shown if made is not None and made.changed is changed and made.allowed is allowed else None
+
+    def unknown_fields(self, asked: Predicate, changed: Changed) -> frozenset[str]:
+        """Attributes in a predicate that no item has."""
+        made = self._made.get(asked)
+        return made.unknown if made is not None and made.changed is changed else self._unknown(asked, changed)
+
+    def _unknown(self, asked: Predicate, changed: Changed) -> frozenset[str]:
+        built = self._columns
+        fields = {test.field for test in predicate.tests(asked)} - CORE.keys()
+        fields = {field for field in fields if built is None or not built.has(field)}
+        for item in changed.values() if fields else ():
+            fields = {field for field in fields if item.facts.get(field) is None}
+            if not fields:
+                break
+        return frozenset(fields)
+
+    def attributes(self, changed: Changed) -> list[str]:
+        """Names of attributes that items have; of those that changed, of some."""
+        names = {} if self._columns is None else dict.fromkeys(self._columns.attributes["field"].to_pylist())
+        for item in islice(changed.values(), LOOKED_AT):
+            names |= dict.fromkeys(field for field, value in item.facts.items() if value is not None)
+        return [name.removeprefix(PREFIX) for name in names if name not in CORE]
 
     def _remember(self, asked: Predicate, made: _Made) -> None:
         with self._lock:

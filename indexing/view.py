@@ -180,6 +180,15 @@ class LiveView:
         """How many items `where` leaves; None where that is not known yet."""
         return self.filters.n_shown(asked, self.changed, self.allowed)
 
+    def unknown_fields(self, asked: Predicate) -> frozenset[str]:
+        """Attributes in a predicate that no item has."""
+        return self.filters.unknown_fields(asked, self.changed)
+
+    @property
+    def attributes(self) -> list[str]:
+        """Names of attributes that items have."""
+        return self.filters.attributes(self.changed)
+
     def fields(self, item_id: str, row: int) -> bytes:
         """The item's fields as JSON."""
         changed = self.changed.get(row)

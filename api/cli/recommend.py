@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ import orjson
 import pyarrow as pa
 import typer
 
+from api import warnings
 from api.cli.options import Filter, Json, K, SpaceName, checked_k, opened, parsed_filter, passed
 from api.cli.output import emit, out, progress, table
 from api.cli.records import parsed_record
@@ -19,7 +20,7 @@ from api.cli.tables import write_tables
 from engine import standing
 from engine.batch import recommend_all
 from engine.codec import required
-from engine.errors import InputError, NotEnoughData
+from engine.errors import InputError, NotEnoughData, Problem
 from engine.events import looked_at
 from engine.features import from_records
 from engine.ids import check_id
@@ -79,20 +80,22 @@ def recommend_items(
         _show(ask(url, space, "recommend", asked | _filter(filter_)), json)
         return
     with opened(space) as (settings, database, found):
-        view = Live(database, settings.generations, found.name).current().where(passed(filter_))
+        view = Live(database, settings.generations, found.name).current().where(wanted := passed(filter_))
         checked_k(k, settings)
+        told = warnings.of_filter(view, wanted)
         if file is not None:
-            _recommend_all(database, found, view, file, k, away, json)
+            _recommend_all(database, found, view, file, k, away, told, json)
             return
         now_us = time.time_ns() // 1000
-        history = looked_at([check_id(id_, ("item",)) for id_ in item or ()], now_us)
+        looked = [check_id(id_, ("item",)) for id_ in item or ()]
+        history, told = looked_at(looked, now_us), told + warnings.of_items(view, looked, ("item",))
         if user is not None:
             with database.connect() as conn:
                 stored = events.history(conn, found.key, check_id(user, ("user",)), settings.history_limit)
             history = history.followed_by(stored)
         out_ids = standing.of_history(history, found.weighting, away)
         answer = recommend(view, k=k, weighting=found.weighting, now_us=now_us, history=history, exclude=out_ids)
-    _emit(view, answer, json)
+    _emit(view, answer, told, json)
 
 
 def search(
@@ -116,14 +119,14 @@ def search(
         _show(ask(url, space, "search", {**named, "k": k} | _filter(filter_)), json)
         return
     with opened(space) as (settings, database, found):
-        view = Live(database, settings.generations, found.name).current().where(passed(filter_))
+        view = Live(database, settings.generations, found.name).current().where(wanted := passed(filter_))
         checked_k(k, settings)
         if vector is not None or record is not None:
             answer = _near(view, vector, record, k)
         else:
             liked, unliked = ([check_id(id_, ("item",)) for id_ in each or ()] for each in (item, unlike))
             answer = similar(view, liked, unliked, k=k, exclude=())
-    _emit(view, answer, json)
+    _emit(view, answer, warnings.of_filter(view, wanted), json)
 
 
 def _filter(text: str | None) -> dict[str, Any]:
@@ -146,7 +149,7 @@ def _numbers(text: str) -> Any:
         raise InputError(f"--vector is a JSON list of finite numbers: {error}") from None
 
 
-def _emit(view: LiveView, answer: Answer, json: bool) -> None:
+def _emit(view: LiveView, answer: Answer, told: Sequence[Problem], json: bool) -> None:
     items: list[dict[str, Any]] = [
         {
             "item_id": hit.item_id,
@@ -163,6 +166,7 @@ def _emit(view: LiveView, answer: Answer, json: bool) -> None:
         "generation": view.generation.generation if view.generation else None,
         "degraded": view.degraded,
         "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
+        "warnings": warnings.to_json(told),
     }
     _show(body, json)
 
@@ -174,8 +178,14 @@ def _show(body: dict[str, Any], json: bool) -> None:
         table(("item", "title", "score", "reason"), rows)
         if short is not None:
             out.print(f"{short['returned']} of {short['requested']}: {short['reason']}")
+        _warn(body)
 
     emit(json, body, show)
+
+
+def _warn(body: Mapping[str, Any]) -> None:
+    for each in body.get("warnings", ()):
+        out.print(f"{'.'.join(map(str, each['loc']))}: {each['msg']}", markup=False, soft_wrap=True)
 
 
 def _fields(view: LiveView, item_id: str, row: int) -> dict[str, Any]:
@@ -191,7 +201,14 @@ def _left_out(exclude: str) -> frozenset[str]:
 
 
 def _recommend_all(
-    database: Database, space: Space, view: LiveView, file: Path, k: int, away: frozenset[str], json: bool
+    database: Database,
+    space: Space,
+    view: LiveView,
+    file: Path,
+    k: int,
+    away: frozenset[str],
+    told: Sequence[Problem],
+    json: bool,
 ) -> None:
     with database.connect() as conn:
         columns = events.read_columns(conn, space.key)
@@ -206,7 +223,13 @@ def _recommend_all(
         n_rows = write_tables(file, SCHEMA, _tables(view, _told(answers, len(everyone), tell)))
     seconds = round(time.perf_counter() - started, 3)
     body = {"users": len(everyone), "rows": n_rows, "out": str(file), "seconds": seconds}
-    emit(json, body, lambda: out.print(f"{n_rows:,} rows for {len(everyone):,} users in {file}, {seconds} s"))
+    body["warnings"] = warnings.to_json(told)
+
+    def show() -> None:
+        out.print(f"{n_rows:,} rows for {len(everyone):,} users in {file}, {seconds} s")
+        _warn(body)
+
+    emit(json, body, show)
 
 
 def _told(answers: Iterable[tuple[str, Answer]], n: int, tell: Any) -> Iterable[tuple[str, Answer]]:

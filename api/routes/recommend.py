@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
-from api import cursors
+from api import cursors, warnings
 from api.answer_schemas import BatchAnswer, ItemsAnswer
 from api.answers import Page, items_response, shelves_response
 from api.auth import require
@@ -26,7 +26,7 @@ from api.timely import Timely
 from api.together import WAIT_S
 from engine import standing
 from engine.boost import Boosted, Factors
-from engine.errors import InputError, StoreUnavailable
+from engine.errors import InputError, Problem, StoreUnavailable
 from engine.events import History, looked_at
 from engine.explain import Explanation, explain
 from engine.ids import check_id
@@ -43,6 +43,7 @@ router = APIRouter(
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}}
 MAX_BATCH_ITEMS = 100_000  # shelves times k
+HINTED = 10  # shelves of a batch that are told what may have been meant by an attribute that no item has
 Loc = tuple[str | int, ...]
 
 
@@ -92,8 +93,11 @@ def post_batch(
             cursors.shown(shelf.cursor, (*loc, "cursor")),
             each.degraded,
             _because(view, answer, each, now_us, body.explain),
+            _warnings(view, shelf, passed, loc, near=at < HINTED),
         )
-        for shelf, each, loc, answer in zip(body.shelves, found, locs, answers, strict=True)
+        for at, (shelf, each, passed, loc, answer) in enumerate(
+            zip(body.shelves, found, filters, locs, answers, strict=True)
+        )
     ]
     return shelves_response(view, list(zip(answers, pages, strict=True)), metrics)
 
@@ -127,7 +131,8 @@ def post_rank(
     short = Shortfall(len(body.item_ids), len(hits), why) if len(hits) < len(body.item_ids) else None
     answer = Answer(hits, short)
     because = _because(view, answer, user, now_us, body.explain)
-    return items_response(view, answer, metrics, Page(body.fields, degraded=user.degraded, because=because))
+    told = _warnings(view, body, passed)
+    return items_response(view, answer, metrics, Page(body.fields, (), user.degraded, because, told))
 
 
 async def _recommend(
@@ -172,7 +177,8 @@ def _answered(
         by=_by(view, body.boost),
     )
     because = _because(view, answer, user, now_us, body.explain)
-    return items_response(view, answer, serving.metrics, Page(body.fields, shown, user.degraded, because))
+    page = Page(body.fields, shown, user.degraded, because, _warnings(view, body, passed))
+    return items_response(view, answer, serving.metrics, page)
 
 
 class _Ways:
@@ -212,6 +218,21 @@ def _because(
         return None if most is None else {}
     weighting, metric = view.space.weighting, view.generation.metric
     return explain(view, answer, user.history, weighting=weighting, now_us=now_us, metric=metric, most=most)
+
+
+def _warnings(
+    view: LiveView,
+    body: ShelfBody | RecommendQuery | RankBody,
+    passed: Predicate | None,
+    loc: Loc = (),
+    *,
+    near: bool = True,
+) -> list[Problem]:
+    told = warnings.of_filter(view, passed, near=near)
+    for at, boost in enumerate(body.boost):
+        told += warnings.of_filter(view, predicate_of(boost.filter, (*loc, "boost", at, "filter")), near=near)
+    told += warnings.of_items(view, body.item_ids, (*loc, "item_ids"))
+    return told + warnings.of_history(view, body.history, (*loc, "history"))
 
 
 def _shelf(body: ShelfBody, user: Known, view: LiveView, ways: _Ways, loc: Loc) -> Shelf:

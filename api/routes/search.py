@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api import cursors
+from api import cursors, warnings
 from api.answer_schemas import ItemsAnswer
 from api.answers import Page, items_response, json_response
 from api.auth import require
@@ -96,7 +96,8 @@ def _near(
         answer = similar(view, target, unlike or [], k=k, exclude=exclude)
     else:
         answer = nearest(view, target, k=k, exclude=exclude)
-    return items_response(view, answer, serving.metrics, Page(asked.fields, shown))
+    page = Page(asked.fields, shown, warnings=warnings.of_filter(view, passed))
+    return items_response(view, answer, serving.metrics, page)
 
 
 @router.get("/users/{user_id:path}/similar", summary="Users with a taste like this one's")

@@ -127,6 +127,71 @@ def test_a_wrong_filter_is_a_problem_that_names_the_part(shop: Shop, asked: obje
     assert shop.get("/recommend", params={"filter": "{oops"}).status_code == 422
 
 
+def test_an_attribute_that_no_item_has_is_told_where_it_is_asked_for(shop: Shop) -> None:
+    asked = {"or": [{"Prise": {"lt": 5}}, {"not": {"zzz": 1}}], "price": {"lt": 3}}
+    told = [
+        {"loc": ["or", 0, "Prise", "lt"], "msg": "no item has an attribute 'Prise'; near names: price"},
+        {"loc": ["or", 1, "not", "zzz"], "msg": "no item has an attribute 'zzz'"},
+    ]
+
+    def within(*place: str | int) -> list[dict]:
+        return [each | {"loc": [*place, *each["loc"]]} for each in told]
+
+    text = json.dumps(asked)
+    for body, place in (
+        (got(shop, "/recommend", filter=text), ("query", "filter")),
+        (posted(shop, "/recommend", filter=asked), ("body", "filter")),
+        (posted(shop, "/recommend", boost=[{"filter": asked, "factor": 2}]), ("boost", 0, "filter")),
+        (posted(shop, "/rank", item_ids=["odd-01"], filter=asked), ("body", "filter")),
+        (got(shop, "/search", item_id="odd-01", filter=text), ("query", "filter")),
+        (posted(shop, "/search", positive=["odd-01"], filter=asked), ("body", "filter")),
+        (got(shop, "/items/odd-01/similar", filter=text), ("query", "filter")),
+    ):
+        assert body["warnings"] == within(*place)
+    shelves = posted(shop, "/recommend/batch", shelves=[{}, {"filter": asked}])["shelves"]
+    assert [each["warnings"] for each in shelves] == [[], within("body", "shelves", 1, "filter")]
+
+
+def test_an_attribute_is_known_from_its_first_item_on(shop: Shop) -> None:
+    name, field = f"first-{secrets.token_hex(4)}", f"field_{secrets.token_hex(4)}"
+    assert posted(shop, "/recommend", filter={field: 1})["warnings"][0]["loc"] == ["body", "filter", field]
+    seq = shop.put(f"/items/{name}", {"attributes": {field: 1}}).json()["seq"]
+    body = posted(shop, "/recommend", filter={field: 1}, min_seq=seq)
+    assert (ids(body), body["warnings"]) == ([name], [])
+    near = posted(shop, "/recommend", filter={f"{field}s": 1})["warnings"][0]["msg"]
+    assert near == f"no item has an attribute '{field}s'; near names: {field}"
+    shop.delete(f"/items/{name}")
+
+
+def test_items_that_are_not_in_the_catalogue_are_told(shop: Shop) -> None:
+    ghosts = [f"ghost-{n}" for n in range(12)]
+    body = posted(
+        shop, "/recommend", item_ids=["odd-01", *ghosts], history=[{"item_id": "odd-02"}, {"item_id": "gone"}]
+    )
+    assert [each["loc"] for each in body["warnings"]] == [
+        *(["item_ids", n] for n in range(1, 11)),
+        ["item_ids"],
+        ["history", 1, "item_id"],
+    ]
+    assert [each["msg"] for each in body["warnings"]][8:] == [
+        *(f"there is no item 'ghost-{n}'" for n in (8, 9)),
+        "nor 2 more",
+        "there is no item 'gone'",
+    ]
+    assert {each["reason"] for each in body["items"]} == {"history"}
+    assert len(got(shop, "/recommend", item_ids=["ghost-1", "odd-01"])["warnings"]) == 1
+    assert len(posted(shop, "/rank", item_ids=["ghost-1", "odd-01"])["warnings"]) == 1
+    assert posted(shop, "/recommend", item_ids=["odd-01"])["warnings"] == []
+
+
+@pytest.mark.parametrize("empty", ["{}", "", "null", '{"and": []}', '{"not": {}}', '{"price": {}}'])
+def test_a_filter_that_asks_nothing_is_refused(shop: Shop, empty: str) -> None:
+    for path, parameters in (("/recommend", {}), ("/search", {"item_id": "odd-01"}), ("/items/odd-01/similar", {})):
+        assert shop.get(path, params={**parameters, "filter": empty}).status_code == 422, path
+    if empty and empty != "null":
+        assert shop.post("/recommend", {"filter": json.loads(empty)}).status_code == 422
+
+
 def test_the_newest_items_are_a_shelf_and_nothing_fills_where_nothing_should(shop: Shop) -> None:
     names = [f"newest-{secrets.token_hex(4)}" for _ in range(2)]
     for name in names:

@@ -1,0 +1,14 @@
+"""Names that somebody may have meant by one that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+MOST, LOOKED_AT = 3, 200  # names: a comparison takes ten microseconds
+
+
+def near_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
+    """Up to three of `names` that are like it, whatever the case, the nearest first."""
+    by_fold = {each.casefold(): each for each, _ in zip(names, range(LOOKED_AT), strict=False)}
+    return tuple(by_fold[each] for each in get_close_matches(name.casefold(), by_fold, MOST))
