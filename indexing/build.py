@@ -121,6 +121,11 @@ def _record(database: Database, space: Space, path: Path, manifest: Mapping[str,
         raise
 
 
+def rebuilding(space: Space) -> str:
+    """The job that one process of a database does at a time, see Election."""
+    return f"rebuild {space.key}"
+
+
 def build_again(database: Database, space: Space, like: GenerationRecord, folder: Path) -> str:
     """Build another generation of the model of one, with the recipe and on the device that it was asked for with.
 

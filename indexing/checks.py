@@ -54,7 +54,7 @@ def check_generations(database: Database, folder: Path) -> list[Check]:
     for space, record in records:
         served = ", served" if record.active else ""
         try:
-            check(folder / space.name / record.generation)
+            check(folder / space.name / record.generation, record.manifest)
             detail, ok = f"whole{served}", True
         except NearfieldError as error:
             detail, ok = str(error), False

@@ -28,6 +28,7 @@ from engine.recommend import Mask
 from engine.space import FoldIn, Metric
 from engine.vectors import Matrix, Vectors
 from indexing.coded import CodedLists
+from indexing.contents import Contents, check_codec, check_encoder, check_fold_in
 from indexing.exact import ExactSearcher
 from indexing.manifest import check
 from indexing.mapped import mapped
@@ -97,19 +98,30 @@ def fields_json(item: Mapping[str, Any]) -> bytes:
     return orjson.dumps({"title": item["title"], "categories": item["categories"] or []} | attributes)
 
 
-def open_generation(path: Path) -> Generation:
+def open_generation(path: Path, recorded: Mapping[str, Any] | None = None) -> Generation:
     """Open a generation after checking every file against its checksum; CorruptGeneration names the first bad one.
 
-    It is warm when this returns: both indexes have answered, and the filters of each were tested on it.
+    `recorded` is the manifest as its record has it. What is in the files must fit too, see `contents`. It is warm when
+    this returns: both indexes have answered, and the filters of each were tested on it.
     """
-    manifest = check(path)
+    manifest = check(path, recorded)
     if manifest.get("format") != FORMAT:
         raise CorruptGeneration(f"generation {path.name} was built by another version of nearfield")
+    try:
+        return _opened(path, manifest)
+    except (CorruptGeneration, MemoryError):
+        raise
+    except Exception as error:  # of numpy, Arrow, FAISS and ours: what they read is not what they wrote
+        why = f"{type(error).__name__}: {error}"
+        raise CorruptGeneration(f"the files of generation {path.name} do not fit together: {why}") from error
+
+
+def _opened(path: Path, manifest: Mapping[str, Any]) -> Generation:
+    contents = Contents(path, manifest)
     metric: Metric = manifest["metric"]
-    items, factors = _array(path / "items.npy"), _array(path / "factors.npy")
-    learnt = _array(path / "learnt.npy") if "learnt.npy" in manifest["files"] else items[: manifest["n_learnt"]]
-    catalogue = _read_arrow(path / "catalogue.arrow")
-    encoder = path / "encoder.safetensors"
+    items, factors = contents.arrays["items.npy"], contents.arrays["factors.npy"]
+    learnt = contents.arrays.get("learnt.npy", items[: manifest["n_learnt"]])
+    catalogue, encoder = contents.tables["catalogue.arrow"], path / "encoder.safetensors"
     made = Generation(
         generation=manifest["generation"],
         manifest=manifest,
@@ -117,23 +129,36 @@ def open_generation(path: Path) -> Generation:
         items=IdMap(_texts(catalogue["item_id"])),
         vectors=items,
         fold_in=fold_in.restore(manifest["fold_in"], learnt, mapped(path / "fold_in.safetensors")),
-        user_ids=_read_arrow(path / "users.arrow")["user_id"],
-        user_vectors=_array(path / "users.npy"),
+        user_ids=contents.tables["users.arrow"]["user_id"],
+        user_vectors=contents.arrays["users.npy"],
         users_to_items=MetricSearcher(
             _searcher(path, "metric", manifest, items, factors if metric == "cosine" else None), metric
         ),
         items_to_items=MetricSearcher(_searcher(path, "cosine", manifest, items, factors), "cosine"),
         learnt=learnt,
-        encoder=item_encoder.restore(safetensors.load_file(encoder)) if encoder.name in manifest["files"] else None,
+        encoder=item_encoder.restore(safetensors.load_file(encoder)) if encoder.name in contents else None,
         catalogue=catalogue,
-        attributes=_read_arrow(path / "attributes.arrow"),
-        standing=standing(np.load(path / "popularity.npy")),
-        codec=codecs.restore("features", safetensors.load_file(path / CODEC)) if CODEC in manifest["files"] else None,
+        attributes=contents.tables["attributes.arrow"],
+        standing=standing(np.array(contents.arrays["popularity.npy"])),
+        codec=codecs.restore("features", safetensors.load_file(path / CODEC)) if CODEC in contents else None,
     )
-    for searcher in (made.users_to_items, made.items_to_items):
-        for row in np.linspace(0, len(items) - 1, min(WARM_QUERIES, len(items)), dtype=np.int64):
-            searcher.search(items[row : row + 1], 20)
+    _try(made)
     return made
+
+
+def _try(made: Generation) -> None:
+    """Everything that answers requests answers once, whatever that raises."""
+    n_rows, dim = made.vectors.shape
+    check_fold_in(made.fold_in, len(made.learnt), dim)
+    if made.encoder is not None:
+        check_encoder(made.encoder, dim)
+    if made.codec is not None:
+        check_codec(made.codec, dim)
+    for searcher in (made.users_to_items, made.items_to_items):
+        for row in np.linspace(0, n_rows - 1, min(WARM_QUERIES, n_rows), dtype=np.int64):
+            _, found = searcher.search(made.vectors[row : row + 1], 20)
+            if found.max(initial=-1) >= n_rows:
+                raise CorruptGeneration(f"an index of generation {made.generation} finds rows that there are none of")
 
 
 def _searcher(
@@ -148,22 +173,18 @@ def _searcher(
 
 
 def _index(path: Path, vectors: Matrix) -> Index:
+    """CorruptGeneration where it is not one of so many vectors of so many dimensions."""
     if path.name.endswith(CODED_LISTS):
         lists = CodedLists(**mapped(path))
         lists.check(*vectors.shape)
         return lists
-    return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-
-
-def _array(path: Path) -> Matrix:
-    """Memory-mapped, read-only, as a plain array: those of numpy's own class are slower to slice."""
-    return np.asarray(np.load(path, mmap_mode="r"))
+    index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
+    if (index.ntotal, index.d) != vectors.shape:
+        got = f"{index.ntotal} vectors of {index.d} dimensions"
+        raise CorruptGeneration(f"{path} has {got}, expected {vectors.shape[0]} of {vectors.shape[1]}")
+    return index
 
 
 def _texts(column: pa.ChunkedArray) -> Iterator[str]:
     for start in range(0, len(column), CHUNK):
         yield from column.slice(start, CHUNK).to_pylist()
-
-
-def _read_arrow(path: Path) -> pa.Table:
-    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()

@@ -13,21 +13,23 @@ from pathlib import Path
 
 import structlog
 
-from engine.errors import CorruptGeneration, NotInTime, StoreUnavailable
+from engine.errors import Conflict, CorruptGeneration, NotInTime, StoreUnavailable
 from engine.store import changes, generations, items, spaces
 from engine.store.database import Database
 from engine.store.election import Election
+from engine.store.generations import GenerationRecord
 from engine.store.spaces import Space
-from indexing.build import build_again
+from indexing.build import build_again, rebuilding
 from indexing.encoded import encoded, predicted
 from indexing.filters import Filters
 from indexing.generation import open_generation
+from indexing.origin import is_ours
 from indexing.owning import owned
 from indexing.popular import Following
 from indexing.publish import publish
 from indexing.replay import applied
 from indexing.sampler import Sampler
-from indexing.view import LiveView
+from indexing.view import LiveView, Refused
 
 log = structlog.get_logger()
 RETRY_S = 0.01
@@ -45,7 +47,7 @@ class Live:
         self._lock = threading.Lock()  # held while changes are read: milliseconds
         self._view: LiveView | None = None
         self._following = Following(database)
-        self._refused: set[str] = set()  # generations that failed their checksums here
+        self._refused: dict[str, str] = {}  # generations that were not whole when they were opened here, and why
         self.refreshed_at = 0.0
 
     @property
@@ -121,43 +123,51 @@ class Live:
         return view
 
     def _opened(self) -> LiveView | None:
-        """A view of another generation than is served; None: go on with it."""
+        """A view of another generation than is served; None: go on with it.
+
+        The first of the active one and the one before that is whole, or is served already. What is served meanwhile
+        where neither is stays, for whoever looks at the view to have the active one built anew: that takes time.
+        """
         with self._database.begin() as conn:
             space = spaces.get(conn, self._name)
             active = generations.active(conn, space.key)
             before = generations.previous(conn, space.key)
-        wanted = [record.generation for record in (active, before) if record is not None]
-        view = self._view
-        if view is None or view.space.key != space.key or (wanted and not self._serves(view, wanted)):
-            return self._changed(self._open(space, wanted))
-        served = view.generation.generation if view.generation else None
-        behind = bool(wanted) and served != wanted[0]
+        wanted = [record for record in (active, before) if record is not None]
+        here = self._view if self._view is not None and self._view.space.key == space.key else None
+        served = here.generation.generation if here is not None and here.generation is not None else None
+        for record in wanted:
+            if record.generation == served:
+                break
+            opened = self._whole(space, record)
+            if opened is not None:
+                return self._changed(replace(opened, refused=self._refusal(wanted)))
+        else:
+            if here is None:
+                return self._changed(self._rebuilt(space) if wanted else LiveView(space))
         with self._lock:
-            if self._view is not None and self._view.degraded != behind:
-                self._view = replace(self._view, degraded=behind)
+            if self._view is not None and self._view.refused != (refused := self._refusal(wanted)):
+                self._view = replace(self._view, refused=refused)
         return None
 
-    def _serves(self, view: LiveView, wanted: list[str]) -> bool:
-        served = view.generation.generation if view.generation else None
-        usable = [name for name in wanted if name not in self._refused]
-        return bool(usable) and served == usable[0]
+    def _refusal(self, wanted: list[GenerationRecord]) -> Refused | None:
+        why = self._refused.get(wanted[0].generation) if wanted else None
+        return None if why is None else Refused(wanted[0].generation, why, is_ours(wanted[0].manifest, self._folder))
 
-    def _open(self, space: Space, wanted: list[str]) -> LiveView:
-        """The first of the wanted generations that is whole; when none is, it is rebuilt from PostgreSQL."""
-        for name in wanted:
-            if name in self._refused:
-                continue
-            try:
-                return self._view_of(space, name, degraded=name != wanted[0])
-            except CorruptGeneration as error:
-                log.error("generation refused", space=space.name, generation=name, error=str(error))
-                self._refused.add(name)
-        return self._rebuilt(space) if wanted else LiveView(space)
+    def _whole(self, space: Space, record: GenerationRecord) -> LiveView | None:
+        """The view of a generation; None where it is refused, now or before."""
+        if record.generation in self._refused:
+            return None
+        try:
+            return self._view_of(space, record)
+        except CorruptGeneration as error:
+            log.error("generation refused", space=space.name, generation=record.generation, error=str(error))
+            self._refused[record.generation] = str(error)
+            return None
 
-    def _view_of(self, space: Space, name: str, *, degraded: bool = False) -> LiveView:
-        path = self._folder / space.name / name
+    def _view_of(self, space: Space, record: GenerationRecord) -> LiveView:
+        path = self._folder / space.name / record.generation
         with _giving_way():
-            opened = open_generation(path)
+            opened = open_generation(path, record.manifest)
         if self._owner:
             opened = owned(opened, path, self._owner)
         start = opened.manifest["start"]
@@ -166,28 +176,32 @@ class Live:
             opened,
             opened.shown,
             snapshot=changes.parse(start["snapshot"], start["epoch"]),
-            degraded=degraded,
             filters=Filters(opened.columns),
             sampler=self._sampler,
         )
 
     def _rebuilt(self, space: Space) -> LiveView:
         """Of several processes that find no whole generation, one builds it and the others wait for it."""
-        election = Election(self._database, f"rebuild {space.key}")
+        election = Election(self._database, rebuilding(space))
         while not election.win():
             time.sleep(REBUILD_WAIT_S)
         try:
-            with self._database.begin() as conn:
-                active = generations.active(conn, space.key)
-            assert active is not None
+            active = self._active(space)
             if active.generation in self._refused:
                 log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
                 name = build_again(self._database, space, active, self._folder)
-                publish(self._database, space, name, self._folder)
-                return self._view_of(space, name)
-            return self._view_of(space, active.generation)
+                damaged = is_ours(active.manifest, self._folder)
+                with suppress(Conflict):  # another was published meanwhile
+                    publish(self._database, space, name, self._folder, instead_of=active.generation, damaged=damaged)
+            return self._view_of(space, self._active(space))
         finally:
             election.resign()
+
+    def _active(self, space: Space) -> GenerationRecord:
+        with self._database.begin() as conn:
+            active = generations.active(conn, space.key)
+        assert active is not None
+        return active
 
     def _changed(self, view: LiveView) -> LiveView:
         """The view after replaying what changed since its snapshot; all of the catalogue where there is none to go on.

@@ -33,12 +33,17 @@ def seal(folder: Path, described: Mapping[str, Any]) -> dict[str, Any]:
     return full
 
 
-def check(path: Path) -> dict[str, Any]:
-    """The manifest, once every file has the size and SHA-256 it was written with; FAISS notices no flipped bit."""
+def check(path: Path, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The manifest, once every file has the size and SHA-256 it was written with; FAISS notices no flipped bit.
+
+    It must be that of the generation which the folder is named after and, where its record is given, the very one that
+    was recorded: another generation's is whole too, and would be served as this one.
+    """
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
         if manifest["checksum"] != _digest(manifest):
             raise CorruptGeneration(f"{path / MANIFEST} is not what was written")
+        _check_identity(path, manifest, recorded)
         hashes = _hashes([path / name for name in manifest["files"]])
         for name, expected in manifest["files"].items():
             if (path / name).stat().st_size != expected["bytes"] or hashes[name] != expected["sha256"]:
@@ -48,6 +53,15 @@ def check(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptGeneration(f"generation {path.name} cannot be read: {error}") from error
     return manifest
+
+
+def _check_identity(path: Path, manifest: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> None:
+    if manifest["generation"] != path.name:
+        raise CorruptGeneration(f"{path} has the files of generation {manifest['generation']}, expected its own")
+    if recorded is not None and manifest["checksum"] != recorded.get("checksum"):
+        of = f"model {manifest['model']}, checksum {str(manifest['checksum'])[:12]}"
+        expected = f"model {recorded.get('model')}, checksum {str(recorded.get('checksum'))[:12]}"
+        raise CorruptGeneration(f"{path / MANIFEST} is not the one that was recorded: expected {expected}, got {of}")
 
 
 def _hashes(paths: Sequence[Path]) -> dict[str, str]:

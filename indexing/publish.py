@@ -12,23 +12,35 @@ from engine.store.spaces import Space
 from indexing.manifest import check
 
 
-def publish(database: Database, space: Space, generation: str, folder: Path, *, instead_of: str | None = None) -> int:
+def publish(
+    database: Database,
+    space: Space,
+    generation: str,
+    folder: Path,
+    *,
+    instead_of: str | None = None,
+    damaged: bool = False,
+) -> int:
     """Make a generation the active one once its files are checked; running servers swap to it. The `seq` of that.
 
-    Conflict where another than `instead_of` is active by now; then the generation is removed.
+    Conflict where another than `instead_of` is active by now; then the generation is removed. One that is `damaged` is
+    nothing to go back to: it is removed, and the one before it stays.
     """
     with database.connect() as conn:
-        generations.get(conn, space.key, generation)
-    check(folder / space.name / generation)
+        record = generations.get(conn, space.key, generation)
+    check(folder / space.name / generation, record.manifest)
     try:
         with database.begin() as conn:
             generations.activate(conn, space.key, generation, instead_of=instead_of)
+            removed = damaged and instead_of is not None and generations.remove(conn, space.key, instead_of)
             seq = changes.sequence(conn)
     except Conflict:
         with database.begin() as conn:
             gone = generations.remove(conn, space.key, generation)
         _unlink(folder / space.name, [generation] if gone else [])
         raise
+    if removed and instead_of is not None:
+        _unlink(folder / space.name, [instead_of])
     _prune(database, space, folder)
     return seq
 
@@ -44,7 +56,7 @@ def rollback(database: Database, space: Space, folder: Path) -> str:
         served, before = generations.active(conn, space.key), generations.previous(conn, space.key)
     if served is None or before is None:
         raise Conflict("there is no earlier generation to go back to")
-    check(folder / space.name / before.generation)  # without the lock: it may take seconds
+    check(folder / space.name / before.generation, before.manifest)  # without the lock: it may take seconds
     with database.begin() as conn:
         spaces.lock(conn, space.key)
         now = generations.active(conn, space.key)

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import structlog
 
-from engine.errors import Conflict, NearfieldError
+from engine.errors import Conflict, NearfieldError, NotFound
 from engine.store import changes, generations, spaces
 from engine.store.database import Database
 from engine.store.election import Election
-from indexing.build import NAMES, build_again
+from indexing.build import NAMES, build_again, rebuilding
 from indexing.manifest import MANIFEST
 from indexing.publish import publish
 from indexing.view import LiveView
@@ -31,6 +31,7 @@ log = structlog.get_logger()
 DELTA, TOMBSTONES = 0.05, 0.10  # shares of the indexed rows from which a rebuild pays
 PRUNE_S = 60.0
 AGAIN_S, RETRY_S = 10.0, 60.0  # after a rebuild, and after one that failed
+MOST_DOUBLINGS = 8  # of that time, for one that is refused as the one before was: its disk may be what is damaged
 ORPHAN_S = 3600.0  # a folder that nobody wrote to for so long is nobody's
 
 
@@ -69,6 +70,7 @@ class Upkeep:
         self._running: dict[str, BaseProcess] = {}
         self._not_before: dict[str, float] = {}  # by space, of time.monotonic
         self._unswept: dict[str, float] = {}  # until when, likewise
+        self._repairs: dict[str, int] = {}  # begun since a space was last served what is active
         self._lock = threading.Lock()
 
     def __call__(self, view: LiveView) -> None:
@@ -78,11 +80,14 @@ class Upkeep:
         self._sweep(view)
         name = view.space.name
         with self._lock:
+            if view.refused is None:
+                self._repairs.pop(name, None)
             self._reap(name)
             if name in self._running or time.monotonic() < self._not_before.get(name, 0.0):
                 return
-            if self._needed(view):
-                self._start(view)
+            instead_of = self._outlived(view)
+            if instead_of is not None:
+                self._start(view, instead_of)
 
     def close(self) -> None:
         """End a rebuild that is under way; what it wrote is cleaned up later."""
@@ -96,20 +101,25 @@ class Upkeep:
             self._elections.clear()
 
     @staticmethod
-    def _needed(view: LiveView) -> bool:
+    def _outlived(view: LiveView) -> str | None:
+        """The generation in the place of which another is to be built: refused, foreign or worn."""
+        if view.refused is not None:
+            return view.refused.generation if view.refused.ours else None
         if view.generation is None:
-            return False
+            return None
         foreign = view.generation.manifest["start"]["epoch"] != view.snapshot.epoch
-        return (foreign or wear(view).worn) and not view.degraded
+        return view.generation.generation if foreign or wear(view).worn else None
 
-    def _start(self, view: LiveView) -> None:
-        assert view.generation is not None
-        name, election = view.space.name, Election(self._database, f"rebuild {view.space.key}")
+    def _start(self, view: LiveView, instead_of: str) -> None:
+        name, election = view.space.name, Election(self._database, rebuilding(view.space))
         if not election.win():
             self._not_before[name] = time.monotonic() + AGAIN_S  # another process is at it
             return
-        log.info("rebuild begins", space=name, generation=view.generation.generation, wear=str(wear(view)))
-        arguments = (self._database.url, str(self._folder), name, view.generation.generation)
+        refused = view.refused is not None
+        if refused:
+            self._repairs[name] = self._repairs.get(name, 0) + 1
+        log.info("rebuild begins", space=name, generation=instead_of, wear=str(wear(view)), refused=refused)
+        arguments = (self._database.url, str(self._folder), name, instead_of, refused)
         process = multiprocessing.get_context("spawn").Process(target=rebuild, args=arguments, daemon=True)
         process.start()
         self._running[name], self._elections[name] = process, election
@@ -121,7 +131,8 @@ class Upkeep:
         process.join()
         if process.exitcode:
             log.warning("rebuild failed", space=name, exit=process.exitcode)
-        self._not_before[name] = time.monotonic() + (RETRY_S if process.exitcode else AGAIN_S)
+        wait_s = (RETRY_S if process.exitcode else AGAIN_S) * 2 ** min(self._repairs.get(name, 0), MOST_DOUBLINGS)
+        self._not_before[name] = time.monotonic() + wait_s
         del self._running[name]
         self._elections.pop(name).resign()
 
@@ -140,8 +151,8 @@ class Upkeep:
         remove_unrecorded(self._database, view, self._folder)
 
 
-def rebuild(url: str, folder: str, name: str, instead_of: str) -> None:
-    """Build what is served anew from PostgreSQL and publish it, unless something else was published meanwhile.
+def rebuild(url: str, folder: str, name: str, instead_of: str, damaged: bool = False) -> None:
+    """Build the active generation anew from PostgreSQL and publish it, unless something else was published meanwhile.
 
     The target of a process; it ends with its parent.
     """
@@ -152,9 +163,9 @@ def rebuild(url: str, folder: str, name: str, instead_of: str) -> None:
             space = spaces.get(conn, name)
             active = generations.get(conn, space.key, instead_of)
         made = build_again(database, space, active, Path(folder))
-        publish(database, space, made, Path(folder), instead_of=instead_of)
+        publish(database, space, made, Path(folder), instead_of=instead_of, damaged=damaged)
         log.info("rebuilt", space=name, generation=made)
-    except Conflict as error:
+    except (Conflict, NotFound) as error:
         log.info("rebuild not published", space=name, error=str(error))
     except NearfieldError as error:
         log.error("rebuild failed", space=name, error=str(error))

@@ -26,6 +26,17 @@ from indexing.metric import MeasuredSearcher
 from indexing.sampler import Sampler
 
 NOTHING = IdMap(())
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The active generation where it is not whole, so that another is served."""
+
+    generation: str
+    why: str
+    ours: bool = True  # it was built in this folder, so that it is damaged, and not another server's
+
+
 UNSEEN = Snapshot(1, 1)
 NOBODY_KNOWS = standing(np.zeros(0))
 
@@ -70,12 +81,16 @@ class LiveView:
     delta: Delta | None = None
     snapshot: Snapshot = UNSEEN  # whose changes it has
     looked_at: float = -math.inf  # by time.perf_counter, just before that snapshot was taken
-    degraded: bool = False  # an older generation than the active one is served
+    refused: Refused | None = None  # an older generation than the active one is served, until that is built anew
     stale: bool = False  # PostgreSQL is away: this is what was true when it was last seen
     filtered: bool = False  # a part of another view, see `where`
     filters: Filters = field(default_factory=lambda: Filters(None))
     sampler: Sampler | None = None  # watches the recall of searches
     moved: Standing | None = None  # what is popular, once that is not as it was built
+
+    @property
+    def degraded(self) -> bool:
+        return self.refused is not None
 
     def shows(self, seq: int, asked_at: float = -math.inf) -> bool:
         """Whether a read that came at `asked_at`, by time.perf_counter, and names `seq` may be answered from this.

@@ -20,6 +20,7 @@ from engine.vectors import Matrix, Vectors
 from indexing.coded import CodedLists
 from indexing.cold import ItemVectors
 from indexing.manifest import seal
+from indexing.origin import origin
 from indexing.recipe import Built, Index
 
 FORMAT = 3
@@ -66,6 +67,7 @@ def write(
     full = dict(manifest) | {
         "format": FORMAT,
         "generation": generation,
+        "origin": origin(folder.parent),
         "fold_in": name,
         "n_vectors": len(shelf.vectors),
         "n_learnt": shelf.n_learnt,

@@ -13,6 +13,8 @@ from api.cli.output import emit, out, table
 from engine.errors import NearfieldError
 from engine.store import checks, events, generations, items, models, users
 from engine.store.database import open_database
+from engine.store.election import under_way
+from indexing.build import rebuilding
 from indexing.checks import check_disk, check_faiss, check_generations, check_loops
 from indexing.live import Live
 from indexing.upkeep import wear
@@ -39,7 +41,8 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
             "generation": active.generation if active else None,
         }
         if active:
-            worn = wear(Live(database, known.generations, found.name).current())
+            view = Live(database, known.generations, found.name).current()
+            worn = wear(view)
             age = datetime.now(UTC) - active.created_at
             body |= {
                 "generation_age_s": round(age.total_seconds()),
@@ -47,7 +50,10 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
                 "popularity_half_life_days": active.manifest.get("popularity", {}).get("half_life_days"),
                 "delta_share": round(worn.delta, 5),
                 "tombstone_share": round(worn.tombstones, 5),
+                "rebuilding": under_way(conn, rebuilding(found)),
             }
+            if view.refused is not None:
+                body |= {"refused": f"{view.refused.generation}: {view.refused.why}"}
 
     def show() -> None:
         unknown = ", ".join(f"{n:,} {word!r}" for word, n in body["unknown_kinds"].items())

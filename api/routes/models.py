@@ -15,8 +15,10 @@ from api.schemas import NoParameters
 from api.threads import writes
 from api.timely import Timely
 from engine.store import events, generations, items, models, users
+from engine.store.election import under_way
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
+from indexing.build import rebuilding
 from indexing.publish import publish
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["models"])
@@ -61,7 +63,8 @@ def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Respo
     with database.connect() as conn:
         kinds = events.kind_counts(conn, key)
         sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": sum(kinds.values())}
-    served = view.generation
+        is_rebuilt = under_way(conn, rebuilding(view.space))
+    served, refused = view.generation, view.refused
     return json_response(
         {
             "space": view.space.name,
@@ -74,6 +77,8 @@ def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Respo
             "new_items": len(view.newcomers),
             "hidden_items": 0 if view.allowed is None else int((~view.allowed).sum()),
             "degraded": view.degraded,
+            "refused": None if refused is None else {"generation": refused.generation, "why": refused.why},
+            "rebuilding": is_rebuilt,
             "stale": view.stale,
             "seconds_since_refresh": round(time.time() - lives.still(view.space.name).refreshed_at, 3),
         }

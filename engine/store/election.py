@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 
 import psycopg
+import sqlalchemy as sa
 
 from engine.store.database import Database
 
@@ -13,7 +14,7 @@ class Election:
     """Held by an advisory lock of a connection of its own, so a process that dies gives it up."""
 
     def __init__(self, database: Database, job: str):
-        self._database, self._key = database, zlib.crc32(job.encode())
+        self._database, self._key = database, _key(job)
         self._conn: psycopg.Connection | None = None
 
     def win(self) -> bool:
@@ -30,3 +31,15 @@ class Election:
         if self._conn is not None:
             self._conn.close()
             self._conn = None
+
+
+def under_way(conn: sa.Connection, job: str) -> bool:
+    """Whether some process does a job now."""
+    query = """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 0
+        AND objid = %s::bigint::oid AND objsubid = 1
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
+    return bool(conn.exec_driver_sql(query, (_key(job),)).scalar_one())
+
+
+def _key(job: str) -> int:
+    return zlib.crc32(job.encode())

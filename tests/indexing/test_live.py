@@ -231,7 +231,7 @@ class TestGenerations:
         """What is done once the next call of `publish` or `rollback` has checked the files."""
 
         def once(do):
-            def checked(path):
+            def checked(path, recorded=None):
                 monkeypatch.undo()
                 check(path)
                 do()
