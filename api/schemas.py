@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic import Json as JsonText
 
+from engine.attribute_types import AttributeType
 from engine.ids import normal_id
 from engine.recommend import Fill
 from engine.standing import left_out, written
@@ -273,8 +274,19 @@ class WeightingBody(Closed):
     predict: Literal["new", "any"] = Field("new", description="models are judged by; any: also items had before")
 
 
+Types = Annotated[dict[str, AttributeType], Field(max_length=1000)]
+
+
+class AttributeTypesBody(Closed):
+    """What the values of an attribute are taken as from now on; what is stored stays as it is."""
+
+    items: Types = Field({}, examples=[{"price": "number", "size": "text"}])
+    users: Types = {}
+
+
 class SpaceBody(Closed):
     weighting: WeightingBody | None = None
+    attribute_types: AttributeTypesBody | None = None
 
 
 class KeyBody(Closed):

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
 from engine.errors import InputError, shown
-from engine.number_text import number
+from engine.number_text import Decimal, number
 
 AttributeType = Literal["number", "text", "boolean", "time", "list", "any"]
 Subject = Literal["item", "user"]
@@ -46,10 +46,10 @@ def check_type(name: str, loc: tuple[str | int, ...] = ()) -> AttributeType:
     raise InputError(f"expected a type of {', '.join(NAMES)}, got {shown(name)}", loc=loc)
 
 
-def fit(kind: AttributeType, value: object, *, decimal_comma: bool = False) -> object:
+def fit(kind: AttributeType, value: object, decimal: Decimal | None = None) -> object:
     """A JSON value that is not null as a value of this type; None where it does not fit."""
     if kind == "number" and isinstance(value, str):
-        return number(value, decimal_comma=decimal_comma)
+        return number(value, decimal)
     return FITS[kind](value)
 
 
@@ -64,7 +64,7 @@ def vote(value: object) -> AttributeType | None:
     return "list" if isinstance(value, list | tuple) else "any" if isinstance(value, Mapping) else None
 
 
-def majority(votes: Votes, otherwise: AttributeType = "any") -> AttributeType | None:
+def majority(votes: Votes, otherwise: AttributeType | None = "any") -> AttributeType | None:
     """The type of more than half of the votes, else `otherwise`; None where nobody voted."""
     total = sum(votes.values())
     return next((kind for kind, n in votes.items() if 2 * n > total), otherwise) if total else None

@@ -7,8 +7,12 @@ twelve and a half in one country and twelve thousand in the next, so it is none 
 from __future__ import annotations
 
 import re
+from typing import Literal
 
-PLAIN = r"^-?(?:0|[1-9][0-9]{0,17})(?:\.[0-9]+)?(?:[eE][+-]?[0-9]{1,3})?$"  # of 19 digits and more an integer is a code
+Decimal = Literal["comma", "point"]
+
+# of 19 digits and more an integer is a code
+PLAIN = r"^-?(?:(?:0|[1-9][0-9]{0,17})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$"
 SHORT_ZERO = r"^-?0[0-9](?:\.[0-9]+)?$"  # 08 is eight; 007 and a postcode of more digits are codes
 DECIMAL_COMMA = re.compile(r"-?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|0,[0-9]+|[0-9]{1,3}(?:[. '][0-9]{3})+,[0-9]+)")
 DECIMAL_POINT = re.compile(r"-?(?:[0-9]{1,3}(?:[, '][0-9]{3})+\.[0-9]+|[0-9]+\.[0-9]+|[0-9]+)")
@@ -21,22 +25,31 @@ CODES = (
     "PHP|PLN|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
 )
 CURRENCY = rf"(?:{CODES}|[A-Z]{{0,2}}[{SIGNS}]|kr\.?|zł|Kč|Ft|lei|Fr\.|,-)"
+# every text that may be a number, and some that are none
+LOOSE = rf"^\s*[-\u2212]?\s*(?:{CURRENCY})?\s*[-\u2212]?[0-9][0-9.,'\u2019\s]*(?:{CURRENCY})?\s*$"
 MONEY = re.compile(rf"(-?)\s*(?:{CURRENCY}\s*(-?[0-9.,' ]*[0-9])|(-?[0-9][0-9.,' ]*?)\s*{CURRENCY})")
 _plain, _short_zero, _either = re.compile(PLAIN), re.compile(SHORT_ZERO), re.compile(EITHER)
 
 
-def number(text: str, *, decimal_comma: bool = False) -> int | float | None:
+def number(text: str, decimal: Decimal | None = None) -> int | float | None:
     """The finite number that `text` is, None where it is none or could be two.
 
-    `decimal_comma` says which of the two: `12,500` is 12.5 and `1.234` is 1234; without it `1.234` is 1.234.
+    `decimal` says which of the two: with "comma" `12,500` is 12.5 and `1.234` is 1234, with "point" they are 12500 and
+    1.234; where nothing is said the first is none, and the second 1.234, as programs write it.
     """
     text = text.translate(SPACES).strip()
-    if (_plain.match(text) or _short_zero.match(text)) and not (decimal_comma and _either.match(text)):
+    if (_plain.match(text) or _short_zero.match(text)) and not (decimal == "comma" and _either.match(text)):
         return _made(text)
     money = MONEY.fullmatch(text)
     if money:
         text = money[1] + (money[2] or money[3]).strip()
-    return _grouped(text, decimal_comma, bool(money))
+    return _grouped(text, decimal, bool(money))
+
+
+def currency(text: str) -> str | None:
+    """The sign or letters of an amount of money."""
+    money = MONEY.fullmatch(text.translate(SPACES).strip())
+    return (money and re.sub(r"[-0-9.,' ]", "", money[0])) or None
 
 
 def is_decimal_comma(text: str) -> bool:
@@ -46,12 +59,13 @@ def is_decimal_comma(text: str) -> bool:
     return DECIMAL_COMMA.fullmatch((money[2] or money[3]).strip() if money else text) is not None
 
 
-def _grouped(text: str, decimal_comma: bool, is_money: bool) -> int | float | None:
+def _grouped(text: str, decimal: Decimal | None, is_money: bool) -> int | float | None:
     digits = text.replace(" ", "").replace("'", "")
     if _either.match(text):
-        if decimal_comma:
-            return _made(text.replace(",", ".")) if "," in text else _made(text.replace(".", ""))
-        return None
+        if decimal is None:
+            return None
+        comma, point = (".", "") if decimal == "comma" else ("", ".")
+        return _made(text.replace(".", "p").replace(",", comma).replace("p", point))
     if THOUSANDS.fullmatch(text):
         return _made(digits.replace(".", "").replace(",", ""))
     if DECIMAL_COMMA.fullmatch(text):

@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
+from engine.column_types import column_types
 from engine.errors import DeviceUnavailable, NotEnoughData
 from engine.progress import Progress, silent
 from engine.space import LatentSpace
-from engine.store import changes, events, generations, items, models
+from engine.store import attribute_types, changes, events, generations, items, models
 from engine.store.changes import Snapshot
 from engine.store.database import Connection, Database
 from engine.store.generations import GenerationRecord
@@ -112,9 +113,14 @@ def _described(space: Space, record: ModelRecord, start: Snapshot) -> dict[str, 
 
 
 def _record(database: Database, space: Space, path: Path, manifest: Mapping[str, Any]) -> None:
-    """Or remove the files: without a record nobody would look for them."""
+    """Or remove the files: without a record nobody would look for them.
+
+    Attributes that no file has given a type have that of their values from now on.
+    """
     try:
+        types = column_types(pa.ipc.open_file(pa.memory_map(str(path / "attributes.arrow"))).read_all())
         with database.begin() as conn:
+            attribute_types.add(conn, space.key, types)
             generations.add(conn, space.key, path.name, manifest["model"], manifest)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)

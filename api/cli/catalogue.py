@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
 
 from api.cli.options import Json, SpaceName, pairs, settings
 from api.cli.output import emit, out, progress, table
-from engine.importing import ImportSummary, import_events, import_items, import_users
+from engine.attribute_types import check_type
+from engine.importing import ImportSummary, Reading, import_events, import_items, import_users
+from engine.importing.reading import Unfit
+from engine.number_text import Decimal
 from engine.store import spaces
 from engine.store.database import open_database
 
@@ -23,6 +26,21 @@ Constants = Annotated[
     list[str] | None, typer.Option("--set", help="One value for every row, as kind=purchase; repeatable.")
 ]
 Rejects = Annotated[Path | None, typer.Option(help="Write rejected rows here, each with its reason.")]
+Types = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--type",
+        help="The type of an attribute from now on, as price=number: number, text, boolean, time, list or any. Without "
+        "one what the space knows, else what most cells of the file are; repeatable.",
+    ),
+]
+UnfitCells = Annotated[
+    str,
+    typer.Option("--unfit", help="A cell that is not of its type: leave (it out) or reject (its row)."),
+]
+DecimalSign = Annotated[
+    str | None, typer.Option("--decimal", help="comma or point: what 12,500 and 1.234 mean.", show_default=False)
+]
 Importer = Callable[..., ImportSummary]
 
 
@@ -32,11 +50,15 @@ def events(
     column: Columns = None,
     constant: Constants = None,
     rejects: Rejects = None,
+    type_: Types = None,
+    unfit: UnfitCells = "leave",
+    decimal: DecimalSign = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
     """Events: user_id, item_id, kind, value, occurred_at, event_id; title, categories, attributes.NAME of the item."""
-    _run(import_events, file, column, constant, rejects, space, json)
+    reading = _reading(type_, unfit, decimal)
+    _run(import_events, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
 @app.command()
@@ -45,11 +67,15 @@ def items(
     column: Columns = None,
     constant: Constants = None,
     rejects: Rejects = None,
+    type_: Types = None,
+    unfit: UnfitCells = "leave",
+    decimal: DecimalSign = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
     """Items: item_id, title, categories, available; every other column becomes an attribute."""
-    _run(import_items, file, column, constant, rejects, space, json)
+    reading = _reading(type_, unfit, decimal)
+    _run(import_items, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
 @app.command()
@@ -58,26 +84,38 @@ def users(
     column: Columns = None,
     constant: Constants = None,
     rejects: Rejects = None,
+    type_: Types = None,
+    unfit: UnfitCells = "leave",
+    decimal: DecimalSign = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
     """Users: user_id; every other column becomes an attribute."""
-    _run(import_users, file, column, constant, rejects, space, json)
+    reading = _reading(type_, unfit, decimal)
+    _run(import_users, file, space, json, column, constant, rejects=rejects, reading=reading)
+
+
+def _reading(types: list[str] | None, unfit: str, decimal: str | None) -> Reading:
+    declared = {name: check_type(kind) for name, kind in pairs(types, "--type").items()}
+    return Reading(declared, cast(Unfit, unfit), cast(Decimal | None, decimal))  # which refuses any other word
 
 
 def _run(
     importer: Importer,
     file: Path,
-    column: list[str] | None,
-    constant: list[str] | None,
-    rejects: Path | None,
     space: str,
     json: bool,
+    column: list[str] | None,
+    constant: list[str] | None,
+    *,
+    rejects: Path | None,
+    **options: Any,
 ) -> None:
     columns, constants = pairs(column, "--column"), pairs(constant, "--set")
     spaces.check_name(space)  # before a file is read for nothing
+    options |= {"columns": columns, "constants": constants, "rejects": rejects}
     with open_database(settings()) as database, progress() as tell:
-        summary = importer(database, space, file, columns=columns, constants=constants, rejects=rejects, progress=tell)
+        summary = importer(database, space, file, progress=tell, **options)
     emit(json, summary.to_json(), lambda: _show(summary, rejects))
 
 
@@ -96,3 +134,6 @@ def _show(summary: ImportSummary, rejects: Path | None) -> None:
             out.print(f"  row {sample.row}, {sample.reason}: {cells}", markup=False, soft_wrap=True)
         if rejects is not None:
             out.print(f"every rejected row is in {rejects}", markup=False)
+    for note in summary.attributes:
+        for line in note.lines():
+            out.print(line, markup=False, soft_wrap=True)

@@ -11,7 +11,7 @@ import typer
 from api.cli.options import Json, SpaceName, opened, settings
 from api.cli.output import emit, out, table
 from engine.errors import NearfieldError
-from engine.store import checks, events, generations, items, models, users
+from engine.store import attribute_types, checks, events, generations, items, models, users
 from engine.store.database import open_database
 from engine.store.election import under_way
 from indexing.build import rebuilding
@@ -37,6 +37,7 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
             "users": users.count(conn, found.key),
             "events": sum(kinds.values()),
             "unknown_kinds": found.weighting.vocabulary.unknown(kinds),
+            "attribute_types": attribute_types.by_subject(conn, found.key),
             "model": active.model if active else None,
             "generation": active.generation if active else None,
         }
@@ -58,7 +59,12 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
     def show() -> None:
         unknown = ", ".join(f"{n:,} {word!r}" for word, n in body["unknown_kinds"].items())
         told = f"{unknown}: each weighs {found.weighting.other:g} until `nearfield weights --kind` says more"
-        table(("", ""), [*(body | {"unknown_kinds": told if unknown else "none"}).items()])
+        types = {
+            f"attributes of {noun}": ", ".join(f"{name} {kind}" for name, kind in kinds.items()) or None
+            for noun, kinds in body["attribute_types"].items()
+        }
+        rows = body | {"unknown_kinds": told if unknown else "none"} | types
+        table(("", ""), [(name, value) for name, value in rows.items() if name != "attribute_types"])
 
     emit(json, body, show)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -15,10 +17,11 @@ from api.rows import check_rows
 from api.schemas import AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters
 from api.threads import writes
 from api.timely import Timely
+from engine.attribute_types import AttributeType, fitted
 from engine.errors import InputError
 from engine.ids import check_id
 from engine.items import Item, ItemVector, check_item
-from engine.store import changes, items
+from engine.store import attribute_types, changes, items
 from engine.vectors import KEPT, check_length, check_vector, moderate
 from indexing.view import LiveView
 
@@ -32,7 +35,9 @@ Nothing = Annotated[NoParameters, Query()]
 @writes
 def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
     """Each row is `created`, `updated` or `rejected` with the reason."""
-    checked = check_rows("items", body.items, lambda row: _parse(row, view))
+    with database.connect() as conn:
+        types = attribute_types.read(conn, view.space.key)
+    checked = check_rows("items", body.items, lambda row: _parse(row, view, types))
     with database.begin() as conn:
         statuses = items.upsert(conn, view.space.key, list(checked.good.values()))
         seq = changes.sequence(conn)
@@ -64,6 +69,7 @@ def put_item(
 ) -> Response:
     item = _item(item_id, body, view, ("body",))
     with database.begin() as conn:
+        item = _typed(item, attribute_types.read(conn, view.space.key), ("body",))
         [status] = items.upsert(conn, view.space.key, [item])
         seq = changes.sequence(conn)
     lives.wrote(view.space.name, seq)
@@ -98,9 +104,13 @@ def delete_item(item_id: ItemId, none: Nothing, view: View, database: AppDatabas
     return json_response({"item_id": item_id, "status": "deleted", "seq": seq})
 
 
-def _parse(row: dict[str, Any], view: LiveView) -> Item:
+def _parse(row: dict[str, Any], view: LiveView, types: Mapping[str, AttributeType]) -> Item:
     body = ItemBody.model_validate(row)
-    return _item(body.item_id, body, view, ())
+    return _typed(_item(body.item_id, body, view, ()), types, ())
+
+
+def _typed(item: Item, types: Mapping[str, AttributeType], loc: tuple[str, ...]) -> Item:
+    return replace(item, attributes=fitted(item.attributes, types, (*loc, "attributes")))
 
 
 def _item(item_id: str, body: ItemFields, view: LiveView, loc: tuple[str, ...]) -> Item:

@@ -18,7 +18,7 @@ from api.timely import Timely
 from engine.events import Weighting
 from engine.items import check_text
 from engine.kinds import KIND_WEIGHTS
-from engine.store import changes, spaces
+from engine.store import attribute_types, changes, spaces
 from engine.store.spaces import Space
 
 router = APIRouter(route_class=Timely, prefix="/v1", tags=["spaces"])
@@ -32,7 +32,7 @@ def get_spaces(none: Nothing, database: AppDatabase) -> Response:
         return json_response({"spaces": [_json(space) for space in spaces.list_all(conn)]})
 
 
-@router.put("/{space}", dependencies=ADMIN, summary="Make a space, or set its event weighting")
+@router.put("/{space}", dependencies=ADMIN, summary="Make a space, or set its event weighting and types of attributes")
 @writes
 def put_space(
     space: str, none: Nothing, database: AppDatabase, lives: AppLives, body: Annotated[SpaceBody | None, Body()] = None
@@ -45,15 +45,22 @@ def put_space(
                 check_text(kind, ("body", "weighting", "kinds"))
             kinds = KIND_WEIGHTS if values["kinds"] is None else values["kinds"]
             made = spaces.set_weighting(conn, made, Weighting(**values | {"kinds": dict(kinds)}))
+        if body is not None and body.attribute_types is not None:
+            for name in (*body.attribute_types.items, *body.attribute_types.users):
+                check_text(name, ("body", "attribute_types"))
+            attribute_types.set_types(conn, made.key, body.attribute_types.items, "item")
+            attribute_types.set_types(conn, made.key, body.attribute_types.users, "user")
+        shown = _json(made) | {"attribute_types": attribute_types.by_subject(conn, made.key)}
         seq = changes.sequence(conn)
     lives.wrote(space, seq)
-    return json_response({**_json(made), "seq": seq})
+    return json_response({**shown, "seq": seq})
 
 
 @router.get("/{space}", dependencies=READ, summary="A space")
 def get_space(view: FreshView, database: AppDatabase) -> Response:
     with database.connect() as conn:
-        return json_response(_json(spaces.get(conn, view.space.name)))
+        types = {"attribute_types": attribute_types.by_subject(conn, view.space.key)}
+        return json_response(_json(spaces.get(conn, view.space.name)) | types)
 
 
 @router.delete("/{space}", dependencies=ADMIN, summary="Delete a space with everything in it")

@@ -13,10 +13,11 @@ from api.reads import FreshView
 from api.schemas import MergeBody, NoParameters, UserFields
 from api.threads import writes
 from api.timely import Timely
+from engine.attribute_types import fitted
 from engine.errors import InputError, NotFound
 from engine.ids import check_id
 from engine.items import check_attributes
-from engine.store import changes, erasures, users
+from engine.store import attribute_types, changes, erasures, users
 from engine.users import User
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}/users", tags=["users"])
@@ -29,7 +30,9 @@ Nothing = Annotated[NoParameters, Query()]
 def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, database: AppDatabase) -> Response:
     check_attributes(body.attributes, ("body", "attributes"))
     with database.begin() as conn:
-        [status] = users.upsert(conn, view.space.key, [User(user_id, body.attributes)])
+        types = attribute_types.read(conn, view.space.key, "user")
+        attributes = fitted(body.attributes, types, ("body", "attributes"))
+        [status] = users.upsert(conn, view.space.key, [User(user_id, attributes)])
         seq = changes.sequence(conn)
     return json_response({"user_id": user_id, "status": status, "seq": seq})
 

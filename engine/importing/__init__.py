@@ -3,6 +3,7 @@
 from engine.importing.events import import_events
 from engine.importing.features import import_features
 from engine.importing.items import import_items
+from engine.importing.reading import Reading
 from engine.importing.records import Layout
 from engine.importing.summary import ImportSummary, Sample
 from engine.importing.users import import_users
@@ -11,6 +12,7 @@ from engine.importing.vectors import import_vectors
 __all__ = [
     "ImportSummary",
     "Layout",
+    "Reading",
     "Sample",
     "import_events",
     "import_features",

@@ -1,29 +1,132 @@
-"""Attributes: the columns that no field takes, as one JSON object per row."""
+"""Attributes: the columns that no field takes, each as its type in the space, as one JSON object per row."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import orjson
 import polars as pl
 
-from engine.errors import InputError
+from engine.attribute_types import SAID, AttributeType, Subject, majority
+from engine.errors import InputError, NotFound
 from engine.importing.fields import ATTRIBUTE
-from engine.importing.jsonl import NOT_FINITE, dump
+from engine.importing.jsonl import NOT_FINITE
+from engine.importing.reading import Reading
 from engine.importing.rejects import Check
 from engine.importing.sheet import Column
+from engine.importing.type_note import TypeNote
+from engine.importing.typed import Fitted, fit, votes
+from engine.number_text import currency
+from engine.store import attribute_types, spaces
+from engine.store.database import Connection, Database
 
-CODE = r"^(-?0\d|\+|-?\d{19})"  # a postcode, a telephone or an article number: text, not a quantity
+SHOWN = 3
 
 
-def attribute_columns(source: Mapping[str, Column]) -> dict[str, Column]:
-    """The `attributes.NAME` fields of a file as JSON scalars, or as JSON text where a cell is a list or an object."""
-    return {field: _json_ready(column) for field, column in source.items() if field.startswith(ATTRIBUTE)}
+@dataclass(frozen=True, eq=False)
+class Attributes:
+    """The attributes of a file, `columns` by field, and the types that go with them into the space."""
+
+    subject: Subject
+    columns: Mapping[str, Column]
+    types: Mapping[str, AttributeType]  # of every attribute of the file that has one
+    unfit: Mapping[str, pl.Series]
+    reading: Reading
+    notes: tuple[TypeNote, ...]
+
+    def frame_columns(self) -> dict[str, pl.Series]:
+        """The cells, and for each attribute with cells that do not fit which these are."""
+        cells = {field: column.series for field, column in self.columns.items()}
+        return cells | {f"unfit {field}": mask for field, mask in self.unfit.items()}
+
+    def checks(self) -> list[Check]:
+        """Why a row is rejected for its attributes: JSON has no NaN, PostgreSQL's text no NUL."""
+        found = _checks(self.columns)
+        if self.reading.unfit == "reject":
+            found += [
+                (f"{field} is not {SAID[self.types[field.removeprefix(ATTRIBUTE)]]}", pl.col(f"unfit {field}"))
+                for field in self.unfit
+            ]
+        return found
+
+    def json_objects(self, frame: pl.DataFrame) -> list[str | None]:
+        """The attributes of each row of `frame` as JSON text; nulls are left out, a row without any is None."""
+        return json_objects(frame, self.columns)
+
+    def store_types(self, conn: Connection, space_key: int) -> None:
+        """Inside the transaction that writes the attributes. StoreBusy where another decided otherwise meanwhile."""
+        if self.reading.types:
+            attribute_types.set_types(conn, space_key, self.reading.types, self.subject)
+        attribute_types.settle(conn, space_key, self.types, self.subject)
 
 
-def attribute_checks(columns: Mapping[str, Column]) -> list[Check]:
-    """Why a row is rejected for its attributes: JSON has no NaN, PostgreSQL's text no NUL."""
-    checks = []
+def read_attributes(
+    database: Database, space_name: str, source: Mapping[str, Column], reading: Reading, subject: Subject = "item"
+) -> Attributes:
+    """The `attributes.NAME` fields of a file as the types they have: declared, known, of the catalogue, of the file.
+
+    InputError for a declared type of an attribute that the file does not have.
+    """
+    columns = {field.removeprefix(ATTRIBUTE): each for field, each in source.items() if field.startswith(ATTRIBUTE)}
+    if unknown := sorted(reading.types.keys() - columns.keys()):
+        raise InputError(
+            f"the file has no attribute {unknown[0]!r} to give a type; it has {', '.join(columns) or 'none'}"
+        )
+    known = _known(database, space_name, list(columns), subject) | dict(reading.types)
+    made: dict[str, Column] = {}
+    kinds: dict[str, AttributeType] = {}
+    unfit: dict[str, pl.Series] = {}
+    notes = []
+    for name, column in columns.items():
+        voted = votes(column, reading.decimal)
+        of_file = majority(voted, "text" if column.is_text else "any")
+        kind = known.get(name) or of_file
+        if kind is not None:
+            kinds[name] = kind
+        fitted = fit(column, kind or "any", reading.decimal)
+        made[ATTRIBUTE + name] = fitted.column
+        if fitted.unfit.any():
+            unfit[ATTRIBUTE + name] = fitted.unfit
+        other = of_file if kind == "text" and of_file and name not in reading.types and not voted.get("text") else None
+        if kind is not None and (fitted.unfit.any() or fitted.odd.any() or other not in (None, kind)):
+            notes.append(_note(name, kind, column, fitted, reading, other))
+    return Attributes(subject, made, kinds, unfit, reading, tuple(notes))
+
+
+def _known(database: Database, space_name: str, names: list[str], subject: Subject) -> dict[str, AttributeType]:
+    """Types that are stored, or told by what is stored of these attributes."""
+    with database.connect() as conn:
+        try:
+            space = spaces.get(conn, space_name)
+        except NotFound:
+            return {}
+        known = attribute_types.read(conn, space.key, subject)
+        new = [name for name in names if name not in known]
+        return known | (attribute_types.of_catalogue(conn, space.key, new, subject) if new else {})
+
+
+def _note(
+    name: str, kind: AttributeType, column: Column, fitted: Fitted, reading: Reading, other: AttributeType | None
+) -> TypeNote:
+    odd = pl.DataFrame({"text": column.series, "value": fitted.column.series}).filter(fitted.odd)
+    examples = odd.unique("text", keep="first", maintain_order=True).head(SHOWN)
+    found = {currency(text) for text in odd["text"].unique().to_list()} if fitted.odd.any() else set()
+    return TypeNote(
+        name,
+        kind,
+        int(fitted.unfit.sum()),
+        tuple(map(str, column.series.filter(fitted.unfit).unique(maintain_order=True).head(SHOWN).to_list())),
+        int(fitted.odd.sum()),
+        tuple((text, float(value)) for text, value in examples.iter_rows()),
+        tuple(sorted(each for each in found if each)),
+        reading.unfit == "reject",
+        other,
+    )
+
+
+def _checks(columns: Mapping[str, Column]) -> list[Check]:
+    checks: list[Check] = []
     for field, column in columns.items():
         cell = pl.col(field)
         if column.series.dtype.is_float():
@@ -37,7 +140,6 @@ def attribute_checks(columns: Mapping[str, Column]) -> list[Check]:
 
 
 def json_objects(frame: pl.DataFrame, columns: Mapping[str, Column]) -> list[str | None]:
-    """The attributes of each row of `frame` as JSON text; nulls are left out, a row without any is None."""
     cells = {
         field.removeprefix(ATTRIBUTE): [None if cell is None else orjson.Fragment(cell) for cell in frame[field]]
         if column.is_json
@@ -51,40 +153,3 @@ def json_objects(frame: pl.DataFrame, columns: Mapping[str, Column]) -> list[str
         present = {name: cell for name, cell in zip(cells, row, strict=True) if cell is not None}
         texts.append(orjson.dumps(present).decode() if present else None)
     return texts
-
-
-def _json_ready(column: Column) -> Column:
-    series, dtype = column.series, column.series.dtype
-    if column.is_json:
-        return column
-    if column.is_text:
-        return Column(_typed(series))
-    if dtype == pl.Float32:
-        return Column(series.cast(pl.String).cast(pl.Float64))  # 2.55 stays 2.55
-    if isinstance(dtype, pl.Decimal):
-        whole = series.cast(pl.Int64, strict=False)  # float64 does not hold an integer of 18 digits
-        is_whole = dtype.scale == 0 and whole.null_count() == series.null_count()
-        return Column(whole if is_whole else series.cast(pl.Float64))
-    if dtype.is_numeric() or dtype in (pl.Boolean, pl.String):
-        return Column(series)
-    if isinstance(dtype, pl.Categorical | pl.Enum):
-        return Column(series.cast(pl.String))
-    if dtype == pl.Null:
-        return Column(series.cast(pl.String))
-    try:
-        return Column(pl.Series(series.name, [dump(value) for value in series.to_list()], pl.String), is_json=True)
-    except ValueError:
-        raise InputError(f"column {series.name!r} holds {dtype}, which is not a JSON value") from None
-
-
-def _typed(text: pl.Series) -> pl.Series:
-    """Numbers or booleans where every cell of a text file's column is one."""
-    present = text.drop_nulls()
-    if present.is_empty() or present.str.contains(CODE).any():
-        return text
-    for dtype in (pl.Int64, pl.Float64):
-        if present.cast(dtype, strict=False).null_count() == 0:
-            return text.cast(dtype)
-    if present.is_in(["true", "false", "True", "False"]).all():
-        return text.str.to_lowercase() == "true"
-    return text

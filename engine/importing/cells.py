@@ -7,13 +7,13 @@ import math
 import orjson
 import polars as pl
 
+from engine.attribute_types import FALSE, TRUE
 from engine.errors import InputError
 from engine.ids import normal_id
 from engine.importing.sheet import Column
 
 PLAIN = r"^[!-~](?:[ -~]*[!-~])?$"  # an id in its normal form already: ASCII that prints, no space around it
 NO_ID = "-1"  # what numeric exports write for "none"
-TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 TIME = (
     r"^\s*(?P<date>\d{4}-\d{2}-\d{2})(?:[T ](?P<clock>\d{2}:\d{2}(?::\d{2})?)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"\s*(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?\s*$"
@@ -157,7 +157,7 @@ def _without(text: pl.Series, none: pl.Series) -> pl.Series:
 
 def _scalar(cell: str | None) -> str | None:
     """The text of a scalar in JSON; null for a list or an object."""
-    value = _load(cell)
+    value = load(cell)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -166,12 +166,13 @@ def _scalar(cell: str | None) -> str | None:
 
 
 def _parts(cell: str | None) -> list[str] | None:
-    value = _load(cell)
+    value = load(cell)
     if isinstance(value, list):
         return [str(part) for part in value if part is not None]
     text = _scalar(cell)
     return None if text is None else text.split("|")
 
 
-def _load(cell: str | None) -> object:
+def load(cell: str | None) -> object:
+    """The value of a cell of JSON text; None also for one that JSON cannot hold."""
     return None if cell in (None, "NaN") else orjson.loads(cell)

@@ -11,9 +11,10 @@ import polars as pl
 
 from engine.events import derive_event_id
 from engine.importing import cells
-from engine.importing.attributes import attribute_checks, attribute_columns, json_objects
+from engine.importing.attributes import Attributes, read_attributes
 from engine.importing.erased import REASON, erased_checks
 from engine.importing.fields import NONE, Fields, resolve
+from engine.importing.reading import AS_IT_IS, Reading
 from engine.importing.rejects import Check, check, check_target, id_checks, text_checks, with_more
 from engine.importing.sheet import Column, read
 from engine.importing.summary import ImportSummary
@@ -41,6 +42,7 @@ def import_events(
     columns: Mapping[str, str] = NONE,
     constants: Mapping[str, str] = NONE,
     rejects: Path | None = None,
+    reading: Reading = AS_IT_IS,
     progress: Progress = silent,
     now: datetime | None = None,
 ) -> ImportSummary:
@@ -61,19 +63,19 @@ def import_events(
     sheet = read(path)
     source = resolve(sheet, FIELDS, columns, constants)
     progress("check", 0.15)
-    attributes = attribute_columns(source)
+    attributes = read_attributes(database, space_name, source, reading)
     frame = _frame(source, attributes, sheet.frame.height)
     vocabulary = vocabulary_of(database, space_name)
     kept_out = erased_checks(database, space_name, frame["user_id"])
     checks = _checks(now or datetime.now(UTC), purchases(frame["kind"], vocabulary))
-    checks += [*kept_out, *attribute_checks(attributes)]
+    checks += [*kept_out, *attributes.checks()]
     rejected = check(sheet, frame, checks, rejects)
     progress("identify", 0.3)
     events = _identified(_with_returns(frame.filter(~rejected.mask)))
     distinct = events.unique("event_id", keep="first", maintain_order=True)
     items = _items(distinct, attributes)
     progress("write", 0.45)
-    counts, erased = _write(database, space_name, distinct, items, progress)
+    counts, erased = _write(database, space_name, distinct, items, attributes, progress)
     progress("done", 1.0)
     return ImportSummary(
         read=frame.height,
@@ -82,11 +84,12 @@ def import_events(
         rejected=with_more(rejected.counts, REASON, erased),
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
+        attributes=attributes.notes,
         words=words_of(events["kind"], vocabulary),
     )
 
 
-def _frame(source: Mapping[str, Column], attributes: Mapping[str, Column], height: int) -> pl.DataFrame:
+def _frame(source: Mapping[str, Column], attributes: Attributes, height: int) -> pl.DataFrame:
     """The cells of each field, checked for type only; `given_*` tells an empty cell from an unreadable one."""
     text = pl.repeat(None, height, dtype=pl.String, eager=True)
     columns = {
@@ -103,7 +106,7 @@ def _frame(source: Mapping[str, Column], attributes: Mapping[str, Column], heigh
         columns |= {"value": cells.numbers(source["value"]), "given_value": source["value"].series.is_not_null()}
     else:
         columns |= {"value": pl.repeat(1.0, height, eager=True), "given_value": pl.repeat(True, height, eager=True)}
-    frame = pl.DataFrame(columns | {field: column.series for field, column in attributes.items()})
+    frame = pl.DataFrame(columns | attributes.frame_columns())
     return frame.with_columns(pl.when("given_value").then(pl.col("value")).otherwise(1.0).alias("value"))
 
 
@@ -149,21 +152,26 @@ def _identified(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(pl.Series("event_id", made, pl.String))
 
 
-def _items(events: pl.DataFrame, attributes: Mapping[str, Column]) -> pl.DataFrame:
+def _items(events: pl.DataFrame, attributes: Attributes) -> pl.DataFrame:
     """Distinct items with the last title, categories and attributes by time."""
-    fields = ["title", "categories", *attributes]
+    fields = ["title", "categories", *attributes.columns]
     items = (
         events.sort("occurred_at", maintain_order=True)
         .group_by("item_id", maintain_order=True)
         .agg(pl.col(field).drop_nulls().last() for field in fields)
     )
     return items.select(
-        "item_id", "title", "categories", pl.Series("attributes", json_objects(items, attributes), pl.String)
+        "item_id", "title", "categories", pl.Series("attributes", attributes.json_objects(items), pl.String)
     )
 
 
 def _write(
-    database: Database, space_name: str, events: pl.DataFrame, items: pl.DataFrame, progress: Progress
+    database: Database,
+    space_name: str,
+    events: pl.DataFrame,
+    items: pl.DataFrame,
+    attributes: Attributes,
+    progress: Progress,
 ) -> tuple[event_store.StagedCounts, int]:
     """What became of the events, and how many are of users who were erased since they were checked."""
     users = events.select(pl.col("user_id").unique(maintain_order=True), attributes=pl.lit(None, pl.String))
@@ -171,6 +179,7 @@ def _write(
         "event_id", "user_id", "item_id", "kind", pl.col("value").cast(pl.Float32), "occurred_at"
     ).sort("event_id")  # in the order of the index
     with transaction(database, space_name) as (conn, space):
+        attributes.store_types(conn, space.key)
         made = user_store.merge_staged(conn, space.key, arrow(users))
         item_store.merge_staged(conn, space.key, arrow(items))
         progress("write events", 0.5)

@@ -11,8 +11,9 @@ import orjson
 import polars as pl
 
 from engine.importing import cells
-from engine.importing.attributes import attribute_checks, attribute_columns, json_objects
+from engine.importing.attributes import Attributes, read_attributes
 from engine.importing.fields import NONE, Fields, resolve
+from engine.importing.reading import AS_IT_IS, Reading
 from engine.importing.rejects import Check, check, check_target, id_checks, text_checks
 from engine.importing.sheet import Column, read
 from engine.importing.summary import ImportSummary
@@ -34,6 +35,7 @@ def import_items(
     columns: Mapping[str, str] = NONE,
     constants: Mapping[str, str] = NONE,
     rejects: Path | None = None,
+    reading: Reading = AS_IT_IS,
     progress: Progress = silent,
 ) -> ImportSummary:
     """Write the items of a file in one transaction; a column that no field takes is an attribute.
@@ -48,14 +50,15 @@ def import_items(
     sheet = read(path)
     source = resolve(sheet, FIELDS, columns, constants)
     progress("check", 0.2)
-    attributes = attribute_columns(source)
+    attributes = read_attributes(database, space_name, source, reading)
     frame = _frame(source, attributes, sheet.frame.height)
-    rejected = check(sheet, frame, [*_checks(), *attribute_checks(attributes)], rejects)
+    rejected = check(sheet, frame, [*_checks(), *attributes.checks()], rejects)
     good = frame.filter(~rejected.mask)
     items = good.unique("item_id", keep="last", maintain_order=True)
-    rows = items.with_columns(pl.Series("attributes", json_objects(items, attributes), pl.String))
+    rows = items.with_columns(pl.Series("attributes", attributes.json_objects(items), pl.String))
     progress("write", 0.4)
     with transaction(database, space_name) as (conn, space):
+        attributes.store_types(conn, space.key)
         written = _write(conn, space.key, rows, progress)
     progress("done", 1.0)
     return ImportSummary(
@@ -65,10 +68,11 @@ def import_items(
         rejected=rejected.counts,
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
+        attributes=attributes.notes,
     )
 
 
-def _frame(source: Mapping[str, Column], attributes: Mapping[str, Column], height: int) -> pl.DataFrame:
+def _frame(source: Mapping[str, Column], attributes: Attributes, height: int) -> pl.DataFrame:
     text = pl.repeat(None, height, dtype=pl.String, eager=True)
     columns = {
         "item_id": cells.ids(source["item_id"]),
@@ -77,7 +81,7 @@ def _frame(source: Mapping[str, Column], attributes: Mapping[str, Column], heigh
         "available": cells.flags(source["available"]) if "available" in source else text.cast(pl.Boolean),
         "given_available": (cells.words(source["available"]) if "available" in source else text).is_not_null(),
     }
-    return pl.DataFrame(columns | {field: column.series for field, column in attributes.items()})
+    return pl.DataFrame(columns | attributes.frame_columns())
 
 
 def _checks() -> list[Check]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from engine.importing.type_note import TypeNote
 from engine.importing.words import Word
 
 
@@ -29,6 +30,7 @@ class ImportSummary:
     samples: tuple[Sample, ...]  # the first few of each reason
     seconds: float
     words: tuple[Word, ...] | None = None  # for kinds, of a file of events
+    attributes: tuple[TypeNote, ...] = ()  # those of which something is to be told
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -37,5 +39,6 @@ class ImportSummary:
             "duplicates": self.duplicates,
             "rejected": dict(self.rejected),
             **({} if self.words is None else {"kinds": [word.to_json() for word in self.words]}),
+            **({"attributes": [note.to_json() for note in self.attributes]} if self.attributes else {}),
             "seconds": round(self.seconds, 3),
         }

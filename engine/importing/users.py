@@ -9,9 +9,10 @@ from pathlib import Path
 import polars as pl
 
 from engine.importing import cells
-from engine.importing.attributes import attribute_checks, attribute_columns, json_objects
+from engine.importing.attributes import read_attributes
 from engine.importing.erased import REASON, erased_checks
 from engine.importing.fields import NONE, Fields, resolve
+from engine.importing.reading import AS_IT_IS, Reading
 from engine.importing.rejects import check, check_target, id_checks, with_more
 from engine.importing.sheet import read
 from engine.importing.summary import ImportSummary
@@ -31,6 +32,7 @@ def import_users(
     columns: Mapping[str, str] = NONE,
     constants: Mapping[str, str] = NONE,
     rejects: Path | None = None,
+    reading: Reading = AS_IT_IS,
     progress: Progress = silent,
 ) -> ImportSummary:
     """Write the users of a file in one transaction; every other column of it is an attribute.
@@ -45,17 +47,16 @@ def import_users(
     sheet = read(path)
     source = resolve(sheet, FIELDS, columns, constants)
     progress("check", 0.3)
-    attributes = attribute_columns(source)
-    frame = pl.DataFrame(
-        {"user_id": cells.ids(source["user_id"])} | {field: column.series for field, column in attributes.items()}
-    )
+    attributes = read_attributes(database, space_name, source, reading, "user")
+    frame = pl.DataFrame({"user_id": cells.ids(source["user_id"])} | attributes.frame_columns())
     kept_out = erased_checks(database, space_name, frame["user_id"])
-    rejected = check(sheet, frame, id_checks("user_id") + kept_out + attribute_checks(attributes), rejects)
+    rejected = check(sheet, frame, id_checks("user_id") + kept_out + attributes.checks(), rejects)
     good = frame.filter(~rejected.mask)
     users = good.unique("user_id", keep="last", maintain_order=True)
-    staged = users.select("user_id", pl.Series("attributes", json_objects(users, attributes), pl.String))
+    staged = users.select("user_id", pl.Series("attributes", attributes.json_objects(users), pl.String))
     progress("write", 0.6)
     with transaction(database, space_name) as (conn, space):
+        attributes.store_types(conn, space.key)
         made = user_store.merge_staged(conn, space.key, arrow(staged))
     progress("done", 1.0)
     return ImportSummary(
@@ -65,4 +66,5 @@ def import_users(
         rejected=with_more(rejected.counts, REASON, len(made.erased)),
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
+        attributes=attributes.notes,
     )

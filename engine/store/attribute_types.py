@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from typing import get_args
 
 import sqlalchemy as sa
 
@@ -15,8 +16,9 @@ from engine.attribute_types import (
     Subject,
     majority,
 )
+from engine.errors import InputError, StoreBusy, shown
 
-ADD = """
+WRITE = """
 INSERT INTO attribute_types (space_key, subject, types) VALUES (%s, %s, %s)
 ON CONFLICT (space_key, subject) DO UPDATE SET types = {} RETURNING types
 """
@@ -38,39 +40,57 @@ def read(conn: sa.Connection, space_key: int, subject: Subject = "item") -> dict
     return found or {}
 
 
+def by_subject(conn: sa.Connection, space_key: int) -> dict[str, dict[str, AttributeType]]:
+    """The types of a space as they are shown, those of items and those of users by name."""
+    return {f"{subject}s": dict(sorted(read(conn, space_key, subject).items())) for subject in get_args(Subject)}
+
+
 def add(
     conn: sa.Connection, space_key: int, types: Mapping[str, AttributeType], subject: Subject = "item"
 ) -> dict[str, AttributeType]:
-    """Store types of attributes that have none yet; every type that is known now."""
-    return _write(conn, space_key, subject, types, "excluded.types || attribute_types.types")
+    """Store types of attributes that have none yet, while there is room; every type that is known now."""
+    known = read(conn, space_key, subject)
+    new = {name: kind for name, kind in types.items() if name not in known and len(name.encode()) <= MAX_NAME_BYTES}
+    if not new or len(known) + len(new) > MAX_TYPES:
+        return known
+    return _write(conn, space_key, subject, new, "excluded.types || attribute_types.types")
+
+
+def settle(conn: sa.Connection, space_key: int, types: Mapping[str, AttributeType], subject: Subject = "item") -> None:
+    """Store what is not known yet of the types that values were taken as; StoreBusy where one is known as another."""
+    known = add(conn, space_key, types, subject)
+    if other := [name for name, kind in types.items() if known.get(name, kind) != kind]:
+        raise StoreBusy(f"the type of {other[0]} was decided meanwhile; nothing was written, send it again")
 
 
 def set_types(
     conn: sa.Connection, space_key: int, types: Mapping[str, AttributeType], subject: Subject = "item"
 ) -> dict[str, AttributeType]:
-    """Store types in the place of what was known; stored values stay as they are."""
+    """Store types in the place of what was known; stored values stay as they are.
+
+    InputError for a name over 256 bytes, or for more than 10,000 attributes with a type.
+    """
+    if long := [name for name in types if len(name.encode()) > MAX_NAME_BYTES]:
+        raise InputError(f"an attribute with a type has a name of at most {MAX_NAME_BYTES} bytes, got {shown(long[0])}")
+    if len(read(conn, space_key, subject).keys() | types.keys()) > MAX_TYPES:
+        raise InputError(f"a space has types for at most {MAX_TYPES:,} attributes")
     return _write(conn, space_key, subject, types, "attribute_types.types || excluded.types")
 
 
 def of_catalogue(
     conn: sa.Connection, space_key: int, names: Collection[str], subject: Subject = "item"
 ) -> dict[str, AttributeType]:
-    """The types of attributes by what most of their stored values are; those without a value are left out."""
+    """The types of attributes by what most of their stored values are; without a majority one is left out."""
     query = VOTES.format(table="items" if subject == "item" else "users")
     votes: dict[str, dict[AttributeType, int]] = {}
     for name, kind, n in conn.exec_driver_sql(query, (space_key, list(names), ["", *NOTHING])):
         votes.setdefault(name, {})[kind] = n
-    return {name: kind for name, found in votes.items() if (kind := majority(found)) is not None}
+    return {name: kind for name, found in votes.items() if (kind := majority(found, None)) is not None}
 
 
 def _write(
     conn: sa.Connection, space_key: int, subject: Subject, types: Mapping[str, AttributeType], joined: str
 ) -> dict[str, AttributeType]:
-    short = {name: kind for name, kind in types.items() if len(name.encode()) <= MAX_NAME_BYTES}
-    known = read(conn, space_key, subject)
-    room = MAX_TYPES - len(known.keys() | short.keys())
-    if not short or room < 0:
-        return known
-    row = (space_key, subject, json.dumps(short))
-    written: dict[str, AttributeType] = conn.exec_driver_sql(ADD.format(joined), row).scalar_one()
+    row = (space_key, subject, json.dumps(dict(types)))
+    written: dict[str, AttributeType] = conn.exec_driver_sql(WRITE.format(joined), row).scalar_one()
     return written

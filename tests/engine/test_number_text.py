@@ -61,16 +61,22 @@ def test_codes_units_and_words_are_no_numbers(text: str) -> None:
     assert number(text) is None
 
 
-@pytest.mark.parametrize(("text", "without", "declared"), [("12,500", None, 12.5), ("$1,234", None, 1.234)])
+@pytest.mark.parametrize(
+    ("text", "undeclared", "comma", "point"),
+    [
+        ("12,500", None, 12.5, 12_500),
+        ("$1,234", None, 1.234, 1234),
+        ("1.234", 1.234, 1234, 1.234),
+        ("8,5", 8.5, 8.5, 8.5),
+    ],
+)
 def test_what_may_be_thousands_or_a_fraction_is_read_once_it_is_declared(
-    text: str, without: float | None, declared: float
+    text: str, undeclared: float | None, comma: float, point: float
 ) -> None:
-    assert number(text) == without
-    assert number(text, decimal_comma=True) == declared
+    assert (number(text), number(text, "comma"), number(text, "point")) == (undeclared, comma, point)
 
 
-def test_a_point_before_three_digits_is_a_point_unless_the_decimal_comma_is_declared() -> None:
-    assert (number("1.234"), number("1.234", decimal_comma=True)) == (1.234, 1234)
+def test_a_decimal_comma_is_known_where_it_can_be_nothing_else() -> None:
     assert [is_decimal_comma(text) for text in ("12,50", "€1.234,56", "1.234", "1,234.56", "12")] == [
         True,
         True,

@@ -45,7 +45,6 @@ def test_a_catalogue_without_stored_types_tells_them_by_what_most_values_are(dat
             "size": "text",
             "new": "boolean",
             "tags": "list",
-            "odd": "any",
         }
         assert attribute_types.of_catalogue(conn, space.key, ("price",), "user") == {"price": "text"}
 
