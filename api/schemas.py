@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -18,6 +17,7 @@ from pydantic import (
 )
 from pydantic import Json as JsonText
 
+from api.moments import OCCURRED_AT, Moment
 from engine.attribute_types import AttributeType
 from engine.ids import normal_id
 from engine.recommend import Fill
@@ -70,7 +70,7 @@ class PastEvent(Closed):
     item_id: Id = Field(examples=[ITEM])
     kind: str = Field("view", max_length=64)
     value: float = Field(1.0, allow_inf_nan=False, ge=0, le=1e9)
-    occurred_at: datetime | None = None  # None: now
+    occurred_at: Moment | None = None  # None: now
 
 
 class Shelf(Closed):
@@ -200,7 +200,7 @@ class EventBody(Closed):
     item_id: Id = Field(examples=[ITEM])
     kind: str = Field("view", min_length=1, max_length=64, examples=["purchase"])
     value: float = Field(1.0, allow_inf_nan=False, ge=0, le=1e9)
-    occurred_at: datetime | None = Field(None, description="ISO 8601, UTC if it has no offset; now if left away")
+    occurred_at: Moment | None = Field(None, description=OCCURRED_AT)
     event_id: Id | None = None
 
 

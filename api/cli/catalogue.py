@@ -41,6 +41,16 @@ UnfitCells = Annotated[
 DecimalSign = Annotated[
     str | None, typer.Option("--decimal", help="comma or point: what 12,500 and 1.234 mean.", show_default=False)
 ]
+DateFormat = Annotated[
+    str | None,
+    typer.Option(
+        "--date-format",
+        help="How occurred_at is written, as strptime has it: '%d.%m.%Y %H:%M'. Else it is ISO 8601, or a number of "
+        "1990 to next year, all rows alike: seconds, milliseconds, microseconds or nanoseconds since 1970, days as "
+        "20261101, or days of Excel.",
+        show_default=False,
+    ),
+]
 Importer = Callable[..., ImportSummary]
 
 
@@ -53,11 +63,12 @@ def events(
     type_: Types = None,
     unfit: UnfitCells = "leave",
     decimal: DecimalSign = None,
+    date_format: DateFormat = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
     """Events: user_id, item_id, kind, value, occurred_at, event_id; title, categories, attributes.NAME of the item."""
-    reading = _reading(type_, unfit, decimal)
+    reading = _reading(type_, unfit, decimal, date_format)
     _run(import_events, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
@@ -95,9 +106,10 @@ def users(
     _run(import_users, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
-def _reading(types: list[str] | None, unfit: str, decimal: str | None) -> Reading:
+def _reading(types: list[str] | None, unfit: str, decimal: str | None, date_format: str | None = None) -> Reading:
     declared = {name: check_type(kind) for name, kind in pairs(types, "--type").items()}
-    return Reading(declared, cast(Unfit, unfit), cast(Decimal | None, decimal))  # which refuses any other word
+    words = cast(Unfit, unfit), cast(Decimal | None, decimal)  # Reading refuses any other
+    return Reading(declared, *words, date_format)
 
 
 def _run(
@@ -134,6 +146,8 @@ def _show(summary: ImportSummary, rejects: Path | None) -> None:
             out.print(f"  row {sample.row}, {sample.reason}: {cells}", markup=False, soft_wrap=True)
         if rejects is not None:
             out.print(f"every rejected row is in {rejects}", markup=False)
+    for line in summary.notes:
+        out.print(line, markup=False, soft_wrap=True)
     for note in summary.attributes:
         for line in note.lines():
             out.print(line, markup=False, soft_wrap=True)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import orjson
 import polars as pl
 
@@ -18,7 +16,6 @@ TIME = (
     r"^\s*(?P<date>\d{4}-\d{2}-\d{2})(?:[T ](?P<clock>\d{2}:\d{2}(?::\d{2})?)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"\s*(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?\s*$"
 )
-UNITS = ((1e11, 1_000_000.0), (1e14, 1_000.0), (1e17, 1.0), (math.inf, 1e-3))  # below -> microseconds in one
 
 
 def ids(column: Column) -> pl.Series:
@@ -68,26 +65,6 @@ def numbers(column: Column) -> pl.Series:
     return texts(column).str.strip_chars().cast(pl.Float64, strict=False)
 
 
-def times(column: Column) -> pl.Series:
-    """Moments in UTC, to the microsecond. Text is ISO 8601 or a number; a number is an epoch in s, ms, us or ns,
-    told apart by its size; what has no zone is UTC. Unreadable is null.
-    """
-    series = column.series
-    if isinstance(series.dtype, pl.Datetime):
-        zoned = series.dt.convert_time_zone("UTC") if series.dtype.time_zone else series.dt.replace_time_zone("UTC")
-        return zoned.dt.cast_time_unit("us")
-    if series.dtype == pl.Date:
-        return series.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    if not column.is_json and series.dtype.is_numeric():
-        return _epoch(series.cast(pl.Float64))
-    text = texts(column)
-    read = _iso(text)
-    left = read.is_null() & text.is_not_null()
-    if not left.any():
-        return read
-    return read.zip_with(~left, _epoch(text.str.strip_chars().cast(pl.Float64, strict=False)))
-
-
 def flags(column: Column) -> pl.Series:
     """Booleans, from true/false, yes/no, 1/0; unreadable is null."""
     if column.series.dtype == pl.Boolean:
@@ -130,7 +107,8 @@ def _float_text(series: pl.Series) -> pl.Series:
     )["cell"]
 
 
-def _iso(text: pl.Series) -> pl.Series:
+def iso(text: pl.Series) -> pl.Series:
+    """Moments in UTC, to the microsecond, of ISO 8601; what has no zone is UTC, unreadable is null."""
     parts = pl.DataFrame({"text": text}).select(pl.col("text").str.extract_groups(TIME)).unnest("text")
     clock = pl.col("clock").fill_null("00:00")
     full = pl.col("date") + " " + pl.when(clock.str.len_bytes() == 5).then(clock + ":00").otherwise(clock)
@@ -141,14 +119,6 @@ def _iso(text: pl.Series) -> pl.Series:
     moment = full.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
     shifted = moment + pl.duration(microseconds=fraction, time_unit="us") - pl.duration(minutes=signed, time_unit="us")
     return parts.select(shifted.dt.replace_time_zone("UTC").alias("at"))["at"]
-
-
-def _epoch(numbers: pl.Series) -> pl.Series:
-    size = pl.col("n").abs()
-    scale = pl.coalesce(pl.when(size < limit).then(pl.lit(factor)) for limit, factor in UNITS)
-    micros = (pl.col("n") * scale).round().cast(pl.Int64, strict=False)
-    frame = pl.DataFrame({"n": numbers.fill_nan(None)}).select(micros.cast(pl.Datetime("us", "UTC")).alias("at"))
-    return frame["at"]
 
 
 def _without(text: pl.Series, none: pl.Series) -> pl.Series:

@@ -18,6 +18,7 @@ from engine.importing.reading import AS_IT_IS, Reading
 from engine.importing.rejects import Check, check, check_target, id_checks, text_checks, with_more
 from engine.importing.sheet import Column, read
 from engine.importing.summary import ImportSummary
+from engine.importing.times import NO_TIME, UNREADABLE, Times, times
 from engine.importing.transaction import arrow, transaction
 from engine.importing.words import purchases, vocabulary_of, words_of
 from engine.progress import Progress, silent
@@ -64,10 +65,11 @@ def import_events(
     source = resolve(sheet, FIELDS, columns, constants)
     progress("check", 0.15)
     attributes = read_attributes(database, space_name, source, reading)
-    frame = _frame(source, attributes, sheet.frame.height)
+    moments = times(source["occurred_at"], now := now or datetime.now(UTC), reading.date_format)
+    frame = _frame(source, attributes, moments, sheet.frame.height)
     vocabulary = vocabulary_of(database, space_name)
     kept_out = erased_checks(database, space_name, frame["user_id"])
-    checks = _checks(now or datetime.now(UTC), purchases(frame["kind"], vocabulary))
+    checks = _checks(now, purchases(frame["kind"], vocabulary))
     checks += [*kept_out, *attributes.checks()]
     rejected = check(sheet, frame, checks, rejects)
     progress("identify", 0.3)
@@ -85,11 +87,12 @@ def import_events(
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
         attributes=attributes.notes,
+        notes=moments.notes(rejected.counts, now),
         words=words_of(events["kind"], vocabulary),
     )
 
 
-def _frame(source: Mapping[str, Column], attributes: Attributes, height: int) -> pl.DataFrame:
+def _frame(source: Mapping[str, Column], attributes: Attributes, moments: Times, height: int) -> pl.DataFrame:
     """The cells of each field, checked for type only; `given_*` tells an empty cell from an unreadable one."""
     text = pl.repeat(None, height, dtype=pl.String, eager=True)
     columns = {
@@ -97,7 +100,8 @@ def _frame(source: Mapping[str, Column], attributes: Attributes, height: int) ->
         "user_id": cells.ids(source["user_id"]),
         "item_id": cells.ids(source["item_id"]),
         "kind": cells.words(source["kind"]) if "kind" in source else text.fill_null(KIND),
-        "occurred_at": cells.times(source["occurred_at"]),
+        "occurred_at": moments.at,
+        "no_time": moments.misfit,
         "given_time": source["occurred_at"].series.is_not_null(),
         "title": cells.words(source["title"]) if "title" in source else text,
         "categories": cells.lists(source["categories"]) if "categories" in source else text.cast(pl.List(pl.String)),
@@ -119,7 +123,8 @@ def _checks(now: datetime, bought: list[str]) -> list[Check]:
         *id_checks("event_id", needed=False),
         *id_checks("kind"),
         ("missing occurred_at", ~pl.col("given_time")),
-        ("unreadable occurred_at", at.is_null()),
+        (NO_TIME, pl.col("no_time")),
+        (UNREADABLE, at.is_null()),
         ("occurred_at in the future", at > now + AHEAD),
         ("occurred_at before 1970", at < datetime(1970, 1, 1, tzinfo=UTC)),
         ("value is not a number", value.is_null()),

@@ -31,6 +31,7 @@ class ImportSummary:
     seconds: float
     words: tuple[Word, ...] | None = None  # for kinds, of a file of events
     attributes: tuple[TypeNote, ...] = ()  # those of which something is to be told
+    notes: tuple[str, ...] = ()  # what else is to be told, a sentence each
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -40,5 +41,6 @@ class ImportSummary:
             "rejected": dict(self.rejected),
             **({} if self.words is None else {"kinds": [word.to_json() for word in self.words]}),
             **({"attributes": [note.to_json() for note in self.attributes]} if self.attributes else {}),
+            **({"notes": list(self.notes)} if self.notes else {}),
             "seconds": round(self.seconds, 3),
         }

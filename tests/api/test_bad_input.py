@@ -159,3 +159,22 @@ def test_an_unknown_space_is_not_found(shop: Shop) -> None:
         problem(httpx.get(f"{base}/{second}/recommend"), 404)
         problem(httpx.delete(f"{base}/{second}"), 404)
     assert shop.get("/status").status_code == 200
+
+
+def test_a_number_is_a_time_only_where_it_can_be_one_of_ours(shop: Shop) -> None:
+    def send(occurred_at: object) -> httpx.Response:
+        row = {"user_id": "timely", "item_id": "odd-00", "event_id": f"at-{occurred_at!r}", "occurred_at": occurred_at}
+        return shop.post("/events", [row])
+
+    for good in (20261101, "20261101", 1_580_702_706, 1_580_702_706_000):
+        assert send(good).status_code == 200, good
+    stored = shop.get("/users/timely/export").json()["events"]
+    assert [event["occurred_at"][:19] for event in stored] == [
+        *["2020-02-03T04:05:06"] * 2,
+        *["2026-11-01T00:00:00"] * 2,
+    ]
+    for bad in (46_327, 12, 0, True, 4_000_000_000, "12"):
+        answer = send(bad)
+        assert answer.status_code == 422, bad
+        assert "or a number of 1990 to" in answer.text, bad
+    shop.delete("/users/timely")

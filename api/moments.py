@@ -1,0 +1,32 @@
+"""Moments in a body: ISO 8601, or a number that can be one moment of our time only."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
+
+from engine import moments
+from engine.errors import shown
+
+OCCURRED_AT = (
+    "ISO 8601, UTC if it has no offset; or a number of 1990 to next year: seconds, milliseconds, microseconds or "
+    "nanoseconds since 1970, or a day as 20261101; now if left away"
+)
+
+
+def _read(value: Any) -> Any:
+    """Text that is no number is left to pydantic."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return value
+    now = datetime.now(UTC)
+    at = moments.read(number, now)
+    if at is None:
+        raise ValueError(f"expected {moments.said(now)}; got {shown(value)}")
+    return at
+
+
+Moment = Annotated[datetime, BeforeValidator(_read)]
