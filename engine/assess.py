@@ -11,6 +11,8 @@ import numpy as np
 from engine import baselines, dataset, half_life, segments
 from engine.checkpoints import Checkpoints
 from engine.dataset import Split
+from engine.dislike_weight import NONE, DislikeWeight
+from engine.dislikes import with_dislikes
 from engine.evaluate import Evaluation, Scorer, SpaceScorer, evaluate, mean
 from engine.fit import fit, passes_of
 from engine.interactions import Interactions
@@ -32,15 +34,21 @@ def assess(
     device: str = "cpu",
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
+    dislikes: DislikeWeight = NONE,
 ) -> dict[str, Any]:
-    """Figures of the embedder at 20 and `at` other k, per segment and for unseen users, and of the baselines."""
+    """Figures of the embedder at 20 and `at` other k, per segment and for unseen users, and of the baselines.
+
+    With `dislikes` users are less like what they dislike, as those that are served.
+    """
     if split.test.nnz == 0 or split.train.matrix.nnz == 0:
         return {"note": "too little data after the split to evaluate", "n_users": 0}
-    made, fit_seconds = _ranked(embedder, split, seed, device, progress, checkpoints)
+    made, fit_seconds = _ranked(embedder, split, seed, device, progress, checkpoints, dislikes.weight)
     figures = made.at(K).to_json() | _more(made, split) | {"fit_seconds": round(fit_seconds, 3)}
     progress("fit without a tenth of the users", 0.5)
     if split.repeats:
         figures["repeats"] = True
+    if dislikes.reason:
+        figures["dislikes"] = dislikes.to_json()
     figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device, checkpoints=checkpoints)
     return figures | _beaten(split, progress)
 
@@ -108,6 +116,7 @@ def _ranked(
     device: str,
     progress: Progress,
     checkpoints: Checkpoints | None = None,
+    dislikes: float = 0.0,
 ) -> tuple[Evaluation, float]:
     progress(f"fit {embedder.name} before the split", 0.05)
     report = passes_of(progress, f"fit {embedder.name}", 0.05, 0.4, embedder)
@@ -115,7 +124,9 @@ def _ranked(
     space = fit(embedder, split.train, seed=seed, device=device, report=report, checkpoints=checkpoints)
     fit_seconds = time.perf_counter() - started
     progress(f"evaluate {embedder.name}", 0.4)
-    return evaluate(SpaceScorer(space), split.train.matrix, split.test, max(KS), split.repeats), fit_seconds
+    histories = split.train.signed if dislikes else split.train.matrix
+    scorer = SpaceScorer(with_dislikes(space, dislikes, split.train))
+    return evaluate(scorer, histories, split.test, max(KS), split.repeats), fit_seconds
 
 
 def _more(made: Evaluation, split: Split) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine import standing
+from engine.dislikes import reads_dislikes
 from engine.events import EventColumns, Weighting
-from engine.interactions import from_events
+from engine.interactions import dislikes, from_events
 from engine.recommend import Answer, Hit, View, fill, pick, searchable
 from engine.standing import EXCLUDES
 from engine.vectors import Matrix
@@ -59,13 +60,22 @@ def _histories(
 ) -> sp.csr_matrix:
     """Weighted cells, (n_users, n_learnt), in the rows of `users` and the columns of the fold-in."""
     made = from_events(events, weighting, now_us)
-    row_of = {id_: row for row, id_ in enumerate(users)}
-    cells = made.matrix.tocoo()
-    rows = _aligned(made.users.ids, row_of)[cells.row]
-    columns = _aligned(made.items.ids, {id_: view.items.row(id_) for id_ in made.items.ids})[cells.col]
+    found = [_placed(view, users, made.matrix, made.users.ids, made.items.ids)]
+    if reads_dislikes(view.fold_in) and (against := dislikes(events, weighting, now_us)) is not None:
+        found.append(_placed(view, users, -against, events.user_ids, events.item_ids))
+    return sp.csr_matrix(sum(found[1:], found[0]), dtype=np.float32)
+
+
+def _placed(
+    view: View, users: Sequence[str], cells: sp.csr_matrix, user_ids: Sequence[str], item_ids: Sequence[str]
+) -> sp.csr_matrix:
+    """Cells of some users and items in the rows of `users` and the columns of the fold-in."""
+    each = cells.tocoo()
+    rows = _aligned(user_ids, {id_: row for row, id_ in enumerate(users)})[each.row]
+    columns = _aligned(item_ids, {id_: view.items.row(id_) for id_ in item_ids})[each.col]
     kept = (rows >= 0) & (columns >= 0) & (columns < view.n_learnt)
     shape = (len(users), view.n_learnt)
-    return sp.csr_matrix((cells.data[kept], (rows[kept], columns[kept])), shape=shape, dtype=np.float32)
+    return sp.csr_matrix((each.data[kept], (rows[kept], columns[kept])), shape=shape, dtype=np.float32)
 
 
 def _away(

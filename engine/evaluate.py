@@ -108,7 +108,7 @@ def evaluate(
 ) -> Evaluation:
     """Rank for every user with test items; `histories` and `test` are (n_users, n_items) with the same rows.
 
-    What a user had is ranked as well where `repeats` count.
+    What a user had is ranked as well where `repeats` count; what they dislike, a cell below zero, never.
     """
     users = np.flatnonzero(np.diff(test.indptr))
     batch = max(1, BATCH_FLOATS // max(1, test.shape[1]))
@@ -121,9 +121,9 @@ def evaluate(
 def top_k(scorer: Scorer, histories: sp.csr_matrix, k: int, repeats: bool = False) -> npt.NDArray[np.int64]:
     """Item rows by score, best first, (n_users, min(k, n_items)); -1 where the user has had everything else."""
     scores = scorer.scores(histories)
-    if not repeats:
-        rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
-        scores[rows, histories.indices] = -np.inf
+    out = histories.data < 0 if repeats else np.ones(histories.nnz, dtype=bool)
+    rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
+    scores[rows[out], histories.indices[out]] = -np.inf
     k = min(k, scores.shape[1])
     best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
     values = np.take_along_axis(scores, best, axis=1)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 
+from engine.dislikes import LessDislikedFoldIn, divided, reads_dislikes
 from engine.events import History, Weighting
 from engine.fold_in import (
     LeastSquaresFoldIn,
@@ -37,7 +38,8 @@ def explain(
     hits = [hit for hit in answer.hits if hit.reason in ("history", "rank")]
     if not hits or view.fold_in is None:
         return {}
-    cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt)
+    signed = reads_dislikes(view.fold_in)
+    cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt, signed=signed)
     parts, exact = parts_of(view.fold_in, cells)
     items = np.array([view.vector(hit.row) for hit in hits], np.float64)  # whose squares and products are in its range
     user = view.fold_in.vectors(cells)[0].astype(np.float64)
@@ -71,6 +73,8 @@ def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
     if isinstance(fold_in, LinearFoldIn | TwoTableFoldIn):
         alone = sp.csr_matrix((cells.data, cells.indices, np.arange(n + 1)), shape=(n, cells.shape[1]))
         return fold_in.vectors(alone), True
+    if isinstance(fold_in, LessDislikedFoldIn):
+        return _signed_parts(fold_in, cells)
     if isinstance(fold_in, SumFoldIn):
         blocks, every = [], True
         for part, scale, is_unit in zip(fold_in.parts, fold_in.scales, fold_in.is_unit, strict=True):
@@ -82,3 +86,16 @@ def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
         return np.concatenate(blocks, axis=1), every
     assert isinstance(fold_in, LeastSquaresFoldIn | PerceptronFoldIn)
     return fold_in.vectors(cells) - fold_in.without_each(cells), False
+
+
+def _signed_parts(fold_in: LessDislikedFoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
+    """Of likes and of dislikes, which take away, in the order of the cells."""
+    liked, disliked = divided(cells)
+    added, exact = parts_of(fold_in.likes, liked)
+    if disliked.nnz == 0:
+        return added, exact
+    taken, _ = parts_of(fold_in.likes, disliked)
+    share = fold_in.shares(fold_in.likes.vectors(liked), fold_in.likes.vectors(disliked))
+    parts = np.zeros((cells.nnz, added.shape[1]), np.float32)
+    parts[cells.data > 0], parts[cells.data < 0] = added, -share * taken
+    return parts, exact

@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from engine import dislikes
+from engine.dislikes import LessDislikedFoldIn
 from engine.space import FoldIn
 from engine.vectors import Matrix, unit
 
@@ -228,10 +230,14 @@ def restore(name: str, items: Matrix, arrays: Arrays) -> FoldIn:
     if name == "perceptron":
         straight = tuple(int(layer) for layer in arrays["straight"])
         return PerceptronFoldIn({key: value for key, value in arrays.items() if key != "straight"}, straight)
+    if name == dislikes.NAME:
+        inner = next(key.split(".", 1)[0] for key in arrays if key != "weight")
+        own = {key.split(".", 1)[1]: array for key, array in arrays.items() if key != "weight"}
+        return LessDislikedFoldIn(restore(inner, items, own), float(arrays["weight"][0]))
     if name == "least_squares":
         reg, nu, unobserved = (float(value) for value in arrays["options"])
         return LeastSquaresFoldIn(items, arrays["gram"], reg, nu, unobserved)
-    raise ValueError(f"unknown fold-in {name!r}; expected linear, sum, two_tables, perceptron or least_squares")
+    raise ValueError(f"unknown fold-in {name!r}; expected one of `engine.fold_in`")
 
 
 def _restore_sum(items: Matrix, arrays: Arrays) -> SumFoldIn:

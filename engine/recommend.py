@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from engine.dislikes import reads_dislikes
 from engine.errors import InputError, NotFound
 from engine.events import History, Weighting
 from engine.ids import Ids
@@ -166,7 +167,8 @@ def user_vector(view: View, history: History | None, weighting: Weighting, now_u
     """The (dim,) vector of a history; None when it says nothing about items that have vectors."""
     if history is None or len(history) == 0 or view.fold_in is None:
         return None
-    cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt)
+    signed = reads_dislikes(view.fold_in)
+    cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt, signed=signed)
     if cells.nnz == 0:
         return None
     vector: Matrix = view.fold_in.vectors(cells)[0]

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine.batch import BATCH_FLOATS
+from engine.dislikes import reads_dislikes
 from engine.events import History, Weighting
 from engine.interactions import from_history
 from engine.recommend import BY_SCORE, Answer, Fill, Hit, Reason, Taking, View, fill, pick, rows_of, searchable
@@ -97,9 +98,9 @@ def _vectors(shelves: Sequence[Shelf], weighting: Weighting, now_us: int) -> lis
     with_history = [at for at, shelf in enumerate(shelves) if shelf.vector is None and shelf.history]
     if view.fold_in is None or not with_history:
         return found
-    histories = [shelves[at].history for at in with_history]
+    histories, signed = [shelves[at].history for at in with_history], reads_dislikes(view.fold_in)
     cells = [
-        from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt)  # type: ignore[arg-type]
+        from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt, signed=signed)  # type: ignore[arg-type]
         for history in histories
     ]
     for at, vector in zip(with_history, view.fold_in.vectors(sp.csr_matrix(sp.vstack(cells))), strict=True):

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
-from engine import dataset
+from engine import dataset, dislike_weight
 from engine.assess import assess
 from engine.checkpoints import Checkpoints
 from engine.choice import Choice, Chooser
 from engine.dataset import Split
+from engine.dislikes import with_dislikes
 from engine.errors import NotEnoughData
 from engine.events import EventColumns, Weighting
 from engine.fit import fit, passes_of
@@ -58,8 +59,19 @@ def train(
         progress=progress,
     )
     best = choice.embedder
+    dislikes = dislike_weight.learnt(
+        best,
+        everything,
+        lambda: dataset.before_newest(events, weighting, seed=seed),
+        seed=seed,
+        device=device,
+        progress=progress,
+        checkpoints=checkpoints,
+    )
     split = dataset.newest(events, weighting, seed=seed)
-    evaluation = assess(best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints)
+    evaluation = assess(
+        best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints, dislikes=dislikes
+    )
     if not dataset.is_timed(events):
         evaluation["split"] = "random"
     if choice.reason:
@@ -68,6 +80,7 @@ def train(
     started = time.perf_counter()
     report = passes_of(progress, "fit on everything", 0.9, 1.0, best)
     space = fit(best, everything, seed=seed, device=device, report=report, checkpoints=checkpoints)
+    space = with_dislikes(space, dislikes.weight, everything)
     fit_seconds = time.perf_counter() - started
     progress("done", 1.0)
     params: dict[str, Any] = asdict(best) if is_dataclass(best) and not isinstance(best, type) else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -46,6 +47,7 @@ def evaluate(
         _compare(compare, split, seed, device, space, json)
         return
     from engine.assess import assess
+    from engine.dislike_weight import learnt
     from engine.race import chooser
     from engine.train import chosen
 
@@ -57,7 +59,9 @@ def evaluate(
         split = _possible(split, columns)
         divided = _divided(columns, found.weighting, split, seed)
         choice = chosen(made, lambda: _before(divided, columns, found.weighting, split, seed), **options)
-        evaluation = assess(choice.embedder, divided, **options) | {"split": split}
+        before = partial(_before, divided, columns, found.weighting, split, seed)
+        dislikes = learnt(choice.embedder, divided.train, before, **options)
+        evaluation = assess(choice.embedder, divided, **options, dislikes=dislikes) | {"split": split}
         if choice.reason:
             evaluation["choice"] = choice.to_json()
 

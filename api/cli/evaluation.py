@@ -18,6 +18,9 @@ def evaluation_table(evaluation: Mapping[str, Any], embedder: str, k: int = 20) 
     if f"recall@{k}" not in evaluation:
         out.print(evaluation.get("note", "no evaluation"))
         return
+    if "dislikes" in evaluation:
+        found = evaluation["dislikes"]
+        out.print(f"dislikes take {found['weight']:g} from what is like them: {found['reason']}", markup=False)
     side_by_side(evaluation, [(embedder, evaluation)], k)
 
 

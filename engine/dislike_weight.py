@@ -1,0 +1,86 @@
+"""How much dislikes take away from what is like them: learnt on validation data, nothing where that does not help."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from engine.checkpoints import Checkpoints
+from engine.dataset import Split
+from engine.dislikes import LessDislikedFoldIn
+from engine.evaluate import Figures, SpaceScorer, evaluate
+from engine.fit import fit
+from engine.interactions import Interactions
+from engine.progress import Progress, silent
+from engine.significance import paired, rounded
+from engine.space import Embedder
+from engine.validation import K
+
+WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
+FEWEST_USERS = 20  # with dislikes and something to predict; below, it is noise
+CHANCE = 0.05  # that the gain may be of
+
+
+@dataclass(frozen=True)
+class DislikeWeight:
+    weight: float
+    reason: str  # one sentence
+    tried: Mapping[float, float]  # the figure of each weight: the mean of recall@20 and ndcg@20
+
+    def to_json(self) -> dict[str, Any]:
+        tried = {f"{weight:g}": figure for weight, figure in self.tried.items()}
+        return {"weight": self.weight, "reason": self.reason, "tried": tried}
+
+
+NONE = DislikeWeight(0.0, "", {})
+
+
+def learnt(
+    embedder: Embedder,
+    everything: Interactions,
+    split: Callable[[], Split],
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
+) -> DislikeWeight:
+    """The weight that predicts best on a split that no test has; the embedder is fitted once, where there are dislikes.
+
+    NONE for interactions without any.
+    """
+    if everything.dislikes is None or everything.dislikes.nnz == 0:
+        return NONE
+    on = split()
+    users = _users(on)
+    if len(users) < FEWEST_USERS:
+        return DislikeWeight(0.0, f"{len(users)} users who dislike something are too few to learn it from", {})
+    progress("fit for dislikes", 0.05)
+    space = fit(embedder, on.train, seed=seed, device=device, checkpoints=checkpoints)
+    histories, test = (sp.csr_matrix(matrix[users]) for matrix in (on.train.signed, on.test))
+
+    def figures(weight: float) -> Figures:
+        less = replace(space, fold_in=LessDislikedFoldIn(space.fold_in, weight))
+        made = evaluate(SpaceScorer(less), histories, test, K, on.repeats)
+        return np.asarray((made.recall + made.ndcg) / 2)
+
+    without, each = figures(0.0), {weight: figures(weight) for weight in WEIGHTS}
+    tried = {weight: rounded(found.mean()) for weight, found in ({0.0: without} | each).items()}
+    best = max(WEIGHTS, key=lambda weight: tried[weight])
+    gain = paired(without, each[best], seed)
+    if gain["difference"] <= 0 or gain["p"] >= CHANCE:
+        return DislikeWeight(0.0, f"none helps the {len(users)} users who dislike something beyond chance", tried)
+    reason = f"{tried[best]:.4f} after {tried[0.0]:.4f} for the {len(users)} users who dislike something"
+    return DislikeWeight(best, reason, tried)
+
+
+def _users(on: Split) -> np.ndarray:
+    """The rows of those with dislikes, likes and something to predict."""
+    if on.train.dislikes is None:
+        return np.zeros(0, np.int64)
+    counts = [np.diff(matrix.indptr) for matrix in (on.train.dislikes, on.train.matrix, on.test)]
+    return np.flatnonzero(np.min(counts, axis=0) > 0)
