@@ -25,7 +25,7 @@ from api.metrics import Metrics, Timed
 from api.outage import Outage
 from api.paths import EncodedSlashes
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
-from api.threads import CONNECTIONS, parsers, readers, writers
+from api.threads import CONNECTIONS, batchers, parsers, readers, writers
 from api.together import Histories
 from api.view_gauges import set_view
 from engine.errors import NearfieldError
@@ -74,7 +74,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
         app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget)
         asyncio.get_running_loop().set_default_executor(readers())
-        app.state.writers, app.state.parsers = writers(), parsers()
+        app.state.writers, app.state.batchers, app.state.parsers = writers(), batchers(), parsers()
         app.state.appends = Appends(opened, app.state.writers)
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
@@ -101,6 +101,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             app.state.keyring.close()
             app.state.appends.close()
             app.state.writers.shutdown(wait=False)
+            app.state.batchers.shutdown(wait=False)
             app.state.parsers.shutdown(wait=False)
             if database is None:
                 opened.close()

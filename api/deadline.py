@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
 from engine.errors import NotInTime
+from engine.until import end_at
 
 LONGEST_S = 30.0
 GRACE_S = 0.1  # for work that ends at the deadline by itself, which knows better what was waited for
@@ -38,6 +39,7 @@ def set_deadline(request: Request, ms: int) -> None:
     """`ms` after the request arrived. For the event loop."""
     until = Until(ms, request.state.arrived + ms / 1000)
     request.state.until = until
+    end_at(until.at)
     request.state.timer.reschedule(asyncio.get_running_loop().time() + until.at - time.perf_counter() + GRACE_S)
 
 
@@ -66,6 +68,7 @@ class Deadline:
             return
         state, late = scope["state"], False
         state["until"] = Until(None, time.perf_counter() + LONGEST_S)
+        end_at(state["until"].at)
 
         async def in_time(message: Message) -> None:
             nonlocal late

@@ -12,12 +12,13 @@ from fastapi import Depends, Query, Request
 
 from api.deadline import check_deadline
 from api.deps import Lives, View
-from api.schemas import Fresh, Near, RecommendBody, RecommendQuery
-from engine import predicate
+from api.schemas import Boost, Fresh, Near, RecommendBody, RecommendQuery
+from engine import predicate, work
 from engine.errors import InputError
 from engine.ids import check_id
 from engine.predicate import Predicate
 from engine.recommend import Hit
+from engine.settings import Settings
 from engine.store import items
 from engine.store.database import Database
 from indexing.owner import OwnedSearcher
@@ -91,6 +92,31 @@ def predicate_of(given: Mapping[str, Any] | str | None, loc: tuple[str | int, ..
         except orjson.JSONDecodeError as error:
             raise InputError(f'a filter is JSON such as {{"price": {{"lt": 30}}}}; {error}', loc=loc) from None
     return predicate.parse(given, loc)
+
+
+Boosts = tuple[tuple[Predicate, float], ...]  # what is boosted, and the factor
+
+
+def boosts_of(given: Sequence[Boost], loc: tuple[str | int, ...] = ()) -> Boosts:
+    """As `predicate_of`."""
+    return tuple(
+        (predicate.parse(each.filter, (*loc, "boost", at, "filter")), each.factor) for at, each in enumerate(given)
+    )
+
+
+def check_work(
+    view: LiveView,
+    settings: Settings,
+    shelves: Sequence[tuple[Predicate | None, Boosts]],
+    loc: tuple[str | int, ...],
+    n_shown: int = 0,
+) -> None:
+    """InputError for shelves whose filters and boosts would take longer than may be."""
+    size = work.Size(len(view.items), len(view.changed))
+    asked = [*{passed for passed, _ in shelves if passed}, *(of for _, boosts in set(shelves) for of, _ in boosts)]
+    boosting = sum(size.boosting(len(boosts)) for _, boosts in shelves if boosts)
+    cost = sum(map(size.filtering, asked)) + boosting + n_shown * work.SHOWN
+    work.check(cost, settings.max_work, loc)
 
 
 def check_ids(name: str, ids: Iterable[str], loc: tuple[str | int, ...] = ()) -> None:

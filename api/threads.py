@@ -15,16 +15,21 @@ from api.together import AT_ONCE
 # With 16 the event loop, which waits for the same lock, refused twice as late in overload.
 READERS = 8  # requests read at once; more only wait for the same cores
 WRITERS = 4  # and written: as many go into one flush of PostgreSQL's log
+BATCHERS = 4  # and pages of many shelves, which may take long: the readers are there for the others
 APPENDERS = AT_ONCE  # beside these, of events that go together
 KEEPERS = 2  # looking for keys
 PARSERS = 2  # of large bodies
-CONNECTIONS = READERS + WRITERS + APPENDERS + KEEPERS + 4  # and what works beside the requests
+CONNECTIONS = READERS + BATCHERS + WRITERS + APPENDERS + KEEPERS + 4  # and what works beside the requests
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
 
 
 def readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(READERS, "nearfield-reader")
+
+
+def batchers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(BATCHERS, "nearfield-batcher")
 
 
 def writers() -> ThreadPoolExecutor:
@@ -47,6 +52,16 @@ def writes(endpoint: Endpoint) -> Endpoint:
     """Marks what a route calls: it has a thread of the writers, where it is no coroutine."""
     endpoint.__dict__["writes"] = True
     return endpoint
+
+
+def is_long(endpoint: Endpoint) -> Endpoint:
+    """Marks what a route calls: it has a thread of the batchers."""
+    endpoint.__dict__["is_long"] = True
+    return endpoint
+
+
+def takes_long(endpoint: Callable[..., object]) -> bool:
+    return bool(getattr(endpoint, "is_long", False))
 
 
 def is_write(endpoint: Callable[..., object]) -> bool:

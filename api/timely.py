@@ -24,7 +24,7 @@ from api.deadline import set_deadline
 from api.gate import MOST_HELD
 from api.parsing import parsed
 from api.schemas import Fresh
-from api.threads import is_write
+from api.threads import is_write, takes_long
 from engine.errors import StoreBusy
 
 _threads = ContextVar[Executor | None]("threads", default=None)  # None: the event loop's own
@@ -41,10 +41,13 @@ class Timely(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle, by_writers = super().get_route_handler(), is_write(self.endpoint)
+        threads = "writers" if by_writers else "batchers" if takes_long(self.endpoint) else None
 
         async def handle_in_time(request: Request) -> Response:
             state = request.app.state
-            _threads.set(state.writers if by_writers else None)  # it may be in the context of the request before it
+            _threads.set(
+                None if threads is None else getattr(state, threads)
+            )  # it may be in the context of the request before it
             hasty = Hasty(request.scope, request.receive)
             if request.scope["query_string"]:
                 _hear(hasty, hasty.query_params.get("deadline_ms"))

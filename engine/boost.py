@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.recommend import Hit, Popular, Reason, Searcher, View, pick
+from engine.until import in_time
 from engine.vectors import Matrix
 
 Factors = npt.NDArray[np.float32]  # by row of the view, above 0; 1 where nothing is boosted
@@ -29,7 +30,7 @@ class Boosted:
         """Among items of one factor the order is that of a search, so one for each is enough."""
         hits: list[Hit] = []
         width = min(k, view.n_vectors)
-        for factor in self._different:
+        for factor in in_time(self._different, every=1):
             mask = self.factors == np.float32(factor)
             if view.allowed is not None:
                 mask &= view.allowed
@@ -43,6 +44,16 @@ class Boosted:
     def _different(self) -> list[float]:
         return np.unique(self.factors).tolist()
 
+    @cached_property
+    def _popular(self) -> dict[int, Popular]:
+        """By view: many shelves share both."""
+        return {}
+
     def popular(self, view: View) -> Popular:
+        if id(view) not in self._popular:
+            self._popular[id(view)] = self._popular_in(view)
+        return self._popular[id(view)]
+
+    def _popular_in(self, view: View) -> Popular:
         popularity = boosted(view.popularity, self.factors)
         return view.popular[np.argsort(-popularity[view.popular], kind="stable")], popularity

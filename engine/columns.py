@@ -20,7 +20,9 @@ import pyarrow.compute as pc
 from engine import predicate as predicates
 from engine.comparable import ELEMENTS, NAMES, Kind, Scalar, moment, typed
 from engine.errors import InputError
+from engine.folded import Folded, folded
 from engine.predicate import CORE, ORDERS, PREFIX, AllOf, Condition, Not, Predicate
+from engine.until import check_time
 
 Mask = npt.NDArray[np.bool_]
 SCHEMA = pa.schema(
@@ -44,6 +46,7 @@ MAX_REST = 2**10  # of an integer of 64 bits
 
 
 PARSED = 65_536  # rows
+MOST_FOLDED = 4  # columns of text that are kept without their case
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +92,20 @@ class Columns:
     def has(self, field: str) -> bool:
         return field in CORE or field in self._row_of
 
+    @cached_property
+    def _folded(self) -> dict[tuple[str, Kind], Folded]:
+        """By field and kind, the one that was asked for longest ago first."""
+        return {}
+
+    def _without_case(self, field: str, kind: Kind, held: Held) -> Folded:
+        made = self._folded.pop((field, kind), None) or folded(held.values)
+        self._folded[field, kind] = made
+        for old in list(self._folded)[:-MOST_FOLDED]:
+            self._folded.pop(old, None)
+        return made
+
     def _test(self, test: Condition) -> Mask:
+        check_time()
         mask = np.zeros(self.catalogue.num_rows, dtype=bool)
         if test.operator == "exists":
             mask[self._present(test.field)] = True
@@ -97,8 +113,19 @@ class Columns:
         for kind in test.kinds:
             held = self._held(test.field, kind)
             if held is not None:
-                mask[held.rows[_holding(test, kind, held)]] = True
+                mask[held.rows[self._found(test, kind, held)]] = True
         return mask
+
+    def _found(self, test: Condition, kind: Kind, held: Held) -> Mask:
+        """Which of the held values satisfy the test."""
+        if test.moments and held.moments is not None:
+            as_text = self._found(test, kind, Held(held.rows, held.values))
+            return np.where(np.isnan(held.moments), as_text, _of_moments(test, held.moments))
+        within = test.operator == "contains" and kind == "text"
+        if test.match_case is False or (within and test.match_case is None):
+            texts = self._without_case(test.field, kind, held)
+            return texts.containing(str(test.value)) if within else texts.among(test.value)
+        return _holding(test, kind, held)
 
     def _present(self, field: str) -> npt.NDArray[np.int64]:
         if field in CORE:
@@ -234,17 +261,12 @@ def _kinds(rows: list[int], values: list[Any]) -> Iterator[tuple[str, list[int],
 
 
 def _holding(test: Condition, kind: Kind, held: Held) -> Mask:
-    """Which of the held values satisfy the test."""
+    """Which of the held values satisfy the test, as they are written."""
     if isinstance(held.values, np.ndarray):
         return _numbers(test, held.values, held.rests)
-    if test.moments and held.moments is not None:
-        as_text = _holding(test, kind, Held(held.rows, held.values))
-        return np.where(np.isnan(held.moments), as_text, _of_moments(test, held.moments))
-    if test.match_case is False or (test.operator == "contains" and kind == "text"):
-        distinct = held.values.dictionary_encode()
-        found = [predicates.holds(test, kind, each) for each in distinct.dictionary.to_pylist()]
-        return np.array(found, dtype=bool)[distinct.indices.to_numpy()]
-    if test.operator == "in":
+    if test.operator == "contains" and kind == "text":
+        found = pc.match_substring(held.values, str(test.value))
+    elif test.operator == "in":
         found = pc.is_in(held.values, value_set=pa.array(test.value, held.values.type))
     else:
         compare = {"lt": pc.less, "lte": pc.less_equal, "gt": pc.greater, "gte": pc.greater_equal}

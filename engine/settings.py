@@ -20,6 +20,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(16 * 1024 * 1024, gt=0)
     max_bodies_bytes: int = Field(256 * 1024 * 1024, gt=0)  # of all bodies that one worker holds; then 503
     max_k: int = Field(1000, gt=0)
+    max_work: int = Field(2_000_000_000, gt=0)  # of a read's filters, boosts and shelves: about nanoseconds of a core
     max_events: int = Field(10_000, gt=0)  # per POST /events
     history_limit: int = Field(2000, gt=0)  # newest events of a user that a live vector is made from
     poll_s: float = Field(

@@ -14,6 +14,7 @@ from engine.dislikes import reads_dislikes
 from engine.events import History, Weighting
 from engine.interactions import from_history
 from engine.recommend import BY_SCORE, Answer, Fill, Hit, Reason, Taking, View, fill, pick, rows_of, searchable
+from engine.until import check_time, in_time
 from engine.vectors import Matrix
 
 
@@ -46,7 +47,7 @@ def recommend_shelves(
     """What `recommend` answers to each; with `distinct` no item is on two shelves, earlier ones choose first."""
     answers = []
     shown: set[int] = set()
-    for shelf, found in zip(shelves, _searched(shelves, weighting, now_us), strict=True):
+    for shelf, found in in_time(zip(shelves, _searched(shelves, weighting, now_us), strict=True), every=1):
         answer = _answer(shelf, found, found.out | shown)
         if distinct:
             shown |= {hit.row for hit in answer.hits}
@@ -78,6 +79,7 @@ def _searched(shelves: Sequence[Shelf], weighting: Weighting, now_us: int) -> li
         size = max(1, BATCH_FLOATS // max(1, view.n_vectors))
         group.sort(key=lambda at: shelves[at].k + len(outs[at]))  # those as wide share a batch
         for start in range(0, len(group), size):
+            check_time()
             part = group[start : start + size]
             width = shelves[part[-1]].k + len(outs[part[-1]])
             for at, scores, rows in zip(part, *_search(view, [vectors[at] for at in part], width), strict=True):

@@ -17,6 +17,7 @@ from engine.comparable import Kind, typed
 from engine.errors import InputError
 from engine.predicate import CORE, PREFIX, Facts, Predicate
 from engine.recommend import Mask
+from engine.until import in_time
 
 LOOKED_AT = 1000  # changed items, for names of attributes that somebody may have meant
 REMEMBERED = 32  # masks, a byte per item each
@@ -123,7 +124,7 @@ class Filters:
         else:
             start = mask
         mask[: len(start)] = start[:n_rows]
-        for row, item in changed.items():
+        for row, item in in_time(changed.items()):
             if known.get(row) is not item:
                 mask[row] = predicate.matches(asked, item.facts)
         return mask
@@ -140,7 +141,7 @@ def _kinds(asked: Predicate, changed: Changed) -> dict[str, set[Kind]]:
     """The kinds of value that changed items have in the fields of a predicate."""
     fields = {test.field for test in predicate.tests(asked)}
     found: dict[str, set[Kind]] = {field: set() for field in fields}
-    for item in changed.values():
+    for item in in_time(changed.values()):
         for field in fields:
             found[field] |= {kind for kind, _ in typed(item.facts.get(field))}
     return found

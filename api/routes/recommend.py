@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Annotated, Any
@@ -20,8 +20,9 @@ from api.deadline import check_deadline, left_s
 from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
 from api.histories import Known, joined, known, known_each, session, without_database
 from api.queries import documented, query_of
-from api.reads import at_once, check_ids, fresh, predicate_of, without_deleted
-from api.schemas import BatchBody, Boost, RankBody, RecommendBody, RecommendQuery, ShelfBody
+from api.reads import Boosts, at_once, boosts_of, check_ids, check_work, fresh, predicate_of, without_deleted
+from api.schemas import BatchBody, RankBody, RecommendBody, RecommendQuery, ShelfBody
+from api.threads import is_long
 from api.timely import Timely
 from api.together import WAIT_S
 from engine import standing
@@ -34,6 +35,7 @@ from engine.predicate import Predicate
 from engine.rank import rank
 from engine.recommend import BY_SCORE, Answer, Shortfall, Taking, recommend
 from engine.shelves import Shelf, recommend_shelves
+from engine.until import in_time
 from engine.vectors import ASKED, Matrix, check_length, check_vector
 from indexing.view import LiveView
 
@@ -65,6 +67,7 @@ async def post_recommend(body: RecommendBody, request: Request, view: View, serv
 
 
 @router.post("/recommend/batch", responses=BATCH, summary="Many users, or the shelves of one page, in one call")
+@is_long
 def post_batch(
     body: BatchBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
@@ -75,16 +78,19 @@ def post_batch(
         raise InputError(message, loc=("body", "shelves"))
     now_us = time.time_ns() // 1000
     locs: list[Loc] = [("body", "shelves", at) for at in range(len(body.shelves))]
-    filters = [predicate_of(shelf.filter, (*loc, "filter")) for shelf, loc in zip(body.shelves, locs, strict=True)]
-    sessions = [(shelf.user_id, _asked(shelf, now_us, loc)) for shelf, loc in zip(body.shelves, locs, strict=True)]
+    places = [*zip(body.shelves, locs, strict=True)]
+    filters = [predicate_of(shelf.filter, (*loc, "filter")) for shelf, loc in in_time(places, every=1)]
+    boosts = [boosts_of(shelf.boost, loc) for shelf, loc in in_time(places, every=1)]
+    sessions = [(shelf.user_id, _asked(shelf, now_us, loc)) for shelf, loc in places]
     view = fresh(request, view, body)
+    check_work(view, settings, [*zip(filters, boosts, strict=True)], ("body", "shelves"), n_items)
     parts = {passed: view.where(passed) for passed in filters}
     found = known_each(sessions, view, database, settings.history_limit)
     check_deadline(request)
     ways = _Ways()  # shelves that ask for the same share it
     asked = [
-        _shelf(shelf, each, parts[passed], ways, loc)
-        for shelf, each, passed, loc in zip(body.shelves, found, filters, locs, strict=True)
+        _shelf(shelf, each, parts[passed], ways.by(parts[passed], boosted), loc)
+        for (shelf, loc), each, passed, boosted in in_time(zip(places, found, filters, boosts, strict=True), every=1)
     ]
     answers = recommend_shelves(asked, weighting=view.space.weighting, now_us=now_us, distinct=body.distinct)
     pages = [
@@ -93,10 +99,10 @@ def post_batch(
             cursors.shown(shelf.cursor, (*loc, "cursor")),
             each.degraded,
             _because(view, answer, each, now_us, body.explain),
-            _warnings(view, shelf, passed, loc, near=at < HINTED),
+            _warnings(view, shelf, passed, boosted, loc, near=at < HINTED),
         )
-        for at, (shelf, each, passed, loc, answer) in enumerate(
-            zip(body.shelves, found, filters, locs, answers, strict=True)
+        for at, ((shelf, loc), each, passed, boosted, answer) in enumerate(
+            in_time(zip(places, found, filters, boosts, answers, strict=True), every=1)
         )
     ]
     return shelves_response(view, list(zip(answers, pages, strict=True)), metrics)
@@ -112,9 +118,11 @@ def post_rank(
         raise InputError("item_ids names an item twice", loc=("item_ids",))
     if body.user_id is not None:
         check_id(body.user_id, ("user_id",))
-    passed = predicate_of(body.filter, ("body", "filter"))
+    passed, boosts = predicate_of(body.filter, ("body", "filter")), boosts_of(body.boost)
     now_us = time.time_ns() // 1000
-    view = fresh(request, view, body).where(passed)
+    view = fresh(request, view, body)
+    check_work(view, settings, [(passed, boosts)], ("body", "filter"))
+    view = view.where(passed)
     user = known(body.user_id, session(body.history, now_us), view, database, settings.history_limit)
     check_deadline(request)
     hits = rank(
@@ -123,7 +131,7 @@ def post_rank(
         weighting=view.space.weighting,
         now_us=now_us,
         history=user.history,
-        factors=_factors(view, body.boost),
+        factors=_factors(view, boosts),
     )
     with suppress(StoreUnavailable):  # while PostgreSQL is away, as far as is known
         hits = without_deleted(hits, view.space.key, database)
@@ -131,7 +139,7 @@ def post_rank(
     short = Shortfall(len(body.item_ids), len(hits), why) if len(hits) < len(body.item_ids) else None
     answer = Answer(hits, short)
     because = _because(view, answer, user, now_us, body.explain)
-    told = _warnings(view, body, passed)
+    told = _warnings(view, body, passed, boosts)
     return items_response(view, answer, metrics, Page(body.fields, (), user.degraded, because, told))
 
 
@@ -142,6 +150,9 @@ async def _recommend(
     check_k(body.k, serving.settings)
     passed, now_us = predicate_of(body.filter, filter_loc), time.time_ns() // 1000
     past, quick = _asked(body, now_us), at_once(view, body, passed, "metric")
+    boosts = boosts_of(body.boost)
+    if not quick and (passed or boosts):
+        check_work(view, serving.settings, [(passed, boosts)], filter_loc)
     view = view if quick else await asyncio.to_thread(fresh, request, view, body)
     user = Known(past)
     if body.user_id is not None:
@@ -151,13 +162,14 @@ async def _recommend(
         except StoreUnavailable:
             user = without_database(body.user_id, past, view)
     check_deadline(request)  # a history may have taken its time
-    answer = partial(_answered, body, passed, user, now_us, view, serving)
+    answer = partial(_answered, body, passed, boosts, user, now_us, view, serving)
     return answer() if quick else await asyncio.to_thread(answer)
 
 
 def _answered(
     body: RecommendBody | RecommendQuery,
     passed: Predicate | None,
+    boosts: Boosts,
     user: Known,
     now_us: int,
     view: LiveView,
@@ -174,10 +186,10 @@ def _answered(
         vector=_vector(body, user, view),
         exclude=[*standing.of_history(user.history, view.space.weighting, body.exclude), *body.exclude_items, *shown],
         way=body.fill,
-        by=_by(view, body.boost),
+        by=_by(view, boosts),
     )
     because = _because(view, answer, user, now_us, body.explain)
-    page = Page(body.fields, shown, user.degraded, because, _warnings(view, body, passed))
+    page = Page(body.fields, shown, user.degraded, because, _warnings(view, body, passed, boosts))
     return items_response(view, answer, serving.metrics, page)
 
 
@@ -185,28 +197,28 @@ class _Ways:
     """The way of taking by view and boosts: what a boost is worth to each item is made once for many shelves."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[int, str], Taking] = {}
+        self._made: dict[tuple[int, Boosts], Taking] = {}
 
-    def by(self, view: LiveView, boosts: Sequence[Boost], loc: Loc) -> Taking:
-        key = (id(view), repr(boosts))
+    def by(self, view: LiveView, boosts: Boosts) -> Taking:
+        key = (id(view), boosts)
         if key not in self._made:
-            self._made[key] = _by(view, boosts, loc)
+            self._made[key] = _by(view, boosts)
         return self._made[key]
 
 
-def _by(view: LiveView, boosts: Sequence[Boost], loc: Loc = ()) -> Taking:
-    factors = _factors(view, boosts, loc)
+def _by(view: LiveView, boosts: Boosts) -> Taking:
+    factors = _factors(view, boosts)
     return BY_SCORE if factors is None else Boosted(factors)
 
 
-def _factors(view: LiveView, boosts: Sequence[Boost], loc: Loc = ()) -> Factors | None:
+def _factors(view: LiveView, boosts: Boosts) -> Factors | None:
     """By row of the view; None where nothing is boosted."""
     if not boosts:
         return None
     factors = np.ones(len(view.items), np.float32)
-    for at, boost in enumerate(boosts):
-        passed = view.where(predicate_of(boost.filter, (*loc, "boost", at, "filter"))).allowed
-        factors[slice(None) if passed is None else passed] *= np.float32(boost.factor)
+    for boosted, factor in boosts:
+        passed = view.where(boosted).allowed
+        factors[slice(None) if passed is None else passed] *= np.float32(factor)
     return factors
 
 
@@ -224,25 +236,25 @@ def _warnings(
     view: LiveView,
     body: ShelfBody | RecommendQuery | RankBody,
     passed: Predicate | None,
+    boosts: Boosts,
     loc: Loc = (),
     *,
     near: bool = True,
 ) -> list[Problem]:
     told = warnings.of_filter(view, passed, near=near)
-    for at, boost in enumerate(body.boost):
-        told += warnings.of_filter(view, predicate_of(boost.filter, (*loc, "boost", at, "filter")), near=near)
+    for boosted, _ in boosts:
+        told += warnings.of_filter(view, boosted, near=near)
     told += warnings.of_items(view, body.item_ids, (*loc, "item_ids"))
     return told + warnings.of_history(view, body.history, (*loc, "history"))
 
 
-def _shelf(body: ShelfBody, user: Known, view: LiveView, ways: _Ways, loc: Loc) -> Shelf:
+def _shelf(body: ShelfBody, user: Known, view: LiveView, by: Taking, loc: Loc) -> Shelf:
     exclude = [
         *standing.of_history(user.history, view.space.weighting, body.exclude),
         *body.exclude_items,
         *cursors.shown(body.cursor, (*loc, "cursor")),
     ]
-    vector, by = _vector(body, user, view, loc), ways.by(view, body.boost, loc)
-    return Shelf(view, body.k, user.history, vector, exclude, body.fill, by)
+    return Shelf(view, body.k, user.history, _vector(body, user, view, loc), exclude, body.fill, by)
 
 
 def _asked(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc = ()) -> History:

@@ -14,7 +14,7 @@ from api.answers import Page, items_response, json_response
 from api.auth import require
 from api.deps import AppDatabase, AppSettings, ItemId, Serves, Serving, UserId, View, check_k, check_space
 from api.queries import documented, query_of
-from api.reads import at_once, check_ids, fresh, predicate_of
+from api.reads import at_once, check_ids, check_work, fresh, predicate_of
 from api.routes.latent import record_vector
 from api.schemas import Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
 from api.timely import Timely
@@ -89,6 +89,8 @@ def _near(
 ) -> Response:
     """What is near to items, away from those of `unlike`, or near to a vector."""
     k = check_k(asked.k, serving.settings)
+    if passed is not None:
+        check_work(view, serving.settings, [(passed, ())], ("filter",))
     check_ids("exclude_items", asked.exclude_items)
     shown = cursors.shown(asked.cursor, ("cursor",))
     exclude, view = [*asked.exclude_items, *shown], view.where(passed)
