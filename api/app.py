@@ -73,7 +73,8 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         upkeep = Upkeep(opened, settings.generations)
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
         app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget)
-        asyncio.get_running_loop().set_default_executor(readers())
+        loop, app.state.readers = asyncio.get_running_loop(), readers()
+        loop.set_default_executor(app.state.readers)
         app.state.writers, app.state.batchers, app.state.parsers = writers(), batchers(), parsers()
         app.state.appends = Appends(opened, app.state.writers)
         with opened.begin() as conn:
@@ -100,9 +101,9 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             pulse.close()
             app.state.keyring.close()
             app.state.appends.close()
-            app.state.writers.shutdown(wait=False)
-            app.state.batchers.shutdown(wait=False)
-            app.state.parsers.shutdown(wait=False)
+            for threads in (app.state.readers, app.state.batchers, app.state.writers, app.state.parsers):
+                threads.shutdown(wait=False, cancel_futures=True)
+            loop.set_default_executor(readers())  # whose threads the loop waits for when it ends: none was begun
             if database is None:
                 opened.close()
 

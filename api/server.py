@@ -26,6 +26,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from api.app import create_app, open_served
 from api.door import DoorProtocol
+from api.ending import DRAIN_S, LAST_S, WORKER_S, Ending, EndingServer
 from api.logs import configure
 from engine.errors import Conflict, InputError, StoreUnavailable
 from engine.settings import Settings
@@ -34,7 +35,6 @@ from engine.store.database import Database
 from indexing.owning import owning
 
 log = structlog.get_logger()
-DRAIN_S = 10
 HEALTH_S = 15  # a worker that is silent for so long is replaced; 5 is soon passed on a busy machine
 START_S = 120  # and so long where nothing was heard of it yet: until what it imports is there, it has no voice
 RETRY_S = 1.0
@@ -44,8 +44,9 @@ SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a kill
 def serve(
     settings: Settings, host: str, port: int, workers: int, tell: Callable[[int], None] = lambda port: None
 ) -> None:
-    """Answer until SIGTERM or SIGINT, then finish what was begun, within 10 s; `tell` the port once nothing speaks
-    against it.
+    """Answer until SIGTERM or SIGINT, then finish what was begun and end, within 10 s.
+
+    `tell` the port once nothing speaks against it.
 
     Raises Conflict for a port in use, or an address beyond loopback while there is no key.
     """
@@ -53,6 +54,7 @@ def serve(
     if workers < 1:
         raise InputError(f"expected at least 1 worker, got {workers}", loc=("workers",))
     with (
+        Ending(LAST_S) as ending,
         bound(host, port) as listener,
         owning(settings.home, settings.device),
         open_served(settings) as database,
@@ -62,10 +64,12 @@ def serve(
             settings = settings.model_copy(update={"require_keys": True})
         tell(listener.getsockname()[1])
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
+        ending.last = database.leave
+        ending.heed()
         if workers == 1:
-            uvicorn.Server(uvicorn_config(settled(create_app(settings, database)), workers)).run([listener])
+            EndingServer(uvicorn_config(settled(create_app(settings, database)), workers), ending).run([listener])
         else:
-            _supervise(settings, listener, workers)
+            _supervise(settings, listener, workers, ending)
 
 
 @contextmanager
@@ -85,22 +89,39 @@ def running(settings: Settings, database: Database, listener: socket.socket) -> 
         thread.join()
 
 
-def _supervise(settings: Settings, listener: socket.socket, workers: int) -> None:
+def _supervise(settings: Settings, listener: socket.socket, workers: int, ending: Ending) -> None:
     with tempfile.TemporaryDirectory(prefix="nearfield-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ["NEARFIELD_DEVICE"] = settings.device
         os.environ["NEARFIELD_REQUIRE_KEYS"] = "1" if settings.require_keys else "0"
         config = uvicorn_config("api.server:worker", workers)
-        Supervisor(config, sockets=[listener]).run()
+        Supervisor(config, [listener], ending).run()
 
 
 class Supervisor(Multiprocess):
     """uvicorn's, with patience for workers that start, and the gauges of a worker that died go with it."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket]):
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], ending: Ending):
         super().__init__(config, sockets)
         self._heard = set[int | None]()
         self._begun = dict[int | None, float]()
+        ending.heed(self._end)
+
+    def _end(self, number: int) -> None:
+        """At once: it may be waiting for a worker that says nothing."""
+        self.should_exit.set()
+        if number == signal.SIGTERM:  # the other one comes from a terminal, to every process
+            for process in self.processes:
+                process.process.terminate()
+
+    def join_all(self) -> None:
+        """Each ends by itself in time, or is killed."""
+        until = time.monotonic() + WORKER_S + 0.5
+        for process in self.processes:
+            process.process.join(max(until - time.monotonic(), 0.0))
+            if process.process.is_alive():
+                process.process.kill()
+        super().join_all()
 
     def keep_subprocess_alive(self) -> None:
         before = {process.pid for process in self.processes}
@@ -129,6 +150,7 @@ def worker() -> FastAPI:
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     settings = Settings()
     configure(settings.log_level)
+    Ending(WORKER_S).heed()  # uvicorn heeds signals already
     try:
         database = open_served(settings)
     except StoreUnavailable as error:  # a failure to start would end the other workers too, which go on answering

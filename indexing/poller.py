@@ -15,7 +15,7 @@ from indexing.view import LiveView
 
 log = structlog.get_logger()
 SLICE_S = 0.2  # how long a stop may wait for the listener
-STOP_S = 10.0  # and for both threads, one of which may wait for a PostgreSQL that says nothing
+STOP_S = 2.0  # and for both threads, one of which may wait for a PostgreSQL that says nothing
 
 
 class Poller:

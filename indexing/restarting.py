@@ -12,7 +12,7 @@ import structlog
 
 log = structlog.get_logger()
 PAUSE_S = 5.0
-END_S = 5.0  # after which a process that was told to end is killed: one that hangs may not heed it
+END_S = 2.0  # after which a process that was told to end is killed: one that hangs may not heed it
 
 
 class Restarting:

