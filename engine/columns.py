@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from engine import predicate as predicates
 from engine.comparable import ELEMENTS, NAMES, Kind, Scalar, moment, typed
 from engine.errors import InputError
-from engine.folded import Folded, folded
+from engine.folded import FoldedColumns
 from engine.predicate import CORE, ORDERS, PREFIX, AllOf, Condition, Not, Predicate
 from engine.until import check_time
 
@@ -46,7 +46,6 @@ MAX_REST = 2**10  # of an integer of 64 bits
 
 
 PARSED = 65_536  # rows
-MOST_FOLDED = 4  # columns of text that are kept without their case
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,16 +92,8 @@ class Columns:
         return field in CORE or field in self._row_of
 
     @cached_property
-    def _folded(self) -> dict[tuple[str, Kind], Folded]:
-        """By field and kind, the one that was asked for longest ago first."""
-        return {}
-
-    def _without_case(self, field: str, kind: Kind, held: Held) -> Folded:
-        made = self._folded.pop((field, kind), None) or folded(held.values)
-        self._folded[field, kind] = made
-        for old in list(self._folded)[:-MOST_FOLDED]:
-            self._folded.pop(old, None)
-        return made
+    def _folded(self) -> FoldedColumns:
+        return FoldedColumns()
 
     def _test(self, test: Condition) -> Mask:
         check_time()
@@ -123,7 +114,7 @@ class Columns:
             return np.where(np.isnan(held.moments), as_text, _of_moments(test, held.moments))
         within = test.operator == "contains" and kind == "text"
         if test.match_case is False or (within and test.match_case is None):
-            texts = self._without_case(test.field, kind, held)
+            texts = self._folded.of(test.field, kind, held.values)
             return texts.containing(str(test.value)) if within else texts.among(test.value)
         return _holding(test, kind, held)
 

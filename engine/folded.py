@@ -9,6 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from engine.comparable import Kind
+
+MOST = 4  # columns are kept
+
 
 @dataclass(frozen=True, eq=False)
 class Folded:
@@ -39,3 +43,17 @@ def folded(values: pa.Array) -> Folded:
         made = pa.array([text.casefold() for text in texts.filter(others).to_pylist()], texts.type)
         lower = pc.replace_with_mask(lower, others, made)
     return Folded(lower, distinct.indices.to_numpy())
+
+
+class FoldedColumns:
+    """Those of one catalogue that were asked for last. Two threads may make the same at once."""
+
+    def __init__(self) -> None:
+        self._made: dict[tuple[str, Kind], Folded] = {}  # by field and kind, the one asked for longest ago first
+
+    def of(self, field: str, kind: Kind, values: pa.Array) -> Folded:
+        made = self._made.pop((field, kind), None) or folded(values)
+        self._made[field, kind] = made
+        for old in list(self._made)[:-MOST]:
+            self._made.pop(old, None)
+        return made

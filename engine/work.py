@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from engine import predicate as predicates
+from engine.comparable import Loc
 from engine.errors import InputError
-from engine.predicate import Condition, Loc, Predicate
+from engine.predicate import Condition, Predicate
 
 NUMBER, TEXT, WITHIN = 2, 20, 60  # to look at one value; at a text within a text
 MASK = 8  # for each item, to combine what passes and to search among it

@@ -71,7 +71,7 @@ def test_few_columns_are_kept_without_their_case():
     catalogue = columns([item("i", **dict.fromkeys(names, "Text"))])
     for name in names:
         assert catalogue.mask(parse({name: {"contains": "TEXT"}})).tolist() == [True]
-    assert list(catalogue._folded) == [(f"attributes.{name}", "text") for name in names[-4:]]
+    assert list(catalogue._folded._made) == [(f"attributes.{name}", "text") for name in names[-4:]]
     assert folded(catalogue._held("attributes.name-0", "text").values).texts.to_pylist() == ["text"]
 
 
