@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from pydantic import ValidationError
@@ -31,16 +32,17 @@ class Checked(Generic[T]):
         good = {row: each for row, each in self.good.items() if row in kept}
         return _checked(self.name, good, dict(sorted((self.bad | problems).items()))), list(kept.values())
 
-    def results(self, statuses: Sequence[str]) -> list[tuple[str, str | None]]:
-        """(status, detail) of every row, in order; `statuses` are those of the good rows."""
+    def results(
+        self, statuses: Sequence[str], notes: Mapping[int, str] = MappingProxyType({})
+    ) -> list[tuple[str, str | None]]:
+        """(status, detail) of every row, in order; `statuses` are those of the good rows, `notes` of some."""
         done = dict(zip(self.good, statuses, strict=True))
         rejected = {row: "; ".join(f"{_place(each)}: {each.msg}" for each in found) for row, found in self.bad.items()}
-        return [
-            (done[row], None) if row in done else ("rejected", rejected[row]) for row in range(len(done | rejected))
-        ]
+        n_rows = len(done | rejected)
+        return [(done[row], notes.get(row)) if row in done else ("rejected", rejected[row]) for row in range(n_rows)]
 
 
-def check_rows(name: str, rows: Sequence[dict[str, Any]], parse: Callable[[dict[str, Any]], T]) -> Checked[T]:
+def check_rows(name: str, rows: Sequence[Any], parse: Callable[[Any], T]) -> Checked[T]:
     """Every row parsed or with its problems; InputError with all of them when no row is good."""
     good: dict[int, T] = {}
     bad: dict[int, tuple[Problem, ...]] = {}
@@ -63,6 +65,8 @@ def _checked(name: str, good: dict[int, T], bad: dict[int, tuple[Problem, ...]])
 
 
 def _message(error: Any) -> str:
+    if error["type"] == "model_type":
+        return "expected an object"
     return "there is no such field" if error["type"] == "extra_forbidden" else str(error["msg"])
 
 

@@ -28,7 +28,7 @@ def of_filter(view: LiveView, passed: Predicate | None, *, near: bool = True) ->
     told = [
         Problem(test.loc, _no_attribute(view, field, near)) for field, test in islice(reversed(tests.items()), FIELDS)
     ]
-    return told + ([Problem(told[0].loc[:1], f"nor {len(tests) - FIELDS} more")] if len(tests) > FIELDS else [])
+    return told + ([Problem(told[-1].loc, f"nor {len(tests) - FIELDS} more")] if len(tests) > FIELDS else [])
 
 
 def of_items(view: LiveView, item_ids: Sequence[str], loc: Loc) -> list[Problem]:

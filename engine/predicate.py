@@ -229,6 +229,11 @@ def _scalar(field: str, value: object, loc: Loc) -> tuple[Kind, Scalar]:
 Facts = Mapping[str, object]  # field -> JSON value, as `Condition.field` names it; times in microseconds
 
 
+def called_like_field(name: str) -> str:
+    """What is told of an attribute that has the name of a field, which is asked for by that name alone."""
+    return f"{name} is a field of every item; this attribute is asked for as {PREFIX}{name}"
+
+
 def facts(item: Mapping[str, object], attributes: Mapping[str, object]) -> Facts:
     """The facts of a catalogue row and its attributes."""
     return {name: item[name] for name in CORE} | {PREFIX + name: value for name, value in attributes.items()}

@@ -24,6 +24,7 @@ from engine.errors import CorruptGeneration
 from engine.ids import IdMap
 from engine.item_encoder import ItemEncoder
 from engine.popularity import Standing, standing
+from engine.predicate import PREFIX
 from engine.recommend import Mask
 from engine.space import FoldIn, Metric
 from engine.vectors import Matrix, Vectors
@@ -93,9 +94,12 @@ class Generation:
 
 
 def fields_json(item: Mapping[str, Any]) -> bytes:
-    """What an answer shows of a catalogue row: title, categories, then its attributes."""
+    """What an answer shows of a catalogue row: title, categories, then its attributes; `attributes.title` is one called
+    title."""
+    fields = {"title": item["title"], "categories": item["categories"] or []}
     attributes = orjson.loads(item["attributes"] or "{}")
-    return orjson.dumps({"title": item["title"], "categories": item["categories"] or []} | attributes)
+    hidden = {f"{PREFIX}{name}": attributes.pop(name) for name in fields if name in attributes}
+    return orjson.dumps(fields | attributes | hidden)
 
 
 def open_generation(path: Path, recorded: Mapping[str, Any] | None = None) -> Generation:

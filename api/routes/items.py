@@ -8,19 +8,21 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
+from api import warnings
 from api.answer_schemas import RowsAnswer
 from api.answers import json_response, rows_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, ItemId, View
 from api.reads import FreshView
 from api.rows import check_rows
-from api.schemas import AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters
+from api.schemas import Availability, AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters
 from api.threads import writes
 from api.timely import Timely
 from engine.attribute_types import AttributeType, fitted
-from engine.errors import InputError
+from engine.errors import InputError, Problem
 from engine.ids import check_id
 from engine.items import Item, ItemVector, check_item
+from engine.predicate import CORE, called_like_field
 from engine.store import attribute_types, changes, items
 from engine.vectors import KEPT, check_length, check_vector, moderate
 from indexing.view import LiveView
@@ -34,7 +36,8 @@ Nothing = Annotated[NoParameters, Query()]
 @router.post("", dependencies=WRITE, responses=ROWS, summary="Write 1 to 10,000 items")
 @writes
 def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
-    """Each row is `created`, `updated` or `rejected` with the reason."""
+    """Each row is `created`, `updated` or `rejected` with the reason; `detail` also tells of attributes that are called
+    like a field."""
     with database.connect() as conn:
         types = attribute_types.read(conn, view.space.key)
     checked = check_rows("items", body.items, lambda row: _parse(row, view, types))
@@ -42,7 +45,10 @@ def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase
         statuses = items.upsert(conn, view.space.key, list(checked.good.values()))
         seq = changes.sequence(conn)
     lives.wrote(view.space.name, seq)
-    return rows_response(checked.results(statuses), len(checked.good), seq)
+    notes = {
+        row: "; ".join(map(called_like_field, _hidden(item))) for row, item in checked.good.items() if _hidden(item)
+    }
+    return rows_response(checked.results(statuses, notes), len(checked.good), seq)
 
 
 @router.post("/availability", dependencies=WRITE, responses=ROWS, summary="Show or hide 1 to 10,000 items")
@@ -50,15 +56,14 @@ def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase
 def post_availability(
     body: AvailabilityBody, none: Nothing, view: View, database: AppDatabase, lives: AppLives
 ) -> Response:
-    """Each row is `updated` or `unknown`."""
-    wanted = {
-        check_id(row.item_id, ("body", "items", at, "item_id")): row.available for at, row in enumerate(body.items)
-    }
+    """Each row is `updated`, `unknown` or `rejected` with the reason."""
+    checked = check_rows("items", body.items, _parse_availability)
+    wanted = {row.item_id: row.available for row in checked.good.values()}
     with database.begin() as conn:
         found = dict(zip(wanted, items.set_availability(conn, view.space.key, wanted), strict=True))
         seq = changes.sequence(conn)
     lives.wrote(view.space.name, seq)
-    rows = [(found[row.item_id], None) for row in body.items]
+    rows = checked.results([found[row.item_id] for row in checked.good.values()])
     return rows_response(rows, list(found.values()).count("updated"), seq)
 
 
@@ -73,7 +78,9 @@ def put_item(
         [status] = items.upsert(conn, view.space.key, [item])
         seq = changes.sequence(conn)
     lives.wrote(view.space.name, seq)
-    return json_response({"item_id": item_id, "status": status, "seq": seq})
+    hidden = [Problem(("body", "attributes", name), called_like_field(name)) for name in _hidden(item)]
+    body_json = {"item_id": item_id, "status": status, "seq": seq, "warnings": warnings.to_json(hidden)}
+    return json_response(body_json)
 
 
 @router.get("/{item_id:path}", dependencies=READ, summary="An item as stored")
@@ -102,6 +109,16 @@ def delete_item(item_id: ItemId, none: Nothing, view: View, database: AppDatabas
         seq = changes.sequence(conn)
     lives.wrote(view.space.name, seq)
     return json_response({"item_id": item_id, "status": "deleted", "seq": seq})
+
+
+def _parse_availability(row: Any) -> Availability:
+    body = Availability.model_validate(row)
+    check_id(body.item_id, ("item_id",))
+    return body
+
+
+def _hidden(item: Item) -> list[str]:
+    return [name for name in item.attributes if name in CORE]
 
 
 def _parse(row: dict[str, Any], view: LiveView, types: Mapping[str, AttributeType]) -> Item:

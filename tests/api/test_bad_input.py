@@ -114,6 +114,30 @@ def test_a_bad_post_is_a_problem(shop: Shop, path: str, body: object, status: in
     ]
 
 
+@pytest.mark.parametrize("bad", [3, "text", None, [], [EVENT], True])
+def test_a_row_that_is_no_object_keeps_no_other_out(shop: Shop, bad: object) -> None:
+    name = "careful-row"
+    for path, good, written in (
+        ("/events", EVENT | {"event_id": f"{bad}"}, "written"),
+        ("/items", {"item_id": name}, "created"),
+        ("/items/availability", {"item_id": name, "available": False}, "updated"),
+    ):
+        for body in ([good, bad], [bad, good]):
+            named = body if path != "/items/availability" else {"items": body}
+            answer = shop.post(path, named)
+            assert answer.status_code == 200, answer.text
+            results = answer.json()["results"]
+            assert results[body.index(bad)] == {"status": "rejected", "detail": "row: expected an object"}
+            assert results[body.index(good)]["status"] in (written, "duplicate", "updated")
+    shop.delete(f"/items/{name}")
+
+
+def test_a_request_of_nothing_but_bad_rows_is_a_problem(shop: Shop) -> None:
+    body = {"items": [{"item_id": "odd-01"}, "odd-02", {"item_id": " ", "available": True}]}
+    found = problem(shop.post("/items/availability", body), 422, "items", 1)
+    assert [each["loc"][2:] for each in found["errors"]] == [[0, "available"], [1], [2, "item_id"]]
+
+
 def test_a_body_that_is_not_json_is_a_problem(shop: Shop) -> None:
     headers = {"Content-Type": "application/json"}
     problem(httpx.post(shop.url + "/events", content=b"{oops", headers=headers), 422)

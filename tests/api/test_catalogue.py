@@ -61,6 +61,47 @@ def test_an_unavailable_item_is_hidden_until_it_is_back(shop: Shop) -> None:
     assert "odd-04" in similar()
 
 
+def test_an_attribute_called_like_a_field_hides_it_nowhere(shop: Shop) -> None:
+    name = f"named-{secrets.token_hex(4)}"
+    body = {
+        "title": "Real",
+        "attributes": {"title": "inner", "categories": ["x"], "created_at": "1999-01-01", "size": 1},
+    }
+    answer = shop.put(f"/items/{name}", body).json()
+    assert [each["loc"] for each in answer["warnings"]] == [
+        ["body", "attributes", "title"],
+        ["body", "attributes", "categories"],
+        ["body", "attributes", "created_at"],
+    ]
+    assert answer["warnings"][0]["msg"] == (
+        "title is a field of every item; this attribute is asked for as attributes.title"
+    )
+    [row] = shop.post(
+        "/items", [body | {"item_id": name, "attributes": {"title": "inner", "created_at": "1999-01-01"}}]
+    ).json()["results"]
+    assert (row["status"], row["detail"].count("is a field of every item")) == ("updated", 2)
+    for asked, found in (
+        ({"title": "Real"}, [name]),
+        ({"title": "inner"}, []),
+        ({"attributes.title": "inner"}, [name]),
+        ({"attributes.created_at": "1999-01-01"}, [name]),
+        ({"created_at": {"lt": "2000-01-01"}}, []),
+    ):
+        items = shop.post("/recommend", {"filter": asked}).json()["items"]
+        assert [each["item_id"] for each in items] == found, asked
+    [item] = shop.post("/recommend", {"filter": {"item_id": name}}).json()["items"]
+    assert item["fields"] == {
+        "title": "Real",
+        "categories": [],
+        "created_at": "1999-01-01",
+        "attributes.title": "inner",
+    }
+    [item] = shop.post("/recommend", {"filter": {"item_id": name}, "fields": ["attributes.title"]}).json()["items"]
+    assert item["fields"] == {"attributes.title": "inner"}
+    assert shop.put(f"/items/{name}", {}).json()["warnings"] == []
+    shop.delete(f"/items/{name}")
+
+
 def test_a_changed_title_shows_in_the_next_answer(shop: Shop) -> None:
     shop.put("/items/odd-06", {"title": "Renamed", "categories": ["odd"]})
     everything = shop.get("/items/odd-00/similar", params={"k": 19}).json()["items"]
