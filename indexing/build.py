@@ -79,7 +79,7 @@ def build_generation(
     indexes = _indexes(shelf.vectors, factors, latent, recipe, device, progress)
     progress("write and hash", 0.8)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-m{version}-{secrets.token_hex(3)}"
-    manifest = write(
+    manifest, hold = write(
         folder / space.name,
         name,
         shelf=shelf,
@@ -98,6 +98,7 @@ def build_generation(
         },
     )
     _record(database, space, folder / space.name / name, manifest)
+    hold.close()
     progress("done", 1.0)
     return name
 

@@ -23,13 +23,14 @@ from engine.space import FoldIn, Metric
 from engine.store.items import CATALOGUE
 from engine.vectors import Matrix
 
-# The size of each dimension by name, of float32. What an array may lack is not in its manifest.
-ARRAYS: Mapping[str, tuple[str, ...]] = {
-    "items.npy": ("n_vectors", "dim"),
-    "learnt.npy": ("n_learnt", "dim"),
-    "factors.npy": ("n_vectors",),
-    "users.npy": ("n_users", "dim"),
-    "popularity.npy": ("n_rows",),
+# The kind of number and the size of each dimension by name. One that a generation may do without is in its manifest
+# where it is there.
+ARRAYS: Mapping[str, tuple[type[np.floating], tuple[str, ...]]] = {
+    "items.npy": (np.float32, ("n_vectors", "dim")),
+    "learnt.npy": (np.float32, ("n_learnt", "dim")),
+    "factors.npy": (np.float32, ("n_vectors",)),
+    "users.npy": (np.float32, ("n_users", "dim")),
+    "popularity.npy": (np.floating, ("n_rows",)),
 }
 TABLES: Mapping[str, tuple[str | None, pa.Schema]] = {  # how many rows it has, and its columns
     "catalogue.arrow": ("n_rows", CATALOGUE),
@@ -71,9 +72,10 @@ class Contents:
     def _array(self, name: str) -> Matrix:
         """As a plain array: those of numpy's own class are slower to slice."""
         array = np.asarray(np.load(self._folder / name, mmap_mode="r"))
-        if array.dtype != np.float32 or array.ndim != len(ARRAYS[name]):
+        kind, sizes = ARRAYS[name]
+        if not np.issubdtype(array.dtype, kind) or array.ndim != len(sizes):
             self._refuse(name, f"an array of {array.dtype} of shape {array.shape}")
-        for size, found in zip(ARRAYS[name], array.shape, strict=True):
+        for size, found in zip(sizes, array.shape, strict=True):
             self._check_size(name, size, found)
         return array
 

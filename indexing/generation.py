@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ from indexing.manifest import check
 from indexing.mapped import mapped
 from indexing.metric import MeasuredSearcher, MetricSearcher
 from indexing.recipe import Index, Recipe, searcher_of, with_tested_filters
+from indexing.underway import Hold, served
 from indexing.writing import CODEC, CODED_LISTS, FORMAT
 
 CHUNK = 4096  # ids made at a time: other threads get their turn in between
@@ -59,6 +60,7 @@ class Generation:
     attributes: pa.Table  # engine.columns.SCHEMA
     standing: Standing  # what was popular, by row
     codec: FeatureCodec | None = None  # of a model that learnt from feature records
+    hold: Hold | None = None  # on its folder, for as long as it is in use
     _fields: dict[int, bytes] = field(default_factory=dict)
 
     @property
@@ -108,11 +110,12 @@ def open_generation(path: Path, recorded: Mapping[str, Any] | None = None) -> Ge
     `recorded` is the manifest as its record has it. What is in the files must fit too, see `contents`. It is warm when
     this returns: both indexes have answered, and the filters of each were tested on it.
     """
+    hold = served(path)
     manifest = check(path, recorded)
     if manifest.get("format") != FORMAT:
         raise CorruptGeneration(f"generation {path.name} was built by another version of nearfield")
     try:
-        return _opened(path, manifest)
+        return replace(_opened(path, manifest), hold=hold)
     except (CorruptGeneration, MemoryError):
         raise
     except Exception as error:  # of numpy, Arrow, FAISS and ours: what they read is not what they wrote

@@ -11,6 +11,7 @@ import os
 import shutil
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from pathlib import Path
@@ -24,6 +25,7 @@ from engine.store.election import Election
 from indexing.build import NAMES, build_again, rebuilding
 from indexing.manifest import MANIFEST
 from indexing.publish import publish
+from indexing.underway import left_over
 from indexing.view import LiveView
 from indexing.writing import PARTIAL
 
@@ -32,7 +34,6 @@ DELTA, TOMBSTONES = 0.05, 0.10  # shares of the indexed rows from which a rebuil
 PRUNE_S = 60.0
 AGAIN_S, RETRY_S = 10.0, 60.0  # after a rebuild, and after one that failed
 MOST_DOUBLINGS = 8  # of that time, for one that is refused as the one before was: its disk may be what is damaged
-ORPHAN_S = 3600.0  # a folder that nobody wrote to for so long is nobody's
 
 
 @dataclass(frozen=True)
@@ -181,47 +182,45 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def remove_orphans(folder: Path, age_s: float = ORPHAN_S) -> int:
+def remove_orphans(folder: Path) -> int:
     """Remove unfinished folders of builds that ended without finishing; how many."""
-    found = [path for path in folder.glob(f"*/.*{PARTIAL}") if _idle_s(path) > age_s]
-    for path in found:
-        shutil.rmtree(path, ignore_errors=True)
-    return len(found)
+    return sum(_remove(path) for path in folder.glob(f"*/.*{PARTIAL}"))
 
 
-def remove_unrecorded(database: Database, view: LiveView, folder: Path, age_s: float = ORPHAN_S) -> int:
+def remove_unrecorded(database: Database, view: LiveView, folder: Path) -> int:
     """Remove whole generations of a space that no record names, as a build or a removal that was cut short leaves them.
 
-    Not those of another database that shares the folder, nor what is served; how many.
+    Not those of another database that shares the folder, nor what somebody serves; how many.
     """
-    with database.connect() as conn:
-        kept = {record.generation for record in generations.list_all(conn, view.space.key)}
-    if view.generation is not None:
-        kept.add(view.generation.generation)
-    found = [
-        path
-        for path in (folder / view.space.name).glob(NAMES)
-        if path.name not in kept and _idle_s(path) > age_s and _made_in(path, view.snapshot.epoch)
-    ]
-    for path in found:
-        log.info("removing a generation without a record", space=view.space.name, generation=path.name)
+
+    def recorded() -> set[str]:
+        with database.connect() as conn:
+            return {record.generation for record in generations.list_all(conn, view.space.key)}
+
+    kept = recorded()
+    found = [path for path in (folder / view.space.name).glob(NAMES) if path.name not in kept]
+    found = [path for path in found if _made_in(path, view.snapshot.epoch)]
+    return sum(_remove(path, unless=lambda name: name in recorded()) for path in found)
+
+
+def _remove(path: Path, unless: Callable[[str], bool] = lambda name: False) -> bool:
+    """Whether it went; `unless` is asked once nobody is at work on it, as its build may just have recorded it."""
+    with left_over(path) as idle:
+        if not idle or unless(path.name):
+            return False
+        log.info("removing what was left over of a build", path=f"{path.parent.name}/{path.name}")
         shutil.rmtree(path, ignore_errors=True)
-    return len(found)
+        return True
 
 
 def _made_in(path: Path, epoch: str) -> bool:
-    """Whether a generation is of the database of this epoch. One that lost its manifest is nobody's any more."""
+    """Whether a generation is of the database of this epoch, or of one before that it goes back to: a restore begins
+    another timeline. One that lost its manifest is nobody's any more."""
     try:
-        return bool(json.loads((path / MANIFEST).read_text())["start"]["epoch"] == epoch)
+        system, timeline, database = json.loads((path / MANIFEST).read_text())["start"]["epoch"].split("-")
+        here = epoch.split("-")
+        return (system, database) == (here[0], here[2]) and int(timeline) <= int(here[1])
     except FileNotFoundError:
         return True
-    except (OSError, ValueError, KeyError, TypeError):  # nobody can tell
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):  # nobody can tell
         return False
-
-
-def _idle_s(path: Path) -> float:
-    """Since something in a folder was last written to; 0 for one that goes away meanwhile."""
-    try:
-        return time.time() - max(each.stat().st_mtime for each in [path, *path.iterdir()])
-    except FileNotFoundError:
-        return 0.0

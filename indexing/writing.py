@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from indexing.cold import ItemVectors
 from indexing.manifest import seal
 from indexing.origin import origin
 from indexing.recipe import Built, Index
+from indexing.underway import Hold, made
 
 FORMAT = 3
 CODEC = "codec.safetensors"
@@ -41,14 +41,14 @@ def write(
     codec: Codec | None = None,
     indexes: Mapping[str, Built],
     manifest: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Write the folder `folder / generation`; nothing of that name is ever there half done. Returns the manifest.
+) -> tuple[dict[str, Any], Hold]:
+    """Write the folder `folder / generation`; nothing of that name is ever there half done.
 
+    Returns the manifest, and a hold on the folder: one that is not recorded yet would be taken for left over.
     `factors` are the inverse lengths of the vectors; two of `indexes` that share one share its file.
     """
     target, partial = folder / generation, folder / f".{generation}{PARTIAL}"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
+    hold = made(partial)
     name, arrays = space_fold_in.state()
     np.save(partial / "items.npy", shelf.vectors)
     if shelf.learnt is not None:
@@ -77,7 +77,7 @@ def write(
     sealed = seal(partial, full)
     partial.rename(target)
     fsync(folder)
-    return sealed
+    return sealed, hold
 
 
 def _write_indexes(folder: Path, indexes: Mapping[str, Built]) -> dict[str, dict[str, Any]]:

@@ -27,8 +27,11 @@ class GenerationRecord:
 
 
 def add(conn: sa.Connection, space_key: int, generation: str, model: int, manifest: Mapping[str, Any]) -> None:
-    insert = "INSERT INTO generations (space_key, generation, model, manifest) VALUES (%s, %s, %s, %s)"
-    conn.exec_driver_sql(insert, (space_key, generation, model, json.dumps(dict(manifest))))
+    """Record one as the newest, whatever the clock says."""
+    insert = """INSERT INTO generations (space_key, generation, model, manifest, created_at)
+                SELECT %s, %s, %s, %s, greatest(now(), max(created_at) + interval '1 microsecond')
+                FROM generations WHERE space_key = %s"""
+    conn.exec_driver_sql(insert, (space_key, generation, model, json.dumps(dict(manifest)), space_key))
 
 
 def get(conn: sa.Connection, space_key: int, generation: str) -> GenerationRecord:
@@ -50,9 +53,11 @@ def activate(conn: sa.Connection, space_key: int, generation: str, *, instead_of
         raise Conflict(f"{now.generation} was published meanwhile, expected {instead_of}; {generation} stays unserved")
     get(conn, space_key, generation)
     conn.exec_driver_sql("UPDATE generations SET active = false WHERE space_key = %s AND active", (space_key,))
-    update = """UPDATE generations SET active = true, activated_at = clock_timestamp()
+    # later than every other, whatever the clock says: it may have been put back
+    update = """UPDATE generations SET active = true, activated_at = greatest(clock_timestamp(),
+                    (SELECT max(activated_at) FROM generations WHERE space_key = %s) + interval '1 microsecond')
                 WHERE space_key = %s AND generation = %s"""
-    if conn.exec_driver_sql(update, (space_key, generation)).rowcount != 1:
+    if conn.exec_driver_sql(update, (space_key, space_key, generation)).rowcount != 1:
         raise NotFound(f"there is no generation {generation!r}")
 
 

@@ -3,6 +3,9 @@
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -11,8 +14,10 @@ from engine.errors import Conflict, StoreUnavailable
 from engine.items import Item, ItemVector
 from engine.store import changes, generations, items
 from engine.store.election import Election
+from indexing.build import NAMES
 from indexing.manifest import MANIFEST
 from indexing.publish import publish
+from indexing.underway import made, served
 from indexing.upkeep import Upkeep, Wear, rebuild, remove_orphans, wear
 from tests.indexing.shop import ITEMS
 
@@ -129,15 +134,20 @@ def test_the_log_of_changes_is_pruned_now_and_then(shop, upkeep):
     assert left == 0 or shop.space.key > 1  # another space of the run may need more of the log
 
 
-def test_folders_of_builds_that_never_ended_are_removed_once_they_are_old(shop):
+def test_an_unfinished_folder_is_removed_when_nobody_is_at_work_on_it_whatever_the_clock_says(shop):
     name = shop.publish()
-    for left, age_s in (("old", 7200), ("young", 60)):
-        folder = shop.folder / shop.space.name / f".{left}.partial"
-        folder.mkdir()
-        (folder / "items.npy").write_bytes(b"half")
-        age(folder, age_s)
+    left, in_use = (shop.folder / shop.space.name / f".{each}.partial" for each in ("left", "in-use"))
+    left.mkdir()
+    (left / "items.npy").write_bytes(b"half")
+    hold = made(in_use)
+    (in_use / "items.npy").write_bytes(b"half")
+    age(in_use, 10 * 86_400)  # the clock was put forward since
+    age(left, -86_400)  # or back
     assert remove_orphans(shop.folder) == 1
-    assert sorted(path.name for path in (shop.folder / shop.space.name).iterdir()) == [".young.partial", name]
+    assert sorted(path.name for path in (shop.folder / shop.space.name).iterdir()) == [in_use.name, name]
+    hold.close()
+    assert remove_orphans(shop.folder) == 1
+    assert [path.name for path in (shop.folder / shop.space.name).iterdir()] == [name]
 
 
 def test_what_was_hidden_before_the_build_is_no_wear_however_often_it_is_written(shop):
@@ -159,27 +169,81 @@ def test_a_build_that_cannot_be_recorded_leaves_no_files(shop, monkeypatch):
     assert list((shop.folder / shop.space.name).iterdir()) == []
 
 
-def test_generations_without_a_record_are_removed_once_they_are_old(shop, upkeep):
+def test_generations_without_a_record_are_removed(shop, upkeep):
     before, active = shop.publish(), shop.publish()
-    young, old, half, foreign, recorded = (shop.build() for _ in range(5))
-    for name in (young, old, half, foreign):
+    left, restored, half, later, foreign, at_work, recorded = (shop.build() for _ in range(7))
+    for name in (left, restored, half, later, foreign, at_work):
         forget(shop, name)
     (shop.path(half) / MANIFEST).unlink()
-    manifest = json.loads((shop.path(foreign) / MANIFEST).read_text())
-    manifest["start"]["epoch"] = "another"
-    (shop.path(foreign) / MANIFEST).write_text(json.dumps(manifest))
+    with shop.database.connect() as conn:
+        system, timeline, of = changes.epoch(conn).split("-")
+    epochs = {restored: (system, 0, of), later: (system, int(timeline) + 1, of), foreign: ("7", timeline, of)}
+    for name, epoch in epochs.items():
+        manifest = json.loads((shop.path(name) / MANIFEST).read_text())
+        manifest["start"]["epoch"] = "-".join(map(str, epoch))
+        (shop.path(name) / MANIFEST).write_text(json.dumps(manifest))
     shutil.copytree(shop.path(active), shop.path("kept by hand"))
-    for path in (shop.folder / shop.space.name).iterdir():
-        age(path, 60 if path.name == young else 7200)
+    hold = served(shop.path(at_work))
     upkeep(shop.live().current())
-    left = sorted(path.name for path in (shop.folder / shop.space.name).iterdir())
-    assert left == sorted([young, foreign, recorded, before, active, "kept by hand"])
+    remaining = sorted(path.name for path in (shop.folder / shop.space.name).iterdir())
+    assert remaining == sorted([later, foreign, at_work, recorded, before, active, "kept by hand"])
+    hold.close()
+
+
+STEPS = [  # the last thing that is done before the process dies
+    "indexing.writing._write_arrays",
+    "indexing.writing._write_arrow",
+    "indexing.writing._write_indexes",
+    "indexing.writing.seal",
+    "indexing.writing.fsync",
+    "indexing.publish.check",
+    "indexing.publish._unlink",
+]
+KILLED = """
+import os, signal, sys
+from importlib import import_module
+from pathlib import Path
+from indexing.build import build_generation
+from indexing.publish import publish
+from engine.store import spaces
+from engine.store.database import Database
+
+url, folder, name, step = sys.argv[1:]
+module, function = step.rsplit(".", 1)
+done = getattr(import_module(module), function)
+
+def last(*arguments, **options):
+    if function != "_unlink":
+        done(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+setattr(import_module(module), function, last)
+database = Database(url)
+with database.begin() as conn:
+    space = spaces.get(conn, name)
+publish(database, space, build_generation(database, space, 1, Path(folder)), Path(folder))
+"""
+
+
+def test_what_builds_leave_that_are_killed_at_any_step_goes_with_the_next_upkeep(shop, upkeep):
+    shop.publish()
+    shop.publish()
+    arguments = [shop.database.url, str(shop.folder), shop.space.name]
+    for step in STEPS:
+        killed = subprocess.run([sys.executable, "-c", KILLED, *arguments, step], stderr=subprocess.PIPE, text=True)
+        assert killed.returncode == -signal.SIGKILL, (step, killed.stderr)
+    folder = shop.folder / shop.space.name
+    assert len(list(folder.glob(".*.partial"))) == 4
+    with shop.database.connect() as conn:
+        recorded = {each.generation for each in generations.list_all(conn, shop.space.key)}
+    assert len({path.name for path in folder.glob(NAMES)} - recorded) == 3  # and two that the last was to remove
+    upkeep(shop.live().current())
+    assert {path.name for path in folder.iterdir()} == recorded
 
 
 def test_a_generation_that_is_served_keeps_its_files_though_its_record_is_lost(shop, upkeep):
     name = shop.publish()
     view = shop.live().current()
     forget(shop, name)
-    age(shop.path(name), 7200)
     upkeep(view)
     assert shop.path(name).exists()

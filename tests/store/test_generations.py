@@ -107,3 +107,17 @@ def test_a_space_is_deleted_after_an_activation_that_has_begun_and_neither_waits
         deleting.result(10)
     with database.connect() as conn:
         assert generations.list_all(conn, space.key) == []
+
+
+def test_the_one_before_is_the_one_that_was_active_before_also_where_the_clock_was_put_back(database, space, two):
+    ahead = """UPDATE generations SET activated_at = now() + '1 day', created_at = now() + '1 day'
+               WHERE generation = 'g2' AND space_key = %s"""
+    with database.begin() as conn:
+        conn.exec_driver_sql(ahead, (space.key,))
+        generations.add(conn, space.key, "g3", 1, {})
+        generations.activate(conn, space.key, "g3")
+        assert generations.previous(conn, space.key).generation == "g2"
+        assert [each.generation for each in generations.list_all(conn, space.key)] == ["g3", "g2", "g1"]
+    with database.begin() as conn:
+        generations.activate(conn, space.key, "g1")
+        assert generations.previous(conn, space.key).generation == "g3"
