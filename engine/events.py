@@ -78,7 +78,8 @@ class Weighting:
     ) -> npt.NDArray[np.float32]:
         """Signed weight of each event, (n,) float32; `ages_s` are seconds before the moment of weighing."""
         if isinstance(kinds, list):  # a live history
-            worth = np.array([self.vocabulary.of(kind).weight for kind in kinds], dtype=np.float64)
+            known = {kind: self.vocabulary.of(kind).weight for kind in set(kinds)}
+            worth = np.array([known[kind] for kind in kinds], dtype=np.float64)
         else:
             names, codes = np.unique(kinds.astype(str), return_inverse=True)
             table = np.array([self.vocabulary.of(str(name)).weight for name in names], dtype=np.float64)

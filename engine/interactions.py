@@ -138,7 +138,8 @@ def from_history(
     rows = np.array(sorted(sums), dtype=np.int64)
     cells = weighting.saturate(np.array([sums[row] for row in rows.tolist()], dtype=np.float64))
     if signed and any(weight < 0 for weight in sums.values()):
-        stays = [weighting.vocabulary.kind(kind) not in TAKES_AWAY for kind in history.kinds]
+        back = {kind for kind in set(history.kinds) if weighting.vocabulary.kind(kind) in TAKES_AWAY}
+        stays = [kind not in back for kind in history.kinds]
         sums = _sums(history.item_ids, (weights * stays).tolist(), items, n_columns)
         cells -= weighting.saturate(-np.array([sums[row] for row in rows.tolist()], dtype=np.float64))
     kept = cells != 0

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 
 from engine.codec import FeatureCodec
 from engine.columns import SCHEMA
+from engine.dislikes import LessDislikedFoldIn
 from engine.errors import CorruptGeneration
 from engine.item_encoder import ItemEncoder
 from engine.space import FoldIn, Metric
@@ -111,6 +112,9 @@ class Contents:
 
 def check_fold_in(fold_in: FoldIn, n_learnt: int, dim: int) -> None:
     """It folds in the first and the last item it learnt; what goes wrong in it is raised as it is."""
+    if isinstance(fold_in, LessDislikedFoldIn):
+        check_fold_in(fold_in.likes, n_learnt, dim)
+        return
     name, arrays = fold_in.state()
     sizes = {"n_learnt": n_learnt, "dim": dim}
     for key, shape in FOLD_INS.get(name, {}).items():
