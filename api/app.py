@@ -29,6 +29,7 @@ from api.threads import CONNECTIONS, batchers, parsers, readers, writers
 from api.together import Histories
 from api.view_gauges import set_view
 from engine.errors import NearfieldError
+from engine.private import close_to_others
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database import Database, open_database
@@ -64,6 +65,8 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         opened = database or open_served(settings)
+        for folder in (settings.generations, settings.checkpoints):
+            close_to_others(folder)
         app.state.database, pulse = opened, Pulse(opened)
         app.state.histories = Histories(opened, settings.history_limit)
         app.state.keyring = Keyring(opened, settings.require_keys)

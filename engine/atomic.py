@@ -1,17 +1,20 @@
-"""A file that is there as a whole or not at all, whenever the process or the machine stops."""
+"""A file that is there as a whole or not at all, whenever the process or the machine stops. Nobody else can read it."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
+from engine.private import FILE, private
+
 
 def write(path: Path, content: bytes) -> None:
     """Replace `path`: a neighbour is written and synced, then renamed over it, then the folder is synced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
+            partial.chmod(FILE)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

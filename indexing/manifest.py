@@ -14,6 +14,7 @@ from typing import Any
 
 from engine.atomic import fsync
 from engine.errors import CorruptGeneration
+from engine.private import FILE
 
 MANIFEST = "manifest.json"
 HASHERS = 2
@@ -21,15 +22,17 @@ NICE = 10  # a server goes on answering while it checks the next generation
 
 
 def seal(folder: Path, described: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the manifest of everything in `folder` and make all of it durable; the manifest."""
+    """Write the manifest of everything in `folder`, make all of it durable and close it to others; the manifest."""
     paths = sorted(folder.iterdir())
     sizes = {path.name: path.stat().st_size for path in paths}
     hashes = _hashes(paths)
     full = dict(described) | {"files": {name: {"bytes": sizes[name], "sha256": hashes[name]} for name in sizes}}
     full["checksum"] = _digest(full)
     (folder / MANIFEST).write_text(json.dumps(full, indent=2))
-    for path in [*folder.iterdir(), folder]:
+    for path in folder.iterdir():
+        path.chmod(FILE)
         fsync(path)
+    fsync(folder)
     return full
 
 

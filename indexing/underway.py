@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from engine.private import private
+
 AGAIN_S = 0.01
 
 
@@ -47,7 +49,7 @@ class Hold:
 def made(folder: Path) -> Hold:
     """Make `folder`; nobody takes it for left over while this is held."""
     while True:
-        folder.mkdir(parents=True, exist_ok=True)
+        private(folder)
         with suppress(FileNotFoundError):
             hold = Hold(folder)
             if hold.lock(fcntl.LOCK_EX) is not False and hold.is_of(folder):

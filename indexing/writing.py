@@ -14,6 +14,7 @@ from safetensors import numpy as safetensors
 
 from engine.atomic import fsync
 from engine.columns import attribute_table
+from engine.private import private
 from engine.space import Codec, FoldIn
 from engine.vectors import Matrix, Vectors
 from indexing.coded import CodedLists
@@ -48,6 +49,8 @@ def write(
     `factors` are the inverse lengths of the vectors; two of `indexes` that share one share its file.
     """
     target, partial = folder / generation, folder / f".{generation}{PARTIAL}"
+    for each in (folder.parent, folder):
+        private(each)
     hold = made(partial)
     name, arrays = space_fold_in.state()
     np.save(partial / "items.npy", shelf.vectors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -74,8 +75,10 @@ def test_workers_that_die_of_files_cut_short_are_replaced_and_serve_another_gene
     before = shop.publish()
     damaged = shop.publish()
     port = free_port()
+    shop.folder(before).chmod(0o755)  # as an earlier version made it
     with shop.log.open("w") as log:
         process = start(shop.settings.home, port, "--workers", "2", log=log)
+    assert stat.S_IMODE(shop.folder(before).stat().st_mode) == 0o700
     url = f"http://127.0.0.1:{port}/v1/default"
     similar = f"{url}/search?item_id=odd-03&k=5"
     try:

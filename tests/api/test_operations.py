@@ -5,12 +5,16 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 from structlog.testing import capture_logs
 
 from engine.embedders.registry import make
 from engine.store.database import Database
+from engine.store.election import Election
+from indexing.build import build_generation, rebuilding
+from indexing.publish import publish
 from indexing.reindex import reindex
 from tests.api.conftest import Shop
 
@@ -110,3 +114,26 @@ def test_a_space_is_made_weighted_and_deleted(shop: Shop) -> None:
     gone = httpx.delete(url).json()
     assert (gone["space"], gone["status"]) == (name, "deleted")
     assert httpx.get(f"{url}/recommend").status_code == 404
+
+
+def test_status_tells_which_generation_is_refused_and_why(shop: Shop, database: Database, tmp_path: Path) -> None:
+    served = shop.get("/status").json()["generation"]
+    elsewhere = build_generation(database, shop.space, 1, tmp_path)  # a server with a folder of its own
+    publish(database, shop.space, elsewhere, tmp_path)
+    until = time.monotonic() + 30
+    while not (status := shop.get("/status").json())["degraded"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert (status["generation"], status["refused"]["generation"]) == (served, elsewhere)
+    assert f"generation {elsewhere} cannot be read" in status["refused"]["why"]
+    assert status["rebuilding"] is False
+    election = Election(database, rebuilding(shop.space))
+    assert election.win()
+    assert shop.get("/status").json()["rebuilding"] is True
+    election.resign()
+    here = build_generation(database, shop.space, 1, shop.settings.generations)
+    publish(database, shop.space, here, shop.settings.generations)
+    while (status := shop.get("/status").json())["degraded"]:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert (status["generation"], status["refused"]) == (here, None)
