@@ -15,6 +15,7 @@ from engine.significance import rounded
 
 HALF_LIVES = (28.0, 14.0, 56.0, 7.0, 112.0, 365.0, None)  # days; None forgets nothing
 USUAL = 28.0  # where there is too little to choose on
+MOST_USERS = 20_000  # who are asked; more tell the same
 FEWEST_USERS = 20  # who take up something after the moment of the choice
 MARGIN = 0.01  # of the figure, by which another than the usual one has to be better
 K = 20
@@ -99,6 +100,12 @@ def _asked(before: Uptake, after: Uptake, n_items: int, *, repeats: bool) -> _As
     is_known = np.zeros(n_items, dtype=bool)
     is_known[had[1]] = True
     wanted = (after.worth > 0) & is_known[after.items]
+    asking = np.unique(after.users[wanted])
+    if len(asking) > MOST_USERS:
+        asking = np.sort(np.random.default_rng(0).choice(asking, MOST_USERS, replace=False))
+    wanted &= np.isin(after.users, asking)
+    theirs = np.isin(had[0], asking)
+    had = had[0][theirs], had[1][theirs]
     pairs = np.stack([after.users[wanted], after.items[wanted]])
     if repeats:
         had = had[0][:0], had[1][:0]
