@@ -9,7 +9,7 @@ from api.schemas import PastEvent
 from engine import predicate
 from engine.errors import Problem, shown
 from engine.near_names import near_names
-from engine.predicate import PREFIX, Predicate
+from engine.predicate import CORE, PREFIX, Predicate
 from indexing.view import LiveView
 
 Loc = tuple[str | int, ...]
@@ -47,7 +47,7 @@ def to_json(warnings: Iterable[Problem]) -> list[dict[str, object]]:
 
 def _no_attribute(view: LiveView, field: str, near: bool) -> str:
     name = field.removeprefix(PREFIX)
-    found = near_names(name, view.attributes) if near else ()
+    found = near_names(name, (*CORE, *view.attributes)) if near else ()
     return f"no item has an attribute {shown(name)}" + (f"; near names: {', '.join(found)}" if found else "")
 
 

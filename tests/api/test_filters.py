@@ -158,6 +158,7 @@ def test_an_attribute_is_known_from_its_first_item_on(shop: Shop) -> None:
     seq = shop.put(f"/items/{name}", {"attributes": {field: 1}}).json()["seq"]
     body = posted(shop, "/recommend", filter={field: 1}, min_seq=seq)
     assert (ids(body), body["warnings"]) == ([name], [])
+    assert posted(shop, "/recommend", filter={"titel": "x"})["warnings"][0]["msg"].endswith("; near names: title")
     near = posted(shop, "/recommend", filter={f"{field}s": 1})["warnings"][0]["msg"]
     assert near == f"no item has an attribute '{field}s'; near names: {field}"
     shop.delete(f"/items/{name}")
