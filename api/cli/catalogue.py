@@ -51,6 +51,15 @@ DateFormat = Annotated[
         show_default=False,
     ),
 ]
+Separators = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--category-separator",
+        help="What stands between the categories of a cell in place of |, and within those of a list; repeatable. "
+        "`Home > Lamps|Sale` is the two categories `Home > Lamps` and `Sale`; with > and | given, three.",
+        show_default=False,
+    ),
+]
 Importer = Callable[..., ImportSummary]
 
 
@@ -64,11 +73,15 @@ def events(
     unfit: UnfitCells = "leave",
     decimal: DecimalSign = None,
     date_format: DateFormat = None,
+    separator: Separators = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Events: user_id, item_id, kind, value, occurred_at, event_id; title, categories, attributes.NAME of the item."""
-    reading = _reading(type_, unfit, decimal, date_format)
+    """Events: user_id, item_id, kind, value, occurred_at, event_id; title, categories, attributes.NAME of the item.
+
+    Categories in one cell stand between |.
+    """
+    reading = _reading(type_, unfit, decimal, date_format, separator)
     _run(import_events, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
@@ -81,11 +94,15 @@ def items(
     type_: Types = None,
     unfit: UnfitCells = "leave",
     decimal: DecimalSign = None,
+    separator: Separators = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Items: item_id, title, categories, available; every other column becomes an attribute."""
-    reading = _reading(type_, unfit, decimal)
+    """Items: item_id, title, categories, available; every other column becomes an attribute.
+
+    Categories in one cell stand between |. An attribute called like a field, as created_at, is attributes.created_at.
+    """
+    reading = _reading(type_, unfit, decimal, None, separator)
     _run(import_items, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
@@ -106,10 +123,16 @@ def users(
     _run(import_users, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
-def _reading(types: list[str] | None, unfit: str, decimal: str | None, date_format: str | None = None) -> Reading:
+def _reading(
+    types: list[str] | None,
+    unfit: str,
+    decimal: str | None,
+    date_format: str | None = None,
+    separators: list[str] | None = None,
+) -> Reading:
     declared = {name: check_type(kind) for name, kind in pairs(types, "--type").items()}
     words = cast(Unfit, unfit), cast(Decimal | None, decimal)  # Reading refuses any other
-    return Reading(declared, *words, date_format)
+    return Reading(declared, *words, date_format, tuple(separators or ()))
 
 
 def _run(

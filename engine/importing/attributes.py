@@ -18,6 +18,7 @@ from engine.importing.sheet import Column
 from engine.importing.type_note import TypeNote
 from engine.importing.typed import Fitted, fit, votes
 from engine.number_text import currency
+from engine.predicate import CORE, called_like_field
 from engine.store import attribute_types, spaces
 from engine.store.database import Connection, Database
 
@@ -53,6 +54,11 @@ class Attributes:
     def json_objects(self, frame: pl.DataFrame) -> list[str | None]:
         """The attributes of each row of `frame` as JSON text; nulls are left out, a row without any is None."""
         return json_objects(frame, self.columns)
+
+    def called_like_fields(self) -> tuple[str, ...]:
+        """What is told of attributes that have the name of a field."""
+        names = (field.removeprefix(ATTRIBUTE) for field in self.columns)
+        return tuple(called_like_field(name) for name in names if name in CORE)
 
     def store_types(self, conn: Connection, space_key: int) -> None:
         """Inside the transaction that writes the attributes. StoreBusy where another decided otherwise meanwhile."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 import orjson
 import polars as pl
 
@@ -10,6 +13,7 @@ from engine.errors import InputError
 from engine.ids import normal_id
 from engine.importing.sheet import Column
 
+UNIT = "\x1f"  # between categories on their way to PostgreSQL; no category has it
 PLAIN = r"^[!-~](?:[ -~]*[!-~])?$"  # an id in its normal form already: ASCII that prints, no space around it
 NO_ID = "-1"  # what numeric exports write for "none"
 TIME = (
@@ -73,15 +77,22 @@ def flags(column: Column) -> pl.Series:
     return pl.select(pl.when(text.is_in(TRUE)).then(True).when(text.is_in(FALSE)).then(False)).to_series()
 
 
-def lists(column: Column) -> pl.Series:
-    """Lists of text, from lists or from text separated by `|`; an empty list is null."""
+def lists(column: Column, separators: Sequence[str] = ()) -> pl.Series:
+    """Lists of text, from lists or from text separated by `|`; an empty list is null.
+
+    `separators` stand in the place of `|`, and within the elements of lists too.
+    """
     series = column.series
     if column.is_json:
         series = pl.Series(series.name, [_parts(cell) for cell in series], pl.List(pl.String))
     elif isinstance(series.dtype, pl.List) and not series.dtype.inner.is_nested():
         series = series.cast(pl.List(pl.String))
     else:
-        series = texts(column).str.split("|")
+        series = texts(column).reshape((-1, 1)).cast(pl.List(pl.String)) if separators else texts(column).str.split("|")
+    if separators:
+        joined = series.list.join(separators[0], ignore_nulls=True)
+        pattern = "|".join(re.escape(each) for each in sorted(separators, key=len, reverse=True))
+        series = joined.str.replace_all(pattern, UNIT).str.split(UNIT)
     frame = pl.DataFrame({"list": series}).select(
         pl.col("list").list.eval(pl.element().str.strip_chars().filter(pl.element().str.strip_chars() != ""))
     )

@@ -87,7 +87,7 @@ def import_events(
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
         attributes=attributes.notes,
-        notes=moments.notes(rejected.counts, now),
+        notes=(*moments.notes(rejected.counts, now), *attributes.called_like_fields()),
         words=words_of(events["kind"], vocabulary),
     )
 
@@ -95,6 +95,9 @@ def import_events(
 def _frame(source: Mapping[str, Column], attributes: Attributes, moments: Times, height: int) -> pl.DataFrame:
     """The cells of each field, checked for type only; `given_*` tells an empty cell from an unreadable one."""
     text = pl.repeat(None, height, dtype=pl.String, eager=True)
+    categories = text.cast(pl.List(pl.String))
+    if "categories" in source:
+        categories = cells.lists(source["categories"], attributes.reading.separators)
     columns = {
         "event_id": cells.ids(source["event_id"]) if "event_id" in source else text,
         "user_id": cells.ids(source["user_id"]),
@@ -104,7 +107,7 @@ def _frame(source: Mapping[str, Column], attributes: Attributes, moments: Times,
         "no_time": moments.misfit,
         "given_time": source["occurred_at"].series.is_not_null(),
         "title": cells.words(source["title"]) if "title" in source else text,
-        "categories": cells.lists(source["categories"]) if "categories" in source else text.cast(pl.List(pl.String)),
+        "categories": categories,
     }
     if "value" in source:
         columns |= {"value": cells.numbers(source["value"]), "given_value": source["value"].series.is_not_null()}

@@ -40,6 +40,7 @@ def import_items(
 ) -> ImportSummary:
     """Write the items of a file in one transaction; a column that no field takes is an attribute.
 
+    Categories in one cell stand between `|`, or `reading.separators`; `A > B` is one unless `>` is among these.
     Known items are completed: an empty cell, or a field without a column, leaves what is there. A deleted item is
     back, as new. Of several rows with one id the last wins; the others, and rows that change nothing, count as
     duplicates. Raises InputError as `import_events` does.
@@ -69,15 +70,19 @@ def import_items(
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
         attributes=attributes.notes,
+        notes=attributes.called_like_fields(),
     )
 
 
 def _frame(source: Mapping[str, Column], attributes: Attributes, height: int) -> pl.DataFrame:
     text = pl.repeat(None, height, dtype=pl.String, eager=True)
+    categories = text.cast(pl.List(pl.String))
+    if "categories" in source:
+        categories = cells.lists(source["categories"], attributes.reading.separators)
     columns = {
         "item_id": cells.ids(source["item_id"]),
         "title": cells.words(source["title"]) if "title" in source else text,
-        "categories": cells.lists(source["categories"]) if "categories" in source else text.cast(pl.List(pl.String)),
+        "categories": categories,
         "available": cells.flags(source["available"]) if "available" in source else text.cast(pl.Boolean),
         "given_available": (cells.words(source["available"]) if "available" in source else text).is_not_null(),
     }

@@ -19,16 +19,20 @@ DECIMALS: tuple[Decimal, ...] = ("comma", "point")
 @dataclass(frozen=True)
 class Reading:
     """`types` become those of the space. `unfit`: a cell that is not of its attribute's type is left out, or its row
-    is rejected. `decimal`: what `12,500` and `1.234` mean. `date_format`: how times are written, as strptime has it."""
+    is rejected. `decimal`: what `12,500` and `1.234` mean. `date_format`: how times are written, as strptime has it.
+    `separators`: what stands between categories; none: `|`, and a list is one as it stands."""
 
     types: Mapping[str, AttributeType] = field(default_factory=dict)
     unfit: Unfit = "leave"
     decimal: Decimal | None = None
     date_format: str | None = None
+    separators: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.date_format is not None:
             check_format(self.date_format)
+        if not all(self.separators):
+            raise InputError("expected text that stands between categories, such as '>', got none")
         if self.unfit not in UNFIT:
             raise InputError(f"expected {' or '.join(UNFIT)} for cells that do not fit, got {self.unfit!r}")
         if self.decimal is not None and self.decimal not in DECIMALS:

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from engine.errors import InputError
-from engine.importing import import_items, import_users
+from engine.importing import Reading, import_items, import_users
 from engine.items import Item
 from engine.store import items, users
 from engine.store.database import Database
@@ -98,6 +98,46 @@ def test_codes_stay_text_and_a_nameless_column_is_no_attribute(
     import_items(database, space.name, path)
     with database.connect() as conn:
         assert items.get(conn, space.key, "b").attributes == {"phone": "+4420", "serial": "1", "ok": False}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_categories_stand_between_bars_or_what_is_said(
+    database: Database, space: Space, tmp_path: Path, suffix: str
+) -> None:
+    path, cell = tmp_path / f"items.{suffix}", "Home > Lamps|Sale, now"
+    frame = pl.DataFrame({"item_id": ["a", "b"], "categories": [cell, None]})
+    if suffix == "csv":
+        frame.write_csv(path)
+    else:
+        lists = frame.with_columns(pl.concat_list("categories"))
+        lists.write_ndjson(path) if suffix == "jsonl" else lists.write_parquet(path)
+
+    def categories(*separators: str) -> tuple[str, ...]:
+        import_items(database, space.name, path, reading=Reading(separators=separators))
+        with database.connect() as conn:
+            return items.get(conn, space.key, "a").categories
+
+    assert categories() == (("Home > Lamps", "Sale, now") if suffix == "csv" else (cell,))
+    assert categories(">", "|") == ("Home", "Lamps", "Sale, now")
+    assert categories(",") == ("Home > Lamps|Sale", "now")
+    assert categories(" > ", ">", ", ") == ("Home", "Lamps|Sale", "now")
+    with pytest.raises(InputError, match="expected text that stands between categories"):
+        categories("")
+
+
+def test_a_column_called_like_a_field_is_an_attribute_and_told(
+    database: Database, space: Space, tmp_path: Path
+) -> None:
+    path = tmp_path / "items.csv"
+    path.write_text("item_id,title,created_at,attributes.title\na,Lamp,2020-01-01,inner\n")
+    summary = import_items(database, space.name, path)
+    assert sorted(summary.notes) == [
+        f"{name} is a field of every item; this attribute is asked for as attributes.{name}"
+        for name in ("created_at", "title")
+    ]
+    with database.connect() as conn:
+        found = items.get(conn, space.key, "a")
+    assert (found.title, found.attributes) == ("Lamp", {"created_at": "2020-01-01", "title": "inner"})
 
 
 BIG = 2**53 + 1
