@@ -20,6 +20,7 @@ from engine.store.keys import KeyRecord, Scope
 
 REMEMBER_S = 2.0  # how long a revoked key may still work
 ASK_S = 3.0  # a PostgreSQL that says nothing for so long is away
+UNKNOWN = "this key is unknown or revoked"
 MAX_REMEMBERED = 10_000
 MOST_ASKED = 64  # unknown keys looked up at once: whoever makes them up leaves the threads to others
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
@@ -91,14 +92,14 @@ class Keyring:
         return Standing(closed=self.closed()) if text is None else Standing(self.find(text))
 
     def closed(self) -> bool:
-        """Whether a key is needed: always when required, else as soon as there is one."""
+        """Whether a key is needed: always when required, else from the first key that was ever made."""
         if self._require:
             return True
         asked_at, closed = self._closed
         if time.monotonic() - asked_at > REMEMBER_S:
             try:
                 with self._database.connect() as conn:
-                    closed = keys.any_live(conn)
+                    closed = keys.any_made(conn)
             except StoreUnavailable:
                 if not asked_at:
                     raise
@@ -137,30 +138,55 @@ def bearer_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
     return text.strip() or None if scheme.lower() == "bearer" else None
 
 
-async def look(keyring: Keyring, text: str | None, scope: Scope, space: str | None) -> None:
-    """HTTPException 401 or 403 for a key without this scope here."""
+@dataclass(frozen=True)
+class Needs:
+    """Of a route: a key with this scope, for the space of its path."""
+
+    scope: Scope
+    of_any_space: bool = False  # it says itself what a key for one space may do
+
+
+async def look(keyring: Keyring, text: str | None, needs: Needs, space: str | None) -> KeyRecord | None:
+    """The key of who asks, None where none is needed; HTTPException 401 or 403 for one that may not do this here."""
     standing = keyring.known(text)
     if standing is None:
         standing = await keyring.found(text)
-    if standing.record is None and standing.closed:
-        why = "this key is unknown or revoked" if text else "a key is needed: Authorization: Bearer nf_..."
-        raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
-    if standing.record is not None and not standing.record.allows(scope, space):
-        raise HTTPException(403, f"this key has no {scope} scope here")
+    record = standing.record
+    if record is None:
+        if standing.closed:
+            why = UNKNOWN if text else "a key is needed: Authorization: Bearer nf_..."
+            raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
+    elif not (record.includes(needs.scope) if needs.of_any_space else record.allows(needs.scope, space)):
+        raise HTTPException(403, f"this key has no {needs.scope} scope here")
+    return record
 
 
-def require(scope: Scope) -> Callable[[Request, Bearer], Awaitable[None]]:
+def require(scope: Scope, *, of_any_space: bool = False) -> Callable[[Request, Bearer], Awaitable[None]]:
     """A dependency that lets a request through if its key has `scope` in the space of its path."""
+    needs = Needs(scope, of_any_space)
 
     async def required(request: Request, bearer: Bearer) -> None:
         text = None if bearer is None else bearer.credentials
-        await look(request.app.state.keyring, text, scope, request.path_params.get("space"))
+        key = await look(request.app.state.keyring, text, needs, request.path_params.get("space"))
+        request.scope.setdefault("state", {})["key"] = key
 
-    required.__dict__["scope"] = scope
+    required.__dict__["needs"] = needs
     return required
 
 
-def scope_of(dependencies: Iterable[params.Depends]) -> Scope | None:
+def needs_of(dependencies: Iterable[params.Depends]) -> Needs | None:
     """What `require` asks for among the dependencies of a route; None: no key."""
-    found = (getattr(each.dependency, "scope", None) for each in dependencies)
-    return next((scope for scope in found if scope is not None), None)
+    found = (getattr(each.dependency, "needs", None) for each in dependencies)
+    return next((needs for needs in found if needs is not None), None)
+
+
+def key_of(request: Request) -> KeyRecord | None:
+    """That of who asks; None where none is needed."""
+    return request.scope["state"].get("key")
+
+
+def check_is_of(request: Request, space_key: int) -> None:
+    """HTTPException 401 for the key of a space that had this name before, which is known a moment longer."""
+    key = key_of(request)
+    if key is not None and key.space_key not in (None, space_key):
+        raise HTTPException(401, UNKNOWN, {"WWW-Authenticate": "Bearer"})

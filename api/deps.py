@@ -15,6 +15,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from api.appends import Appends
+from api.auth import check_is_of
 from api.metrics import Metrics
 from api.paths import restored
 from api.together import Histories
@@ -143,8 +144,11 @@ async def get_serving(request: Request) -> Serving:
 
 async def get_view(request: Request, space: str) -> LiveView:
     lives: Lives = request.app.state.lives
-    served = lives.served(space)
-    return await asyncio.to_thread(lives.view, space) if served is None else served
+    view = lives.served(space)
+    if view is None:
+        view = await asyncio.to_thread(lives.view, space)
+    check_is_of(request, view.space.key)
+    return view
 
 
 async def get_item_id(item_id: str) -> str:

@@ -15,10 +15,10 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
-from api.auth import ASK_S, bearer_of, look, scope_of
+from api.auth import ASK_S, Needs, bearer_of, look, needs_of
 from api.bodies import has_body, unread
 from engine.errors import NearfieldError, StoreUnavailable
-from engine.store import keys, spaces
+from engine.store import spaces
 from engine.store.database import Database
 
 IN_SPACE = "/v1/{space}/"  # routes of a space that is there already
@@ -29,7 +29,7 @@ class Way:
     """What of a route is known from the headers of a request."""
 
     path: re.Pattern[str]
-    scope: keys.Scope | None  # None: it needs no key
+    needs: Needs | None  # None: no key
     in_space: bool
     reads: bool  # a body
 
@@ -41,7 +41,7 @@ def ways(routers: Iterable[APIRouter]) -> dict[str, list[Way]]:
         for route in router.routes:
             assert isinstance(route, APIRoute)
             in_space, reads = route.path.startswith(IN_SPACE), route.body_field is not None
-            way = Way(route.path_regex, scope_of(route.dependencies), in_space, reads)
+            way = Way(route.path_regex, needs_of(route.dependencies), in_space, reads)
             for method in route.methods or ():
                 found.setdefault(method, []).append(way)
     return found
@@ -68,14 +68,14 @@ class KeyFirst:
             found = way.path.match(scope["path"])
             if found is not None:
                 scope["state"]["reads_body"] = way.reads
-                return None if way.scope is None else await self._refusal(scope, way, found.groupdict().get("space"))
+                return None if way.needs is None else await self._refusal(scope, way, found.groupdict().get("space"))
         return None
 
     async def _refusal(self, scope: Scope, way: Way, space: str | None) -> Response | None:
         request = Request(scope)
-        assert way.scope is not None
+        assert way.needs is not None
         try:
-            await look(request.app.state.keyring, bearer_of(scope["headers"]), way.scope, space)
+            await look(request.app.state.keyring, bearer_of(scope["headers"]), way.needs, space)
             if way.in_space and space is not None and request.app.state.lives.served(space) is None:
                 await _exists(request.app.state.database, space)
         except HTTPException as error:

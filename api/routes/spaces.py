@@ -6,10 +6,10 @@ import shutil
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Body, Depends, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from api.answers import json_response
-from api.auth import require
+from api.auth import check_is_of, require
 from api.deps import AppDatabase, AppLives, AppSettings
 from api.reads import FreshView
 from api.schemas import NoParameters, SpaceBody
@@ -35,10 +35,16 @@ def get_spaces(none: Nothing, database: AppDatabase) -> Response:
 @router.put("/{space}", dependencies=ADMIN, summary="Make a space, or set its event weighting and types of attributes")
 @writes
 def put_space(
-    space: str, none: Nothing, database: AppDatabase, lives: AppLives, body: Annotated[SpaceBody | None, Body()] = None
+    space: str,
+    none: Nothing,
+    request: Request,
+    database: AppDatabase,
+    lives: AppLives,
+    body: Annotated[SpaceBody | None, Body()] = None,
 ) -> Response:
     with database.begin() as conn:
         made = spaces.ensure(conn, space)
+        check_is_of(request, made.key)
         if body is not None and body.weighting is not None:
             values = body.weighting.model_dump()
             for kind in values["kinds"] or {}:
@@ -65,8 +71,12 @@ def get_space(view: FreshView, database: AppDatabase) -> Response:
 
 @router.delete("/{space}", dependencies=ADMIN, summary="Delete a space with everything in it")
 @writes
-def delete_space(space: str, none: Nothing, database: AppDatabase, lives: AppLives, settings: AppSettings) -> Response:
+def delete_space(
+    space: str, none: Nothing, request: Request, database: AppDatabase, lives: AppLives, settings: AppSettings
+) -> Response:
+    """Its keys are revoked."""
     with database.begin() as conn:
+        check_is_of(request, spaces.get(conn, space).key)
         spaces.delete(conn, space)
         seq = changes.sequence(conn)
     lives.pop(space, None)

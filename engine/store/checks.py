@@ -9,6 +9,7 @@ from engine.ids import AROUND
 from engine.store import keys, migrations
 from engine.store.database import Database
 
+ALL_REVOKED = "each is revoked, so the server answers nobody; `nearfield keys create` makes one"
 Check = tuple[str, bool, str]
 OTHER_FORMS = """
 SELECT noun, count(*), min(id), min(name) FROM (
@@ -26,7 +27,7 @@ def check_database(database: Database) -> list[Check]:
             pgvector = conn.exec_driver_sql("SELECT extversion FROM pg_extension WHERE extname = 'vector'").scalar()
             revision, head = migrations.current(conn), migrations.head()
             commit = conn.exec_driver_sql("SHOW synchronous_commit").scalar_one()
-            live = keys.any_live(conn)
+            live, made = keys.any_live(conn), keys.any_made(conn)
             ids = _check_ids(conn)
     except NearfieldError as error:
         return [("database", False, str(error))]
@@ -36,7 +37,7 @@ def check_database(database: Database) -> list[Check]:
         ("schema", revision == head, f"at {revision}, expected {head}"),
         ("durability", commit == "on", f"synchronous_commit is {commit}; an acknowledged write survives only when on"),
         ids,
-        ("api keys", True, "set" if live else "none yet; the server answers on loopback only"),
+        ("api keys", True, "set" if live else ALL_REVOKED if made else "none yet; the server answers on loopback only"),
     ]
 
 

@@ -47,6 +47,15 @@ def get(conn: sa.Connection, name: str) -> Space:
     return Space(row.space_key, row.name, Weighting(**row.weighting))
 
 
+def held(conn: sa.Connection, name: str) -> Space:
+    """As `get`; who deletes the space waits for the end of this transaction."""
+    space = get(conn, name)
+    query = "SELECT FROM spaces WHERE space_key = %s FOR KEY SHARE"
+    if conn.exec_driver_sql(query, (space.key,)).first() is None:
+        raise NotFound(f"there is no space {name!r}; it was deleted meanwhile")
+    return space
+
+
 def find(conn: sa.Connection, key: int) -> Space | None:
     """The space of this key, while there is one."""
     row = conn.exec_driver_sql("SELECT name, weighting FROM spaces WHERE space_key = %s", (key,)).first()
@@ -72,7 +81,7 @@ def lock(conn: sa.Connection, key: int) -> None:
 
 
 def delete(conn: sa.Connection, name: str) -> None:
-    """Delete a space with everything in it."""
+    """Delete a space with everything in it, and revoke its keys."""
     space = get(conn, name)
     lock(conn, space.key)
     keys = conn.exec_driver_sql("SELECT model_key FROM models WHERE space_key = %s", (space.key,)).scalars().all()
@@ -80,6 +89,9 @@ def delete(conn: sa.Connection, name: str) -> None:
         conn.exec_driver_sql(f"DROP TABLE IF EXISTS item_vectors_{key}, user_vectors_{key}")
     for table in ("events", "users", "items", "models", "generations", "spaces"):
         conn.exec_driver_sql(f"DELETE FROM {table} WHERE space_key = %s", (space.key,))
+    # last: one that was made meanwhile is there by now
+    revoke = "UPDATE api_keys SET revoked_at = now() WHERE space_key = %s AND revoked_at IS NULL"
+    conn.exec_driver_sql(revoke, (space.key,))
 
 
 def _dump(weighting: Weighting) -> str:

@@ -129,7 +129,7 @@ def test_a_server_that_has_seen_a_key_is_closed_though_nobody_asked_without_one_
 
     keyring = Keyring(Shop(), require_keys=False)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(keys, "any_live", lambda conn: False)
+        patched.setattr(keys, "any_made", lambda conn: False)
         patched.setattr(keys, "find", lambda conn, text: found[0])
         assert keyring.closed() is False
         found[0] = SimpleNamespace(scope="read")
@@ -267,3 +267,74 @@ def test_many_unknown_keys_are_not_looked_up_at_once_and_a_known_one_is_let_in()
         patched.setattr(keys, "find", lambda conn, text: SimpleNamespace() if text == "nf_good" else None)
         found = asyncio.run(ask())
     assert (found[0] is not None, found[1:]) == (True, [None] * MOST_ASKED)
+
+
+@pytest.fixture
+def closed(own: tuple[Settings, Database]) -> Iterator[tuple[str, dict[str, str], Database]]:
+    """A server, and what the admin of every space sends."""
+    with own[1].begin() as conn:
+        admin, _ = keys.create(conn, scope="admin", space=None)
+    with bound("127.0.0.1", 0) as listener, running(*own, listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", bearer(admin), own[1]
+
+
+def test_a_key_of_a_deleted_space_is_none_of_the_next_one_of_that_name(
+    closed: tuple[str, dict[str, str], Database],
+) -> None:
+    url, admin, _ = closed
+    httpx.put(f"{url}/tenant", headers=admin)
+    old = bearer(httpx.post(f"{url}/keys", json={"scope": "admin", "space": "tenant"}, headers=admin).json()["key"])
+    assert httpx.get(f"{url}/tenant", headers=old).status_code == 200
+    assert httpx.delete(f"{url}/tenant", headers=old).status_code == 200
+    assert httpx.put(f"{url}/tenant", headers=admin).status_code == 200
+    asked = [
+        httpx.get(f"{url}/tenant/recommend", headers=old),  # it is remembered for a moment yet
+        httpx.put(f"{url}/tenant", headers=old),
+        httpx.post(f"{url}/tenant/events", json=[{"user_id": "u", "item_id": "i"}], headers=old),
+        httpx.post(f"{url}/keys", json={"space": "tenant"}, headers=old),
+        httpx.delete(f"{url}/tenant", headers=old),
+    ]
+    assert [each.status_code for each in asked] == [401] * len(asked)
+    assert httpx.delete(f"{url}/tenant", headers=admin).status_code == 200
+
+
+def test_the_admin_of_a_space_makes_lists_and_revokes_its_keys_and_no_others(
+    closed: tuple[str, dict[str, str], Database],
+) -> None:
+    url, admin, _ = closed
+
+    def made(headers: dict[str, str], **body: object) -> httpx.Response:
+        return httpx.post(f"{url}/keys", json=body, headers=headers)
+
+    tenant = bearer(made(admin, scope="admin", space="default").json()["key"])
+    foreign = made(admin, scope="read", space="other").json()["key_id"]
+    for body in ({"scope": "read"}, {"scope": "read", "space": "other"}, {"scope": "admin", "space": "nowhere"}):
+        refused = made(tenant, **body)
+        assert (refused.status_code, "space 'default'" in refused.json()["detail"]) == (403, True)
+    new = made(tenant, scope="admin", space="default", label="the next").json()
+    listed = httpx.get(f"{url}/keys", headers=tenant).json()["keys"]
+    assert {each["space"] for each in listed} == {"default"}
+    assert listed[-1]["label"] == "the next"
+    assert {"default", "other", None} <= {
+        each["space"] for each in httpx.get(f"{url}/keys", headers=admin).json()["keys"]
+    }
+    assert httpx.delete(f"{url}/keys/{foreign}", headers=tenant).status_code == 404
+    old = tenant["Authorization"].split("_")[1]
+    assert httpx.delete(f"{url}/keys/{old}", headers=bearer(new["key"])).status_code == 200  # rotated
+    write = bearer(made(admin, scope="write", space="default").json()["key"])
+    assert (made(write, space="default").status_code, httpx.get(f"{url}/keys", headers=write).status_code) == (403, 403)
+
+
+def test_a_server_whose_last_key_is_revoked_stays_closed(
+    closed: tuple[str, dict[str, str], Database], own: tuple[Settings, Database]
+) -> None:
+    url, admin, database = closed
+    with database.begin() as conn:
+        for record in keys.list_all(conn):
+            if record.revoked_at is None:
+                keys.revoke(conn, record.key_id)
+    time.sleep(REMEMBER_S + 0.1)
+    assert httpx.get(f"{url}/default/status").status_code == 401
+    assert httpx.get(f"{url}/default/status", headers=admin).status_code == 401
+    with bound("127.0.0.1", 0) as listener, running(*own, listener):  # after it starts anew too
+        assert httpx.get(f"http://127.0.0.1:{listener.getsockname()[1]}/v1/default/status").status_code == 401

@@ -1,17 +1,20 @@
 """API keys: told once, stored as a hash."""
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor, wait
+from importlib import import_module
 
 import pytest
 
 from engine.errors import InputError, NotFound
-from engine.store import keys
+from engine.store import keys, spaces
 
 
 @pytest.fixture
 def conn(database):
     """Rolled back: a key that stayed would close the servers of every test after these to who has none."""
     with database.connect() as opened, opened.begin() as work:
+        spaces.ensure(opened, "shop")
         yield opened
         work.rollback()
 
@@ -61,11 +64,62 @@ def test_a_revoked_key_is_not_found_and_stays_listed(conn):
             keys.revoke(conn, key_id)
 
 
-def test_whether_any_key_lives_is_known(conn):
-    conn.exec_driver_sql("UPDATE api_keys SET revoked_at = now()")
-    assert keys.any_live(conn) is False
-    keys.create(conn, scope="read", space=None)
-    assert keys.any_live(conn) is True
+def test_whether_any_key_lives_is_known_and_whether_any_was_ever_made(conn):
+    conn.exec_driver_sql("DELETE FROM api_keys")
+    assert (keys.any_live(conn), keys.any_made(conn)) == (False, False)
+    _, record = keys.create(conn, scope="read", space=None)
+    assert (keys.any_live(conn), keys.any_made(conn)) == (True, True)
+    keys.revoke(conn, record.key_id)
+    assert (keys.any_live(conn), keys.any_made(conn)) == (False, True)
+
+
+def test_keys_are_of_a_space_and_not_of_its_name(conn):
+    text, record = keys.create(conn, scope="admin", space="shop")
+    everywhere, _ = keys.create(conn, scope="admin", space=None)
+    spaces.delete(conn, "shop")
+    again = spaces.ensure(conn, "shop")
+    assert keys.find(conn, text) is None
+    assert keys.find(conn, everywhere) is not None
+    assert record.space_key != again.key
+    new, _ = keys.create(conn, scope="read", space="shop")
+    assert keys.find(conn, new).space_key == again.key
+    assert [each.key_id for each in keys.list_all(conn, again.key)] == [new.split("_")[1]]
+    with pytest.raises(NotFound, match="there is no live key"):
+        keys.revoke(conn, new.split("_")[1], record.space_key)
+    keys.revoke(conn, new.split("_")[1], again.key)
+    with pytest.raises(NotFound, match="there is no space 'nowhere'"):
+        keys.create(conn, scope="read", space="nowhere")
+
+
+def test_a_key_that_is_made_while_its_space_is_deleted_goes_with_it(database, space):
+    with ThreadPoolExecutor(1) as pool:
+        with database.begin() as making:
+            text, _ = keys.create(making, scope="read", space=space.name)
+            deleted = pool.submit(deleting, database, space.name)
+            assert wait([deleted], timeout=0.3).not_done
+        deleted.result(20)
+    with database.begin() as conn:
+        assert keys.find(conn, text) is None
+        conn.exec_driver_sql("DELETE FROM api_keys WHERE key_id = %s", (text.split("_")[1],))
+
+
+def deleting(database, name):
+    with database.begin() as conn:
+        spaces.delete(conn, name)
+
+
+def test_keys_from_before_are_of_the_space_of_their_name_that_was_there_then(conn):
+    conn.exec_driver_sql("ALTER TABLE api_keys DROP COLUMN space_key")
+    insert = "INSERT INTO api_keys (key_id, hash, scope, space, created_at) VALUES (%s, %s, 'read', %s, now() + %s)"
+    rows = {"same": ("shop", "1s"), "older": ("shop", "-1d"), "gone": ("was-deleted", "1s"), "every": (None, "1s")}
+    for key_id, (name, since) in rows.items():
+        conn.exec_driver_sql(insert, (key_id, b"", name, since))
+    conn.exec_driver_sql(import_module("migrations.versions.0009_keys_of_spaces").CHANGES)
+    found = {each.key_id: (each.space_key, each.revoked_at is None) for each in keys.list_all(conn)}
+    shop = spaces.get(conn, "shop").key
+    assert {key_id: found[key_id] for key_id in rows} == {
+        "same": (shop, True), "older": (None, False), "gone": (None, False), "every": (None, True),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(
