@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from engine import standing
+from engine import rounding, standing
 from engine.dislikes import reads_dislikes
 from engine.events import EventColumns, Weighting
 from engine.interactions import dislikes, from_events
@@ -52,7 +52,7 @@ def _hits(view: View, found: tuple[Matrix, npt.NDArray[np.int64]], at: int, out:
 def _search(view: View, vectors: Matrix | None, width: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
     if vectors is None or view.users_to_items is None:
         return np.zeros((0, 0), np.float32), np.zeros((0, 0), np.int64)
-    return view.users_to_items.search(vectors, min(width, view.n_vectors), searchable(view))
+    return rounding.told(view, view.users_to_items, vectors, min(width, view.n_vectors), searchable(view))
 
 
 def _histories(

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from engine.recommend import Hit, Popular, Reason, Searcher, View, pick
+from engine import rounding
+from engine.recommend import Hit, Popular, Reason, Scorer, View, pick
 from engine.until import in_time
 from engine.vectors import Matrix
 
@@ -26,7 +27,7 @@ class Boosted:
 
     factors: Factors
 
-    def take(self, view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
+    def take(self, view: View, searcher: Scorer, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
         """Among items of one factor the order is that of a search, so one for each is enough."""
         hits: list[Hit] = []
         width = min(k, view.n_vectors)
@@ -35,7 +36,7 @@ class Boosted:
             if view.allowed is not None:
                 mask &= view.allowed
             mask[list(out)] = False
-            scores, rows = searcher.search(vector[None].astype(np.float32), width, mask)
+            scores, rows = rounding.told(view, searcher, vector[None], width, mask)
             made = boosted(scores[0], np.float32(factor))
             hits += pick(view, made.tolist(), rows[0].tolist(), k, set(), reason)
         return sorted(hits, key=lambda hit: -hit.score)[:k]

@@ -11,6 +11,7 @@ from engine.interactions import Interactions
 from engine.memory import check_memory
 from engine.progress import Progress
 from engine.search_space import WATCHED
+from engine.silent import without_silent
 from engine.space import Embedder, LatentSpace
 
 Report = Callable[[int, float, float], None]  # pass from 1, its loss, its seconds
@@ -40,7 +41,7 @@ def fit(
 
 def _fitted(embedder: Embedder, interactions: Interactions, seed: int, device: str, **options: Any) -> LatentSpace:
     check_memory(embedder, interactions, device)
-    return embedder.fit(interactions, seed=seed, device=device, **options)
+    return without_silent(embedder.fit(interactions, seed=seed, device=device, **options), interactions)
 
 
 def passes_of(progress: Progress, what: str, start: float, end: float, embedder: Embedder) -> Report:

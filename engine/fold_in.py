@@ -97,6 +97,8 @@ class PerceptronFoldIn:
     straight: tuple[int, ...]
 
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
+        if not self._heard.all():
+            histories = sp.csr_matrix(histories @ sp.diags(self._heard.astype(np.float32)))
         norms = np.sqrt(np.asarray(histories.multiply(histories).sum(axis=1))).ravel()
         unit = sp.csr_matrix(sp.diags(1 / np.maximum(norms, 1e-12)) @ histories, dtype=np.float32)
         out = self._behind(np.asarray(unit @ self.arrays["weight0"], dtype=np.float32))
@@ -105,13 +107,19 @@ class PerceptronFoldIn:
 
     def without_each(self, history: sp.csr_matrix) -> Matrix:
         """The vector of one history, (1, n_items), without each of its cells: (cells, dim)."""
-        weights, rows = history.data.astype(np.float64), history.indices
+        rows = history.indices
+        weights = history.data * self._heard[rows].astype(np.float64)
         each = weights[:, None] * self.arrays["weight0"][rows]
         squares = weights * weights
         norms = np.sqrt(np.maximum(squares.sum() - squares, 0))
         out = self._behind(((each.sum(axis=0) - each) / np.maximum(norms, 1e-12)[:, None]).astype(np.float32))
         out[norms == 0] = 0
         return out
+
+    @cached_property
+    def _heard(self) -> npt.NDArray[np.bool_]:
+        """(n_items,): what the first layer reads; a history of nothing else is an empty one."""
+        return np.asarray(self.arrays["weight0"].any(axis=1))
 
     def _behind(self, value: Matrix) -> Matrix:
         """What comes after the first layer's product, (n, width)."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from engine import rounding
 from engine.boost import Factors, boosted
 from engine.events import History, Weighting
 from engine.recommend import Hit, Reason, View, user_vector
@@ -54,7 +55,7 @@ def _scores(view: View, user: Matrix, rows: npt.NDArray[np.int64]) -> npt.NDArra
     mask = np.zeros(view.n_vectors, dtype=bool)
     mask[rows[(rows >= 0) & (rows < view.n_vectors)]] = True
     if view.users_to_items is not None and mask.any():
-        found, at = view.users_to_items.search(user[None], int(mask.sum()), mask)
+        found, at = rounding.told(view, view.users_to_items, user[None], int(mask.sum()), mask)
         by_row = dict(zip(at[0].tolist(), found[0].tolist(), strict=True))
         scores[:] = [by_row.get(row, np.nan) if row >= 0 else np.nan for row in rows.tolist()]
     return scores

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from engine import rounding, unsure
 from engine.dislikes import reads_dislikes
-from engine.errors import InputError, NotFound
 from engine.events import History, Weighting
 from engine.ids import Ids
 from engine.interactions import from_history
-from engine.space import FoldIn
-from engine.vectors import Matrix, Vectors, lengths, unit
+from engine.space import FoldIn, Metric
+from engine.vectors import Matrix, Vectors
 
 Mask = npt.NDArray[np.bool_]
 Found = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
@@ -32,6 +33,15 @@ class Searcher(Protocol):
         `allowed` has a place for each row, or more, which are ignored. What is made of one that cannot be written to
         is kept, so that the next search with the same one is faster.
         """
+        ...
+
+
+class Scorer(Searcher, Protocol):
+    """A searcher of raw vectors."""
+
+    @property
+    def metric(self) -> Metric:
+        """Of its scores."""
         ...
 
 
@@ -53,12 +63,17 @@ class View(Protocol):
     @property
     def fold_in(self) -> FoldIn | None: ...
     @property
-    def users_to_items(self) -> Searcher | None:
+    def users_to_items(self) -> Scorer | None:
         """By the metric of the space; takes raw user vectors."""
 
     @property
-    def items_to_items(self) -> Searcher | None:
+    def items_to_items(self) -> Scorer | None:
         """By cosine; takes raw item vectors."""
+
+    @property
+    def longest(self) -> float:
+        """Length of the longest vector that the model made of an item."""
+        ...
 
     def vector(self, row: int) -> Matrix | None:
         """(dim,), raw; None for an item that has none."""
@@ -118,8 +133,8 @@ class Answer:
 class Taking(Protocol):
     """A way of taking the best items: by their scores, or by those that a boost makes of them."""
 
-    def take(self, view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
-        """The k best for a (dim,) vector that are not `out`."""
+    def take(self, view: View, searcher: Scorer, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
+        """The k best for a (dim,) vector that are not `out`; unranked are those of which it says nothing."""
         ...
 
     def popular(self, view: View) -> Popular: ...
@@ -127,7 +142,7 @@ class Taking(Protocol):
 
 @dataclass(frozen=True)
 class ByScore:
-    def take(self, view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
+    def take(self, view: View, searcher: Scorer, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
         return take(view, searcher, vector, k, out, reason)
 
     def popular(self, view: View) -> Popular:
@@ -175,62 +190,10 @@ def user_vector(view: View, history: History | None, weighting: Weighting, now_u
     return vector if vector.any() else None
 
 
-def similar(
-    view: View, positive: Sequence[str], negative: Sequence[str], *, k: int, exclude: Collection[str]
-) -> Answer:
-    """Items by cosine to the mean of unit `positive` less the mean of unit `negative`; NotFound for an unknown one."""
-    query = _mean(view, positive) - _mean(view, negative)
-    if not query.any():
-        raise InputError("the positive and negative items cancel out; leave some away", loc=("body", "negative"))
-    return nearest(view, query, k=k, exclude={*positive, *negative, *exclude}, reason="similar")
-
-
-def nearest(view: View, vector: Matrix, *, k: int, exclude: Collection[str] = (), reason: Reason = "vector") -> Answer:
-    """Items by cosine to a raw (dim,) vector."""
-    if view.items_to_items is None:
-        return Answer((), Shortfall(k, 0, "nothing is indexed yet; run `nearfield reindex`"))
-    hits = take(view, view.items_to_items, vector, k, rows_of(view, exclude), reason)
-    which = "items that pass the filter" if view.filtered else "items"
-    short = Shortfall(k, len(hits), f"no more {which} have a vector") if len(hits) < k else None
-    return Answer(tuple(hits), short)
-
-
-def similar_users(view: View, vector: Matrix, *, k: int) -> list[tuple[str, float]]:
-    """The k users whose stored vectors are nearest to a (dim,) user vector by cosine, best first."""
-    if view.users is None or len(view.users) == 0:
-        return []
-    matrix = view.users.matrix
-    norms = lengths(matrix)
-    products = matrix @ unit(vector[None])[0]
-    scores = np.divide(products, norms, out=np.full(len(matrix), -1.0), where=norms > 0)
-    k = min(k, len(scores))
-    best = np.argpartition(-scores, k - 1)[:k]
-    order = best[np.argsort(-scores[best], kind="stable")]
-    return [(view.users.ids.ids[row], float(scores[row])) for row in order.tolist()]
-
-
-def _mean(view: View, item_ids: Sequence[str]) -> Matrix:
-    """Of unit vectors, (dim,)."""
-    if not item_ids:
-        return np.zeros(view.dim, np.float32)
-    vectors = np.array([_vector(view, id_) for id_ in item_ids], np.float32)
-    return np.asarray(unit(vectors).mean(axis=0))
-
-
-def _vector(view: View, item_id: str) -> Matrix:
-    row = view.items.row(item_id)
-    if row is None:
-        raise NotFound(f"there is no item {item_id!r} to search from")
-    vector = view.vector(row)
-    if vector is None:
-        raise NotFound(f"item {item_id!r} has no vector yet; it gets one at the next reindex after its first events")
-    return vector
-
-
-def take(view: View, searcher: Searcher, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
+def take(view: View, searcher: Scorer, vector: Matrix, k: int, out: set[int], reason: Reason) -> list[Hit]:
     """Search past what is excluded, then drop it: cheaper than a mask of its own for every user."""
     width = min(k + sum(row < view.n_vectors for row in out), view.n_vectors)
-    scores, rows = searcher.search(vector[None].astype(np.float32), width, searchable(view))
+    scores, rows = rounding.told(view, searcher, vector[None], width, searchable(view))
     return pick(view, scores[0].tolist(), rows[0].tolist(), k, out, reason)
 
 
@@ -240,12 +203,12 @@ def searchable(view: View) -> Mask | None:
 
 
 def pick(view: View, scores: list[float], rows: list[int], k: int, out: set[int], reason: Reason) -> list[Hit]:
-    """The first k of what a search found that are not `out`."""
+    """The first k of what a search found that are not `out`; a score of 0 says nothing."""
     names = view.items.ids
     hits: list[Hit] = []
     for score, row in zip(scores, rows, strict=True):
         if row >= 0 and row not in out:
-            hits.append(Hit(names[row], row, score, reason))
+            hits.append(Hit(names[row], row, score, reason if score else "unranked"))
             if len(hits) == k:
                 break
     return hits
@@ -256,12 +219,12 @@ def fill(view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popula
 
     Nothing fills it up where `way` is none.
     """
-    if len(hits) == k:
+    if len(hits) == k and not unsure.among(hits):
         return Answer(tuple(hits))
-    if way != "none":
-        order, popularity = by.popular(view) if way == "popular" else (view.newest, None)
-        more = islice(_eligible(view, order, out | {hit.row for hit in hits}), k - len(hits))
-        hits += [_filler(view, row, None if popularity is None else float(popularity[row])) for row in more]
+    order, popularity = _order(view, way, by)
+    named = partial(filler, view, popularity)
+    hits = unsure.settled(hits, k, order, named)
+    hits += map(named, islice(eligible(view, order, out | {hit.row for hit in hits}), k - len(hits)))
     if len(hits) == k:
         return Answer(tuple(hits))
     what = "pass the filter" if view.filtered else "are eligible"
@@ -269,17 +232,25 @@ def fill(view: View, hits: list[Hit], k: int, out: set[int], way: Fill = "popula
     return Answer(tuple(hits), Shortfall(k, len(hits), why))
 
 
-def _filler(view: View, row: int, popularity: float | None) -> Hit:
+def _order(view: View, way: Fill, by: Taking) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32] | None]:
+    """Rows in the order in which they fill up, and by row the popularity where that is why."""
+    if way == "popular":
+        return by.popular(view)
+    return (view.newest if way == "new" else np.zeros(0, np.int64)), None
+
+
+def filler(view: View, popularity: npt.NDArray[np.float32] | None, row: int) -> Hit:
     """A row that fills up; nobody is told that what is given back or disliked more than taken up is popular."""
+    share = None if popularity is None else float(popularity[row])
     reason: Reason = "popular"
-    if popularity is None or (popularity == 0 and row >= view.n_built):
+    if share is None or (share == 0 and row >= view.n_built):
         reason = "new"
-    elif popularity < 0:
+    elif share < 0:
         reason = "unranked"
-    return Hit(view.items.ids[row], row, popularity or 0.0, reason)
+    return Hit(view.items.ids[row], row, share or 0.0, reason)
 
 
-def _eligible(view: View, rows: npt.NDArray[np.int64], taken: set[int]) -> Iterator[int]:
+def eligible(view: View, rows: npt.NDArray[np.int64], taken: set[int]) -> Iterator[int]:
     """Those that may be shown and are not taken, in order; looked at in growing pieces, for most need only a few."""
     start, size = 0, 64
     while start < len(rows):

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
+from engine import rounding
 from engine.batch import BATCH_FLOATS
 from engine.dislikes import reads_dislikes
 from engine.events import History, Weighting
@@ -90,7 +91,8 @@ def _searched(shelves: Sequence[Shelf], weighting: Weighting, now_us: int) -> li
 def _search(view: View, vectors: Sequence[Matrix | None], width: int) -> tuple[Matrix, npt.NDArray[np.int64]]:
     if view.users_to_items is None:
         return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
-    return view.users_to_items.search(np.array(vectors, np.float32), min(width, view.n_vectors), searchable(view))
+    asked = np.array(vectors, np.float32)
+    return rounding.told(view, view.users_to_items, asked, min(width, view.n_vectors), searchable(view))
 
 
 def _vectors(shelves: Sequence[Shelf], weighting: Weighting, now_us: int) -> list[Matrix | None]:

@@ -21,6 +21,7 @@ import structlog
 from engine.column_types import column_types
 from engine.errors import DeviceUnavailable, NotEnoughData
 from engine.progress import Progress, silent
+from engine.rounding import longest
 from engine.space import LatentSpace
 from engine.store import attribute_types, changes, events, generations, items, models
 from engine.store.changes import Snapshot
@@ -92,6 +93,7 @@ def build_generation(
         manifest=_described(space, record, start)
         | {
             "popularity": popularity.to_json(),
+            "longest": longest(latent.items.matrix),
             "recipe": recipe,
             "device": device,
             "kinds": kinds,

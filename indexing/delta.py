@@ -13,7 +13,7 @@ from engine.recommend import Found, Mask
 from engine.space import Metric
 from engine.vectors import Matrix
 from indexing.generation import Generation
-from indexing.metric import MeasuredSearcher, index_vectors, query_vectors
+from indexing.metric import MeasuredScorer, MeasuredSearcher, index_vectors, query_vectors
 from indexing.remembered import Remembered
 
 Rows = npt.NDArray[np.int64]
@@ -90,7 +90,7 @@ class Delta:
     def items_to_items(self) -> MergedSearcher:
         return self._merged(self.generation.items_to_items, "cosine")
 
-    def _merged(self, main: MeasuredSearcher, metric: Metric) -> MergedSearcher:
+    def _merged(self, main: MeasuredScorer, metric: Metric) -> MergedSearcher:
         served = self.generation.vectors
         rows = np.fromiter(self.beside, np.int64, len(self.beside))
         kept = None

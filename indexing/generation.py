@@ -33,7 +33,7 @@ from indexing.contents import Contents, check_codec, check_encoder, check_fold_i
 from indexing.exact import ExactSearcher
 from indexing.manifest import check
 from indexing.mapped import mapped
-from indexing.metric import MeasuredSearcher, MetricSearcher
+from indexing.metric import MeasuredScorer, MeasuredSearcher, MetricSearcher
 from indexing.recipe import Index, Recipe, searcher_of, with_tested_filters
 from indexing.underway import Hold, served
 from indexing.writing import CODEC, CODED_LISTS, FORMAT
@@ -52,8 +52,8 @@ class Generation:
     fold_in: FoldIn
     user_ids: pa.ChunkedArray
     user_vectors: Matrix
-    users_to_items: MeasuredSearcher
-    items_to_items: MeasuredSearcher
+    users_to_items: MeasuredScorer
+    items_to_items: MeasuredScorer
     learnt: Matrix  # (n_learnt, dim), the columns of `fold_in`; `vectors` has the caller's own in their place
     encoder: ItemEncoder | None
     catalogue: pa.Table

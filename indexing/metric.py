@@ -61,6 +61,13 @@ class MeasuredSearcher(Searcher, Protocol):
     def exactly(self) -> MeasuredSearcher: ...
 
 
+class MeasuredScorer(MeasuredSearcher, Protocol):
+    """One of raw vectors."""
+
+    @property
+    def metric(self) -> Metric: ...
+
+
 @dataclass(frozen=True, eq=False)
 class MetricSearcher:
     """A searcher that scales raw vectors for its index first."""

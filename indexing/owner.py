@@ -24,10 +24,11 @@ import structlog
 
 from engine.errors import Conflict, NearfieldError
 from engine.recommend import Found, Mask
+from engine.space import Metric
 from engine.vectors import Matrix
 from indexing.batching import Closed
 from indexing.held import FORGET_S, Held, Load
-from indexing.metric import MeasuredSearcher
+from indexing.metric import MeasuredScorer, MeasuredSearcher
 from indexing.remembered import Remembered
 from indexing.strategy import went
 
@@ -134,7 +135,7 @@ class OwnedSearcher:
     where: str
     folder: Path
     label: str
-    twin: MeasuredSearcher
+    twin: MeasuredScorer
     _tokens: Remembered[bytes] = field(default_factory=Remembered)
     _state: threading.local = field(default_factory=threading.local)
     _pause: Pause = field(default_factory=Pause)
@@ -142,6 +143,10 @@ class OwnedSearcher:
     @property
     def exactly(self) -> MeasuredSearcher:
         return self.twin.exactly
+
+    @property
+    def metric(self) -> Metric:
+        return self.twin.metric
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
         found = self._owned(queries, k, allowed)

@@ -12,9 +12,10 @@ import numpy as np
 import structlog
 
 from engine.recommend import Found, Mask
+from engine.space import Metric
 from engine.vectors import Matrix
 from indexing import strategy
-from indexing.metric import MeasuredSearcher
+from indexing.metric import MeasuredScorer, MeasuredSearcher
 
 log = structlog.get_logger()
 RATE_PER_S = 2.0
@@ -55,7 +56,7 @@ class Sampler:
         found = self._found.get(space)
         return sum(found) / len(found) if found else None
 
-    def watched(self, space: str, searcher: MeasuredSearcher) -> Watched:
+    def watched(self, space: str, searcher: MeasuredScorer) -> Watched:
         """The searcher, some of whose searches are sampled."""
         return Watched(searcher, self, space)
 
@@ -91,13 +92,17 @@ class Sampler:
 class Watched:
     """A searcher that offers its searches to a sampler."""
 
-    inner: MeasuredSearcher
+    inner: MeasuredScorer
     sampler: Sampler
     space: str
 
     @property
     def exactly(self) -> MeasuredSearcher:
         return self.inner.exactly
+
+    @property
+    def metric(self) -> Metric:
+        return self.inner.metric
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
         started = time.perf_counter()

@@ -14,7 +14,7 @@ from engine.codec import FeatureCodec
 from engine.ids import IdMap, Ids
 from engine.popularity import Standing, standing
 from engine.predicate import Predicate
-from engine.recommend import Mask, Searcher
+from engine.recommend import Mask, Scorer
 from engine.space import FoldIn
 from engine.store.changes import Snapshot
 from engine.store.spaces import Space
@@ -22,7 +22,7 @@ from engine.vectors import Matrix, Vectors
 from indexing.delta import Delta
 from indexing.filters import Filters, LiveItem
 from indexing.generation import Generation
-from indexing.metric import MeasuredSearcher
+from indexing.metric import MeasuredScorer
 from indexing.sampler import Sampler
 
 NOTHING = IdMap(())
@@ -124,18 +124,22 @@ class LiveView:
         return self.generation.codec if self.generation else None
 
     @property
-    def users_to_items(self) -> Searcher | None:
+    def users_to_items(self) -> Scorer | None:
         if self.delta is not None:
             return self._watched(self.delta.users_to_items)
         return self._watched(self.generation.users_to_items) if self.generation else None
 
     @property
-    def items_to_items(self) -> Searcher | None:
+    def items_to_items(self) -> Scorer | None:
         if self.delta is not None:
             return self._watched(self.delta.items_to_items)
         return self._watched(self.generation.items_to_items) if self.generation else None
 
-    def _watched(self, searcher: MeasuredSearcher) -> Searcher:
+    @property
+    def longest(self) -> float:
+        return float(self.generation.manifest["longest"]) if self.generation else 0.0
+
+    def _watched(self, searcher: MeasuredScorer) -> Scorer:
         return searcher if self.sampler is None else self.sampler.watched(self.space.name, searcher)
 
     @property

@@ -24,7 +24,8 @@ from engine.errors import InputError, NotEnoughData, Problem
 from engine.events import looked_at
 from engine.features import from_records
 from engine.ids import check_id
-from engine.recommend import Answer, nearest, recommend, similar
+from engine.recommend import Answer, recommend
+from engine.similar import nearest, similar
 from engine.store import events, users
 from engine.store.database import Database
 from engine.store.spaces import Space

@@ -21,7 +21,8 @@ from api.timely import Timely
 from engine.errors import NotFound
 from engine.ids import check_id
 from engine.predicate import Predicate
-from engine.recommend import nearest, similar, similar_users, user_vector
+from engine.recommend import user_vector
+from engine.similar import nearest, similar, similar_users
 from engine.store import events, users
 from engine.vectors import Matrix, check_vector
 from indexing.view import LiveView
@@ -120,7 +121,7 @@ def get_similar_users(
         vector = user_vector(view, history, view.space.weighting, time.time_ns() // 1000)
         if vector is None:
             raise NotFound(f"user {user_id!r} has no events with known items yet, so no taste to compare")
-        found = similar_users(view, vector, k=k + 1)
+        found = similar_users(view.users, vector, k=k + 1)
         there = users.existing(conn, view.space.key, [id_ for id_, _ in found])  # one erased since is not shown
     body = [{"user_id": id_, "score": score} for id_, score in found if id_ in there and id_ != user_id][:k]
     assert view.generation is not None

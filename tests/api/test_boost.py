@@ -25,7 +25,7 @@ def test_the_best_by_boosted_score_come_though_they_were_far_down_without(shop: 
         return 3 if price >= 15 else 0.25 if price < 5 else 1
 
     true = {id_: score * factor(id_) if score > 0 else score / factor(id_) for id_, score in plain.items()}
-    assert len(plain) == 40
+    assert set(plain) == {f"odd-{n:02}" for n in range(20)}  # even ones have nothing to do with the history
     found = scores(shop, 8, boost=boost)
     assert len(found) == 8
     assert found == pytest.approx({id_: true[id_] for id_ in found}, rel=1e-3, abs=1e-4)
@@ -40,7 +40,7 @@ def test_two_factors_on_one_item_are_multiplied_and_a_filter_holds_as_ever(shop:
     every = {"filter": {"price": {"gte": 0}}, "factor": 2}
     plain = scores(shop, filter={"price": {"lt": 3}})
     twice = scores(shop, filter={"price": {"lt": 3}}, boost=[every, every])
-    assert plain.keys() == twice.keys() == {f"{side}-0{n}" for side in ("odd", "even") for n in range(3)}
+    assert plain.keys() == twice.keys() == {f"odd-0{n}" for n in range(3)}
     for id_, score in plain.items():
         assert twice[id_] == pytest.approx(score * 4 if score > 0 else score / 4, rel=1e-3, abs=1e-5)
 

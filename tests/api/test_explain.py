@@ -14,7 +14,10 @@ def test_what_the_history_adds_is_the_score(shop: Shop) -> None:
     body = shop.get("/recommend", params=asked).json()
     seen = {event["item_id"] for event in shop.get("/users/odd-user-3/export").json()["events"]}
     assert len(body["items"]) == 12
-    for item in body["items"]:
+    known = [item for item in body["items"] if item["reason"] == "history"]
+    assert len(known) >= 6
+    assert {item["reason"] for item in body["items"] if item["because"] is None} <= {"popular"}
+    for item in known:
         named = {each["item_id"]: each["adds"] for each in item["because"]["history"]}
         assert named.keys() == seen
         assert item["because"]["exact"] is True

@@ -9,7 +9,7 @@ import pytest
 from engine.embedders.registry import make
 from engine.events import Event
 from engine.importing import Layout, import_features
-from engine.recommend import similar
+from engine.similar import similar
 from engine.store import events, features, items, models, spaces
 from indexing.build import build_generation
 from indexing.live import Live

@@ -17,7 +17,8 @@ from engine.events import Event
 from engine.interactions import from_events
 from engine.items import Item, ItemVector
 from engine.rank import rank
-from engine.recommend import nearest, recommend, similar
+from engine.recommend import recommend
+from engine.similar import nearest, similar
 from engine.store import changes, events, generations, items, models, spaces, users
 from engine.store.changes import EPOCH, Snapshot
 from indexing.build import build_again, build_generation

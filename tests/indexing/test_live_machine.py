@@ -38,7 +38,8 @@ from engine.errors import Conflict, NotFound
 from engine.events import Event, History
 from engine.items import Item, ItemVector
 from engine.rank import rank
-from engine.recommend import Answer, nearest, recommend, user_vector
+from engine.recommend import Answer, recommend, user_vector
+from engine.similar import nearest
 from engine.store import changes, events, items, spaces, users
 from engine.store.database import Database
 from indexing import approximate

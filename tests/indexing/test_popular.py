@@ -15,10 +15,17 @@ from engine.rank import rank
 from engine.recommend import recommend
 from engine.store import changes, events, items, spaces, users
 from engine.store import uptake as stored
+from indexing import popular
 from indexing.popular import Following
 from tests.indexing.shop import ITEMS, NOW, NOW_US
 
 DAY = timedelta(days=1)
+
+
+@pytest.fixture(autouse=True)
+def looks_at_once(monkeypatch):
+    """On a busy machine a look takes long, and the next would come later."""
+    monkeypatch.setattr(popular, "LONG_S", 60.0)
 
 
 def bought(n, item_id, at=NOW, kind="purchase", who="v"):
