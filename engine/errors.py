@@ -11,7 +11,8 @@ NearfieldError
 ├── CorruptGeneration     a file of a generation fails its checksum (503, exit 1)
 ├── NotInTime             what was asked for was not there within the deadline (503 with Retry-After, exit 1)
 └── StoreUnavailable      PostgreSQL is away or cannot be used (503 with Retry-After, exit 1)
-    └── StoreBusy         it answers, and something else is done with what was asked for; nothing was written
+    ├── StoreBusy         it answers, and something else is done with what was asked for; nothing was written
+    └── DiskFull          a disk has no room left, PostgreSQL's or that of the index files (507, exit 1)
 """
 
 from __future__ import annotations
@@ -77,6 +78,10 @@ class StoreUnavailable(NearfieldError):
 
 class StoreBusy(StoreUnavailable):
     away = False  # it answered
+
+
+class DiskFull(StoreUnavailable):
+    away = False  # it answered; an instance says True where PostgreSQL ended of it
 
 
 def shown(value: object) -> str:

@@ -21,6 +21,7 @@ import structlog
 from engine.column_types import column_types
 from engine.errors import DeviceUnavailable, NotEnoughData
 from engine.progress import Progress, silent
+from engine.room import told_when_full
 from engine.rounding import longest
 from engine.space import LatentSpace
 from engine.store import attribute_types, changes, events, generations, items, models
@@ -29,15 +30,16 @@ from engine.store.database import Connection, Database
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
-from engine.vectors import Matrix
+from engine.vectors import Matrix, Vectors
 from indexing import popular
 from indexing import recipe as recipes
-from indexing.cold import item_vectors
+from indexing.cold import ItemVectors, item_vectors
 from indexing.encoded import encoded, measured
 from indexing.metric import inverse_lengths, query_vectors
 from indexing.recipe import Built, Recipe
 from indexing.tuner import tune
-from indexing.writing import write
+from indexing.underway import Hold
+from indexing.writing import removed_when_failed, write
 
 log = structlog.get_logger()
 KINDS = 1000  # words for kinds of events, in a manifest
@@ -80,7 +82,7 @@ def build_generation(
     indexes = _indexes(shelf.vectors, factors, latent, recipe, device, progress)
     progress("write and hash", 0.8)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-m{version}-{secrets.token_hex(3)}"
-    manifest, hold = write(
+    manifest, hold = _written(
         folder / space.name,
         name,
         shelf=shelf,
@@ -103,6 +105,16 @@ def build_generation(
     hold.close()
     progress("done", 1.0)
     return name
+
+
+def _written(
+    folder: Path, name: str, *, shelf: ItemVectors, users: Vectors, **parts: Any
+) -> tuple[dict[str, Any], Hold]:
+    """`write`, whole or not at all, and a full disk is told as one."""
+    needed = shelf.vectors.nbytes * (1 + len(parts["indexes"])) + users.matrix.nbytes
+    what = f"an index of {len(shelf.vectors):,} items"
+    with told_when_full(folder, needed, what, "then run it again"), removed_when_failed(folder, name):
+        return write(folder, name, shelf=shelf, users=users, **parts)
 
 
 def _described(space: Space, record: ModelRecord, start: Snapshot) -> dict[str, Any]:

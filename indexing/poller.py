@@ -8,6 +8,7 @@ from collections.abc import Callable, MutableMapping
 
 import structlog
 
+from engine.backoff import Backoff
 from engine.errors import NotFound, StoreUnavailable
 from engine.store.wake import Listener
 from indexing.live import Live
@@ -51,26 +52,57 @@ class Poller:
             thread.join(max(until - time.monotonic(), 0.0))
 
     def _poll(self) -> None:
+        failing: dict[str, Failing] = {}
         while not self._stop.wait(self._poll_s):
             for name in list(self._lives):
                 live = self._lives.get(name)
                 if live is None:  # a request took it away meanwhile
                     continue
+                tries = failing.setdefault(name, Failing())
+                if tries.pauses.pausing:
+                    continue
                 try:
                     self._after(live.refresh())
                 except NotFound:  # the space was deleted, perhaps by another process
                     self._lives.pop(name, None)
-                except Exception as error:  # the next poll tries again; a request sees the last good view
-                    log.warning("refresh failed", space=name, error=str(error))
+                    failing.pop(name)
+                except Exception as error:  # a later poll tries again; a request sees the last good view
+                    tries.failed("refresh failed", str(error), space=name)
+                else:
+                    tries.worked("refresh works again", space=name)
 
     def _listen(self, listener: Listener) -> None:
+        tries = Failing()
         while not self._stop.is_set():
             try:
                 for name in listener.wait(SLICE_S):
                     if name in self._lives:
                         self._lives[name].catch_up()
-            except StoreUnavailable:
-                self._stop.wait(self._poll_s)
+            except StoreUnavailable:  # which the poll tells of
+                self._stop.wait(tries.pauses.failed())
             except Exception as error:  # as above: the poll is the truth
-                log.warning("catching up failed", error=str(error))
+                self._stop.wait(tries.failed("catching up failed", str(error)))
+            else:
+                tries.worked("catching up works again")
         listener.close()
+
+
+class Failing:
+    """What fails again and again: with growing pauses, and a line when it begins, changes or ends."""
+
+    def __init__(self) -> None:
+        self.pauses = Backoff()
+        self._why: str | None = None
+
+    def failed(self, event: str, why: str, **fields: str) -> float:
+        """How long to pause."""
+        if why != self._why:
+            log.warning(event, error=why, **fields)
+        self._why = why
+        return self.pauses.failed()
+
+    def worked(self, event: str, **fields: str) -> None:
+        self.pauses.worked()
+        if self._why is not None:
+            log.warning(event, **fields)
+        self._why = None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +83,16 @@ def write(
     partial.rename(target)
     fsync(folder)
     return sealed, hold
+
+
+@contextmanager
+def removed_when_failed(folder: Path, generation: str) -> Iterator[None]:
+    """What was written of a generation goes at once where that fails: a full disk has no room for it."""
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder / f".{generation}{PARTIAL}", ignore_errors=True)
+        raise
 
 
 def _write_indexes(folder: Path, indexes: Mapping[str, Built]) -> dict[str, dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Self
@@ -15,19 +15,17 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from engine.backoff import Backoff
 from engine.errors import NotFound, StoreBusy, StoreUnavailable
 from engine.settings import Settings
 from engine.store import migrations
 from engine.store.embedded import EmbeddedServer
 from engine.store.pulse import Heed, heeding
+from engine.store.unavailable import disk_full, unavailable, went_away
 
 Connection = sa.Connection  # for annotations outside this folder, the one that imports SQLAlchemy
 DataRefused = sa.exc.DataError  # PostgreSQL cannot hold a value
-IN_ITS_WAY = (  # what PostgreSQL ends for another transaction
-    psycopg.errors.LockNotAvailable,
-    psycopg.errors.DeadlockDetected,
-    psycopg.errors.SerializationFailure,
-)
+FROZEN_S = 1.0  # that the end of a process waits for a PostgreSQL that did not answer; it stops once it goes on
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 8)
 LIMITS = {  # of libpq: a host whose packets are dropped is away after some 11 s; a long query goes on where one answers
@@ -52,6 +50,7 @@ class Database:
     ):
         self._server = server
         self._away, self._trying = False, threading.Lock()
+        self._starts, self._why, self._frozen = Backoff(1.0, 10.0), "", False
         self.silent = threading.Event()  # kept by a Pulse: while it is set nobody waits for PostgreSQL
         self.url = url  # for another process; it has the password
         self.db = sa.create_engine(
@@ -91,15 +90,12 @@ class Database:
             with self._open() as conn, _cut_short(conn):
                 yield conn
         except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
-            if isinstance(getattr(error, "orig", error), IN_ITS_WAY):
-                why = "something else is done with the same rows, as by an import, and takes long"
-                raise StoreBusy(f"{why}; this was not done, ask again in a moment") from error
-            raise StoreUnavailable(f"PostgreSQL is away: {_first_line(error)}") from error
+            raise unavailable(error, self._server) from error
         except PoolTimeout as error:
             raise StoreBusy("every database connection is busy; this was not done, ask again in a moment") from error
         except DBAPIError as error:
             if error.connection_invalidated:
-                raise StoreUnavailable(f"PostgreSQL went away: {_first_line(error)}") from error
+                raise went_away(error, self._server) from error
             if _without_space(error):
                 raise NotFound("the space was deleted meanwhile") from error
             raise
@@ -132,10 +128,25 @@ class Database:
         self._heed()
         if self._server is None:
             return self._reached()
-        with suppress(OperationalError):
-            return self.db.connect()
+        try:
+            conn = self.db.connect()
+            self._frozen = False
+            return conn
+        except OperationalError as error:
+            if isinstance(error.orig, psycopg.errors.ConnectionTimeout):
+                self._frozen = True  # it runs, so that to start it is no help
+                raise
         self._heed()
-        self._server.ensure_running()
+        if self._starts.pausing:  # a start that fails costs more than a second of a processor
+            away = StoreUnavailable(f"PostgreSQL is away, and did not start a moment ago: {self._why}")
+            raise disk_full(self._server) or away
+        try:
+            self._server.ensure_running()
+        except StoreUnavailable as error:
+            self._starts.failed()
+            self._why = str(error)
+            raise disk_full(self._server) or error from error
+        self._starts.worked()
         return self.db.connect()
 
     def _reached(self) -> sa.Connection:
@@ -166,7 +177,7 @@ class Database:
     def close(self) -> None:
         self.db.dispose()
         if self._server is not None:
-            self._server.close()
+            self._server.close(*([FROZEN_S] if self._frozen else []))
 
     def __enter__(self) -> Self:
         return self
@@ -264,8 +275,3 @@ def _driver_url(url: str) -> sa.URL:
     if parsed.get_backend_name() != "postgresql":
         raise StoreUnavailable(f"expected a postgresql:// URL, got {parsed.drivername}://")
     return parsed.set(drivername="postgresql+psycopg")
-
-
-def _first_line(error: Exception) -> str:
-    cause = getattr(error, "orig", None) or error
-    return str(cause).strip().split("\n")[0] or type(cause).__name__

