@@ -14,6 +14,8 @@ false-alarm rate of 1% on the training records, by the median of the last five s
 from __future__ import annotations
 
 import argparse
+import importlib
+import inspect
 import json
 import time
 import warnings
@@ -35,7 +37,17 @@ from engine.train_features import train_features
 
 Score = Callable[[npt.NDArray], npt.NDArray]
 Learn = Callable[[npt.NDArray, int], Score]
-PEERS = ("isolation_forest", "lof", "pyod_ecod", "pyod_autoencoder")
+SCALED = {  # PyOD's of distances, densities and neighbours, which lead where only normal records are learnt from
+    "pyod_knn": ("knn", "KNN", {}),
+    "pyod_knn_mean": ("knn", "KNN", {"method": "mean"}),
+    "pyod_cblof": ("cblof", "CBLOF", {}),
+    "pyod_ocsvm": ("ocsvm", "OCSVM", {}),
+    "pyod_mcd": ("mcd", "MCD", {}),
+    "pyod_gmm": ("gmm", "GMM", {}),
+    "pyod_inne": ("inne", "INNE", {}),
+    "pyod_lunar": ("lunar", "LUNAR", {}),
+}
+PEERS = ("isolation_forest", "lof", "neighbours", "pyod_ecod", "pyod_autoencoder", *SCALED)
 TRAINED, WINDOW, RATE = 400, 5, 0.01  # SKAB: records learnt from, scores in a median, false alarms allowed
 NOT_SENSORS = ("file", "datetime", "anomaly", "changepoint")
 
@@ -153,19 +165,21 @@ def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
 
 
 def _peer(method: str) -> Learn:
-    """scikit-learn's and PyOD's with their own defaults; LOF on scaled columns, which it needs to compare them."""
+    """scikit-learn's and PyOD's with their own defaults; on scaled columns where those have to be compared."""
+    if method in SCALED:
+        return _scaled(*SCALED[method])
     if method == "isolation_forest":
         from sklearn.ensemble import IsolationForest
 
         return lambda values, seed: _negative(IsolationForest(random_state=seed).fit(values).score_samples)
     if method == "lof":
         from sklearn.neighbors import LocalOutlierFactor
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
 
-        return lambda values, _: _negative(
-            make_pipeline(StandardScaler(), LocalOutlierFactor(novelty=True)).fit(values).score_samples
-        )
+        return _after_scaling(lambda values, _: _negative(LocalOutlierFactor(novelty=True).fit(values).score_samples))
+    if method == "neighbours":
+        from sklearn.neighbors import NearestNeighbors
+
+        return _after_scaling(lambda values, _: _mean_distance(NearestNeighbors().fit(values)))
     if method == "pyod_ecod":
         from pyod.models.ecod import ECOD
 
@@ -173,6 +187,34 @@ def _peer(method: str) -> Learn:
     from pyod.models.auto_encoder import AutoEncoder
 
     return lambda values, seed: AutoEncoder(verbose=0, random_state=seed).fit(values).decision_function
+
+
+def _scaled(module: str, name: str, options: dict[str, Any]) -> Learn:
+    """One of PyOD's, seeded where it can be."""
+    made = getattr(importlib.import_module(f"pyod.models.{module}"), name)
+    takes_seed = "random_state" in inspect.signature(made).parameters
+
+    def learn(values: npt.NDArray, seed: int) -> Score:
+        seeded = {"random_state": seed} if takes_seed else {}
+        score: Score = made(**options, **seeded).fit(values).decision_function
+        return score
+
+    return _after_scaling(learn)
+
+
+def _after_scaling(learn: Learn) -> Learn:
+    from sklearn.preprocessing import StandardScaler
+
+    def scaled(values: npt.NDArray, seed: int) -> Score:
+        scaler = StandardScaler().fit(values)
+        score = learn(scaler.transform(values), seed)
+        return lambda asked: score(scaler.transform(asked))
+
+    return scaled
+
+
+def _mean_distance(neighbours: Any) -> Score:
+    return lambda values: neighbours.kneighbors(values)[0].mean(axis=1)
 
 
 def _negative(score: Score) -> Score:
