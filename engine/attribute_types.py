@@ -92,7 +92,7 @@ def _text(value: object) -> str | None:
     """As ids are: 38.0 is "38"."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < 2**63:
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
         return str(int(value))
     return str(value) if isinstance(value, str | int | float) else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -21,17 +22,19 @@ AROUND = (
     "\u2066\u2067\u2068\u2069\ufeff"
 )
 
+WHOLE = re.compile(r"-?[0-9]+\.0")
+
 Rows = npt.NDArray[np.int64]
 
 
 def normal_id(text: str) -> str:
     """The form in which an id is kept: without AROUND at its ends, in Unicode's NFC. "1 " is "1", e and an accent é.
 
+    17850.0 is 17850, whatever ids stand beside it: so a column of integers is exported once one of them is missing.
     Every door does this: files, bodies, queries, paths, the command line.
     """
-    if text.isascii():
-        return text.strip()
-    return unicodedata.normalize("NFC", text.strip(AROUND))
+    text = text.strip() if text.isascii() else unicodedata.normalize("NFC", text.strip(AROUND))
+    return text[:-2] if text.endswith(".0") and WHOLE.fullmatch(text) else text
 
 
 def check_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:

@@ -41,6 +41,9 @@ UnfitCells = Annotated[
 DecimalSign = Annotated[
     str | None, typer.Option("--decimal", help="comma or point: what 12,500 and 1.234 mean.", show_default=False)
 ]
+MissingIds = Annotated[
+    list[str] | None, typer.Option("--missing-id", help="An id that stands for none, as -1; repeatable.")
+]
 DateFormat = Annotated[
     str | None,
     typer.Option(
@@ -72,6 +75,7 @@ def events(
     type_: Types = None,
     unfit: UnfitCells = "leave",
     decimal: DecimalSign = None,
+    missing_id: MissingIds = None,
     date_format: DateFormat = None,
     separator: Separators = None,
     space: SpaceName = "default",
@@ -81,7 +85,7 @@ def events(
 
     Categories in one cell stand between |.
     """
-    reading = _reading(type_, unfit, decimal, date_format, separator)
+    reading = _reading(type_, unfit, decimal, missing_id, date_format=date_format, separators=separator)
     _run(import_events, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
@@ -94,6 +98,7 @@ def items(
     type_: Types = None,
     unfit: UnfitCells = "leave",
     decimal: DecimalSign = None,
+    missing_id: MissingIds = None,
     separator: Separators = None,
     space: SpaceName = "default",
     json: Json = False,
@@ -102,7 +107,7 @@ def items(
 
     Categories in one cell stand between |. An attribute called like a field, as created_at, is attributes.created_at.
     """
-    reading = _reading(type_, unfit, decimal, None, separator)
+    reading = _reading(type_, unfit, decimal, missing_id, separators=separator)
     _run(import_items, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
@@ -115,11 +120,12 @@ def users(
     type_: Types = None,
     unfit: UnfitCells = "leave",
     decimal: DecimalSign = None,
+    missing_id: MissingIds = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
     """Users: user_id; every other column becomes an attribute."""
-    reading = _reading(type_, unfit, decimal)
+    reading = _reading(type_, unfit, decimal, missing_id)
     _run(import_users, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
@@ -127,12 +133,16 @@ def _reading(
     types: list[str] | None,
     unfit: str,
     decimal: str | None,
+    missing_ids: list[str] | None,
+    *,
     date_format: str | None = None,
     separators: list[str] | None = None,
 ) -> Reading:
     declared = {name: check_type(kind) for name, kind in pairs(types, "--type").items()}
     words = cast(Unfit, unfit), cast(Decimal | None, decimal)  # Reading refuses any other
-    return Reading(declared, *words, date_format, tuple(separators or ()))
+    return Reading(
+        declared, *words, date_format, separators=tuple(separators or ()), missing_ids=tuple(missing_ids or ())
+    )
 
 
 def _run(

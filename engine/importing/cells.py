@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import orjson
 import polars as pl
@@ -15,28 +15,29 @@ from engine.importing.sheet import Column
 
 UNIT = "\x1f"  # between categories on their way to PostgreSQL; no category has it
 PLAIN = r"^[!-~](?:[ -~]*[!-~])?$"  # an id in its normal form already: ASCII that prints, no space around it
-NO_ID = "-1"  # what numeric exports write for "none"
+AS_TEXT = r'^="([^"]*)"$'  # what keeps a spreadsheet from taking a code for a number
+EXACT = 2**53  # from there on float64 does not hold every integer
 TIME = (
     r"^\s*(?P<date>\d{4}-\d{2}-\d{2})(?:[T ](?P<clock>\d{2}:\d{2}(?::\d{2})?)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"\s*(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?\s*$"
 )
 
 
-def ids(column: Column) -> pl.Series:
-    """Ids as text in their normal form: 17850.0 is "17850". Blank is missing, and so is -1 among numbers."""
-    text = normal_ids(texts(column))
+def ids(column: Column, missing: Collection[str] = ()) -> pl.Series:
+    """Ids as text in their normal form, whatever stands beside them. ="007" of a CSV is 007.
+
+    Blank is missing, and so are those of `missing`.
+    """
+    text = texts(column)
     if column.is_text:
-        text, numeric = _numeric_text(text)
-    else:
-        numeric = column.series.dtype.is_numeric()
-    none = text == ""
-    if numeric:
-        none |= text == NO_ID
-    return _without(text, none)
+        text = text.str.replace(AS_TEXT, "$1")
+    text = normal_ids(text)
+    return _without(text, text.is_in(["", *missing]))
 
 
 def normal_ids(text: pl.Series) -> pl.Series:
     """Each text as `normal_id` has it; most are so already."""
+    text = text.str.replace(r"^(-?[0-9]+)\.0$", "$1")
     odd = text.filter(~text.str.contains(PLAIN)).unique()
     if odd.is_empty():
         return text
@@ -50,6 +51,8 @@ def texts(column: Column) -> pl.Series:
         return pl.Series(series.name, [_scalar(cell) for cell in series], pl.String)
     if series.dtype.is_float():
         return _float_text(series)
+    if series.dtype.is_decimal():
+        return series.cast(pl.String).str.replace(r"\.0+$", "")
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Duration):
         raise InputError(f"column {series.name!r} holds {series.dtype}; expected text or numbers")
     return series.cast(pl.String)
@@ -99,22 +102,13 @@ def lists(column: Column, separators: Sequence[str] = ()) -> pl.Series:
     return frame.select(pl.when(pl.col("list").list.len() > 0).then(pl.col("list")))["list"]
 
 
-def _numeric_text(text: pl.Series) -> tuple[pl.Series, bool]:
-    """Ids of a text file, and whether all are numbers; 17850.0 in every row is how an integer with gaps is exported."""
-    present = text.drop_nulls()
-    if present.str.contains(r"^-?\d+$").all():
-        return text, True
-    if present.str.contains(r"^-?\d+\.0$").all():
-        return text.str.strip_suffix(".0"), True
-    return text, False
-
-
 def _float_text(series: pl.Series) -> pl.Series:
-    whole = (series == series.floor()) & (series.abs() < 2**63)
+    """Whole numbers without a point; those that float64 does not hold exactly as 1.23e+17, as Python writes them."""
+    whole = (series == series.floor()) & (series.abs() < EXACT)
     return pl.DataFrame({"cell": series.fill_nan(None), "whole": whole}).select(
         pl.when("whole")
         .then(pl.col("cell").cast(pl.Int64, strict=False).cast(pl.String))
-        .otherwise(pl.col("cell").cast(pl.String))
+        .otherwise(pl.col("cell").cast(pl.String).str.replace(r"e([0-9])", "e+$1"))
     )["cell"]
 
 
@@ -141,7 +135,7 @@ def _scalar(cell: str | None) -> str | None:
     value = load(cell)
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and value.is_integer():
+    if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
         return str(int(value))
     return str(value) if isinstance(value, str | int | float) else None
 

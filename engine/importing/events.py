@@ -15,7 +15,7 @@ from engine.importing.attributes import Attributes, read_attributes
 from engine.importing.erased import REASON, erased_checks
 from engine.importing.fields import NONE, Fields, resolve
 from engine.importing.reading import AS_IT_IS, Reading
-from engine.importing.rejects import Check, check, check_target, id_checks, text_checks, with_more
+from engine.importing.rejects import Check, check, check_target, id_checks, nobody, text_checks, with_more
 from engine.importing.sheet import Column, read
 from engine.importing.summary import ImportSummary
 from engine.importing.times import NO_TIME, UNREADABLE, Times, times
@@ -87,7 +87,7 @@ def import_events(
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
         attributes=attributes.notes,
-        notes=(*moments.notes(rejected.counts, now), *attributes.called_like_fields()),
+        notes=(*moments.notes(rejected.counts, now), *attributes.called_like_fields(), *nobody(events["user_id"])),
         words=words_of(events["kind"], vocabulary),
     )
 
@@ -100,8 +100,8 @@ def _frame(source: Mapping[str, Column], attributes: Attributes, moments: Times,
         categories = cells.lists(source["categories"], attributes.reading.separators)
     columns = {
         "event_id": cells.ids(source["event_id"]) if "event_id" in source else text,
-        "user_id": cells.ids(source["user_id"]),
-        "item_id": cells.ids(source["item_id"]),
+        "user_id": cells.ids(source["user_id"], attributes.reading.missing_ids),
+        "item_id": cells.ids(source["item_id"], attributes.reading.missing_ids),
         "kind": cells.words(source["kind"]) if "kind" in source else text.fill_null(KIND),
         "occurred_at": moments.at,
         "no_time": moments.misfit,

@@ -80,7 +80,7 @@ def _frame(source: Mapping[str, Column], attributes: Attributes, height: int) ->
     if "categories" in source:
         categories = cells.lists(source["categories"], attributes.reading.separators)
     columns = {
-        "item_id": cells.ids(source["item_id"]),
+        "item_id": cells.ids(source["item_id"], attributes.reading.missing_ids),
         "title": cells.words(source["title"]) if "title" in source else text,
         "categories": categories,
         "available": cells.flags(source["available"]) if "available" in source else text.cast(pl.Boolean),

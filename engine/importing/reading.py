@@ -20,13 +20,15 @@ DECIMALS: tuple[Decimal, ...] = ("comma", "point")
 class Reading:
     """`types` become those of the space. `unfit`: a cell that is not of its attribute's type is left out, or its row
     is rejected. `decimal`: what `12,500` and `1.234` mean. `date_format`: how times are written, as strptime has it.
-    `separators`: what stands between categories; none: `|`, and a list is one as it stands."""
+    `separators`: what stands between categories; none: `|`, and a list is one as it stands. `missing_ids` stand for no
+    id."""
 
     types: Mapping[str, AttributeType] = field(default_factory=dict)
     unfit: Unfit = "leave"
     decimal: Decimal | None = None
     date_format: str | None = None
     separators: tuple[str, ...] = ()
+    missing_ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.date_format is not None:

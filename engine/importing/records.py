@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from engine.features import Column, Values, check_column_set, check_finite, unse
 from engine.ids import check_id, normal_id
 from engine.importing import arrays, cells
 from engine.importing.measured import measure
+from engine.importing.rejects import LOST
 from engine.importing.sheet import Sheet
 from engine.importing.sheet import read as read_sheet
 from engine.readings import Readings
@@ -58,6 +60,8 @@ def read(
     found = replace(found, ids=[normal_id(id_) for id_ in found.ids])
     for row, id_ in enumerate(found.ids if finite else ()):
         check_id(id_, ("rows", row, "id"))
+        if re.match(LOST, id_):
+            raise InputError(f"id {id_} in row {row + 1} lost digits as a number; write the ids as text")
     if len(found.columns) > MAX_COLUMNS:
         raise InputError(f"expected at most {MAX_COLUMNS:,} columns, got {len(found.columns):,}")
     if any("\x00" in text for text in (label or "" for label in found.labels)):

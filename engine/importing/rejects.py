@@ -17,6 +17,8 @@ from engine.importing.summary import Sample
 
 Check = tuple[str, pl.Expr]  # reason, true where it holds
 SHOWN = 3
+NOBODY = ["-1", "nan", "null", "none", "undefined", "n/a", "(not set)"]  # lower case
+LOST = r"^-?[0-9](\.[0-9]+)?[eE]\+[0-9]+$"
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,11 +31,22 @@ class Rejected:
 
 
 def id_checks(field: str, *, needed: bool = True) -> list[Check]:
-    """What makes a text no id."""
+    """What makes a text no id. One that a spreadsheet wrote as 4.00638E+12 would be that of many."""
     cell = pl.col(field)
     return ([(f"missing {field}", cell.is_null())] if needed else []) + [
+        (f"{field} lost digits as a number", cell.str.contains(LOST)),
         (f"{field} over {MAX_ID_BYTES} bytes", cell.str.len_bytes() > MAX_ID_BYTES),
         (f"{field} holds NUL", cell.str.contains("\x00", literal=True)),
+    ]
+
+
+def nobody(user_ids: pl.Series) -> list[str]:
+    """What is to be told of ids that are often no person's: they are taken as one all the same."""
+    counts = user_ids.filter(user_ids.str.to_lowercase().is_in(NOBODY)).value_counts(name="n")
+    return [
+        f"{n:,} rows have the user_id {id_!r}, which some exports write for nobody; they were taken as one user, "
+        f"unless you say --missing-id {id_}"
+        for id_, n in counts.sort("n", descending=True).iter_rows()
     ]
 
 

@@ -16,12 +16,12 @@ from engine import attribute_types as types
 from engine.attribute_types import AttributeType
 from engine.errors import InputError
 from engine.importing import cells
+from engine.importing.cells import EXACT
 from engine.importing.jsonl import NOT_FINITE as NAN
 from engine.importing.jsonl import dump
 from engine.importing.sheet import Column
 from engine.number_text import EITHER, LOOSE, PLAIN, SHORT_ZERO, Decimal, is_decimal_comma, number
 
-EXACT = 2**53  # from there on an integer among fractions would lose digits as float64
 POINT = r"^-?[1-9][0-9]{0,2}\.[0-9]{3}$"  # 1.234
 NOT_FINITE = r"^(?i)[+-]?(nan|inf|infinity)$"
 

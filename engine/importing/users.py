@@ -48,7 +48,7 @@ def import_users(
     source = resolve(sheet, FIELDS, columns, constants)
     progress("check", 0.3)
     attributes = read_attributes(database, space_name, source, reading, "user")
-    frame = pl.DataFrame({"user_id": cells.ids(source["user_id"])} | attributes.frame_columns())
+    frame = pl.DataFrame({"user_id": cells.ids(source["user_id"], reading.missing_ids)} | attributes.frame_columns())
     kept_out = erased_checks(database, space_name, frame["user_id"])
     rejected = check(sheet, frame, id_checks("user_id") + kept_out + attributes.checks(), rejects)
     good = frame.filter(~rejected.mask)

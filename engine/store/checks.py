@@ -15,7 +15,7 @@ OTHER_FORMS = """
 SELECT noun, count(*), min(id), min(name) FROM (
     SELECT 'users' AS noun, space_key, user_id AS id FROM users
     UNION ALL SELECT 'items', space_key, item_id FROM items WHERE NOT deleted) AS ids JOIN spaces USING (space_key)
-WHERE id <> normalize(btrim(id, %s), NFC) GROUP BY noun ORDER BY noun DESC
+WHERE id <> normalize(btrim(id, %s), NFC) OR id ~ '^-?[0-9]+[.]0$' GROUP BY noun ORDER BY noun DESC
 """
 
 

@@ -89,3 +89,8 @@ def test_unknown_ids_are_skipped_or_an_error_as_asked():
 def test_duplicate_ids_are_refused():
     with pytest.raises(InputError, match="distinct, got 2 duplicates"):
         IdMap(["a", "b", "a", "a"])
+
+
+@pytest.mark.parametrize(("given", "kept"), [("17850.0", "17850"), (" -1.0 ", "-1"), ("1.5", "1.5"), ("v1.0", "v1.0")])
+def test_a_whole_number_of_a_column_of_floats_is_the_integer(given: str, kept: str) -> None:
+    assert check_id(given) == kept

@@ -21,7 +21,7 @@ from engine.store.spaces import Space
 
 Load = Callable[..., ImportSummary]
 NFD, NFC = "cafe\u0301", "caf\xe9"
-SIGNS = st.sampled_from(["a", "e", "\u0301", " ", "\t", "\xa0", "\u200b", "1", "~", "\x7f", "\n", "/"])
+SIGNS = st.sampled_from(["a", "e", "\u0301", " ", "\t", "\xa0", "\u200b", "1", "~", "\x7f", "\n", "/", ".0"])
 
 
 @given(st.lists(st.one_of(st.none(), st.lists(SIGNS, max_size=5).map("".join)), max_size=5))

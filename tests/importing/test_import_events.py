@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.events import Event
-from engine.importing import ImportSummary, import_events
+from engine.importing import ImportSummary, Reading, import_events
 from engine.store import events, items
 from engine.store.database import Database
 from engine.store.spaces import Space
@@ -211,12 +211,49 @@ def test_a_float_id_loses_its_point_in_every_format(load: Load, stored: Stored, 
     assert [row[:2] for row in stored()] == [("17850", "7")]
 
 
-def test_minus_one_among_numbers_is_a_missing_id(load: Load, tmp_path: Path) -> None:
+def test_minus_one_is_an_id_like_any_other_until_it_is_said_to_be_none(
+    load: Load, stored: Stored, tmp_path: Path
+) -> None:
     frame = pl.DataFrame({"user_id": [17850, -1], "item_id": ["a", "b"], "occurred_at": "2020-01-01"})
     frame.write_parquet(tmp_path / "f.parquet")
     frame.write_csv(tmp_path / "f.csv")
     for name in ("f.parquet", "f.csv"):
-        assert load(tmp_path / name).rejected == {"missing user_id": 1}
+        summary = load(tmp_path / name, reading=Reading(missing_ids=("-1",)))
+        assert (summary.rejected, summary.notes) == ({"missing user_id": 1}, ())
+    [note] = load(tmp_path / "f.csv").notes
+    assert note.startswith("1 rows have the user_id '-1', which some exports write for nobody")
+    assert sorted(row[0] for row in stored()) == ["-1", "17850"]
+
+
+@pytest.mark.parametrize("beside", ["guest-77", "18000.0", "18000"])
+def test_a_customer_is_the_same_whoever_else_is_in_the_file(
+    load: Load, stored: Stored, tmp_path: Path, beside: str
+) -> None:
+    (tmp_path / "f.csv").write_text(f"user_id,item_id,occurred_at\n17850.0,a,2020-01-01\n{beside},b,2020-01-02\n")
+    lines = [
+        f'{{"user_id": {user}, "item_id": "a", "occurred_at": "2020-01-01"}}' for user in ("17850.0", f'"{beside}"')
+    ]
+    (tmp_path / "f.jsonl").write_text("\n".join(lines))
+    pl.read_csv(tmp_path / "f.csv", infer_schema=False).write_parquet(tmp_path / "f.parquet")
+    for name in ("f.csv", "f.jsonl", "f.parquet"):
+        load(tmp_path / name)
+    assert {row[0] for row in stored()} == {"17850", beside.removesuffix(".0")}
+
+
+def test_ids_that_lost_digits_are_told_and_codes_kept_as_text_by_a_spreadsheet_are_read(
+    load: Load, stored: Stored, tmp_path: Path
+) -> None:
+    path = tmp_path / "f.csv"
+    path.write_text(
+        "user_id,item_id,occurred_at\nu,4.00638E+12,2020-01-01\nu,1e+16,2020-01-01\n"
+        'u,"=""00123""",2020-01-01\nu,1e5,2020-01-02\nu,007,2020-01-03\n'
+    )
+    assert load(path).rejected == {"item_id lost digits as a number": 2}
+    assert [row[1] for row in stored()] == ["00123", "1e5", "007"]
+    frame = pl.DataFrame({"user_id": "v", "item_id": [4006381333931.0, 2.0**60], "occurred_at": "2020-01-04"})
+    frame.write_parquet(tmp_path / "f.parquet")
+    assert load(tmp_path / "f.parquet").rejected == {"item_id lost digits as a number": 1}
+    assert stored()[-1][:2] == ("v", "4006381333931")
 
 
 def test_ids_of_mixed_json_types_are_text(load: Load, stored: Stored, tmp_path: Path) -> None:
