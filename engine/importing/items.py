@@ -15,6 +15,7 @@ from engine.importing.attributes import Attributes, read_attributes
 from engine.importing.fields import NONE, Fields, resolve
 from engine.importing.reading import AS_IT_IS, Reading
 from engine.importing.rejects import Check, check, check_target, id_checks, text_checks
+from engine.importing.rows_of_one import join_rows
 from engine.importing.sheet import Column, read
 from engine.importing.summary import ImportSummary
 from engine.importing.transaction import transaction
@@ -42,8 +43,8 @@ def import_items(
 
     Categories in one cell stand between `|`, or `reading.separators`; `A > B` is one unless `>` is among these.
     Known items are completed: an empty cell, or a field without a column, leaves what is there. A deleted item is
-    back, as new. Of several rows with one id the last wins; the others, and rows that change nothing, count as
-    duplicates. Raises InputError as `import_events` does.
+    back, as new. Of several rows with one id each field is the last that is not empty; the others, and rows that change
+    nothing, count as duplicates. Raises InputError as `import_events` does.
     """
     started = time.perf_counter()
     check_target(rejects, path)
@@ -55,8 +56,8 @@ def import_items(
     frame = _frame(source, attributes, sheet.frame.height)
     rejected = check(sheet, frame, [*_checks(), *attributes.checks()], rejects)
     good = frame.filter(~rejected.mask)
-    items = good.unique("item_id", keep="last", maintain_order=True)
-    rows = items.with_columns(pl.Series("attributes", attributes.json_objects(items), pl.String))
+    joined = join_rows(good, "item_id", ["title", "categories", "available", *attributes.columns])
+    rows = joined.frame.with_columns(pl.Series("attributes", attributes.json_objects(joined.frame), pl.String))
     progress("write", 0.4)
     with transaction(database, space_name) as (conn, space):
         attributes.store_types(conn, space.key)
@@ -70,7 +71,8 @@ def import_items(
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
         attributes=attributes.notes,
-        notes=attributes.called_like_fields(),
+        notes=(*joined.notes(), *attributes.called_like_fields()),
+        differing=joined.differing,
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from engine.importing.type_note import TypeNote
@@ -31,6 +31,7 @@ class ImportSummary:
     seconds: float
     words: tuple[Word, ...] | None = None  # for kinds, of a file of events
     attributes: tuple[TypeNote, ...] = ()  # those of which something is to be told
+    differing: Mapping[str, int] = field(default_factory=dict)  # field -> ids whose rows have several values
     notes: tuple[str, ...] = ()  # what else is to be told, a sentence each
 
     def to_json(self) -> dict[str, Any]:
@@ -41,6 +42,7 @@ class ImportSummary:
             "rejected": dict(self.rejected),
             **({} if self.words is None else {"kinds": [word.to_json() for word in self.words]}),
             **({"attributes": [note.to_json() for note in self.attributes]} if self.attributes else {}),
+            **({"differing": dict(self.differing)} if self.differing else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
             "seconds": round(self.seconds, 3),
         }

@@ -14,6 +14,7 @@ from engine.importing.erased import REASON, erased_checks
 from engine.importing.fields import NONE, Fields, resolve
 from engine.importing.reading import AS_IT_IS, Reading
 from engine.importing.rejects import check, check_target, id_checks, with_more
+from engine.importing.rows_of_one import join_rows
 from engine.importing.sheet import read
 from engine.importing.summary import ImportSummary
 from engine.importing.transaction import arrow, transaction
@@ -37,8 +38,8 @@ def import_users(
 ) -> ImportSummary:
     """Write the users of a file in one transaction; every other column of it is an attribute.
 
-    Known users are completed: an empty cell leaves what is there. Of several rows with one id the last wins; the
-    others, and rows that change nothing, count as duplicates. A user who was erased is rejected. Raises InputError as
+    Known users are completed: an empty cell leaves what is there. Of several rows with one id each field is the
+    last that is not empty; the others, and rows that change nothing, count as duplicates. A user who was erased is rejected. Raises InputError as
     `import_events` does.
     """
     started = time.perf_counter()
@@ -52,7 +53,8 @@ def import_users(
     kept_out = erased_checks(database, space_name, frame["user_id"])
     rejected = check(sheet, frame, id_checks("user_id") + kept_out + attributes.checks(), rejects)
     good = frame.filter(~rejected.mask)
-    users = good.unique("user_id", keep="last", maintain_order=True)
+    joined = join_rows(good, "user_id", list(attributes.columns))
+    users = joined.frame
     staged = users.select("user_id", pl.Series("attributes", attributes.json_objects(users), pl.String))
     progress("write", 0.6)
     with transaction(database, space_name) as (conn, space):
@@ -67,4 +69,6 @@ def import_users(
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
         attributes=attributes.notes,
+        notes=joined.notes(),
+        differing=joined.differing,
     )
