@@ -13,7 +13,7 @@ from engine.store import generations, spaces
 from engine.store.checks import Check
 from engine.store.database import Database
 from indexing.coded_searcher import compile_loops
-from indexing.manifest import check
+from indexing.generation import open_generation
 
 LOW_DISK_BYTES = 2**30
 
@@ -42,7 +42,7 @@ def check_disk(home: Path) -> Check:
 
 
 def check_generations(database: Database, folder: Path) -> list[Check]:
-    """Every recorded generation against its checksums."""
+    """Every recorded generation: its checksums, and whether it can be opened."""
     found: list[Check] = []
     try:
         with database.connect() as conn:
@@ -54,7 +54,7 @@ def check_generations(database: Database, folder: Path) -> list[Check]:
     for space, record in records:
         served = ", served" if record.active else ""
         try:
-            check(folder / space.name / record.generation, record.manifest)
+            open_generation(folder / space.name / record.generation, record.manifest)
             detail, ok = f"whole{served}", True
         except NearfieldError as error:
             detail, ok = str(error), False

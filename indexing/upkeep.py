@@ -70,7 +70,6 @@ class Upkeep:
         self._elections: dict[str, Election] = {}
         self._running: dict[str, BaseProcess] = {}
         self._not_before: dict[str, float] = {}  # by space, of time.monotonic
-        self._unswept: dict[str, float] = {}  # until when, likewise
         self._repairs: dict[str, int] = {}  # begun since a space was last served what is active
         self._lock = threading.Lock()
 
@@ -78,7 +77,6 @@ class Upkeep:
         if view.stale:
             return
         self._prune()
-        self._sweep(view)
         name = view.space.name
         with self._lock:
             if view.refused is None:
@@ -144,12 +142,7 @@ class Upkeep:
         with self._database.begin() as conn:
             changes.prune(conn)
         remove_orphans(self._folder)
-
-    def _sweep(self, view: LiveView) -> None:
-        if time.monotonic() < self._unswept.get(view.space.name, 0.0):
-            return
-        self._unswept[view.space.name] = time.monotonic() + PRUNE_S
-        remove_unrecorded(self._database, view, self._folder)
+        remove_unrecorded(self._database, self._folder)
 
 
 def rebuild(url: str, folder: str, name: str, instead_of: str, damaged: bool = False) -> None:
@@ -187,26 +180,27 @@ def remove_orphans(folder: Path) -> int:
     return sum(_remove(path) for path in folder.glob(f"*/.*{PARTIAL}"))
 
 
-def remove_unrecorded(database: Database, view: LiveView, folder: Path) -> int:
-    """Remove whole generations of a space that no record names, as a build or a removal that was cut short leaves them.
+def remove_unrecorded(database: Database, folder: Path) -> int:
+    """Remove whole generations that no record names, as a build or a removal that was cut short leaves them, those of
+    spaces that are deleted too; how many.
 
-    Not those of another database that shares the folder, nor what somebody serves; how many.
+    Not those of another database that shares the folder, nor what somebody serves.
     """
 
-    def recorded() -> set[str]:
+    def is_recorded(path: Path) -> bool:
         with database.connect() as conn:
-            return {record.generation for record in generations.list_all(conn, view.space.key)}
+            return (path.parent.name, path.name) in generations.names(conn)
 
-    kept = recorded()
-    found = [path for path in (folder / view.space.name).glob(NAMES) if path.name not in kept]
-    found = [path for path in found if _made_in(path, view.snapshot.epoch)]
-    return sum(_remove(path, unless=lambda name: name in recorded()) for path in found)
+    with database.connect() as conn:
+        epoch, kept = changes.epoch(conn), generations.names(conn)
+    found = [path for path in folder.glob(f"*/{NAMES}") if (path.parent.name, path.name) not in kept]
+    return sum(_remove(path, unless=is_recorded) for path in found if _made_in(path, epoch))
 
 
-def _remove(path: Path, unless: Callable[[str], bool] = lambda name: False) -> bool:
+def _remove(path: Path, unless: Callable[[Path], bool] = lambda path: False) -> bool:
     """Whether it went; `unless` is asked once nobody is at work on it, as its build may just have recorded it."""
     with left_over(path) as idle:
-        if not idle or unless(path.name):
+        if not idle or unless(path):
             return False
         log.info("removing what was left over of a build", path=f"{path.parent.name}/{path.name}")
         shutil.rmtree(path, ignore_errors=True)

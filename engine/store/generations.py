@@ -88,6 +88,12 @@ def list_all(conn: sa.Connection, space_key: int) -> list[GenerationRecord]:
     return [GenerationRecord(*row) for row in conn.exec_driver_sql(query, (space_key,))]
 
 
+def names(conn: sa.Connection) -> set[tuple[str, str]]:
+    """Every generation of the database, each behind the name of its space."""
+    query = "SELECT name, generation FROM generations JOIN spaces USING (space_key)"
+    return {(row[0], row[1]) for row in conn.exec_driver_sql(query)}
+
+
 def remove(conn: sa.Connection, space_key: int, generation: str) -> bool:
     """Forget one that is not active; whether it was there. Nobody can activate it meanwhile."""
     spaces.lock(conn, space_key)

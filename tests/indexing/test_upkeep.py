@@ -12,7 +12,7 @@ import pytest
 
 from engine.errors import Conflict, StoreUnavailable
 from engine.items import Item, ItemVector
-from engine.store import changes, generations, items
+from engine.store import changes, generations, items, spaces
 from engine.store.election import Election
 from indexing.build import NAMES
 from indexing.manifest import MANIFEST
@@ -188,6 +188,18 @@ def test_generations_without_a_record_are_removed(shop, upkeep):
     remaining = sorted(path.name for path in (shop.folder / shop.space.name).iterdir())
     assert remaining == sorted([later, foreign, at_work, recorded, before, active, "kept by hand"])
     hold.close()
+
+
+def test_what_a_deleted_space_leaves_goes_too(shop, upkeep, database):
+    with database.begin() as conn:
+        deleted = spaces.ensure(conn, shop.space.name + "-gone")
+    name = shop.publish()
+    shutil.copytree(shop.path(name), shop.folder / deleted.name / name)  # as one that was killed as it deleted it
+    with database.begin() as conn:
+        spaces.delete(conn, deleted.name)
+    upkeep(shop.live().current())
+    assert list((shop.folder / deleted.name).iterdir()) == []
+    assert shop.path(name).exists()
 
 
 STEPS = [  # the last thing that is done before the process dies
