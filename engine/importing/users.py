@@ -39,8 +39,8 @@ def import_users(
     """Write the users of a file in one transaction; every other column of it is an attribute.
 
     Known users are completed: an empty cell leaves what is there. Of several rows with one id each field is the
-    last that is not empty; the others, and rows that change nothing, count as duplicates. A user who was erased is rejected. Raises InputError as
-    `import_events` does.
+    last that is not empty; the others, and rows that change nothing, count as duplicates. A user who was erased is
+    rejected. Raises InputError as `import_events` does.
     """
     started = time.perf_counter()
     check_target(rejects, path)
