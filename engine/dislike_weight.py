@@ -23,6 +23,7 @@ from engine.validation import K
 
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 FEWEST_USERS = 20  # with dislikes and something to predict; below, it is noise
+MOST_CELLS = 2_000_000  # learnt from; of more, a random part of the users
 CHANCE = 0.05  # that the gain may be of
 
 
@@ -56,7 +57,7 @@ def learnt(
     """
     if everything.dislikes is None or everything.dislikes.nnz == 0:
         return NONE
-    on = split()
+    on = _part(split(), seed)
     users = users_of(on)
     if len(users) < FEWEST_USERS:
         return DislikeWeight(0.0, f"{len(users)} users who dislike something are too few to learn it from", {})
@@ -78,6 +79,14 @@ def figures(space: LatentSpace, on: Split, users: npt.NDArray[np.int64], weight:
     histories, test = (sp.csr_matrix(matrix[users]) for matrix in (on.train.signed, on.test))
     made = evaluate(SpaceScorer(less), histories, test, K, on.repeats)
     return np.asarray((made.recall + made.ndcg) / 2)
+
+
+def _part(split: Split, seed: int) -> Split:
+    cells, n_users = split.train.matrix.nnz, len(split.train.users)
+    if cells <= MOST_CELLS:
+        return split
+    rows = np.sort(np.random.default_rng(seed).permutation(n_users)[: n_users * MOST_CELLS // cells])
+    return replace(split, train=split.train.of_users(rows), test=sp.csr_matrix(split.test[rows]))
 
 
 def users_of(on: Split) -> npt.NDArray[np.int64]:

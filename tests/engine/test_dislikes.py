@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import dataset, fold_in
+from engine import dataset, dislike_weight, fold_in
 from engine.batch import recommend_all
 from engine.dislike_weight import learnt
 from engine.dislikes import LessDislikedFoldIn, divided, with_dislikes
@@ -108,6 +108,16 @@ def test_the_weight_is_learnt_where_dislikes_tell_something_and_is_served_as_it_
     )
     assert "dislikes" not in without.evaluation
     assert made.evaluation["ndcg@20"] > without.evaluation["ndcg@20"]
+
+
+def test_of_very_many_cells_a_part_of_the_users_says_the_weight(monkeypatch: pytest.MonkeyPatch) -> None:
+    events = of_styles()
+    everything = from_events(events, DEFAULT, 1000)
+    monkeypatch.setattr(dislike_weight, "MOST_CELLS", everything.matrix.nnz * 2 // 3)
+    found = learnt(make("spectral", {"dim": 16}), everything, lambda: dataset.before_newest(events, DEFAULT))
+    assert found.weight > 0
+    told = int(found.reason.split(" for the ")[1].split()[0])
+    assert 60 < told < 120, "of about 145 who dislike something and bought in that tenth"
 
 
 def test_the_weight_is_none_where_dislikes_tell_nothing_or_are_too_few() -> None:
