@@ -15,6 +15,7 @@ from api.admission import Admission
 from api.appends import Appends
 from api.auth import Keyring
 from api.bodies import WholeBody
+from api.clock import Clock
 from api.deadline import Deadline
 from api.deps import Lives
 from api.door import Door
@@ -71,6 +72,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.state.histories = Histories(opened, settings.history_limit)
         app.state.keyring = Keyring(opened, settings.require_keys)
         app.state.keyring.closed()  # asked once, so that a worker nobody called yet answers while PostgreSQL is away
+        app.state.clock = Clock(opened, metrics)
         waker = Waker(opened)
         app.state.sampler = Sampler(observe=metrics.observe_search)
         upkeep = Upkeep(opened, settings.generations)
@@ -89,6 +91,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         def looked(view: LiveView) -> None:
             if not view.stale:
                 app.state.outage.over()
+                app.state.clock.looked(view.space)
             set_view(metrics, app.state.lives, view, app.state.sampler.recall_in(view.space.name))
             upkeep(view)
 
@@ -99,11 +102,8 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         finally:
             poller.stop()
             upkeep.close()
-            app.state.sampler.close()
-            waker.close()
-            pulse.close()
-            app.state.keyring.close()
-            app.state.appends.close()
+            for each in (app.state.sampler, waker, pulse, app.state.keyring, app.state.appends):
+                each.close()
             for threads in (app.state.readers, app.state.batchers, app.state.writers, app.state.parsers):
                 threads.shutdown(wait=False, cancel_futures=True)
             loop.set_default_executor(readers())  # whose threads the loop waits for when it ends: none was begun

@@ -16,6 +16,7 @@ from fastapi import Depends, Request
 
 from api.appends import Appends
 from api.auth import check_is_of
+from api.clock import Clock
 from api.metrics import Metrics
 from api.paths import restored
 from api.together import Histories
@@ -123,6 +124,11 @@ async def get_appends(request: Request) -> Appends:
     return appends
 
 
+async def get_clock(request: Request) -> Clock:
+    found: Clock = request.app.state.clock
+    return found
+
+
 async def get_metrics(request: Request) -> Metrics:
     metrics: Metrics = request.app.state.metrics
     return metrics
@@ -176,6 +182,7 @@ AppSettings = Annotated[Settings, Depends(get_settings)]
 AppDatabase = Annotated[Database, Depends(get_database)]
 AppLives = Annotated[Lives, Depends(get_lives)]
 AppAppends = Annotated[Appends, Depends(get_appends)]
+AppClock = Annotated[Clock, Depends(get_clock)]
 AppMetrics = Annotated[Metrics, Depends(get_metrics)]
 Serves = Annotated[Serving, Depends(get_serving)]
 View = Annotated[LiveView, Depends(get_view)]

@@ -46,6 +46,12 @@ class Metrics:
             ["space"],
             registry=registry,
         )
+        self.future_events = Counter(
+            "nearfield_future_events_refused",
+            "Events refused as of the future: all of them where this server's clock is more than a day behind",
+            ["space"],
+            registry=registry,
+        )
         self.recommended = Counter(
             "nearfield_recommended_items", "Items answered", ["space", "reason"], registry=registry
         )
@@ -89,6 +95,12 @@ class Metrics:
             "nearfield_gpu_free_bytes",
             "Free memory of the GPU that searches, as its driver tells",
             ["gpu"],
+            multiprocess_mode="livemostrecent",
+            registry=self.registry,
+        )
+        self.clock_skew_s = Gauge(
+            "nearfield_clock_skew_seconds",
+            "PostgreSQL's clock less that of this server",
             multiprocess_mode="livemostrecent",
             registry=self.registry,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from engine import moments
 from engine.errors import shown
@@ -21,7 +21,7 @@ def _read(value: Any) -> Any:
     try:
         number = float(value)
     except (TypeError, ValueError, OverflowError):
-        return value
+        return _text(value)
     now = datetime.now(UTC)
     at = moments.read(number, now)
     if at is None:
@@ -29,4 +29,18 @@ def _read(value: Any) -> Any:
     return at
 
 
+def _text(value: Any) -> Any:
+    """Left to pydantic, but for a leap second, which it does not read."""
+    if not isinstance(value, str):
+        return value
+    plain, more = moments.without_leap(value)
+    if not more:
+        return value
+    try:
+        return TEXT.validate_python(plain) + more
+    except (ValidationError, OverflowError):
+        return value
+
+
+TEXT = TypeAdapter(datetime)
 Moment = Annotated[datetime, BeforeValidator(_read)]

@@ -9,6 +9,7 @@ from typing import Literal
 from engine.attribute_types import TIME
 from engine.errors import InputError, shown
 from engine.items import MAX_TEXT_BYTES
+from engine.moments import without_leap
 
 Kind = Literal["number", "text", "bool", "time", "numbers", "texts"]  # the last two: elements of a list
 Scalar = float | int | str | bool  # int: one that float64 does not hold; all other numbers are floats
@@ -58,7 +59,8 @@ def cased(value: Scalar, match_case: bool | None) -> Scalar:
 def read_time(value: object, loc: Loc) -> float:
     """Microseconds since 1970 UTC."""
     try:
-        at = datetime.fromisoformat(str(value))
+        text, leap = without_leap(str(value))
+        at = datetime.fromisoformat(text) + leap
         return float(round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6))
     except (ValueError, OverflowError, RecursionError):
         raise InputError(f"expected a time such as 2026-03-01T12:00:00Z, got {shown(value)}", loc=loc) from None

@@ -6,6 +6,7 @@ all of them, as a day number of 1970 or an amount, is no time and not silently o
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -13,6 +14,7 @@ FIRST_YEAR = 1990
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 EXCEL_ZERO = datetime(1899, 12, 30, tzinfo=UTC)  # of its day numbers since March 1900
 DAY_US = 86_400_000_000
+LEAP = re.compile(r"(?P<before>.*\d[T ]\s*\d\d:\d\d:)60(?P<after>(?:[.,]\d+)?\s*(?:Z|[+-][\d:]+)?\s*)", re.IGNORECASE)
 DAYS = "days written as YYYYMMDD"
 EXCEL = "days of Excel"
 
@@ -54,6 +56,14 @@ def read(number: float, now: datetime) -> datetime | None:
             except ValueError:  # no such day
                 return None
     return None
+
+
+def without_leap(text: str) -> tuple[str, timedelta]:
+    """A time of ISO 8601 without a leap second, and what to add to it: 23:59:60 is the first moment of the next day."""
+    found = LEAP.fullmatch(text)
+    if found is None:
+        return text, timedelta(0)
+    return f"{found['before']}59{found['after']}", timedelta(seconds=1)
 
 
 def said(now: datetime, *, column: bool = False) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,7 +12,7 @@ import typer
 from api.cli.options import Json, SpaceName, opened, settings
 from api.cli.output import emit, out, table
 from engine.errors import NearfieldError
-from engine.store import attribute_types, checks, events, generations, items, models, users
+from engine.store import attribute_types, checks, clock, events, generations, items, models, users
 from engine.store.database import open_database
 from engine.store.election import under_way
 from indexing.build import rebuilding
@@ -38,6 +39,7 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
             "events": sum(kinds.values()),
             "unknown_kinds": found.weighting.vocabulary.unknown(kinds),
             "attribute_types": attribute_types.by_subject(conn, found.key),
+            **clock.report(conn, found.key),
             "model": active.model if active else None,
             "generation": active.generation if active else None,
         }
@@ -63,10 +65,21 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
             f"attributes of {noun}": ", ".join(f"{name} {kind}" for name, kind in kinds.items()) or None
             for noun, kinds in body["attribute_types"].items()
         }
-        rows = body | {"unknown_kinds": told if unknown else "none"} | types
+        rows = body | {"unknown_kinds": told if unknown else "none", "future_events": _future(body)} | types
         table(("", ""), [(name, value) for name, value in rows.items() if name != "attribute_types"])
 
     emit(json, body, show)
+
+
+def _future(body: Mapping[str, Any]) -> str:
+    """Events refused as of the future, in one line."""
+    found = body["future_events"]
+    if found is None:
+        return "none refused"
+    return (
+        f"{found['refused']:,} refused, the last at {found['last_at'][:19]}, dated up to {found['farthest'][:19]}: "
+        f"{found['what_to_do']}"
+    )
 
 
 def list_models(space: SpaceName = "default", json: Json = False) -> None:

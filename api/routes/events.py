@@ -15,7 +15,7 @@ from api.answer_schemas import EventsAnswer
 from api.answers import rows_response
 from api.appends import FEW
 from api.auth import require
-from api.deps import AppAppends, AppLives, AppMetrics, AppSettings, View
+from api.deps import AppAppends, AppClock, AppLives, AppMetrics, AppSettings, View
 from api.rows import check_rows
 from api.schemas import EventBody, EventsBody, NoParameters
 from api.threads import writes
@@ -42,6 +42,7 @@ async def post_events(
     lives: AppLives,
     settings: AppSettings,
     metrics: AppMetrics,
+    clock: AppClock,
 ) -> Response:
     """Each row is `written`, `duplicate` (its event_id is known; harmless) or `rejected` with the reason: an event of
     a user who was erased, too.
@@ -53,9 +54,12 @@ async def post_events(
     if len(body.events) > settings.max_events:
         message = f"a request has at most {settings.max_events} events, got {len(body.events)}"
         raise InputError(message, loc=("body", "events"))
-    now = datetime.now(UTC)
-    check = partial(check_rows, "events", body.events, partial(parse, now=now))
-    checked = check() if len(body.events) <= FEW else await asyncio.to_thread(check)
+    now, future = datetime.now(UTC), list[datetime]()
+    check = partial(check_rows, "events", body.events, partial(parse, now=now, future=future))
+    try:
+        checked = check() if len(body.events) <= FEW else await asyncio.to_thread(check)
+    finally:
+        clock.refused(view.space, future, now)
     written = await appends.write(view.space.key, list(checked.good.values()))
     if any(event.item_id not in view.items for event in checked.good.values()):
         # an item first heard of here can be searched for and shown at once
@@ -71,12 +75,15 @@ async def post_events(
     return rows_response(results, len(checked.good), written.seq, unknown_kinds=unknown)
 
 
-def parse(row: dict[str, Any], now: datetime) -> Event:
+def parse(row: dict[str, Any], now: datetime, future: list[datetime]) -> Event:
+    """InputError for an event that cannot be; of one of the future the date is added to `future`."""
     event = EventBody.model_validate(row)
     at = event.occurred_at or now
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     if at > now + AHEAD:
-        raise InputError(f"dated in the future: {at.isoformat()}, and it is {now.isoformat()}", loc=("occurred_at",))
+        future.append(at)
+        why = f"dated in the future: {at.isoformat()}, and it is {now.isoformat()} by this server's clock"
+        raise InputError(why, loc=("occurred_at",))
     if at < EARLIEST:
         raise InputError(f"dated before 1970: {at.isoformat()}", loc=("occurred_at",))
     return Event(

@@ -14,7 +14,7 @@ from api.reads import FreshView
 from api.schemas import NoParameters
 from api.threads import writes
 from api.timely import Timely
-from engine.store import attribute_types, events, generations, items, models, users
+from engine.store import attribute_types, clock, events, generations, items, models, users
 from engine.store.election import under_way
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
@@ -65,6 +65,7 @@ def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Respo
         sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": sum(kinds.values())}
         types = attribute_types.by_subject(conn, key)
         is_rebuilt = under_way(conn, rebuilding(view.space))
+        clocks = clock.report(conn, key)
     served, refused = view.generation, view.refused
     return json_response(
         {
@@ -72,6 +73,7 @@ def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Respo
             **sizes,
             "unknown_kinds": view.space.weighting.vocabulary.unknown(kinds),
             "attribute_types": types,
+            **clocks,
             "model": served.model if served else None,
             "generation": served.generation if served else None,
             "popularity_half_life_days": served.manifest["popularity"]["half_life_days"] if served else None,

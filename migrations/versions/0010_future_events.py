@@ -1,0 +1,25 @@
+"""How many events servers refused as of the future: where a clock is behind, that is every one, and nobody sees it."""
+
+from alembic import op
+
+revision = "0010"
+down_revision = "0009"
+branch_labels = None
+depends_on = None
+
+CHANGES = """
+CREATE TABLE future_events (
+    space_key bigint PRIMARY KEY REFERENCES spaces ON DELETE CASCADE,
+    refused bigint NOT NULL,
+    farthest timestamptz NOT NULL,
+    last_at timestamptz NOT NULL
+);
+"""
+
+
+def upgrade() -> None:
+    op.execute(CHANGES)
+
+
+def downgrade() -> None:
+    raise NotImplementedError("migrations go forward only; restore a backup instead")
