@@ -11,8 +11,10 @@ import typer
 from api.cli.options import Json, SpaceName, pairs, settings
 from api.cli.output import emit, out, progress, table
 from engine.attribute_types import check_type
-from engine.importing import ImportSummary, Reading, import_events, import_items, import_users
+from engine.errors import InputError
+from engine.importing import ImportSummary, Reading, Replacing, import_events, import_items, import_users
 from engine.importing.reading import Unfit
+from engine.importing.replacing import MOST
 from engine.number_text import Decimal
 from engine.store import spaces
 from engine.store.database import open_database
@@ -63,6 +65,17 @@ Separators = Annotated[
         show_default=False,
     ),
 ]
+Replace = Annotated[
+    bool,
+    typer.Option(
+        "--replace",
+        help="The file is the whole catalogue: what it has no more is hidden, until a later file has it again.",
+    ),
+]
+MostGone = Annotated[
+    float, typer.Option("--most-gone", help="With --replace: refuse when more than this share would be hidden.")
+]
+Yes = Annotated[bool, typer.Option("--yes", help="With --replace: hide them however many they are.")]
 Importer = Callable[..., ImportSummary]
 
 
@@ -100,6 +113,9 @@ def items(
     decimal: DecimalSign = None,
     missing_id: MissingIds = None,
     separator: Separators = None,
+    replace: Replace = False,
+    most_gone: MostGone = MOST,
+    yes: Yes = False,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
@@ -108,7 +124,10 @@ def items(
     Categories in one cell stand between |. An attribute called like a field, as created_at, is attributes.created_at.
     """
     reading = _reading(type_, unfit, decimal, missing_id, separators=separator)
-    _run(import_items, file, space, json, column, constant, rejects=rejects, reading=reading)
+    if (yes or most_gone != MOST) and not replace:
+        raise InputError("--yes and --most-gone go with --replace")
+    replacing = Replacing(most_gone, yes) if replace else None
+    _run(import_items, file, space, json, column, constant, rejects=rejects, reading=reading, replacing=replacing)
 
 
 @app.command()

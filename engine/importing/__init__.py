@@ -5,6 +5,7 @@ from engine.importing.features import import_features
 from engine.importing.items import import_items
 from engine.importing.reading import Reading
 from engine.importing.records import Layout
+from engine.importing.replacing import Replacing
 from engine.importing.summary import ImportSummary, Sample
 from engine.importing.users import import_users
 from engine.importing.vectors import import_vectors
@@ -13,6 +14,7 @@ __all__ = [
     "ImportSummary",
     "Layout",
     "Reading",
+    "Replacing",
     "Sample",
     "import_events",
     "import_features",

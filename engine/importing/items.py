@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -15,6 +15,7 @@ from engine.importing.attributes import Attributes, read_attributes
 from engine.importing.fields import NONE, Fields, resolve
 from engine.importing.reading import AS_IT_IS, Reading
 from engine.importing.rejects import Check, check, check_target, id_checks, text_checks
+from engine.importing.replacing import Replacing
 from engine.importing.rows_of_one import join_rows
 from engine.importing.sheet import Column, read
 from engine.importing.summary import ImportSummary
@@ -37,6 +38,7 @@ def import_items(
     constants: Mapping[str, str] = NONE,
     rejects: Path | None = None,
     reading: Reading = AS_IT_IS,
+    replacing: Replacing | None = None,
     progress: Progress = silent,
 ) -> ImportSummary:
     """Write the items of a file in one transaction; a column that no field takes is an attribute.
@@ -44,7 +46,8 @@ def import_items(
     Categories in one cell stand between `|`, or `reading.separators`; `A > B` is one unless `>` is among these.
     Known items are completed: an empty cell, or a field without a column, leaves what is there. A deleted item is
     back, as new. Of several rows with one id each field is the last that is not empty; the others, and rows that change
-    nothing, count as duplicates. Raises InputError as `import_events` does.
+    nothing, count as duplicates. With `replacing` an item that is in no row of the file, rejected ones too, is hidden
+    until a file has it again. Raises InputError as `import_events` does, Conflict where too many would be hidden.
     """
     started = time.perf_counter()
     check_target(rejects, path)
@@ -61,17 +64,19 @@ def import_items(
     progress("write", 0.4)
     with transaction(database, space_name) as (conn, space):
         attributes.store_types(conn, space.key)
-        written = _write(conn, space.key, rows, progress)
+        written = _write(conn, space.key, rows, frame["item_id"], replacing, progress)
     progress("done", 1.0)
     return ImportSummary(
         read=frame.height,
-        written=written,
-        duplicates=good.height - written,
+        written=written.items,
+        duplicates=good.height - written.items,
         rejected=rejected.counts,
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
         attributes=attributes.notes,
-        notes=(*joined.notes(), *attributes.called_like_fields()),
+        notes=(*written.notes(), *joined.notes(), *attributes.called_like_fields()),
+        hidden=None if replacing is None else len(written.gone),
+        back=len(written.back),
         differing=joined.differing,
     )
 
@@ -96,10 +101,33 @@ def _checks() -> list[Check]:
     return [*id_checks("item_id"), *text_checks(), ("available is not true or false", unreadable)]
 
 
-def _write(conn: Connection, space_key: int, rows: pl.DataFrame, progress: Progress) -> int:
-    """Upsert the items that are new or changed; how many those are."""
+@dataclass(frozen=True)
+class Written:
+    items: int  # new or changed
+    gone: Sequence[str]  # hidden, as the file has them no more
+    back: Sequence[str]  # hidden for that reason before, and in the file again
+
+    def notes(self) -> list[str]:
+        told = ((self.gone, "no longer in the file, hidden"), (self.back, "back in the file, shown again"))
+        return [
+            f"{len(ids):,} item{'s' if len(ids) > 1 else ''} {what}, such as {', '.join(map(repr, ids[:3]))}"
+            for ids, what in told
+            if ids
+        ]
+
+
+def _write(
+    conn: Connection,
+    space_key: int,
+    rows: pl.DataFrame,
+    in_file: pl.Series,
+    replacing: Replacing | None,
+    progress: Progress,
+) -> Written:
+    """Upsert the items that are new or changed, and hide those that a catalogue has no more."""
     known = {item.item_id: item for item in _catalogue(conn, space_key)}
-    changed = []
+    withdrawn = item_store.withdrawn(conn, space_key)
+    changed, back = [], []
     for item_id, title, categories, available, text in rows.select(
         "item_id", "title", "categories", "available", "attributes"
     ).iter_rows():
@@ -109,15 +137,23 @@ def _write(conn: Connection, space_key: int, rows: pl.DataFrame, progress: Progr
             item,
             title=item.title if title is None else title,
             categories=item.categories if categories is None else tuple(categories),
-            available=item.available if available is None else available,
+            available=(item.available or item_id in withdrawn) if available is None else available,
             attributes={**item.attributes, **(orjson.loads(text) if text else {})},
         )
-        if item != old:
+        if item != old or item_id in withdrawn:
             changed.append(item)
+        if item_id in withdrawn and item.available:
+            back.append(item_id)
+    gone: list[str] = []
+    if replacing is not None:
+        shown = [item.item_id for item in known.values() if item.available]
+        gone = replacing.gone(shown, set(in_file.drop_nulls().to_list()))
+        item_store.lock(conn, space_key, [*gone, *(item.item_id for item in changed)])
+        item_store.withdraw(conn, space_key, gone)
     for start in range(0, len(changed), BATCH):
         item_store.upsert(conn, space_key, changed[start : start + BATCH])
         progress("write", 0.4 + 0.6 * start / len(changed))
-    return len(changed)
+    return Written(len(changed), gone, back)
 
 
 def _catalogue(conn: Connection, space_key: int) -> Iterator[Item]:

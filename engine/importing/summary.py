@@ -32,6 +32,8 @@ class ImportSummary:
     words: tuple[Word, ...] | None = None  # for kinds, of a file of events
     attributes: tuple[TypeNote, ...] = ()  # those of which something is to be told
     differing: Mapping[str, int] = field(default_factory=dict)  # field -> ids whose rows have several values
+    hidden: int | None = None  # items that a file which replaced the catalogue had no more
+    back: int = 0  # items that were hidden so, and are shown again
     notes: tuple[str, ...] = ()  # what else is to be told, a sentence each
 
     def to_json(self) -> dict[str, Any]:
@@ -43,6 +45,8 @@ class ImportSummary:
             **({} if self.words is None else {"kinds": [word.to_json() for word in self.words]}),
             **({"attributes": [note.to_json() for note in self.attributes]} if self.attributes else {}),
             **({"differing": dict(self.differing)} if self.differing else {}),
+            **({} if self.hidden is None else {"hidden": self.hidden}),
+            **({"back": self.back} if self.back else {}),
             **({"notes": list(self.notes)} if self.notes else {}),
             "seconds": round(self.seconds, 3),
         }

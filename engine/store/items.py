@@ -26,7 +26,7 @@ FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::bool[], %s::tex
 ORDER BY item_id COLLATE "C"
 ON CONFLICT (space_key, item_id) DO UPDATE SET title = excluded.title, categories = excluded.categories,
     attributes = excluded.attributes, available = excluded.available, deleted = false, updated_at = now(),
-    vector = excluded.vector, vector_model = excluded.vector_model
+    vector = excluded.vector, vector_model = excluded.vector_model, withdrawn = false
 RETURNING item_id, xmax = 0 AS created
 """
 # Fields that come along with events fill what is there, and never bring a deleted item back.
@@ -82,15 +82,33 @@ def delete(conn: sa.Connection, space_key: int, item_id: str) -> None:
 
 def set_availability(conn: sa.Connection, space_key: int, available: Mapping[str, bool]) -> list[str]:
     """Switch items on and off; "updated" or "unknown" for each."""
-    lock = """SELECT FROM items WHERE space_key = %s AND item_id = ANY(%s::text[])
-              ORDER BY item_id COLLATE "C" FOR NO KEY UPDATE"""
-    conn.exec_driver_sql(lock, (space_key, list(available)))
-    update = """UPDATE items SET available = new.available, updated_at = now()
+    lock(conn, space_key, list(available))
+    update = """UPDATE items SET available = new.available, withdrawn = false, updated_at = now()
                 FROM unnest(%s::text[], %s::bool[]) AS new (item_id, available)
                 WHERE items.space_key = %s AND items.item_id = new.item_id AND NOT deleted RETURNING items.item_id"""
     rows = conn.exec_driver_sql(update, (list(available), list(available.values()), space_key))
     found = set(rows.scalars())
     return ["updated" if item_id in found else "unknown" for item_id in available]
+
+
+def lock(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> None:
+    """Until the transaction ends no other changes these items; taken in the one order."""
+    query = """SELECT FROM items WHERE space_key = %s AND item_id = ANY(%s::text[])
+               ORDER BY item_id COLLATE "C" FOR NO KEY UPDATE"""
+    conn.exec_driver_sql(query, (space_key, list(item_ids)))
+
+
+def withdraw(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> None:
+    """Hide items that the catalogue has no more, until it has them again."""
+    set_availability(conn, space_key, dict.fromkeys(item_ids, False))
+    update = "UPDATE items SET withdrawn = true WHERE space_key = %s AND item_id = ANY(%s::text[]) AND NOT deleted"
+    conn.exec_driver_sql(update, (space_key, list(item_ids)))
+
+
+def withdrawn(conn: sa.Connection, space_key: int) -> set[str]:
+    """The items that are hidden because the catalogue had them no more."""
+    query = "SELECT item_id FROM items WHERE space_key = %s AND withdrawn AND NOT deleted"
+    return set(conn.exec_driver_sql(query, (space_key,)).scalars())
 
 
 def deleted(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> set[str]:
