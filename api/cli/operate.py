@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from api.cli.options import Json, SpaceName, opened, settings
 from api.cli.output import emit, out, table
 from engine.errors import NearfieldError
-from engine.store import attribute_types, checks, clock, events, generations, items, models, users
+from engine.settings import Settings
+from engine.store import attribute_types, checks, clock, events, generations, items, models, other_forms, users
 from engine.store.database import open_database
 from engine.store.election import under_way
 from indexing.build import rebuilding
@@ -126,9 +127,15 @@ def list_generations(space: SpaceName = "default", json: Json = False) -> None:
     emit(json, body, lambda: table(names, rows))
 
 
-def doctor(json: Json = False) -> None:
+def doctor(
+    mend_ids: Annotated[
+        bool, typer.Option("--mend-ids", help="Make users and items whose ids have another form one with their like.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Check the database, pgvector, FAISS, our own loops, checksums and the disk. Exit 1 if anything is wrong."""
     found = settings()
+    mended = _mended(found) if mend_ids else None
     results = [check_faiss(), check_loops(), check_disk(found.home)]
     try:
         with open_database(found) as database:
@@ -136,12 +143,24 @@ def doctor(json: Json = False) -> None:
     except NearfieldError as error:
         results.append(("database", False, str(error)))
     ok = all(good for _, good, _ in results)
-    body = {"ok": ok, "checks": [{"name": name, "ok": good, "detail": detail} for name, good, detail in results]}
+    body: dict[str, Any] = {
+        "ok": ok,
+        "checks": [{"name": name, "ok": good, "detail": detail} for name, good, detail in results],
+    }
+    if mended is not None:
+        body["ids_mended"] = mended
 
     def show() -> None:
         table(("check", "", "detail"), [(name, "ok" if good else "WRONG", detail) for name, good, detail in results])
         out.print("all is well" if ok else "something is wrong")
+        if mended:
+            out.print(f"{mended:,} ids have their one form now; run `nearfield reindex` for each space")
 
     emit(json, body, show)
     if not ok:
         sys.exit(1)
+
+
+def _mended(found: Settings) -> int:
+    with open_database(found) as database, database.begin() as conn:
+        return sum(other_forms.mend(conn, each) for each in other_forms.find(conn))

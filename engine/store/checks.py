@@ -5,18 +5,12 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from engine.errors import NearfieldError
-from engine.ids import AROUND
-from engine.store import keys, migrations
+from engine.store import keys, migrations, other_forms
 from engine.store.database import Database
+from engine.store.other_forms import OtherForm
 
 ALL_REVOKED = "each is revoked, so the server answers nobody; `nearfield keys create` makes one"
 Check = tuple[str, bool, str]
-OTHER_FORMS = """
-SELECT noun, count(*), min(id), min(name) FROM (
-    SELECT 'users' AS noun, space_key, user_id AS id FROM users
-    UNION ALL SELECT 'items', space_key, item_id FROM items WHERE NOT deleted) AS ids JOIN spaces USING (space_key)
-WHERE id <> normalize(btrim(id, %s), NFC) OR id ~ '^-?[0-9]+[.]0$' GROUP BY noun ORDER BY noun DESC
-"""
 
 
 def check_database(database: Database) -> list[Check]:
@@ -42,11 +36,16 @@ def check_database(database: Database) -> list[Check]:
 
 
 def _check_ids(conn: sa.Connection) -> Check:
-    """Ids from before `ids.normal_id` was applied everywhere."""
-    found = [
-        f"{count:,} {noun} such as {id_!r} in space {name}"
-        for noun, count, id_, name in conn.exec_driver_sql(OTHER_FORMS, (AROUND,))
-    ]
+    """Ids from before there was one form."""
+    first: dict[str, OtherForm] = {}
+    found = other_forms.find(conn)
+    for each in found:
+        first.setdefault(each.noun, each)
     if not found:
         return "ids", True, "without white space around them, in Unicode's NFC"
-    return "ids", False, f"not in the form that requests ask for: {'; '.join(found)}; write them again and delete these"
+    told = [
+        f"{sum(each.noun == noun for each in found):,} {noun} such as {one.id_!r} in space {one.space}"
+        for noun, one in first.items()
+    ]
+    what = f"not in the form that requests and files ask for: {'; '.join(told)}"
+    return "ids", False, f"{what}; `nearfield doctor --mend-ids` makes them one with those that are"

@@ -15,9 +15,10 @@ from engine.ids import normal_id
 from engine.importing import ImportSummary, Layout, import_features, import_items, import_users, vectors
 from engine.importing.cells import normal_ids
 from engine.importing.records import read
-from engine.store import checks, items, users
+from engine.store import checks, events, items, other_forms, users
 from engine.store.database import Database
 from engine.store.spaces import Space
+from engine.users import User
 
 Load = Callable[..., ImportSummary]
 NFD, NFC = "cafe\u0301", "caf\xe9"
@@ -58,16 +59,40 @@ def test_one_record_and_one_vector_in_every_kind_of_file(database: Database, spa
     assert vectors.read(tmp_path / "words.vec", Layout()).ids == [NFC]
 
 
-def test_doctor_tells_of_ids_from_before(database: Database, space: Space, tmp_path: Path) -> None:
-    (tmp_path / "users.csv").write_text("user_id\n7\n")
-    import_users(database, space.name, tmp_path / "users.csv")
-    assert ("ids", True, "without white space around them, in Unicode's NFC") in checks.check_database(database)
-    with database.begin() as conn:
-        conn.exec_driver_sql("UPDATE users SET user_id = '7 ' WHERE space_key = %s", (space.key,))
-    [detail] = [detail for name, ok, detail in checks.check_database(database) if name == "ids" and not ok]
-    assert detail == (
-        f"not in the form that requests ask for: 1 users such as '7 ' in space {space.name}; "
-        "write them again and delete these"
+def test_ids_from_before_are_told_by_doctor_and_made_one_with_their_like(
+    database: Database, space: Space, load: Load, tmp_path: Path
+) -> None:
+    path = tmp_path / "events.csv"
+    rows = [f"{user},{item},2025-01-0{n}" for n, (user, item) in enumerate(zip("1234", "abca", strict=True), 1)]
+    path.write_text(
+        "user_id,item_id,occurred_at,title,attributes.size,attributes.hue\n"
+        + "\n".join(f"{row},T{n},{n},{hue}" for n, (row, hue) in enumerate(zip(rows, ["", "red", "", ""], strict=True)))
     )
+    load(path)
+    rename = {"users": {"2": "1 ", "4": "3.0"}, "items": {"b": "a\xa0"}}
     with database.begin() as conn:
-        conn.exec_driver_sql("DELETE FROM users WHERE space_key = %s", (space.key,))
+        assert checks._check_ids(conn)[1]
+        for table, names in rename.items():
+            for name, other in names.items():
+                update = f"UPDATE {table} SET {table[:-1]}_id = %s WHERE {table[:-1]}_id = %s AND space_key = %s"
+                conn.exec_driver_sql(update, (other, name, space.key))
+        told = checks._check_ids(conn)
+        assert not told[1]
+        assert f"2 users such as '1 ' in space {space.name}; 1 items such as 'a\\xa0'" in told[2]
+        found = [each for each in other_forms.find(conn) if each.space == space.name]
+        assert [other_forms.mend(conn, each) for each in found] == [True] * 3
+        assert users.ids(conn, space.key) == ["1", "3"]
+        assert events.history(conn, space.key, "1", 10).item_ids == ("a", "a")
+        assert events.history(conn, space.key, "3", 10).item_ids == ("a", "c")
+        assert items.get(conn, space.key, "a").attributes == {"size": 3, "hue": "red"}
+        assert items.count(conn, space.key) == 2
+        assert checks._check_ids(conn)[1]
+
+
+def test_an_id_from_before_whose_normal_form_was_erased_stays(database: Database, space: Space) -> None:
+    with database.begin() as conn:
+        users.upsert(conn, space.key, [User("ann"), User("ann ")])
+        users.delete(conn, space.key, "ann")
+        [found] = [each for each in other_forms.find(conn) if each.space == space.name]
+        assert not other_forms.mend(conn, found)
+        assert users.delete(conn, space.key, "ann ").rows["users"] == 1
