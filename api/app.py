@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from importlib.metadata import version
 
 import structlog
@@ -21,7 +22,7 @@ from api.deps import Lives
 from api.door import Door
 from api.gate import Gate
 from api.key_first import KeyFirst
-from api.logs import RequestLog
+from api.logs import RequestLog, configure
 from api.metrics import Metrics, Timed
 from api.outage import Outage
 from api.paths import EncodedSlashes
@@ -75,7 +76,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.state.clock = Clock(opened, metrics)
         waker = Waker(opened)
         app.state.sampler = Sampler(observe=metrics.observe_search)
-        upkeep = Upkeep(opened, settings.generations)
+        upkeep = Upkeep(opened, settings.generations, partial(configure, settings.log_level))
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
         app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget)
         loop, app.state.readers = asyncio.get_running_loop(), readers()

@@ -65,8 +65,9 @@ def wear(view: LiveView) -> Wear:
 class Upkeep:
     """Called by a poller with every view it refreshed."""
 
-    def __init__(self, database: Database, folder: Path):
+    def __init__(self, database: Database, folder: Path, prepare: Callable[[], None] | None = None):
         self._database, self._folder = database, folder
+        self._prepare = prepare  # called first in a process that rebuilds: it logs as this one does
         self._elections: dict[str, Election] = {}
         self._running: dict[str, BaseProcess] = {}
         self._not_before: dict[str, float] = {}  # by space, of time.monotonic
@@ -118,7 +119,7 @@ class Upkeep:
         if refused:
             self._repairs[name] = self._repairs.get(name, 0) + 1
         log.info("rebuild begins", space=name, generation=instead_of, wear=str(wear(view)), refused=refused)
-        arguments = (self._database.url, str(self._folder), name, instead_of, refused)
+        arguments = (self._database.url, str(self._folder), name, instead_of, refused, self._prepare)
         process = multiprocessing.get_context("spawn").Process(target=rebuild, args=arguments, daemon=True)
         process.start()
         self._running[name], self._elections[name] = process, election
@@ -145,12 +146,21 @@ class Upkeep:
         remove_unrecorded(self._database, self._folder)
 
 
-def rebuild(url: str, folder: str, name: str, instead_of: str, damaged: bool = False) -> None:
+def rebuild(
+    url: str,
+    folder: str,
+    name: str,
+    instead_of: str,
+    damaged: bool = False,
+    prepare: Callable[[], None] | None = None,
+) -> None:
     """Build the active generation anew from PostgreSQL and publish it, unless something else was published meanwhile.
 
     The target of a process; it ends with its parent.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    if prepare is not None:
+        prepare()
     database = Database(url, pool_size=2)
     try:
         with database.begin() as conn:
