@@ -127,5 +127,5 @@ def test_a_server_of_one_process_ends_of_it_and_the_next_refuses_what_is_damaged
         assert not shop.folder(damaged).exists()
     finally:
         end(process)
-    told = [json.loads(line) for line in shop.log.read_text().splitlines() if "rebuilt" in line]
-    assert [each["event"] for each in told] == ["rebuilt"], "the process that rebuilds logs as its server does"
+    told = [json.loads(line) for line in shop.log.read_text().splitlines() if line.startswith("{")]
+    assert "rebuilt" in {each["event"] for each in told}, "the process that rebuilds logs as its server does"
