@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 
 from tests.api.conftest import Shop
 
@@ -115,3 +116,24 @@ def test_users_like_a_user_are_of_their_kind(shop: Shop) -> None:
     body = shop.get("/users/odd-user-5/similar", params={"k": 5}).json()
     assert {user["user_id"].split("-")[0] for user in body["users"]} == {"odd"}
     assert "odd-user-5" not in {user["user_id"] for user in body["users"]}
+
+
+def test_what_is_bought_now_is_popular_without_a_reindex_and_what_comes_back_is_not(shop: Shop) -> None:
+    assert shop.get("/status").json()["popularity_half_life_days"] in (7, 14, 28, 56, 112, 365, None)
+    before = answer(shop, k=40)["items"]
+    last = before[-1]["item_id"]
+
+    def report(kind: str) -> None:
+        rows = [{"user_id": f"rush-{n}", "item_id": last, "kind": kind} for n in range(60)]
+        assert shop.post("/events", {"events": rows}).json()["accepted"] == 60
+
+    def is_first_within_a_minute(wanted: bool) -> bool:
+        until = time.monotonic() + 60
+        while (answer(shop, k=1)["items"][0]["item_id"] == last) is not wanted and time.monotonic() < until:
+            time.sleep(0.05)
+        return time.monotonic() < until
+
+    report("purchase")
+    assert is_first_within_a_minute(True)
+    report("return")
+    assert is_first_within_a_minute(False)

@@ -255,6 +255,7 @@ def test_status_tells_how_far_a_space_has_moved_from_its_index(shop: Any) -> Non
     assert (status["generation"] is not None, status["recall@20"]) == (True, 1.0)
     assert (status["delta_share"], status["tombstone_share"]) == (0, 0)
     assert status["generation_age_s"] >= 0
+    assert "popularity_half_life_days" in status
 
 
 def test_tables_keep_their_header_in_one_line_where_nobody_watches(shop: Any) -> None:
