@@ -20,6 +20,7 @@ from engine.importing.sheet import Column, read
 from engine.importing.summary import ImportSummary
 from engine.importing.times import NO_TIME, UNREADABLE, Times, times
 from engine.importing.transaction import arrow, transaction
+from engine.importing.typed import numbers
 from engine.importing.words import purchases, vocabulary_of, words_of
 from engine.progress import Progress, silent
 from engine.store import events as event_store
@@ -110,7 +111,10 @@ def _frame(source: Mapping[str, Column], attributes: Attributes, moments: Times,
         "categories": categories,
     }
     if "value" in source:
-        columns |= {"value": cells.numbers(source["value"]), "given_value": source["value"].series.is_not_null()}
+        columns |= {
+            "value": numbers(source["value"], attributes.reading.decimal),
+            "given_value": source["value"].series.is_not_null(),
+        }
     else:
         columns |= {"value": pl.repeat(1.0, height, eager=True), "given_value": pl.repeat(True, height, eager=True)}
     frame = pl.DataFrame(columns | attributes.frame_columns())

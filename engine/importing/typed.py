@@ -79,6 +79,16 @@ def fit(column: Column, kind: AttributeType, decimal: Decimal | None = None) -> 
     return _by_value(ready, kind, decimal)
 
 
+def numbers(column: Column, decimal: Decimal | None = None) -> pl.Series:
+    """Float64, of text also in the writings that can mean one number; unreadable is null."""
+    plain = cells.numbers(column)
+    if not column.is_text:
+        return plain
+    read = _as_numbers(column.series, decimal).column
+    found = read.series.cast(pl.Float64, strict=False)
+    return plain.fill_null(found) if decimal is None else found.fill_null(plain)
+
+
 def json_ready(column: Column) -> Column:
     """Scalars as JSON has them, or JSON text where a cell is a list, an object or a time."""
     series, dtype = column.series, column.series.dtype

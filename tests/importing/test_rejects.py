@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from engine.errors import InputError
-from engine.importing import ImportSummary
+from engine.importing import ImportSummary, Reading
 
 Load = Callable[..., ImportSummary]
 Stored = Callable[[], list[tuple[Any, ...]]]
@@ -75,6 +75,19 @@ def test_text_where_a_number_belongs_is_rejected(load: Load, tmp_path: Path) -> 
     summary = load(path)
     assert summary.rejected == {"value is not a number": 1}
     assert summary.written == 2  # an empty value is 1
+
+
+def test_a_value_may_have_a_decimal_comma_and_thousands_where_that_is_said(
+    load: Load, stored: Stored, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(
+        'user_id,item_id,occurred_at,value\nu,i,2020-01-01,"2,50"\nu,i,2020-01-02,1.234\nu,i,2020-01-03,+2\n'
+    )
+    load(path)
+    assert [row[3] for row in stored()] == [2.5, pytest.approx(1.234), 2]
+    load(path, reading=Reading(decimal="comma"))
+    assert 1234 in [row[3] for row in stored()]
 
 
 def test_nan_in_jsonl_is_rejected_with_its_row(load: Load, tmp_path: Path) -> None:
