@@ -15,7 +15,7 @@ from api.together import AT_ONCE
 # With 16 the event loop, which waits for the same lock, refused twice as late in overload.
 READERS = 8  # requests read at once; more only wait for the same cores
 WRITERS = 4  # and written: as many go into one flush of PostgreSQL's log
-BATCHERS = 4  # and pages of many shelves, which may take long: the readers are there for the others
+BATCHERS = 4  # and pages of many shelves, records, figures, which may take long: the readers are for the others
 APPENDERS = AT_ONCE  # beside these, of events that go together
 KEEPERS = 2  # looking for keys
 PARSERS = 2  # of large bodies

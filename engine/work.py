@@ -13,6 +13,8 @@ NUMBER, TEXT, WITHIN = 2, 20, 60  # to look at one value; at a text within a tex
 MASK = 8  # for each item, to combine what passes and to search among it
 CHANGED = 1000  # a condition on an item that changed since the build
 SHOWN = 2000  # an item of an answer
+FEWER = "ask for fewer shelves at once, share their filters, or use fewer conditions"
+NEAR = 100  # to compare a vector with another, and sort it in
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class Size:
         return self.n_items * MASK * 2**n_boosts
 
 
-def check(cost: int, most: int, loc: Loc) -> None:
-    """InputError for more than `most`."""
+def check(cost: int, most: int, loc: Loc, less: str = FEWER) -> None:
+    """InputError for more than `most`, which says what is `less`."""
     if cost > most:
         raise InputError(
             f"this costs about {cost / 1e9:,.1f} s of a core, at most {most / 1e9:,.1f} s are allowed; "
-            "ask for fewer shelves at once, share their filters, or use fewer conditions (NEARFIELD_MAX_WORK)",
+            f"{less} (NEARFIELD_MAX_WORK)",
             loc=loc,
         )
 

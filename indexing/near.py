@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from engine.until import in_time
 from engine.vectors import Matrix
 from indexing.view import LiveView
 
-BLOCK = 65_536  # rows at a time
+BLOCK, POINTS = 65_536, 32  # rows and points at a time: 16 MB of distances
 
+Block = tuple[Matrix, npt.NDArray[np.int64]]
 Found = tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]
 
 
@@ -18,8 +20,14 @@ def near(view: LiveView, points: Matrix, k: int) -> Found:
 
     Exact, over every vector: for the few points of a path, not for traffic.
     """
+    blocks = _blocks(view) if k and len(points) else []
+    found = [_near(view, points[at : at + POINTS], blocks, k) for at in range(0, max(len(points), 1), POINTS)]
+    return np.concatenate([each[0] for each in found]), np.concatenate([each[1] for each in found])
+
+
+def _near(view: LiveView, points: Matrix, blocks: list[Block], k: int) -> Found:
     distances, rows = np.full((len(points), k), np.inf), np.full((len(points), k), -1, np.int64)
-    for vectors, at in _blocks(view):
+    for vectors, at in in_time(blocks, every=1):
         keep = np.ones(len(at), bool) if view.allowed is None else view.allowed[at]
         apart, shown = _apart(points, vectors[keep]), at[keep]
         distances = np.concatenate([distances, apart], axis=1)
@@ -29,7 +37,7 @@ def near(view: LiveView, points: Matrix, k: int) -> Found:
     return distances, rows
 
 
-def _blocks(view: LiveView) -> list[tuple[Matrix, npt.NDArray[np.int64]]]:
+def _blocks(view: LiveView) -> list[Block]:
     """Vectors and their rows: those of the generation that nothing replaces, then those of the delta."""
     built = view.generation.vectors if view.generation else np.zeros((0, 1), np.float32)
     changed, beside = (view.delta.vectors, view.delta.beside) if view.delta else ({}, {})

@@ -14,6 +14,7 @@ from api.deps import AppDatabase, View
 from api.kpi_bodies import kpis
 from api.reads import fresh
 from api.schemas import Fresh
+from api.threads import is_long
 from api.timely import Timely
 from engine.errors import NotFound
 from engine.store import models, watch
@@ -36,6 +37,7 @@ class MapQuery(Fresh):
 
 
 @router.get("/kpis", summary="The figures of a model version and its newest drift report")
+@is_long
 def get_kpis(query: Annotated[KpisQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
     view = fresh(request, view, query)
     with database.connect() as conn:
@@ -43,6 +45,7 @@ def get_kpis(query: Annotated[KpisQuery, Query()], request: Request, view: View,
 
 
 @router.get("/map", summary="The map that `nearfield map` made, as JSON or as a page")
+@is_long
 def get_map(query: Annotated[MapQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
     view = fresh(request, view, query)
     with database.connect() as conn:
@@ -53,6 +56,7 @@ def get_map(query: Annotated[MapQuery, Query()], request: Request, view: View, d
 
 
 @router.get("/compress", summary="What vectors cost as float32, float16, int8 and PQ, and lose")
+@is_long
 def get_compress(query: Annotated[KpisQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
     view = fresh(request, view, query)
     with database.begin() as conn:

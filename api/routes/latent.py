@@ -11,17 +11,19 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from api import latent_bodies as bodies
 from api.answers import json_response
 from api.auth import require
-from api.deps import AppDatabase, View, check_space
+from api.deps import AppDatabase, AppSettings, View, check_space
 from api.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
 from api.reads import fresh
 from api.schemas import NoParameters
+from api.threads import is_long
 from api.timely import Timely
-from engine import latent, readings
+from engine import latent, readings, work
 from engine.codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
 from engine.features import Column, Values, as_of, from_records, from_rows
 from engine.ids import check_id
 from engine.readings import Readings
+from engine.settings import Settings
 from engine.store import features
 from engine.store.database import Database
 from engine.vectors import Matrix, check_vectors
@@ -32,6 +34,7 @@ Nothing = Annotated[NoParameters, Query()]
 
 
 @router.post("/encode", summary="Records to vectors")
+@is_long
 def encode(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """Answers `{"vectors"}`, with `codes` of a vqvae; one for each record, in order."""
     view = fresh(request, view, body)
@@ -40,6 +43,7 @@ def encode(body: RecordsBody, none: Nothing, request: Request, view: View, datab
 
 
 @router.post("/decode", summary="Vectors to records")
+@is_long
 def decode(body: VectorsBody, none: Nothing, request: Request, view: View) -> Response:
     view = fresh(request, view, body)
     codec = codec_of(view)
@@ -47,6 +51,7 @@ def decode(body: VectorsBody, none: Nothing, request: Request, view: View) -> Re
 
 
 @router.post("/reconstruct", summary="Records as the model makes them again, with the error of each")
+@is_long
 def reconstruct(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """An error is the mean squared difference per prepared column, in scales of the training records."""
     view = fresh(request, view, body)
@@ -55,6 +60,7 @@ def reconstruct(body: RecordsBody, none: Nothing, request: Request, view: View, 
 
 
 @router.post("/anomalies", summary="How odd records are, and through which columns")
+@is_long
 def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """What no training record had (an unseen category, text for a number, nothing at all) is odd, and named."""
     view = fresh(request, view, body)
@@ -66,21 +72,30 @@ def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, 
 
 
 @router.post("/interpolate", summary="The way from one record to another, with the real items nearest to it")
-def interpolate(body: InterpolateBody, none: Nothing, request: Request, view: View) -> Response:
+@is_long
+def interpolate(body: InterpolateBody, none: Nothing, request: Request, view: View, settings: AppSettings) -> Response:
     view = fresh(request, view, body)
+    _check_near(view, body.steps if body.nearest else 0, settings)
     codec = codec_of(view)
     start, end = (_point(view, codec, each, name) for name, each in (("start", body.start), ("end", body.end)))
     return _answer(view, bodies.path(view, codec, start, end, body.steps, body.nearest))
 
 
 @router.post("/sample", summary="New records as the model believes them to be")
-def sample(body: SampleBody, none: Nothing, request: Request, view: View) -> Response:
+@is_long
+def sample(body: SampleBody, none: Nothing, request: Request, view: View, settings: AppSettings) -> Response:
     """Only of vae, vqvae and aae; the answer has the seed that repeats it."""
     view = fresh(request, view, body)
+    _check_near(view, body.n if body.nearest else 0, settings)
     codec = codec_of(view)
     seed = secrets.randbits(31) if body.seed is None else body.seed
     vectors, _ = latent.sample(codec, body.n, seed=seed)
     return _answer(view, {"samples": bodies.points(view, codec, vectors, body.nearest), "seed": seed})
+
+
+def _check_near(view: LiveView, n_points: int, settings: Settings) -> None:
+    cost = n_points * view.n_vectors * work.NEAR
+    work.check(cost, settings.max_work, ("body", "nearest"), "ask for fewer points, or for no nearest items")
 
 
 def codec_of(view: LiveView) -> FeatureCodec:

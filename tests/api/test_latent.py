@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from api.server import bound, running
+from engine import work
 from engine.importing import Layout, import_features
 from engine.items import ItemVector
 from engine.settings import Settings
@@ -118,6 +119,19 @@ def test_the_way_between_two_records_passes_real_ones(hall):
     middle = (np.array(steps[0]["vector"]) + np.array(steps[4]["vector"])) / 2
     assert steps[2]["vector"] == pytest.approx(middle.tolist(), abs=1e-5)
     assert set(steps[2]["record"]) == {"heat", "pressure", "speed", "mode"}
+
+
+def test_what_is_near_to_many_points_costs_what_it_may_and_to_none_nothing(hall, database):
+    many = {"n": 10_000, "nearest": 100}
+    n_items = ok(hall.get("/fog/status"))["items"]
+    assert 10_000 * n_items * work.NEAR < hall.settings.max_work
+    settings = hall.settings.model_copy(update={"max_work": 10_000 * n_items})
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/fog"
+        refused = httpx.post(f"{url}/sample", json=many, timeout=30)
+        assert "ask for fewer points, or for no nearest items" in problem(refused, 422)
+        assert len(ok(httpx.post(f"{url}/sample", json={"n": 10_000}, timeout=60))["samples"]) == 10_000
+        assert len(ok(httpx.post(f"{url}/sample", json={"n": 90, "nearest": 1}, timeout=60))["samples"]) == 90
 
 
 def test_a_generative_model_samples_and_its_codes_decode(hall):
