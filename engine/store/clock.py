@@ -49,7 +49,7 @@ def refused(conn: sa.Connection, space_key: int) -> Refused | None:
 def report(conn: sa.Connection, space_key: int) -> dict[str, Any]:
     """Of a status: `clock_skew_s`, and `future_events` with their number, dates and what to do, where there are any."""
     found, skew = refused(conn, space_key), skew_s(conn)
-    body: dict[str, Any] = {"clock_skew_s": round(skew, 3), "future_events": None}
+    body: dict[str, Any] = {"clock_skew_s": round(skew, 3) + 0.0, "future_events": None}
     if found is not None:
         body["future_events"] = {
             "refused": found.n,
