@@ -163,7 +163,8 @@ def _fitted(given: pl.Series, column: Column) -> Fitted:
 
 def _as_numbers(text: pl.Series, decimal: Decimal | None) -> Fitted:
     """Most cells at once; each other text by itself."""
-    text = text.set(_blank(text), None)
+    text = text.str.strip_chars()
+    text = text.set(text == "", None)
     plain = text.str.contains(PLAIN).fill_null(False)
     if decimal == "comma":
         plain &= ~text.str.contains(EITHER).fill_null(False)
