@@ -10,6 +10,7 @@ import polars as pl
 
 from engine.attribute_types import SAID, AttributeType, Subject, majority
 from engine.errors import InputError, NotFound
+from engine.importing.cells import load
 from engine.importing.fields import ATTRIBUTE
 from engine.importing.jsonl import NOT_FINITE
 from engine.importing.reading import Reading
@@ -117,12 +118,13 @@ def _note(
 ) -> TypeNote:
     odd = pl.DataFrame({"text": column.series, "value": fitted.column.series}).filter(fitted.odd)
     examples = odd.unique("text", keep="first", maintain_order=True).head(SHOWN)
+    unfit = column.series.filter(fitted.unfit).unique(maintain_order=True).head(SHOWN)
     found = {currency(text) for text in odd["text"].unique().to_list()} if fitted.odd.any() else set()
     return TypeNote(
         name,
         kind,
         int(fitted.unfit.sum()),
-        tuple(map(str, column.series.filter(fitted.unfit).unique(maintain_order=True).head(SHOWN).to_list())),
+        tuple(str(load(each)) if column.is_json else str(each) for each in unfit.to_list()),
         int(fitted.odd.sum()),
         tuple((text, float(value)) for text, value in examples.iter_rows()),
         tuple(sorted(each for each in found if each)),

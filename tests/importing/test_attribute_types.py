@@ -171,7 +171,7 @@ def test_most_values_of_a_mixed_json_column_decide(rows: Import, attributes: Sto
     lines = ['{"item_id": "a", "price": 12.5}', '{"item_id": "b", "price": "N/A"}', '{"item_id": "c", "price": [1]}']
     summary = rows("\n".join([*lines, '{"item_id": "d", "price": 1}', '{"item_id": "e", "price": 2}']), ".jsonl")
     assert attributes() == {"a": {"price": 12.5}, "b": {}, "c": {}, "d": {"price": 1}, "e": {"price": 2}}
-    assert summary.attributes[0].unfit == 2
+    assert (summary.attributes[0].unfit, summary.attributes[0].unfit_examples) == (2, ("N/A", "[1]"))
 
 
 def test_attributes_that_come_with_events_and_those_of_users_have_types_too(
