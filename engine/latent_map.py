@@ -7,10 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from engine.likeness import of_model
 from engine.projection import to_2d
-from engine.vectors import Vectors
+from engine.space import LatentSpace
+from engine.vectors import Vectors, unit
 
 MOST = 5000  # points; more hide each other
+
+
+def placed(embedder: str, space: LatentSpace) -> Vectors:
+    """What is drawn of the items of a model: directions of their places, as they are compared with each other, or their
+    vectors where those are."""
+    found = of_model(embedder, space)
+    if found is None:
+        return space.items
+    return Vectors(space.items.ids, unit(found.places(space.items.matrix)))
 
 
 def latent_map(

@@ -68,7 +68,14 @@ class View(Protocol):
 
     @property
     def items_to_items(self) -> Scorer | None:
-        """By cosine; takes raw item vectors."""
+        """By how like items are; takes places."""
+
+    def place(self, row: int) -> Matrix | None:
+        """(n,), where an item is among those that `items_to_items` compares; None for an item that has no vector."""
+
+    def placed(self, vector: Matrix) -> Matrix:
+        """The place of a raw (dim,) vector."""
+        ...
 
     @property
     def longest(self) -> float:

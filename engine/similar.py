@@ -1,4 +1,4 @@
-"""Similar: items by cosine to others or to a vector, and users by cosine to a user."""
+"""Similar: items by how like they are to others or to a vector, and users by cosine to a user."""
 
 from __future__ import annotations
 
@@ -17,20 +17,25 @@ from engine.vectors import Matrix, Vectors, lengths, unit
 def similar(
     view: View, positive: Sequence[str], negative: Sequence[str], *, k: int, exclude: Collection[str]
 ) -> Answer:
-    """Items by cosine to the mean of unit `positive` less the mean of unit `negative`; NotFound for an unknown one."""
+    """Items like the mean of unit `positive` less the mean of unit `negative`; NotFound for an unknown one."""
     query = _mean(view, positive) - _mean(view, negative)
     is_nothing = lengths(query[None])[0] <= rounding.share(len(query))
-    if is_nothing and any(_vector(view, id_).any() for id_ in (*positive, *negative)):
+    if is_nothing and any(_place(view, id_).any() for id_ in (*positive, *negative)):
         raise InputError("the positive and negative items cancel out; leave some away", loc=("body", "negative"))
-    return nearest(view, query, k=k, exclude={*positive, *negative, *exclude}, reason="similar")
+    return _nearest(view, query, k=k, exclude={*positive, *negative, *exclude}, reason="similar")
 
 
 def nearest(view: View, vector: Matrix, *, k: int, exclude: Collection[str] = (), reason: Reason = "vector") -> Answer:
-    """Items by cosine to a raw (dim,) vector; those that have nothing to do with it by popularity, labelled so."""
+    """Items like one that had this raw (dim,) vector; those that have nothing to do with it by popularity."""
+    return _nearest(view, view.placed(vector), k=k, exclude=exclude, reason=reason)
+
+
+def _nearest(view: View, place: Matrix, *, k: int, exclude: Collection[str], reason: Reason) -> Answer:
+    """Items by how near they are to a place; those that have nothing to do with it by popularity, labelled so."""
     if view.items_to_items is None:
         return Answer((), Shortfall(k, 0, "nothing is indexed yet; run `nearfield reindex`"))
     out = rows_of(view, exclude)
-    hits = take(view, view.items_to_items, vector, k, out, reason)
+    hits = take(view, view.items_to_items, place, k, out, reason)
     if unsure.among(hits):
         named = partial(filler, view, view.popularity)
         hits = unsure.settled(hits, k, view.popular, named)
@@ -42,21 +47,19 @@ def nearest(view: View, vector: Matrix, *, k: int, exclude: Collection[str] = ()
 
 
 def _mean(view: View, item_ids: Sequence[str]) -> Matrix:
-    """Of unit vectors, (dim,)."""
-    if not item_ids:
-        return np.zeros(view.dim, np.float32)
-    vectors = np.array([_vector(view, id_) for id_ in item_ids], np.float32)
-    return np.asarray(unit(vectors).mean(axis=0))
+    """Of places of unit length, (n,); 0 of no items."""
+    places = [_place(view, id_) for id_ in item_ids] or [np.zeros(1, np.float32)]
+    return np.asarray(unit(np.array(places, np.float32)).mean(axis=0))
 
 
-def _vector(view: View, item_id: str) -> Matrix:
+def _place(view: View, item_id: str) -> Matrix:
     row = view.items.row(item_id)
     if row is None:
         raise NotFound(f"there is no item {item_id!r} to search from")
-    vector = view.vector(row)
-    if vector is None:
+    place = view.place(row)
+    if place is None:
         raise NotFound(f"item {item_id!r} has no vector yet; it gets one at the next reindex after its first events")
-    return vector
+    return place
 
 
 def similar_users(users: Vectors | None, vector: Matrix, *, k: int) -> list[tuple[str, float]]:

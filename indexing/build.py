@@ -33,6 +33,7 @@ from engine.store.spaces import Space
 from engine.vectors import Matrix, Vectors
 from indexing import popular
 from indexing import recipe as recipes
+from indexing.alike import Alike, alike
 from indexing.cold import ItemVectors, item_vectors
 from indexing.encoded import encoded, measured
 from indexing.metric import inverse_lengths, query_vectors
@@ -79,7 +80,8 @@ def build_generation(
         raise NotEnoughData(f"model version {version} has no item vectors to index")
     progress("index", 0.2)
     factors = inverse_lengths(shelf.vectors)
-    indexes = _indexes(shelf.vectors, factors, latent, recipe, device, progress)
+    like = alike(record.embedder, latent, shelf, factors)
+    indexes = _indexes(shelf.vectors, factors, like, latent, recipe, device, progress)
     progress("write and hash", 0.8)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-m{version}-{secrets.token_hex(3)}"
     manifest, hold = _written(
@@ -87,6 +89,7 @@ def build_generation(
         name,
         shelf=shelf,
         factors=factors,
+        alike=like,
         popularity=popularity.sums,
         users=latent.users,
         space_fold_in=latent.fold_in,
@@ -161,17 +164,19 @@ def build_again(database: Database, space: Space, like: GenerationRecord, folder
 
 
 def _indexes(
-    vectors: Matrix, factors: Matrix, latent: LatentSpace, recipe: str, device: str, progress: Progress
+    vectors: Matrix, factors: Matrix, like: Alike, latent: LatentSpace, recipe: str, device: str, progress: Progress
 ) -> dict[str, Built]:
-    """For users by the metric of the space and for items by cosine; where that is the same, both share one index."""
-    same = latent.metric == "cosine"
-    users, items = query_vectors(_sample(latent.users.matrix), latent.metric), query_vectors(_sample(vectors), "cosine")
-    by_metric = factors if same else None
-    queries = users if len(users) else query_vectors(items, latent.metric)
+    """For users by the metric of the space and for items by how like they are; where that is the same, both share one
+    index."""
+    same = latent.metric == "cosine" and like.likeness is None
+    users, items = query_vectors(_sample(latent.users.matrix), latent.metric), _sample(like.places)
+    by_metric = factors if latent.metric == "cosine" else None
+    queries = users if len(users) else query_vectors(query_vectors(_sample(vectors), "cosine"), latent.metric)
     chosen, curve = _chosen(recipe, vectors, queries, by_metric, device)
     for_users = recipes.build(chosen, vectors, queries, by_metric, device=device, curve=curve)
     progress("index", 0.5)
-    for_items = recipes.build(chosen, vectors, items, factors, index=for_users.index if same else None, device=device)
+    index, queries = for_users.index if same else None, query_vectors(items, "cosine")
+    for_items = recipes.build(chosen, like.places, queries, like.factors, index=index, device=device)
     return {"metric": for_users, "cosine": for_items}
 
 

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
@@ -26,6 +27,14 @@ class ItemVectors:
     n_learnt: int
     learnt: Matrix | None  # (n_learnt, dim), as the model made them; None: the first rows of `vectors` are those
     encoder: ItemEncoder | None
+
+    @property
+    def is_learnt(self) -> npt.NDArray[np.bool_]:
+        """(n_vectors,), whether a vector is as the model made it, and not the caller's or a predicted one."""
+        found = np.arange(len(self.vectors)) < self.n_learnt
+        if self.learnt is not None:
+            found[: self.n_learnt] = (self.vectors[: self.n_learnt] == self.learnt).all(axis=1)
+        return found
 
 
 def item_vectors(

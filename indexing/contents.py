@@ -20,6 +20,7 @@ from engine.columns import SCHEMA
 from engine.dislikes import LessDislikedFoldIn
 from engine.errors import CorruptGeneration
 from engine.item_encoder import ItemEncoder
+from engine.likeness import Likeness
 from engine.space import FoldIn, Metric
 from engine.store.items import CATALOGUE
 from engine.vectors import Matrix
@@ -30,6 +31,8 @@ ARRAYS: Mapping[str, tuple[type[np.floating], tuple[str, ...]]] = {
     "items.npy": (np.float32, ("n_vectors", "dim")),
     "learnt.npy": (np.float32, ("n_learnt", "dim")),
     "factors.npy": (np.float32, ("n_vectors",)),
+    "places.npy": (np.float32, ("n_vectors", "place_dim")),
+    "place_factors.npy": (np.float32, ("n_vectors",)),
     "users.npy": (np.float32, ("n_users", "dim")),
     "popularity.npy": (np.floating, ("n_rows",)),
 }
@@ -129,6 +132,10 @@ def check_encoder(encoder: ItemEncoder, dim: int) -> None:
     _check_shape("encoder", encoder.weights, (n, dim))
     for array, shape in ((encoder.mean, (dim,)), (encoder.centre, (n,)), (encoder.scale, (n,))):
         _check_shape("encoder", array, shape)
+
+
+def check_likeness(likeness: Likeness, dim: int, place_dim: int) -> None:
+    _check_shape("likeness", likeness.turn, (dim, place_dim))
 
 
 def check_codec(codec: FeatureCodec, dim: int) -> None:

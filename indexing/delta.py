@@ -84,20 +84,36 @@ class Delta:
 
     @cached_property
     def users_to_items(self) -> MergedSearcher:
-        return self._merged(self.generation.users_to_items, self.generation.metric)
+        metric = self.generation.metric
+        return self._merged(self.generation.users_to_items, metric, index_vectors(self._raw, metric))
 
     @cached_property
     def items_to_items(self) -> MergedSearcher:
-        return self._merged(self.generation.items_to_items, "cosine")
+        scaled = self.generation.alike.scaled(self._raw, self._is_learnt)
+        return self._merged(self.generation.items_to_items, "cosine", scaled)
 
-    def _merged(self, main: MeasuredScorer, metric: Metric) -> MergedSearcher:
+    @cached_property
+    def _rows(self) -> Rows:
+        return np.fromiter(self.beside, np.int64, len(self.beside))
+
+    @cached_property
+    def _raw(self) -> Matrix:
+        """(n_rows, dim)"""
+        return np.array(list(self.beside.values()), np.float32).reshape(-1, self.generation.vectors.shape[1])
+
+    @property
+    def _is_learnt(self) -> Mask:
+        """(n_rows,), whether a vector is as the model made it, and not the caller's or a predicted one."""
+        learnt, found = self.generation.learnt, np.zeros(len(self._rows), dtype=bool)
+        known = np.flatnonzero(self._rows < len(learnt))
+        found[known] = (self._raw[known] == learnt[self._rows[known]]).all(axis=1)
+        return found
+
+    def _merged(self, main: MeasuredScorer, metric: Metric, scaled: Matrix) -> MergedSearcher:
         served = self.generation.vectors
-        rows = np.fromiter(self.beside, np.int64, len(self.beside))
         kept = None
         if self.replaced:
             kept = np.ones(len(served), dtype=bool)
             kept[[row for row in self.vectors if row < len(served)]] = False
             kept.flags.writeable = False
-        raw = np.array(list(self.beside.values()), np.float32).reshape(len(rows), served.shape[1])
-        scaled = index_vectors(raw, metric)
-        return MergedSearcher(main, len(served), kept, rows, scaled, metric)
+        return MergedSearcher(main, len(served), kept, self._rows, scaled, metric)

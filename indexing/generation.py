@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from safetensors import numpy as safetensors
 
 from engine import codec as codecs
-from engine import fold_in, item_encoder
+from engine import fold_in, item_encoder, likeness
 from engine.codec import FeatureCodec
 from engine.columns import Columns
 from engine.errors import CorruptGeneration
@@ -28,8 +28,9 @@ from engine.predicate import PREFIX
 from engine.recommend import Mask
 from engine.space import FoldIn, Metric
 from engine.vectors import Matrix, Vectors
+from indexing.alike import LIKENESS, Alike
 from indexing.coded import CodedLists
-from indexing.contents import Contents, check_codec, check_encoder, check_fold_in
+from indexing.contents import Contents, check_codec, check_encoder, check_fold_in, check_likeness
 from indexing.exact import ExactSearcher
 from indexing.manifest import check
 from indexing.mapped import mapped
@@ -54,6 +55,7 @@ class Generation:
     user_vectors: Matrix
     users_to_items: MeasuredScorer
     items_to_items: MeasuredScorer
+    alike: Alike  # what `items_to_items` searches
     learnt: Matrix  # (n_learnt, dim), the columns of `fold_in`; `vectors` has the caller's own in their place
     encoder: ItemEncoder | None
     catalogue: pa.Table
@@ -129,6 +131,7 @@ def _opened(path: Path, manifest: Mapping[str, Any]) -> Generation:
     items, factors = contents.arrays["items.npy"], contents.arrays["factors.npy"]
     learnt = contents.arrays.get("learnt.npy", items[: manifest["n_learnt"]])
     catalogue, encoder = contents.tables["catalogue.arrow"], path / "encoder.safetensors"
+    alike = _alike(path, contents, Alike(items, factors))
     made = Generation(
         generation=manifest["generation"],
         manifest=manifest,
@@ -141,7 +144,8 @@ def _opened(path: Path, manifest: Mapping[str, Any]) -> Generation:
         users_to_items=MetricSearcher(
             _searcher(path, "metric", manifest, items, factors if metric == "cosine" else None), metric
         ),
-        items_to_items=MetricSearcher(_searcher(path, "cosine", manifest, items, factors), "cosine"),
+        items_to_items=MetricSearcher(_searcher(path, "cosine", manifest, alike.places, alike.factors), "cosine"),
+        alike=alike,
         learnt=learnt,
         encoder=item_encoder.restore(safetensors.load_file(encoder)) if encoder.name in contents else None,
         catalogue=catalogue,
@@ -161,11 +165,20 @@ def _try(made: Generation) -> None:
         check_encoder(made.encoder, dim)
     if made.codec is not None:
         check_codec(made.codec, dim)
-    for searcher in (made.users_to_items, made.items_to_items):
+    if made.alike.likeness is not None:
+        check_likeness(made.alike.likeness, dim, made.alike.places.shape[1])
+    for searcher, asked in ((made.users_to_items, made.vectors), (made.items_to_items, made.alike.places)):
         for row in np.linspace(0, n_rows - 1, min(WARM_QUERIES, n_rows), dtype=np.int64):
-            _, found = searcher.search(made.vectors[row : row + 1], 20)
+            _, found = searcher.search(asked[row : row + 1], 20)
             if found.max(initial=-1) >= n_rows:
                 raise CorruptGeneration(f"an index of generation {made.generation} finds rows that there are none of")
+
+
+def _alike(path: Path, contents: Contents, by_cosine: Alike) -> Alike:
+    if LIKENESS not in contents:
+        return by_cosine
+    found = likeness.restore(safetensors.load_file(path / LIKENESS))
+    return Alike(contents.arrays["places.npy"], contents.arrays["place_factors.npy"], found)
 
 
 def _searcher(

@@ -50,7 +50,8 @@ def searchers(folder: Path, device: str) -> dict[str, Searcher]:
         assert isinstance(searcher, MetricSearcher)
         twin = searcher.inner
         assert isinstance(twin, Twin)
-        shared = label == "cosine" and opened.metric == "cosine" and isinstance(twin, ExactSearcher | CodedSearcher)
+        same = opened.metric == "cosine" and opened.alike.likeness is None
+        shared = label == "cosine" and same and isinstance(twin, ExactSearcher | CodedSearcher)
         made[label] = made["metric"] if shared else MetricSearcher(on_gpu(gpu, twin), searcher.metric)
     return made
 

@@ -19,6 +19,7 @@ from engine.columns import attribute_table
 from engine.private import private
 from engine.space import Codec, FoldIn
 from engine.vectors import Matrix, Vectors
+from indexing.alike import LIKENESS, Alike
 from indexing.coded import CodedLists
 from indexing.cold import ItemVectors
 from indexing.manifest import seal
@@ -26,7 +27,7 @@ from indexing.origin import origin
 from indexing.recipe import Built, Index
 from indexing.underway import Hold, made
 
-FORMAT = 3
+FORMAT = 4
 CODEC = "codec.safetensors"
 CODED_LISTS = ".int8.safetensors"  # the end of the name of a file of them
 PARTIAL = ".partial"  # the end of the name of a folder that is not finished
@@ -38,6 +39,7 @@ def write(
     *,
     shelf: ItemVectors,
     factors: Matrix,
+    alike: Alike,
     popularity: npt.NDArray[np.float64],
     users: Vectors,
     space_fold_in: FoldIn,
@@ -59,6 +61,10 @@ def write(
     if shelf.learnt is not None:
         np.save(partial / "learnt.npy", shelf.learnt)
     np.save(partial / "factors.npy", factors)
+    if alike.likeness is not None:
+        np.save(partial / "places.npy", alike.places)
+        np.save(partial / "place_factors.npy", alike.factors)
+        _write_arrays(partial / LIKENESS, alike.likeness.state())
     np.save(partial / "users.npy", users.matrix)
     np.save(partial / "popularity.npy", popularity)
     _write_arrays(partial / "fold_in.safetensors", arrays)

@@ -22,7 +22,7 @@ def test_the_first_recommendation_runs_as_written(tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     environment = {key: value for key, value in os.environ.items() if not key.startswith("NEARFIELD_")}
     done = subprocess.run(
-        ["bash", "-euc", script],
+        ["bash", "-euc", f"{script}\nnearfield search --item lamp --k 2"],
         cwd=tmp_path,
         env={**environment, "PATH": path},
         capture_output=True,
@@ -31,6 +31,9 @@ def test_the_first_recommendation_runs_as_written(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"lamp +Headlamp +0\.\d+ +history", done.stdout), done.stdout
+    similar = re.findall(r"(\w+) +\S.*? +(-?\d\.\d+) +similar", done.stdout)
+    assert [id_ for id_, _ in similar] == ["stove", "tent"], done.stdout  # tent and lamp share a user
+    assert min(float(score) for _, score in similar) > 0.5
 
 
 def test_every_command_is_in_it() -> None:

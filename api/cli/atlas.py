@@ -17,7 +17,7 @@ from engine.codec import FeatureCodec
 from engine.errors import InputError, NotEnoughData
 from engine.features import as_of
 from engine.latent import anomalies
-from engine.latent_map import MOST, latent_map
+from engine.latent_map import MOST, latent_map, placed
 from engine.space import LatentSpace
 from engine.store import features, items, models, watch
 from engine.store.database import Connection
@@ -54,11 +54,12 @@ def draw_map(
         with database.begin() as conn:
             version = model_version(conn, found, model)
             latent = models.load_space(conn, found.key, version)
+            embedder = models.get(conn, found.key, version).embedder
             if len(latent.items) == 0:
                 raise NotEnoughData(f"model {version} has no vectors")
             known = _known(conn, found, latent, colour)
         tell(method, 0.2)
-        made = latent_map(latent.items, method, n=n, seed=seed, **known) | {"model": version}
+        made = latent_map(placed(embedder, latent), method, n=n, seed=seed, **known) | {"model": version}
         with database.begin() as conn:
             watch.set_map(conn, found.key, version, method, made)
     wanted = None if colour is None else COLOURS.get(colour, "label")

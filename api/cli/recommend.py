@@ -110,7 +110,7 @@ def search(
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Items by cosine: like some items, unlike others, near a vector, or near a record that the model encodes."""
+    """Items like some items, unlike others, near a vector, or near a record that the model encodes."""
     if sum(map(bool, (vector, item, record))) != 1 or (unlike and not item):
         raise InputError("give --item, with perhaps --unlike, or --vector, or --record")
     if url is not None:

@@ -8,13 +8,15 @@ import scipy.sparse as sp
 import torch
 
 from engine import fold_in
+from engine.baselines import item_knn
 from engine.embedders.registry import EMBEDDERS, make
 from engine.errors import InputError
 from engine.evaluate import SpaceScorer, top_k
+from engine.similarity import LikenessScorer
 from indexing.generation import MetricSearcher
 from indexing.metric import index_vectors
 from indexing.recipe import Recipe, build
-from tests.engine.worlds import checkerboard, interactions, missing
+from tests.engine.worlds import checkerboard, groups, interactions, missing, share_of_own
 
 
 def random_world(n_users=60, n_items=45, share=0.2):
@@ -28,6 +30,8 @@ def random_world(n_users=60, n_items=45, share=0.2):
 # sizes that keep the contract quick; item2vec needs its passes on worlds this small, and these are too dense for an mf
 # part of blend that is not asked for
 SMALL = {"multvae": {"code": 8, "epochs": 10}, "item2vec": {"negatives": 64}, "blend": {"sphere": 8}}
+
+SMALL_SHOP = {"item2vec": {"negatives": 64}, "multvae": {"code": 32, "dim": 64}, "mf": {"dim": 32}}
 
 
 @pytest.mark.parametrize("name", sorted(EMBEDDERS))
@@ -119,6 +123,23 @@ class TestEmbedderContract:
         space = self.fit(name, world, dim=2)
         ranked = top_k(SpaceScorer(space), world.matrix, 1)[:, 0]
         assert ranked.tolist() == [missing(user) for user in range(40)]
+
+    def test_similar_items_of_the_checkerboard_are_of_one_colour(self, name):
+        world = checkerboard()
+        scores = LikenessScorer.of(self.fit(name, world, dim=30)).scores(sp.identity(30, np.float32, "csr"))
+        assert share_of_own(scores, np.arange(30) % 2) == 1.0
+
+    @pytest.mark.parametrize(("n_items", "n_users"), [(20, 40), (40, 80)])
+    def test_similar_items_of_a_small_shop_are_of_one_group_as_often_as_those_of_item_knn(self, name, n_items, n_users):
+        ours, theirs = [], []
+        for seed in range(3):
+            world, group = groups(n_items, n_users, seed)
+            each = sp.identity(len(group), np.float32, "csr")
+            space = make(name, SMALL_SHOP.get(name)).fit(world, seed=0, device="cpu")
+            ours.append(share_of_own(LikenessScorer.of(space).scores(each), group))
+            theirs.append(share_of_own(item_knn(world).scores(each), group))
+        assert np.mean(theirs) > 0.7  # of .25 by chance
+        assert np.mean(ours) >= np.mean(theirs) - 0.03
 
     def test_more_dimensions_than_the_data_has_are_no_harm(self, name):
         world = checkerboard(6, 4)

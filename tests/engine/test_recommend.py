@@ -44,6 +44,12 @@ class SmallView:
     def vector(self, row):
         return VECTORS[row] if row < 4 else None
 
+    def place(self, row):
+        return self.vector(row)
+
+    def placed(self, vector):
+        return vector
+
 
 def history(*item_ids, kind="view"):
     n = len(item_ids)

@@ -47,3 +47,25 @@ def columns(rows) -> EventColumns:
         np.array(values, np.float32),
         np.array(occurred, np.int64),
     )
+
+
+def groups(n_items: int = 20, n_users: int = 40, seed: int = 0, *, events: float = 8.0, own: float = 0.75, n: int = 4):
+    """A shop of n groups of items; users like one, whose items most of their events are of. With each item's group."""
+    draw = np.random.default_rng((seed, n_items))
+    popularity, group = 1 / np.sqrt(1 + draw.permutation(n_items)), np.arange(n_items) % n
+    dense = np.zeros((n_users, n_items), np.float32)
+    for user in range(n_users):
+        liked = np.where(group == draw.integers(n), popularity, 0)
+        for _ in range(max(2, draw.poisson(events))):
+            odds = liked if draw.random() < own else popularity
+            dense[user, draw.choice(n_items, p=odds / odds.sum())] = 1
+    met = dense.any(axis=0)
+    return interactions(dense[:, met]), group[met]
+
+
+def share_of_own(scores, group, k: int = 5) -> float:
+    """Share of the k best of every item, by (n_items, n_items) scores, that are of its own group."""
+    scores = np.array(scores, np.float64)
+    np.fill_diagonal(scores, -np.inf)
+    nearest = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    return float((group[nearest] == group[:, None]).mean())

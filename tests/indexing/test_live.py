@@ -102,7 +102,7 @@ class TestRecommend:
         assert len(found) == 10
         assert {int(id_[1:]) % 2 for id_ in found} == {0}
         assert not {"i4", "i6"} & set(found)
-        assert answer.hits[0].score == pytest.approx(1.0, abs=1e-3)
+        assert answer.hits[0].score == pytest.approx(1 / np.hypot(1, 0.5), abs=1e-3)  # as all items have the same users
         away = similar(view, ["i4"], ["i5"], k=10, exclude=())
         assert {int(hit.item_id[1:]) % 2 for hit in away.hits} == {0}
         assert similar(view, ["i4"], [], k=100, exclude=()).shortfall.returned == ITEMS - 1
@@ -370,6 +370,21 @@ class TestLive:
         assert again.vector(row).tolist() == [5.0, 5.0]
         assert all(row in rows for rows in found(again))
         assert after.vector(row) is None
+
+    def test_a_vector_that_is_brought_is_found_by_its_cosine_at_once_and_after_the_next_build(self, shop):
+        shop.publish()
+        live = shop.live()
+        raw = live.current().vector(live.current().items.row("i4"))
+        brought = ItemVector(1, tuple((3 * raw).tolist()))
+        shop.change(items.upsert, [Item("own", vector=brought), Item("i8", vector=brought)])
+        at_once = live.refresh()
+        shop.publish()
+        for view in (at_once, live.refresh()):
+            best = similar(view, ["i4"], [], k=2, exclude=()).hits
+            assert sorted(hit.item_id for hit in best) == ["i8", "own"]
+            assert [hit.score for hit in best] == pytest.approx([1.0, 1.0], abs=1e-5)
+            assert similar(view, ["own"], [], k=1, exclude=["i8"]).hits[0].score == pytest.approx(0.894, abs=1e-3)
+            assert len(view.place(view.items.row("own"))) == view.generation.alike.likeness.dim
 
     def test_a_filter_asked_of_a_newer_view_tells_an_older_one_nothing(self, shop):
         shop.change(items.upsert, [Item("i0", attributes={"price": 50}), Item("i1", attributes={"price": 10})])
