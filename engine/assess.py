@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import baselines, dataset, half_life, segments
+from engine import baselines, dataset, half_life, segments, similar
 from engine.checkpoints import Checkpoints
 from engine.dataset import Split
 from engine.dislike_weight import NONE, DislikeWeight
@@ -19,7 +19,8 @@ from engine.interactions import Interactions
 from engine.popularity import Sums, standing
 from engine.progress import Progress, silent
 from engine.significance import interval, paired
-from engine.space import Embedder
+from engine.similar import Categories
+from engine.space import Embedder, LatentSpace
 
 K = 20
 KS = (5, 10, 20, 50)
@@ -35,18 +36,21 @@ def assess(
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
     dislikes: DislikeWeight = NONE,
+    categories: Categories | None = None,
 ) -> dict[str, Any]:
-    """Figures of the embedder at 20 and `at` other k, per segment and for unseen users, and of the baselines.
+    """Figures of the embedder at 20 and `at` other k, per segment and for unseen users, of similar items, and of the
+    baselines.
 
     With `dislikes` users are less like what they dislike, as those that are served.
     """
     if split.test.nnz == 0 or split.train.matrix.nnz == 0:
         return {"note": "too little data after the split to evaluate", "n_users": 0}
-    made, fit_seconds = _ranked(embedder, split, seed, device, progress, checkpoints, dislikes.weight)
+    made, fit_seconds, space = _ranked(embedder, split, seed, device, progress, checkpoints, dislikes.weight)
     figures = made.at(K).to_json() | _more(made, split) | {"fit_seconds": round(fit_seconds, 3)}
     progress("fit without a tenth of the users", 0.5)
     if split.repeats:
         figures["repeats"] = True
+    figures["similar"] = similar.figures(space, split, categories, seed)
     if dislikes.reason:
         figures["dislikes"] = dislikes.to_json()
     figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device, checkpoints=checkpoints)
@@ -117,7 +121,7 @@ def _ranked(
     progress: Progress,
     checkpoints: Checkpoints | None = None,
     dislikes: float = 0.0,
-) -> tuple[Evaluation, float]:
+) -> tuple[Evaluation, float, LatentSpace]:
     progress(f"fit {embedder.name} before the split", 0.05)
     report = passes_of(progress, f"fit {embedder.name}", 0.05, 0.4, embedder)
     started = time.perf_counter()
@@ -125,8 +129,8 @@ def _ranked(
     fit_seconds = time.perf_counter() - started
     progress(f"evaluate {embedder.name}", 0.4)
     histories = split.train.signed if dislikes else split.train.matrix
-    scorer = SpaceScorer(with_dislikes(space, dislikes, split.train))
-    return evaluate(scorer, histories, split.test, max(KS), split.repeats), fit_seconds
+    space = with_dislikes(space, dislikes, split.train)
+    return evaluate(SpaceScorer(space), histories, split.test, max(KS), split.repeats), fit_seconds, space
 
 
 def _more(made: Evaluation, split: Split) -> dict[str, Any]:

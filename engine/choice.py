@@ -12,6 +12,7 @@ from engine.significance import rounded
 from engine.space import Embedder
 
 MARGIN = 0.01  # of the figure: what twice the dimensions must be worth
+SIMILAR_MARGIN = 0.1  # of the figure of similar items, which has three times the spread by chance
 
 Params = Mapping[str, int | float]
 State = Literal["done", "pruned", "failed"]
@@ -30,6 +31,7 @@ class Trial:
     note: str = ""
     short: float | None = None  # the figure after a part of the passes, where that was looked at
     dim: int = 0  # of the space; 0: not known
+    similar: float | None = None  # recall@20 of the next item among those most like one of the same user's
 
     @property
     def figure(self) -> float:
@@ -46,6 +48,7 @@ class Trial:
             "seconds": round(self.seconds, 3),
             "note": self.note,
             "dim": self.dim,
+            "similar": None if self.similar is None else rounded(self.similar),
         }
 
     @staticmethod
@@ -60,6 +63,7 @@ class Trial:
             body["seconds"],
             body["note"],
             dim=body.get("dim", 0),
+            similar=body.get("similar"),
         )
 
 
@@ -92,13 +96,16 @@ def best(trials: Sequence[Trial]) -> Trial | None:
 def leanest(trials: Sequence[Trial]) -> Trial | None:
     """The one of fewest dimensions among those within MARGIN of the best, the better one of equals.
 
-    Dimensions cost memory and time at every search, and the last bit of a validation figure is chance.
+    Dimensions cost memory and time at every search, and the last bit of a validation figure is chance. Of those, one
+    whose similar items are much worse than another's is not taken.
     """
     winner = best(trials)
     if winner is None:
         return None
     near = [trial for trial in trials if trial.state == "done" and trial.figure >= (1 - MARGIN) * winner.figure]
-    return min(near, key=lambda trial: (trial.dim, -trial.figure))
+    most = max(trial.similar or 0.0 for trial in near)
+    alike = [trial for trial in near if (trial.similar or 0.0) >= (1 - SIMILAR_MARGIN) * most]
+    return min(alike, key=lambda trial: (trial.dim, -trial.figure))
 
 
 def told(trial: Trial) -> str:

@@ -151,10 +151,10 @@ def attempt(on: Validation, name: str, params: Params, *, seed: int, device: str
     started = time.perf_counter()
     try:
         space = fit(make(name, params), on.train, seed=seed, device=device)
-        recall, ndcg = on.score(space)
+        (recall, ndcg), alike = on.score(space), on.similar(space)
     except NearfieldError as error:
         return Trial(name, params, "failed", None, None, time.perf_counter() - started, str(error))
-    return Trial(name, params, "done", recall, ndcg, time.perf_counter() - started, dim=space.dim)
+    return Trial(name, params, "done", recall, ndcg, time.perf_counter() - started, dim=space.dim, similar=alike)
 
 
 def _part(split: Split, seed: int) -> Split:

@@ -18,6 +18,7 @@ from engine.events import EventColumns, Weighting
 from engine.fit import fit, passes_of
 from engine.interactions import Interactions, from_events
 from engine.progress import Progress, silent
+from engine.similar import Categories
 from engine.space import Embedder, LatentSpace
 
 
@@ -42,6 +43,7 @@ def train(
     device: str = "cpu",
     progress: Progress = silent,
     checkpoints: Checkpoints | None = None,
+    categories: Categories | None = None,
 ) -> Trained:
     """Evaluate `embedder` on the last tenth of the events, a random one where no times are known, then fit it on all.
 
@@ -70,8 +72,9 @@ def train(
     )
     split = dataset.newest(events, weighting, seed=seed)
     evaluation = assess(
-        best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints, dislikes=dislikes
-    )
+        best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints, dislikes=dislikes,
+        categories=categories,
+    )  # fmt: skip
     if not dataset.is_timed(events):
         evaluation["split"] = "random"
     if choice.reason:

@@ -15,7 +15,7 @@ from engine.errors import BelowFloor
 from engine.events import EventColumns
 from engine.progress import Progress, silent
 from engine.space import Embedder
-from engine.store import events, models
+from engine.store import events, items, models
 from engine.store.database import Database
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
@@ -70,10 +70,11 @@ def train_version(
     progress("read events", 0.0)
     with database.connect() as conn:
         columns = events.read_columns(conn, space.key)
+        categories = items.categories(conn, space.key)
     now_us = _moment(columns, space, checkpoints)
     trained = train(
         columns, embedder, space.weighting, now_us=now_us, seed=seed, device=device, progress=progress,
-        checkpoints=checkpoints,
+        checkpoints=checkpoints, categories=categories,
     )  # fmt: skip
     with database.begin() as conn:
         record = models.save(

@@ -22,6 +22,19 @@ def evaluation_table(evaluation: Mapping[str, Any], embedder: str, k: int = 20) 
         found = evaluation["dislikes"]
         out.print(f"dislikes take {found['weight']:g} from what is like them: {found['reason']}", markup=False)
     side_by_side(evaluation, [(embedder, evaluation)], k)
+    if evaluation.get("similar"):
+        out.print(similar_line(evaluation["similar"], k), markup=False)
+
+
+def similar_line(figures: Mapping[str, Any], k: int) -> str:
+    """Recall of the next item given one, and the share in a category of the item where any is known, and item-kNN's."""
+    names = {f"recall@{k}": f"recall@{k} of the next item given one", "coherence@5": "of 5 in a category of the item"}
+    parts = [
+        f"{what} {figures[name]:.4f}, item-kNN {figures['item_knn'][name]:.4f}"
+        for name, what in names.items()
+        if name in figures and name in figures["item_knn"]
+    ]
+    return f"similar items: {'; '.join(parts)}"
 
 
 def side_by_side(evaluation: Mapping[str, Any], made: Sequence[tuple[str, Mapping[str, Any]]], k: int = 20) -> None:

@@ -136,6 +136,12 @@ def read_catalogue(conn: sa.Connection, space_key: int, item_keys: Sequence[int]
     return found.set_column(at, CATALOGUE.field(at), _lists(found["categories"])).cast(CATALOGUE)
 
 
+def categories(conn: sa.Connection, space_key: int) -> dict[str, list[str]]:
+    """item_id -> the categories of every item that has any."""
+    query = "SELECT item_id, categories FROM items WHERE space_key = %s AND categories <> '{}' AND NOT deleted"
+    return {item_id: list(names) for item_id, names in conn.exec_driver_sql(query, (space_key,))}
+
+
 def _lists(texts: pa.ChunkedArray) -> pa.Array:
     """Lists of text from JSON; most items share theirs with others."""
     distinct = texts.combine_chunks().dictionary_encode()

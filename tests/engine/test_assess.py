@@ -36,6 +36,8 @@ def test_an_assessment_has_all_figures_and_is_json():
     assert figures["at"]["5"]["recall"] < figures["at"]["50"]["recall"]
     assert set(figures["segments"]["items"]) == {"head", "tail"}
     assert figures["recall@20"] > figures["popularity"]["recall@20"]
+    assert figures["similar"]["recall@20"] > 0.5
+    assert figures["similar"]["item_knn"]["recall@20"] > 0.5
     assert "recent_popularity" not in figures  # nobody knows when
     assert figures["popularity_bias@20"] == pytest.approx(1, abs=0.3)  # everybody takes up what their taste has
     assert json.loads(json.dumps(figures))["n_users"] == 120

@@ -300,6 +300,17 @@ def test_twice_the_dimensions_must_be_worth_something():
     assert leanest([Trial("ials", {}, "failed", None, None, 1.0)]) is None
 
 
+def test_of_near_equals_one_whose_similar_items_are_much_worse_is_not_taken():
+    def done(dim, figure, similar):
+        return Trial("spectral", {"dim": dim}, "done", figure, figure, 1.0, dim=dim, similar=similar)
+
+    narrow, wide = done(64, 0.2190, 0.03), done(512, 0.2200, 0.05)
+    assert leanest([narrow, wide]) is wide
+    assert leanest([done(64, 0.2190, 0.046), wide]).dim == 64  # as chance would have it
+    assert leanest([done(64, 0.2, 0.06), wide]) is wide  # nor does it outweigh what is recommended
+    assert Trial.from_json(narrow.to_json()) == narrow
+
+
 def test_validation_scores_a_sample_where_there_are_many_users(monkeypatch):
     monkeypatch.setattr("engine.validation.SCORES", 60)
     monkeypatch.setattr("engine.validation.FEWEST", 10)

@@ -33,6 +33,13 @@ def test_writing_an_item_again_replaces_all_of_it(database, space):
         assert items.get(conn, space.key, "cup") == Item("cup", "Blue cup", (), {}, False)
 
 
+def test_categories_are_those_of_items_that_have_any(database, space):
+    with database.begin() as conn:
+        items.upsert(conn, space.key, [CUP, Item("hat"), Item("mug", categories=("kitchen",))])
+        items.delete(conn, space.key, "mug")
+        assert items.categories(conn, space.key) == {"cup": ["kitchen", "cups, large"]}
+
+
 def test_the_last_of_several_items_with_one_id_wins(database, space):
     with database.begin() as conn:
         assert items.upsert(conn, space.key, [Item("cup", "first"), Item("cup", "last")]) == ["created", "created"]
