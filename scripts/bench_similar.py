@@ -1,0 +1,140 @@
+"""How good are similar items, beside those of item-kNN?
+
+Generated shops of four groups of items: the share of the 5 items most like one that are of its own group (.25 by
+chance), the mean over seeds and the worst of them beside item-kNN. Shops with a folder: recall@20 of what a user takes
+up next among the items most like one that the user had, on the last tenth by time, and where the catalogue has
+categories the share of the 5 most like one in a category of it. A row per embedder, one for `auto`, which chooses on
+earlier events, and one for the cosine of item-kNN.
+
+    python scripts/bench_similar.py [--data FOLDER ...] [--sizes 20,40,60,300,600,2400] [--embedder NAME ...] [--json]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import scipy.sparse as sp
+from bench_weighting import read
+
+from engine import baselines, dataset, similar
+from engine.embedders.registry import EMBEDDERS, make
+from engine.evaluate import Scorer
+from engine.events import Weighting
+from engine.fit import fit
+from engine.ids import IdMap
+from engine.interactions import Interactions
+from engine.race import AUTO, Auto
+from engine.similar import LikenessScorer
+from engine.space import Embedder
+
+K, GROUPS = 5, 4
+WORLDS = ((8.0, 0.75), (5.0, 0.7))  # events of a user in the mean, share of them in the user's own group
+ROWS = 512  # items at a time
+
+
+def main() -> None:
+    args = _arguments()
+    for row in rows(args):
+        print(json.dumps(row) if args.json else "  ".join(f"{n} {v}" for n, v in row.items()), flush=True)
+
+
+def rows(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    for size in args.sizes:
+        for events, own in WORLDS:
+            yield from generated(size, events, own, args)
+    for folder in args.data:
+        yield from of_shop(folder, args)
+
+
+def generated(n_items: int, events: float, own: float, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    about = {"items": n_items, "users": 2 * n_items, "events": events, "own": own}
+    shops = [groups(n_items, 2 * n_items, seed, events, own) for seed in range(args.seeds)]
+    theirs = np.array([share(baselines.item_knn(shop), group) for shop, group in shops])
+    yield about | {"by": "item-kNN", "share@5": round(float(theirs.mean()), 4)}
+    for name in args.embedder:
+        made = [(embedder(name, shop, seed), shop, group) for seed, (shop, group) in enumerate(shops)]
+        ours = np.array([share(LikenessScorer.of(fit(each, shop)), group) for each, shop, group in made])
+        apart = {"beside": round(float((ours - theirs).mean()), 4), "worst": round(float((ours - theirs).min()), 4)}
+        chosen = {"chosen": sorted({each.name for each, _, _ in made})} if name == AUTO else {}
+        yield about | {"by": name, "share@5": round(float(ours.mean()), 4)} | apart | chosen
+
+
+def of_shop(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    events, weighting = read(folder), Weighting()
+    split, kinds = dataset.newest(events, weighting), categories(folder)
+    for name in args.embedder:
+        chosen = Auto().choose(dataset.before_newest(events, weighting)).embedder if name == AUTO else make(name)
+        found = similar.figures(fit(chosen, split.train), split, kinds)
+        if name == args.embedder[0]:
+            yield {"data": folder.name, "by": "item-kNN"} | found["item_knn"]
+        told = {key: value for key, value in found.items() if key != "item_knn"}
+        yield {"data": folder.name, "by": name} | told | ({"chosen": chosen.name} if name == AUTO else {})
+
+
+def embedder(name: str, shop: Interactions, seed: int) -> Embedder:
+    if name != AUTO:
+        return make(name)
+    return Auto().choose(dataset.at_random(shop, 0.2, seed)).embedder
+
+
+def share(scorer: Scorer, group: np.ndarray) -> float:
+    """Share of the K items most like each that are of its group."""
+    found = []
+    for start in range(0, len(group), ROWS):
+        rows = np.arange(start, min(start + ROWS, len(group)))
+        one = sp.csr_matrix((np.ones(len(rows), np.float32), rows, np.arange(len(rows) + 1)), (len(rows), len(group)))
+        scores = np.array(scorer.scores(one), np.float64)
+        scores[np.arange(len(rows)), rows] = -np.inf
+        nearest = np.argsort(-scores, axis=1, kind="stable")[:, :K]
+        found.append(group[nearest] == group[rows][:, None])
+    return float(np.concatenate(found).mean())
+
+
+def groups(n_items: int, n_users: int, seed: int, events: float, own: float) -> tuple[Interactions, np.ndarray]:
+    """Users like one group, whose items most of their events are of; popular items are met more. Each item's group."""
+    draw = np.random.default_rng((seed, n_items))
+    popularity, group = 1 / np.sqrt(1 + draw.permutation(n_items)), np.arange(n_items) % GROUPS
+    of_all = np.cumsum(popularity) / popularity.sum()
+    parts = [np.where(group == each, popularity, 0) for each in range(GROUPS)]
+    of_own = [np.cumsum(part) / part.sum() for part in parts]
+    cells = []
+    for user in range(n_users):
+        liked = of_own[draw.integers(GROUPS)]
+        for _ in range(max(2, draw.poisson(events))):
+            cells.append((user, int(np.searchsorted(liked if draw.random() < own else of_all, draw.random(), "right"))))
+    where = np.array(cells).T
+    matrix = sp.csr_matrix((np.ones(where.shape[1], np.float32), tuple(where)), shape=(n_users, n_items))
+    matrix.data[:] = 1
+    met = np.flatnonzero(matrix.getnnz(axis=0))
+    ids = IdMap(f"u{row}" for row in range(n_users)), IdMap(f"i{row}" for row in met.tolist())
+    return Interactions(*ids, sp.csr_matrix(matrix[:, met])), group[met]
+
+
+def categories(folder: Path) -> dict[str, list[str]]:
+    """Of Complete Journey; Online Retail has none."""
+    if not (folder / "products.parquet").exists():
+        return {}
+    frame = pl.read_parquet(folder / "products.parquet", columns=["product_id", "product_category"]).drop_nulls()
+    return {str(item): [kind] for item, kind in frame.iter_rows()}
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, nargs="*", default=[], metavar="FOLDER")
+    parser.add_argument("--sizes", type=lambda text: [int(each) for each in text.split(",") if each], metavar="N,N")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--embedder", nargs="*", default=[*EMBEDDERS, AUTO], metavar="NAME")
+    parser.add_argument("--json", action="store_true", help="one JSON line a row")
+    args = parser.parse_args()
+    args.sizes = [20, 40, 60, 300, 600, 2400] if args.sizes is None else args.sizes
+    return args
+
+
+if __name__ == "__main__":
+    main()
