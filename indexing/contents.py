@@ -102,11 +102,13 @@ class Contents:
         least, most = pc.min_max(rows).as_py().values()
         if len(rows) and not 0 <= least <= most < self._sizes["n_rows"]:
             self._refuse("attributes.arrow", f"rows {least} to {most} of {self._sizes['n_rows']}")
-        lengths = {name: pc.list_value_length(table[name]).to_numpy() for name in ("rows", "numbers", "texts")}
+        lengths = {name: pc.list_value_length(table[name]).to_numpy() for name in ("rows", "numbers", "texts", "rests")}
         of_texts = pc.is_in(table["kind"], pa.array(["text", "texts"])).to_numpy()
         values = np.where(of_texts, lengths["texts"], lengths["numbers"])
+        beside = np.where(of_texts, lengths["numbers"], lengths["rests"])  # what not every value has, if one does
+        whole = (values == lengths["rows"]) & ((beside == 0) | (beside == lengths["rows"]))
         present = pc.equal(table["kind"], "present").to_numpy()
-        if not (present | (values == lengths["rows"])).all():
+        if not (present | whole).all():
             self._refuse("attributes.arrow", "another number of values than of rows that have one")
 
     def _refuse(self, name: str, found: str) -> None:

@@ -120,6 +120,11 @@ def values_missing(made):
     return made.set_column(at, "numbers", pa.array([[] for _ in range(made.num_rows)], made.schema.field(at).type))
 
 
+def rests_of_some(made):
+    at = made.schema.get_field_index("rests")
+    return made.set_column(at, "rests", pa.array([[1] for _ in range(made.num_rows)], made.schema.field(at).type))
+
+
 def hidden_nowhere(made):
     nothing = pa.nulls(made.num_rows, pa.bool_())
     return made.set_column(made.schema.get_field_index("available"), "available", nothing)
@@ -154,6 +159,7 @@ DAMAGE = {
     "catalogue.arrow: a column missing": table(lambda made: made.drop_columns(["title"])),
     "attributes.arrow: rows that are not there": table(rows_beyond),
     "attributes.arrow: rows without values": table(values_missing),
+    "attributes.arrow: another number of rests": table(rests_of_some),
     "fold_in.safetensors: an item too few": without_last("item_scale"),
     "fold_in.safetensors: a dimension too few": without_last("dim_scale"),
     "fold_in.safetensors: nothing of it": tensors(lambda path: {"other": np.ones(3, np.float32)}),
