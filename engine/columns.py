@@ -17,9 +17,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine import predicate as predicates
-from engine.comparable import ELEMENTS, NAMES, Kind, Scalar, moment, typed
-from engine.errors import InputError
+from engine.comparable import Kind, Scalar, moment, typed
 from engine.folded import FoldedColumns
 from engine.predicate import CORE, ORDERS, PREFIX, AllOf, Condition, Not, Predicate
 from engine.until import check_time
@@ -85,8 +83,11 @@ class Columns:
         return made
 
     def kinds(self, field: str) -> set[Kind]:
-        """The kinds of value that an attribute has anywhere."""
-        return {kind for kind in self._row_of.get(field, {}) if kind != "present"}  # type: ignore[misc]
+        """The kinds of value that an attribute has anywhere; `time` where all of its text is."""
+        found: set[Kind] = {kind for kind in self._row_of.get(field, {}) if kind != "present"}  # type: ignore[misc]
+        held = self._held(field, "text") if "text" in found else None
+        is_time = held is not None and held.moments is not None and not np.isnan(held.moments).any()
+        return found - {"text"} | {"time"} if is_time else found
 
     def has(self, field: str) -> bool:
         return field in CORE or field in self._row_of
@@ -137,8 +138,6 @@ class Columns:
         return Held(rows, self.attributes["numbers"][row].values.to_numpy(), self._rests(row))
 
     def _rests(self, row: int) -> npt.NDArray[np.int16] | None:
-        if "rests" not in self.attributes.column_names:  # of a generation from before
-            return None
         rests = self.attributes["rests"][row].values.to_numpy()
         return rests if len(rests) else None
 
@@ -152,18 +151,6 @@ class Columns:
         if CORE[field] == "text":
             return Held(rows, valid)
         return Held(rows, valid.to_numpy(zero_copy_only=False).astype(np.float64))
-
-
-def check(predicate: Predicate, columns: Columns, live: Mapping[str, set[Kind]]) -> None:
-    """InputError for a comparison of an attribute with a type that it has nowhere: not in `columns`, not in `live`."""
-    for test in predicates.tests(predicate):
-        if test.field in CORE or test.operator == "exists":
-            continue
-        held = columns.kinds(test.field) | live.get(test.field, set())
-        if held and not held & set(test.kinds):
-            name, kinds = test.field.removeprefix(PREFIX), " or ".join(sorted(NAMES[kind] for kind in held))
-            hint = "; use `contains`" if ELEMENTS.get(test.kind) in held else ""
-            raise InputError(f"{name} holds {kinds}, `{test.operator}` asks for {NAMES[test.kind]}{hint}", loc=test.loc)
 
 
 def attribute_table(catalogue: pa.Table) -> pa.Table:

@@ -11,10 +11,11 @@ from itertools import islice
 
 import numpy as np
 
-from engine import columns, predicate
+from engine import predicate
 from engine.columns import Columns
-from engine.comparable import Kind, typed
+from engine.comparable import Kind
 from engine.errors import InputError
+from engine.filter_types import check, kinds_of
 from engine.predicate import CORE, PREFIX, Facts, Predicate
 from engine.recommend import Mask
 from engine.until import in_time
@@ -132,9 +133,9 @@ class Filters:
     def _check(self, asked: Predicate, changed: Changed) -> None:
         assert self._columns is not None
         try:
-            columns.check(asked, self._columns, {})
+            check(asked, self._columns, {})
         except InputError:
-            columns.check(asked, self._columns, _kinds(asked, changed))
+            check(asked, self._columns, _kinds(asked, changed))
 
 
 def _kinds(asked: Predicate, changed: Changed) -> dict[str, set[Kind]]:
@@ -143,5 +144,5 @@ def _kinds(asked: Predicate, changed: Changed) -> dict[str, set[Kind]]:
     found: dict[str, set[Kind]] = {field: set() for field in fields}
     for item in in_time(changed.values()):
         for field in fields:
-            found[field] |= {kind for kind, _ in typed(item.facts.get(field))}
+            found[field] |= kinds_of(item.facts.get(field))
     return found

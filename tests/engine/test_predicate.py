@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.columns import Columns, attribute_table, check
+from engine.columns import Columns, attribute_table
 from engine.comparable import moment
 from engine.errors import InputError
+from engine.filter_types import check, kinds_of
 from engine.predicate import facts, matches, parse
 from engine.store.items import CATALOGUE
 
@@ -245,12 +246,6 @@ def test_text_is_a_moment_where_it_is_a_day_with_perhaps_a_time(text, at):
     assert moment(text) == at
 
 
-def test_the_columns_of_a_generation_from_before_are_read(monkeypatch):
-    made = columns([item("a", sku=5)])
-    before = Columns(made.catalogue, made.attributes.drop_columns(["rests"]))
-    assert before.mask(parse({"sku": {"lte": 5}})).tolist() == [True]
-
-
 @pytest.mark.parametrize(
     ("value", "sentence"),
     [
@@ -264,6 +259,24 @@ def test_a_value_of_a_type_that_the_field_has_nowhere_is_refused(value, sentence
     with pytest.raises(InputError, match=sentence) as refused:
         check(parse(value), columns(ALL), {})
     assert refused.value.problems[0].loc[:2] == ("filter", next(iter(value)))
+
+
+TIMES = [item("a", released="2026-11-01"), item("b", released="2026-11-02T00:00:00+01:00")]
+
+
+@pytest.mark.parametrize(
+    "asked", [{"gte": "2026-11-01"}, {"lt": "2026"}, ["2026-11-01", "2026-11"], {"contains": "11"}]
+)
+def test_times_are_compared_with_times_and_parts_of_a_day(asked):
+    check(parse({"released": asked}), columns(TIMES), {})
+
+
+@pytest.mark.parametrize("asked", [{"gte": "yesterday"}, "soon", ["2026-11-01", "soon"], {"lt": "01.11.2026"}])
+def test_what_is_no_time_is_refused_where_an_attribute_holds_times_alone(asked):
+    with pytest.raises(InputError, match=r"released holds times, .* asks for text; a time is written as"):
+        check(parse({"released": asked}), columns(TIMES), {"attributes.released": kinds_of("2026-12-01")})
+    check(parse({"released": asked}), columns([*TIMES, item("c", released="soon")]), {})
+    check(parse({"released": asked}), columns(TIMES), {"attributes.released": kinds_of("soon")})
 
 
 def test_a_type_that_some_item_has_is_none_of_an_error():
