@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from engine import baselines, dataset, half_life, segments, similar
+from engine import baselines, dataset, half_life, segments, similarity
 from engine.checkpoints import Checkpoints
 from engine.dataset import Split
 from engine.dislike_weight import NONE, DislikeWeight
@@ -19,7 +19,7 @@ from engine.interactions import Interactions
 from engine.popularity import Sums, standing
 from engine.progress import Progress, silent
 from engine.significance import interval, paired
-from engine.similar import Categories
+from engine.similarity import Categories
 from engine.space import Embedder, LatentSpace
 
 K = 20
@@ -50,7 +50,7 @@ def assess(
     progress("fit without a tenth of the users", 0.5)
     if split.repeats:
         figures["repeats"] = True
-    figures["similar"] = similar.figures(space, split, categories, seed)
+    figures["similar"] = similarity.figures(space, split, categories, seed)
     if dislikes.reason:
         figures["dislikes"] = dislikes.to_json()
     figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device, checkpoints=checkpoints)

@@ -18,7 +18,7 @@ from engine.events import EventColumns, Weighting
 from engine.fit import fit, passes_of
 from engine.interactions import Interactions, from_events
 from engine.progress import Progress, silent
-from engine.similar import Categories
+from engine.similarity import Categories
 from engine.space import Embedder, LatentSpace
 
 

@@ -8,11 +8,11 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from engine import similar
+from engine import similarity
 from engine.dataset import Split
 from engine.evaluate import SpaceScorer, evaluate
 from engine.interactions import Interactions
-from engine.similar import Pairs
+from engine.similarity import Pairs
 from engine.space import LatentSpace
 
 SCORES = 2**27  # users times items: what one trial may cost to score
@@ -31,11 +31,11 @@ class Validation:
 
     def similar(self, space: LatentSpace) -> float:
         """recall@20 of the next item among those most like one of the same user's."""
-        return similar.recall(space, self._pairs)
+        return similarity.recall(space, self._pairs)
 
     @cached_property
     def _pairs(self) -> Pairs:
-        return similar.pairs(self.histories, self.test)
+        return similarity.pairs(self.histories, self.test)
 
     def score(self, space: LatentSpace) -> tuple[float, float]:
         """recall@20 and ndcg@20."""

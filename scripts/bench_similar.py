@@ -22,7 +22,7 @@ import polars as pl
 import scipy.sparse as sp
 from bench_weighting import read
 
-from engine import baselines, dataset, similar
+from engine import baselines, dataset, similarity
 from engine.embedders.registry import EMBEDDERS, make
 from engine.evaluate import Scorer
 from engine.events import Weighting
@@ -30,7 +30,7 @@ from engine.fit import fit
 from engine.ids import IdMap
 from engine.interactions import Interactions
 from engine.race import AUTO, Auto
-from engine.similar import LikenessScorer
+from engine.similarity import LikenessScorer
 from engine.space import Embedder
 
 K, GROUPS = 5, 4
@@ -70,7 +70,7 @@ def of_shop(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     split, kinds = dataset.newest(events, weighting), categories(folder)
     for name in args.embedder:
         chosen = Auto().choose(dataset.before_newest(events, weighting)).embedder if name == AUTO else make(name)
-        found = similar.figures(fit(chosen, split.train), split, kinds)
+        found = similarity.figures(fit(chosen, split.train), split, kinds)
         if name == args.embedder[0]:
             yield {"data": folder.name, "by": "item-kNN"} | found["item_knn"]
         told = {key: value for key, value in found.items() if key != "item_knn"}
