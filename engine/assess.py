@@ -24,6 +24,7 @@ from engine.space import Embedder, LatentSpace
 
 K = 20
 KS = (5, 10, 20, 50)
+ALL_TIMES = "popularity_of_all_times"  # distinct users: what a model has to beat to be served
 HELD_USERS, SCORED_SHARE, FEWEST_ITEMS = 0.1, 0.2, 5  # of strong generalisation
 
 
@@ -167,4 +168,5 @@ def _baselines(split: Split, sums: Sums) -> dict[str, Callable[[], Scorer]]:
     recent = split.train.recent_counts()
     if recent is not None:
         found["recent_popularity"] = lambda: baselines.Popularity(recent.astype(np.float32))
+    found[ALL_TIMES] = lambda: baselines.popularity(split.train)
     return found | {"item_knn": lambda: baselines.item_knn(split.train)}

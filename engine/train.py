@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, is_dataclass
 from typing import Any
 
 from engine import dataset, dislike_weight
-from engine.assess import assess
+from engine.assess import ALL_TIMES, assess
 from engine.checkpoints import Checkpoints
 from engine.choice import Choice, Chooser
 from engine.dataset import Split
@@ -111,7 +111,7 @@ def chosen(
 
 
 def _beats(evaluation: Mapping[str, Any]) -> bool:
-    """Whether it is at least as good as popularity; true when there was nothing to evaluate on."""
-    if "popularity" not in evaluation:
+    """Whether it is at least as good as popularity of all times; true when there was nothing to evaluate on."""
+    if ALL_TIMES not in evaluation:
         return True
-    return bool(evaluation["recall@20"] >= evaluation["popularity"]["recall@20"])
+    return bool(evaluation["recall@20"] >= evaluation[ALL_TIMES]["recall@20"])

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from engine.assess import ALL_TIMES
 from engine.checkpoints import Checkpoints
 from engine.choice import Chooser
 from engine.errors import BelowFloor
@@ -144,8 +145,9 @@ def published(
 def check_publishable(record: ModelRecord) -> None:
     """BelowFloor for a version that was saved as worse than popularity."""
     if not record.publishable:
-        ours, theirs = record.evaluation["recall@20"], record.evaluation["popularity"]["recall@20"]
+        beaten_by = record.evaluation.get(ALL_TIMES) or record.evaluation["popularity"]  # models of earlier versions
+        ours, theirs = record.evaluation["recall@20"], beaten_by["recall@20"]
         raise BelowFloor(
-            f"model version {record.version} has recall@20 {ours:.4f}, popularity {theirs:.4f}; it is saved and not "
-            "published; try another embedder, or --force"
+            f"model version {record.version} has recall@20 {ours:.4f}, popularity of all times {theirs:.4f}; it is "
+            "saved and not published; try another embedder, or --force"
         )

@@ -7,7 +7,12 @@ from typing import Any
 
 from api.cli.output import out, table
 
-BASELINES = {"popularity": "popularity", "recent_popularity": "recent popularity", "item_knn": "item-kNN"}
+BASELINES = {
+    "popularity": "popularity",
+    "recent_popularity": "recent popularity",
+    "popularity_of_all_times": "popularity of all times",
+    "item_knn": "item-kNN",
+}
 PREDICTED = {"random": "a random tenth of what users took up", "last": "the last item of every user"}
 
 

@@ -153,3 +153,4 @@ def test_the_popularity_of_an_evaluation_is_the_one_that_is_served():
     made = evaluate(Popularity(standing(sums[rows]).shares), split.train.matrix, split.test)
     assert told["recall@20"] == pytest.approx(made.recall.mean(), abs=1e-5)
     assert told["recall@20"] > 0
+    assert "half_life_days" not in assess(make("spectral", {"dim": 4}), split)["popularity_of_all_times"]
