@@ -151,7 +151,7 @@ def _write(
         item_store.lock(conn, space_key, [*gone, *(item.item_id for item in changed)])
         item_store.withdraw(conn, space_key, gone)
     for start in range(0, len(changed), BATCH):
-        item_store.upsert(conn, space_key, changed[start : start + BATCH])
+        item_store.upsert(conn, space_key, changed[start : start + BATCH], keep_vectors=True)
         progress("write", 0.4 + 0.6 * start / len(changed))
     return Written(len(changed), gone, back)
 

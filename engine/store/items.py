@@ -26,7 +26,10 @@ FROM unnest(%s::text[], %s::text[], %s::text[], %s::jsonb[], %s::bool[], %s::tex
 ORDER BY item_id COLLATE "C"
 ON CONFLICT (space_key, item_id) DO UPDATE SET title = excluded.title, categories = excluded.categories,
     attributes = excluded.attributes, available = excluded.available, deleted = false, updated_at = now(),
-    vector = excluded.vector, vector_model = excluded.vector_model, withdrawn = false
+    vector = CASE WHEN %s AND NOT items.deleted AND excluded.vector IS NULL THEN items.vector ELSE excluded.vector END,
+    vector_model = CASE WHEN %s AND NOT items.deleted AND excluded.vector IS NULL THEN items.vector_model
+        ELSE excluded.vector_model END,
+    withdrawn = false
 RETURNING item_id, xmax = 0 AS created
 """
 # Fields that come along with events fill what is there, and never bring a deleted item back.
@@ -44,8 +47,11 @@ WHERE (items.title, items.categories, items.attributes) IS DISTINCT FROM (coales
 SEPARATOR = "\x1f"
 
 
-def upsert(conn: sa.Connection, space_key: int, items: Sequence[Item]) -> list[str]:
-    """Write items, the last of several with one id winning; "created" or "updated" for each."""
+def upsert(conn: sa.Connection, space_key: int, items: Sequence[Item], *, keep_vectors: bool = False) -> list[str]:
+    """Write items, the last of several with one id winning; "created" or "updated" for each.
+
+    `keep_vectors`: one without a vector keeps the one that it has, for who knows nothing of vectors.
+    """
     last = {item.item_id: item for item in items}
     parameters = (
         space_key,
@@ -56,6 +62,8 @@ def upsert(conn: sa.Connection, space_key: int, items: Sequence[Item]) -> list[s
         [item.available for item in last.values()],
         [None if item.vector is None else json.dumps(item.vector.values) for item in last.values()],
         [None if item.vector is None else item.vector.model for item in last.values()],
+        keep_vectors,
+        keep_vectors,
     )
     rows = conn.exec_driver_sql(UPSERT, parameters)
     created = {row.item_id: row.created for row in rows}

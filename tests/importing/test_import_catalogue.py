@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.importing import Reading, import_items, import_users
-from engine.items import Item
+from engine.items import Item, ItemVector
 from engine.store import items, users
 from engine.store.database import Database
 from engine.store.spaces import Space
@@ -55,6 +55,18 @@ def test_what_the_file_does_not_say_stays(database: Database, space: Space, lamp
     with database.connect() as conn:
         mat = items.get(conn, space.key, "mat")
     assert mat == Item("mat", "Wool mat", ("Home",), {"price": 18, "code": "0345", "colour": "red"}, False)
+
+
+def test_a_file_leaves_the_vector_that_an_item_brought_along(database: Database, space: Space, lamps: Path) -> None:
+    vector = ItemVector(1, (0.5, 1.0))
+    with database.begin() as conn:
+        items.upsert(conn, space.key, [Item("lamp", "Lamp", vector=vector), Item("mat", "Mat", vector=vector)])
+        items.delete(conn, space.key, "mat")
+    import_items(database, space.name, lamps)
+    with database.connect() as conn:
+        lamp, mat = items.get(conn, space.key, "lamp"), items.get(conn, space.key, "mat")
+    assert (lamp.title, lamp.vector) == ("Brass lamp", vector)
+    assert mat.vector is None  # deleted, and back as new
 
 
 def test_a_deleted_item_is_back_as_new(database: Database, space: Space, lamps: Path, tmp_path: Path) -> None:
