@@ -88,7 +88,7 @@ def test_a_body_that_no_route_reads_is_not_kept(roomy: str) -> None:
         (b'{"a": ' * 101 + b"1" + b"}" * 101, 422, "nests at most 100 deep"),
         (b'{"k": 1' + b"0" * 1000 + b"}", 422, "numbers of at most 1000 characters"),
         (b'{"k": [' + b"1," * 50_000 + b"-1." + b"5" * 998 + b"]}", 422, "numbers of at most 1000 characters"),
-        (b"[" + b"[]," * 300_000 + b"[]]", 422, "the request is not valid"),
+        (b"[" + b"[]," * 300_000 + b"[]]", 422, "at most 10000 events, got 300001"),
     ],
 )
 def test_what_a_body_holds_is_bounded_before_it_is_made(roomy: str, body: bytes, status: int, told: str) -> None:
