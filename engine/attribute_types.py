@@ -81,8 +81,8 @@ def fitted(
             made[name] = fit(kind, value)
             if made[name] is None:
                 raise InputError(
-                    f"{name} is {SAID[kind]} in this space, got {shown(value)}; leave it out or null, or change its type "
-                    "in attribute_types of the space",
+                    f"{name} is {SAID[kind]} in this space, got {shown(value)}; leave it out or null, or change "
+                    "its type in attribute_types of the space",
                     loc=(*loc, name),
                 )
     return made
