@@ -1,7 +1,8 @@
 """Standing: how items stand with a user by what the events say, and which of them a shelf leaves out.
 
-Seen: there is any event. Purchased: there is a purchase. Returned: as much came back as was bought. Disliked: the last
-that the user made known of it is a dislike; a like, a purchase, or putting it into the cart afterwards takes it back.
+Seen: there is any event but impressions, as an item that stood on a shelf was not looked at. Purchased: there is a
+purchase. Returned: as much came back as was bought. Disliked: the last that the user made known of it is a dislike; a
+like, a purchase, or putting it into the cart afterwards takes it back.
 One rule for a live history and for the whole event table.
 """
 
@@ -53,7 +54,10 @@ def written(exclude: object) -> object:
 def of_history(history: History, weighting: Weighting, parts: Collection[str]) -> set[str]:
     """The ids of the items that stand in one of these ways."""
     if "seen" in parts:  # which all others are as well
-        return set(history.item_ids)
+        passed = _impressions(tuple(dict.fromkeys(history.kinds)), weighting.vocabulary)
+        if not passed:
+            return set(history.item_ids)
+        return {id_ for id_, word in zip(history.item_ids, history.kinds, strict=True) if word not in passed}
     if not parts or not len(history):
         return set()
     rows = {id_: row for row, id_ in enumerate(dict.fromkeys(history.item_ids))}
@@ -69,10 +73,18 @@ def of_events(
     """The user rows and item rows of the pairs that stand in one of these ways."""
     n_items = max(1, len(events.item_ids))
     pairs, at = np.unique(events.user_rows * n_items + events.item_rows, return_inverse=True)
-    if "seen" not in parts:
+    if "seen" in parts:
+        passed = _impressions(events.kinds, weighting.vocabulary)
+        is_seen = np.array([word not in passed for word in events.kinds], dtype=bool)
+        pairs = pairs[np.bincount(at[is_seen[events.kind_codes]], minlength=len(pairs)) > 0] if passed else pairs
+    else:
         of_events = (events.kind_codes, events.values, events.occurred_us)
         pairs = pairs[_standing(len(pairs), at, events.kinds, *of_events, weighting, parts)]
     return pairs // n_items, pairs % n_items
+
+
+def _impressions(words: Sequence[str], vocabulary: Vocabulary) -> set[str]:
+    return {word for word in words if vocabulary.of(word).kind == "impression"}
 
 
 def _codes(kinds: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[str]]:

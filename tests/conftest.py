@@ -8,6 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 import structlog
 from pydantic import SecretStr
@@ -17,6 +18,10 @@ from engine.store import spaces
 from engine.store.database import Database, open_database
 from engine.store.spaces import Space
 from tests.canary import Canary
+
+# how long an example takes is the machine's and not the code's
+hypothesis.settings.register_profile("nearfield", deadline=None)
+hypothesis.settings.load_profile("nearfield")
 
 # how wide somebody's terminal is; here, as the commands look for it when they are imported, by another conftest too
 os.environ.pop("COLUMNS", None)

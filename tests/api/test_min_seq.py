@@ -30,6 +30,7 @@ WRITES = {
     "/items/availability": {"post"},
     "/items/{item_id}": {"put", "delete"},
     "/users/{user_id}": {"put", "delete"},
+    "/users/{user_id}/erasure": {"delete"},
     "/users/{user_id}/merge": {"post"},
     "/generations/{generation}/activate": {"post"},
     "": {"put", "delete"},

@@ -36,6 +36,10 @@ def test_each_way_an_item_can_stand() -> None:
     assert found["disliked"] == {"hidden"}
 
 
+def test_an_item_that_only_stood_on_a_shelf_was_not_seen() -> None:
+    assert standing(("a", "view_item_list", 1, 1), ("b", "impression", 1, 2), ("b", "view", 1, 3))["seen"] == {"b"}
+
+
 def test_what_is_kept_in_part_or_bought_again_is_not_returned() -> None:
     assert standing(("cup", "purchase", 12, 1), ("cup", "return", 2, 2), ("cup", "return", 2, 3))["returned"] == set()
     assert standing(("cup", "purchase", 1, 1), ("cup", "return", 1, 2), ("cup", "purchase", 1, 3))["returned"] == set()
