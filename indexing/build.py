@@ -95,14 +95,8 @@ def build_generation(
         space_fold_in=latent.fold_in,
         codec=latent.codec,
         indexes=indexes,
-        manifest=_described(space, record, start)
-        | {
-            "popularity": popularity.to_json(),
-            "longest": longest(latent.items.matrix),
-            "recipe": recipe,
-            "device": device,
-            "kinds": kinds,
-        },
+        manifest=_described(space, record, start, latent)
+        | {"popularity": popularity.to_json(), "recipe": recipe, "device": device, "kinds": kinds},
     )
     _record(database, space, folder / space.name / name, manifest)
     hold.close()
@@ -120,12 +114,13 @@ def _written(
         return write(folder, name, shelf=shelf, users=users, **parts)
 
 
-def _described(space: Space, record: ModelRecord, start: Snapshot) -> dict[str, Any]:
+def _described(space: Space, record: ModelRecord, start: Snapshot, latent: LatentSpace) -> dict[str, Any]:
     return {
         "space": space.name,
         "model": record.version,
         "embedder": record.embedder,
         "metric": record.metric,
+        "longest": longest(latent.items.matrix),
         "start": {"snapshot": str(start), "epoch": start.epoch},
     }
 
