@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.errors import BelowFloor
 from engine.recommend import Mask, Searcher
-from engine.vectors import Matrix
+from engine.vectors import Matrix, lengths
 from indexing.exact import ExactSearcher
 
 RECALL_K = 20
@@ -49,10 +49,10 @@ class Truth:
         wanted = (rows >= 0).sum(axis=1)
         at = np.arange(len(rows)), np.maximum(wanted, 1) - 1
         last = np.maximum(rows[at], 0)
-        lengths = np.linalg.norm(self.exact.vectors[last], axis=1)
+        long = lengths(self.exact.vectors[last])
         if self.exact.factors is not None:
-            lengths = lengths * self.exact.factors[last]
-        slack = ROUNDING * np.linalg.norm(self.queries, axis=1) * lengths
+            long = long * self.exact.factors[last]
+        slack = ROUNDING * lengths(self.queries) * long
         return np.stack([wanted, scores[at] - slack], axis=1)
 
     def recall(self, searcher: Searcher) -> Recall:

@@ -7,8 +7,8 @@ import pytest
 from indexing.approximate import SUBSET_ROWS, ApproximateSearcher
 from indexing.coded_searcher import CodedSearcher
 from indexing.exact import ExactSearcher
-from indexing.metric import index_vectors, query_vectors, unit
-from indexing.recall import recall
+from indexing.metric import index_vectors, inverse_lengths, query_vectors, unit
+from indexing.recall import Truth, recall
 from indexing.recipe import Recipe, build, with_tested_filters
 
 N, DIM, K = 44_000, 8, 10
@@ -209,3 +209,20 @@ def test_an_index_that_does_not_find_what_lies_elsewhere_is_searched_exactly_wit
     assert not lost.filters
     allowed = mask(0.5)
     assert lost.search(queries, K, allowed)[0] == pytest.approx(brute_force(vectors, queries, K, allowed), abs=1e-5)
+
+
+@pytest.mark.parametrize("size", [1e20, 1e-30])
+def test_recall_of_what_is_wrong_is_low_however_long_the_vectors_are(size):
+    draw = np.random.default_rng(0)
+    vectors = (draw.standard_normal((500, 8)) * size).astype(np.float32)
+    exact = ExactSearcher(vectors, inverse_lengths(vectors))
+    queries = unit(draw.standard_normal((20, 8)).astype(np.float32))
+
+    class Wrong:
+        def search(self, queries, k, allowed=None):
+            scores, rows = exact.search(-queries, k, allowed)
+            return -scores, rows
+
+    truth = Truth(exact, queries)
+    assert truth.recall(exact).mean == 1
+    assert truth.recall(Wrong()).mean == 0
