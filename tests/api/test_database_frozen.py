@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from api.auth import ASK_S
-from api.threads import APPENDERS, KEEPERS, READERS, WRITERS
+from api.threads import APPENDERS, BATCHERS, KEEPERS, READERS, WRITERS
 from api.together import WAIT_S
 from engine.settings import Settings
 from engine.store import events, spaces
@@ -148,7 +148,7 @@ def test_every_route_answers_while_postgres_is_frozen_and_all_is_as_before_when_
         answers = server.ask_all()
         told(answers, within_s=min(ASK_S, WAIT_S))  # nobody waits for an answer again
         assert [route for route in WITHOUT_POSTGRES if not answers[route].json()["stale"]] == []
-        assert server.process.num_threads() <= n_threads + READERS + WRITERS + APPENDERS + KEEPERS
+        assert server.process.num_threads() <= n_threads + READERS + BATCHERS + WRITERS + APPENDERS + KEEPERS
         assert server.n_connections() <= n_connections
     thawed = time.monotonic()
     eventually(lambda: written_and_shown(server.shop, "thawed"))
