@@ -37,6 +37,7 @@ from engine.boost import Boosted
 from engine.errors import Conflict, NotFound
 from engine.events import Event, History
 from engine.items import Item, ItemVector
+from engine.likeness import EVIDENCE
 from engine.rank import rank
 from engine.recommend import Answer, recommend, user_vector
 from engine.similar import nearest
@@ -359,6 +360,18 @@ class LiveMachine(RuleBasedStateMachine):
         row = view.items.row(id_)
         return None if row is None else view.vector(row)
 
+    def _is_learnt(self, id_: str) -> bool:
+        return id_ in self.learnt and self.truth.things[id_].own is None
+
+    def _likeness(self, view: LiveView, asked: np.ndarray, vector: np.ndarray, is_learnt: bool) -> float:
+        """What is like a vector is so by its place; of a learnt one what is known of it counts too."""
+        assert view.generation is not None
+        found = view.generation.alike.likeness
+        assert found is not None
+        here, there = found.places(np.array([asked, vector]))
+        length = np.hypot(np.linalg.norm(there), EVIDENCE * found.usual) if is_learnt else np.linalg.norm(there)
+        return float(here @ there / np.linalg.norm(here) / length)
+
     def _in_order(
         self,
         view: LiveView,
@@ -382,6 +395,8 @@ class LiveMachine(RuleBasedStateMachine):
             if vector is not None:
                 scale = np.linalg.norm(asked) * np.linalg.norm(vector) if cosine else 1.0
                 true[id_] = float(asked @ vector / max(float(scale), 1e-12))
+                if reason == "vector":
+                    true[id_] = self._likeness(view, asked, vector, self._is_learnt(id_))
                 true[id_] *= factors.get(id_, 1.0) ** (1 if true[id_] > 0 else -1)
         found = {hit.item_id: hit.score for hit in answer.hits if hit.reason == reason}
         assert list(found.values()) == sorted(found.values(), reverse=True)
