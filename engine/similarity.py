@@ -20,6 +20,7 @@ from engine.vectors import Matrix, unit
 
 K = 20
 PER_USER = 5  # items of a history that are looked from
+MOST = 50_000
 SCORES = 2**27  # queries times items, at most
 KINDRED, LOOKED = 5, 2000  # neighbours whose categories are looked at, of so many items
 
@@ -60,8 +61,8 @@ class Pairs:
         return evaluate(scorer, self.had, self.next, K)
 
 
-def pairs(histories: sp.csr_matrix, test: sp.csr_matrix, seed: int = 0) -> Pairs:
-    """At most PER_USER items of every history whose user has test items; a random part of those where they are many.
+def pairs(histories: sp.csr_matrix, test: sp.csr_matrix, seed: int = 0, most: int = MOST) -> Pairs:
+    """At most PER_USER items of every history whose user has test items; a random part, `most`, where they are many.
 
     `histories` and `test` are (n_users, n_items), row for row.
     """
@@ -70,7 +71,7 @@ def pairs(histories: sp.csr_matrix, test: sp.csr_matrix, seed: int = 0) -> Pairs
     rank = np.arange(histories.nnz) - np.repeat(histories.indptr[:-1], np.diff(histories.indptr))
     users = _rows(histories)
     chosen = order[(rank < PER_USER) & (np.diff(test.indptr) > 0)[users[order]]]
-    most = max(1, SCORES // max(1, histories.shape[1]))
+    most = max(1, min(most, SCORES // max(1, histories.shape[1])))
     if len(chosen) > most:
         chosen = draw.permutation(chosen)[:most]
     chosen = np.sort(chosen)
