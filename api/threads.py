@@ -10,12 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-from api.together import AT_ONCE
-
 # With 16 the event loop, which waits for the same lock, refused twice as late in overload.
 READERS = 8  # requests read at once; more only wait for the same cores
 WRITERS = 4  # and written: as many go into one flush of PostgreSQL's log
 BATCHERS = 4  # and pages of many shelves, records, figures, which may take long: the readers are for the others
+AT_ONCE = 2  # of what goes together, so that PostgreSQL works while the answers of the other are made
 APPENDERS = AT_ONCE  # beside these, of events that go together
 KEEPERS = 2  # looking for keys
 PARSERS = 2  # of large bodies

@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
+from api.threads import AT_ONCE
 from engine.errors import StoreUnavailable
 from engine.events import History
 from engine.store import events
 from engine.store.database import Database
 
-AT_ONCE = 2  # so that PostgreSQL works while the answers of the other are made
 MOST = 64  # of one go
 WAIT_S = 3.0  # a PostgreSQL that says nothing, as when its host is cut off, is away to who waits
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.likeness import of_model
+from engine.embedders.item_likeness import of_model
 from engine.projection import to_2d
 from engine.space import LatentSpace
 from engine.vectors import Vectors, unit

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.embedders.registry import EMBEDDERS
 from engine.space import LatentSpace, Metric
 from engine.vectors import Matrix, lengths, moderate, unit
 
@@ -73,14 +72,6 @@ def restore(arrays: Mapping[str, Matrix]) -> Likeness:
 def likeness(space: LatentSpace) -> Likeness | None:
     """Of the items of a space, the same for the same space; None where its users tell no items apart."""
     return between(space.items.matrix, space.users.matrix, space.metric)
-
-
-def of_model(embedder: str, space: LatentSpace) -> Likeness | None:
-    """As `likeness`, of a space that one of our own models of users learnt.
-
-    Vectors that were made elsewhere, and those of feature records, are compared by the cosine of what they are.
-    """
-    return likeness(space) if embedder in EMBEDDERS else None
 
 
 def between(items: Matrix, users: Matrix, metric: Metric) -> Likeness | None:

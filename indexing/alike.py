@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.likeness import Likeness, of_model
+from engine.embedders.item_likeness import of_model
+from engine.likeness import Likeness
 from engine.space import LatentSpace
 from engine.vectors import Matrix
 from indexing.cold import ItemVectors

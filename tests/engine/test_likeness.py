@@ -6,10 +6,11 @@ import scipy.sparse as sp
 
 from engine import similarity
 from engine.dataset import Split
+from engine.embedders.item_likeness import of_model
 from engine.embedders.registry import EMBEDDERS, make
 from engine.events import Weighting
 from engine.interactions import from_events
-from engine.likeness import MOST, between, likeness, of_model, restore
+from engine.likeness import MOST, between, likeness, restore
 from engine.similarity import LikenessScorer, coherence, pairs
 from tests.engine.worlds import DAY_US, columns, groups, interactions
 
