@@ -12,36 +12,36 @@ import structlog
 from fastapi import FastAPI
 
 from api import problems
-from api.admission import Admission
-from api.appends import Appends
 from api.auth import Keyring
-from api.bodies import WholeBody
-from api.clock import Clock
-from api.deadline import Deadline
+from api.coalescing.coalescer import Histories
+from api.coalescing.event_writer import Appends
 from api.deps import Lives
-from api.door import Door
-from api.gate import Gate
 from api.key_first import KeyFirst
+from api.limits.admission import Admission
+from api.limits.body_buffering import WholeBody
+from api.limits.concurrency_limit import Gate
+from api.limits.deadline import Deadline
+from api.limits.early_rejection import Door
+from api.limits.executors import CONNECTIONS, batchers, parsers, readers, writers
 from api.logs import RequestLog, configure
-from api.metrics import Metrics, Timed
-from api.outage import Outage
-from api.paths import EncodedSlashes
+from api.messages.encoded_paths import EncodedSlashes
+from api.monitoring.clock import Clock
+from api.monitoring.metrics import Metrics, Timed
+from api.monitoring.outage import Outage
+from api.monitoring.view_gauges import set_view
 from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
-from api.threads import CONNECTIONS, batchers, parsers, readers, writers
-from api.together import Histories
-from api.view_gauges import set_view
 from engine.errors import NearfieldError
-from engine.private import close_to_others
+from engine.private_folders import close_to_others
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
-from engine.store.database import Database, open_database
-from engine.store.pulse import Pulse
-from engine.store.wake import Listener, Waker
-from indexing.owner import address
-from indexing.poller import Poller
-from indexing.sampler import Sampler
-from indexing.upkeep import Upkeep
-from indexing.view import LiveView
+from engine.store.database.connections import Database, open_database
+from engine.store.database.liveness import Pulse
+from engine.store.database.notifications import Listener, Waker
+from indexing.gpu.gpu_server import address
+from indexing.live.recall_sampler import Sampler
+from indexing.live.view import LiveView
+from indexing.serving.maintenance import Upkeep
+from indexing.serving.poller import Poller
 
 log = structlog.get_logger()
 LOCK_S = 10.0  # a write that waits so long for another transaction is told to come back

@@ -12,10 +12,10 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.threads import keepers
+from api.limits.executors import keepers
 from engine.errors import StoreBusy, StoreUnavailable
 from engine.store import keys
-from engine.store.database import Database
+from engine.store.database.connections import Database
 from engine.store.keys import KeyRecord, Scope
 
 REMEMBER_S = 2.0  # how long a revoked key may still work

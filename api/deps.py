@@ -14,20 +14,20 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.appends import Appends
 from api.auth import check_is_of
-from api.clock import Clock
-from api.metrics import Metrics
-from api.paths import restored
-from api.together import Histories
+from api.coalescing.coalescer import Histories
+from api.coalescing.event_writer import Appends
+from api.messages.encoded_paths import restored
+from api.monitoring.clock import Clock
+from api.monitoring.metrics import Metrics
 from engine.errors import InputError, NotFound
-from engine.ids import check_id
 from engine.settings import Settings
-from engine.store.database import Database
-from engine.store.wake import Waker
-from indexing.live import Live
-from indexing.sampler import Sampler
-from indexing.view import LiveView
+from engine.store.database.connections import Database
+from engine.store.database.notifications import Waker
+from engine.values.ids import check_id
+from indexing.live.recall_sampler import Sampler
+from indexing.live.view import LiveView
+from indexing.serving.live import Live
 
 
 class Lives(MutableMapping[str, Live]):

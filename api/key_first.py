@@ -16,10 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
 from api.auth import ASK_S, Needs, bearer_of, look, needs_of
-from api.bodies import has_body, unread
+from api.limits.body_buffering import has_body, unread
 from engine.errors import NearfieldError, StoreUnavailable
 from engine.store import spaces
-from engine.store.database import Database
+from engine.store.database.connections import Database
 
 IN_SPACE = "/v1/{space}/"  # routes of a space that is there already
 

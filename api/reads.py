@@ -10,19 +10,19 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import Depends, Query, Request
 
-from api.deadline import check_deadline
 from api.deps import Lives, View
-from api.schemas import Boost, Fresh, Near, RecommendBody, RecommendQuery
-from engine import predicate, work
+from api.limits.deadline import check_deadline
+from api.messages.request_schemas import Boost, Fresh, Near, RecommendBody, RecommendQuery
+from engine.catalogue import predicate, request_cost
+from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
-from engine.ids import check_id
-from engine.predicate import Predicate
-from engine.recommend import Hit
+from engine.recommending.recommend import Hit
 from engine.settings import Settings
 from engine.store import items
-from engine.store.database import Database
-from indexing.owner import OwnedSearcher
-from indexing.view import LiveView
+from engine.store.database.connections import Database
+from engine.values.ids import check_id
+from indexing.gpu.gpu_server import OwnedSearcher
+from indexing.live.view import LiveView
 
 QUICK_K = 100
 QUICK_FLOATS = 2**20  # multiplied and added in a few tenths of a millisecond
@@ -112,11 +112,11 @@ def check_work(
     n_shown: int = 0,
 ) -> None:
     """InputError for shelves whose filters and boosts would take longer than may be."""
-    size = work.Size(len(view.items), len(view.changed))
+    size = request_cost.Size(len(view.items), len(view.changed))
     asked = [*{passed for passed, _ in shelves if passed}, *(of for _, boosts in set(shelves) for of, _ in boosts)]
     boosting = sum(size.boosting(len(boosts)) for _, boosts in shelves if boosts)
-    cost = sum(map(size.filtering, asked)) + boosting + n_shown * work.SHOWN
-    work.check(cost, settings.max_work, loc)
+    cost = sum(map(size.filtering, asked)) + boosting + n_shown * request_cost.SHOWN
+    request_cost.check(cost, settings.max_work, loc)
 
 
 def check_ids(name: str, ids: Iterable[str], loc: tuple[str | int, ...] = ()) -> None:

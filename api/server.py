@@ -25,15 +25,15 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from api.app import create_app, open_served
-from api.door import DoorProtocol
-from api.ending import DRAIN_S, LAST_S, WORKER_S, Ending, EndingServer
+from api.limits.early_rejection import DoorProtocol
 from api.logs import configure, take_over
+from api.shutdown import DRAIN_S, LAST_S, WORKER_S, Ending, EndingServer
 from engine.backoff import Backoff
 from engine.errors import Conflict, InputError, StoreUnavailable
 from engine.settings import Settings
 from engine.store import keys
-from engine.store.database import Database
-from indexing.owning import owning
+from engine.store.database.connections import Database
+from indexing.gpu.gpu_process import owning
 
 log = structlog.get_logger()
 HEALTH_S = 15  # a worker that is silent for so long is replaced; 5 is soon passed on a busy machine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from engine.private import FILE, private
+from engine.private_folders import FILE, private
 
 
 def write(path: Path, content: bytes) -> None:

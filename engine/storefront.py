@@ -19,8 +19,8 @@ import orjson
 import polars as pl
 
 from engine.errors import InputError
-from engine.events import DAY_S, EventColumns
-from engine.items import Item
+from engine.values.events import DAY_S, EventColumns
+from engine.values.items import Item
 
 UNTIL = datetime(2025, 7, 1, tzinfo=UTC)
 KINDS = ("view", "cart", "purchase")

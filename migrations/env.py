@@ -1,4 +1,4 @@
-"""Alembic environment: runs on the connection that `engine.store.migrations` hands over."""
+"""Alembic environment: runs on the connection that `engine.store.database.migrations` hands over."""
 
 from alembic import context
 

@@ -27,13 +27,13 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from engine import latent, preprocessing
-from engine.codec import FeatureCodec
-from engine.embedders import dense
-from engine.embedders.dense import CHOICE, DENSE
-from engine.features import Column, Features
-from engine.ids import IdMap
-from engine.train_features import train_features
+from engine.embedders.records import dense
+from engine.embedders.records.dense import CHOICE, DENSE
+from engine.latent import operations, preprocessing
+from engine.latent.codec import FeatureCodec
+from engine.learning.train_features import train_features
+from engine.values.features import Column, Features
+from engine.values.ids import IdMap
 
 Score = Callable[[npt.NDArray], npt.NDArray]
 Learn = Callable[[npt.NDArray, int], Score]
@@ -128,7 +128,7 @@ def _alarms(method: str, values: npt.NDArray) -> npt.NDArray[np.bool_]:
         threshold = float(np.quantile(score(values[:TRAINED]), 1 - RATE))
         scores = score(values)
     else:
-        found = latent.anomalies(_codec(method, values[:TRAINED], 0), values, false_alarm_rate=RATE)
+        found = operations.anomalies(_codec(method, values[:TRAINED], 0), values, false_alarm_rate=RATE)
         scores, threshold = found.scores, found.threshold
     return np.array([np.median(scores[max(0, at + 1 - WINDOW) : at + 1]) for at in range(len(scores))]) > threshold
 
@@ -149,7 +149,7 @@ def learner(method: str) -> Learn:
 
 
 def _scores(codec: FeatureCodec) -> Score:
-    return lambda values: latent.anomalies(codec, values).scores
+    return lambda values: operations.anomalies(codec, values).scores
 
 
 def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
@@ -161,7 +161,7 @@ def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
     prepared_by = preprocessing.fit(features, keep_constant=True)
     prepared = prepared_by.apply(values)
     core = dense.make(method).fit(prepared, seed=seed)
-    return FeatureCodec(method, prepared_by, core, latent.learn_normal(core, prepared, seed=seed))
+    return FeatureCodec(method, prepared_by, core, operations.learn_normal(core, prepared, seed=seed))
 
 
 def _peer(method: str) -> Learn:

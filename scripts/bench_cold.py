@@ -21,14 +21,14 @@ import polars as pl
 import scipy.sparse as sp
 from bench_weighting import read
 
+from engine.catalogue.predicate import Facts, facts
 from engine.embedders.registry import make
-from engine.events import Weighting
-from engine.fit import fit
-from engine.ids import IdMap
-from engine.interactions import Interactions, from_events
-from engine.item_encoder import learn
-from engine.predicate import Facts, facts
-from engine.vectors import Matrix
+from engine.fitting.fit import fit
+from engine.latent_space.item_encoder import learn
+from engine.values.events import Weighting
+from engine.values.ids import IdMap
+from engine.values.interactions import Interactions, from_events
+from engine.values.vectors import Matrix
 
 K, HIDDEN, FEWEST_USERS = 20, 0.1, 5
 FIELDS = ("department", "brand", "product_category", "product_type", "package_size")

@@ -21,13 +21,13 @@ from typing import Any
 import numpy as np
 from bench_weighting import read
 
-from engine import dataset
-from engine.dislike_weight import WEIGHTS, figures, learnt, users_of
 from engine.embedders.registry import make
-from engine.events import EventColumns, Weighting
-from engine.fit import fit
-from engine.interactions import from_events
-from engine.significance import paired
+from engine.evaluation.dislike_weight import WEIGHTS, figures, learnt, users_of
+from engine.evaluation.significance import paired
+from engine.fitting.fit import fit
+from engine.values import dataset
+from engine.values.events import EventColumns, Weighting
+from engine.values.interactions import from_events
 
 THEMES, ITEMS, USERS = 5, 12, 600
 KINDS = ("view", "purchase", "dislike")

@@ -26,13 +26,13 @@ import torch
 from encode_http import encoding_server
 from torch import nn
 
-from engine import latent, preprocessing
-from engine.codec import FeatureCodec
-from engine.cores import Core, LinearCore
-from engine.embedders import dense
-from engine.features import Column, Features
-from engine.ids import IdMap
-from engine.vectors import Matrix
+from engine.embedders.records import dense
+from engine.latent import operations, preprocessing
+from engine.latent.codec import FeatureCodec
+from engine.latent.encoder_decoder import Core, LinearCore
+from engine.values.features import Column, Features
+from engine.values.ids import IdMap
+from engine.values.vectors import Matrix
 
 REFERENCE = "sklearn_pca"
 NEIGHBOURS, ROUNDS = 10, 15
@@ -85,7 +85,7 @@ def _learn(method: str, dim: int, features: Features, args: argparse.Namespace) 
     prepared = prepared_by.apply(features.values)
     core = embedder.fit(prepared, seed=args.seed, device=args.device)
     seconds = time.perf_counter() - started
-    normal = latent.learn_normal(core, prepared[:500], seed=args.seed)
+    normal = operations.learn_normal(core, prepared[:500], seed=args.seed)
     return FeatureCodec(method, prepared_by, core, normal), seconds
 
 

@@ -34,9 +34,9 @@ import numpy as np
 from made_items import clustered, store
 
 from engine.settings import Settings
-from engine.store.database import open_database
-from indexing.build import build_generation
-from indexing.publish import publish
+from engine.store.database.connections import open_database
+from indexing.building.build import build_generation
+from indexing.building.publish import publish
 
 SPACE, GIVE_UP_S, CONNECTIONS = "bench", 10.0, 24
 Shows = Callable[[httpx.Response], bool]

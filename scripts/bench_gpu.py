@@ -31,14 +31,14 @@ import torch
 from made_items import clustered
 
 from engine.errors import DeviceUnavailable, NearfieldError
-from engine.recommend import Found, Mask, Searcher
-from engine.vectors import Matrix
-from indexing.approximate import ApproximateSearcher
-from indexing.exact import ExactSearcher
-from indexing.gpu import number, on_gpu
-from indexing.metric import BLOCK, unit
-from indexing.recall import Truth
-from indexing.recipe import build, choose
+from engine.recommending.recommend import Found, Mask, Searcher
+from engine.values.vectors import Matrix
+from indexing.recipes.faiss_gpu import number, on_gpu
+from indexing.recipes.recipe import build, choose
+from indexing.searchers.approximate import ApproximateSearcher
+from indexing.searchers.exact import ExactSearcher
+from indexing.searchers.metric import BLOCK, unit
+from indexing.searchers.recall import Truth
 
 K = 20
 QUERIES = 64  # at least, in whole batches

@@ -22,17 +22,17 @@ import numpy as np
 import torch
 from bench_quality import read_train, without_valid
 
-from engine.dataset import Split
 from engine.embedders import mf
-from engine.embedders.factors import factors
+from engine.embedders.factors.shared_factors import factors
 from engine.embedders.registry import make
 from engine.embedders.spectral import Spectral
-from engine.evaluate import SpaceScorer, evaluate
-from engine.fit import fit
-from engine.fold_in import LinearFoldIn
-from engine.interactions import Interactions
-from engine.space import LatentSpace
-from engine.vectors import Vectors, unit
+from engine.evaluation.evaluate import SpaceScorer, evaluate
+from engine.fitting.fit import fit
+from engine.latent_space.fold_in import LinearFoldIn
+from engine.latent_space.space import LatentSpace
+from engine.values.dataset import Split
+from engine.values.interactions import Interactions
+from engine.values.vectors import Vectors, unit
 
 Learn = Callable[[Interactions], LatentSpace]
 

@@ -18,8 +18,9 @@ from typing import Any
 from engine.errors import NearfieldError
 from engine.importing import import_events
 from engine.settings import Settings
-from engine.store import bulk, events
-from engine.store.database import Database, open_database
+from engine.store import events
+from engine.store.database import bulk_copy
+from engine.store.database.connections import Database, open_database
 from engine.storefront import generate
 
 DATA = Path(__file__).resolve().parents[2] / "shared/data/online-retail/events.parquet"
@@ -91,14 +92,17 @@ def copy_seconds(database: Database) -> float:
     """COPY of every event of the space into an unindexed table, the rows ready in memory as text."""
     columns = "event_id, user_key, item_key, kind, value, occurred_at"
     with database.begin() as conn:
-        with bulk.raw(conn).cursor() as cursor, cursor.copy(f"COPY (SELECT {columns} FROM events) TO STDOUT") as out:
+        with (
+            bulk_copy.raw(conn).cursor() as cursor,
+            cursor.copy(f"COPY (SELECT {columns} FROM events) TO STDOUT") as out,
+        ):
             rows = b"".join(out)
         assert rows.count(b"\n") == events.count(conn, 1)
         conn.exec_driver_sql(f"CREATE TABLE bare_events ({CEILING})")
     started = time.perf_counter()
     with (
         database.begin() as conn,
-        bulk.raw(conn).cursor() as cursor,
+        bulk_copy.raw(conn).cursor() as cursor,
         cursor.copy("COPY bare_events FROM STDIN") as copy,
     ):
         for start in range(0, len(rows), 1 << 20):

@@ -24,7 +24,7 @@ from http_load import Figures, Load, get, measure
 
 from engine.errors import NearfieldError
 from engine.settings import Settings
-from engine.store.database import open_database
+from engine.store.database.connections import open_database
 
 FEW = 16  # connections for the most that can be answered
 

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from bench_weighting import read
 
-from engine import baselines, dataset, half_life
-from engine.dataset import Split
-from engine.evaluate import Scorer, evaluate
-from engine.events import Weighting
-from engine.popularity import standing, uptake
+from engine.evaluation import baselines, half_life
+from engine.evaluation.evaluate import Scorer, evaluate
+from engine.recommending.popularity import standing, uptake
+from engine.values import dataset
+from engine.values.dataset import Split
+from engine.values.events import Weighting
 
 
 def main() -> None:

@@ -24,21 +24,21 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from engine import dataset
-from engine.assess import K, strong_generalisation
-from engine.budget import Budget
-from engine.choice import Choice
-from engine.embedders import ranks
-from engine.embedders.peak import peak_mb
+from engine.embedders.training import data_parallel
+from engine.embedders.training.peak_memory import peak_mb
 from engine.errors import InputError, NearfieldError
-from engine.evaluate import SpaceScorer, evaluate
-from engine.fit import fit
-from engine.ids import IdMap
-from engine.interactions import Interactions
+from engine.evaluation.assess import K, strong_generalisation
+from engine.evaluation.evaluate import SpaceScorer, evaluate
+from engine.fitting.fit import fit
+from engine.latent_space.space import Embedder, LatentSpace
+from engine.learning.auto_select import AUTO, chooser
+from engine.learning.budget import Budget
+from engine.learning.selection import Choice
+from engine.learning.tune import DEFAULT, Tune
 from engine.progress import Progress, silent
-from engine.race import AUTO, chooser
-from engine.space import Embedder, LatentSpace
-from engine.tune import DEFAULT, Tune
+from engine.values import dataset
+from engine.values.ids import IdMap
+from engine.values.interactions import Interactions
 
 VALID_SHARE, SPLIT_SEED = 0.1, 20
 
@@ -46,7 +46,7 @@ VALID_SHARE, SPLIT_SEED = 0.1, 20
 def main() -> None:
     args = _arguments()
     try:
-        figures = ranks.with_followers(lambda: measure(args))
+        figures = data_parallel.with_followers(lambda: measure(args))
     except NearfieldError as error:
         raise SystemExit(f"bench_quality: {error}") from None
     if figures is None:
@@ -110,7 +110,7 @@ def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
     # with --valid the cells of valid.parquet are what is scored at the end: the choice is made on others
     inner = dataset.at_random(train, VALID_SHARE, SPLIT_SEED) if args.valid else without_valid(args.data, train)
 
-    with ranks.alone():
+    with data_parallel.alone():
         choice: Choice = made.choose(inner, seed=args.seed, device=args.device, progress=_progress(args))
     return choice
 

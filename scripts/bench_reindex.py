@@ -33,9 +33,9 @@ from made_items import clustered, store
 
 from engine.settings import Settings
 from engine.store import spaces
-from engine.store.database import Database, open_database
-from indexing.build import build_generation
-from indexing.publish import publish
+from engine.store.database.connections import Database, open_database
+from indexing.building.build import build_generation
+from indexing.building.publish import publish
 
 CONNECTIONS, BEFORE_S, AFTER_S, WAIT_S = 4, 8.0, 2.0, 120.0
 SPACE = "bench"

@@ -21,14 +21,14 @@ import scipy.sparse as sp
 from bench_quality import read_train
 from bench_weighting import read
 
-from engine import rounding
 from engine.embedders.registry import make
-from engine.events import Weighting
-from engine.fit import fit
-from engine.interactions import Interactions, from_events
-from engine.silent import alone
-from engine.space import LatentSpace
-from engine.vectors import Matrix, unit
+from engine.fitting.fit import fit
+from engine.latent_space.space import LatentSpace
+from engine.recommending import rounding
+from engine.recommending.silent_items import alone
+from engine.values.events import Weighting
+from engine.values.interactions import Interactions, from_events
+from engine.values.vectors import Matrix, unit
 
 K, BATCH_FLOATS = 20, 2**24
 

@@ -35,11 +35,11 @@ from peers import BareFaiss, Chroma, Contender, K, LanceDb, Nearfield, Pgvector,
 
 from engine.errors import NearfieldError
 from engine.settings import Settings
-from engine.store.database import Database, open_database
-from engine.vectors import Matrix
-from indexing.build import build_generation
-from indexing.generation import Generation, open_generation
-from indexing.metric import unit
+from engine.store.database.connections import Database, open_database
+from engine.values.vectors import Matrix
+from indexing.building.build import build_generation
+from indexing.generations.generation import Generation, open_generation
+from indexing.searchers.metric import unit
 
 PEERS = ("pgvector", "usearch", "lancedb", "chroma")
 QUERIES, ROUNDS, RECALL = 1000, 5, 0.99

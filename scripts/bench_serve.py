@@ -48,12 +48,12 @@ from api.server import bound, settled, uvicorn_config
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import events
-from engine.store.changes import sequence
-from engine.store.database import Database, open_database
+from engine.store.database.connections import Database, open_database
+from engine.store.feeds.changes import sequence
 from engine.store.spaces import Space
-from engine.vectors import Matrix
-from indexing.build import build_generation
-from indexing.publish import publish
+from engine.values.vectors import Matrix
+from indexing.building.build import build_generation
+from indexing.building.publish import publish
 
 SPACE, K = "bench", 10
 TENTH = {"price": {"lt": 31}}  # made prices are 1 to 299, evenly

@@ -22,16 +22,17 @@ import polars as pl
 import scipy.sparse as sp
 from bench_weighting import read
 
-from engine import baselines, dataset, similarity
 from engine.embedders.registry import EMBEDDERS, make
-from engine.evaluate import Scorer
-from engine.events import Weighting
-from engine.fit import fit
-from engine.ids import IdMap
-from engine.interactions import Interactions
-from engine.race import AUTO, Auto
-from engine.similarity import LikenessScorer
-from engine.space import Embedder
+from engine.evaluation import baselines, similarity
+from engine.evaluation.evaluate import Scorer
+from engine.evaluation.similarity import LikenessScorer
+from engine.fitting.fit import fit
+from engine.latent_space.space import Embedder
+from engine.learning.auto_select import AUTO, Auto
+from engine.values import dataset
+from engine.values.events import Weighting
+from engine.values.ids import IdMap
+from engine.values.interactions import Interactions
 
 K, GROUPS = 5, 4
 WORLDS = ((8.0, 0.75), (5.0, 0.7))  # events of a user in the mean, share of them in the user's own group

@@ -30,13 +30,13 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from engine.embedders.device import pick
 from engine.embedders.elsa import Elsa
 from engine.embedders.mf import MF
+from engine.embedders.training.device import pick
 from engine.errors import NearfieldError
-from engine.fit import fit
-from engine.ids import IdMap
-from engine.interactions import Interactions
+from engine.fitting.fit import fit
+from engine.values.ids import IdMap
+from engine.values.interactions import Interactions
 
 FLOAT = 4  # bytes
 SQUARE = {"cpu": 2048, "cuda": 8192}  # rows of the large product

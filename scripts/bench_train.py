@@ -29,9 +29,9 @@ from threadpoolctl import threadpool_limits
 
 from engine.embedders.ials import IALS
 from engine.embedders.spectral import Spectral
-from engine.evaluate import SpaceScorer, evaluate
-from engine.ids import IdMap
-from engine.interactions import Interactions
+from engine.evaluation.evaluate import SpaceScorer, evaluate
+from engine.values.ids import IdMap
+from engine.values.interactions import Interactions
 
 
 class ByRow:

@@ -27,14 +27,15 @@ import numpy as np
 import polars as pl
 import scipy.sparse as sp
 
-from engine import baselines, dataset
-from engine.dataset import Split
 from engine.embedders.registry import make
-from engine.evaluate import Scorer, SpaceScorer, evaluate
-from engine.events import EventColumns, Weighting
-from engine.fit import fit
-from engine.race import Auto
-from engine.vectors import Matrix
+from engine.evaluation import baselines
+from engine.evaluation.evaluate import Scorer, SpaceScorer, evaluate
+from engine.fitting.fit import fit
+from engine.learning.auto_select import Auto
+from engine.values import dataset
+from engine.values.dataset import Split
+from engine.values.events import EventColumns, Weighting
+from engine.values.vectors import Matrix
 
 WEEK_US, WEEKS = 7 * 86_400_000_000, 4
 PLAIN = Weighting(kinds={"purchase": 1.0, "return": 0.0}, value="ignore", repeat="binary")

@@ -17,8 +17,8 @@ from api.server import bound, running
 from engine.importing import import_features
 from engine.settings import Settings
 from engine.store import spaces
-from engine.store.database import open_database
-from indexing.reindex_features import reindex_features
+from engine.store.database.connections import open_database
+from indexing.building.reindex_features import reindex_features
 
 LEARNT_FROM, ROWS, ROUNDS, PATIENCE_S = 500, 1000, 10, 30
 Measure = Callable[[str, int], float]

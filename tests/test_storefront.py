@@ -9,16 +9,16 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.assess import assess
-from engine.dataset import by_time
 from engine.embedders.registry import make
 from engine.errors import InputError
-from engine.events import Weighting
+from engine.evaluation.assess import assess
 from engine.importing import import_events, import_items
 from engine.store import events, items
-from engine.store.database import Database
+from engine.store.database.connections import Database
 from engine.store.spaces import Space
 from engine.storefront import Storefront, generate
+from engine.values.dataset import by_time
+from engine.values.events import Weighting
 
 UNTIL = datetime(2024, 3, 1, 12, tzinfo=UTC)
 

@@ -10,25 +10,11 @@ from typing import Any
 
 import typer
 
-from api.cli import (
-    atlas,
-    catalogue,
-    demo,
-    evaluate,
-    export,
-    figures,
-    import_features,
-    keys,
-    latent,
-    learn,
-    operate,
-    path,
-    recommend,
-    serve,
-    tune,
-    users,
-)
-from api.cli.output import err
+from api.cli.learn import evaluate, learn, tune
+from api.cli.operate import keys, serve, status
+from api.cli.records import export, figures, import_features, latent, map, path
+from api.cli.shop import catalogue, demo, recommend, users
+from api.cli.terminal.output import err
 from api.logs import configure
 from engine.errors import InputError, NearfieldError
 
@@ -42,7 +28,7 @@ app.add_typer(catalogue.app, name="import", help="Import events, items, users, f
 import_features.add_to(catalogue.app)
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
 app.add_typer(users.app, name="users", help="Erase a user for good; let an erased id in again.")
-for module in (demo, serve, learn, evaluate, tune, recommend, latent, path, figures, atlas, export, operate):
+for module in (demo, serve, learn, evaluate, tune, recommend, latent, path, figures, map, export, status):
     module.add_to(app)
 
 
@@ -72,9 +58,9 @@ def _run() -> Any:
     command = partial(app, standalone_mode=False)
     if "MASTER_ADDR" not in os.environ:
         return command()
-    from engine.embedders import ranks
+    from engine.embedders.training import data_parallel
 
-    return ranks.with_followers(command)
+    return data_parallel.with_followers(command)
 
 
 def _fail(message: str, code: int) -> None:

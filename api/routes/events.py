@@ -11,20 +11,20 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.answer_schemas import EventsAnswer
-from api.answers import rows_response
-from api.appends import FEW
 from api.auth import require
+from api.coalescing.event_writer import FEW
 from api.deps import AppAppends, AppClock, AppLives, AppMetrics, AppSettings, View
-from api.rows import check_rows
-from api.schemas import EventBody, EventsBody, NoParameters
-from api.threads import writes
-from api.timely import Timely
+from api.limits.deadline_route import Timely
+from api.limits.executors import writes
+from api.messages.bulk_rows import check_rows
+from api.messages.request_schemas import EventBody, EventsBody, NoParameters
+from api.messages.response_schemas import EventsAnswer
+from api.messages.responses import rows_response
 from engine.errors import InputError, Problem
-from engine.events import Event
-from engine.ids import check_id
-from engine.items import check_text
 from engine.store import erasures
+from engine.values.events import Event
+from engine.values.ids import check_id
+from engine.values.items import check_text
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))])
 AHEAD = timedelta(days=1)  # clocks differ; more than this is a mistake

@@ -7,20 +7,20 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import Field
 
-from api import map_page
-from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, View
-from api.kpi_bodies import kpis
+from api.limits.deadline_route import Timely
+from api.limits.executors import is_long
+from api.maps import page
+from api.messages.kpi_responses import kpis
+from api.messages.request_schemas import Fresh
+from api.messages.responses import json_response
 from api.reads import fresh
-from api.schemas import Fresh
-from api.threads import is_long
-from api.timely import Timely
 from engine.errors import NotFound
-from engine.store import models, watch
-from engine.store.database import Connection
-from indexing import compression
-from indexing.view import LiveView
+from engine.store import models, monitoring
+from engine.store.database.connections import Connection
+from indexing.building import compression
+from indexing.live.view import LiveView
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
 Version = Annotated[int | None, Field(description="a model version; what is served, or else the newest", ge=1)]
@@ -49,10 +49,10 @@ def get_kpis(query: Annotated[KpisQuery, Query()], request: Request, view: View,
 def get_map(query: Annotated[MapQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
     view = fresh(request, view, query)
     with database.connect() as conn:
-        found = watch.get_map(conn, view.space.key, _version(conn, view, query.model), query.method)
+        found = monitoring.get_map(conn, view.space.key, _version(conn, view, query.model), query.method)
     if query.format == "json":
         return json_response(found)
-    return Response(map_page.page(found), media_type="text/html; charset=utf-8")
+    return Response(page.page(found), media_type="text/html; charset=utf-8")
 
 
 @router.get("/compress", summary="What vectors cost as float32, float16, int8 and PQ, and lose")

@@ -6,13 +6,13 @@ from contextlib import suppress
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, AppMetrics, AppSettings
-from api.drift_gauges import set_drift
-from api.gpu_gauge import set_gpu
-from api.timely import Timely
-from api.view_gauges import set_view
+from api.limits.deadline_route import Timely
+from api.messages.responses import json_response
+from api.monitoring.drift_gauges import set_drift
+from api.monitoring.gpu_gauge import set_gpu
+from api.monitoring.view_gauges import set_view
 from engine.errors import StoreUnavailable
 
 router = APIRouter(route_class=Timely, tags=["health"])

@@ -8,24 +8,25 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api import warnings
-from api.answer_schemas import RowsAnswer
-from api.answers import json_response, rows_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, ItemId, View
+from api.limits.deadline_route import Timely
+from api.limits.executors import writes
+from api.messages import warnings
+from api.messages.bulk_rows import check_rows
+from api.messages.request_schemas import Availability, AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters
+from api.messages.response_schemas import RowsAnswer
+from api.messages.responses import json_response, rows_response
 from api.reads import FreshView
-from api.rows import check_rows
-from api.schemas import Availability, AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters
-from api.threads import writes
-from api.timely import Timely
-from engine.attribute_types import AttributeType, fitted
+from engine.catalogue.attribute_types import AttributeType, fitted
+from engine.catalogue.predicate import CORE, called_like_field
 from engine.errors import InputError, Problem
-from engine.ids import check_id
-from engine.items import Item, ItemVector, check_item
-from engine.predicate import CORE, called_like_field
-from engine.store import attribute_types, changes, items
-from engine.vectors import KEPT, check_length, check_vector, moderate
-from indexing.view import LiveView
+from engine.store import attribute_types, items
+from engine.store.feeds import changes
+from engine.values.ids import check_id
+from engine.values.items import Item, ItemVector, check_item
+from engine.values.vectors import KEPT, check_length, check_vector, moderate
+from indexing.live.view import LiveView
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}/items", tags=["items"])
 READ, WRITE = [Depends(require("read"))], [Depends(require("write"))]

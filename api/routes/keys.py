@@ -9,15 +9,15 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from api.answers import json_response
 from api.auth import check_is_of, key_of, require
 from api.deps import AppDatabase
-from api.schemas import KeyBody, NoParameters
-from api.threads import writes
-from api.timely import Timely
-from engine.items import check_text
+from api.limits.deadline_route import Timely
+from api.limits.executors import writes
+from api.messages.request_schemas import KeyBody, NoParameters
+from api.messages.responses import json_response
 from engine.store import keys
 from engine.store.keys import KeyRecord
+from engine.values.items import check_text
 
 ADMIN = [Depends(require("admin", of_any_space=True))]
 router = APIRouter(route_class=Timely, prefix="/v1/keys", tags=["keys"], dependencies=ADMIN)

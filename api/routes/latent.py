@@ -8,26 +8,28 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api import latent_bodies as bodies
-from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, AppSettings, View, check_space
-from api.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
+from api.limits.deadline_route import Timely
+from api.limits.executors import is_long
+from api.messages import latent_responses as bodies
+from api.messages.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
+from api.messages.request_schemas import NoParameters
+from api.messages.responses import json_response
 from api.reads import fresh
-from api.schemas import NoParameters
-from api.threads import is_long
-from api.timely import Timely
-from engine import latent, readings, work
-from engine.codec import FeatureCodec, required
+from engine.catalogue import request_cost
 from engine.errors import NotEnoughData, NotFound
-from engine.features import Column, Values, as_of, from_records, from_rows
-from engine.ids import check_id
-from engine.readings import Readings
+from engine.latent import operations
+from engine.latent.codec import FeatureCodec, required
 from engine.settings import Settings
 from engine.store import features
-from engine.store.database import Database
-from engine.vectors import Matrix, check_vectors
-from indexing.view import LiveView
+from engine.store.database.connections import Database
+from engine.values import readings
+from engine.values.features import Column, Values, as_of, from_records, from_rows
+from engine.values.ids import check_id
+from engine.values.readings import Readings
+from engine.values.vectors import Matrix, check_vectors
+from indexing.live.view import LiveView
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
 Nothing = Annotated[NoParameters, Query()]
@@ -66,8 +68,8 @@ def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, 
     view = fresh(request, view, body)
     codec = codec_of(view)
     given = readings_of(view, codec, body, database)
-    rate = latent.FALSE_ALARM_RATE if body.false_alarm_rate is None else body.false_alarm_rate
-    found = latent.anomalies(codec, given.values, false_alarm_rate=rate, quantile=body.quantile)
+    rate = operations.FALSE_ALARM_RATE if body.false_alarm_rate is None else body.false_alarm_rate
+    found = operations.anomalies(codec, given.values, false_alarm_rate=rate, quantile=body.quantile)
     return _answer(view, bodies.judged(codec, given, found, body.columns))
 
 
@@ -89,13 +91,13 @@ def sample(body: SampleBody, none: Nothing, request: Request, view: View, settin
     _check_near(view, body.n if body.nearest else 0, settings)
     codec = codec_of(view)
     seed = secrets.randbits(31) if body.seed is None else body.seed
-    vectors, _ = latent.sample(codec, body.n, seed=seed)
+    vectors, _ = operations.sample(codec, body.n, seed=seed)
     return _answer(view, {"samples": bodies.points(view, codec, vectors, body.nearest), "seed": seed})
 
 
 def _check_near(view: LiveView, n_points: int, settings: Settings) -> None:
-    cost = n_points * view.n_vectors * work.NEAR
-    work.check(cost, settings.max_work, ("body", "nearest"), "ask for fewer points, or for no nearest items")
+    cost = n_points * view.n_vectors * request_cost.NEAR
+    request_cost.check(cost, settings.max_work, ("body", "nearest"), "ask for fewer points, or for no nearest items")
 
 
 def codec_of(view: LiveView) -> FeatureCodec:

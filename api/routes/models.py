@@ -7,19 +7,20 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, AppLives, AppSettings, View
+from api.limits.deadline_route import Timely
+from api.limits.executors import writes
+from api.messages.request_schemas import NoParameters
+from api.messages.responses import json_response
 from api.reads import FreshView
-from api.schemas import NoParameters
-from api.threads import writes
-from api.timely import Timely
-from engine.store import attribute_types, clock, events, generations, items, models, users
-from engine.store.election import under_way
+from engine.store import attribute_types, events, generations, items, models, users
+from engine.store.database import clock
+from engine.store.database.leader_election import under_way
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
-from indexing.build import rebuilding
-from indexing.publish import publish
+from indexing.building.build import rebuilding
+from indexing.building.publish import publish
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["models"])
 READ, ADMIN = [Depends(require("read"))], [Depends(require("admin"))]

@@ -12,32 +12,32 @@ from typing import Annotated, Any
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
-from api import cursors, warnings
-from api.answer_schemas import BatchAnswer, ItemsAnswer
-from api.answers import Page, items_response, shelves_response
 from api.auth import require
-from api.deadline import check_deadline, left_s
+from api.coalescing.coalescer import WAIT_S
+from api.coalescing.history_reader import Known, joined, known, known_each, session, without_database
 from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
-from api.histories import Known, joined, known, known_each, session, without_database
-from api.queries import documented, query_of
+from api.limits.deadline import check_deadline, left_s
+from api.limits.deadline_route import Timely
+from api.limits.executors import is_long
+from api.messages import cursors, warnings
+from api.messages.query_parameters import documented, query_of
+from api.messages.request_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery, ShelfBody
+from api.messages.response_schemas import BatchAnswer, ItemsAnswer
+from api.messages.responses import Page, items_response, shelves_response
 from api.reads import Boosts, at_once, boosts_of, check_ids, check_work, fresh, predicate_of, without_deleted
-from api.schemas import BatchBody, RankBody, RecommendBody, RecommendQuery, ShelfBody
-from api.threads import is_long
-from api.timely import Timely
-from api.together import WAIT_S
-from engine import standing
-from engine.boost import Boosted, Factors
+from engine.catalogue.predicate import Predicate
+from engine.deadline import in_time
 from engine.errors import InputError, Problem, StoreUnavailable
-from engine.events import History, looked_at
-from engine.explain import Explanation, explain
-from engine.ids import check_id
-from engine.predicate import Predicate
-from engine.rank import rank
-from engine.recommend import BY_SCORE, Answer, Shortfall, Taking, recommend
-from engine.shelves import Shelf, recommend_shelves
-from engine.until import in_time
-from engine.vectors import ASKED, Matrix, check_length, check_vector
-from indexing.view import LiveView
+from engine.recommending import standing
+from engine.recommending.boost import Boosted, Factors
+from engine.recommending.explain import Explanation, explain
+from engine.recommending.rank import rank
+from engine.recommending.recommend import BY_SCORE, Answer, Shortfall, Taking, recommend
+from engine.recommending.shelves import Shelf, recommend_shelves
+from engine.values.events import History, looked_at
+from engine.values.ids import check_id
+from engine.values.vectors import ASKED, Matrix, check_length, check_vector
+from indexing.live.view import LiveView
 
 router = APIRouter(
     route_class=Timely, prefix="/v1/{space}", tags=["recommend"], dependencies=[Depends(require("read"))]

@@ -8,24 +8,24 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
-from api import cursors, warnings
-from api.answer_schemas import ItemsAnswer
-from api.answers import Page, items_response, json_response
 from api.auth import require
 from api.deps import AppDatabase, AppSettings, ItemId, Serves, Serving, UserId, View, check_k, check_space
-from api.queries import documented, query_of
+from api.limits.deadline_route import Timely
+from api.messages import cursors, warnings
+from api.messages.query_parameters import documented, query_of
+from api.messages.request_schemas import Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
+from api.messages.response_schemas import ItemsAnswer
+from api.messages.responses import Page, items_response, json_response
 from api.reads import at_once, check_ids, check_work, fresh, predicate_of
 from api.routes.latent import record_vector
-from api.schemas import Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
-from api.timely import Timely
+from engine.catalogue.predicate import Predicate
 from engine.errors import NotFound
-from engine.ids import check_id
-from engine.predicate import Predicate
-from engine.recommend import user_vector
-from engine.similar import nearest, similar, similar_users
+from engine.recommending.recommend import user_vector
+from engine.recommending.similar import nearest, similar, similar_users
 from engine.store import events, users
-from engine.vectors import Matrix, check_vector
-from indexing.view import LiveView
+from engine.values.ids import check_id
+from engine.values.vectors import Matrix, check_vector
+from indexing.live.view import LiveView
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["search"], dependencies=[Depends(require("read"))])
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}

@@ -8,18 +8,19 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
-from api.answers import json_response
 from api.auth import check_is_of, require
 from api.deps import AppDatabase, AppLives, AppSettings
+from api.limits.deadline_route import Timely
+from api.limits.executors import writes
+from api.messages.request_schemas import NoParameters, SpaceBody
+from api.messages.responses import json_response
 from api.reads import FreshView
-from api.schemas import NoParameters, SpaceBody
-from api.threads import writes
-from api.timely import Timely
-from engine.events import Weighting
-from engine.items import check_text
-from engine.kinds import KIND_WEIGHTS
-from engine.store import attribute_types, changes, spaces
+from engine.store import attribute_types, spaces
+from engine.store.feeds import changes
 from engine.store.spaces import Space
+from engine.values.event_kinds import KIND_WEIGHTS
+from engine.values.events import Weighting
+from engine.values.items import check_text
 
 router = APIRouter(route_class=Timely, prefix="/v1", tags=["spaces"])
 READ, ADMIN = [Depends(require("read"))], [Depends(require("admin"))]

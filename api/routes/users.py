@@ -6,19 +6,20 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
 
-from api.answers import json_response
 from api.auth import require
 from api.deps import AppDatabase, UserId, View
+from api.limits.deadline_route import Timely
+from api.limits.executors import writes
+from api.messages.request_schemas import MergeBody, NoParameters, UserFields
+from api.messages.responses import json_response
 from api.reads import FreshView
-from api.schemas import MergeBody, NoParameters, UserFields
-from api.threads import writes
-from api.timely import Timely
-from engine.attribute_types import fitted
+from engine.catalogue.attribute_types import fitted
 from engine.errors import InputError, NotFound
-from engine.ids import check_id
-from engine.items import check_attributes
-from engine.store import attribute_types, changes, erasures, users
-from engine.users import User
+from engine.store import attribute_types, erasures, users
+from engine.store.feeds import changes
+from engine.values.ids import check_id
+from engine.values.items import check_attributes
+from engine.values.users import User
 
 router = APIRouter(route_class=Timely, prefix="/v1/{space}/users", tags=["users"])
 READ, WRITE, ADMIN = ([Depends(require(scope))] for scope in ("read", "write", "admin"))

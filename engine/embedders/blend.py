@@ -15,17 +15,17 @@ import numpy as np
 import scipy.sparse as sp
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.descent import Report, diverged, silent
+from engine.embedders.default_dims import SPHERE, default_dim
 from engine.embedders.ease import Ease
+from engine.embedders.factors.trend import TREND, trending
 from engine.embedders.mf import MF
 from engine.embedders.spectral import Spectral
-from engine.embedders.trend import TREND, trending
-from engine.embedders.width import SPHERE, default_dim
+from engine.embedders.training.descent import Report, diverged, silent
 from engine.errors import InputError, TrainingFailed
-from engine.fold_in import SumFoldIn
-from engine.interactions import Interactions
-from engine.space import Abilities, LatentSpace
-from engine.vectors import Matrix, Vectors
+from engine.latent_space.fold_in import SumFoldIn
+from engine.latent_space.space import Abilities, LatentSpace
+from engine.values.interactions import Interactions
+from engine.values.vectors import Matrix, Vectors
 
 SAMPLE = 500  # users whose scores scale the parts
 ENOUGH = 512  # narrow dimensions from which the wide part adds nothing: gowalla .2203 -> .2161 on validation

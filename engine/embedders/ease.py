@@ -13,13 +13,13 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine.embedders.device import pick
-from engine.embedders.factors import ITERATIONS, factors
+from engine.embedders.factors.shared_factors import ITERATIONS, factors
+from engine.embedders.training.device import pick
 from engine.errors import InputError
-from engine.fold_in import LinearFoldIn
-from engine.interactions import Interactions
-from engine.space import Abilities, LatentSpace
-from engine.vectors import Vectors
+from engine.latent_space.fold_in import LinearFoldIn
+from engine.latent_space.space import Abilities, LatentSpace
+from engine.values.interactions import Interactions
+from engine.values.vectors import Vectors
 
 
 @dataclass(frozen=True)

@@ -13,14 +13,14 @@ import torch
 from torch.nn.functional import normalize
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.descent import Cells, Report, descend, silent
-from engine.embedders.device import pick
-from engine.embedders.factors import unit_rows
-from engine.embedders.pieces import users_at_once
-from engine.embedders.summed import summed
+from engine.embedders.factors.shared_factors import unit_rows
+from engine.embedders.factors.sum_space import summed
+from engine.embedders.training.chunks import users_at_once
+from engine.embedders.training.descent import Cells, Report, descend, silent
+from engine.embedders.training.device import pick
 from engine.errors import InputError
-from engine.interactions import Interactions
-from engine.space import Abilities, LatentSpace
+from engine.latent_space.space import Abilities, LatentSpace
+from engine.values.interactions import Interactions
 
 ROUNDING = 1e-6  # of a history's largest weight: what float32 leaves of a number taken from itself
 

@@ -19,12 +19,12 @@ import scipy.sparse as sp
 import torch
 from threadpoolctl import threadpool_limits
 
-from engine.embedders.device import pick
+from engine.embedders.training.device import pick
 from engine.errors import InputError, TrainingFailed
-from engine.fold_in import LeastSquaresFoldIn
-from engine.interactions import Interactions
-from engine.space import Abilities, LatentSpace
-from engine.vectors import Vectors
+from engine.latent_space.fold_in import LeastSquaresFoldIn
+from engine.latent_space.space import Abilities, LatentSpace
+from engine.values.interactions import Interactions
+from engine.values.vectors import Vectors
 
 REG = 2.0  # of a row without cells; on validation .003 for all data was 8% worse on gowalla, 3% better on electronics
 MOST_REG = 0.1  # reached below 200 users and items: beyond it nearly nothing is left of either (recall@5 .60 for .31)
@@ -87,10 +87,12 @@ class IALS:
 
     def _side(self, cells: sp.csr_matrix, device: torch.device) -> Side:
         if device.type == "cpu":
-            from engine.embedders.conjugate import Rows  # numba and the compiled loops: for those who fit it
+            from engine.embedders.factors.conjugate_gradient import (
+                Rows,  # numba and the compiled loops: for those who fit it
+            )
 
             return Rows(cells, torch.get_num_threads())
-        from engine.embedders.conjugate_batches import Batches
+        from engine.embedders.factors.conjugate_batches import Batches
 
         return Batches(cells, self.dim, device)
 

@@ -14,13 +14,13 @@ import torch
 from torch.nn.functional import embedding, logsigmoid
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.descent import Cells, Report, descend, silent
-from engine.embedders.device import pick
-from engine.embedders.factors import unit_rows
-from engine.embedders.summed import summed
+from engine.embedders.factors.shared_factors import unit_rows
+from engine.embedders.factors.sum_space import summed
+from engine.embedders.training.descent import Cells, Report, descend, silent
+from engine.embedders.training.device import pick
 from engine.errors import InputError
-from engine.interactions import Interactions
-from engine.space import Abilities, LatentSpace
+from engine.latent_space.space import Abilities, LatentSpace
+from engine.values.interactions import Interactions
 
 # degree exponents of the factors that training starts from; a random start needs ten times the epochs
 START_EXPONENT = 0.4

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from engine.embedders.registry import EMBEDDERS
-from engine.likeness import Likeness, likeness
-from engine.space import LatentSpace
+from engine.latent_space.likeness import Likeness, likeness
+from engine.latent_space.space import LatentSpace
 
 
 def of_model(embedder: str, space: LatentSpace) -> Likeness | None:

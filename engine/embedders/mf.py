@@ -17,16 +17,16 @@ import torch
 from torch.nn.functional import embedding, normalize
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.descent import Cells, Report, descend, silent
-from engine.embedders.device import pick
-from engine.embedders.factors import degrees, unit_rows
-from engine.embedders.reading import inputs_for
-from engine.embedders.sphere import log_sum_exp, on_sphere
+from engine.embedders.factors.item_readout import inputs_for
+from engine.embedders.factors.shared_factors import degrees, unit_rows
+from engine.embedders.factors.sphere_softmax import log_sum_exp, on_sphere
+from engine.embedders.training.descent import Cells, Report, descend, silent
+from engine.embedders.training.device import pick
 from engine.errors import InputError
-from engine.fold_in import TwoTableFoldIn
-from engine.interactions import Interactions
-from engine.space import Abilities, LatentSpace
-from engine.vectors import Matrix, Vectors, unit
+from engine.latent_space.fold_in import TwoTableFoldIn
+from engine.latent_space.space import Abilities, LatentSpace
+from engine.values.interactions import Interactions
+from engine.values.vectors import Matrix, Vectors, unit
 
 STEPS, FEWEST, MOST = 30, 32, 1024  # of a pass, and users of a step
 

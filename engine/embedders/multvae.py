@@ -18,14 +18,14 @@ from torch import nn
 from torch.nn.functional import linear, normalize
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.descent import Cells, Report, descend, silent
-from engine.embedders.device import pick
-from engine.embedders.pieces import users_at_once
+from engine.embedders.training.chunks import users_at_once
+from engine.embedders.training.descent import Cells, Report, descend, silent
+from engine.embedders.training.device import pick
 from engine.errors import InputError
-from engine.fold_in import PerceptronFoldIn
-from engine.interactions import Interactions
-from engine.space import Abilities, LatentSpace
-from engine.vectors import Vectors
+from engine.latent_space.fold_in import PerceptronFoldIn
+from engine.latent_space.space import Abilities, LatentSpace
+from engine.values.interactions import Interactions
+from engine.values.vectors import Vectors
 
 LEAST_STEPS = 400  # of Adam: a random start is still one after the 40 that 40 epochs of a tiny catalogue have
 

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from engine.embedders.parameters import with_parameters
 from engine.errors import InputError
-from engine.space import Embedder
+from engine.latent_space.space import Embedder
 
 EMBEDDERS: Mapping[str, str] = {
     "spectral": "Spectral",

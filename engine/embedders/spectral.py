@@ -12,15 +12,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine.embedders.device import pick
-from engine.embedders.factors import ITERATIONS, factors
-from engine.embedders.trend import TREND, trending
-from engine.embedders.width import default_dim
+from engine.embedders.default_dims import default_dim
+from engine.embedders.factors.shared_factors import ITERATIONS, factors
+from engine.embedders.factors.trend import TREND, trending
+from engine.embedders.training.device import pick
 from engine.errors import InputError
-from engine.fold_in import LinearFoldIn
-from engine.interactions import Interactions
-from engine.space import Abilities, LatentSpace
-from engine.vectors import Vectors
+from engine.latent_space.fold_in import LinearFoldIn
+from engine.latent_space.space import Abilities, LatentSpace
+from engine.values.interactions import Interactions
+from engine.values.vectors import Vectors
 
 
 @dataclass(frozen=True)

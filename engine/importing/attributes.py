@@ -8,20 +8,20 @@ from dataclasses import dataclass
 import orjson
 import polars as pl
 
-from engine.attribute_types import SAID, AttributeType, Subject, majority
+from engine.catalogue.attribute_types import SAID, AttributeType, Subject, majority
+from engine.catalogue.number_text import currency
+from engine.catalogue.predicate import CORE, called_like_field
 from engine.errors import InputError, NotFound
-from engine.importing.cells import load
-from engine.importing.fields import ATTRIBUTE
-from engine.importing.jsonl import NOT_FINITE
-from engine.importing.reading import Reading
-from engine.importing.rejects import Check
-from engine.importing.sheet import Column
-from engine.importing.type_note import TypeNote
-from engine.importing.typed import Fitted, fit, votes
-from engine.number_text import currency
-from engine.predicate import CORE, called_like_field
+from engine.importing.cells.cells import load
+from engine.importing.cells.reading_options import Reading
+from engine.importing.cells.type_note import TypeNote
+from engine.importing.cells.typed_cells import Fitted, fit, votes
+from engine.importing.reports.rejects import Check
+from engine.importing.sheets.fields import ATTRIBUTE
+from engine.importing.sheets.jsonl import NOT_FINITE
+from engine.importing.sheets.sheet import Column
 from engine.store import attribute_types, spaces
-from engine.store.database import Connection, Database
+from engine.store.database.connections import Connection, Database
 
 SHOWN = 3
 

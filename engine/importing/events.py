@@ -9,24 +9,24 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.events import derive_event_id
-from engine.importing import cells
 from engine.importing.attributes import Attributes, read_attributes
-from engine.importing.erased import REASON, erased_checks
-from engine.importing.fields import NONE, Fields, resolve
-from engine.importing.reading import AS_IT_IS, Reading
-from engine.importing.rejects import Check, check, check_target, id_checks, nobody, text_checks, with_more
-from engine.importing.sheet import Column, read
-from engine.importing.summary import ImportSummary
-from engine.importing.times import NO_TIME, UNREADABLE, Times, times
+from engine.importing.cells import cells
+from engine.importing.cells.reading_options import AS_IT_IS, Reading
+from engine.importing.cells.times import NO_TIME, UNREADABLE, Times, times
+from engine.importing.cells.typed_cells import numbers
+from engine.importing.reports.erased_users import REASON, erased_checks
+from engine.importing.reports.kind_words import purchases, vocabulary_of, words_of
+from engine.importing.reports.rejects import Check, check, check_target, id_checks, nobody, text_checks, with_more
+from engine.importing.reports.summary import ImportSummary
+from engine.importing.sheets.fields import NONE, Fields, resolve
+from engine.importing.sheets.sheet import Column, read
 from engine.importing.transaction import arrow, transaction
-from engine.importing.typed import numbers
-from engine.importing.words import purchases, vocabulary_of, words_of
 from engine.progress import Progress, silent
 from engine.store import events as event_store
 from engine.store import items as item_store
 from engine.store import users as user_store
-from engine.store.database import Database
+from engine.store.database.connections import Database
+from engine.values.events import derive_event_id
 
 FIELDS = Fields(
     names=("event_id", "user_id", "item_id", "kind", "value", "occurred_at", "title", "categories"),

@@ -10,12 +10,12 @@ import numpy.typing as npt
 
 from engine.importing import records
 from engine.importing.records import Layout, Records
-from engine.importing.summary import ImportSummary
+from engine.importing.reports.summary import ImportSummary
 from engine.importing.transaction import transaction
 from engine.progress import Progress, silent
 from engine.store import features as feature_store
 from engine.store import spaces
-from engine.store.database import Connection, Database
+from engine.store.database.connections import Connection, Database
 from engine.store.features import FeatureSchema
 
 

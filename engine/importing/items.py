@@ -10,20 +10,20 @@ from pathlib import Path
 import orjson
 import polars as pl
 
-from engine.importing import cells
 from engine.importing.attributes import Attributes, read_attributes
-from engine.importing.fields import NONE, Fields, resolve
-from engine.importing.reading import AS_IT_IS, Reading
-from engine.importing.rejects import Check, check, check_target, id_checks, text_checks
-from engine.importing.replacing import Replacing
-from engine.importing.rows_of_one import join_rows
-from engine.importing.sheet import Column, read
-from engine.importing.summary import ImportSummary
+from engine.importing.cells import cells
+from engine.importing.cells.reading_options import AS_IT_IS, Reading
+from engine.importing.joined_rows import join_rows
+from engine.importing.replaced_items import Replacing
+from engine.importing.reports.rejects import Check, check, check_target, id_checks, text_checks
+from engine.importing.reports.summary import ImportSummary
+from engine.importing.sheets.fields import NONE, Fields, resolve
+from engine.importing.sheets.sheet import Column, read
 from engine.importing.transaction import transaction
-from engine.items import Item
 from engine.progress import Progress, silent
 from engine.store import items as item_store
-from engine.store.database import Connection, Database
+from engine.store.database.connections import Connection, Database
+from engine.values.items import Item
 
 FIELDS = Fields(names=("item_id", "title", "categories", "available"), needed=("item_id",), rest=True)
 BATCH = 10_000

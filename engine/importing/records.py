@@ -11,14 +11,15 @@ import numpy as np
 import polars as pl
 
 from engine.errors import InputError
-from engine.features import Column, Values, check_column_set, check_finite, unseen
-from engine.ids import check_id, normal_id
-from engine.importing import arrays, cells
-from engine.importing.measured import measure
-from engine.importing.rejects import LOST
-from engine.importing.sheet import Sheet
-from engine.importing.sheet import read as read_sheet
-from engine.readings import Readings
+from engine.importing.cells import cells
+from engine.importing.cells.feature_columns import measure
+from engine.importing.reports.rejects import LOST
+from engine.importing.sheets import arrays
+from engine.importing.sheets.sheet import Sheet
+from engine.importing.sheets.sheet import read as read_sheet
+from engine.values.features import Column, Values, check_column_set, check_finite, unseen
+from engine.values.ids import check_id, normal_id
+from engine.values.readings import Readings
 
 MAX_COLUMNS = 65_536
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from engine.errors import InputError
 from engine.store import spaces
-from engine.store.database import Connection, Database, DataRefused
+from engine.store.database.connections import Connection, Database, DataRefused
 
 
 @contextmanager

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.importing import cells
 from engine.importing.attributes import read_attributes
-from engine.importing.erased import REASON, erased_checks
-from engine.importing.fields import NONE, Fields, resolve
-from engine.importing.reading import AS_IT_IS, Reading
-from engine.importing.rejects import check, check_target, id_checks, with_more
-from engine.importing.rows_of_one import join_rows
-from engine.importing.sheet import read
-from engine.importing.summary import ImportSummary
+from engine.importing.cells import cells
+from engine.importing.cells.reading_options import AS_IT_IS, Reading
+from engine.importing.joined_rows import join_rows
+from engine.importing.reports.erased_users import REASON, erased_checks
+from engine.importing.reports.rejects import check, check_target, id_checks, with_more
+from engine.importing.reports.summary import ImportSummary
+from engine.importing.sheets.fields import NONE, Fields, resolve
+from engine.importing.sheets.sheet import read
 from engine.importing.transaction import arrow, transaction
 from engine.progress import Progress, silent
 from engine.store import users as user_store
-from engine.store.database import Database
+from engine.store.database.connections import Database
 
 FIELDS = Fields(names=("user_id",), needed=("user_id",), rest=True)
 

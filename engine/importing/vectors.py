@@ -13,17 +13,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from engine.errors import InputError
-from engine.ids import IdMap, check_id, normal_id
-from engine.importing import records, word2vec
+from engine.importing import records
 from engine.importing.records import Layout
-from engine.importing.summary import ImportSummary
+from engine.importing.reports.summary import ImportSummary
+from engine.importing.sheets import word2vec
 from engine.importing.transaction import transaction
+from engine.learning.train_features import space_of
 from engine.progress import Progress, silent
 from engine.store import items, models
-from engine.store.database import Database
+from engine.store.database.connections import Database
 from engine.store.models import ModelRecord
-from engine.train_features import space_of
-from engine.vectors import Vectors, moderate
+from engine.values.ids import IdMap, check_id, normal_id
+from engine.values.vectors import Vectors, moderate
 
 EMBEDDER = "imported"
 MAX_DIM = 16_000  # of pgvector

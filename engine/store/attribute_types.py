@@ -8,21 +8,14 @@ from typing import get_args
 
 import sqlalchemy as sa
 
-from engine.attribute_types import (
-    MAX_NAME_BYTES,
-    MAX_TYPES,
-    NOTHING,
-    AttributeType,
-    Subject,
-    majority,
-)
+from engine.catalogue.attribute_types import MAX_NAME_BYTES, MAX_TYPES, NOTHING, AttributeType, Subject, majority
 from engine.errors import InputError, StoreBusy, shown
 
 WRITE = """
 INSERT INTO attribute_types (space_key, subject, types) VALUES (%s, %s, %s)
 ON CONFLICT (space_key, subject) DO UPDATE SET types = {} RETURNING types
 """
-# One vote of each value, as `engine.attribute_types.vote` has it.
+# One vote of each value, as `engine.catalogue.attribute_types.vote` has it.
 VOTES = """
 SELECT name, CASE jsonb_typeof(value) WHEN 'string' THEN 'text' WHEN 'array' THEN 'list' WHEN 'object' THEN 'any'
     ELSE jsonb_typeof(value) END AS kind, count(*) AS n

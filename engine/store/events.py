@@ -11,8 +11,9 @@ import sqlalchemy as sa
 from psycopg import sql
 
 from engine.errors import StoreBusy
-from engine.events import Event, EventColumns, History, derive_event_id
-from engine.store import bulk, erasures
+from engine.store import erasures
+from engine.store.database import bulk_copy
+from engine.values.events import Event, EventColumns, History, derive_event_id
 
 APPEND = """
 WITH new AS (
@@ -160,9 +161,9 @@ def read_columns(conn: sa.Connection, space_key: int) -> EventColumns:
         """SELECT user_key, item_key, array_position({}::text[], kind)::int4, value, occurred_at FROM events
            JOIN items USING (item_key) WHERE events.space_key = {} AND NOT deleted ORDER BY occurred_at, event_id"""
     ).format(sql.Literal(names), sql.Literal(space_key))
-    rows = bulk.read_fixed(
+    rows = bulk_copy.read_fixed(
         conn,
-        query.as_string(bulk.raw(conn)),
+        query.as_string(bulk_copy.raw(conn)),
         [("user", ">i8"), ("item", ">i8"), ("kind", ">i4"), ("value", ">f4"), ("at", ">i8")],
     )
     user_ids, user_rows = _ids(conn, "users", "user", space_key, rows["user"])
@@ -175,7 +176,7 @@ def read_columns(conn: sa.Connection, space_key: int) -> EventColumns:
         item_rows,
         rows["kind"].astype(np.int32) - 1,
         rows["value"].astype(np.float32),
-        rows["at"].astype(np.int64) + bulk.EPOCH_US,
+        rows["at"].astype(np.int64) + bulk_copy.EPOCH_US,
     )
 
 
@@ -196,7 +197,7 @@ def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> Staged
     """
     columns = ["event_id", "user_id", "item_id", "kind", "value", "occurred_at"]
     definition = "event_id text, user_id text, item_id text, kind text, value real, occurred_at timestamptz"
-    bulk.stage(conn, "staged_events", definition, table.select(columns))
-    with bulk.without_nested_loops(conn, table.num_rows):
+    bulk_copy.stage(conn, "staged_events", definition, table.select(columns))
+    with bulk_copy.without_nested_loops(conn, table.num_rows):
         written = conn.exec_driver_sql(MERGE, (space_key, space_key, space_key)).rowcount
     return StagedCounts(written, table.num_rows - written)

@@ -13,9 +13,10 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from engine.errors import NotEnoughData, NotFound
-from engine.features import Column, Features, Values, column_from_json
-from engine.ids import IdMap
-from engine.store import bulk, items, spaces
+from engine.store import items, spaces
+from engine.store.database import bulk_copy
+from engine.values.features import Column, Features, Values, column_from_json
+from engine.values.ids import IdMap
 
 EPOCH = datetime(2000, 1, 1, tzinfo=UTC)  # PostgreSQL's
 
@@ -107,7 +108,7 @@ def read(
     )
     ids = conn.exec_driver_sql("SELECT item_id FROM chosen ORDER BY item_key").scalars().all()
     query = "SELECT label, numbers FROM chosen JOIN item_features USING (item_key) ORDER BY item_key"
-    rows = bulk.read_fixed(conn, query, [("label", ">i4"), ("numbers", f"({len(found.columns)},)<f8")])
+    rows = bulk_copy.read_fixed(conn, query, [("label", ">i4"), ("numbers", f"({len(found.columns)},)<f8")])
     labels = tuple(found.labels[place] if place >= 0 else None for place in rows["label"].tolist())
     values = rows["numbers"].astype(np.float64).reshape(len(ids), len(found.columns))
     return Features(IdMap(ids), found.columns, values, labels if found.labels else None)
@@ -165,8 +166,8 @@ def _copy_in(
         + [("len5", ">i4"), ("at", ">i8")]
     )
     statement = "COPY item_features (space_key, item_key, label, numbers, recorded_at) FROM STDIN (FORMAT binary)"
-    with bulk.raw(conn).cursor() as cursor, cursor.copy(statement) as copy:
-        copy.write(bulk.HEADER)
+    with bulk_copy.raw(conn).cursor() as cursor, cursor.copy(statement) as copy:
+        copy.write(bulk_copy.HEADER)
         step = max(1, 2**23 // (8 * width))
         for start in range(0, len(keys), step):
             part = slice(start, start + step)
@@ -176,4 +177,4 @@ def _copy_in(
             rows["space"], rows["key"], rows["label"] = space_key, keys[part], labels[part]
             rows["numbers"] = values[part]
             copy.write(rows.tobytes())
-        copy.write(bulk.TRAILER)
+        copy.write(bulk_copy.TRAILER)

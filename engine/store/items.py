@@ -11,9 +11,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from engine.errors import NotFound
-from engine.items import Item, ItemVector
-from engine.store import bulk
-from engine.vectors import Matrix
+from engine.store.database import bulk_copy
+from engine.values.items import Item, ItemVector
+from engine.values.vectors import Matrix
 
 # Every writer takes its rows in one order, whatever the collation of the database: two at once wait, not deadlock.
 UPSERT = """
@@ -140,7 +140,7 @@ def read_catalogue(conn: sa.Connection, space_key: int, item_keys: Sequence[int]
                     (date_part('epoch', created_at) * 1e6)::bigint, (date_part('epoch', updated_at) * 1e6)::bigint
                 FROM items WHERE space_key = {space_key:d} {some} ORDER BY item_key"""
     at = CATALOGUE.get_field_index("categories")
-    found = bulk.read_table(conn, query, CATALOGUE.set(at, pa.field("categories", pa.string())))
+    found = bulk_copy.read_table(conn, query, CATALOGUE.set(at, pa.field("categories", pa.string())))
     return found.set_column(at, CATALOGUE.field(at), _lists(found["categories"])).cast(CATALOGUE)
 
 
@@ -190,5 +190,5 @@ def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
     )
     staged = table.select(["item_id", "title"]).append_column("categories", categories)
     staged = staged.append_column("attributes", table["attributes"])
-    bulk.stage(conn, "staged_items", "item_id text, title text, categories text, attributes jsonb", staged)
+    bulk_copy.stage(conn, "staged_items", "item_id text, title text, categories text, attributes jsonb", staged)
     return conn.exec_driver_sql(MERGE, (space_key,)).rowcount

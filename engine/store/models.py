@@ -15,13 +15,15 @@ import pyarrow as pa
 import sqlalchemy as sa
 from safetensors import numpy as safetensors
 
-from engine import codec, fold_in
-from engine.codec import FeatureCodec
 from engine.errors import NotFound
-from engine.ids import IdMap
-from engine.space import LatentSpace, Metric
-from engine.store import bulk, spaces
-from engine.vectors import Vectors
+from engine.latent import codec
+from engine.latent.codec import FeatureCodec
+from engine.latent_space import fold_in
+from engine.latent_space.space import LatentSpace, Metric
+from engine.store import spaces
+from engine.store.database import bulk_copy
+from engine.values.ids import IdMap
+from engine.values.vectors import Vectors
 
 COLUMNS = "version, embedder, params, metric, dim, evaluation, publishable, n_items, n_users, created_at"
 
@@ -78,7 +80,7 @@ def _write(conn: sa.Connection, space_key: int, model_key: int, noun: str, vecto
     keys: dict[str, int] = {id_: key for id_, key in conn.exec_driver_sql(query, (space_key,))}
     known = np.array([id_ in keys for id_ in vectors.ids.ids], dtype=bool)  # one erased while training ran stays erased
     found = np.array([keys[id_] for id_ in vectors.ids.ids if id_ in keys], dtype=np.int64)
-    bulk.write_vectors(conn, table, model_key, found, vectors.matrix[known])
+    bulk_copy.write_vectors(conn, table, model_key, found, vectors.matrix[known])
     conn.exec_driver_sql(f"CREATE INDEX ON {table} ({noun}_key)")
 
 
@@ -136,7 +138,7 @@ def _codec(name: str | None, packed: bytes | None) -> FeatureCodec | None:
 
 
 def _read(conn: sa.Connection, model_key: int, noun: str, dim: int, names: Callable[[], pa.Table]) -> Vectors:
-    keys, matrix = bulk.read_vectors(conn, f"{noun}_vectors_{model_key}", f"{noun}_key", dim)
+    keys, matrix = bulk_copy.read_vectors(conn, f"{noun}_vectors_{model_key}", f"{noun}_key", dim)
     key, id_ = names().columns
     rows = np.searchsorted(key.to_numpy(), keys)
     return Vectors(IdMap(id_.take(pa.array(rows)).to_pylist()), matrix)
@@ -144,7 +146,7 @@ def _read(conn: sa.Connection, model_key: int, noun: str, dim: int, names: Calla
 
 def _names(conn: sa.Connection, space_key: int, noun: str) -> pa.Table:
     query = f"SELECT {noun}_key, {noun}_id FROM {noun}s WHERE space_key = {space_key:d} ORDER BY {noun}_key"
-    return bulk.read_table(conn, query, pa.schema([("key", pa.int64()), ("id", pa.string())]))
+    return bulk_copy.read_table(conn, query, pa.schema([("key", pa.int64()), ("id", pa.string())]))
 
 
 def retire(conn: sa.Connection, space_key: int, version: int) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import sqlalchemy as sa
 
 from engine.errors import InputError, NotFound
-from engine.events import Weighting
+from engine.values.events import Weighting
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 
 from engine.errors import Conflict, NotFound
-from engine.store import bulk, erasures
-from engine.users import User
+from engine.store import erasures
+from engine.store.database import bulk_copy
+from engine.values.users import User
 
 UPSERT = """
 INSERT INTO users (space_key, user_id, attributes)
@@ -165,7 +166,7 @@ def existing(conn: sa.Connection, space_key: int, user_ids: Sequence[str]) -> se
 
 def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> StagedUsers:
     """Add distinct users from columns user_id, attributes (JSON or null); known ones are completed, erased left out."""
-    bulk.stage(conn, "staged_users", "user_id text, attributes jsonb", table.select(["user_id", "attributes"]))
+    bulk_copy.stage(conn, "staged_users", "user_id text, attributes jsonb", table.select(["user_id", "attributes"]))
     merge = """INSERT INTO users (space_key, user_id, attributes)
                SELECT %s, user_id, coalesce(attributes, '{}') FROM staged_users
                ORDER BY user_id COLLATE "C"

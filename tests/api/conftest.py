@@ -12,13 +12,13 @@ import pytest
 
 from api.server import bound, running
 from engine.embedders.registry import make
-from engine.events import Event
-from engine.items import Item
 from engine.settings import Settings
 from engine.store import events, generations, items, spaces
-from engine.store.database import Database, open_database
+from engine.store.database.connections import Database, open_database
 from engine.store.spaces import Space
-from indexing.reindex import reindex
+from engine.values.events import Event
+from engine.values.items import Item
+from indexing.building.reindex import reindex
 
 ITEMS = [
     Item(f"{side}-{n:02}", f"{side.title()} thing {n}", (side,), {"price": n})

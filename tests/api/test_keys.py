@@ -24,7 +24,7 @@ from api.server import bound, running, serve
 from engine.errors import Conflict, StoreBusy, StoreUnavailable
 from engine.settings import Settings
 from engine.store import keys, spaces
-from engine.store.database import Database, open_database
+from engine.store.database.connections import Database, open_database
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,13 @@ import httpx
 import pytest
 
 from api.deps import Lives
-from engine.store import changes, spaces
-from engine.store.database import Database
+from engine.store import spaces
+from engine.store.database.connections import Database
+from engine.store.database.notifications import Waker
+from engine.store.feeds import changes
 from engine.store.spaces import Space
-from engine.store.wake import Waker
-from indexing.live import Live
-from indexing.poller import Poller
+from indexing.serving.live import Live
+from indexing.serving.poller import Poller
 from tests.api.conftest import Shop
 
 

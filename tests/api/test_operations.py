@@ -11,11 +11,11 @@ import httpx
 from structlog.testing import capture_logs
 
 from engine.embedders.registry import make
-from engine.store.database import Database
-from engine.store.election import Election
-from indexing.build import build_generation, rebuilding
-from indexing.publish import publish
-from indexing.reindex import reindex
+from engine.store.database.connections import Database
+from engine.store.database.leader_election import Election
+from indexing.building.build import build_generation, rebuilding
+from indexing.building.publish import publish
+from indexing.building.reindex import reindex
 from tests.api.conftest import Shop
 
 

@@ -13,7 +13,7 @@ import pytest
 from engine.checkpoints import Checkpoints
 from engine.embedders.registry import EMBEDDERS, make
 from engine.errors import TrainingFailed
-from engine.fit import fit
+from engine.fitting.fit import fit
 from tests.engine.worlds import checkerboard
 
 PARAMS = {
@@ -109,7 +109,7 @@ def test_one_that_diverges_leaves_none(tmp_path):
 def test_killed_it_goes_on(tmp_path):
     script = (
         "import sys; from pathlib import Path; from engine.checkpoints import Checkpoints\n"
-        "from engine.embedders.registry import make; from engine.fit import fit\n"
+        "from engine.embedders.registry import make; from engine.fitting.fit import fit\n"
         "from tests.engine.worlds import checkerboard\n"
         "embedder = make('elsa', {'dim': 4, 'batch': 8, 'epochs': 400})\n"
         "fit(embedder, checkerboard(), checkpoints=Checkpoints(Path(sys.argv[1]), every_s=0))\n"

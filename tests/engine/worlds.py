@@ -3,9 +3,9 @@
 import numpy as np
 import scipy.sparse as sp
 
-from engine.events import EventColumns
-from engine.ids import IdMap
-from engine.interactions import Interactions
+from engine.values.events import EventColumns
+from engine.values.ids import IdMap
+from engine.values.interactions import Interactions
 
 DAY_US = 86_400_000_000
 

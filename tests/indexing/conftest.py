@@ -2,8 +2,8 @@ from datetime import timedelta
 
 import pytest
 
-from engine.events import Event
 from engine.store import events
+from engine.values.events import Event
 from tests.engine.worlds import missing
 from tests.indexing.shop import ITEMS, NOW, USERS, Shop
 

@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.embedders.registry import make
-from engine.interactions import from_events
-from engine.recommend import recommend
+from engine.recommending.recommend import recommend
 from engine.store import events, models
-from engine.store.database import Database
+from engine.store.database.connections import Database
 from engine.store.spaces import Space
-from indexing.build import build_generation
-from indexing.live import Live
-from indexing.publish import publish
+from engine.values.interactions import from_events
+from indexing.building.build import build_generation
+from indexing.building.publish import publish
+from indexing.serving.live import Live
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NOW_US = int(NOW.timestamp() * 1e6)

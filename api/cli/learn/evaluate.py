@@ -1,0 +1,121 @@
+"""evaluate: what an embedder, or two model versions side by side, would have predicted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Annotated, Any
+
+import typer
+
+from api.cli.learn.evaluation import evaluation_table, more_tables, side_by_side
+from api.cli.terminal.options import Device, Embedder, Json, Seed, Set, SpaceName, opened, pairs
+from api.cli.terminal.output import emit, out, progress, table
+from engine.errors import InputError
+from engine.store import events, models
+from engine.values import dataset
+from engine.values.dataset import Split
+from engine.values.events import EventColumns, Weighting
+
+SPLITS = ("time", "random", "last")
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(evaluate)
+
+
+def evaluate(
+    embedder: Embedder = "auto",
+    set_: Set = None,
+    split: Annotated[
+        str, typer.Option(help="What is predicted: the last tenth by time, a random tenth, or each user's last item.")
+    ] = "time",
+    compare: Annotated[
+        tuple[int, int] | None, typer.Option(help="Two model versions, fitted anew on the same split.")
+    ] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Learn from a part of the events and predict the rest, beside popularity, recent popularity and item-kNN."""
+    if split not in SPLITS:
+        raise InputError(f"expected a --split of {', '.join(SPLITS)}, got {split!r}")
+    if compare is not None:
+        if embedder != "auto" or set_:
+            raise InputError("--compare fits two versions as they were learnt: leave --embedder and --set out")
+        _compare(compare, split, seed, device, space, json)
+        return
+    from engine.evaluation.assess import assess
+    from engine.evaluation.dislike_weight import learnt
+    from engine.learning.auto_select import chooser
+    from engine.learning.train import chosen
+
+    made = chooser(embedder, pairs(set_, "--set"))
+    with opened(space) as (_, database, found), progress() as tell:
+        with database.connect() as conn:
+            columns = events.read_columns(conn, found.key)
+        options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
+        split = _possible(split, columns)
+        divided = _divided(columns, found.weighting, split, seed)
+        choice = chosen(made, lambda: _before(divided, columns, found.weighting, split, seed), **options)
+        before = partial(_before, divided, columns, found.weighting, split, seed)
+        dislikes = learnt(choice.embedder, divided.train, before, **options)
+        evaluation = assess(choice.embedder, divided, **options, dislikes=dislikes) | {"split": split}
+        if choice.reason:
+            evaluation["choice"] = choice.to_json()
+
+    def show() -> None:
+        evaluation_table(evaluation, choice.embedder.name)
+        more_tables(evaluation)
+
+    emit(json, evaluation, show)
+
+
+def _compare(versions: tuple[int, int], split: str, seed: int, device: str, space: str, json: bool) -> None:
+    from engine.embedders.registry import make
+    from engine.evaluation.assess import compare
+
+    with opened(space) as (_, database, found), progress() as tell:
+        with database.connect() as conn:
+            records = [models.get(conn, found.key, version) for version in versions]
+            columns = events.read_columns(conn, found.key)
+        params = [dict(record.params) for record in records]
+        seeds = int(params[0].pop("seed", 0)), int(params[1].pop("seed", 0))
+        first, second = (make(record.embedder, each) for record, each in zip(records, params, strict=True))
+        split = _possible(split, columns)
+        divided = _divided(columns, found.weighting, split, seed)
+        body = compare(first, second, divided, seeds=seeds, device=device, progress=tell)
+    body = {"models": list(versions), "split": split} | body
+    emit(json, body, lambda: _compared(body, records[0].embedder, records[1].embedder))
+
+
+def _compared(body: Mapping[str, Any], first: str, second: str) -> None:
+    if "first" not in body:
+        out.print(body["note"])
+        return
+    one, other = (f"{version} {name}" for version, name in zip(body["models"], (first, second), strict=True))
+    side_by_side(body, [(one, body["first"]), (other, body["second"])])
+    rows = []
+    for name in ("recall@20", "ndcg@20"):
+        low, high = body[name]["interval"]
+        rows.append((name, body[name]["difference"], f"{low:+.4f} to {high:+.4f}", body[name]["p"]))
+    table(("", "difference", "95% interval", "p"), rows, f"{other} minus {one}")
+
+
+def _possible(split: str, columns: EventColumns) -> str:
+    """random where there are no times to divide by."""
+    return "random" if split == "time" and not dataset.is_timed(columns) else split
+
+
+def _divided(columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
+    if split == "random":
+        return dataset.random_cells(columns, weighting, seed=seed)
+    return dataset.last_out(columns, weighting) if split == "last" else dataset.by_time(columns, weighting)
+
+
+def _before(divided: Split, columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
+    """Of what is learnt from alone, for choosing."""
+    if split == "time":
+        return dataset.before_newest(columns, weighting, seed=seed)
+    return dataset.within(divided, seed=seed)

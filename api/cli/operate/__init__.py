@@ -1,0 +1,1 @@
+"""Commands that run and watch a server: serve, migrate, status, models, generations, doctor, keys."""

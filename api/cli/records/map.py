@@ -1,0 +1,98 @@
+"""map: the vectors of a model in two dimensions, as a PNG and as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import orjson
+import typer
+
+from api.cli.records.records import Model, model_version
+from api.cli.terminal.options import Json, Seed, SpaceName, opened
+from api.cli.terminal.output import emit, out, progress
+from api.maps.page import page
+from api.maps.picture import picture
+from engine.errors import InputError, NotEnoughData
+from engine.latent.codec import FeatureCodec
+from engine.latent.latent_map import MOST, latent_map, placed
+from engine.latent.operations import anomalies
+from engine.latent_space.space import LatentSpace
+from engine.store import features, items, models, monitoring
+from engine.store.database.connections import Connection
+from engine.store.spaces import Space
+from engine.values.features import as_of
+
+COLOURS = {"label": "label", "category": "label", "score": "anomaly score"}
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command(name="map")(draw_map)
+
+
+def draw_map(
+    file: Annotated[
+        list[Path] | None, typer.Option("--out", help="A .png, .html or .json file; repeatable.", show_default=False)
+    ] = None,
+    method: Annotated[str, typer.Option(help="pca, tsne or umap.")] = "pca",
+    colour: Annotated[str | None, typer.Option(help="Of a PNG: label, category, score or attributes.NAME.")] = None,
+    n: Annotated[int, typer.Option("--n", min=10, help="How many points at most.")] = MOST,
+    seed: Seed = 0,
+    model: Model = None,
+    space: SpaceName = "default",
+    json: Json = False,
+) -> None:
+    """Draw the items of a model; the map is kept with it, for GET /map."""
+    files = file or [Path("map.png"), Path("map.html")]
+    wrong = [each for each in files if each.suffix not in (".png", ".html", ".json")]
+    if wrong:
+        raise InputError(f"expected a .png, .html or .json file to write, got {wrong[0].name!r}")
+    if colour is not None and colour not in COLOURS and not colour.startswith("attributes."):
+        raise InputError(f"expected a colour of label, category, score or attributes.NAME, got {colour!r}")
+    with opened(space) as (_, database, found), progress() as tell:
+        tell("read", 0.0)
+        with database.begin() as conn:
+            version = model_version(conn, found, model)
+            latent = models.load_space(conn, found.key, version)
+            embedder = models.get(conn, found.key, version).embedder
+            if len(latent.items) == 0:
+                raise NotEnoughData(f"model {version} has no vectors")
+            known = _known(conn, found, latent, colour)
+        tell(method, 0.2)
+        made = latent_map(placed(embedder, latent), method, n=n, seed=seed, **known) | {"model": version}
+        with database.begin() as conn:
+            monitoring.set_map(conn, found.key, version, method, made)
+    wanted = None if colour is None else COLOURS.get(colour, "label")
+    for each in files:
+        if each.suffix == ".png":
+            picture(made, each, wanted)
+        else:
+            each.write_bytes(page(made).encode() if each.suffix == ".html" else orjson.dumps(made))
+    names = [str(each) for each in files]
+    body = {"model": version, "method": method, "points": len(made["ids"]), "files": names}
+    emit(json, body, lambda: out.print(f"{len(made['ids']):,} points in {', '.join(names)}", markup=False))
+
+
+def _known(conn: Connection, space: Space, latent: LatentSpace, colour: str | None) -> dict[str, Any]:
+    """Label, title and anomaly score of each item."""
+    rows = items.read_catalogue(conn, space.key).to_pylist()
+    titles = {row["item_id"]: row["title"] for row in rows}
+    if colour is not None and colour.startswith("attributes."):
+        name = colour.removeprefix("attributes.")
+        found = {row["item_id"]: orjson.loads(row["attributes"] or "{}").get(name) for row in rows}
+        labels = {id_: None if each is None else str(each) for id_, each in found.items()}
+        if not any(labels.values()):
+            raise InputError(f"no item has an attribute {name!r}")
+    else:
+        labels = {row["item_id"]: (row["categories"] or [None])[0] for row in rows}
+    scores, threshold = _scores(conn, space, latent)
+    return {"labels": labels, "titles": titles, "scores": scores, "threshold": threshold}
+
+
+def _scores(conn: Connection, space: Space, latent: LatentSpace) -> tuple[dict[str, float], float | None]:
+    codec = latent.codec
+    if not isinstance(codec, FeatureCodec) or features.schema(conn, space.key) is None:
+        return {}, None
+    stored = features.read(conn, space.key)
+    found = anomalies(codec, as_of(codec.columns, stored.columns, stored.values, new="keep"))
+    return dict(zip(stored.ids.ids, found.scores.tolist(), strict=True)), found.threshold

@@ -1,0 +1,129 @@
+"""demo: a generated storefront from nothing to answers over HTTP."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx
+import numpy as np
+import orjson
+import typer
+
+from api.cli.learn.evaluation import evaluation_table
+from api.cli.terminal.options import settings
+from api.cli.terminal.output import out, progress, table
+from engine.importing import import_events, import_items
+from engine.settings import Settings
+from engine.store import keys, spaces
+from engine.store.database.connections import Database, open_database
+from engine.store.spaces import Space
+from engine.storefront import generate
+from engine.values.events import EventColumns
+
+SPACE = "demo"
+
+
+def add_to(app: typer.Typer) -> None:
+    app.command()(demo)
+
+
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Make the three calls and stop.")] = False,
+    port: Annotated[int, typer.Option()] = 8000,
+) -> None:
+    """Generate a storefront in the space `demo`, learn from it, serve it, and show three calls."""
+    os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    from api.server import bound, running
+
+    found = settings()
+    started = time.perf_counter()
+    with bound("127.0.0.1", port) as listener, open_database(found) as database:
+        space, customer, item = _fill(database)
+        _learn(found, database, space)
+        key = _key(database)
+        with running(found, database, listener) as server:
+            calls = Calls(f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{SPACE}", key)
+            out.print(f"\nserving after {time.perf_counter() - started:.1f} s; the key of this demo is")
+            out.print(key, style="bold", soft_wrap=True)
+            calls.show(customer, item)
+            if once:
+                return
+            out.print("\nCtrl-C stops the server; documentation is at /docs", markup=False)
+            server.join()
+
+
+def _fill(database: Database) -> tuple[Space, str, str]:
+    """The space `demo`, made anew, with one of its users and items to ask about."""
+    out.print("generating a storefront", style="dim")
+    front = generate(until=datetime.now(UTC))
+    with database.begin() as conn:
+        if any(space.name == SPACE for space in spaces.list_all(conn)):
+            spaces.delete(conn, SPACE)
+        space = spaces.ensure(conn, SPACE)
+    with tempfile.TemporaryDirectory() as folder, progress() as tell:
+        item_file, event_file = front.write(Path(folder))
+        catalogue = import_items(database, SPACE, item_file, progress=tell)
+        summary = import_events(database, SPACE, event_file, progress=tell)
+    out.print(f"imported {catalogue.written:,} items and {summary.written:,} events in {summary.seconds:.1f} s")
+    return space, *_example(front.events)
+
+
+def _example(events: EventColumns) -> tuple[str, str]:
+    """The busiest user and the item with most purchases."""
+    purchases = events.item_rows[events.kind_codes == events.kinds.index("purchase")]
+    user, item = np.bincount(events.user_rows).argmax(), np.bincount(purchases).argmax()
+    return events.user_ids[user], events.item_ids[item]
+
+
+def _learn(found: Settings, database: Database, space: Space) -> None:
+    from engine.embedders.registry import make
+    from indexing.building.reindex import check_publishable, reindex
+
+    with progress() as tell:
+        done = reindex(database, space, make("spectral"), found.generations, progress=tell)
+    check_publishable(done.record)
+    out.print(f"learnt in {done.fit_seconds:.1f} s, indexed and published in {done.index_seconds:.1f} s")
+    evaluation_table(done.record.evaluation, done.record.embedder)
+
+
+def _key(database: Database) -> str:
+    """A fresh key; those of earlier demos are revoked."""
+    with database.begin() as conn:
+        for record in keys.list_all(conn):
+            if record.label == "demo" and record.revoked_at is None:
+                keys.revoke(conn, record.key_id)
+        text, _ = keys.create(conn, scope="write", space=SPACE, label="demo")
+    return text
+
+
+class Calls:
+    """Three calls a storefront would make: as curl lines, and their answers as tables."""
+
+    def __init__(self, url: str, key: str):
+        self._url, self._key = url, key
+
+    def show(self, customer: str, item: str) -> None:
+        self._call("1. for a known customer", "GET", f"/recommend?user_id={customer}&k=5")
+        self._call("2. more like one item", "GET", f"/items/{item}/similar?k=5")
+        visitor = orjson.dumps({"history": [{"item_id": item, "kind": "cart"}], "k": 5}).decode()
+        self._call("3. for a visitor nobody knows, who put that item in the cart", "POST", "/recommend", visitor)
+
+    def _call(self, what: str, method: str, path: str, body: str | None = None) -> None:
+        data = f" -H 'Content-Type: application/json' -d '{body}'" if body else ""
+        out.print(f"\n{what}", style="bold", markup=False)
+        line = f"curl -H 'Authorization: Bearer {self._key}'{data} '{self._url}{path}'"
+        out.print(line, style="cyan", markup=False, soft_wrap=True)
+        headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
+        answer = httpx.request(method, self._url + path, content=body, headers=headers, timeout=30)
+        answer.raise_for_status()
+        table(("item", "title", "price", "score", "reason"), [_row(each) for each in answer.json()["items"]])
+
+
+def _row(item: dict[str, Any]) -> tuple[object, ...]:
+    fields = item["fields"]
+    return item["item_id"], fields["title"], f"{fields['price']:.2f}", item["score"], item["reason"]

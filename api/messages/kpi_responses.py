@@ -1,0 +1,25 @@
+"""What kpis answer: the stored figures of a model version, and the newest drift report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from engine.store import models, monitoring
+from engine.store.database.connections import Connection
+
+
+def kpis(conn: Connection, space_key: int, version: int) -> dict[str, Any]:
+    """Figures of feature records under `kpis`; those of a model of events are its evaluation."""
+    record = models.get(conn, space_key, version)
+    evaluation: Mapping[str, Any] = record.evaluation
+    return {
+        "model": record.version,
+        "embedder": record.embedder,
+        "dim": record.dim,
+        "kpis": evaluation.get("kpis", evaluation),
+        "comparison": {name: each for name, each in evaluation.items() if name != "kpis"}
+        if "kpis" in evaluation
+        else {},
+        "drift": monitoring.latest_drift(conn, space_key, version),
+    }

@@ -1,0 +1,90 @@
+"""What requests about encoding and decoding look like."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field, JsonValue, model_validator
+
+from api.messages.request_schemas import Closed, Fresh, Id
+
+MAX_ROWS = 10_000
+RECORD: dict[str, JsonValue] = {"temperature": 300.2, "pressure": 600.9, "mode": "L"}
+Record = Annotated[dict[str, Any], Field(examples=[RECORD])]
+Ids = Annotated[list[Id], Field(max_length=MAX_ROWS)]
+Rate = Annotated[float, Field(ge=0, lt=1, allow_inf_nan=False)]
+
+
+class RecordsBody(Fresh):
+    """Exactly one of `record`, `records`, `values` (rows in the order of the columns) and `item_ids` (stored ones)."""
+
+    record: Record | None = None
+    records: list[Record] | None = Field(None, min_length=1, max_length=MAX_ROWS)
+    values: list[Any] | None = Field(None, min_length=1, max_length=MAX_ROWS, examples=[[[300.2, 600.9, "L"]]])
+    item_ids: Ids | None = Field(None, min_length=1)
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"examples": [{"record": RECORD}]})
+
+    @model_validator(mode="after")
+    def one_way(self) -> RecordsBody:
+        if sum(given is not None for given in (self.record, self.records, self.values, self.item_ids)) != 1:
+            raise ValueError("expected exactly one of record, records, values and item_ids")
+        return self
+
+
+class AnomaliesBody(RecordsBody):
+    """The threshold leaves `false_alarm_rate` of the training records above it; `quantile` says it the other way."""
+
+    false_alarm_rate: Rate | None = None
+    quantile: Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)] | None = None
+    columns: int = Field(3, ge=0, le=1000, description="how many columns to name for each record, worst first")
+
+    @model_validator(mode="after")
+    def one_threshold(self) -> AnomaliesBody:
+        if self.false_alarm_rate is not None and self.quantile is not None:
+            raise ValueError("expected false_alarm_rate or quantile, not both")
+        return self
+
+
+class VectorsBody(Fresh):
+    """Exactly one of `vector`, `vectors`, `codes` (of a vqvae) and `item_ids`."""
+
+    vector: list[Any] | None = Field(None, examples=[[0.3, -1.2]])
+    vectors: list[Any] | None = Field(None, min_length=1, max_length=MAX_ROWS)
+    codes: list[list[int]] | None = Field(None, min_length=1, max_length=MAX_ROWS)
+    item_ids: Ids | None = Field(None, min_length=1)
+
+    @model_validator(mode="after")
+    def one_way(self) -> VectorsBody:
+        if sum(given is not None for given in (self.vector, self.vectors, self.codes, self.item_ids)) != 1:
+            raise ValueError("expected exactly one of vector, vectors, codes and item_ids")
+        return self
+
+
+class PointBody(Closed):
+    """Exactly one of `item_id`, `record` and `vector`."""
+
+    item_id: Id | None = None
+    record: Record | None = None
+    vector: list[Any] | None = None
+
+    @model_validator(mode="after")
+    def one_way(self) -> PointBody:
+        if sum(given is not None for given in (self.item_id, self.record, self.vector)) != 1:
+            raise ValueError("expected exactly one of item_id, record and vector")
+        return self
+
+
+class InterpolateBody(Fresh):
+    start: PointBody
+    end: PointBody
+    steps: int = Field(5, ge=2, le=1000, description="points on the way, ends included")
+    nearest: int = Field(1, ge=0, le=100, description="real items to name at each point")
+
+
+class SampleBody(Fresh):
+    n: int = Field(1, ge=1, le=MAX_ROWS)
+    seed: int | None = Field(  # the answer has it: JSON is written with integers of 64 bits
+        None, ge=0, lt=2**63, description="the same seed gives the same sample; none: another each time"
+    )
+    nearest: int = Field(0, ge=0, le=100, description="real items to name beside each")

@@ -1,0 +1,88 @@
+"""Answers as JSON bytes: items with their fields, and rows with their status."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from fastapi import Response
+
+from api.messages import cursors, warnings
+from api.monitoring.metrics import Metrics
+from engine.errors import Problem
+from engine.recommending.explain import Explanation
+from engine.recommending.recommend import Answer, Hit
+from indexing.live.view import LiveView
+
+
+def json_response(body: object, status: int = 200) -> Response:
+    return Response(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY), status, media_type="application/json")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What an answer shows beside its items, and how."""
+
+    fields: Collection[str] | None = None  # None: all
+    shown: Sequence[str] = ()  # item ids of the pages before
+    degraded: bool = False
+    because: Mapping[str, Explanation] | None = None  # by item id; None: nobody asked
+    warnings: Sequence[Problem] = ()
+
+
+def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
+    return json_response({**_shelf(view, answer, metrics, page), **_served(view, page.degraded)})
+
+
+def shelves_response(view: LiveView, shelves: Sequence[tuple[Answer, Page]], metrics: Metrics) -> Response:
+    body = [_shelf(view, answer, metrics, page) for answer, page in shelves]
+    return json_response({"shelves": body, **_served(view, any(page.degraded for _, page in shelves))})
+
+
+def _served(view: LiveView, degraded: bool) -> dict[str, object]:
+    return {
+        "recommendation_id": secrets.token_hex(12),
+        "model": view.generation.model if view.generation else None,
+        "generation": view.generation.generation if view.generation else None,
+        "degraded": degraded or view.degraded or view.stale,
+        "stale": view.stale,
+    }
+
+
+def _shelf(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> dict[str, object]:
+    short, name = answer.shortfall, view.space.name
+    for reason in {hit.reason for hit in answer.hits}:
+        metrics.recommended.labels(name, reason).inc(sum(hit.reason == reason for hit in answer.hits))
+    if short is not None:
+        metrics.shortfalls.labels(name).inc()
+    shown = [] if short is not None else [*page.shown, *(hit.item_id for hit in answer.hits)]
+    return {
+        "items": [_item(view, hit, page) for hit in answer.hits],
+        "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
+        "cursor": cursors.after(shown),
+        "warnings": warnings.to_json(page.warnings),
+    }
+
+
+def _item(view: LiveView, hit: Hit, page: Page) -> dict[str, object]:
+    text = view.fields(hit.item_id, hit.row)
+    fields: object = orjson.Fragment(text)
+    if page.fields is not None:
+        fields = {name: value for name, value in orjson.loads(text).items() if name in page.fields}
+    item: dict[str, object] = {"item_id": hit.item_id, "score": hit.score, "reason": hit.reason, "fields": fields}
+    if page.because is not None:
+        item["because"] = _because(page.because.get(hit.item_id))
+    return item
+
+
+def _because(found: Explanation | None) -> dict[str, object] | None:
+    if found is None:
+        return None
+    return {"history": [{"item_id": id_, "adds": adds} for id_, adds in found.by], "exact": found.exact}
+
+
+def rows_response(results: Sequence[tuple[str, str | None]], accepted: int, seq: int, **more: object) -> Response:
+    rows = [{"status": status, "detail": detail} for status, detail in results]
+    return json_response({"accepted": accepted, "seq": seq, **more, "results": rows})

@@ -1,0 +1,57 @@
+"""Warnings: what an answer tells of a request that was done as asked, and perhaps not as meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+
+from api.messages.request_schemas import PastEvent
+from engine.catalogue import predicate
+from engine.catalogue.close_names import near_names
+from engine.catalogue.predicate import CORE, PREFIX, Predicate
+from engine.errors import Problem, shown
+from indexing.live.view import LiveView
+
+Loc = tuple[str | int, ...]
+MOST, FIELDS = 10, 3  # of unknown items in one list, and attributes in one filter; the rest is counted
+
+
+def of_filter(view: LiveView, passed: Predicate | None, *, near: bool = True) -> list[Problem]:
+    """Attributes that no item has: nothing but `not` and `{"exists": false}` holds for them.
+
+    `near` adds what may have been meant, which takes milliseconds.
+    """
+    unknown = frozenset[str]() if passed is None else view.unknown_fields(passed)
+    if passed is None or not unknown:
+        return []
+    tests = {test.field: test for test in reversed(list(predicate.tests(passed))) if test.field in unknown}
+    told = [
+        Problem(test.loc, _no_attribute(view, field, near)) for field, test in islice(reversed(tests.items()), FIELDS)
+    ]
+    return told + ([Problem(told[-1].loc, f"nor {len(tests) - FIELDS} more")] if len(tests) > FIELDS else [])
+
+
+def of_items(view: LiveView, item_ids: Sequence[str], loc: Loc) -> list[Problem]:
+    """Items that are not in the catalogue: they say nothing of a taste."""
+    return _unknown(view, [(id_, (*loc, at)) for at, id_ in enumerate(item_ids)], loc)
+
+
+def of_history(view: LiveView, past: Sequence[PastEvent], loc: Loc) -> list[Problem]:
+    """The same of the events of a session."""
+    return _unknown(view, [(event.item_id, (*loc, at, "item_id")) for at, event in enumerate(past)], loc)
+
+
+def to_json(warnings: Iterable[Problem]) -> list[dict[str, object]]:
+    return [{"loc": list(each.loc), "msg": each.msg} for each in warnings]
+
+
+def _no_attribute(view: LiveView, field: str, near: bool) -> str:
+    name = field.removeprefix(PREFIX)
+    found = near_names(name, (*CORE, *view.attributes)) if near else ()
+    return f"no item has an attribute {shown(name)}" + (f"; near names: {', '.join(found)}" if found else "")
+
+
+def _unknown(view: LiveView, named: Sequence[tuple[str, Loc]], loc: Loc) -> list[Problem]:
+    unknown = [(id_, place) for id_, place in named if id_ not in view.items]
+    told = [Problem(place, f"there is no item {shown(id_)}") for id_, place in unknown[:MOST]]
+    return told + ([Problem(loc, f"nor {len(unknown) - MOST} more")] if len(unknown) > MOST else [])

@@ -1,0 +1,1 @@
+"""What a server says of itself: Prometheus metrics and gauges, and the log of an outage of PostgreSQL."""

@@ -1,0 +1,25 @@
+"""Drift of the served models, as the newest report of each says, for /metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from api.monitoring.metrics import Metrics, forget
+from engine.store import monitoring
+from engine.store.database.connections import Database
+from indexing.serving.live import Live
+
+
+def set_drift(metrics: Metrics, lives: Mapping[str, Live], database: Database) -> None:
+    """A space whose served model has no report has no gauge, also when an earlier model had one."""
+    with database.connect() as conn:
+        for name, live in lives.items():
+            view = live.current()
+            served = view.generation
+            report = None if served is None else monitoring.latest_drift(conn, view.space.key, served.model)
+            if report is not None:
+                metrics.drift.labels(name).set(report["psi"])
+                metrics.drift_alert.labels(name).set(int(report["alert"]))
+            elif served is not None:
+                for gauge in (metrics.drift, metrics.drift_alert):
+                    forget(gauge, name)

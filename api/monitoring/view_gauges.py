@@ -1,0 +1,31 @@
+"""What each worker tells of the views it serves, whoever is scraped: set at every look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from api.monitoring.metrics import Metrics
+from indexing.live.view import LiveView
+from indexing.serving.live import Live
+from indexing.serving.maintenance import wear
+
+
+def set_view(metrics: Metrics, lives: Mapping[str, Live], view: LiveView, recall: float | None) -> None:
+    """Moments, not ages: a worker that looks no more goes on ageing in what the others tell of it."""
+    name, served, worn = view.space.name, view.generation, wear(view)
+    live = lives.get(name)
+    if live is not None:
+        metrics.refreshed_at_s.labels(name).set(live.refreshed_at)
+    metrics.delta_share.labels(name).set(worn.delta)
+    metrics.tombstone_share.labels(name).set(worn.tombstones)
+    metrics.stale.labels(name).set(int(view.stale))
+    if served is not None:
+        built = datetime.strptime(served.generation.split("-")[0] + "+0000", "%Y%m%dT%H%M%S%z")
+        metrics.built_at_s.labels(name).set(built.timestamp())
+        unknown = view.space.weighting.vocabulary.unknown(served.manifest.get("kinds", {}))
+        metrics.stored_unknown.labels(name).set(sum(unknown.values()))
+    if recall is not None:
+        metrics.sampled_recall.labels(name).set(recall)
+    if name not in lives:  # deleted meanwhile
+        metrics.forget(name)

@@ -1,0 +1,3 @@
+"""Which items may be shown: the filter language, its masks over catalogue columns, the types of attributes, and what a
+request costs.
+"""

@@ -1,0 +1,128 @@
+"""Attribute types: what the values of one attribute of a space are, whatever stands beside a value.
+
+The types of a space are stored (`engine.store.attribute_types`), apart for items and for users. The first file that
+has an attribute decides by what most of its cells are, `--type price=number` at any time; after that a value is taken
+as that type or does not fit, in files (`engine.importing.attributes`) and over HTTP alike.
+
+To add a type: its name in `AttributeType`, how a value is taken as it in `FITS`, what votes for it in `vote`; where
+cells of a file can be read faster than one by one, a branch in `engine.importing.attributes`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+from engine.catalogue.number_text import Decimal, number
+from engine.errors import InputError, shown
+
+AttributeType = Literal["number", "text", "boolean", "time", "list", "any"]
+Subject = Literal["item", "user"]
+Votes = Mapping[AttributeType, int]
+
+NAMES: tuple[AttributeType, ...] = get_args(AttributeType)
+SAID: Mapping[AttributeType, str] = {
+    "number": "a number",
+    "text": "text",
+    "boolean": "true or false",
+    "time": "a time such as 2026-03-01T12:00:00Z",
+    "list": "a list",
+    "any": "any value",
+}
+TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
+NOTHING = ("n/a", "na", "n.a.", "#n/a", "nan", "null", "none", "nil", "-", "--", "?")  # lower case; votes for no type
+MAX_NAME_BYTES, MAX_TYPES = 256, 10_000  # what is stored of a space; further attributes are of any type
+TIME = re.compile(
+    r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]{1,9})?)?"
+    r"\s*(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?\s*"
+)
+
+
+def check_type(name: str, loc: tuple[str | int, ...] = ()) -> AttributeType:
+    for known in NAMES:
+        if name == known:
+            return known
+    raise InputError(f"expected a type of {', '.join(NAMES)}, got {shown(name)}", loc=loc)
+
+
+def fit(kind: AttributeType, value: object, decimal: Decimal | None = None) -> object:
+    """A JSON value that is not null as a value of this type; None where it does not fit."""
+    if kind == "number" and isinstance(value, str):
+        return number(value, decimal)
+    return FITS[kind](value)
+
+
+def vote(value: object) -> AttributeType | None:
+    """The type that a JSON value speaks for, None for one that says there is nothing."""
+    if isinstance(value, bool):
+        return "boolean"
+    if isinstance(value, int | float):
+        return "number"
+    if isinstance(value, str):
+        return None if value.strip().lower() in ("", *NOTHING) else "text"
+    return "list" if isinstance(value, list | tuple) else "any" if isinstance(value, Mapping) else None
+
+
+def majority(votes: Votes, otherwise: AttributeType | None = "any") -> AttributeType | None:
+    """The type of more than half of the votes, else `otherwise`; None where nobody voted."""
+    total = sum(votes.values())
+    return next((kind for kind, n in votes.items() if 2 * n > total), otherwise) if total else None
+
+
+def fitted(
+    attributes: Mapping[str, object], types: Mapping[str, AttributeType], loc: tuple[str | int, ...]
+) -> dict[str, object]:
+    """The attributes with each value as its type; InputError at `loc` for the first that does not fit."""
+    made = dict(attributes)
+    for name, kind in types.items():
+        value = made.get(name)
+        if value is not None:
+            made[name] = fit(kind, value)
+            if made[name] is None:
+                raise InputError(
+                    f"{name} is {SAID[kind]} in this space, got {shown(value)}; leave it out or null, or change "
+                    "its type in attribute_types of the space",
+                    loc=(*loc, name),
+                )
+    return made
+
+
+def _text(value: object) -> str | None:
+    """As ids are: 38.0 is "38"."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:
+        return str(int(value))
+    return str(value) if isinstance(value, str | int | float) else None
+
+
+def _number(value: object) -> int | float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _boolean(value: object) -> bool | None:
+    text = (_text(value) or "").strip().lower()
+    return True if text in TRUE else False if text in FALSE else None
+
+
+def _time(value: object) -> str | None:
+    return value if isinstance(value, str) and TIME.fullmatch(value) else None
+
+
+def _list(value: object) -> list[object] | None:
+    if isinstance(value, str):
+        return [part for each in value.split("|") if (part := each.strip())]
+    if isinstance(value, list | tuple):
+        return list(value)
+    return [value] if isinstance(value, int | float) else None
+
+
+FITS: Mapping[AttributeType, Callable[[object], object]] = {
+    "number": _number,
+    "text": _text,
+    "boolean": _boolean,
+    "time": _time,
+    "list": _list,
+    "any": lambda value: value,
+}

@@ -1,0 +1,53 @@
+"""Work: what a request costs before any of it is done, in about nanoseconds of a core (see scripts/LOG.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.catalogue import predicate as predicates
+from engine.catalogue.comparable import Loc
+from engine.catalogue.predicate import Condition, Predicate
+from engine.errors import InputError
+
+NUMBER, TEXT, WITHIN = 2, 20, 60  # to look at one value; at a text within a text
+MASK = 8  # for each item, to combine what passes and to search among it
+CHANGED = 1000  # a condition on an item that changed since the build
+SHOWN = 2000  # an item of an answer
+FEWER = "ask for fewer shelves at once, share their filters, or use fewer conditions"
+NEAR = 100  # to compare a vector with another, and sort it in
+
+
+@dataclass(frozen=True)
+class Size:
+    """Of what a request asks about."""
+
+    n_items: int
+    n_changed: int  # since the build
+
+    def most(self, n_conditions: int) -> int:
+        """What so many conditions cost at most."""
+        return n_conditions * (self.n_items * (WITHIN + MASK) + self.n_changed * CHANGED)
+
+    def filtering(self, asked: Predicate) -> int:
+        tests = list(predicates.tests(asked))
+        return self.n_items * (MASK + sum(map(_looking, tests))) + self.n_changed * len(tests) * CHANGED
+
+    def boosting(self, n_boosts: int) -> int:
+        """A search for each product of the factors, with a mask of its own."""
+        return self.n_items * MASK * 2**n_boosts
+
+
+def check(cost: int, most: int, loc: Loc, less: str = FEWER) -> None:
+    """InputError for more than `most`, which says what is `less`."""
+    if cost > most:
+        raise InputError(
+            f"this costs about {cost / 1e9:,.1f} s of a core, at most {most / 1e9:,.1f} s are allowed; "
+            f"{less} (NEARFIELD_MAX_WORK)",
+            loc=loc,
+        )
+
+
+def _looking(test: Condition) -> int:
+    if test.kind != "text":
+        return NUMBER
+    return WITHIN if test.operator == "contains" else TEXT

@@ -1,0 +1,20 @@
+"""summed: the space of a table of items where a user is the sum of the rows of the history, compared by cosine."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn.functional import normalize
+
+from engine.latent_space.fold_in import LinearFoldIn
+from engine.latent_space.space import LatentSpace
+from engine.values.interactions import Interactions
+from engine.values.vectors import Vectors
+
+
+def summed(table: torch.Tensor, interactions: Interactions) -> LatentSpace:
+    """`table` is (n_items, dim), its rows of any length; the vectors of items are of unit length."""
+    items = normalize(table.detach(), dim=1).cpu().numpy()
+    fold_in = LinearFoldIn(items, np.ones(len(items), np.float32), np.ones(items.shape[1], np.float32))
+    users = Vectors(interactions.users, fold_in.vectors(interactions.matrix))
+    return LatentSpace(Vectors(interactions.items, items), users, "cosine", fold_in)

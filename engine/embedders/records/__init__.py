@@ -1,0 +1,1 @@
+"""Models that learn from feature records, one file each: pca and the autoencoders."""

@@ -1,0 +1,76 @@
+"""aae: an adversarial autoencoder (Makhzani et al. 2015): a critic drives the latent to a standard normal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
+
+from engine.embedders.records.autoencoder import check_network
+from engine.embedders.records.fitting import Schedule, fit_module
+from engine.embedders.records.network import Network, pair
+from engine.embedders.records.pca import PCA
+from engine.errors import InputError
+from engine.latent.encoder_decoder import NetworkCore
+from engine.latent_space.space import Abilities
+from engine.progress import Progress, silent
+from engine.values.vectors import Matrix
+
+
+@dataclass(frozen=True)
+class AAE:
+    name: ClassVar[str] = "aae"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True, samples=True)
+
+    dim: int = 0  # 0: as pca chooses
+    adversary: float = 0.02  # weight of fooling the critic beside the reconstruction error
+    hidden: int = 256
+    epochs: int = 0  # 0: about 3,000 steps
+    batch: int = 128
+    learning_rate: float = 1e-3
+    patience: int = 15
+
+    def __post_init__(self) -> None:
+        check_network(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
+        if self.adversary < 0:
+            raise InputError("aae: adversary cannot be negative", loc=("adversary",))
+
+    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> NetworkCore:
+        """The core of (n, width) float32 records; it samples from the standard normal."""
+        torch.manual_seed(seed)
+        start = PCA(self.dim).fit(prepared)
+        encoder, decoder = pair(start, (self.hidden, self.hidden // 2), unit_variance=True)
+        module = _AAE(encoder, decoder, start.dim, self.adversary)
+        # the first half is for the critic to take hold; a state from before it would not be normal at all
+        schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience, settle=0.5)
+        fit_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
+        return NetworkCore(module.encoder.perceptron(), module.decoder.perceptron(), is_normal=True)
+
+
+class _AAE(nn.Module):
+    def __init__(self, encoder: Network, decoder: Network, dim: int, adversary: float):
+        super().__init__()
+        self.encoder, self.decoder, self.adversary = encoder, decoder, adversary
+        self.critic = nn.Sequential(
+            nn.Linear(dim, 128), nn.LeakyReLU(0.2), nn.Linear(128, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1)
+        )
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        return [list(self.critic.parameters()), [*self.encoder.parameters(), *self.decoder.parameters()]]
+
+    def losses(self, batch: torch.Tensor, share_done: float) -> Iterator[torch.Tensor]:
+        made = self.encoder(batch).detach()
+        yield _judged(self.critic(torch.randn_like(made)), 1.0) + _judged(self.critic(made), 0.0)
+        latent = self.encoder(batch)
+        yield mse_loss(self.decoder(latent), batch) + self.adversary * _judged(self.critic(latent), 1.0)
+
+    def held_out(self, batch: torch.Tensor) -> torch.Tensor:
+        return mse_loss(self.decoder(self.encoder(batch)), batch)
+
+
+def _judged(logits: torch.Tensor, truth: float) -> torch.Tensor:
+    return binary_cross_entropy_with_logits(logits, torch.full_like(logits, truth))

@@ -1,0 +1,69 @@
+"""autoencoder: two networks that begin as the principal components and learn what those leave out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn.functional import mse_loss
+
+from engine.embedders.records.fitting import Schedule, fit_module
+from engine.embedders.records.network import Network, pair
+from engine.embedders.records.pca import PCA
+from engine.errors import InputError
+from engine.latent.encoder_decoder import NetworkCore
+from engine.latent_space.space import Abilities
+from engine.progress import Progress, silent
+from engine.values.vectors import Matrix
+
+
+@dataclass(frozen=True)
+class Autoencoder:
+    name: ClassVar[str] = "autoencoder"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True)
+
+    dim: int = 0  # 0: as pca chooses
+    hidden: int = 256  # width of the first hidden layer; the second has half of it
+    epochs: int = 0  # 0: about 3,000 steps
+    batch: int = 128
+    learning_rate: float = 1e-3
+    patience: int = 15
+
+    def __post_init__(self) -> None:
+        check_network(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
+
+    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> NetworkCore:
+        """The core of (n, width) float32 records; never worse than pca on the records held out to stop."""
+        torch.manual_seed(seed)
+        module = _Autoencoder(*pair(PCA(self.dim).fit(prepared), (self.hidden, self.hidden // 2)))
+        schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience)
+        fit_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
+        return NetworkCore(module.encoder.perceptron(), module.decoder.perceptron(), is_normal=False)
+
+
+class _Autoencoder(nn.Module):
+    def __init__(self, encoder: Network, decoder: Network):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        return [list(self.parameters())]
+
+    def losses(self, batch: torch.Tensor, share_done: float) -> Iterator[torch.Tensor]:
+        yield self.held_out(batch)
+
+    def held_out(self, batch: torch.Tensor) -> torch.Tensor:
+        return mse_loss(self.decoder(self.encoder(batch)), batch)
+
+
+def check_network(name: str, dim: int, hidden: int, epochs: int, batch: int, learning_rate: float) -> None:
+    """InputError for a hyper-parameter that no network can have."""
+    if dim < 0 or epochs < 0:
+        raise InputError(f"{name}: dim and epochs cannot be negative", loc=("dim",))
+    if hidden < 2 or batch < 1:
+        raise InputError(f"{name}: hidden is at least 2 and batch at least 1", loc=("hidden",))
+    if not learning_rate > 0:
+        raise InputError(f"{name}: learning_rate is above 0, got {learning_rate:g}", loc=("learning_rate",))

@@ -1,0 +1,65 @@
+"""denoising: an autoencoder that sees records with columns blanked out and must restore them (Vincent et al. 2008)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import nn
+from torch.nn.functional import mse_loss
+
+from engine.embedders.records.autoencoder import check_network
+from engine.embedders.records.fitting import Schedule, fit_module
+from engine.embedders.records.network import Network, pair
+from engine.embedders.records.pca import PCA
+from engine.errors import InputError
+from engine.latent.encoder_decoder import NetworkCore
+from engine.latent_space.space import Abilities
+from engine.progress import Progress, silent
+from engine.values.vectors import Matrix
+
+
+@dataclass(frozen=True)
+class Denoising:
+    name: ClassVar[str] = "denoising"
+    abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True)
+
+    dim: int = 0  # 0: as pca chooses
+    corruption: float = 0.2  # share of the cells that are blanked, which is their mean after scaling
+    hidden: int = 256
+    epochs: int = 0  # 0: about 3,000 steps
+    batch: int = 128
+    learning_rate: float = 1e-3
+    patience: int = 15
+
+    def __post_init__(self) -> None:
+        check_network(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
+        if not 0 <= self.corruption < 1:
+            raise InputError(f"denoising: corruption is a share below 1, got {self.corruption:g}", loc=("corruption",))
+
+    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> NetworkCore:
+        """The core of (n, width) float32 records; early stopping watches whole, clean records."""
+        torch.manual_seed(seed)
+        start = PCA(self.dim).fit(prepared)
+        module = _Denoising(*pair(start, (self.hidden, self.hidden // 2)), self.corruption)
+        schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience)
+        fit_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
+        return NetworkCore(module.encoder.perceptron(), module.decoder.perceptron(), is_normal=False)
+
+
+class _Denoising(nn.Module):
+    def __init__(self, encoder: Network, decoder: Network, corruption: float):
+        super().__init__()
+        self.encoder, self.decoder, self.corruption = encoder, decoder, corruption
+
+    def parts(self) -> list[list[nn.Parameter]]:
+        return [list(self.parameters())]
+
+    def losses(self, batch: torch.Tensor, share_done: float) -> Iterator[torch.Tensor]:
+        kept = torch.rand_like(batch) >= self.corruption
+        yield mse_loss(self.decoder(self.encoder(batch * kept)), batch)
+
+    def held_out(self, batch: torch.Tensor) -> torch.Tensor:
+        return mse_loss(self.decoder(self.encoder(batch)), batch)

@@ -1,0 +1,62 @@
+"""Dense embedders by name, and the one to take when nobody says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Protocol
+
+from engine.embedders.parameters import with_parameters
+from engine.errors import InputError
+from engine.latent.encoder_decoder import Core
+from engine.latent_space.space import Abilities
+from engine.progress import Progress, silent
+from engine.values.vectors import Matrix
+
+DENSE: Mapping[str, str] = {
+    "pca": "PCA",
+    "autoencoder": "Autoencoder",
+    "vae": "VAE",
+    "denoising": "Denoising",
+    "vqvae": "VQVAE",
+    "aae": "AAE",
+}
+CHOICE = "features"  # the name that leaves the choice to `choose`
+ENOUGH_ROWS, ENOUGH_COLUMNS = (
+    5_000,
+    32,
+)  # from here a network has something to learn that pca cannot (mnist: half its error)
+
+
+class DenseEmbedder(Protocol):
+    """Hyper-parameters with a fit; a frozen dataclass with a `name`, `abilities` and a `dim`, 0: by the data."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def abilities(self) -> Abilities: ...
+
+    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Core: ...
+
+
+def is_dense(name: str) -> bool:
+    return name in DENSE or name == CHOICE
+
+
+def make(name: str, params: Mapping[str, str | float | int] | None = None) -> DenseEmbedder:
+    """The dense embedder `name` with `params` over its defaults; InputError naming those that there are."""
+    if name not in DENSE:
+        raise InputError(f"expected an embedder of {', '.join(DENSE)}, got {name!r}", loc=("embedder",))
+    kind = getattr(import_module(f"engine.embedders.{name}"), DENSE[name])
+    made: DenseEmbedder = with_parameters(name, kind, params)
+    return made
+
+
+def choose(n: int, width: int) -> tuple[str, str]:
+    """The embedder for n records of `width` prepared columns, and why."""
+    if n < ENOUGH_ROWS:
+        return "pca", f"pca: {n:,} records are few; a network needs about {ENOUGH_ROWS:,} to learn more than it"
+    if width < ENOUGH_COLUMNS:
+        return "pca", f"pca: {width} columns leave a network little to bend; from {ENOUGH_COLUMNS} on it is tried"
+    return "autoencoder", f"autoencoder: {n:,} records of {width} columns are enough for a network to beat pca"

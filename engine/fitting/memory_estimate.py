@@ -1,0 +1,102 @@
+"""Whether there is memory to learn in, asked before anything is learnt: an estimate against what the machine has free.
+
+The estimate counts the large arrays that a fit holds at once; measured peaks on a CPU are within a third of it. On
+a GPU they have not been measured; there the vectors that are made in the end lie in the machine's own memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import psutil
+
+from engine.embedders.default_dims import default_dim
+from engine.embedders.training.chunks import users_at_once
+from engine.errors import InputError
+from engine.latent_space.space import Embedder
+from engine.values.interactions import Interactions
+
+FLOAT = 4
+SPARSE = 3 * 12  # bytes of a cell: both orientations as float32 and int64 tensors, and the one it came from
+NARROWEST, OVERSAMPLING = 512, 64  # of the randomised SVD
+ADAM = 4  # a table, its gradient and two moments
+KEPT_FREE = 0.9  # share of what is free that a fit may take
+TABLES = {"mf": 1, "elsa": 1, "multvae": 2, "item2vec": 2}  # (n_items, dim) each, trained; mf has one of users too
+DENSE_BATCHES = {"elsa": 6, "multvae": 6}  # (users at once, n_items) each
+
+
+def estimate(embedder: Embedder, shape: tuple[int, int], n_cells: int) -> int:
+    """Bytes that a fit needs beside the (n_users, n_items) interactions themselves."""
+    made: Any = embedder
+    parts = _parts(made, shape, n_cells)
+    working = max(_working(name, dim, int(getattr(made, "batch", 0)), shape) for name, dim in parts)
+    vectors = FLOAT * sum(shape) * sum(dim for _, dim in parts)
+    return int(working + 2 * vectors + SPARSE * n_cells)
+
+
+def _parts(made: Any, shape: tuple[int, int], n_cells: int) -> list[tuple[str, int]]:
+    """What is learnt one after the other, with the dimensions of each."""
+    dim = int(made.dim) or default_dim(shape[1])
+    if made.name != "blend":
+        return [(made.name, dim)]
+    parts = [("spectral", dim), ("ease", made.wide_of(dim)), ("mf", made.sphere_of(shape, n_cells))]
+    return [(name, width) for name, width in parts if width]
+
+
+def _working(name: str, dim: int, batch: int, shape: tuple[int, int]) -> int:
+    """Bytes that one part needs beside its vectors while it is learnt."""
+    n_users, n_items = shape
+    if name == "ials":
+        return 3 * FLOAT * (n_users + n_items) * dim
+    n_rows = TABLES.get(name, 0) * n_items + (n_users if name == "mf" else 0)
+    trained = FLOAT * ADAM * n_rows * dim
+    batches = FLOAT * DENSE_BATCHES.get(name, 0) * min(batch, users_at_once(n_items)) * n_items
+    return max(_factors(dim, n_users, n_items), trained + batches)
+
+
+def check_memory(
+    embedder: Embedder, interactions: Interactions, device: str = "cpu", *, free: int | None = None
+) -> None:
+    """InputError naming the largest dim that fits, where the device has not enough bytes free; they can be given."""
+    shape, n_cells = interactions.matrix.shape, interactions.matrix.nnz
+    left = int(KEPT_FREE * (_free(device) if free is None else free))
+    needed = estimate(embedder, shape, n_cells)
+    if needed <= left:
+        return
+    fits = _largest(embedder, shape, n_cells, left)
+    where, other = ("", "a larger machine") if device == "cpu" else (f" on {device}", "a larger GPU, or --device cpu")
+    advice = f"dim {fits} would fit" if fits else f"no dim would fit; give it fewer events or {other}"
+    raise InputError(
+        f"{embedder.name} needs about {_gb(needed)} for {shape[0]:,} users and {shape[1]:,} items, "
+        f"{_gb(left)} are free{where}; {advice}",
+        loc=("set", "dim"),
+    )
+
+
+def _free(device: str) -> int:
+    if device == "cpu":
+        return int(psutil.virtual_memory().available)
+    from engine.embedders.training.device import free_bytes
+
+    return free_bytes(device)
+
+
+def _largest(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:
+    """The largest dim, a multiple of 8, that fits, or one within a hundredth of it; 0 where none does."""
+    made: Any = embedder
+    most = max(8, int(made.dim) or default_dim(shape[1]))
+    dim = most // 8 * 8
+    while dim > 0 and estimate(replace(made, dim=dim), shape, n_cells) > free:
+        dim -= max(8, dim // 1000 * 8)  # not by halves: a wide blend may need less, without a part of its own
+    return dim
+
+
+def _factors(dim: int, n_users: int, n_items: int) -> int:
+    """The randomised SVD: a basis of items three times over, its image of users, and its small square."""
+    width = min(max(dim + OVERSAMPLING, NARROWEST), n_users, n_items)
+    return FLOAT * width * (3 * n_items + n_users) + 3 * 8 * width**2
+
+
+def _gb(n_bytes: int) -> str:
+    return f"{n_bytes / 2**30:.1f} GiB"

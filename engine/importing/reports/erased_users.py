@@ -1,0 +1,24 @@
+"""Rows of users who were erased: a file that still has them does not bring them back."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from engine.errors import NotFound
+from engine.importing.reports.rejects import Check
+from engine.store import erasures, spaces
+from engine.store.database.connections import Database
+
+REASON = "user was erased"
+
+
+def erased_checks(database: Database, space_name: str, user_ids: pl.Series) -> list[Check]:
+    """Which rows are not taken for that; nobody is erased in a space that is not there yet."""
+    distinct = user_ids.drop_nulls().unique()
+    ids = distinct.filter(~distinct.str.contains("\x00", literal=True)).to_list()
+    try:
+        with database.connect() as conn:
+            found = erasures.among(conn, spaces.get(conn, space_name).key, ids)
+    except NotFound:
+        return []
+    return [(REASON, pl.col("user_id").is_in(sorted(found)))] if found else []

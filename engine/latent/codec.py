@@ -1,0 +1,114 @@
+"""FeatureCodec: preprocessing, core and what was normal in training, as one value that is stored and swapped as one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import Conflict, InputError
+from engine.latent import encoder_decoder, preprocessing
+from engine.latent.encoder_decoder import Core
+from engine.latent.preprocessing import Preprocessing
+from engine.values.features import Column, Values
+from engine.values.vectors import Matrix
+
+Arrays = Mapping[str, npt.NDArray]
+BATCH = 1024  # rows at a time: prepared rows and hidden layers stay in the cache
+
+
+@dataclass(frozen=True, eq=False)
+class Normal:
+    """What training looked like: the yardstick of anomalies and of drift.
+
+    `memory` holds latents of training records; a record is reconstructed from those nearest to it, so that one far
+    from everything known cannot reconstruct itself well (Gong et al. 2019, memory-augmented autoencoders).
+    """
+
+    memory: Matrix  # (m, dim)
+    scores: Matrix  # (1001,) quantiles of the anomaly score over training records, each without itself in the memory
+    errors: Matrix  # (1001,) quantiles of the reconstruction error
+    latents: Matrix  # (101, dim) quantiles of each latent dimension
+    spread: Matrix | None = None  # (m,) how far each of the memory is from its own neighbours; None: learnt before this
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureCodec:
+    embedder: str
+    preprocessing: Preprocessing
+    core: Core
+    normal: Normal
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        return self.preprocessing.columns
+
+    @property
+    def dim(self) -> int:
+        return self.core.dim
+
+    def encode(self, values: npt.NDArray[np.floating]) -> Matrix:
+        """(n, n_columns) values, NaN for missing -> (n, dim) float32."""
+        parts = [
+            self.core.encode(self.preprocessing.apply(values[start : start + BATCH]))
+            for start in range(0, len(values), BATCH)
+        ]
+        return np.concatenate(parts) if parts else np.zeros((0, self.dim), np.float32)
+
+    def decode(self, latent: Matrix) -> Values:
+        """(n, dim) -> (n, n_columns) values; InputError for a vector that decodes to no finite numbers."""
+        if latent.ndim != 2 or latent.shape[1] != self.dim:
+            raise InputError(f"expected vectors of {self.dim} dimensions, got shape {latent.shape}", loc=("vectors",))
+        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is refused below
+            values = self.preprocessing.invert(self.core.decode(latent))
+        beyond = ~np.isfinite(values).all(axis=1)
+        if beyond.any():
+            row = int(beyond.argmax())
+            raise InputError(
+                f"vector {row} decodes to numbers beyond float32; expected one like those that records encode to",
+                loc=("vectors", row),
+            )
+        return values
+
+    def state(self) -> tuple[str, Arrays]:
+        core_name, core = self.core.state()
+        head = {
+            "embedder": self.embedder,
+            "core": core_name,
+            "columns": [column.to_json() for column in self.preprocessing.columns],
+        }
+        arrays: dict[str, npt.NDArray] = {f"core.{name}": array for name, array in core.items()}
+        arrays |= self.preprocessing.state()
+        arrays |= {f"normal.{name}": array for name in NORMAL if (array := getattr(self.normal, name)) is not None}
+        arrays["head"] = np.frombuffer(json.dumps(head).encode(), np.uint8)
+        return "features", arrays
+
+
+def required(codec: object, what: str) -> FeatureCodec:
+    """The codec, once there is one; Conflict that says what a space needs to have one. `what` names the model."""
+    if not isinstance(codec, FeatureCodec):
+        raise Conflict(
+            f"{what} has no encoder and decoder, it was not learnt from feature records; import some with "
+            "`nearfield import features` and run `nearfield reindex --embedder features`"
+        )
+    return codec
+
+
+NORMAL = ("memory", "scores", "errors", "latents", "spread")
+
+
+def restore(name: str, arrays: Arrays) -> FeatureCodec:
+    """The codec whose `state()` was (name, arrays)."""
+    if name != "features":
+        raise ValueError(f"unknown codec {name!r}; expected features")
+    head = json.loads(arrays["head"].tobytes())
+    core = {key.removeprefix("core."): array for key, array in arrays.items() if key.startswith("core.")}
+    return FeatureCodec(
+        head["embedder"],
+        preprocessing.restore(head["columns"], arrays),
+        encoder_decoder.restore(head["core"], core),
+        Normal(**{part: arrays[f"normal.{part}"] for part in NORMAL if f"normal.{part}" in arrays}),
+    )

@@ -1,0 +1,123 @@
+"""Drift: whether recent records still look like those a model was trained on."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import kolmogorov
+
+from engine.errors import InputError, NotEnoughData
+from engine.latent.codec import FeatureCodec
+from engine.latent.operations import reconstruct
+from engine.values.features import Values
+from engine.values.readings import Readings
+
+BINS = 10  # of the population stability index, each a tenth of the training records
+ALERT = 0.2  # where a shift is usually called large
+SURE = 0.01  # of all the tests together: below it, chance is no explanation
+LEAST = 50  # records; fewer say nothing about a distribution
+FLOOR = 1e-4  # of a share, so that an empty bin has a logarithm
+
+NAMED = 5  # unseen values of a column, in a report
+
+Sample = npt.NDArray[np.floating]
+Flags = npt.NDArray[np.bool_]
+
+
+def measure(codec: FeatureCodec, given: Values | Readings, *, alert: float = ALERT) -> dict[str, Any]:
+    """PSI and Kolmogorov-Smirnov distance of the reconstruction error, each latent dimension and what is not read.
+
+    That is, by column, how many cells are missing and how many hold what no training record had (named in `unseen`).
+    `alert` is true when a PSI is above the threshold and chance does not explain it, over all of these together.
+    Raises NotEnoughData for fewer than 50 records.
+    """
+    readings = given if isinstance(given, Readings) else Readings(codec.columns, given)
+    values = readings.values
+    if not alert > 0:
+        raise InputError(f"expected a threshold above 0, got {alert:g}", loc=("threshold",))
+    if len(values) < LEAST:
+        raise NotEnoughData(f"expected at least {LEAST} recent records to compare, got {len(values)}")
+    strange = codec.preprocessing.strange(values) | codec.preprocessing.departed(values)
+    read = np.where(strange, np.nan, values)
+    _, errors = reconstruct(codec, read)
+    latents = codec.encode(read)
+    named: list[tuple[str, Sample, Sample]] = [("reconstruction_error", codec.normal.errors, errors)]
+    named += [(f"latent.{at}", codec.normal.latents[:, at], latents[:, at]) for at in range(codec.dim)]
+    rows: list[dict[str, Any]] = [
+        {"of": name, "psi": round(psi(before, after), 5), "ks": round(ks(before, after), 5)}
+        | {"p": float(kolmogorov(ks(before, after) * np.sqrt(len(after))))}
+        for name, before, after in named
+    ]
+    rows += _unread(codec, np.isnan(values), strange)
+    moved = [row["of"] for row in rows if row["psi"] > alert and row["p"] * len(rows) < SURE]
+    return {
+        "records": len(values),
+        "psi": max(row["psi"] for row in rows),
+        "ks": max(row["ks"] for row in rows),
+        "mean_error": float(np.mean(errors)),
+        "threshold": alert,
+        "alert": bool(moved),
+        "moved": moved,
+        "unseen": _unseen(readings, strange),
+        "records_with_nothing_read": int(np.isnan(read).all(axis=1).sum()),
+        "distributions": rows,
+    }
+
+
+def _unread(codec: FeatureCodec, missing: Flags, strange: Flags) -> list[dict[str, Any]]:
+    """A row for each column that has unseen cells, or other shares of missing ones than in training."""
+    n, learnt = len(missing), len(codec.normal.memory)  # of so many records at least
+    before = codec.preprocessing.missing
+    rows = []
+    for at, column in enumerate(codec.columns):
+        if strange[:, at].any():
+            rows.append(_shares(f"unseen.{column.name}", 0.0, float(strange[:, at].mean()), learnt, n))
+        if before is not None and missing[:, at].any():
+            rows.append(_shares(f"missing.{column.name}", float(before[at]), float(missing[:, at].mean()), learnt, n))
+    return rows
+
+
+def _shares(name: str, before: float, after: float, n_before: int, n_after: int) -> dict[str, Any]:
+    """The figures of a share of the records, as those of a distribution of two bins."""
+    expected, got = (np.maximum(np.array([each, 1 - each]), FLOOR) for each in (before, after))
+    if before == 0:  # that all of them fall among the last, where each record is as likely to have it
+        p = (n_after / (n_before + n_after)) ** round(after * n_after)
+    else:
+        pooled = (before * n_before + after * n_after) / (n_before + n_after)
+        spread = math.sqrt(max(pooled * (1 - pooled) * (1 / n_before + 1 / n_after), 1e-300))
+        p = math.erfc(abs(after - before) / spread / math.sqrt(2))
+    moved = float(((got - expected) * np.log(got / expected)).sum())
+    return {"of": name, "psi": round(moved, 5), "ks": round(abs(after - before), 5), "p": p}
+
+
+def _unseen(readings: Readings, strange: Flags) -> dict[str, dict[str, int]]:
+    """By column the most frequent of what no training record had, with how often it is there."""
+    found = {}
+    for at in np.flatnonzero(strange.any(axis=0)).tolist():
+        counts = Counter(readings.text(row, at) for row in np.flatnonzero(strange[:, at]).tolist())
+        found[readings.columns[at].name] = dict(counts.most_common(NAMED))
+    return found
+
+
+def psi(quantiles: Sample, recent: Sample) -> float:
+    """Population stability index of a sample against equally spaced quantiles of another, 0 for the same."""
+    edges = np.unique(np.quantile(quantiles, np.linspace(0, 1, BINS + 1)[1:-1]))
+    expected, found = (
+        np.bincount(np.searchsorted(edges, each), minlength=len(edges) + 1) for each in (quantiles, recent)
+    )
+    p, q = (np.maximum(counts / counts.sum(), FLOOR) for counts in (expected, found))
+    return float(((q - p) * np.log(q / p)).sum())
+
+
+def ks(quantiles: Sample, recent: Sample) -> float:
+    """Largest distance between the two distributions, 0 to 1, less what the spacing of the quantiles may make up."""
+    before, after = np.sort(quantiles), np.sort(recent)
+    at = np.concatenate([before, after])
+    apart = np.searchsorted(before, at, side="right") / len(before) - np.searchsorted(after, at, side="right") / len(
+        after
+    )
+    return max(float(np.abs(apart).max()) - 1 / len(before), 0.0)

@@ -1,0 +1,221 @@
+"""Preprocessing: fitted scaling, one-hot and imputation, as arrays that travel with the model. Pure numpy.
+
+The figures are those of scikit-learn's StandardScaler, SimpleImputer(mean) and OneHotEncoder; columns that share a
+unit (pixels of one image, parts of one embedding) are divided by one number, so that their proportions stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import InputError
+from engine.values.features import Column, Features, Values, check_finite, column_from_json
+from engine.values.vectors import Matrix
+
+Mask = npt.NDArray[np.bool_]
+
+FLAT = 1e-9  # a spread below this share of the column's size is rounding: the column is constant
+FARTHEST = 1e9  # scales from the mean; what is farther is taken as that far, so that no square leaves float32
+NARROW = 1e3  # means within this many scales lose nothing to float32 that matters
+SMALL, LARGE = 1e-30, 1e150  # of scales: what float32 has an inverse of; of values: what float64 has a square of
+CHANGED = 1e-6  # of its size: by more than that a number that never changed has changed
+SHOWN = 5
+AGAIN = "import again with --replace"
+
+
+@dataclass(frozen=True, eq=False)
+class Preprocessing:
+    """values -> (n, width) float32: (value - mean) / scale for numbers, 0 or 1 for each category, 0 for missing.
+
+    A column that is `dropped`, as it had one value in every record, takes no place and comes back as that value.
+    """
+
+    columns: tuple[Column, ...]
+    mean: npt.NDArray[np.float64]  # (n_columns,), 0 where categorical; of a dropped column its one value
+    scale: npt.NDArray[np.float64]  # (n_columns,), 1 where categorical
+    dropped: Mask  # (n_columns,)
+    seen: Mask  # (categories of all columns,) whether a record that was learnt from had it
+    missing: npt.NDArray[np.float64] | None = None  # (n_columns,) share of the records; None: learnt before it was kept
+
+    @cached_property
+    def blocks(self) -> tuple[slice, ...]:
+        """Where each column stands in the prepared matrix."""
+        widths = [1 if c.categories is None else len(c.categories) for c in self.columns]
+        ends = np.cumsum(np.where(self.dropped, 0, widths)).tolist()
+        return tuple(slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True))
+
+    @cached_property
+    def seen_of(self) -> tuple[Mask, ...]:
+        """Of each column, which of its categories were seen; empty for numbers."""
+        sizes = [0 if column.categories is None else len(column.categories) for column in self.columns]
+        return tuple(np.split(self.seen, np.cumsum(sizes)[:-1]))
+
+    @property
+    def width(self) -> int:
+        return self.blocks[-1].stop
+
+    @cached_property
+    def straight(self) -> bool:
+        """Whether the prepared columns are the columns: all numbers, none dropped."""
+        return all(column.categories is None for column in self.columns) and not self.dropped.any()
+
+    def apply(self, values: npt.NDArray[np.floating]) -> Matrix:
+        """(n, n_columns) float32 or float64 -> (n, width) float32. InputError for an infinity or another width."""
+        if values.ndim != 2 or values.shape[1] != len(self.columns):
+            raise InputError(f"expected rows of {len(self.columns)} columns, got shape {values.shape}", loc=("values",))
+        with np.errstate(all="ignore"):
+            whole = bool(np.isfinite(values.sum()))  # one pass: a NaN or an infinity shows in the sum
+        if not whole:
+            check_finite(self.columns, values)
+        scaled = self._scaled(values)
+        if not whole:
+            scaled[np.isnan(scaled)] = 0
+        if self.straight:
+            return scaled
+        out = np.zeros((len(values), self.width), np.float32)
+        for at, (column, block) in enumerate(zip(self.columns, self.blocks, strict=True)):
+            if self.dropped[at]:
+                continue
+            if column.categories is None:
+                out[:, block.start] = scaled[:, at]
+                continue
+            rows = np.flatnonzero(values[:, at] < len(column.categories))  # not those it has never had, nor missing
+            out[rows, block.start + values[rows, at].astype(np.int64)] = 1
+        return out
+
+    def strange(self, values: npt.NDArray[np.floating]) -> Mask:
+        """(n, n_columns) what no record that was learnt from had: an infinity, or a category."""
+        found = np.isinf(values)
+        for at, seen in enumerate(self.seen_of):
+            if len(seen):
+                there = np.flatnonzero(~np.isnan(values[:, at]))
+                places = values[there, at].astype(np.int64)
+                found[there, at] = ~np.append(seen, False)[np.minimum(places, len(seen))]
+        return found
+
+    def departed(self, values: npt.NDArray[np.floating]) -> Mask:
+        """(n, n_columns) numbers of dropped columns that are not the one these had."""
+        found = np.zeros(values.shape, bool)
+        for at in np.flatnonzero(self.dropped):
+            if self.columns[at].categories is None:
+                apart = np.abs(values[:, at] - self.mean[at])
+                found[:, at] = np.isfinite(apart) & (apart > CHANGED * max(abs(self.mean[at]), CHANGED))
+        return found
+
+    def state(self) -> dict[str, npt.NDArray]:
+        arrays: dict[str, npt.NDArray] = {"mean": self.mean, "scale": self.scale}
+        arrays |= {"dropped": self.dropped.astype(np.uint8), "seen": self.seen.astype(np.uint8)}
+        return arrays if self.missing is None else arrays | {"missing": self.missing}
+
+    def _scaled(self, values: npt.NDArray[np.floating]) -> Matrix:
+        """(value - mean) / scale; in float32 where that is what came in and the means allow it."""
+        near = (np.abs(self.mean) / NARROW < self.scale) & (self.scale > SMALL)
+        with np.errstate(over="ignore"):
+            if values.dtype == np.float32 and near.all():
+                scaled = values - self.mean.astype(np.float32)
+                scaled *= (1 / self.scale).astype(np.float32)
+            else:
+                scaled = ((values - self.mean) / self.scale).astype(np.float32)
+        return np.clip(scaled, -FARTHEST, FARTHEST, out=scaled)
+
+    def invert(self, prepared: Matrix) -> Values:
+        """(n, width) -> (n, n_columns) values: the most likely category, numbers in their own unit."""
+        out = np.empty((len(prepared), len(self.columns)))
+        for at, (column, block) in enumerate(zip(self.columns, self.blocks, strict=True)):
+            if self.dropped[at]:
+                out[:, at] = self.mean[at]
+            elif column.categories is None:
+                out[:, at] = prepared[:, block.start].astype(np.float64) * self.scale[at] + self.mean[at]
+            else:
+                out[:, at] = prepared[:, block].argmax(axis=1)
+        return out
+
+    def by_column(self, squared: Matrix) -> Matrix:
+        """(n, width) squared differences summed to (n, n_columns), 0 of dropped columns."""
+        if self.straight:
+            return squared
+        kept = ~self.dropped
+        out = np.zeros((len(squared), len(self.columns)), np.float32)
+        starts = [block.start for block, there in zip(self.blocks, kept, strict=True) if there]
+        out[:, kept] = np.add.reduceat(squared, starts, axis=1)
+        return out
+
+
+def fit(features: Features, *, keep_constant: bool = False) -> Preprocessing:
+    """Means and scales of the records.
+
+    A column that has one value in every record is dropped unless `keep_constant`; columns of one unit count as one, so
+    that a border of black pixels stays. Raises InputError for one record, an infinity, a column without a value, and
+    where every column has but one.
+    """
+    if len(features) < 2:
+        raise InputError(f"expected at least 2 records to learn from, got {len(features)}")
+    values, columns = features.values, features.columns
+    check_finite(columns, values)
+    filled = np.asarray((~np.isnan(values)).any(axis=0))
+    empty = [c.name for c, there in zip(columns, filled, strict=True) if not there]
+    if empty:
+        raise InputError(f"{_names(empty)} no value in any record to learn from; {AGAIN} --ignore {empty[0]}")
+    mean, spread = _mean_and_spread(values)
+    flat = np.asarray(spread <= FLAT * np.maximum(np.abs(mean), 1e-300))
+    if flat.all():
+        raise InputError("every column is constant; there is nothing to learn")
+    dropped = flat & np.array([column.unit is None and not keep_constant for column in columns])
+    numeric = np.array([column.categories is None for column in columns])
+    scale = np.where(numeric & ~flat, spread, 1.0)
+    for unit in {column.unit for column in columns} - {None}:
+        shared = np.array([column.unit == unit for column in columns])
+        scale[shared] = max(float(np.sqrt(np.mean(spread[shared] ** 2))), FLAT)
+    middle, missing = np.where(numeric | dropped, mean, 0.0), np.isnan(values).mean(axis=0)
+    return Preprocessing(columns, middle, scale, dropped, _seen(columns, values), missing)
+
+
+def restore(columns: Sequence[Mapping[str, Any]], arrays: Mapping[str, npt.NDArray]) -> Preprocessing:
+    """What `state` was of; models that were learnt before constant columns were dropped have none of these."""
+    known = tuple(column_from_json(each) for each in columns)
+    n_categories = sum(len(column.categories or ()) for column in known)
+    dropped = arrays.get("dropped", np.zeros(len(known), bool)).astype(bool)
+    seen = arrays.get("seen", np.ones(n_categories, bool)).astype(bool)
+    return Preprocessing(known, arrays["mean"], arrays["scale"], dropped, seen, arrays.get("missing"))
+
+
+def told(prepared_by: Preprocessing) -> str | None:
+    """A sentence on the columns that are dropped, where there are any."""
+    names = [column.name for column, gone in zip(prepared_by.columns, prepared_by.dropped, strict=True) if gone]
+    if not names:
+        return None
+    return f"{_names(names)} one value in every record: not learnt from, and restored when a vector is decoded"
+
+
+def _seen(columns: Sequence[Column], values: Values) -> Mask:
+    """(categories of all columns,) whether any of the records has it."""
+    found = [np.zeros(0, bool)]
+    for at, column in enumerate(columns):
+        if column.categories is not None:
+            places = values[~np.isnan(values[:, at]), at].astype(np.int64)
+            found.append(np.bincount(places, minlength=len(column.categories)) > 0)
+    return np.concatenate(found)
+
+
+def _mean_and_spread(values: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Of each column, (n_columns,) both; columns whose squares leave float64 are measured by their largest value."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+    largest = np.nanmax(np.abs(values), axis=0)
+    far = (largest > LARGE) | ((largest < 1 / LARGE) & (largest > 0))
+    if far.any():
+        shares = values[:, far] / largest[far]
+        mean[far], spread[far] = np.nanmean(shares, axis=0) * largest[far], np.nanstd(shares, axis=0) * largest[far]
+    return mean, spread
+
+
+def _names(names: Sequence[str]) -> str:
+    shown = ", ".join(repr(name) for name in names[:SHOWN])
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"column {shown} has" if len(names) == 1 else f"columns {shown}{more} have"

@@ -1,0 +1,72 @@
+"""Dislikes in the fold-in: what a user does not want takes away from what is like it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse as sp
+
+from engine.latent_space.space import FoldIn, LatentSpace
+from engine.values.interactions import Interactions
+from engine.values.vectors import SMALLEST, Matrix, Vectors
+
+NAME = "less_disliked"
+
+
+@dataclass(frozen=True, eq=False)
+class LessDislikedFoldIn:
+    """user = fold_in(likes) - weight x fold_in(dislikes), the latter no longer than the former.
+
+    Dislikes are the cells below zero. They are read as if they were likes, by the same fold-in, whatever it is: what is
+    taken away is what somebody who likes them would be shown. Who likes nothing has no vector.
+    """
+
+    likes: FoldIn
+    weight: float  # of at most 1
+
+    def vectors(self, histories: sp.csr_matrix) -> Matrix:
+        if not (histories.data < 0).any():
+            return self.likes.vectors(histories)
+        liked, disliked = divided(histories)
+        made = self.likes.vectors(liked)
+        rows = np.flatnonzero(np.diff(disliked.indptr))
+        away = self.likes.vectors(sp.csr_matrix(disliked[rows]))
+        made[rows] -= self.shares(made[rows], away)[:, None] * away
+        return made
+
+    def shares(self, liked: Matrix, away: Matrix) -> npt.NDArray[np.float32]:
+        """What of each vector `away` is taken from that of the same row, (n,)."""
+        lengths = np.linalg.norm(liked, axis=1) / np.maximum(np.linalg.norm(away, axis=1), SMALLEST)
+        return np.asarray(self.weight * np.minimum(1.0, lengths), dtype=np.float32)
+
+    def state(self) -> tuple[str, Mapping[str, npt.NDArray[np.float32]]]:
+        name, arrays = self.likes.state()
+        own = {"weight": np.array([self.weight], np.float32)}
+        return NAME, own | {f"{name}.{key}": array for key, array in arrays.items()}
+
+
+def divided(histories: sp.csr_matrix) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+    """The cells above zero, and those below with their sign turned; of the same shape."""
+    parts = []
+    for sign in (1, -1):
+        part = histories * np.float32(sign)
+        part.data = np.maximum(part.data, 0)
+        part.eliminate_zeros()
+        parts.append(sp.csr_matrix(part))
+    return parts[0], parts[1]
+
+
+def reads_dislikes(fold_in: FoldIn | None) -> bool:
+    """Whether its histories have cells below zero; no other fold-in knows what to do with them."""
+    return isinstance(fold_in, LessDislikedFoldIn)
+
+
+def with_dislikes(space: LatentSpace, weight: float, interactions: Interactions) -> LatentSpace:
+    """The space of the same items whose users are less like what they dislike; the same for a weight of 0."""
+    if weight == 0:
+        return space
+    fold_in = LessDislikedFoldIn(space.fold_in, weight)
+    return replace(space, fold_in=fold_in, users=Vectors(interactions.users, fold_in.vectors(interactions.signed)))

@@ -1,0 +1,185 @@
+"""auto: a short race of cheap models on validation data, chosen by the size of the data. The best one is told with why.
+
+Models of one factorisation share it (`engine.embedders.factors.shared_svd`), the widest first, so ranks and filters
+cost little more than scoring them. Where it is known when things happened, the winner runs again with what sells, and
+what sells of late, counting less or more. A race that was killed goes on where it was, if it has checkpoints.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from engine.checkpoints import Checkpoints
+from engine.embedders.default_dims import SPHERE, default_dim
+from engine.embedders.factors.shared_svd import shared
+from engine.embedders.registry import make
+from engine.errors import NearfieldError
+from engine.evaluation.validation import Validation, validation
+from engine.fitting.fit import fit
+from engine.fitting.search_space import DEEP, DEEP_ITEMS
+from engine.latent_space.space import Embedder
+from engine.learning.selection import MARGIN, Choice, Params, Trial, best, leanest, told
+from engine.learning.selection_checkpoint import NOT_KEPT, Kept
+from engine.progress import Progress, silent
+from engine.values.dataset import Split
+from engine.values.interactions import Interactions
+
+AUTO = "auto"
+FEWEST_USERS = 20  # with test items; below, the race is noise
+MOST_CELLS = 5_000_000  # raced on; of more, a random part of the users
+WIDE_ITEMS = 6_000  # the closed form of all item pairs pays on small catalogues
+LIFTED = ("spectral", "blend")
+TRENDS = (0.0, 0.5, 1.0)
+POPULAR = (0.0, 0.4, 0.8)  # more of `out_exponent`: a supermarket's next new thing is mostly what everybody buys
+PASSES_CELLS = 1_500_000  # above, models that learn in passes cost more than all the others together
+
+Entry = tuple[str, Params]
+
+
+@dataclass(frozen=True)
+class Auto:
+    """The chooser behind `--embedder auto`."""
+
+    seconds: float = 120.0  # of entries, after which none starts; the first always runs
+    checkpoints: Checkpoints | None = None
+
+    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Choice:
+        """A default with the reason where there is too little to race on."""
+        fallback = make("spectral")
+        on = validation(_part(split, seed), seed)
+        if on.n_users < FEWEST_USERS:
+            reason = f"spectral, because {on.n_users} users with something to predict are too few for a race"
+            return Choice(fallback, reason, ())
+        found, kept = entries(on.train, on.repeats), Kept.of(on, self.checkpoints, f"{seed} {device} {self.seconds}")
+        trials, left = run(on, found, self.seconds, seed=seed, device=device, progress=progress, kept=kept)
+        winner = leanest(trials)
+        if winner is None:
+            return Choice(fallback, "spectral, because no entry of the race finished", trials)
+        reason = _reason(winner, trials, on)
+        if left:
+            names = ", ".join(f"{name} ({_short(params) or 'defaults'})" for name, params in left)
+            reason += f"; not begun within {self.seconds:g} s: {names}"
+        return Choice(make(winner.embedder, winner.params), reason, trials)
+
+
+def chooser(
+    name: str, params: Mapping[str, str | float | int] | None = None, checkpoints: Checkpoints | None = None
+) -> Embedder | Auto:
+    """The embedder of a name; for auto the race, or `spectral` where its parameters are given."""
+    if name != AUTO or params:
+        return make("spectral" if name == AUTO else name, params)
+    return Auto(checkpoints=checkpoints)
+
+
+def entries(train: Interactions, repeats: bool = False) -> list[Entry]:
+    """What races on data of this size: the default first, models of one factorisation together, widest first.
+
+    Where what a user had may be recommended, wide parts, which know it again, race on any catalogue.
+    """
+    n_items, limit = len(train.items), min(train.matrix.shape)
+    usual = default_dim(n_items)
+    ranks = sorted({min(rank, limit) for rank in (2 * usual, usual, usual // 2, usual // 4)}, reverse=True)
+    has_passes = train.matrix.nnz <= PASSES_CELLS
+    is_deep = n_items > DEEP_ITEMS and has_passes
+    found: list[Entry] = [("spectral", {}), *(("spectral", {"dim": rank}) for rank in ranks)]
+    if is_deep:  # what is likely to win is not left to whether there is time
+        found.insert(2, ("blend", {"dim": ranks[0], **DEEP}))
+    if n_items <= WIDE_ITEMS or repeats:  # the widest of its factorisation first: blends take their wide part from it
+        # ease alone would win here and there, but its item vectors are nearly orthogonal: nothing is like anything
+        wide = {"dim": usual // 2, "wide": min(limit, 2048), "sphere": 0}
+        pairs = ((3.0, 0.03), (3.0, 0.06), (3.0, 0.12), (1.0, 0.06))
+        found += [("blend", wide | {"weight": weight, "wide_ridge": ridge}) for weight, ridge in pairs]
+    if not is_deep:  # it takes their time, and wide parts add little to narrow ones of 512 and more
+        found.append(("blend", {"sphere": 0}))
+        found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
+    if has_passes:
+        found += [("ials", {"dim": 64})] if is_deep else [("blend", {"sphere": SPHERE}), ("ials", {"dim": 64})]
+    return found
+
+
+def run(
+    on: Validation,
+    found: list[Entry],
+    seconds: float,
+    *,
+    seed: int,
+    device: str,
+    progress: Progress = silent,
+    kept: Kept = NOT_KEPT,
+) -> tuple[list[Trial], list[Entry]]:
+    """A trial of every entry, in order, then of `seasons` of the best, until the time is up; and what had none then.
+
+    Seasons have half as much on top: on a busy machine they are worth more than the last entries.
+    """
+    trials, late = kept.read(), list[Entry]()
+
+    def lifted() -> list[Entry]:
+        return seasons(leanest([trial for trial in trials if (trial.embedder, trial.params) in found]), on.train)
+
+    rounds: tuple[tuple[Callable[[], list[Entry]], float], ...] = ((lambda: found, seconds), (lifted, 1.5 * seconds))
+    with shared():
+        for entries_of, limit in rounds:
+            left = [each for each in entries_of() if each not in [(trial.embedder, trial.params) for trial in trials]]
+            while left and not (trials and sum(trial.seconds for trial in trials) > limit):
+                name, params = left.pop(0)
+                progress(f"race {name} {_short(params)}", len(trials) / (len(trials) + len(left) + 1))
+                trials.append(attempt(on, name, params, seed=seed, device=device))
+                kept.write(trials)
+            late += left
+    return trials, late
+
+
+def seasons(winner: Trial | None, train: Interactions) -> list[Entry]:
+    """The winner with its items lifted less and more by what sells of late, and by what sells at all."""
+    if winner is None or train.recent is None or winner.embedder not in LIFTED:
+        return []
+    made: Any = make(winner.embedder, winner.params)
+    popular = (0.0,) if getattr(made, "sphere", 0) else POPULAR  # a blend with an mf part learns that one each time
+    lifted = [(trend, more) for more in popular for trend in TRENDS if (trend, more) != (made.trend, 0.0)]
+    exponents = {more: {"out_exponent": made.out_exponent + more} if more else {} for more in popular}
+    return [(winner.embedder, {**winner.params, "trend": trend, **exponents[more]}) for trend, more in lifted]
+
+
+def attempt(on: Validation, name: str, params: Params, *, seed: int, device: str) -> Trial:
+    """One fit and its score. Parameters that the data cannot bear make a failed trial, not an error."""
+    started = time.perf_counter()
+    try:
+        space = fit(make(name, params), on.train, seed=seed, device=device)
+        (recall, ndcg), alike = on.score(space), on.similar(space)
+    except NearfieldError as error:
+        return Trial(name, params, "failed", None, None, time.perf_counter() - started, str(error))
+    return Trial(name, params, "done", recall, ndcg, time.perf_counter() - started, dim=space.dim, similar=alike)
+
+
+def _part(split: Split, seed: int) -> Split:
+    """A random part of the users where there are very many cells."""
+    cells, n_users = split.train.matrix.nnz, len(split.train.users)
+    if cells <= MOST_CELLS:
+        return split
+    rows = np.sort(np.random.default_rng(seed).permutation(n_users)[: n_users * MOST_CELLS // cells])
+    return Split(split.train.of_users(rows), sp.csr_matrix(split.test[rows]), split.repeats)
+
+
+def _reason(winner: Trial, trials: list[Trial], on: Validation) -> str:
+    others = [trial for trial in trials if trial.embedder != winner.embedder]
+    second = best(others)
+    cells = on.train.matrix.nnz
+    size = f"{len(on.train.users):,} users, {len(on.train.items):,} items, {cells:,} cells"
+    beside = f", before {told(second)} with {second.figure:.4f}" if second and second.figure < winner.figure else ""
+    wider = best(trials)
+    if wider is not None and wider.dim > winner.dim:
+        beside = f", within {MARGIN:.0%} of {told(wider)} with {wider.figure:.4f}, which has {wider.dim} dimensions"
+    return (
+        f"{told(winner)}: mean of recall@20 and ndcg@20 {winner.figure:.4f} on validation{beside}; "
+        f"{len(trials)} entries on {size}"
+    )
+
+
+def _short(params: Params) -> str:
+    return " ".join(f"{name}={value:g}" for name, value in params.items())

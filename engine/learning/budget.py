@@ -1,0 +1,58 @@
+"""Budget: the best embedder that is chosen and learnt within a given time.
+
+Where the time is not enough for a search, the widest `spectral` that it is enough for, by an estimate of its pace.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from engine.embedders.default_dims import default_dim
+from engine.embedders.registry import make
+from engine.errors import InputError
+from engine.learning.selection import Choice
+from engine.learning.tune import tune
+from engine.progress import Progress, silent
+from engine.values.dataset import Split
+from engine.values.interactions import Interactions
+
+FITS = 4  # of the default, that a search is worth beginning with: two or three trials and the last fit
+SAFETY = 0.8  # share of the time that is planned with; the rest is for estimates that are too low
+NARROWEST = 16
+
+
+@dataclass(frozen=True)
+class Budget:
+    """A chooser for `seconds` of wall time, the fit of what is chosen included."""
+
+    seconds: float
+
+    def __post_init__(self) -> None:
+        if not self.seconds > 0:
+            raise InputError(f"expected a budget above 0 seconds, got {self.seconds:g}", loc=("budget",))
+
+    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Choice:
+        """As `tune`, or a width with the reason where there is no time for a search. Raises as `tune`."""
+        started = time.perf_counter()
+        dim, took = widest(split.train, SAFETY * self.seconds, device)
+        left = SAFETY * self.seconds - (time.perf_counter() - started)
+        if FITS * took > left:
+            reason = (
+                f"spectral (dim {dim}), because it takes about {took:.1f} s and {max(left, 0):.0f} s "
+                f"are too few for a search"
+            )
+            return Choice(make("spectral", {"dim": dim}), reason, ())
+        return tune(split, left, seed=seed, device=device, progress=progress)
+
+
+def widest(train: Interactions, seconds: float, device: str = "cpu") -> tuple[int, float]:
+    """The widest `spectral` up to the default that should be learnt in these seconds, and its estimate."""
+    from engine.learning.time_estimate import seconds_of_spectral
+
+    dims = [default_dim(len(train.items))]
+    while dims[-1] > NARROWEST:
+        dims.append(dims[-1] * 3 // 4)
+    estimates = seconds_of_spectral(train.matrix, dims, device)
+    dim = next((each for each in dims if estimates[each] <= seconds), dims[-1])
+    return dim, estimates[dim]

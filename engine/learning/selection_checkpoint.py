@@ -1,0 +1,47 @@
+"""Kept: the trials of a race so far, so that one that was killed goes on with the next entry."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import orjson
+
+from engine.checkpoints import Checkpoints
+from engine.evaluation.validation import Validation
+from engine.learning.selection import Trial
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """Of one race, which is known by its data and settings."""
+
+    checkpoints: Checkpoints | None = None
+    fingerprint: str = ""
+
+    @staticmethod
+    def of(on: Validation, checkpoints: Checkpoints | None, what: str) -> Kept:
+        if checkpoints is None:
+            return NOT_KEPT
+        digest = hashlib.sha256(what.encode())
+        for matrix in (on.train.matrix, on.test):
+            for array in (matrix.indptr, matrix.indices, matrix.data):
+                digest.update(np.ascontiguousarray(array).tobytes())
+        return Kept(checkpoints, f"race-{digest.hexdigest()[:32]}")
+
+    def read(self) -> list[Trial]:
+        content = None if self.checkpoints is None else self.checkpoints.read(self.fingerprint)
+        if self.checkpoints is None or content is None:
+            return []
+        trials = [Trial.from_json(each) for each in orjson.loads(content)]
+        self.checkpoints.told.append(f"the race went on after {len(trials)} entries")
+        return trials
+
+    def write(self, trials: Sequence[Trial]) -> None:
+        if self.checkpoints is not None:
+            self.checkpoints.write(self.fingerprint, orjson.dumps([trial.to_json() for trial in trials]))
+
+
+NOT_KEPT = Kept()

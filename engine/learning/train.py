@@ -1,0 +1,118 @@
+"""train: split by time, evaluate beside what must be beaten, refit on everything."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+from engine.checkpoints import Checkpoints
+from engine.errors import NotEnoughData
+from engine.evaluation import dislike_weight
+from engine.evaluation.assess import ALL_TIMES, assess
+from engine.evaluation.similarity import Categories
+from engine.fitting.fit import fit, passes_of
+from engine.latent_space.dislikes import with_dislikes
+from engine.latent_space.space import Embedder, LatentSpace
+from engine.learning.selection import Choice, Chooser
+from engine.progress import Progress, silent
+from engine.values import dataset
+from engine.values.dataset import Split
+from engine.values.events import EventColumns, Weighting
+from engine.values.interactions import Interactions, from_events
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    space: LatentSpace
+    interactions: Interactions
+    embedder: str
+    params: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    fit_seconds: float
+    beats_popularity: bool
+
+
+def train(
+    events: EventColumns,
+    embedder: Embedder | Chooser,
+    weighting: Weighting,
+    *,
+    now_us: int,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+    checkpoints: Checkpoints | None = None,
+    categories: Categories | None = None,
+) -> Trained:
+    """Evaluate `embedder` on the last tenth of the events, a random one where no times are known, then fit it on all.
+
+    A chooser chooses one without that tenth. Raises NotEnoughData when no user has taken up an item. Too little data to
+    evaluate is told in the evaluation.
+    """
+    everything = from_events(events, weighting, now_us)
+    if everything.matrix.nnz == 0:
+        raise NotEnoughData("no user has an item with positive weight; import events, or look at `nearfield weights`")
+    choice = chosen(
+        embedder,
+        lambda: dataset.before_newest(events, weighting, seed=seed),
+        seed=seed,
+        device=device,
+        progress=progress,
+    )
+    best = choice.embedder
+    dislikes = dislike_weight.learnt(
+        best,
+        everything,
+        lambda: dataset.before_newest(events, weighting, seed=seed),
+        seed=seed,
+        device=device,
+        progress=progress,
+        checkpoints=checkpoints,
+    )
+    split = dataset.newest(events, weighting, seed=seed)
+    evaluation = assess(
+        best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints, dislikes=dislikes,
+        categories=categories,
+    )  # fmt: skip
+    if not dataset.is_timed(events):
+        evaluation["split"] = "random"
+    if choice.reason:
+        evaluation["choice"] = choice.to_json()
+    progress("fit on everything", 0.9)
+    started = time.perf_counter()
+    report = passes_of(progress, "fit on everything", 0.9, 1.0, best)
+    space = fit(best, everything, seed=seed, device=device, report=report, checkpoints=checkpoints)
+    space = with_dislikes(space, dislikes.weight, everything)
+    fit_seconds = time.perf_counter() - started
+    progress("done", 1.0)
+    params: dict[str, Any] = asdict(best) if is_dataclass(best) and not isinstance(best, type) else {}
+    return Trained(space, everything, best.name, params | {"seed": seed}, evaluation, fit_seconds, _beats(evaluation))
+
+
+def chosen(
+    embedder: Embedder | Chooser,
+    split: Callable[[], Split],
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> Choice:
+    """The embedder itself, or what a chooser makes of a split of what it may see: nothing that is predicted later."""
+    if not hasattr(embedder, "choose"):
+        return Choice(embedder, "", ())
+    from engine.embedders.training import data_parallel
+
+    with data_parallel.alone():
+        choice: Choice = embedder.choose(
+            split(), seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
+        )
+    return choice
+
+
+def _beats(evaluation: Mapping[str, Any]) -> bool:
+    """Whether it is at least as good as popularity of all times; true when there was nothing to evaluate on."""
+    if ALL_TIMES not in evaluation:
+        return True
+    return bool(evaluation["recall@20"] >= evaluation[ALL_TIMES]["recall@20"])

@@ -1,0 +1,130 @@
+"""train_features: prepare, fit, hold beside pca of the same dimension, refit on everything, learn what is normal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any
+
+import numpy as np
+
+from engine.embedders.records import dense
+from engine.embedders.records.dense import DenseEmbedder
+from engine.latent import preprocessing
+from engine.latent.anomaly_value import detect
+from engine.latent.codec import FeatureCodec
+from engine.latent.encoder_decoder import Core
+from engine.latent.kpis import measure
+from engine.latent.operations import learn_normal
+from engine.latent_space.fold_in import LinearFoldIn
+from engine.latent_space.space import LatentSpace
+from engine.progress import Progress, silent
+from engine.values.features import Features
+from engine.values.ids import IdMap
+from engine.values.vectors import Matrix, Vectors
+
+HELD_OUT = 0.1
+LEAST = 20  # records; below, holding some out says nothing
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedFeatures:
+    space: LatentSpace
+    codec: FeatureCodec
+    embedder: str
+    params: Mapping[str, Any]
+    evaluation: Mapping[str, Any]
+    fit_seconds: float
+
+
+def train_features(
+    features: Features,
+    embedder: DenseEmbedder | None = None,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    keep_constant: bool = False,
+    normal: str | None = None,
+    progress: Progress = silent,
+) -> TrainedFeatures:
+    """Learn a space of records; None chooses by their number and says why.
+
+    With `normal` only records of this label are learnt from, so that thresholds are about them; all get a vector.
+    Raises InputError for records that cannot be learnt from and TrainingFailed when training diverges.
+    """
+    progress("prepare", 0.0)
+    learnt = features if normal is None else features.labelled(normal)
+    prepared_by = preprocessing.fit(learnt, keep_constant=keep_constant)
+    prepared = prepared_by.apply(learnt.values)
+    chosen, reason = _choice(embedder, prepared)
+    comparison, chosen = compare(chosen, prepared, seed=seed, device=device, stay=embedder is not None)
+    progress("fit on everything", 0.5)
+    started = time.perf_counter()
+    core = chosen.fit(prepared, seed=seed, device=device, progress=lambda what, at: progress(what, 0.5 + 0.4 * at))
+    fit_seconds = time.perf_counter() - started
+    progress("what is normal", 0.9)
+    codec = FeatureCodec(chosen.name, prepared_by, core, learn_normal(core, prepared, seed=seed))
+    latent = codec.encode(features.values)
+    figures = measure(codec, features, learnt, seed=seed)
+    worth = detect(codec, features, normal=normal, seed=seed)
+    if worth is not None:
+        figures["detection"] = worth
+    dropped = preprocessing.told(prepared_by)
+    comparison |= {} if dropped is None else {"dropped": dropped}
+    evaluation = {"choice": reason, "learnt_from": len(learnt), **comparison, "kpis": figures}
+    params: dict[str, Any] = asdict(chosen) if is_dataclass(chosen) and not isinstance(chosen, type) else {}
+    space = space_of(Vectors(features.ids, latent), codec)
+    progress("done", 1.0)
+    return TrainedFeatures(
+        space, codec, chosen.name, params | {"seed": seed, "normal": normal}, evaluation, fit_seconds
+    )
+
+
+def space_of(items: Vectors, codec: FeatureCodec | None) -> LatentSpace:
+    """Records as the items of a space; whoever looked at some of them has their mean as vector."""
+    ones = np.ones(len(items), np.float32), np.ones(items.dim, np.float32)
+    nobody = Vectors(IdMap(()), np.zeros((0, items.dim), np.float32))
+    return LatentSpace(items, nobody, "cosine", LinearFoldIn(items.matrix, *ones), codec)
+
+
+def compare(
+    embedder: DenseEmbedder, prepared: Matrix, *, seed: int, device: str, stay: bool
+) -> tuple[dict[str, Any], DenseEmbedder]:
+    """Held-out errors of the embedder and of pca with as many dimensions, and the embedder to take.
+
+    With `stay` that is the one given, whatever the figures say; else pca where it is better.
+    """
+    if len(prepared) < LEAST:
+        return {"note": f"{len(prepared)} records are too few to hold some out"}, embedder
+    order = np.random.default_rng(seed).permutation(len(prepared))
+    n_held = int(HELD_OUT * len(prepared))
+    held, kept = prepared[order[:n_held]], prepared[order[n_held:]]
+    core = embedder.fit(kept, seed=seed, device=device)
+    error = reconstruction_error(core, held)
+    found: dict[str, Any] = {"held_out_records": n_held, "held_out_error": error}
+    if embedder.name == "pca":
+        return found, embedder
+    pca = dense.make("pca", {"dim": core.dim})
+    theirs = reconstruction_error(pca.fit(kept, seed=seed), held)
+    better = error < theirs
+    found |= {"pca_held_out_error": theirs, "beats_pca": better, "error_reduction": 1 - error / max(theirs, 1e-30)}
+    if better:
+        return found, embedder
+    found["note"] = f"{embedder.name} does not beat pca of {core.dim} dimensions here; consider pca"
+    if stay:
+        return found, embedder
+    found["note"] = f"{embedder.name} was tried and does not beat pca of {core.dim} dimensions here, so pca it is"
+    return found, pca
+
+
+def reconstruction_error(core: Core, prepared: Matrix) -> float:
+    """Mean squared error per prepared column, in scales."""
+    return float(np.mean((prepared - core.decode(core.encode(prepared))) ** 2))
+
+
+def _choice(embedder: DenseEmbedder | None, prepared: Matrix) -> tuple[DenseEmbedder, str]:
+    if embedder is not None:
+        return embedder, f"{embedder.name}: asked for"
+    name, reason = dense.choose(*prepared.shape)
+    return dense.make(name), reason

@@ -1,0 +1,277 @@
+"""tune: search over embedders and hyper-parameters on validation data, with Optuna's tree-structured Parzen estimator.
+
+Embedders that learn in passes are fitted with a third of them first and given up where that is below the median
+(Optuna's MedianPruner). Nothing starts that would not end within the time. Bergstra et al. 2011; Akiba et al. 2019.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from engine.embedders.default_dims import default_dim
+from engine.embedders.factors.shared_svd import shared
+from engine.embedders.registry import make
+from engine.errors import InputError, NearfieldError, NotEnoughData
+from engine.evaluation.validation import Validation, validation
+from engine.fitting.fit import Report, fit
+from engine.fitting.search_space import DEEP_ITEMS, PASSES, SPACES, WATCHED, Range, deep, start
+from engine.learning import study as studies
+from engine.learning.selection import Choice, Trial, best, told
+from engine.progress import Progress, silent
+from engine.values.dataset import Split
+
+if TYPE_CHECKING:
+    import optuna
+
+# Left out, and searched where they are named: ease, whose items are like nothing (race.py); multvae, which on ml-1m has
+# .2336 recall on validation, less than any of these; item2vec, whose 30 passes take 4.2 s each there (mf's 10 .34 s)
+DEFAULT = ("spectral", "blend", "ials", "mf", "elsa")
+SHORT = 1 / 3  # of the passes, after which a trial may be given up
+OLD_BEST = 3  # trials of a study of other data that are tried again
+MISFITS = 5  # trials in a row that would take too long, after which the search ends
+
+
+class OutOfTime(Exception):
+    """Told of a trial, never raised to a caller."""
+
+
+@dataclass(frozen=True)
+class Tune:
+    """The chooser behind `nearfield tune`."""
+
+    budget_s: float
+    embedders: Sequence[str] = DEFAULT
+    study: Path | None = None
+    restart: bool = False
+
+    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Choice:
+        return tune(
+            split, self.budget_s, seed=seed, device=device, embedders=self.embedders, study=self.study,
+            restart=self.restart, progress=progress,
+        )  # fmt: skip
+
+
+def tune(
+    split: Split,
+    budget_s: float,
+    *,
+    seed: int = 0,
+    device: str = "cpu",
+    embedders: Sequence[str] = DEFAULT,
+    study: Path | None = None,
+    restart: bool = False,
+    progress: Progress = silent,
+) -> Choice:
+    """The best embedder found on `split` in about `budget_s` seconds, with every trial.
+
+    `study` is a file: a search that was stopped, or that is to go on, takes up its trials from there unless it is to
+    `restart`. Trials of embedders that are not searched now stay in it. Raises InputError for an embedder without a
+    search space, pick's errors for a device, and NotEnoughData where no user has anything to predict.
+    """
+    from engine.embedders.training.device import pick
+
+    unknown = [name for name in embedders if name not in SPACES]
+    if unknown or not embedders:
+        raise InputError(f"expected embedders of {', '.join(SPACES)}, got {unknown or 'none'}", loc=("embedders",))
+    pick(device)  # else every trial would fail by it, until the time is up
+    if split.test.nnz == 0:
+        raise NotEnoughData("no user has anything to predict after the split, so there is nothing to tune on")
+    on, data = validation(split, seed), studies.fingerprint(split)
+    same, other = ([], []) if restart else studies.load(study, data)
+    aside = [trial for trial in same if trial.embedder not in embedders]
+    search = Search(on, tuple(embedders), seed, device, budget_s, same, other)
+    with shared():
+        for trial in search.trials():
+            studies.save(study, data, [*aside, *search.told])
+            found = best(search.told)
+            so_far = f"best {found.figure:.4f} by {found.embedder}" if found else "none finished yet"
+            progress(f"trial {len(search.told)} {trial.embedder}, {so_far}", min(1.0, search.elapsed() / budget_s))
+    winner = best(search.told)
+    if winner is None:
+        return Choice(make("spectral"), "spectral, because no trial finished within the time", search.told)
+    return Choice(make(winner.embedder, winner.params), _reason(winner, search.told), search.told)
+
+
+class Search:
+    """The Optuna study behind one call, and its clock."""
+
+    def __init__(
+        self,
+        on: Validation,
+        embedders: tuple[str, ...],
+        seed: int,
+        device: str,
+        budget_s: float,
+        same: list[Trial],
+        other: list[Trial],
+    ) -> None:
+        import optuna
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.on, self.embedders, self.seed, self.device, self.budget_s = on, embedders, seed, device, budget_s
+        self.told: list[Trial] = [trial for trial in same if trial.embedder in embedders and _of_today(trial)]
+        other = other + [trial for trial in same if not _of_today(trial)]
+        sampler = optuna.samplers.TPESampler(seed=seed + len(self.told), n_startup_trials=2 * len(embedders))
+        pruner = optuna.pruners.MedianPruner(n_startup_trials=3)
+        self.study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+        for trial in self.told:
+            self.study.add_trial(_finished(trial, embedders))
+        if not self.told:
+            self._begin(other)
+        self.started = time.perf_counter()
+
+    def _begin(self, other: list[Trial]) -> None:
+        """Every embedder's defaults first, the closed forms at several ranks, and the best of a former study."""
+        n_items = len(self.on.train.items)
+        usual, is_large = default_dim(n_items), n_items > DEEP_ITEMS
+        for name in self.embedders:
+            self._enqueue(name, deep(usual) if name == "blend" and is_large else start(name, usual))
+        for name, rank in (("spectral", usual // 2), ("spectral", 2 * usual), ("blend", usual // 2)):
+            bounds = SPACES[name]["dim"]
+            if name in self.embedders and bounds.low <= rank <= bounds.high:
+                self._enqueue(name, start(name, usual) | {"dim": rank})
+        for trial in sorted((each for each in other if each.embedder in self.embedders), key=_worst_first)[:OLD_BEST]:
+            self._enqueue(trial.embedder, dict(trial.params))
+
+    def _enqueue(self, name: str, params: dict[str, Any]) -> None:
+        self.study.enqueue_trial({"embedder": name} | {f"{name}.{key}": value for key, value in params.items()})
+
+    def trials(self) -> Any:
+        """Trials, told as they end, until the time is up or nothing fits into it any more."""
+        misfits = 0
+        while self.left() > 0 and misfits < MISFITS:
+            asked = self.study.ask()
+            name = asked.suggest_categorical("embedder", list(self.embedders))
+            params = {key: _suggest(asked, f"{name}.{key}", each) for key, each in SPACES[name].items()}
+            trial = self._run(asked, name, params)
+            misfits = misfits + 1 if trial.note.startswith("would take") else 0
+            self.told.append(trial)
+            yield trial
+
+    def elapsed(self) -> float:
+        return time.perf_counter() - self.started
+
+    def left(self) -> float:
+        """Seconds that a trial may take: its refit, or that of the best so far, is kept back."""
+        rest = self.budget_s - self.elapsed()
+        return min(rest / 2, rest - self._refit())
+
+    def _refit(self) -> float:
+        found = best(self.told)
+        return found.seconds if found else 0.0
+
+    def _run(self, asked: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
+        import optuna
+
+        began, states = time.perf_counter(), optuna.trial.TrialState
+        try:
+            self._fits(name)
+            trial = self._scored(asked, name, params)
+        except OutOfTime as error:
+            trial = Trial(name, params, "pruned", None, None, 0.0, str(error))
+        except (NearfieldError, ArithmeticError, ValueError, RuntimeError) as error:  # parameters too far out
+            trial = Trial(name, params, "failed", None, None, 0.0, f"{type(error).__name__}: {error}"[:300])
+        trial = replace(trial, seconds=time.perf_counter() - began)
+        state = {"done": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[trial.state]
+        self.study.tell(asked, trial.figure if trial.state == "done" else None, state)
+        return trial
+
+    def _scored(self, asked: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
+        passes, short = PASSES.get(name), None
+        if passes is not None and (few := round(SHORT * self._passes(name, params))) >= 1:
+            began = time.perf_counter()
+            recall, ndcg = self._fit(name, params | {passes: few})
+            short = (recall + ndcg) / 2
+            took = time.perf_counter() - began
+            asked.report(short, 0)
+            if asked.should_prune():
+                note = f"below the median after {few} {passes}"
+                return Trial(name, params, "pruned", recall, ndcg, 0.0, note, short)
+            self._fits_in(took / SHORT)
+        recall, ndcg = self._fit(name, params)
+        return Trial(name, params, "done", recall, ndcg, 0.0, "", short)
+
+    def _passes(self, name: str, params: dict[str, Any]) -> int:
+        made: Any = make(name, params)
+        return int(getattr(made, WATCHED[name]))
+
+    def _fit(self, name: str, params: dict[str, Any]) -> tuple[float, float]:
+        embedder = make(name, params)
+        report = self._watch(self._passes(name, params)) if embedder.abilities.resumable else None
+        return self.on.score(fit(embedder, self.on.train, seed=self.seed, device=self.device, report=report))
+
+    def _watch(self, epochs: int) -> Report:
+        def report(epoch: int, loss: float, seconds: float) -> None:
+            if epoch == epochs:
+                return  # what is done is looked at
+            needed = (epochs - epoch) * seconds + max(self._refit(), epochs * seconds)
+            if needed > (rest := self.budget_s - self.elapsed()):
+                raise OutOfTime(f"would take {needed:.0f} s more with a refit, {max(rest, 0):.0f} s are left")
+
+        return report
+
+    def _fits(self, name: str) -> None:
+        """OutOfTime where trials of this embedder have usually taken longer than is left."""
+        took = [trial.seconds for trial in self.told if trial.embedder == name and trial.state == "done"]
+        if took:
+            self._fits_in(float(np.median(took)))
+
+    def _fits_in(self, seconds: float) -> None:
+        if seconds > (left := self.left()):
+            raise OutOfTime(f"would take {seconds:.0f} s, {max(left, 0):.0f} s are left before its refit")
+
+
+def _suggest(asked: optuna.Trial, name: str, bounds: Range) -> int | float:
+    if bounds.whole:
+        return asked.suggest_int(name, int(bounds.low), int(bounds.high), step=_step(bounds), log=bounds.log)
+    return asked.suggest_float(name, bounds.low, bounds.high, log=bounds.log, step=bounds.step)
+
+
+def _finished(trial: Trial, embedders: tuple[str, ...]) -> optuna.trial.FrozenTrial:
+    """A trial of a former run, as Optuna keeps it."""
+    import optuna
+
+    kinds = optuna.distributions
+    params: dict[str, Any] = {"embedder": trial.embedder}
+    spread: dict[str, Any] = {"embedder": kinds.CategoricalDistribution(list(embedders))}
+    for key, bounds in SPACES[trial.embedder].items():
+        name = f"{trial.embedder}.{key}"
+        params[name] = trial.params[key]
+        spread[name] = (
+            kinds.IntDistribution(int(bounds.low), int(bounds.high), step=_step(bounds), log=bounds.log)
+            if bounds.whole
+            else kinds.FloatDistribution(bounds.low, bounds.high, log=bounds.log, step=bounds.step)
+        )
+    states = optuna.trial.TrialState
+    return optuna.trial.create_trial(
+        state={"done": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[trial.state],
+        value=trial.figure if trial.state == "done" else None,
+        params=params,
+        distributions=spread,
+        intermediate_values={} if trial.short is None else {0: trial.short},
+    )
+
+
+def _step(bounds: Range) -> int:
+    return int(bounds.step or 1)
+
+
+def _of_today(trial: Trial) -> bool:
+    """Whether it was asked for what is asked for now; of a study by a former version, a start at most."""
+    return trial.params.keys() == SPACES.get(trial.embedder, {}).keys()
+
+
+def _worst_first(trial: Trial) -> float:
+    return -trial.figure if trial.state == "done" else 1.0
+
+
+def _reason(winner: Trial, trials: Sequence[Trial]) -> str:
+    ended = {state: sum(trial.state == state for trial in trials) for state in ("done", "pruned", "failed")}
+    counts = ", ".join(f"{n} {state}" for state, n in ended.items() if n)
+    return f"{told(winner)}: mean of recall@20 and ndcg@20 {winner.figure:.4f} on validation, best of {counts}"

@@ -1,0 +1,1 @@
+"""What `nearfield doctor` asks of the database, and ids stored before they had one form."""

@@ -1,0 +1,1 @@
+"""What changed since a snapshot: items in the change log, and events."""

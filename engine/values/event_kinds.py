@@ -1,0 +1,91 @@
+"""Kinds of events: what a word for one means, and what it is worth.
+
+A word is looked for among those that the space lists, then among the usual synonyms of ours. Case, spaces, hyphens and
+the like make no difference. What is stored is the word as it came, so that a shop can say later what it meant by it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import islice
+from types import MappingProxyType
+
+from engine.values.kind_synonyms import WORDS
+
+KIND_WEIGHTS: Mapping[str, float] = MappingProxyType(
+    {"view": 1.0, "click": 1.0, "cart": 3.0, "like": 3.0, "purchase": 5.0, "return": -5.0, "dislike": -3.0}
+)
+TAKES_AWAY: Mapping[str, str] = MappingProxyType({"remove_from_cart": "cart", "unlike": "like"})  # as much as it gave
+IMPRESSION = "impression"  # says nothing of taste
+KINDS = (*KIND_WEIGHTS, *TAKES_AWAY, IMPRESSION)
+NEGATIVE = ("return", "dislike", *TAKES_AWAY)
+REMEMBERED = 4096  # words of a space; what callers send has no end
+TOLD = 100  # words in one answer
+SEPARATORS = re.compile(r"[\W_]+")
+
+
+@dataclass(frozen=True)
+class Understood:
+    kind: str | None  # one of KINDS; None for a word of the shop's own, or one that nobody knows
+    weight: float
+    is_known: bool  # whether it is listed, or one of ours
+
+
+def folded(word: str) -> str:
+    """Without case and what separates words: `Order Completed`, `order-completed` and `orderCompleted` are one."""
+    return SEPARATORS.sub("", unicodedata.normalize("NFKC", word).casefold())
+
+
+KIND_OF: Mapping[str, str] = MappingProxyType(
+    {folded(word): kind for kind, words in WORDS.items() for word in (kind, *words.split())}
+)
+
+
+class Vocabulary:
+    """What words mean in a space that lists `kinds`; anything that is neither listed nor one of ours weighs `other`.
+
+    A kind of ours that is not listed weighs `other` too, but for those that take another away, or weigh nothing.
+    """
+
+    def __init__(self, kinds: Mapping[str, float], other: float):
+        self._listed, self._other = kinds, other
+        self._folded = {folded(word): weight for word, weight in kinds.items() if folded(word)}
+        self._made: dict[str, Understood] = {}
+
+    def of(self, word: str) -> Understood:
+        found = self._made.get(word)
+        if found is None:
+            if len(self._made) >= REMEMBERED:
+                self._made.clear()
+            found = self._made[word] = self._understood(word)
+        return found
+
+    def kind(self, word: str) -> str | None:
+        return self.of(word).kind
+
+    def unknown(self, counts: Mapping[str, int]) -> dict[str, int]:
+        """Those of some counted words of which nobody has said what they are worth, at most TOLD of them."""
+        return dict(islice(((word, n) for word, n in counts.items() if not self.of(word).is_known), TOLD))
+
+    def _understood(self, word: str) -> Understood:
+        plain = folded(word)
+        kind = KIND_OF.get(plain)
+        listed = self._listed.get(word, self._folded.get(plain))
+        if listed is not None:
+            if kind is not None and plain != folded(kind) and (listed < 0) != (kind in NEGATIVE):
+                kind = None  # the shop means something else by it
+            return Understood(kind, listed, True)
+        if kind is None:
+            return Understood(None, self._other, False)
+        return Understood(kind, self._ours(kind), True)
+
+    def _ours(self, kind: str) -> float:
+        listed = self._folded.get(folded(kind))
+        if listed is not None:
+            return listed
+        if kind in TAKES_AWAY:
+            return -self._ours(TAKES_AWAY[kind])
+        return 0.0 if kind == IMPRESSION else self._other

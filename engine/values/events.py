@@ -1,0 +1,150 @@
+"""Event, and the one weighting of events, used for training and for live histories."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import InputError
+from engine.values.event_kinds import KIND_WEIGHTS, Vocabulary
+
+DAY_S = 86_400.0
+VALUES = ("ignore", "log", "linear")
+REPEATS = ("sum", "log", "binary")
+PREDICTED = ("new", "any")
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing a user did to an item. `event_id` None: derived from the other fields, so a resend is a duplicate."""
+
+    user_id: str
+    item_id: str
+    kind: str
+    occurred_at: datetime  # timezone-aware
+    value: float = 1.0
+    event_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Weighting:
+    """What an event is worth: kind weight x value x 2^(-age / half-life); a user-item cell is the saturated sum.
+
+    A kind that is not listed weighs `other`; `vocabulary` knows it by any usual name. Sums at or below zero leave no
+    cell: a return takes its purchase away.
+    """
+
+    kinds: Mapping[str, float] = field(default_factory=lambda: dict(KIND_WEIGHTS))
+    other: float = 0.0
+    half_life_days: float | None = None
+    value: Literal["ignore", "log", "linear"] = "log"  # how an event's value (a quantity) counts
+    repeat: Literal["sum", "log", "binary"] = (
+        "log"  # how the sum of a cell saturates; binary: kinds and ages no longer count
+    )
+    predict: Literal["new", "any"] = "new"  # what models are judged by: items new to the user, or bought before as well
+
+    def __post_init__(self) -> None:
+        for name, given, choices in (
+            ("value", self.value, VALUES),
+            ("repeat", self.repeat, REPEATS),
+            ("predict", self.predict, PREDICTED),
+        ):
+            if given not in choices:
+                raise InputError(f"expected a {name} of {', '.join(choices)}, got {given!r}", loc=("weighting", name))
+        if not all(math.isfinite(weight) for weight in (*self.kinds.values(), self.other)):
+            raise InputError("expected finite weights", loc=("weighting", "kinds"))
+        if self.half_life_days is not None and not 0 < self.half_life_days < math.inf:
+            raise InputError(
+                f"expected a half-life above 0 days, got {self.half_life_days}", loc=("weighting", "half_life_days")
+            )
+
+    @cached_property
+    def vocabulary(self) -> Vocabulary:
+        return Vocabulary(self.kinds, self.other)
+
+    def weigh(
+        self,
+        kinds: npt.NDArray[np.object_] | list[str],
+        values: npt.NDArray[np.float32],
+        ages_s: npt.NDArray[np.float64],
+    ) -> npt.NDArray[np.float32]:
+        """Signed weight of each event, (n,) float32; `ages_s` are seconds before the moment of weighing."""
+        if isinstance(kinds, list):  # a live history
+            known = {kind: self.vocabulary.of(kind).weight for kind in set(kinds)}
+            worth = np.array([known[kind] for kind in kinds], dtype=np.float64)
+        else:
+            names, codes = np.unique(kinds.astype(str), return_inverse=True)
+            table = np.array([self.vocabulary.of(str(name)).weight for name in names], dtype=np.float64)
+            worth = table[codes] if len(codes) else np.zeros(0)
+        size = np.abs(values.astype(np.float64))
+        scale = np.log2(1.0 + size) if self.value == "log" else size if self.value == "linear" else np.ones_like(size)
+        weights = worth * scale
+        if self.half_life_days:
+            weights = weights * np.exp2(-np.maximum(ages_s, 0.0) / (self.half_life_days * DAY_S))
+        return weights.astype(np.float32)
+
+    def saturate(self, sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        """Cell values of summed weights, same shape; cells at or below zero become 0 (callers drop them)."""
+        positive = np.maximum(sums, 0.0)
+        if self.repeat == "sum":
+            return positive.astype(np.float32)
+        return (np.log1p(positive) if self.repeat == "log" else positive > 1e-6).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class EventColumns:
+    """Many events as columns: rows into two id lists, a kind code per event, time in microseconds since 1970 UTC."""
+
+    user_ids: tuple[str, ...]
+    item_ids: tuple[str, ...]
+    kinds: tuple[str, ...]  # code -> kind
+    user_rows: npt.NDArray[np.int64]
+    item_rows: npt.NDArray[np.int64]
+    kind_codes: npt.NDArray[np.int32]
+    values: npt.NDArray[np.float32]
+    occurred_us: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.user_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class History:
+    """One user's live events, newest first."""
+
+    item_ids: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
+    values: npt.NDArray[np.float32] = field(default_factory=lambda: np.zeros(0, np.float32))
+    occurred_us: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    def __len__(self) -> int:
+        return len(self.item_ids)
+
+    def followed_by(self, older: History) -> History:
+        """These events, then `older` ones."""
+        return History(
+            self.item_ids + older.item_ids,
+            self.kinds + older.kinds,
+            np.concatenate([self.values, older.values]),
+            np.concatenate([self.occurred_us, older.occurred_us]),
+        )
+
+
+def looked_at(item_ids: Sequence[str], now_us: int) -> History:
+    """A history of having viewed these items just now."""
+    n = len(item_ids)
+    return History(tuple(item_ids), ("view",) * n, np.ones(n, np.float32), np.full(n, now_us, np.int64))
+
+
+def derive_event_id(user_id: str, item_id: str, kind: str, value: float, occurred_us: int, extra: str = "") -> str:
+    """An id made of the event itself, so that a resend is a duplicate; `extra` tells apart what the fields do not."""
+    text = "\x1f".join((user_id, item_id, kind, f"{value:.9g}", str(occurred_us), extra))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

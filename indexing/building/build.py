@@ -1,0 +1,218 @@
+"""Build a generation of a model version: index, measure, write, record. It is not served until it is published."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import UTC, datetime
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import structlog
+
+from engine.catalogue.column_types import column_types
+from engine.disk_space import told_when_full
+from engine.errors import DeviceUnavailable, NotEnoughData
+from engine.latent_space.space import LatentSpace
+from engine.progress import Progress, silent
+from engine.recommending.rounding import longest
+from engine.store import attribute_types, events, generations, items, models
+from engine.store.database.connections import Connection, Database
+from engine.store.feeds import changes
+from engine.store.feeds.changes import Snapshot
+from engine.store.generations import GenerationRecord
+from engine.store.models import ModelRecord
+from engine.store.spaces import Space
+from engine.values.vectors import Matrix, Vectors
+from indexing.generations.cold_items import ItemVectors, item_vectors
+from indexing.generations.folder_locks import Hold
+from indexing.generations.generation_writer import removed_when_failed, write
+from indexing.generations.places import Alike, alike
+from indexing.live import popular
+from indexing.live.encoded_records import encoded, measured
+from indexing.recipes import recipe as recipes
+from indexing.recipes.recipe import Built, Recipe
+from indexing.recipes.tuner import tune
+from indexing.searchers.metric import inverse_lengths, query_vectors
+
+log = structlog.get_logger()
+KINDS = 1000  # words for kinds of events, in a manifest
+NAMES = "????????T??????-m*-??????"  # what the name of a generation looks like
+
+
+def build_generation(
+    database: Database,
+    space: Space,
+    version: int,
+    folder: Path,
+    *,
+    recipe: str = "auto",
+    device: str = "cpu",
+    progress: Progress = silent,
+) -> str:
+    """Export model `version` of a space in one snapshot, index it under `folder / space`, record it; its name.
+
+    Raises BelowFloor when measured recall is too low; then nothing is recorded.
+    """
+    progress("read vectors", 0.0)
+    with database.connect() as conn:
+        conn = conn.execution_options(isolation_level="REPEATABLE READ")
+        with conn.begin():
+            record = models.get(conn, space.key, version)
+            with database.beside(conn) as other, ThreadPoolExecutor(1) as pool:
+                reading = pool.submit(items.read_catalogue, other, space.key)
+                latent = models.load_space(conn, space.key, version, partial(_names, reading))
+                catalogue = _in_row_order(reading.result(), latent)
+            own = _fresh(conn, space, record, latent, catalogue) | items.read_vectors(conn, space.key, version)
+            content = measured(conn, space.key) if latent.codec is None else {}
+            shelf = item_vectors(latent, catalogue, own, content)
+            popularity = popular.built(conn, space, record, shelf.catalogue, now_us=time.time_ns() // 1000)
+            kinds = _kinds(conn, space)
+            start = changes.snapshot(conn)
+    if len(latent.items) == 0:
+        raise NotEnoughData(f"model version {version} has no item vectors to index")
+    progress("index", 0.2)
+    factors = inverse_lengths(shelf.vectors)
+    like = alike(record.embedder, latent, shelf, factors)
+    indexes = _indexes(shelf.vectors, factors, like, latent, recipe, device, progress)
+    progress("write and hash", 0.8)
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-m{version}-{secrets.token_hex(3)}"
+    manifest, hold = _written(
+        folder / space.name,
+        name,
+        shelf=shelf,
+        factors=factors,
+        alike=like,
+        popularity=popularity.sums,
+        users=latent.users,
+        space_fold_in=latent.fold_in,
+        codec=latent.codec,
+        indexes=indexes,
+        manifest=_described(space, record, start, latent)
+        | {"popularity": popularity.to_json(), "recipe": recipe, "device": device, "kinds": kinds},
+    )
+    _record(database, space, folder / space.name / name, manifest)
+    hold.close()
+    progress("done", 1.0)
+    return name
+
+
+def _written(
+    folder: Path, name: str, *, shelf: ItemVectors, users: Vectors, **parts: Any
+) -> tuple[dict[str, Any], Hold]:
+    """`write`, whole or not at all, and a full disk is told as one."""
+    needed = shelf.vectors.nbytes * (1 + len(parts["indexes"])) + users.matrix.nbytes
+    what = f"an index of {len(shelf.vectors):,} items"
+    with told_when_full(folder, needed, what, "then run it again"), removed_when_failed(folder, name):
+        return write(folder, name, shelf=shelf, users=users, **parts)
+
+
+def _described(space: Space, record: ModelRecord, start: Snapshot, latent: LatentSpace) -> dict[str, Any]:
+    return {
+        "space": space.name,
+        "model": record.version,
+        "embedder": record.embedder,
+        "metric": record.metric,
+        "longest": longest(latent.items.matrix),
+        "start": {"snapshot": str(start), "epoch": start.epoch},
+    }
+
+
+def _record(database: Database, space: Space, path: Path, manifest: Mapping[str, Any]) -> None:
+    """Or remove the files: without a record nobody would look for them.
+
+    Attributes that no file has given a type have that of their values from now on.
+    """
+    try:
+        types = column_types(pa.ipc.open_file(pa.memory_map(str(path / "attributes.arrow"))).read_all())
+        with database.begin() as conn:
+            attribute_types.add(conn, space.key, types)
+            generations.add(conn, space.key, path.name, manifest["model"], manifest)
+    except BaseException:
+        shutil.rmtree(path, ignore_errors=True)
+        raise
+
+
+def rebuilding(space: Space) -> str:
+    """The job that one process of a database does at a time, see Election."""
+    return f"rebuild {space.key}"
+
+
+def build_again(database: Database, space: Space, like: GenerationRecord, folder: Path) -> str:
+    """Build another generation of the model of one, with the recipe and on the device that it was asked for with.
+
+    On the CPU where that device is not here: a shelf matters more than how fast it was made.
+    """
+    recipe, device = str(like.manifest.get("recipe", "auto")), str(like.manifest.get("device", "cpu"))
+    try:
+        return build_generation(database, space, like.model, folder, recipe=recipe, device=device)
+    except DeviceUnavailable as error:
+        log.warning("rebuilt on the CPU", space=space.name, device=device, error=str(error))
+        return build_generation(database, space, like.model, folder, recipe=recipe)
+
+
+def _indexes(
+    vectors: Matrix, factors: Matrix, like: Alike, latent: LatentSpace, recipe: str, device: str, progress: Progress
+) -> dict[str, Built]:
+    """For users by the metric of the space and for items by how like they are; where that is the same, both share one
+    index."""
+    same = latent.metric == "cosine" and like.likeness is None
+    users, items = query_vectors(_sample(latent.users.matrix), latent.metric), _sample(like.places)
+    by_metric = factors if latent.metric == "cosine" else None
+    queries = users if len(users) else query_vectors(query_vectors(_sample(vectors), "cosine"), latent.metric)
+    chosen, curve = _chosen(recipe, vectors, queries, by_metric, device)
+    for_users = recipes.build(chosen, vectors, queries, by_metric, device=device, curve=curve)
+    progress("index", 0.5)
+    index, queries = for_users.index if same else None, query_vectors(items, "cosine")
+    for_items = recipes.build(chosen, like.places, queries, like.factors, index=index, device=device)
+    return {"metric": for_users, "cosine": for_items}
+
+
+def _chosen(
+    recipe: str, vectors: Matrix, queries: Matrix, factors: Matrix | None, device: str
+) -> tuple[Recipe, Sequence[dict[str, Any]]]:
+    """The recipe of a name; for auto the cheapest for these vectors, with what was measured to find it."""
+    chosen = recipes.choose(recipe, len(vectors), device)
+    return tune(vectors, queries, factors, device=device) if recipe == "auto" else (chosen, ())
+
+
+def _names(reading: Future[pa.Table]) -> pa.Table:
+    return reading.result().select(["item_key", "item_id"])
+
+
+def _in_row_order(catalogue: pa.Table, latent: LatentSpace) -> pa.Table:
+    """Items with vectors first, in their row order, then the live rest."""
+    first = pc.index_in(pa.array(latent.items.ids.ids, pa.string()), catalogue["item_id"].combine_chunks())
+    behind = ~catalogue["deleted"].to_numpy()
+    behind[first.to_numpy()] = False
+    return catalogue.take(pa.array(np.concatenate([first.to_numpy(), np.flatnonzero(behind)]), pa.int64()))
+
+
+def _fresh(
+    conn: Connection, space: Space, record: ModelRecord, latent: LatentSpace, catalogue: pa.Table
+) -> dict[int, Matrix]:
+    """item_key -> vector of feature records that the model has not seen: written since it read them, or new to it."""
+    read_at = record.evaluation.get("records_read_at")
+    since = record.created_at if read_at is None else datetime.fromisoformat(read_at)
+    others = catalogue["item_key"].to_pylist()[len(latent.items) :]
+    changed = encoded(conn, space.key, latent.codec, since=since)
+    return changed | encoded(conn, space.key, latent.codec, others)
+
+
+def _kinds(conn: Connection, space: Space) -> dict[str, int]:
+    """Events by the word for their kind, of the words that are most frequent."""
+    return dict(islice(events.kind_counts(conn, space.key).items(), KINDS))
+
+
+def _sample(matrix: Matrix) -> Matrix:
+    draw = np.random.default_rng(0)
+    chosen = draw.choice(len(matrix), min(recipes.SAMPLE, len(matrix)), replace=False)
+    return np.asarray(matrix[np.sort(chosen)])

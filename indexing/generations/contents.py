@@ -1,0 +1,154 @@
+"""Contents: what the files of a generation must be for each other. One that disagrees is refused when it is opened.
+
+A checksum tells that a file is what was written, not that what was written fits: with a vector too few every request
+would fail. ARRAYS and TABLES are the one list of what is looked at; a size is what the first file that has it says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, get_args
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import scipy.sparse as sp
+
+from engine.catalogue.columns import SCHEMA
+from engine.errors import CorruptGeneration
+from engine.latent.codec import FeatureCodec
+from engine.latent_space.dislikes import LessDislikedFoldIn
+from engine.latent_space.item_encoder import ItemEncoder
+from engine.latent_space.likeness import Likeness
+from engine.latent_space.space import FoldIn, Metric
+from engine.store.items import CATALOGUE
+from engine.values.vectors import Matrix
+
+# The kind of number and the size of each dimension by name. One that a generation may do without is in its manifest
+# where it is there.
+ARRAYS: Mapping[str, tuple[type[np.floating], tuple[str, ...]]] = {
+    "items.npy": (np.float32, ("n_vectors", "dim")),
+    "learnt.npy": (np.float32, ("n_learnt", "dim")),
+    "factors.npy": (np.float32, ("n_vectors",)),
+    "places.npy": (np.float32, ("n_vectors", "place_dim")),
+    "place_factors.npy": (np.float32, ("n_vectors",)),
+    "users.npy": (np.float32, ("n_users", "dim")),
+    "popularity.npy": (np.floating, ("n_rows",)),
+}
+TABLES: Mapping[str, tuple[str | None, pa.Schema]] = {  # how many rows it has, and its columns
+    "catalogue.arrow": ("n_rows", CATALOGUE),
+    "users.arrow": ("n_users", pa.schema([("user_id", pa.string())])),
+    "attributes.arrow": (None, SCHEMA),
+}
+FOLD_INS: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # where a wrong size would be stretched to fit
+    "linear": {"item_scale": ("n_learnt",), "dim_scale": ("dim",)},
+    "two_tables": {"inputs": ("n_learnt", "dim")},
+    "least_squares": {"gram": ("dim", "dim")},
+}
+NEVER_NULL = ("item_key", "item_id", "available", "deleted", "created_at", "updated_at")
+
+
+class Contents:
+    """The arrays and tables of the generation in `folder`, memory-mapped; CorruptGeneration where one does not fit."""
+
+    def __init__(self, folder: Path, manifest: Mapping[str, Any]):
+        self._folder, self._files = folder, manifest["files"]
+        self._sizes: dict[str, int] = {name: manifest[name] for name in ("n_vectors", "n_learnt")}
+        self.tables = {name: self._table(name) for name in TABLES}
+        self.arrays = {name: self._array(name) for name in ARRAYS if name in self._files}
+        n_learnt, n_vectors, n_rows = (self._sizes[name] for name in ("n_learnt", "n_vectors", "n_rows"))
+        if not 0 <= n_learnt <= n_vectors <= n_rows:
+            self._refuse("manifest.json", f"{n_learnt} learnt of {n_vectors} vectors of {n_rows} items")
+        for name in NEVER_NULL:
+            if self.tables["catalogue.arrow"][name].null_count:
+                self._refuse("catalogue.arrow", f"items without {name}")
+        self._check_attributes(self.tables["attributes.arrow"])
+        if manifest["metric"] not in get_args(Metric):
+            self._refuse("manifest.json", f"metric {manifest['metric']!r}")
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._files
+
+    def size(self, name: str) -> int:
+        return self._sizes[name]
+
+    def _array(self, name: str) -> Matrix:
+        """As a plain array: those of numpy's own class are slower to slice."""
+        array = np.asarray(np.load(self._folder / name, mmap_mode="r"))
+        kind, sizes = ARRAYS[name]
+        if not np.issubdtype(array.dtype, kind) or array.ndim != len(sizes):
+            self._refuse(name, f"an array of {array.dtype} of shape {array.shape}")
+        for size, found in zip(sizes, array.shape, strict=True):
+            self._check_size(name, size, found)
+        return array
+
+    def _table(self, name: str) -> pa.Table:
+        table = pa.ipc.open_file(pa.memory_map(str(self._folder / name))).read_all()
+        size, schema = TABLES[name]
+        if not table.schema.equals(schema):
+            self._refuse(name, f"columns {table.schema.names} of other types than expected")
+        if size is not None:
+            self._check_size(name, size, table.num_rows)
+        return table
+
+    def _check_size(self, name: str, size: str, found: int) -> None:
+        if self._sizes.setdefault(size, found) != found:
+            self._refuse(name, f"a {size} of {found} where other files have {self._sizes[size]}")
+
+    def _check_attributes(self, table: pa.Table) -> None:
+        """Every row that a column names is one of the catalogue, and each has its value."""
+        rows = pc.list_flatten(table["rows"])
+        least, most = pc.min_max(rows).as_py().values()
+        if len(rows) and not 0 <= least <= most < self._sizes["n_rows"]:
+            self._refuse("attributes.arrow", f"rows {least} to {most} of {self._sizes['n_rows']}")
+        lengths = {name: pc.list_value_length(table[name]).to_numpy() for name in ("rows", "numbers", "texts", "rests")}
+        of_texts = pc.is_in(table["kind"], pa.array(["text", "texts"])).to_numpy()
+        values = np.where(of_texts, lengths["texts"], lengths["numbers"])
+        beside = np.where(of_texts, lengths["numbers"], lengths["rests"])  # what not every value has, if one does
+        whole = (values == lengths["rows"]) & ((beside == 0) | (beside == lengths["rows"]))
+        present = pc.equal(table["kind"], "present").to_numpy()
+        if not (present | whole).all():
+            self._refuse("attributes.arrow", "another number of values than of rows that have one")
+
+    def _refuse(self, name: str, found: str) -> None:
+        raise CorruptGeneration(f"{self._folder / name} does not fit the other files of its generation: it has {found}")
+
+
+def check_fold_in(fold_in: FoldIn, n_learnt: int, dim: int) -> None:
+    """It folds in the first and the last item it learnt; what goes wrong in it is raised as it is."""
+    if isinstance(fold_in, LessDislikedFoldIn):
+        check_fold_in(fold_in.likes, n_learnt, dim)
+        return
+    name, arrays = fold_in.state()
+    sizes = {"n_learnt": n_learnt, "dim": dim}
+    for key, shape in FOLD_INS.get(name, {}).items():
+        _check_shape(f"{key} of the fold-in", arrays[key], tuple(sizes[size] for size in shape))
+    cells = sp.csr_matrix((np.ones(2, np.float32), ([0, 1], [0, n_learnt - 1])), shape=(2, n_learnt))
+    for history in (cells, cells[:1], cells[1:]):
+        _check_shape("fold-in", fold_in.vectors(history), (history.shape[0], dim))
+
+
+def check_encoder(encoder: ItemEncoder, dim: int) -> None:
+    n = len(encoder.features)
+    _check_shape("encoder", encoder.weights, (n, dim))
+    for array, shape in ((encoder.mean, (dim,)), (encoder.centre, (n,)), (encoder.scale, (n,))):
+        _check_shape("encoder", array, shape)
+
+
+def check_likeness(likeness: Likeness, dim: int, place_dim: int) -> None:
+    _check_shape("likeness", likeness.turn, (dim, place_dim))
+
+
+def check_codec(codec: FeatureCodec, dim: int) -> None:
+    """It encodes and decodes a record of which nothing is known."""
+    latent = codec.encode(np.full((1, len(codec.columns)), np.nan))
+    _check_shape("codec", latent, (1, dim))
+    _check_shape("codec", codec.decode(latent), (1, len(codec.columns)))
+    _check_shape("memory of the codec", codec.normal.memory, (len(codec.normal.memory), dim))
+    _check_shape("latents of the codec", codec.normal.latents, (len(codec.normal.latents), dim))
+
+
+def _check_shape(what: str, found: np.ndarray, expected: tuple[int, ...]) -> None:
+    if found.shape != expected:
+        raise CorruptGeneration(f"the {what} does not fit the vectors: expected shape {expected}, got {found.shape}")

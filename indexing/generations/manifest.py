@@ -1,0 +1,90 @@
+"""Manifest: what a generation is made of, file by file with sizes and checksums, so that only a whole one is served."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from engine.atomic import fsync
+from engine.errors import CorruptGeneration
+from engine.private_folders import FILE
+
+MANIFEST = "manifest.json"
+HASHERS = 2
+NICE = 10  # a server goes on answering while it checks the next generation
+
+
+def seal(folder: Path, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Write the manifest of everything in `folder`, make all of it durable and close it to others; the manifest."""
+    paths = sorted(folder.iterdir())
+    sizes = {path.name: path.stat().st_size for path in paths}
+    hashes = _hashes(paths)
+    full = dict(described) | {"files": {name: {"bytes": sizes[name], "sha256": hashes[name]} for name in sizes}}
+    full["checksum"] = _digest(full)
+    (folder / MANIFEST).write_text(json.dumps(full, indent=2))
+    for path in folder.iterdir():
+        path.chmod(FILE)
+        fsync(path)
+    fsync(folder)
+    return full
+
+
+def check(path: Path, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The manifest, once every file has the size and SHA-256 it was written with; FAISS notices no flipped bit.
+
+    It must be that of the generation which the folder is named after and, where its record is given, the very one that
+    was recorded: another generation's is whole too, and would be served as this one.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
+        if manifest["checksum"] != _digest(manifest):
+            raise CorruptGeneration(f"{path / MANIFEST} is not what was written")
+        _check_identity(path, manifest, recorded)
+        hashes = _hashes([path / name for name in manifest["files"]])
+        for name, expected in manifest["files"].items():
+            if (path / name).stat().st_size != expected["bytes"] or hashes[name] != expected["sha256"]:
+                raise CorruptGeneration(
+                    f"{path / name} is not what was written; it is rebuilt from PostgreSQL by `nearfield index`"
+                )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CorruptGeneration(f"generation {path.name} cannot be read: {error}") from error
+    return manifest
+
+
+def _check_identity(path: Path, manifest: Mapping[str, Any], recorded: Mapping[str, Any] | None) -> None:
+    if manifest["generation"] != path.name:
+        raise CorruptGeneration(f"{path} has the files of generation {manifest['generation']}, expected its own")
+    if recorded is not None and manifest["checksum"] != recorded.get("checksum"):
+        of = f"model {manifest['model']}, checksum {str(manifest['checksum'])[:12]}"
+        expected = f"model {recorded.get('model')}, checksum {str(recorded.get('checksum'))[:12]}"
+        raise CorruptGeneration(f"{path / MANIFEST} is not the one that was recorded: expected {expected}, got {of}")
+
+
+def _hashes(paths: Sequence[Path]) -> dict[str, str]:
+    """SHA-256 by name; largest first, so that no thread is left with a large one at the end."""
+    by_size = sorted(paths, key=lambda path: -path.stat().st_size)
+    with ThreadPoolExecutor(HASHERS, "nearfield-hash", initializer=_be_nice) as pool:
+        return dict(zip((path.name for path in by_size), pool.map(_sha256, by_size), strict=True))
+
+
+def _be_nice() -> None:
+    with suppress(OSError, AttributeError):  # where a thread has no priority of its own, all is as it was
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    """Of everything in the manifest but the checksum itself."""
+    rest = {key: value for key, value in manifest.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

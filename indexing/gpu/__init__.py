@@ -1,0 +1,1 @@
+"""Search on a GPU: the process that owns the device, what it holds, batching, and the client with its CPU twin."""

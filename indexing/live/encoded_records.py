@@ -1,0 +1,72 @@
+"""Feature records in a generation and in what is live: encoded by the codec, or told to the item encoder as facts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+import pyarrow as pa
+
+from engine.catalogue.predicate import Facts
+from engine.errors import InputError
+from engine.latent.codec import FeatureCodec
+from engine.latent_space.item_encoder import MEASURED
+from engine.latent_space.space import Codec
+from engine.store import features
+from engine.store.database.connections import Connection
+from engine.values.features import as_of, to_records
+from engine.values.vectors import Matrix
+from indexing.generations.cold_items import facts_of
+from indexing.live.view import LiveView
+
+
+def encoded(
+    conn: Connection,
+    space_key: int,
+    codec: Codec | None,
+    item_keys: Sequence[int] | None = None,
+    *,
+    since: datetime | None = None,
+) -> dict[int, Matrix]:
+    """item_key -> (dim,) of the records of these items, or of all; none without a codec or for other columns."""
+    if not isinstance(codec, FeatureCodec):
+        return {}
+    schema = features.schema(conn, space_key)
+    keys, values = features.by_key(conn, space_key, item_keys, since)
+    if schema is None or not keys:
+        return {}
+    try:
+        known = as_of(codec.columns, schema.columns, values, new="skip")
+    except InputError:  # imported anew with other columns: the next model knows them
+        return {}
+    return dict(zip(keys, codec.encode(known), strict=True))
+
+
+def measured(conn: Connection, space_key: int, item_keys: Sequence[int] | None = None) -> dict[int, Facts]:
+    """item_key -> what was measured of these items, or of all: numbers as they are, categories by name."""
+    schema = features.schema(conn, space_key)
+    if schema is None:
+        return {}
+    keys, values = features.by_key(conn, space_key, item_keys)
+    records = to_records(schema.columns, values) if keys else []
+    return {
+        key: {MEASURED + name: value for name, value in record.items() if value is not None}
+        for key, record in zip(keys, records, strict=True)
+    }
+
+
+def predicted(conn: Connection, view: LiveView, changed: pa.Table) -> dict[int, Matrix]:
+    """item_key -> (dim,) of changed items with feature records that the model has not learnt, by its item encoder."""
+    generation = view.generation
+    if generation is None or generation.encoder is None or generation.codec is not None or changed.num_rows == 0:
+        return {}
+    found = measured(conn, view.space.key, changed["item_key"].to_pylist())
+    built = generation.items
+    unlearnt = [
+        row
+        for row in changed.to_pylist()
+        if row["item_key"] in found and ((at := built.row(row["item_id"])) is None or at >= view.n_learnt)
+    ]
+    vectors = generation.encoder.encode(facts_of(unlearnt, found))
+    return {row["item_key"]: vector for row, vector in zip(unlearnt, vectors, strict=True) if np.any(vector)}

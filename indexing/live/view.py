@@ -1,0 +1,228 @@
+"""LiveView: what one request is answered from. Immutable; the next one shares what did not change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.catalogue.predicate import Predicate
+from engine.latent.codec import FeatureCodec
+from engine.latent_space.space import FoldIn
+from engine.recommending.popularity import Standing, standing
+from engine.recommending.recommend import Mask, Scorer
+from engine.store.feeds.changes import Snapshot
+from engine.store.spaces import Space
+from engine.values.ids import IdMap, Ids
+from engine.values.vectors import Matrix, Vectors
+from indexing.generations.generation import Generation
+from indexing.live.delta import Delta
+from indexing.live.recall_sampler import Sampler
+from indexing.searchers.filters import Filters, LiveItem
+from indexing.searchers.metric import MeasuredScorer
+
+NOTHING = IdMap(())
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The active generation where it is not whole, so that another is served."""
+
+    generation: str
+    why: str
+    ours: bool = True  # it was built in this folder, so that it is damaged, and not another server's
+
+
+UNSEEN = Snapshot(1, 1)
+NOBODY_KNOWS = standing(np.zeros(0))
+
+
+class LiveIds:
+    """The items of a generation, then those first heard of since; reads as an IdMap does."""
+
+    def __init__(self, built: IdMap, new_rows: Mapping[str, int]):
+        self.built, self.new_rows = built, new_rows
+
+    @property
+    def ids(self) -> LiveIds:
+        return self
+
+    @cached_property
+    def _new_ids(self) -> tuple[str, ...]:
+        return tuple(self.new_rows)
+
+    def row(self, id_: str) -> int | None:
+        row = self.built.row(id_)
+        return self.new_rows.get(id_) if row is None else row
+
+    def __getitem__(self, row: int) -> str:
+        return self.built.ids[row] if row < len(self.built) else self._new_ids[row - len(self.built)]
+
+    def __contains__(self, id_: object) -> bool:
+        return id_ in self.built or id_ in self.new_rows
+
+    def __len__(self) -> int:
+        return len(self.built) + len(self.new_rows)
+
+
+@dataclass(frozen=True, eq=False)
+class LiveView:
+    """A generation and what changed since. Rows: its own, then items first heard of since the build, as they came."""
+
+    space: Space
+    generation: Generation | None = None
+    allowed: Mask | None = None  # (len(items),), None: every row
+    changed: Mapping[int, LiveItem] = field(default_factory=dict)  # by row
+    new_rows: Mapping[str, int] = field(default_factory=dict)  # id -> row, in order of row; gone ones stay, hidden
+    delta: Delta | None = None
+    snapshot: Snapshot = UNSEEN  # whose changes it has
+    looked_at: float = -math.inf  # by time.perf_counter, just before that snapshot was taken
+    refused: Refused | None = None  # an older generation than the active one is served, until that is built anew
+    stale: bool = False  # PostgreSQL is away: this is what was true when it was last seen
+    filtered: bool = False  # a part of another view, see `where`
+    filters: Filters = field(default_factory=lambda: Filters(None))
+    sampler: Sampler | None = None  # watches the recall of searches
+    moved: Standing | None = None  # what is popular, once that is not as it was built
+
+    @property
+    def degraded(self) -> bool:
+        return self.refused is not None
+
+    def shows(self, seq: int, asked_at: float = -math.inf) -> bool:
+        """Whether a read that came at `asked_at`, by time.perf_counter, and names `seq` may be answered from this.
+
+        A write gets its number as it begins, so one with a lower number may end later. Where such a one was running,
+        it may have ended and be acknowledged by now: only a look after the read came is sure to show it then.
+        """
+        return self.snapshot.holds(seq) and (seq < self.snapshot.xmin or self.looked_at >= asked_at)
+
+    @cached_property
+    def items(self) -> Ids:
+        built = self.generation.items if self.generation else NOTHING
+        return LiveIds(built, self.new_rows) if self.new_rows else built
+
+    @property
+    def n_vectors(self) -> int:
+        if self.delta is not None:
+            return len(self.items)
+        return len(self.generation.vectors) if self.generation else 0
+
+    @property
+    def n_learnt(self) -> int:
+        return len(self.generation.learnt) if self.generation else 0
+
+    @property
+    def fold_in(self) -> FoldIn | None:
+        return self.generation.fold_in if self.generation else None
+
+    @property
+    def codec(self) -> FeatureCodec | None:
+        return self.generation.codec if self.generation else None
+
+    @property
+    def users_to_items(self) -> Scorer | None:
+        if self.delta is not None:
+            return self._watched(self.delta.users_to_items)
+        return self._watched(self.generation.users_to_items) if self.generation else None
+
+    @property
+    def items_to_items(self) -> Scorer | None:
+        if self.delta is not None:
+            return self._watched(self.delta.items_to_items)
+        return self._watched(self.generation.items_to_items) if self.generation else None
+
+    @property
+    def longest(self) -> float:
+        return float(self.generation.manifest["longest"]) if self.generation else 0.0
+
+    def _watched(self, searcher: MeasuredScorer) -> Scorer:
+        return searcher if self.sampler is None else self.sampler.watched(self.space.name, searcher)
+
+    @property
+    def dim(self) -> int:
+        return int(self.generation.vectors.shape[1]) if self.generation else 0
+
+    def vector(self, row: int) -> Matrix | None:
+        """(dim,) raw; None for an item that has none."""
+        if self.delta is not None and row in self.delta.vectors:
+            return self.delta.vectors[row]
+        built = self.generation.vectors if self.generation else ()
+        return np.asarray(built[row]) if row < len(built) else None
+
+    def place(self, row: int) -> Matrix | None:
+        """(n,), where it is among the items that are compared with each other; None for one that has no vector."""
+        if self.delta is None or row not in self.delta.vectors:
+            built = self.generation.alike.places if self.generation else ()
+            return np.asarray(built[row]) if row < len(built) else None
+        vector = self.delta.vectors[row]
+        return None if vector is None else self.placed(vector)
+
+    def placed(self, vector: Matrix) -> Matrix:
+        """The place of a raw (dim,) vector."""
+        return self.generation.alike.placed(vector[None])[0] if self.generation else vector
+
+    @property
+    def users(self) -> Vectors | None:
+        return self.generation.users if self.generation else None
+
+    @property
+    def n_built(self) -> int:
+        return len(self.generation.items) if self.generation else 0
+
+    @cached_property
+    def standing(self) -> Standing:
+        """What is popular, by row."""
+        built = self.generation.standing if self.generation else NOBODY_KNOWS
+        return (built if self.moved is None else self.moved).widened(len(self.items))
+
+    @property
+    def popular(self) -> npt.NDArray[np.int64]:
+        return self.standing.order
+
+    @property
+    def popularity(self) -> npt.NDArray[np.float32]:
+        return self.standing.shares
+
+    @cached_property
+    def newest(self) -> npt.NDArray[np.int64]:
+        """Every row, the one first heard of last first."""
+        built = self.generation.newest if self.generation else np.zeros(0, np.int64)
+        return np.concatenate([np.arange(len(self.items) - 1, len(built) - 1, -1), built])
+
+    @property
+    def newcomers(self) -> list[str]:
+        """Items first heard of since the build that may be shown."""
+        return [id_ for id_, row in self.new_rows.items() if self.allowed is None or self.allowed[row]]
+
+    def where(self, asked: Predicate | None) -> LiveView:
+        """The view of only those items that pass; InputError as `Filters.shown`."""
+        if asked is None:
+            return self
+        shown = self.filters.shown(asked, self.changed, len(self.items), self.allowed)
+        part = replace(self, allowed=shown, filtered=True)
+        part.__dict__.update(items=self.items, standing=self.standing)  # made once for all parts
+        return part
+
+    def n_passing(self, asked: Predicate) -> int | None:
+        """How many items `where` leaves; None where that is not known yet."""
+        return self.filters.n_shown(asked, self.changed, self.allowed)
+
+    def unknown_fields(self, asked: Predicate) -> frozenset[str]:
+        """Attributes in a predicate that no item has."""
+        return self.filters.unknown_fields(asked, self.changed)
+
+    @property
+    def attributes(self) -> list[str]:
+        """Names of attributes that items have."""
+        return self.filters.attributes(self.changed)
+
+    def fields(self, item_id: str, row: int) -> bytes:
+        """The item's fields as JSON."""
+        changed = self.changed.get(row)
+        if changed is not None:
+            return changed.fields
+        return self.generation.fields(row) if self.generation and row >= 0 else b"{}"

@@ -1,0 +1,60 @@
+"""Heeding: whether an index finds, with a filter, what it should. Asked of every index before it answers.
+
+Some FAISS indexes ignore selectors without a word, and one that reads too little loses what a filter leaves far from
+the query: a bed for someone of the kitchen department.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.recommending.recommend import Searcher
+from indexing.searchers.approximate import ApproximateSearcher
+from indexing.searchers.exact import ExactSearcher
+from indexing.searchers.int8_searcher import CodedSearcher
+from indexing.searchers.metric import BLOCK
+
+TEST_QUERIES, TEST_K, TEST_SHARE = 4, 10, 0.5  # the share is low for indexes that estimate scores
+REGIONS, ELSEWHERE_SHARE = 16, 0.8
+
+
+def heeds_selector(searcher: ApproximateSearcher | CodedSearcher) -> bool:
+    """Whether a search with a selector finds only allowed rows, and nearly the best of them."""
+    return _heeds(searcher) and finds_elsewhere(searcher, searcher.exact)
+
+
+def finds_elsewhere(searcher: Searcher, exact: ExactSearcher) -> bool:
+    """Whether it finds the best of other departments: of the half of REGIONS that is least like the query."""
+    vectors, draw = exact.vectors, np.random.default_rng(0)
+    seeds = np.ascontiguousarray(vectors[np.sort(draw.integers(0, len(vectors), REGIONS))], dtype=np.float32)
+    region = np.concatenate(
+        [(vectors[at : at + BLOCK] @ seeds.T).argmax(axis=1) for at in range(0, len(vectors), BLOCK)]
+    )
+    found = []
+    for row in np.linspace(0, len(vectors) - 1, 2 * TEST_QUERIES, dtype=np.int64):
+        query = np.ascontiguousarray(vectors[row : row + 1], dtype=np.float32)
+        allowed = np.isin(region, np.argsort(query[0] @ seeds.T)[: REGIONS // 2])
+        k = min(TEST_K, int(allowed.sum()))
+        if k:
+            last = exact.search(query, k, allowed)[0][0, -1]
+            rows = searcher.search(query, k, allowed)[1]
+            found.append(float(np.mean(exact.scores(query, rows) >= last - 1e-5 * abs(last))))
+    return not found or bool(np.mean(found) >= ELSEWHERE_SHARE)
+
+
+def _heeds(searcher: ApproximateSearcher | CodedSearcher) -> bool:
+    rows = np.linspace(0, len(searcher.vectors) - 1, TEST_QUERIES, dtype=np.int64)
+    allowed = np.random.default_rng(0).random(len(searcher.vectors)) < 0.5
+    allowed[rows] = False  # the best answers of an index that ignores the filter
+    queries = np.ascontiguousarray(searcher.vectors[rows], dtype=np.float32)
+    k = min(TEST_K, int(allowed.sum()))
+    if k == 0:
+        return True
+    try:
+        found = searcher.raw(queries, k, allowed)[1]
+    except RuntimeError:  # FAISS says so of some
+        return False
+    if not allowed[found[found >= 0]].all():
+        return False
+    last = searcher.exact.search(queries, k, allowed)[0][:, -1:]
+    return bool(np.mean(searcher.exact.scores(queries, found) >= last - 1e-5 * np.abs(last)) >= TEST_SHARE)

@@ -1,0 +1,1 @@
+"""Keeps the live view of each space up to date: swaps generations, polls for changes, rebuilds and cleans up."""

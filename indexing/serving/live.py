@@ -1,0 +1,237 @@
+"""Live: the generation being served plus what changed since. One immutable view is swapped for the next."""
+
+from __future__ import annotations
+
+import math
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import structlog
+
+from engine.errors import Conflict, CorruptGeneration, NotInTime, StoreUnavailable
+from engine.store import generations, items, spaces
+from engine.store.database.connections import Database
+from engine.store.database.leader_election import Election
+from engine.store.feeds import changes
+from engine.store.generations import GenerationRecord
+from engine.store.spaces import Space
+from indexing.building.build import build_again, rebuilding
+from indexing.building.publish import publish
+from indexing.generations.generation import open_generation
+from indexing.generations.origin import is_ours
+from indexing.gpu.gpu_process import owned
+from indexing.live.encoded_records import encoded, predicted
+from indexing.live.popular import Following
+from indexing.live.recall_sampler import Sampler
+from indexing.live.replay import applied
+from indexing.live.view import LiveView, Refused
+from indexing.searchers.filters import Filters
+
+log = structlog.get_logger()
+RETRY_S = 0.01
+SWITCH_S = 0.005  # Python's own
+REBUILD_WAIT_S = 0.2
+
+
+class Live:
+    """The live view of one space, refreshed by `refresh` and, once polled, every second and at every wake-up."""
+
+    def __init__(self, database: Database, folder: Path, name: str, sampler: Sampler | None = None, owner: str = ""):
+        self._database, self._folder, self._name, self._sampler = database, folder, name, sampler
+        self._owner = owner  # the address of the process that owns the GPU; empty: there is none
+        self._swap = threading.Lock()  # held while a generation is opened, which may take seconds
+        self._lock = threading.Lock()  # held while changes are read: milliseconds
+        self._view: LiveView | None = None
+        self._following = Following(database)
+        self._refused: dict[str, str] = {}  # generations that were not whole when they were opened here, and why
+        self.refreshed_at = 0.0
+
+    @property
+    def served(self) -> LiveView | None:
+        """The view, if it was made already."""
+        return self._view
+
+    def current(self) -> LiveView:
+        """The view to answer from; made at the first call. NotFound when there is no such space."""
+        return self._view or self.refresh()
+
+    def refresh(self) -> LiveView:
+        """Look at the active generation and at what changed; swap the view if anything did."""
+        with self._swap:
+            try:
+                opened = self._opened()
+                with self._lock:
+                    view = self._view if opened is None else opened
+                    assert view is not None
+                    self._view = self._changed(view)
+            except StoreUnavailable:
+                with self._lock:
+                    if self._view is None:
+                        raise
+                    self._view = replace(self._view, stale=True)
+                    return self._view  # refreshed_at stays: the lag is what has not been looked at
+            self.refreshed_at = time.time()
+            self._follow(self._view)
+            return self._view
+
+    def _follow(self, view: LiveView) -> None:
+        """What is popular by now, read beside the changes: after an import it takes long, and no write waits for it."""
+        with suppress(StoreUnavailable):  # the next look tries again
+            moved = self._following.standing(view, time.time_ns() // 1000)
+            if moved is not None:
+                with self._lock:
+                    assert self._view is not None
+                    self._view = replace(self._view, moved=moved)
+
+    def catch_up(self, seq: int | None = None, asked_at: float = -math.inf) -> LiveView:
+        """Look at what changed only, unless the view shows `seq` to a read of that moment; what cannot be read leaves
+        it stale."""
+        if self._view is None:
+            return self.refresh()
+        with self._lock:
+            if seq is None or not self._view.shows(seq, asked_at):  # another may have read it while this one waited
+                try:
+                    self._view = self._changed(self._view)
+                except StoreUnavailable:
+                    self._view = replace(self._view, stale=True)
+            return self._view
+
+    def reach(self, seq: int, within_s: float, asked_at: float | None = None) -> LiveView:
+        """A view that has the write `seq` and all that was acknowledged before `asked_at`, by time.perf_counter, with a
+        lower number; NotInTime when there is none within the time. Without `asked_at`: before now.
+
+        A write is acknowledged after it ended, so one that PostgreSQL has not begun yet is not waited for.
+        """
+        view, until = self.current(), time.monotonic() + within_s
+        asked_at = time.perf_counter() if asked_at is None else asked_at
+        while not view.shows(seq, asked_at):
+            view = self.catch_up(seq, asked_at)
+            if view.shows(seq, asked_at):
+                break
+            unheard = not view.stale and seq >= view.snapshot.xmax
+            if unheard or time.monotonic() + RETRY_S > until:
+                why = "no write has that number yet" if unheard else f"{max(within_s, 0) * 1000:.0f} ms are over"
+                if view.stale and view.snapshot.holds(seq):
+                    why = "PostgreSQL, which is away, may have ended others before it since"
+                seen = view.snapshot.xmax - 1
+                raise NotInTime(f"changes up to {seen} are seen here, asked for min_seq {seq}, and {why}; ask again")
+            time.sleep(RETRY_S)
+        return view
+
+    def _opened(self) -> LiveView | None:
+        """A view of another generation than is served; None: go on with it.
+
+        The first of the active one and the one before that is whole, or is served already. What is served meanwhile
+        where neither is stays, for whoever looks at the view to have the active one built anew: that takes time.
+        """
+        with self._database.begin() as conn:
+            space = spaces.get(conn, self._name)
+            active = generations.active(conn, space.key)
+            before = generations.previous(conn, space.key)
+        wanted = [record for record in (active, before) if record is not None]
+        here = self._view if self._view is not None and self._view.space.key == space.key else None
+        served = here.generation.generation if here is not None and here.generation is not None else None
+        for record in wanted:
+            if record.generation == served:
+                break
+            opened = self._whole(space, record)
+            if opened is not None:
+                return self._changed(replace(opened, refused=self._refusal(wanted)))
+        else:
+            if here is None:
+                return self._changed(self._rebuilt(space) if wanted else LiveView(space))
+        with self._lock:
+            if self._view is not None and self._view.refused != (refused := self._refusal(wanted)):
+                self._view = replace(self._view, refused=refused)
+        return None
+
+    def _refusal(self, wanted: list[GenerationRecord]) -> Refused | None:
+        why = self._refused.get(wanted[0].generation) if wanted else None
+        return None if why is None else Refused(wanted[0].generation, why, is_ours(wanted[0].manifest, self._folder))
+
+    def _whole(self, space: Space, record: GenerationRecord) -> LiveView | None:
+        """The view of a generation; None where it is refused, now or before."""
+        if record.generation in self._refused:
+            return None
+        try:
+            return self._view_of(space, record)
+        except CorruptGeneration as error:
+            log.error("generation refused", space=space.name, generation=record.generation, error=str(error))
+            self._refused[record.generation] = str(error)
+            return None
+
+    def _view_of(self, space: Space, record: GenerationRecord) -> LiveView:
+        path = self._folder / space.name / record.generation
+        with _giving_way():
+            opened = open_generation(path, record.manifest)
+        if self._owner:
+            opened = owned(opened, path, self._owner)
+        start = opened.manifest["start"]
+        return LiveView(
+            space,
+            opened,
+            opened.shown,
+            snapshot=changes.parse(start["snapshot"], start["epoch"]),
+            filters=Filters(opened.columns),
+            sampler=self._sampler,
+        )
+
+    def _rebuilt(self, space: Space) -> LiveView:
+        """Of several processes that find no whole generation, one builds it and the others wait for it."""
+        election = Election(self._database, rebuilding(space))
+        while not election.win():
+            time.sleep(REBUILD_WAIT_S)
+        try:
+            active = self._active(space)
+            if active.generation in self._refused:
+                log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
+                name = build_again(self._database, space, active, self._folder)
+                damaged = is_ours(active.manifest, self._folder)
+                with suppress(Conflict):  # another was published meanwhile
+                    publish(self._database, space, name, self._folder, instead_of=active.generation, damaged=damaged)
+            return self._view_of(space, self._active(space))
+        finally:
+            election.resign()
+
+    def _active(self, space: Space) -> GenerationRecord:
+        with self._database.begin() as conn:
+            active = generations.active(conn, space.key)
+        assert active is not None
+        return active
+
+    def _changed(self, view: LiveView) -> LiveView:
+        """The view after replaying what changed since its snapshot; all of the catalogue where there is none to go on.
+
+        View and snapshot are kept together or not at all: a database that goes away in between loses no change. The
+        space and its active generation are read after the snapshot, so what that holds of them is shown.
+        """
+        looked_at = time.perf_counter()
+        with self._database.begin() as conn:
+            keys, snapshot = changes.read_since(conn, view.space.key, view.snapshot)
+            view = replace(view, space=spaces.find(conn, view.space.key) or view.space)
+            activated = generations.activation(conn, view.space.key)
+            if activated is not None and (view.generation is None or view.generation.generation != activated[0]):
+                snapshot = snapshot.but(activated[1])  # it is opened at the next refresh, which may take seconds
+            if keys is not None and not keys:
+                return replace(view, snapshot=snapshot, looked_at=looked_at, stale=False)
+            found = items.read_catalogue(conn, view.space.key, keys)
+            model = view.generation.model if view.generation else 0
+            own = items.read_vectors(conn, view.space.key, model, keys) if view.generation else {}
+            own = encoded(conn, view.space.key, view.codec, keys) | predicted(conn, view, found) | own
+        view = applied(view, found, own, whole=keys is None)
+        return replace(view, snapshot=snapshot, looked_at=looked_at, stale=False)
+
+
+@contextmanager
+def _giving_way() -> Iterator[None]:
+    """Requests get the interpreter from this thread ten times as soon: each needs it several times, and waits each."""
+    sys.setswitchinterval(SWITCH_S / 10)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(SWITCH_S)

@@ -1,0 +1,231 @@
+"""Upkeep: what a server does beside answering: it forgets old changes, cleans up, and has the index built anew.
+
+A rebuild is a process of its own, so that no request waits for it, and one at a time among all servers of a database.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+import structlog
+
+from engine.errors import Conflict, NearfieldError, NotFound
+from engine.store import generations, spaces
+from engine.store.database.connections import Database
+from engine.store.database.leader_election import Election
+from engine.store.feeds import changes
+from indexing.building.build import NAMES, build_again, rebuilding
+from indexing.building.publish import publish
+from indexing.generations.folder_locks import left_over
+from indexing.generations.generation_writer import PARTIAL
+from indexing.generations.manifest import MANIFEST
+from indexing.live.view import LiveView
+
+log = structlog.get_logger()
+DELTA, TOMBSTONES = 0.05, 0.10  # shares of the indexed rows from which a rebuild pays
+PRUNE_S = 60.0
+AGAIN_S, RETRY_S = 10.0, 60.0  # after a rebuild, and after one that failed
+MOST_DOUBLINGS = 8  # of that time, for one that is refused as the one before was: its disk may be what is damaged
+
+
+@dataclass(frozen=True)
+class Wear:
+    """How far a view is from its index, as shares of the indexed rows."""
+
+    delta: float
+    tombstones: float
+
+    @property
+    def worn(self) -> bool:
+        return self.delta > DELTA or self.tombstones > TOMBSTONES
+
+
+def wear(view: LiveView) -> Wear:
+    """Vectors beside the index, and rows of it that a search passes over: hidden since the build, or replaced."""
+    built = view.generation
+    if built is None or len(built.vectors) == 0:
+        return Wear(0.0, 0.0)
+    n_rows = len(built.vectors)
+    shown = built.shown
+    hidden = sum(
+        not item.shown and (shown is None or bool(shown[row])) for row, item in view.changed.items() if row < n_rows
+    )
+    delta, replaced = (len(view.delta.beside), view.delta.replaced) if view.delta else (0, 0)
+    return Wear(delta / n_rows, (hidden + replaced) / n_rows)
+
+
+class Upkeep:
+    """Called by a poller with every view it refreshed."""
+
+    def __init__(self, database: Database, folder: Path, prepare: Callable[[], None] | None = None):
+        self._database, self._folder = database, folder
+        self._prepare = prepare  # called first in a process that rebuilds: it logs as this one does
+        self._elections: dict[str, Election] = {}
+        self._running: dict[str, BaseProcess] = {}
+        self._not_before: dict[str, float] = {}  # by space, of time.monotonic
+        self._repairs: dict[str, int] = {}  # begun since a space was last served what is active
+        self._lock = threading.Lock()
+
+    def __call__(self, view: LiveView) -> None:
+        if view.stale:
+            return
+        self._prune()
+        name = view.space.name
+        with self._lock:
+            if view.refused is None:
+                self._repairs.pop(name, None)
+            self._reap(name)
+            if name in self._running or time.monotonic() < self._not_before.get(name, 0.0):
+                return
+            instead_of = self._outlived(view)
+            if instead_of is not None:
+                self._start(view, instead_of)
+
+    def close(self) -> None:
+        """End a rebuild that is under way; what it wrote is cleaned up later."""
+        with self._lock:
+            for process in self._running.values():
+                process.kill()
+                process.join()
+            for election in self._elections.values():
+                election.resign()
+            self._running.clear()
+            self._elections.clear()
+
+    @staticmethod
+    def _outlived(view: LiveView) -> str | None:
+        """The generation in the place of which another is to be built: refused, foreign or worn."""
+        if view.refused is not None:
+            return view.refused.generation if view.refused.ours else None
+        if view.generation is None:
+            return None
+        foreign = view.generation.manifest["start"]["epoch"] != view.snapshot.epoch
+        return view.generation.generation if foreign or wear(view).worn else None
+
+    def _start(self, view: LiveView, instead_of: str) -> None:
+        name, election = view.space.name, Election(self._database, rebuilding(view.space))
+        if not election.win():
+            self._not_before[name] = time.monotonic() + AGAIN_S  # another process is at it
+            return
+        refused = view.refused is not None
+        if refused:
+            self._repairs[name] = self._repairs.get(name, 0) + 1
+        log.info("rebuild begins", space=name, generation=instead_of, wear=str(wear(view)), refused=refused)
+        arguments = (self._database.url, str(self._folder), name, instead_of, refused, self._prepare)
+        process = multiprocessing.get_context("spawn").Process(target=rebuild, args=arguments, daemon=True)
+        process.start()
+        self._running[name], self._elections[name] = process, election
+
+    def _reap(self, name: str) -> None:
+        process = self._running.get(name)
+        if process is None or process.is_alive():
+            return
+        process.join()
+        if process.exitcode:
+            log.warning("rebuild failed", space=name, exit=process.exitcode)
+        wait_s = (RETRY_S if process.exitcode else AGAIN_S) * 2 ** min(self._repairs.get(name, 0), MOST_DOUBLINGS)
+        self._not_before[name] = time.monotonic() + wait_s
+        del self._running[name]
+        self._elections.pop(name).resign()
+
+    def _prune(self) -> None:
+        if time.monotonic() < self._not_before.get("", 0.0):
+            return
+        self._not_before[""] = time.monotonic() + PRUNE_S
+        with self._database.begin() as conn:
+            changes.prune(conn)
+        remove_orphans(self._folder)
+        remove_unrecorded(self._database, self._folder)
+
+
+def rebuild(
+    url: str,
+    folder: str,
+    name: str,
+    instead_of: str,
+    damaged: bool = False,
+    prepare: Callable[[], None] | None = None,
+) -> None:
+    """Build the active generation anew from PostgreSQL and publish it, unless something else was published meanwhile.
+
+    The target of a process; it ends with its parent.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if prepare is not None:
+        prepare()
+    database = Database(url, pool_size=2)
+    try:
+        with database.begin() as conn:
+            space = spaces.get(conn, name)
+            active = generations.get(conn, space.key, instead_of)
+        made = build_again(database, space, active, Path(folder))
+        publish(database, space, made, Path(folder), instead_of=instead_of, damaged=damaged)
+        log.info("rebuilt", space=name, generation=made)
+    except (Conflict, NotFound) as error:
+        log.info("rebuild not published", space=name, error=str(error))
+    except NearfieldError as error:
+        log.error("rebuild failed", space=name, error=str(error))
+        raise SystemExit(1) from None
+    finally:
+        database.close()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def remove_orphans(folder: Path) -> int:
+    """Remove unfinished folders of builds that ended without finishing; how many."""
+    return sum(_remove(path) for path in folder.glob(f"*/.*{PARTIAL}"))
+
+
+def remove_unrecorded(database: Database, folder: Path) -> int:
+    """Remove whole generations that no record names, as a build or a removal that was cut short leaves them, those of
+    spaces that are deleted too; how many.
+
+    Not those of another database that shares the folder, nor what somebody serves.
+    """
+
+    def is_recorded(path: Path) -> bool:
+        with database.connect() as conn:
+            return (path.parent.name, path.name) in generations.names(conn)
+
+    with database.connect() as conn:
+        epoch, kept = changes.epoch(conn), generations.names(conn)
+    found = [path for path in folder.glob(f"*/{NAMES}") if (path.parent.name, path.name) not in kept]
+    return sum(_remove(path, unless=is_recorded) for path in found if _made_in(path, epoch))
+
+
+def _remove(path: Path, unless: Callable[[Path], bool] = lambda path: False) -> bool:
+    """Whether it went; `unless` is asked once nobody is at work on it, as its build may just have recorded it."""
+    with left_over(path) as idle:
+        if not idle or unless(path):
+            return False
+        log.info("removing what was left over of a build", path=f"{path.parent.name}/{path.name}")
+        shutil.rmtree(path, ignore_errors=True)
+        return True
+
+
+def _made_in(path: Path, epoch: str) -> bool:
+    """Whether a generation is of the database of this epoch, or of one before that it goes back to: a restore begins
+    another timeline. One that lost its manifest is nobody's any more."""
+    try:
+        system, timeline, database = json.loads((path / MANIFEST).read_text())["start"]["epoch"].split("-")
+        here = epoch.split("-")
+        return (system, database) == (here[0], here[2]) and int(timeline) <= int(here[1])
+    except FileNotFoundError:
+        return True
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):  # nobody can tell
+        return False

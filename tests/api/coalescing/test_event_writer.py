@@ -1,0 +1,181 @@
+"""Events written together: as one by one, fewer transactions, and what is in the way of one is in no other's."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import pytest
+import sqlalchemy as sa
+
+from api.coalescing.coalescer import MOST
+from api.coalescing.event_writer import FEW, Appends, Written
+from api.limits.executors import APPENDERS, writers
+from engine.errors import NotFound, StoreUnavailable
+from engine.store import events, items, spaces
+from engine.store.database.connections import Database
+from engine.store.feeds import changes
+from engine.store.spaces import Space
+from engine.values.events import Event
+from engine.values.items import Item
+
+Made = TypeVar("Made")
+N_HELD = 2 * MOST
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+class Watched:
+    """A database that counts its transactions, and begins none while `gate` is closed."""
+
+    def __init__(self, database: Database):
+        self._database, self.begun, self.gate, self.away = database, 0, threading.Event(), False
+        self.gate.set()
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        self.begun += 1
+        assert self.gate.wait(30)
+        if self.away:
+            raise StoreUnavailable("PostgreSQL is away")
+        with self._database.begin() as conn:
+            yield conn
+
+
+@pytest.fixture
+def watched(database: Database) -> Watched:
+    return Watched(database)
+
+
+def clicked(user: int, item: int = 1) -> Event:
+    return Event(f"u{user}", f"i{item}", "view", NOON, event_id=f"{user}-{item}")
+
+
+def run(watched: Watched, work: Callable[[Appends], Awaitable[Made]]) -> Made:
+    async def within() -> Made:
+        with writers() as threads:
+            return await work(Appends(watched, threads))  # type: ignore[arg-type]
+
+    return asyncio.run(within())
+
+
+async def every(appends: Appends, asked: Sequence[tuple[int, Sequence[Event]]]) -> list[Written | BaseException]:
+    return await asyncio.gather(*(appends.write(*each) for each in asked), return_exceptions=True)
+
+
+def test_together_each_is_told_of_its_own_events_and_few_transactions_are_made(
+    watched: Watched, database: Database, space: Space
+) -> None:
+    with database.begin() as conn:
+        events.append(conn, space.key, [clicked(3)])
+        other = spaces.ensure(conn, f"{space.name}-b")
+    parts = [[clicked(user), clicked(user, 2)] for user in range(40)]
+    asked = [(space.key, part) for part in parts] + [(other.key, parts[0]), (space.key, parts[5])]
+    told = run(watched, lambda appends: every(appends, asked))
+    statuses = [each.statuses for each in told if isinstance(each, Written)]
+    assert statuses[3] == ["duplicate", "written"]
+    assert statuses[:3] + statuses[4:41] == [["written", "written"]] * 40
+    assert statuses[41] == ["duplicate", "duplicate"]
+    assert watched.begun <= APPENDERS + 3
+    with database.connect() as conn:
+        assert (events.count(conn, space.key), events.count(conn, other.key)) == (80, 2)
+        seen = changes.snapshot(conn)
+    assert all(seen.holds(each.seq) for each in told if isinstance(each, Written))
+
+
+def test_one_alone_is_one_transaction_and_many_events_go_by_themselves(watched: Watched, space: Space) -> None:
+    written = run(watched, lambda appends: appends.write(space.key, [clicked(1)]))
+    assert (written.statuses, watched.begun) == (["written"], 1)
+    many = [clicked(2, item) for item in range(FEW + 1)]
+    told = run(watched, lambda appends: every(appends, [(space.key, many), (space.key, many)]))
+    assert sorted(each.statuses.count("written") for each in told if isinstance(each, Written)) == [0, len(many)]
+    assert watched.begun == 3
+
+
+def test_what_an_import_holds_waits_for_it_and_holds_up_no_other(
+    watched: Watched, database: Database, space: Space
+) -> None:
+    with database.begin() as conn:
+        items.upsert(conn, space.key, [Item(f"i{n}") for n in range(N_HELD + 2)])
+
+    async def ask(appends: Appends) -> tuple[list[Written], list[Written]]:
+        with database.begin() as conn:
+            events.append(conn, space.key, [clicked(0)])  # a user who is nobody else's to make until this ends
+            held = [asyncio.create_task(appends.write(space.key, [clicked(0, 2 + n)])) for n in range(N_HELD)]
+            others = [appends.write(space.key, [clicked(user)]) for user in range(1, 30)]
+            async with asyncio.timeout(10):  # with the patience of one for each that is held: more
+                free = await asyncio.gather(*others)
+            assert not any(each.done() for each in held)
+        return free, await asyncio.gather(*held)
+
+    free, held = run(watched, ask)
+    assert {tuple(each.statuses) for each in [*free, *held]} == {("written",)}
+    with database.connect() as conn:
+        assert events.count(conn, space.key) == 1 + len(free) + len(held)
+
+
+def test_what_postgres_refuses_of_one_is_told_to_that_one_only(
+    watched: Watched, database: Database, space: Space
+) -> None:
+    nobody = space.key + 10**6
+    bad = Event("u1", "i1", "no\x00kind", NOON)
+    asked = [(space.key, [clicked(1)]), (space.key, [bad]), (nobody, [clicked(2)]), (space.key, [clicked(3)])]
+
+    async def ask(appends: Appends) -> list[Written | BaseException]:
+        watched.gate.clear()
+        first = [asyncio.create_task(appends.write(space.key, [clicked(90 + n)])) for n in range(APPENDERS)]
+        await asyncio.sleep(0)
+        rest = asyncio.create_task(every(appends, asked))  # wait for the first, and go together
+        await asyncio.sleep(0)
+        watched.gate.set()
+        await asyncio.gather(*first)
+        return await rest
+
+    one, refused, missing, three = run(watched, ask)
+    assert isinstance(one, Written)
+    assert isinstance(three, Written)
+    assert "NUL" in str(refused)
+    assert isinstance(missing, NotFound)
+    with database.connect() as conn:
+        assert events.count(conn, space.key) == 2 + APPENDERS
+
+
+def test_a_database_that_is_away_is_told_to_each_once_and_the_next_are_written(watched: Watched, space: Space) -> None:
+    async def ask(appends: Appends) -> tuple[list[Written | BaseException], Written]:
+        watched.away = True
+        failed = await every(appends, [(space.key, [clicked(user)]) for user in range(20)])
+        watched.away = False
+        return failed, await appends.write(space.key, [clicked(1)])
+
+    failed, after = run(watched, ask)
+    assert {type(each) for each in failed} == {StoreUnavailable}
+    assert after.statuses == ["written"]
+    assert watched.begun <= APPENDERS + 2
+
+
+def test_events_of_who_went_away_before_they_were_begun_are_not_written(
+    watched: Watched, database: Database, space: Space
+) -> None:
+    async def ask(appends: Appends) -> None:
+        watched.gate.clear()
+        first = [asyncio.create_task(appends.write(space.key, [clicked(0)]))]
+        while watched.begun < 1:
+            await asyncio.sleep(0.001)
+        first.append(asyncio.create_task(appends.write(space.key, [clicked(1)])))
+        while watched.begun < APPENDERS:
+            await asyncio.sleep(0.001)
+        gone = [asyncio.create_task(appends.write(space.key, [clicked(user)])) for user in range(2, 20)]
+        await asyncio.sleep(0)  # they wait
+        for task in gone:
+            task.cancel()
+        await asyncio.wait(gone)
+        watched.gate.set()
+        await asyncio.gather(*first)
+        assert (await appends.write(space.key, [clicked(50)])).statuses == ["written"]
+
+    run(watched, ask)
+    with database.connect() as conn:
+        assert events.count(conn, space.key) == APPENDERS + 1

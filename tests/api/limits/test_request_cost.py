@@ -1,0 +1,99 @@
+"""What a read may cost: a key for reading is none for keeping others from it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from api.routes import recommend
+from api.server import bound, running
+from engine.store.database.connections import Database
+from tests.api.conftest import Shop
+
+
+@pytest.fixture(scope="module")
+def cheap(shop: Shop, database: Database) -> Iterator[str]:
+    """A server that spends a thousandth of the usual on a read, over 40 items."""
+    settings = shop.settings.model_copy(update={"max_work": 2_000_000})
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}"
+
+
+def texts(n: int, of: str = "") -> dict[str, object]:
+    return {"or": [{"title": {"contains": f"{of} {at}"}} for at in range(n)]}
+
+
+PAGE = [{"user_id": "odd-user-1", "k": 3}, {"k": 3, "filter": texts(3)}, {"k": 3, "fill": "new"}]
+BOOST = [{"filter": texts(100), "factor": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "place"),
+    [
+        ("/recommend/batch", {"shelves": [{"k": 3, "filter": texts(100, f"{at}")} for at in range(20)]}, "shelves"),
+        (
+            "/recommend/batch",
+            {"shelves": [{"k": 3, "boost": BOOST * 3, "filter": {"price": n}} for n in range(9)]},
+            "shelves",
+        ),
+        ("/recommend/batch", {"shelves": [{"k": 1000}] * 20}, "shelves"),
+        ("/recommend", {"boost": [{"filter": texts(100, f"{at}"), "factor": 2} for at in range(3)]}, "filter"),
+        ("/rank", {"item_ids": ["odd-01"], "boost": BOOST * 3}, "filter"),
+        ("/search", {"item_id": "odd-01", "filter": texts(100)}, "filter"),
+    ],
+    ids=["filters", "boosts", "items", "boosts of one", "rank", "search"],
+)
+def test_a_read_that_would_cost_too_much_is_refused_with_what_it_costs(
+    shop: Shop, database: Database, cheap: str, path: str, body: dict[str, object], place: str
+) -> None:
+    if path != "/recommend/batch":  # of one the filter is 100 conditions at most
+        settings = shop.settings.model_copy(update={"max_work": 200_000})
+        with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+            url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}"
+            answer = httpx.post(url + path, json=body, timeout=30)
+    else:
+        answer = httpx.post(cheap + path, json=body, timeout=30)
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"][-1] == place
+    assert "s of a core" in answer.json()["detail"]
+    assert "NEARFIELD_MAX_WORK" in answer.json()["detail"]
+    assert shop.post(path, body).status_code == 200  # as the limit is by default
+
+
+def test_a_page_costs_little(cheap: str) -> None:
+    assert httpx.post(cheap + "/recommend/batch", json={"shelves": PAGE}, timeout=30).status_code == 200
+
+
+def test_pages_have_threads_of_their_own(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, shelves_of = list[str](), recommend.recommend_shelves
+
+    def watched(*given: object, **options: object) -> object:
+        threads.append(threading.current_thread().name.rsplit("_", 1)[0])
+        return shelves_of(*given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recommend, "recommend_shelves", watched)
+    assert shop.post("/recommend/batch", {"shelves": PAGE}).status_code == 200
+    assert threads == ["nearfield-batcher"]
+
+
+def test_a_page_ends_at_its_deadline(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, let = threading.Event(), threading.Event()
+    looked, parse = list[object](), recommend.predicate_of
+
+    def slow(*given: object, **options: object) -> object:
+        looked.append(given)
+        begun.set()
+        let.wait(20)
+        return parse(*given, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recommend, "predicate_of", slow)
+    answer = shop.post("/recommend/batch", {"shelves": PAGE * 100, "deadline_ms": 200})
+    assert answer.status_code == 503
+    assert begun.is_set()
+    let.set()
+    monkeypatch.undo()
+    assert shop.post("/recommend/batch", {"shelves": PAGE}).status_code == 200
+    assert len(looked) == 1  # of 300: the rest was not begun

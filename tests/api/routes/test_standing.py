@@ -1,0 +1,65 @@
+"""What was disliked or returned is not shown, unless just that is asked for."""
+
+from __future__ import annotations
+
+import secrets
+
+import pytest
+
+from tests.api.conftest import Shop
+from tests.api.routes.test_kinds import sent
+from tests.api.routes.test_recommend import answer, ids
+
+
+@pytest.fixture(scope="module")
+def user(shop: Shop) -> str:
+    name = f"choosy-{secrets.token_hex(4)}"
+    sent(shop, name, ("odd-01", "purchase"), ("odd-02", "dislike"), ("odd-03", "view"))
+    sent(shop, name, ("odd-04", "Order Completed"), ("odd-04", "Order Refunded"))
+    return name
+
+
+@pytest.mark.parametrize(
+    ("exclude", "shown"),
+    [
+        ("seen", set()),
+        ("purchased", {"odd-03"}),
+        ("none", {"odd-01", "odd-03"}),
+        ([], {"odd-01", "odd-02", "odd-03", "odd-04"}),
+        (["purchased"], {"odd-02", "odd-03"}),
+        (["disliked"], {"odd-01", "odd-03", "odd-04"}),
+        (["disliked", "returned"], {"odd-01", "odd-03"}),
+    ],
+)
+def test_a_word_leaves_them_out_and_a_list_says_exactly_what(
+    shop: Shop, user: str, exclude: object, shown: set[str]
+) -> None:
+    had = {"odd-01", "odd-02", "odd-03", "odd-04"}
+    body = shop.post("/recommend", {"user_id": user, "k": 40, "exclude": exclude}).json()
+    assert had & set(ids(body)) == shown
+    assert len(body["items"]) == 40 - len(had - shown), "all others come, the liked and the strange"
+    batch = shop.post("/recommend/batch", {"shelves": [{"user_id": user, "k": 40, "exclude": exclude}]}).json()
+    assert [item["item_id"] for item in batch["shelves"][0]["items"]] == ids(body)
+
+
+def test_a_list_in_a_url_is_json_or_several_words(shop: Shop, user: str) -> None:
+    everything = ids(answer(shop, user_id=user, k=40, exclude="[]"))
+    assert {"odd-01", "odd-02", "odd-03", "odd-04"} <= set(everything)
+    written = ids(answer(shop, user_id=user, k=40, exclude='["disliked","returned"]'))
+    assert written == ids(answer(shop, user_id=user, k=40, exclude=["disliked", "returned"]))
+    assert written == ids(answer(shop, user_id=user, k=40, exclude="none"))
+
+
+def test_a_dislike_of_this_session_keeps_the_item_away(shop: Shop) -> None:
+    history = [{"item_id": "even-01", "kind": "purchase"}, {"item_id": "even-02", "kind": "Thumbs Down"}]
+    found = ids(shop.post("/recommend", {"history": history, "k": 40, "exclude": "none"}).json())
+    assert "even-01" in found
+    assert "even-02" not in found
+
+
+@pytest.mark.parametrize("exclude", ["some", ["none"], ["seen", 1], {}])
+def test_anything_else_is_refused_and_says_what_is_expected(shop: Shop, exclude: object) -> None:
+    refused = shop.post("/recommend", {"user_id": "u", "exclude": exclude})
+    assert refused.status_code == 422
+    [problem] = refused.json()["errors"]
+    assert "expected seen, purchased or none" in str(problem)

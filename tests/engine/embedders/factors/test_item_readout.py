@@ -1,0 +1,56 @@
+"""Item vectors by whose sums histories become given user vectors: ridge regression, beside numpy's own solution."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+
+from engine.embedders.factors import item_readout
+from engine.embedders.factors.item_readout import inputs_for
+
+CPU = torch.device("cpu")
+
+
+def world(n_users=60, n_items=40, dim=6):
+    draw = np.random.default_rng(4)
+    dense = (draw.random((n_users, n_items)) < 0.2) * draw.uniform(0.5, 3, (n_users, n_items))
+    users = draw.standard_normal((n_users, dim)).astype(np.float32)
+    return sp.csr_matrix(dense.astype(np.float32)), users
+
+
+def exact(users, matrix):
+    dense = matrix.toarray().astype(np.float64)
+    by_user, by_item = (np.where(sums > 0, sums, 1.0) for sums in (dense.sum(1), dense.sum(0)))
+    scaled = by_user[:, None] ** -0.5 * dense * by_item**-item_readout.EXPONENT
+    solved = np.linalg.solve(scaled @ scaled.T + item_readout.RIDGE * np.eye(len(dense)), users)
+    return by_item[:, None] ** -item_readout.EXPONENT * (scaled.T @ solved)
+
+
+def test_the_inputs_are_those_of_the_ridge_regression(monkeypatch):
+    monkeypatch.setattr(item_readout, "STEPS", 400)
+    monkeypatch.setattr(item_readout, "ENOUGH", 1e-6)
+    matrix, users = world()
+    np.testing.assert_allclose(inputs_for(users, matrix, CPU), exact(users, matrix), atol=2e-3)
+
+
+def test_with_more_items_than_users_a_history_points_where_its_user_does():
+    matrix, users = world(n_users=40, n_items=300)
+    found = matrix @ inputs_for(users, matrix, CPU)
+    cosines = (found * users).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(users, axis=1)
+    assert cosines.min() > 0.98
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 1), (1, 5)])
+def test_a_world_of_one_user_or_one_item_has_finite_inputs(shape):
+    matrix = sp.csr_matrix(np.ones(shape, np.float32))
+    found = inputs_for(np.ones((shape[0], 2), np.float32), matrix, CPU)
+    assert found.shape == (shape[1], 2)
+    assert np.isfinite(found).all()
+
+
+def test_users_and_items_without_cells_are_zero_and_harm_nobody():
+    matrix, users = world()
+    padded = sp.csr_matrix((matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])), shape=(61, 41))
+    alone, beside = inputs_for(users, matrix, CPU), inputs_for(np.vstack([users, users[:1] * 0]), padded, CPU)
+    np.testing.assert_allclose(beside[:-1], alone, atol=1e-5)
+    assert not beside[-1].any()

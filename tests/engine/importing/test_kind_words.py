@@ -1,0 +1,69 @@
+"""The words for kinds in a file: what each was taken for is told, and nothing is written twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from engine.importing import ImportSummary
+from engine.store import events, spaces
+from engine.store.database.connections import Database
+from engine.store.spaces import Space
+
+Load = Callable[..., ImportSummary]
+Stored = Callable[[], list[tuple[Any, ...]]]
+
+FILE = """user_id,item_id,kind,value,occurred_at
+ann,cup,transaction,2,2025-01-01
+ann,cup,transaction,-1,2025-01-02
+ben,cup,Order Completed,1,2025-01-03
+ben,hat,wishlist,1,2025-01-04
+cid,hat,view,1,2025-01-05
+cid,hat,view,-1,2025-01-06
+"""
+
+
+def load_file(load: Load, folder: Path) -> ImportSummary:
+    path = folder / "shop.csv"
+    path.write_text(FILE)
+    return load(path)
+
+
+def test_the_summary_tells_what_every_word_was_taken_for(load: Load, tmp_path: Path) -> None:
+    summary = load_file(load, tmp_path)
+    assert summary.words is not None
+    assert [(each.rows, each.word, each.taken_as, each.weight) for each in summary.words] == [
+        (1, "Order Completed", "purchase", 5.0),
+        (1, "return", "return", -5.0),
+        (1, "transaction", "purchase", 5.0),
+        (1, "view", "view", 1.0),
+        (1, "wishlist", None, 0.0),
+    ]
+    assert [str(each) for each in summary.words][2] == "1 `transaction` taken as purchase"
+    assert "nearfield weights --kind 'wishlist=2'" in str(summary.words[4])
+    assert summary.rejected == {"negative value, and not a purchase": 1}
+
+
+def test_words_are_stored_as_they_came_and_a_second_import_writes_nothing(
+    load: Load, stored: Stored, tmp_path: Path
+) -> None:
+    load_file(load, tmp_path)
+    assert [row[2] for row in stored()] == ["transaction", "return", "Order Completed", "wishlist", "view"]
+    again = load_file(load, tmp_path)
+    assert (again.written, again.duplicates) == (0, 5)
+
+
+def test_a_word_that_the_space_lists_is_known_to_the_next_import(
+    load: Load, tmp_path: Path, database: Database, space: Space
+) -> None:
+    load_file(load, tmp_path)
+    with database.begin() as conn:
+        listed = replace(space.weighting, kinds=dict(space.weighting.kinds) | {"Wishlist": 2.0})
+        spaces.set_weighting(conn, space, listed)
+        counts = events.kind_counts(conn, space.key)
+    assert counts == {"Order Completed": 1, "return": 1, "transaction": 1, "view": 1, "wishlist": 1}
+    assert (space.weighting.vocabulary.unknown(counts), listed.vocabulary.unknown(counts)) == ({"wishlist": 1}, {})
+    words = load_file(load, tmp_path).words or ()
+    assert [str(each) for each in words if each.word == "wishlist"] == ["1 `wishlist` weigh 2 each, as this space says"]

@@ -1,0 +1,106 @@
+"""Likeness: items are near each other as far as the same users are given them."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from engine.embedders.item_likeness import of_model
+from engine.embedders.registry import EMBEDDERS, make
+from engine.evaluation import similarity
+from engine.evaluation.similarity import LikenessScorer, coherence, pairs
+from engine.latent_space.likeness import MOST, between, likeness, restore
+from engine.values.dataset import Split
+from engine.values.events import Weighting
+from engine.values.interactions import from_events
+from tests.engine.worlds import DAY_US, columns, groups, interactions
+
+CLICKS = [
+    ("ann", "tent", "purchase"),
+    ("ann", "stove", "view"),
+    ("ben", "tent", "view"),
+    ("ben", "stove", "purchase"),
+    ("ben", "lamp", "view"),
+    ("cid", "novel", "purchase"),
+    ("cid", "reader", "view"),
+]
+
+
+def clicks():
+    rows = [(user, item, kind, 1.0, day * DAY_US) for day, (user, item, kind) in enumerate(CLICKS)]
+    return from_events(columns(rows), Weighting(), 8 * DAY_US)
+
+
+@pytest.mark.parametrize("name", sorted(EMBEDDERS))
+def test_of_the_seven_clicks_of_the_readme_stove_and_tent_are_like_the_lamp_and_the_tent_is_second(name):
+    world = clicks()
+    lamp = sp.csr_matrix(np.array([[id_ == "lamp" for id_ in world.items.ids]], np.float32))
+    scores = LikenessScorer.of(make(name).fit(world, seed=0, device="cpu")).scores(lamp)[0]
+    ranked = [world.items.ids[row] for row in np.argsort(-scores) if world.items.ids[row] != "lamp"]
+    assert sorted(ranked[:2]) == ["stove", "tent"]
+    if name != "ials":  # two dimensions are left of three users, in which tent and stove are one
+        assert ranked[1] == "tent"
+    assert scores[world.items.row("tent")] > 0 > scores[world.items.row("novel")]
+
+
+def test_the_same_space_has_the_same_likeness_also_when_it_is_restored():
+    space = make("spectral", {"dim": 8}).fit(groups()[0], seed=0, device="cpu")
+    first, again = likeness(space), restore(likeness(space).state())
+    assert np.array_equal(first.turn, again.turn)
+    assert (first.usual, first.is_unit) == (pytest.approx(again.usual), False)
+    assert first.places(space.items.matrix).tolist() == again.places(space.items.matrix).tolist()
+
+
+def test_an_item_that_little_is_known_of_is_less_like_others_than_its_direction_says():
+    users = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32)
+    items = np.array([[1, 0], [1, 0], [0, 1], [0.01, 0]], np.float32)
+    found = between(items, users, "dot")
+    places = found.places(items)
+    unit = places[0] / np.linalg.norm(places[0])
+    learnt, brought = ((places * found.factors(places, np.full(4, known))[:, None]) @ unit for known in (True, False))
+    assert learnt == pytest.approx([0.894, 0.894, learnt[2], 0.02], abs=1e-3)
+    assert brought[[0, 1, 3]] == pytest.approx([1, 1, 1], abs=1e-5)  # nobody knows how much is known of it
+
+
+def test_users_that_tell_no_items_apart_leave_the_cosine():
+    items = np.eye(3, dtype=np.float32)
+    assert between(items, np.zeros((0, 3), np.float32), "cosine") is None
+    assert between(items, np.ones((5, 3), np.float32), "cosine") is None
+    assert between(0 * items, np.eye(3, dtype=np.float32), "dot") is None
+    assert of_model("imported", make("spectral").fit(groups()[0], seed=0, device="cpu")) is None
+
+
+def test_wide_spaces_are_compared_by_their_widest_directions():
+    draw = np.random.default_rng(0)
+    spread = np.geomspace(1, 1e-3, 600).astype(np.float32)
+    users, items = (draw.standard_normal((n, 600)).astype(np.float32) * spread for n in (900, 50))
+    found = between(items, users, "dot")
+    assert found.dim == MOST
+    whole = np.cov((users / np.linalg.norm(users, axis=1, keepdims=True)).T, bias=True)
+    values, vectors = np.linalg.eigh(whole)
+    exact = items @ (vectors * np.maximum(values, 0) ** 0.75)
+    ours, theirs = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (found.places(items), exact))
+    assert np.abs(ours @ ours.T - theirs @ theirs.T).max() < 1e-2
+
+
+def test_the_next_item_is_looked_for_from_five_items_of_each_history():
+    train = interactions([[1, 1, 1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0]])
+    test = interactions([[0, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]).matrix
+    found = pairs(train.matrix, test)
+    assert len(found) == 6
+    assert found.had.toarray().sum(axis=1).tolist() == [1] * 6
+    assert found.next.toarray()[:, [0, 7]].tolist() == [[0, 1]] * 5 + [[1, 1]]
+
+
+def test_similar_items_have_figures_beside_those_of_item_knn():
+    world, group = groups(40, 80)
+    held = np.random.default_rng(0).random(world.matrix.nnz) < 0.2
+    split = Split(world.of_cells(~held), world.of_cells(held).matrix)
+    kinds = {id_: [f"group {group[row]}"] for row, id_ in enumerate(world.items.ids)}
+    space = make("spectral").fit(split.train, seed=0, device="cpu")
+    told = similarity.figures(space, split, kinds)
+    assert told["recall@20"] > 0.6
+    assert told["recall@20"] > told["item_knn"]["recall@20"] - 0.05
+    assert told["coherence@5"] > 0.8
+    assert set(told["item_knn"]) == {"recall@20", "recall@20_interval", "coherence@5"}
+    assert "coherence@5" not in similarity.figures(space, split)
+    assert coherence(LikenessScorer.of(space), world.items.ids, {world.items.ids[0]: ["one"]}) == {}

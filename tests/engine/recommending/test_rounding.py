@@ -1,0 +1,196 @@
+"""What is rounding, or chance, is not told as knowledge: the fallback speaks, and says so."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from engine.embedders.registry import EMBEDDERS, make
+from engine.fitting.fit import fit
+from engine.latent_space.fold_in import LinearFoldIn
+from engine.recommending import rounding
+from engine.recommending.boost import Boosted
+from engine.recommending.explain import explain
+from engine.recommending.rank import rank
+from engine.recommending.recommend import recommend
+from engine.recommending.shelves import Shelf, recommend_shelves
+from engine.recommending.silent_items import alone
+from engine.recommending.similar import similar, similar_users
+from engine.values.events import Weighting
+from engine.values.ids import IdMap
+from engine.values.interactions import Interactions
+from engine.values.vectors import Vectors, unit
+from indexing.searchers.exact import ExactSearcher
+from indexing.searchers.metric import MetricSearcher
+from tests.engine.recommending.test_recommend import VECTORS, SmallView, history
+
+WEIGHTING = Weighting()
+FEW = {"mf": {"epochs": 2}, "elsa": {"epochs": 2}, "multvae": {"epochs": 2}, "item2vec": {"epochs": 2}}
+
+
+def taken(pairs):
+    """Interactions of (user id, item id)."""
+    users, items = (IdMap(dict.fromkeys(ids)) for ids in zip(*pairs, strict=True))
+    cells = [users.row(user) for user, _ in pairs], [items.row(item) for _, item in pairs]
+    matrix = sp.csr_matrix((np.full(len(pairs), np.log1p(5), np.float32), cells), shape=(len(users), len(items)))
+    matrix.sort_indices()
+    return Interactions(users, items, matrix)
+
+
+def one_purchase_each():
+    """30 people bought P and nothing else, 12 Q, 5 R, 2 T and one S."""
+    counts = {"P": 30, "Q": 12, "R": 5, "T": 2, "S": 1}
+    return taken([(f"{item}{user}", item) for item, n in counts.items() for user in range(n)])
+
+
+def a_loner():
+    """Two groups of people and items, and one item that only one person has, who has nothing else."""
+    draw = np.random.default_rng(0)
+    pairs = [
+        (f"u{group}-{user}", f"{group}{item}")
+        for group in "ab"
+        for user in range(20)
+        for item in draw.choice(8, 4, replace=False)
+    ]
+    return taken([*pairs, ("loner", "S")])
+
+
+def two_worlds():
+    """A with B, P with Q, and nobody with one of either."""
+    pairs = [(f"{both}{user}", item) for both in ("AB", "PQ") for user in range(9) for item in both]
+    return taken([*pairs, ("ann", "A"), ("pam", "P"), ("pat", "P")])
+
+
+@dataclass(frozen=True, eq=False)
+class _View(SmallView):
+    raw: Any = field(default_factory=lambda: np.zeros((0, 2), np.float32))
+
+    def vector(self, row):
+        return self.raw[row]
+
+
+def view_of(space, interactions):
+    items, counts = space.items.matrix, interactions.item_counts()
+    by_metric = ExactSearcher(unit(items) if space.metric == "cosine" else items)
+    return replace(
+        _View(),
+        items=space.items.ids,
+        n_learnt=len(items),
+        n_vectors=len(items),
+        n_built=len(items),
+        dim=space.dim,
+        fold_in=space.fold_in,
+        longest=rounding.longest(items),
+        users_to_items=MetricSearcher(by_metric, space.metric),
+        items_to_items=MetricSearcher(ExactSearcher(unit(items)), "cosine"),
+        popular=np.argsort(-counts, kind="stable"),
+        popularity=(counts / counts.max()).astype(np.float32),
+        raw=items,
+    )
+
+
+class _Latest(SmallView):
+    newest = np.arange(5, -1, -1)
+
+
+def shown(view, *item_ids, k=4, **asked):
+    answer = recommend(
+        view, k=k, weighting=WEIGHTING, now_us=0, history=history(*item_ids, kind="purchase"), exclude=item_ids, **asked
+    )
+    return [(hit.item_id, hit.reason) for hit in answer.hits]
+
+
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_a_history_of_what_nobody_has_with_anything_else_is_answered_with_what_is_popular(name):
+    view = view_of(fit(make(name, FEW.get(name)), one_purchase_each()), one_purchase_each())
+    assert shown(view, "S") == [("P", "popular"), ("Q", "popular"), ("R", "popular"), ("T", "popular")]
+    assert shown(view, "P", k=1) == [("Q", "popular")]
+
+
+@pytest.mark.parametrize("name", EMBEDDERS)
+def test_an_item_that_only_one_person_has_is_like_nothing_and_tells_nothing(name):
+    world = a_loner()
+    view = view_of(fit(make(name, FEW.get(name)), world), world)
+    assert {reason for _, reason in shown(view, "S", k=16)} == {"popular"}
+    assert shown(view, "S", "a0", k=3) == shown(view, "a0", k=3)
+    assert {reason for _, reason in shown(view, "a0", k=3)} == {"history"}
+
+
+@pytest.mark.parametrize("name", ["spectral", "ease", "blend", "ials"])
+def test_beside_an_item_that_only_one_person_has_are_popular_ones_and_it_is_like_none(name):
+    view = view_of(fit(make(name), a_loner()), a_loner())
+    beside = [(hit.item_id, hit.reason) for hit in similar(view, ["S"], [], k=5, exclude=()).hits]
+    assert beside == [(view.items.ids[row], "popular") for row in view.popular[:5].tolist()]
+    others = similar(view, ["a0"], [], k=17, exclude=())
+    assert (len(others.hits), others.shortfall.reason) == (16, "no more items have a vector")
+    assert {hit.item_id: hit.reason for hit in others.hits}["S"] == "popular"
+
+
+@pytest.mark.parametrize("name", ["spectral", "ease", "blend", "elsa"])
+def test_of_a_world_apart_a_history_says_nothing(name):
+    view = view_of(fit(make(name), two_worlds()), two_worlds())
+    assert shown(view, "A") == [("B", "history"), ("P", "popular"), ("Q", "popular")]
+    hits = rank(view, ["Q", "P", "B"], weighting=WEIGHTING, now_us=0, history=history("A", kind="purchase"))
+    assert [hit.item_id for hit in hits] == ["B", "Q", "P"]
+    assert [hit.score for hit in hits[1:]] == [0.0, 0.0]
+    found = {hit.item_id: hit.reason for hit in similar(view, ["A"], [], k=3, exclude=()).hits}
+    assert (found["P"], found["Q"]) == ("popular", "popular")
+
+
+def test_the_floor_is_the_same_for_shelves_boosts_and_explanations():
+    view = view_of(fit(make("spectral"), two_worlds()), two_worlds())
+    asked = history("A", kind="purchase")
+    wanted = [("B", "history"), ("P", "popular"), ("Q", "popular")]
+    [shelf] = recommend_shelves([Shelf(view, 3, history=asked, exclude={"A"})], weighting=WEIGHTING, now_us=0)
+    assert [(hit.item_id, hit.reason) for hit in shelf.hits] == wanted
+    boost = np.array([1, 1, 1, 1e9], np.float32)
+    boosted = shown(view, "A", by=Boosted(boost))
+    assert boosted == [("B", "history"), ("Q", "popular"), ("P", "popular")]
+    told = explain(view, shelf, asked, weighting=WEIGHTING, now_us=0, metric="dot", most=5)
+    assert set(told) == {"B"}
+
+
+def test_a_factor_for_which_there_are_no_dimensions_is_not_told_by_rounding():
+    pairs = [(f"u{each}-{user}", f"{each}{item}") for each in range(5) for user in range(3 + 2 * each) for item in "xy"]
+    world = taken(pairs)
+    view = view_of(fit(make("spectral", {"dim": 2}), world), world)
+    known = {id_ for id_ in world.items.ids if view.vector(world.items.row(id_)).any()}
+    assert len(known) == 4
+    assert {reason for _, reason in shown(view, next(iter(set(world.items.ids) - known)))} == {"popular"}
+
+
+def test_an_old_history_is_small_and_no_rounding():
+    view = view_of(fit(make("spectral"), two_worlds()), two_worlds())
+    fading = Weighting(half_life_days=7.0)
+    now_us = 60 * 7 * 86_400_000_000  # sixty half-lives: weights of 1e-18
+    answer = recommend(view, k=3, weighting=fading, now_us=now_us, history=history("A", kind="purchase"), exclude=["A"])
+    assert (answer.hits[0].item_id, answer.hits[0].reason) == ("B", "history")
+    assert 0 < answer.hits[0].score < 1e-15
+
+
+def test_scores_of_long_vectors_have_a_floor_as_well():
+    floor = rounding.floors(np.array([[1e20, 1e20]], np.float32), "dot", 3.0)
+    assert floor[0] == pytest.approx(4 * 2**-23 * 2**0.5 * 3.0 * 2**0.5 * 1e20, rel=1e-6)
+
+
+def test_what_is_unsure_stands_between_what_is_liked_and_what_is_not():
+    view = SmallView(fold_in=LinearFoldIn(VECTORS, np.ones(4, np.float32), np.array([1, -1], np.float32)))
+    # of who had cup and hat: cup 4, mug 2, hat -1 and cap -3; of who had cup alone hat and cap are unsure
+    assert shown(view, "cup", "hat", k=2) == [("mug", "history"), ("cap", "history")]
+    assert shown(view, "cup", k=3) == [("mug", "history"), ("cap", "popular"), ("hat", "popular")]
+    assert shown(view, "cup", k=3, way="none") == [("mug", "history")]
+    latest = _Latest()
+    assert shown(latest, "cup", k=3, way="new") == [("mug", "history"), ("new", "new"), ("pen", "new")]
+    assert shown(latest, "cup", k=4, way="new")[1:3] == [("cap", "new"), ("hat", "new")]
+
+
+def test_users_who_have_nothing_in_common_are_not_similar():
+    users = Vectors(IdMap(["ann", "ben", "cid", "dan"]), np.array([[1, 0], [1, 1], [1e-9, 1], [0, 0]], np.float32))
+    assert [id_ for id_, _ in similar_users(users, np.array([2, 0], np.float32), k=4)] == ["ann", "ben"]
+
+
+def test_what_is_alone_shares_no_user():
+    assert alone(one_purchase_each().matrix).all()
+    assert alone(a_loner().matrix).tolist() == [False] * 16 + [True]

@@ -1,0 +1,85 @@
+"""Work that nobody waits for any more ends, wherever it is."""
+
+import contextvars
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from engine.catalogue import request_cost
+from engine.catalogue.case_folded import folded
+from engine.catalogue.predicate import parse
+from engine.deadline import check_time, end_at, in_time
+from engine.errors import InputError, NotInTime
+from engine.recommending.boost import Boosted
+from indexing.searchers.filters import Filters, LiveItem
+from tests.engine.catalogue.test_predicate import ALL, columns, item
+
+NOBODY = SimpleNamespace(n_vectors=3, allowed=None)
+AMONG = {"title": {"contains": "shoe"}}
+
+
+def too_late(work):
+    """What `work` says in a context whose time is over."""
+
+    def late():
+        end_at(0.0)
+        request_cost()
+
+    contextvars.copy_context().run(late)
+
+
+@pytest.mark.parametrize(
+    "long",
+    [
+        lambda: columns(ALL).mask(parse(AMONG)),
+        lambda: Filters(None).shown(parse(AMONG), {0: LiveItem("shoe", 1, b"{}", {}, True)}, 1, None),
+        lambda: Boosted(np.ones(3, np.float32)).take(NOBODY, None, None, 3, set(), "history"),
+        lambda: list(in_time([1, 2, 3])),
+    ],
+    ids=["a condition", "what changed since", "a boost", "a loop"],
+)
+def test_work_ends_once_its_time_is_over_and_has_no_end_of_its_own(long):
+    with pytest.raises(NotInTime, match="it was not done in time"):
+        too_late(long)
+    check_time()
+
+
+def test_a_loop_looks_at_the_time_again_and_again():
+    def halfway():
+        end_at(math.inf)
+        for at in in_time(range(1000), every=10):
+            if at == 500:
+                end_at(0.0)
+        raise AssertionError("it went on")
+
+    with pytest.raises(NotInTime):
+        contextvars.copy_context().run(halfway)
+
+
+def test_a_text_is_found_within_others_whatever_their_case():
+    texts = ["Straße", "STRASSE 5", "Café", "cafe", "İstanbul", "ΣΊΣΥΦΟΣ", "", "plain", "plain"]
+    catalogue = columns([item(f"i{at}", title=text) for at, text in enumerate(texts)])
+    for wanted in ("strasse", "ß", "CAFÉ", "σίσυφος", "i̇s", "PLAIN", " 5", ""):
+        found = catalogue.mask(parse({"title": {"contains": wanted}})).tolist()
+        assert found == [wanted.casefold() in text.casefold() for text in texts], wanted
+
+
+def test_few_columns_are_kept_without_their_case():
+    names = [f"name-{n}" for n in range(8)]
+    catalogue = columns([item("i", **dict.fromkeys(names, "Text"))])
+    for name in names:
+        assert catalogue.mask(parse({name: {"contains": "TEXT"}})).tolist() == [True]
+    assert list(catalogue._folded._made) == [(f"attributes.{name}", "text") for name in names[-4:]]
+    assert folded(catalogue._held("attributes.name-0", "text").values).texts.to_pylist() == ["text"]
+
+
+def test_a_text_within_a_text_costs_more_than_a_number_and_both_by_items():
+    size = request_cost.Size(n_items=1_000_000, n_changed=0)
+    number, text = parse({"price": {"lt": 3}}), parse(AMONG)
+    assert (size.filtering(number), size.filtering(text)) == (10_000_000, 68_000_000)
+    assert request_cost.Size(0, 1000).filtering(text) == 1_000_000
+    request_cost.check(68_000_000, 68_000_000, ("filter",))
+    with pytest.raises(InputError, match=r"costs about 0\.2 s of a core, at most 0\.1 s are allowed; ask for fewer"):
+        request_cost.check(200_000_000, 100_000_000, ("filter",))

@@ -1,0 +1,49 @@
+"""A poller that fails pauses ever longer and tells it once; what it says when it works again."""
+
+import time
+
+import pytest
+from structlog.testing import capture_logs
+
+from engine.errors import StoreUnavailable
+from indexing.serving.poller import Failing, Poller
+
+
+class Deaf:
+    """A listener that fails at once, each time."""
+
+    def __init__(self, error):
+        self.error, self.tries = error, 0
+
+    def wait(self, timeout_s):
+        self.tries += 1
+        raise self.error
+
+    def close(self):
+        pass
+
+
+@pytest.mark.parametrize("error", [StoreUnavailable("PostgreSQL is away"), OSError(24, "Too many open files")])
+def test_a_listener_that_cannot_listen_pauses_between_its_tries(error):
+    listener = Deaf(error)
+    polling = Poller({}, poll_s=0.001, listener=listener)
+    with capture_logs() as lines:
+        polling.start()
+        time.sleep(1)
+        polling.stop()
+    assert 1 <= listener.tries <= 8  # after .1, .3, .7 and 1.5 s; without pauses it is tens of thousands
+    assert len(lines) <= 1
+
+
+def test_what_fails_is_told_when_it_begins_when_it_changes_and_when_it_ends():
+    tries = Failing()
+    with capture_logs() as lines:
+        for why in ("full", "full", "away", "away"):
+            tries.failed("refresh failed", why, space="shop")
+        tries.worked("refresh works again", space="shop")
+        tries.worked("refresh works again", space="shop")
+    assert [(line["event"], line.get("error")) for line in lines] == [
+        ("refresh failed", "full"),
+        ("refresh failed", "away"),
+        ("refresh works again", None),
+    ]
