@@ -1,6 +1,7 @@
 """A hook of MkDocs: the reference pages, generated from the code each time the documentation is built.
 
-The command line comes from Typer, the HTTP API from the OpenAPI document, the settings from `engine.settings`.
+The command line comes from Typer, the HTTP API from the OpenAPI document, the settings from `engine.settings`, and the
+rooms from their docstrings and imports.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
+sys.path.insert(0, str(Path(__file__).parent))  # MkDocs takes it back once this hook is loaded
+
+import docs_rooms
 
 METHODS = ("get", "post", "put", "delete")
 
@@ -21,7 +24,15 @@ def on_files(files: Any, config: Any) -> Any:
 
     for name, lines in (("cli", command_line()), ("http", http()), ("settings", settings())):
         files.append(File.generated(config, f"reference/{name}.md", content="\n".join(lines)))
+    files.append(File.generated(config, "design/rooms.svg", content=docs_rooms.drawing()))
     return files
+
+
+def on_page_markdown(markdown: str, page: Any, **given: Any) -> str:
+    """Adds the rooms to their page."""
+    if page.file.src_uri != "design/rooms.md":
+        return markdown
+    return markdown + "\n".join(docs_rooms.page())
 
 
 def command_line() -> Iterator[str]:
