@@ -82,7 +82,7 @@ def test_while_an_owner_hangs_a_worker_answers_the_rest_and_its_searches_come_to
     settings = shop.settings.model_copy(update={"device": "cuda"})
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener), ThreadPoolExecutor(16) as pool:
         root = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        items = [item.item_id for item in ITEMS[:9]]
+        items = [item.item_id for item in ITEMS[:8]]  # two items are as like as each other to the ninth
 
         def similar(item_id: str) -> list[str]:
             answer = httpx.get(f"{root}/v1/{shop.space.name}/items/{item_id}/similar", params={"k": 3}, timeout=60)
