@@ -23,7 +23,7 @@ RANK = """
 import functools, sys
 import numpy as np
 import engine.fitting.fit
-from engine.embedders import ranks
+from engine.embedders.training import data_parallel
 from engine.embedders.registry import make
 from tests.engine.embedders.training.test_data_parallel import PARAMS
 from tests.engine.worlds import checkerboard
@@ -40,12 +40,12 @@ def command():
         losses.clear()
         made = make(name, params)
         engine.fitting.fit.fit(made, checkerboard(), seed=1, report=lambda epoch, loss, s: losses.append(loss))
-ranks.with_followers(command)
+data_parallel.with_followers(command)
 """
 CHOICE = """
 import json, sys
 import engine.fitting.fit
-from engine.embedders import ranks
+from engine.embedders.training import data_parallel
 from engine.embedders.registry import make
 from engine.learning.auto_select import Auto
 from engine.learning.train import chosen
@@ -53,7 +53,7 @@ from tests.engine.learning.test_selection import split
 rank, folder = sys.argv[1:]
 fitted, fits = engine.fitting.fit._fitted, []
 def counted(embedder, *args, **options):
-    fits.append((embedder.name, ranks.n_ranks()))
+    fits.append((embedder.name, data_parallel.n_ranks()))
     return fitted(embedder, *args, **options)
 counted.__module__, counted.__qualname__ = fitted.__module__, fitted.__qualname__
 engine.fitting.fit._fitted = counted
@@ -63,24 +63,24 @@ def command():
     fits.clear()
     engine.fitting.fit.fit(make("elsa", {"dim": 4}), split().train)
     return {"trials": len(choice.trials), "tried": tried}
-told = ranks.with_followers(command)
+told = data_parallel.with_followers(command)
 open(f"{folder}/choice{rank}.json", "w").write(json.dumps({"told": told, "fits": fits}))
 """
 FAILING = """
 import sys
 import engine.fitting.fit
-from engine.embedders import ranks
+from engine.embedders.training import data_parallel
 from engine.embedders.registry import make
 from engine.errors import InputError
 from tests.engine.worlds import checkerboard
-fitted, ranks.GRACE_S = engine.fitting.fit._fitted, 0.1
+fitted, data_parallel.GRACE_S = engine.fitting.fit._fitted, 0.1
 def short(*args, **options):
     if sys.argv[1] == "1":
         raise InputError("no room here")
     return fitted(*args, **options)
 short.__module__, short.__qualname__ = fitted.__module__, fitted.__qualname__
 engine.fitting.fit._fitted = short
-ranks.with_followers(lambda: engine.fitting.fit.fit(make("elsa", {"dim": 4}), checkerboard()))
+data_parallel.with_followers(lambda: engine.fitting.fit.fit(make("elsa", {"dim": 4}), checkerboard()))
 """
 
 
