@@ -25,7 +25,7 @@ def too_late(work):
 
     def late():
         end_at(0.0)
-        request_cost()
+        work()
 
     contextvars.copy_context().run(late)
 

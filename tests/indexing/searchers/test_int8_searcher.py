@@ -39,8 +39,8 @@ def test_every_row_is_in_the_list_it_suits_best_and_comes_back_within_half_a_ste
     lists = coded(vectors, None, centroids)
     assert sorted(lists.ids[lists.ids >= 0]) == list(range(500))
     assert np.array_equal(lists.list_centroids(dim), centroids)
-    simd_products = vectors @ centroids.T
-    assert simd_products[np.arange(500), lists.list_of] == pytest.approx(simd_products.max(axis=1), abs=1e-4)
+    products = vectors @ centroids.T
+    assert products[np.arange(500), lists.list_of] == pytest.approx(products.max(axis=1), abs=1e-4)
     assert lists.sizes.tolist() == np.bincount(lists.list_of, minlength=7).tolist()
     steps = np.abs(vectors - centroids[lists.list_of]).max(axis=1, keepdims=True) / 127
     assert (np.abs(decoded(lists, dim) - vectors) <= 0.51 * steps + 1e-6).all()
