@@ -1,4 +1,4 @@
-"""The README is true: its first steps run, and every command and route is in it."""
+"""The README is true: its first steps run, what it names is there, and the overview has every command and route."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from api.app import create_app
 from api.cli.main import app
 from engine.settings import Settings
 
-README = (Path(__file__).parent.parent / "README.md").read_text()
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+OVERVIEW = (ROOT / "docs" / "reference" / "overview.md").read_text()
+PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT / "docs").rglob("*.md")}
 
 
 def test_the_first_recommendation_runs_as_written(tmp_path: Path) -> None:
@@ -36,18 +39,21 @@ def test_the_first_recommendation_runs_as_written(tmp_path: Path) -> None:
     assert min(float(score) for _, score in similar) > 0.5
 
 
-def test_every_command_is_in_it() -> None:
+def test_every_command_is_in_the_overview() -> None:
     command = typer.main.get_command(app)
-    missing = [name for name in command.commands if f"nearfield {name}" not in README]  # type: ignore[attr-defined]
+    missing = [name for name in command.commands if f"nearfield {name}" not in OVERVIEW]  # type: ignore[attr-defined]
     assert missing == []
 
 
-def test_every_route_is_in_it(tmp_path: Path) -> None:
+def test_every_route_is_in_the_overview(tmp_path: Path) -> None:
     paths = create_app(Settings(home=tmp_path)).openapi()["paths"]
-    missing = [path for path in paths if not re.search(re.escape(path) + r"[`,\s]", README)]
+    missing = [path for path in paths if not re.search(re.escape(path) + r"[`,\s]", OVERVIEW)]
     assert missing == []
 
 
-def test_every_script_it_names_is_there() -> None:
-    for name in re.findall(r"scripts/[\w./]+\w", README):
-        assert (Path(__file__).parent.parent / name).exists(), name
+def test_every_script_and_page_that_is_named_is_there() -> None:
+    for text in (README, *PAGES.values()):
+        for name in re.findall(r"scripts/[\w./]+\w", text):
+            assert (ROOT / name).exists(), name
+    for name in re.findall(r"\((docs/[^)]+)\)", README):
+        assert (ROOT / name).exists(), name
