@@ -39,11 +39,14 @@ class Ending:
         self.last: Callable[[], None] = _nothing
         self._seconds = seconds
         self._number: int | None = None
+        self._is_over = threading.Event()  # the time is, and `last` is being done
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._is_over.is_set():  # the block may have ended of the children that were killed
+            time.sleep(2 * DONE_S)  # until `_run` has exited
         if self._number is not None and any(_holds(thread) for thread in threading.enumerate()):
             self._exit()
 
@@ -70,6 +73,7 @@ class Ending:
     def _run(self) -> None:
         time.sleep(self._seconds)
         left = [thread.name for thread in threading.enumerate() if _holds(thread)]
+        self._is_over.set()
         log.warning("not everything ended in time, and is left", seconds=self._seconds, threads=left)
         for child in multiprocessing.active_children():
             child.kill()
