@@ -54,32 +54,34 @@ def page() -> Iterator[str]:
 
 
 def drawing() -> str:
-    """An SVG: rooms in rows, each above what it imports; arrows for imports that no longer way explains."""
+    """An SVG: rooms in rows, each below all that import it; a line where no longer way says the same."""
     inner = {room: {each for each in imports().get(room, set()) if "." in each} for room in rooms() if "." in room}
-    levels = _levels(inner)
-    places, rows = {}, 0
-    for level in range(max(levels.values()), -1, -1):
-        row = sorted(room for room, at in levels.items() if at == level)
-        for at, room in enumerate(row):
-            places[room] = (GAP + at % PER_ROW * (WIDTH + GAP), GAP + (rows + at // PER_ROW) * ROW)
-        rows += -(-len(row) // PER_ROW)
-    lines = [_arrow(places[room], places[each]) for room in inner for each in _direct(room, inner)]
+    depths = _depths(inner)
+    places, rows, width = {}, 0, PER_ROW * (WIDTH + GAP) + GAP
+    for depth in range(max(depths.values()) + 1):
+        row = sorted(room for room, at in depths.items() if at == depth)
+        for start in range(0, len(row), PER_ROW):
+            part = row[start : start + PER_ROW]
+            left = (width - len(part) * (WIDTH + GAP) + GAP) // 2
+            places |= {room: (left + at * (WIDTH + GAP), GAP + rows * ROW) for at, room in enumerate(part)}
+            rows += 1
+    lines = [_line(places[room], places[each]) for room in inner for each in _direct(room, inner)]
     boxes = [_box(room, *place) for room, place in places.items()]
-    size = f"0 0 {PER_ROW * (WIDTH + GAP) + GAP} {rows * ROW}"
-    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="{size}">{"".join(lines + boxes)}</svg>'
+    return f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {rows * ROW}">{"".join(lines + boxes)}</svg>'
 
 
-def _levels(above: dict[str, set[str]]) -> dict[str, int]:
-    """The longest way down from each room."""
+def _depths(below: dict[str, set[str]]) -> dict[str, int]:
+    """The longest way up from each room to one that none imports."""
+    above = {room: [each for each, imported in below.items() if room in imported] for room in below}
     found: dict[str, int] = {}
 
-    def level(room: str) -> int:
+    def depth(room: str) -> int:
         if room not in found:
-            found[room] = 1 + max((level(each) for each in above[room]), default=-1)
+            found[room] = 1 + max((depth(each) for each in above[room]), default=-1)
         return found[room]
 
-    for room in above:
-        level(room)
+    for room in below:
+        depth(room)
     return found
 
 
@@ -101,7 +103,7 @@ def _box(room: str, x: int, y: int) -> str:
     )
 
 
-def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
+def _line(start: tuple[int, int], end: tuple[int, int]) -> str:
     x, y = start[0] + WIDTH / 2, start[1] + HEIGHT
     return (
         f'<path d="M{x} {y} C{x} {y + 25} {end[0] + WIDTH / 2} {end[1] - 25} {end[0] + WIDTH / 2} {end[1]}" '
