@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Generic, TypeVar
@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from engine.errors import InputError, Problem
 
+MOST_OF_ROW = 20  # faults told one by one
 T = TypeVar("T")
 
 
@@ -50,11 +51,19 @@ def check_rows(name: str, rows: Sequence[Any], parse: Callable[[Any], T]) -> Che
         try:
             good[row] = parse(values)
         except ValidationError as error:
-            found = error.errors(include_url=False, include_context=False, include_input=False)
-            bad[row] = tuple(Problem(("body", name, row, *each["loc"]), _message(each)) for each in found)
+            bad[row] = tuple(_problems(error, ("body", name, row)))
         except InputError as error:
             bad[row] = tuple(Problem(("body", name, row, *each.loc), each.msg) for each in error.problems)
     return _checked(name, good, bad)
+
+
+def _problems(error: ValidationError, row: tuple[str | int, ...]) -> Iterator[Problem]:
+    """Of one row; there may be thousands with as many each."""
+    if error.error_count() > MOST_OF_ROW:
+        yield Problem(row, f"has {error.error_count()} fields that there are none of, or with wrong values")
+        return
+    for each in error.errors(include_url=False, include_context=False, include_input=False):
+        yield Problem((*row, *each["loc"]), _message(each))
 
 
 def _checked(name: str, good: dict[int, T], bad: dict[int, tuple[Problem, ...]]) -> Checked[T]:

@@ -17,6 +17,7 @@ from pydantic import (
 )
 from pydantic import Json as JsonText
 
+from api.few_faults import FewFaults
 from api.messages.times import OCCURRED_AT, Moment
 from engine.catalogue.attribute_types import AttributeType
 from engine.recommending.recommend import Fill
@@ -39,11 +40,10 @@ FilterText = Annotated[
 ]
 Fields = Annotated[list[str], Field(max_length=100, examples=[["title", "price"]])]
 Cursor = Annotated[str, Field(max_length=65_536, description="of the answer before: goes on after what it showed")]
-MAX_DEADLINE_MS = 10_000
 USER, ITEM = "u-204", "oak-bedside-table"
 
 
-class Closed(BaseModel):
+class Closed(FewFaults, BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
@@ -57,7 +57,7 @@ class Fresh(Closed):
     min_seq: int | None = Field(
         None, ge=0, lt=2**63, description="show nothing older than the write that answered with this `seq`"
     )
-    deadline_ms: int | None = Field(None, ge=1, le=MAX_DEADLINE_MS, description="503 rather than an answer after this")
+    deadline_ms: int | None = Field(None, ge=1, le=10_000, description="503 rather than an answer after this")
 
 
 class Shown(Fresh):

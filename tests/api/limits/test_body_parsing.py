@@ -109,6 +109,25 @@ def test_there_are_only_so_many_lists_and_names(body: bytes) -> None:
     assert found.value.status == 413
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "told"),
+    [
+        ("/recommend", {f"{at}": 1 for at in range(2000)}, " faults or more: unknown names"),
+        ("/recommend", {f"{at}": 1 for at in range(200)}, "there is no such parameter"),
+        ("/recommend/batch", {"shelves": [{"a": 1, "b": 2}] * 600}, "got 1,200 faults or more"),
+        ("/recommend", {"history": [{f"{at}": 1 for at in range(2000)}]}, "got 1,996 faults or more"),
+        ("/events", [{f"{at}": 1 for at in range(2000)}], "got 1,994 faults or more"),
+        ("/items", [{f"{at}": 1 for at in range(100)}] * 50, "has 101 fields"),
+        ("/items/odd-01", {"categories": [1] * 50, "x": 1}, "Input should be a valid string"),
+    ],
+)
+def test_of_a_great_many_faults_the_number_is_told(shop: Shop, path: str, body: object, told: str) -> None:
+    answer = httpx.request("PUT" if path.endswith("odd-01") else "POST", shop.url + path, json=body, timeout=30)
+    assert answer.status_code == 422
+    assert told in answer.json()["errors"][0]["msg"]
+    assert len(answer.json()["errors"]) <= 100
+
+
 def test_text_may_look_like_anything(roomy: str) -> None:
     for text in ("[" * 5000, "1" * 5000, '\\"[' * 5000, "\\\\" * 30_000 + "{" * 30_000):
         answer = httpx.post(roomy + "/events", json=[{"user_id": "u", "item_id": "i", "kind": text}], timeout=30)
