@@ -24,12 +24,25 @@ app = typer.Typer(
     add_completion=False,
     help="Vector search and recommendation engine for storefronts.",
 )
-app.add_typer(catalogue.app, name="import", help="Import events, items, users, features or vectors.")
+GROUPS = {  # the panels of `--help`, in this order
+    "Shop": (demo, recommend),
+    "Learn": (learn, evaluate, tune),
+    "Serve": (serve,),
+    "Records": (latent, path, figures, map, export),
+    "Operate": (status,),
+}
+for panel, modules in GROUPS.items():
+    known = len(app.registered_commands)
+    for module in modules:
+        module.add_to(app)
+    for command in app.registered_commands[known:]:
+        command.rich_help_panel = panel
+app.add_typer(
+    catalogue.app, name="import", help="Import events, items, users, features or vectors.", rich_help_panel="Shop"
+)
 import_features.add_to(catalogue.app)
-app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.")
-app.add_typer(users.app, name="users", help="Erase a user for good; let an erased id in again.")
-for module in (demo, serve, learn, evaluate, tune, recommend, latent, path, figures, map, export, status):
-    module.add_to(app)
+app.add_typer(users.app, name="users", help="Erase a user for good; let an erased id in again.", rich_help_panel="Shop")
+app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.", rich_help_panel="Operate")
 
 
 def main() -> None:
