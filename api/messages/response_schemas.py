@@ -43,7 +43,8 @@ class ShelfAnswer(BaseModel):
     shortfall: Short | None
     cursor: str | None = Field(description="goes on after these items; null: there are no more")
     warnings: list[Warned] = Field(
-        description="what was asked and is not there: attributes that no item has, items that are not in the catalogue"
+        description="what was asked and is not there: attributes that no item has, items that are not in the "
+        "catalogue, kinds of a session that nobody has said the worth of"
     )
 
 

@@ -10,6 +10,7 @@ from engine.catalogue import predicate
 from engine.catalogue.close_names import near_names
 from engine.catalogue.predicate import CORE, PREFIX, Predicate
 from engine.errors import Problem, shown
+from engine.values.events import Weighting
 from indexing.live.view import LiveView
 
 Loc = tuple[str | int, ...]
@@ -37,8 +38,9 @@ def of_items(view: LiveView, item_ids: Sequence[str], loc: Loc) -> list[Problem]
 
 
 def of_history(view: LiveView, past: Sequence[PastEvent], loc: Loc) -> list[Problem]:
-    """The same of the events of a session."""
-    return _unknown(view, [(event.item_id, (*loc, at, "item_id")) for at, event in enumerate(past)], loc)
+    """The same of the events of a session, and words for kinds that nobody has said the worth of."""
+    items = _unknown(view, [(event.item_id, (*loc, at, "item_id")) for at, event in enumerate(past)], loc)
+    return items + _unknown_kinds(view.space.weighting, past, loc)
 
 
 def to_json(warnings: Iterable[Problem]) -> list[dict[str, object]]:
@@ -49,6 +51,17 @@ def _no_attribute(view: LiveView, field: str, near: bool) -> str:
     name = field.removeprefix(PREFIX)
     found = near_names(name, (*CORE, *view.attributes)) if near else ()
     return f"no item has an attribute {shown(name)}" + (f"; near names: {', '.join(found)}" if found else "")
+
+
+def _unknown_kinds(weighting: Weighting, past: Sequence[PastEvent], loc: Loc) -> list[Problem]:
+    """Each word once, where it first stands."""
+    first = {event.kind: at for at, event in reversed([*enumerate(past)])}
+    unknown = [(word, at) for word, at in reversed(first.items()) if not weighting.vocabulary.of(word).is_known]
+    told = [
+        Problem((*loc, at, "kind"), f"{shown(word)} is of no known kind, and weighs {weighting.other:g}")
+        for word, at in unknown[:MOST]
+    ]
+    return told + ([Problem(loc, f"nor {len(unknown) - MOST} more kinds")] if len(unknown) > MOST else [])
 
 
 def _unknown(view: LiveView, named: Sequence[tuple[str, Loc]], loc: Loc) -> list[Problem]:

@@ -45,6 +45,23 @@ def test_a_session_in_the_words_of_a_shop_gets_the_answer_of_ours(shop: Shop) ->
     assert scores("cart", "impression") == scores("cart", "never heard of")
 
 
+def test_a_session_is_told_of_kinds_that_nobody_knows(shop: Shop) -> None:
+    kinds = ("cart", "hummed", "hummed", *(f"word {n:02d}" for n in range(10)))
+    shelf = {"history": [{"item_id": "odd-01", "kind": kind} for kind in kinds]}
+    told = shop.post("/recommend", shelf).json()["warnings"]
+    assert told[:2] == [
+        {"loc": ["history", 1, "kind"], "msg": "'hummed' is of no known kind, and weighs 0"},
+        {"loc": ["history", 3, "kind"], "msg": "'word 00' is of no known kind, and weighs 0"},
+    ]
+    assert told[10:] == [{"loc": ["history"], "msg": "nor 1 more kinds"}]
+    batch = shop.post("/recommend/batch", {"shelves": [{"k": 3}, shelf]}).json()["shelves"]
+    assert batch[1]["warnings"][0]["loc"] == ["body", "shelves", 1, "history", 1, "kind"]
+    ranked = shop.post("/rank", {"item_ids": ["odd-02"], "history": shelf["history"][:2]}).json()["warnings"]
+    assert [each["loc"] for each in ranked] == [["history", 1, "kind"]]
+    known = [{"item_id": "odd-01", "kind": "Order Completed"}, {"item_id": "odd-02"}]
+    assert shop.post("/recommend", {"history": known}).json()["warnings"] == []
+
+
 def test_an_unknown_kind_is_stored_told_everywhere_and_weighs_nothing_until_it_is_listed(shop: Shop) -> None:
     user, kept = f"waver-{secrets.token_hex(4)}", shop.get("").json()["weighting"]
     before = metric(shop, "nearfield_events_of_unknown_kind_total")
