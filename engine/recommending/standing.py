@@ -25,8 +25,8 @@ EXCLUDES: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 PARTS = ("seen", "purchased", "returned", "disliked")
 EXPECTED = (
-    "expected seen, purchased or none, each with what was returned and disliked, or a list of what alone to leave out: "
-    "seen, purchased, returned, disliked"
+    "expected seen, purchased or none, each with what was returned and disliked, or a list of what alone to leave out, "
+    'such as ["disliked"], of seen, purchased, returned, disliked'
 )
 NEVER = np.iinfo(np.int64).min
 
