@@ -15,7 +15,7 @@ from engine.importing.cells.reading_options import AS_IT_IS, Reading
 from engine.importing.cells.times import NO_TIME, UNREADABLE, Times, times
 from engine.importing.cells.typed_cells import numbers
 from engine.importing.reports.erased_users import REASON, erased_checks
-from engine.importing.reports.kind_words import purchases, vocabulary_of, words_of
+from engine.importing.reports.kind_words import purchases, rest, vocabulary_of, words_of
 from engine.importing.reports.rejects import Check, check, check_target, id_checks, nobody, text_checks, with_more
 from engine.importing.reports.summary import ImportSummary
 from engine.importing.sheets.fields import NONE, Fields, resolve
@@ -80,6 +80,7 @@ def import_events(
     progress("write", 0.45)
     counts, erased = _write(database, space_name, distinct, items, attributes, progress)
     progress("done", 1.0)
+    notes = *moments.notes(rejected.counts, now), *attributes.called_like_fields()
     return ImportSummary(
         read=frame.height,
         written=counts.written,
@@ -88,8 +89,8 @@ def import_events(
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
         attributes=attributes.notes,
-        notes=(*moments.notes(rejected.counts, now), *attributes.called_like_fields(), *nobody(events["user_id"])),
-        words=words_of(events["kind"], vocabulary),
+        notes=(*notes, *nobody(events["user_id"]), *rest(events["kind"], vocabulary)),
+        words=words_of(events["kind"], vocabulary, space_name),
     )
 
 

@@ -13,6 +13,8 @@ from engine.store.database.connections import Database
 from engine.values.event_kinds import TOLD, Vocabulary
 from engine.values.events import Weighting
 
+DEFAULT = "default"  # the space that a command means where none is named
+
 
 @dataclass(frozen=True)
 class Word:
@@ -21,6 +23,7 @@ class Word:
     taken_as: str | None  # our kind; None for a word of the shop's own, and for one that nobody knows
     weight: float
     is_known: bool
+    space: str = DEFAULT  # that the events go to
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -36,9 +39,11 @@ class Word:
             return f"{self.rows:,} `{self.word}` taken as {self.taken_as}"
         if self.is_known:
             return f"{self.rows:,} `{self.word}` weigh {self.weight:g} each, as this space says"
+        of = "" if self.space == DEFAULT else f"--space {self.space} "
+        quoted = f"{self.word}=2".replace("'", "'\\''")  # as a shell reads it
         return (
             f"{self.rows:,} `{self.word}` are of no known kind: stored, and each weighs {self.weight:g} until you say "
-            f"what it is worth, as with `nearfield weights --kind '{self.word}=2'`"
+            f"what it is worth, as with `nearfield weights {of}--kind '{quoted}'`"
         )
 
 
@@ -51,11 +56,26 @@ def vocabulary_of(database: Database, space_name: str) -> Vocabulary:
         return Weighting().vocabulary
 
 
-def words_of(kinds: pl.Series, vocabulary: Vocabulary) -> tuple[Word, ...]:
+def words_of(kinds: pl.Series, vocabulary: Vocabulary, space_name: str) -> tuple[Word, ...]:
     """The words of a column, the most frequent first, at most TOLD of them."""
-    counts = kinds.rename("word").value_counts().sort(["count", "word"], descending=[True, False])
-    found = [(word, rows, vocabulary.of(word)) for word, rows in counts.head(TOLD).iter_rows()]
-    return tuple(Word(word, rows, each.kind, each.weight, each.is_known) for word, rows, each in found)
+    found = [(word, rows, vocabulary.of(word)) for word, rows in _counts(kinds).head(TOLD).iter_rows()]
+    return tuple(Word(word, rows, each.kind, each.weight, each.is_known, space_name) for word, rows, each in found)
+
+
+def rest(kinds: pl.Series, vocabulary: Vocabulary) -> list[str]:
+    """What is told of the words of a column beyond TOLD."""
+    left = _counts(kinds)[TOLD:]
+    if left.is_empty():
+        return []
+    unknown = sum(not vocabulary.of(word).is_known for word in left["word"])
+    return [
+        f"{left['count'].sum():,} rows are of {left.height:,} more kinds, {unknown:,} of which are not known: "
+        "is this the column of kinds?"
+    ]
+
+
+def _counts(kinds: pl.Series) -> pl.DataFrame:
+    return kinds.rename("word").value_counts().sort(["count", "word"], descending=[True, False])
 
 
 def purchases(kinds: pl.Series, vocabulary: Vocabulary) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from engine.importing import ImportSummary
+from engine.importing.reports.kind_words import Word
 from engine.store import events, spaces
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
@@ -42,7 +44,7 @@ def test_the_summary_tells_what_every_word_was_taken_for(load: Load, tmp_path: P
         (1, "wishlist", None, 0.0),
     ]
     assert [str(each) for each in summary.words][2] == "1 `transaction` taken as purchase"
-    assert "nearfield weights --kind 'wishlist=2'" in str(summary.words[4])
+    assert f"nearfield weights --space {summary.words[4].space} --kind 'wishlist=2'" in str(summary.words[4])
     assert summary.rejected == {"negative value, and not a purchase": 1}
 
 
@@ -67,3 +69,19 @@ def test_a_word_that_the_space_lists_is_known_to_the_next_import(
     assert (space.weighting.vocabulary.unknown(counts), listed.vocabulary.unknown(counts)) == ({"wishlist": 1}, {})
     words = load_file(load, tmp_path).words or ()
     assert [str(each) for each in words if each.word == "wishlist"] == ["1 `wishlist` weigh 2 each, as this space says"]
+
+
+def test_what_is_to_be_typed_names_the_space_and_is_read_by_a_shell_as_it_stands() -> None:
+    assert "as with `nearfield weights --kind 'wishlist=2'`" in str(Word("wishlist", 1, None, 0.0, False))
+    told = str(Word("it's; ls", 1, None, 0.0, False, "shoes"))
+    command = told.split("`")[-2]
+    assert shlex.split(command) == ["nearfield", "weights", "--space", "shoes", "--kind", "it's; ls=2"]
+
+
+def test_more_words_than_are_told_are_counted(load: Load, tmp_path: Path) -> None:
+    rows = [f"ann,cup,{word},2025-01-01" for n in range(102) for word in (f"word{n:03d}",)]
+    path = tmp_path / "wrong.csv"
+    path.write_text("\n".join(["user_id,item_id,kind,occurred_at", *rows, "ann,cup,word000,2025-01-02"]) + "\n")
+    summary = load(path)
+    assert len(summary.words or ()) == 100
+    assert "2 rows are of 2 more kinds, 2 of which are not known: is this the column of kinds?" in summary.notes
