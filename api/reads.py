@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -113,6 +114,8 @@ def check_work(
 ) -> None:
     """InputError for shelves whose filters and boosts would take longer than may be."""
     size = request_cost.Size(len(view.items), len(view.changed))
+    if view.generation is not None:
+        size = replace(size, text_bytes=view.generation.columns.text_bytes)
     asked = [*{passed for passed, _ in shelves if passed}, *(of for _, boosts in set(shelves) for of, _ in boosts)]
     boosting = sum(size.boosting(len(boosts)) for _, boosts in shelves if boosts)
     cost = sum(map(size.filtering, asked)) + boosting + n_shown * request_cost.SHOWN

@@ -92,6 +92,18 @@ class Columns:
     def has(self, field: str) -> bool:
         return field in CORE or field in self._row_of
 
+    def text_bytes(self, field: str) -> int:
+        """Of all that is to be read to look within the texts of a field."""
+        if field not in self._text_bytes:
+            row = self._row_of.get(field, {}).get("text")
+            texts = self.attributes["texts"][row].values.nbytes if row is not None else 0
+            self._text_bytes[field] = self.catalogue[field].nbytes if CORE.get(field) == "text" else texts
+        return self._text_bytes[field]
+
+    @cached_property
+    def _text_bytes(self) -> dict[str, int]:
+        return {}
+
     @cached_property
     def _folded(self) -> FoldedColumns:
         return FoldedColumns()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.catalogue import predicate as predicates
@@ -10,6 +11,7 @@ from engine.catalogue.predicate import Condition, Predicate
 from engine.errors import InputError
 
 NUMBER, TEXT, WITHIN = 2, 20, 60  # to look at one value; at a text within a text
+BYTE = 2  # of it, where it is a long one
 MASK = 8  # for each item, to combine what passes and to search among it
 CHANGED = 1000  # a condition on an item that changed since the build
 SHOWN = 2000  # an item of an answer
@@ -23,6 +25,7 @@ class Size:
 
     n_items: int
     n_changed: int  # since the build
+    text_bytes: Callable[[str], int] = lambda field: 0  # of all the texts of a field
 
     def most(self, n_conditions: int) -> int:
         """What so many conditions cost at most."""
@@ -30,7 +33,14 @@ class Size:
 
     def filtering(self, asked: Predicate) -> int:
         tests = list(predicates.tests(asked))
-        return self.n_items * (MASK + sum(map(_looking, tests))) + self.n_changed * len(tests) * CHANGED
+        return self.n_items * MASK + sum(map(self._looking, tests)) + self.n_changed * len(tests) * CHANGED
+
+    def _looking(self, test: Condition) -> int:
+        if test.kind != "text":
+            return self.n_items * NUMBER
+        if test.operator != "contains":
+            return self.n_items * TEXT
+        return max(self.n_items * WITHIN, self.text_bytes(test.field) * BYTE)
 
     def boosting(self, n_boosts: int) -> int:
         """A search for each product of the factors, with a mask of its own."""
@@ -45,9 +55,3 @@ def check(cost: int, most: int, loc: Loc, less: str = FEWER) -> None:
             f"{less} (NEARFIELD_MAX_WORK)",
             loc=loc,
         )
-
-
-def _looking(test: Condition) -> int:
-    if test.kind != "text":
-        return NUMBER
-    return WITHIN if test.operator == "contains" else TEXT

@@ -75,6 +75,15 @@ def test_few_columns_are_kept_without_their_case():
     assert folded(catalogue._held("attributes.name-0", "text").values).texts.to_pylist() == ["text"]
 
 
+def test_to_look_within_long_texts_costs_by_their_length():
+    catalogue = columns([item(f"i{at}", title="t" * 1000, story="s" * 500) for at in range(10)])
+    size = request_cost.Size(n_items=10, n_changed=0, text_bytes=catalogue.text_bytes)
+    assert size.filtering(parse({"title": {"contains": "a"}})) // 1000 == 20  # 10,000 bytes, and where each text ends
+    assert size.filtering(parse({"story": {"contains": "a"}})) // 1000 == 10
+    assert size.filtering(parse({"story": "a"})) == 10 * 28
+    assert size.filtering(parse({"colour": {"contains": "a"}})) == 10 * 68
+
+
 def test_a_text_within_a_text_costs_more_than_a_number_and_both_by_items():
     size = request_cost.Size(n_items=1_000_000, n_changed=0)
     number, text = parse({"price": {"lt": 3}}), parse(AMONG)
