@@ -60,7 +60,9 @@ def vote(value: object) -> AttributeType | None:
     if isinstance(value, int | float):
         return "number"
     if isinstance(value, str):
-        return None if value.strip().lower() in ("", *NOTHING) else "text"
+        if value.strip().lower() in ("", *NOTHING):
+            return None
+        return "time" if TIME.fullmatch(value) else "text"
     return "list" if isinstance(value, list | tuple) else "any" if isinstance(value, Mapping) else None
 
 

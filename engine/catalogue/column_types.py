@@ -18,8 +18,12 @@ def column_types(attributes: pa.Table) -> dict[str, AttributeType]:
     """By attribute the type of nine in ten of its values, of those with ten or more; a table of `columns.SCHEMA`."""
     counts: dict[str, Counter[str]] = {}
     names = (attributes["field"].to_pylist(), attributes["kind"].to_pylist())
-    for field, kind, rows in zip(*names, attributes["rows"], strict=True):
-        counts.setdefault(field, Counter())[TYPE_OF.get(kind, kind)] += len(np.unique(rows.values))
+    for field, kind, rows, numbers in zip(*names, attributes["rows"], attributes["numbers"], strict=True):
+        of_field = counts.setdefault(field, Counter())
+        of_field[TYPE_OF.get(kind, kind)] += len(np.unique(rows.values))
+        if kind == "text":
+            of_field["time"] = int(np.isfinite(numbers.values.to_numpy()).sum())  # the moments among the texts
+            of_field["text"] -= of_field["time"]
     found: dict[str, AttributeType] = {}
     for field, of_kinds in counts.items():
         n = of_kinds.pop("present", 0)

@@ -8,17 +8,18 @@ from typing import get_args
 
 import sqlalchemy as sa
 
-from engine.catalogue.attribute_types import MAX_NAME_BYTES, MAX_TYPES, NOTHING, AttributeType, Subject, majority
+from engine.catalogue.attribute_types import MAX_NAME_BYTES, MAX_TYPES, NOTHING, TIME, AttributeType, Subject, majority
 from engine.errors import InputError, StoreBusy, shown
 
+TIME_PATTERN = f"^(?:{TIME.pattern})$"
 WRITE = """
 INSERT INTO attribute_types (space_key, subject, types) VALUES (%s, %s, %s)
 ON CONFLICT (space_key, subject) DO UPDATE SET types = {} RETURNING types
 """
 # One vote of each value, as `engine.catalogue.attribute_types.vote` has it.
 VOTES = """
-SELECT name, CASE jsonb_typeof(value) WHEN 'string' THEN 'text' WHEN 'array' THEN 'list' WHEN 'object' THEN 'any'
-    ELSE jsonb_typeof(value) END AS kind, count(*) AS n
+SELECT name, CASE jsonb_typeof(value) WHEN 'string' THEN CASE WHEN value #>> '{{}}' ~ %s THEN 'time' ELSE 'text' END
+    WHEN 'array' THEN 'list' WHEN 'object' THEN 'any' ELSE jsonb_typeof(value) END AS kind, count(*) AS n
 FROM {table}, jsonb_each(attributes) AS each (name, value)
 WHERE space_key = %s AND name = ANY(%s::text[]) AND jsonb_typeof(value) <> 'null'
     AND (jsonb_typeof(value) <> 'string' OR lower(btrim(value #>> '{{}}', E' \\t\\n\\r')) <> ALL(%s::text[]))
@@ -76,7 +77,7 @@ def of_catalogue(
     """The types of attributes by what most of their stored values are; without a majority one is left out."""
     query = VOTES.format(table="items" if subject == "item" else "users")
     votes: dict[str, dict[AttributeType, int]] = {}
-    for name, kind, n in conn.exec_driver_sql(query, (space_key, list(names), ["", *NOTHING])):
+    for name, kind, n in conn.exec_driver_sql(query, (TIME_PATTERN, space_key, list(names), ["", *NOTHING])):
         votes.setdefault(name, {})[kind] = n
     return {name: kind for name, found in votes.items() if (kind := majority(found, None)) is not None}
 

@@ -52,7 +52,9 @@ def votes(column: Column, decimal: Decimal | None = None) -> dict[AttributeType,
     if dtype in (pl.List, pl.Array):
         return {"list": present}
     if dtype == pl.String or isinstance(dtype, pl.Categorical | pl.Enum):
-        return {"text": int((~_nothing(series.cast(pl.String).drop_nulls())).sum())}
+        text = series.cast(pl.String).drop_nulls()
+        text = text.filter(~_nothing(text))
+        return {"time": (n_times := _n_times(text)), "text": text.len() - n_times}
     return {"any": present} if dtype != pl.Null else {}
 
 
@@ -72,6 +74,8 @@ def fit(column: Column, kind: AttributeType, decimal: Decimal | None = None) -> 
         return _fitted(series.set(none, None), Column(pl.Series(series.name, json, pl.String).set(none, None), True))
     if kind == "text" and not column.is_json and (dtype.is_numeric() or dtype == pl.Boolean):
         return _fitted(series, Column(cells.texts(column)))
+    if kind == "time" and is_string:
+        column = Column(series.set(_blank(series), None))
     ready = json_ready(column)
     own = _of_dtype(column)
     if kind == "any" or kind == own:
@@ -139,13 +143,17 @@ def _votes_of_text(text: pl.Series, decimal: Decimal | None) -> dict[AttributeTy
         if digits.n_unique() == 1:
             numbers -= int((plain & text.str.contains("^[0-9]+$")).sum())  # postcodes, article numbers: of one width
     booleans = int(text.str.to_lowercase().is_in(["true", "false"]).sum())
-    found: dict[AttributeType, int] = {"number": max(0, numbers), "boolean": booleans}
+    found: dict[AttributeType, int] = {"number": max(0, numbers), "boolean": booleans, "time": _n_times(text)}
     return found | {"text": n_endless + text.len() - sum(found.values())}
 
 
 def _votes_of_json(text: pl.Series) -> dict[AttributeType, int]:
     found = Counter(types.vote(cells.load(each)) for each in text)
     return {kind: n for kind, n in found.items() if kind is not None}
+
+
+def _n_times(text: pl.Series) -> int:
+    return int(text.str.contains(f"^(?:{types.TIME.pattern})$").sum())
 
 
 def _nothing(text: pl.Series) -> pl.Series:

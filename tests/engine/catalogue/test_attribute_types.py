@@ -40,8 +40,8 @@ def test_a_value_is_taken_as_the_type_or_does_not_fit(kind: AttributeType, value
 
 
 def test_more_than_half_of_the_votes_decide_and_a_cell_that_says_nothing_has_none() -> None:
-    assert [vote(value) for value in (1, 2.5, "N/A", " ", "x", True, [], {})] == [
-        *("number", "number", None, None, "text", "boolean", "list", "any")
+    assert [vote(value) for value in (1, 2.5, "N/A", " ", "x", "2026-11-01 10:00", True, [], {})] == [
+        *("number", "number", None, None, "text", "time", "boolean", "list", "any")
     ]
     assert majority({"number": 2, "text": 1}) == "number"
     assert majority({"number": 1, "text": 1}) == "any"

@@ -89,6 +89,26 @@ def test_the_row_of_a_cell_that_does_not_fit_is_rejected_on_demand(rows: Import,
     assert attributes() == {"a": {"price": 12.5}, "c": {"price": 20}}
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_times_are_a_type_by_the_first_file_and_a_cell_that_is_none_is_told(
+    rows: Import,
+    attributes: Stored,
+    database: Database,
+    space: Space,
+    tmp_path: Path,
+    suffix: str,
+) -> None:
+    cells = ["2026-11-01T10:00:00+02:00", "2026-11-02", "soon", None]
+    frame = pl.DataFrame({"item_id": list("abcd"), "launch": cells})
+    path = tmp_path / f"launches{suffix}"
+    {".csv": frame.write_csv, ".jsonl": frame.write_ndjson, ".parquet": frame.write_parquet}[suffix](path)
+    summary = import_items(database, space.name, path)
+    assert known(database, space) == {"launch": "time"}
+    assert attributes() == {"a": {"launch": cells[0]}, "b": {"launch": cells[1]}, "c": {}, "d": {}}
+    assert [(note.unfit, note.unfit_examples) for note in summary.attributes] == [(1, ("soon",))]
+    assert [note.unfit_examples for note in rows("item_id,launch\na,2/11/2026\nb,  \n").attributes] == [("2/11/2026",)]
+
+
 def test_what_is_known_stays_in_the_next_file(rows: Import, attributes: Stored) -> None:
     rows("item_id,price,size\na,12.5,S\n")
     summary = rows("item_id,price,size\nb,on request,38\nc,free,40\n")
@@ -119,10 +139,11 @@ def test_the_catalogue_tells_the_types_of_a_space_from_before(
     rows: Import, attributes: Stored, database: Database, space: Space
 ) -> None:
     with database.begin() as conn:
-        items.upsert(conn, space.key, [Item(f"old{n}", attributes={"price": n, "code": "07"}) for n in range(3)])
-    rows("item_id,price,code\na,N/A,12\n")
+        old = {"code": "07", "launch": "2026-11-01"}
+        items.upsert(conn, space.key, [Item(f"old{n}", attributes={"price": n, **old}) for n in range(3)])
+    rows("item_id,price,code,launch\na,N/A,12,soon\n")
     assert attributes()["a"] == {"code": "12"}
-    assert known(database, space) == {"price": "number", "code": "text"}
+    assert known(database, space) == {"price": "number", "code": "text", "launch": "time"}
 
 
 def test_codes_are_text_however_many_look_like_numbers(rows: Import, attributes: Stored) -> None:
