@@ -76,7 +76,9 @@ def _checked(name: str, good: dict[int, T], bad: dict[int, tuple[Problem, ...]])
 def _message(error: Any) -> str:
     if error["type"] == "model_type":
         return "expected an object"
-    return "there is no such field" if error["type"] == "extra_forbidden" else str(error["msg"])
+    return (
+        "there is no such field" if error["type"] == "extra_forbidden" else error["msg"].removeprefix("Value error, ")
+    )
 
 
 def _place(problem: Problem) -> str:

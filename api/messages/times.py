@@ -17,29 +17,26 @@ OCCURRED_AT = (
 
 
 def _read(value: Any) -> Any:
-    """Text that is no number is left to pydantic."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return _text(value)
+    """What is neither a number nor text is left to pydantic."""
     now = datetime.now(UTC)
-    at = plausible_times.read(number, now)
+    try:
+        at = plausible_times.read(float(value), now)
+    except (TypeError, ValueError, OverflowError):
+        if not isinstance(value, str):
+            return value
+        at = _text(value)
     if at is None:
         raise ValueError(f"expected {plausible_times.said(now)}; got {shown(value)}")
     return at
 
 
-def _text(value: Any) -> Any:
-    """Left to pydantic, but for a leap second, which it does not read."""
-    if not isinstance(value, str):
-        return value
+def _text(value: str) -> datetime | None:
+    """Text that is no number, leap seconds too, which pydantic does not read; None where it is no time."""
     plain, more = plausible_times.without_leap(value)
-    if not more:
-        return value
     try:
         return TEXT.validate_python(plain) + more
     except (ValidationError, OverflowError):
-        return value
+        return None
 
 
 TEXT = TypeAdapter(datetime)
