@@ -44,8 +44,9 @@ def nobody(user_ids: pl.Series) -> list[str]:
     """What is to be told of ids that are often no person's: they are taken as one all the same."""
     counts = user_ids.filter(user_ids.str.to_lowercase().is_in(NOBODY)).value_counts(name="n")
     return [
-        f"{n:,} rows have the user_id {id_!r}, which some exports write for nobody; they were taken as one user, "
-        f"unless you say --missing-id {id_}"
+        f"{'1 row has' if n == 1 else f'{n:,} rows have'} the user_id {id_!r}, which some exports write for nobody; "
+        f"{'it was' if n == 1 else 'they were'} taken as one user, unless "
+        f"you say --missing-id {id_}"
         for id_, n in counts.sort("n", descending=True).iter_rows()
     ]
 

@@ -221,7 +221,7 @@ def test_minus_one_is_an_id_like_any_other_until_it_is_said_to_be_none(
         summary = load(tmp_path / name, reading=Reading(missing_ids=("-1",)))
         assert (summary.rejected, summary.notes) == ({"missing user_id": 1}, ())
     [note] = load(tmp_path / "f.csv").notes
-    assert note.startswith("1 rows have the user_id '-1', which some exports write for nobody")
+    assert note.startswith("1 row has the user_id '-1', which some exports write for nobody")
     assert sorted(row[0] for row in stored()) == ["-1", "17850"]
 
 
