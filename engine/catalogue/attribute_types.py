@@ -34,7 +34,8 @@ TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
 NOTHING = ("n/a", "na", "n.a.", "#n/a", "nan", "null", "none", "nil", "-", "--", "?")  # lower case; votes for no type
 MAX_NAME_BYTES, MAX_TYPES = 256, 10_000  # what is stored of a space; further attributes are of any type
 TIME = re.compile(
-    r"\s*[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:[.,][0-9]{1,9})?)?"
+    r"\s*[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
+    r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::(?:[0-5][0-9]|60))?(?:[.,][0-9]{1,9})?)?"
     r"\s*(?:[Zz]|[+-][0-9]{2}(?::?[0-9]{2})?)?\s*"
 )
 
