@@ -18,6 +18,8 @@ from engine.store import spaces
 from engine.store.database.connections import Connection, Database
 from engine.store.features import FeatureSchema
 
+SURE = 20  # records that have each a category of its own, which is no chance any more
+
 
 def import_features(
     database: Database,
@@ -52,6 +54,18 @@ def import_features(
         rejected={},
         samples=(),
         seconds=time.perf_counter() - started,
+        notes=_like_ids(found),
+    )
+
+
+def _like_ids(found: Records) -> tuple[str, ...]:
+    """What is told of categories of which every record has its own: nothing can be learnt from them."""
+    n = len(found.values)
+    return tuple(
+        f"column {column.name!r} has another category in each of the {n:,} records; if it names the records say "
+        f"--id {column.name}, else leave it out with --ignore {column.name}"
+        for column, cells in zip(found.columns, found.values.T, strict=True)
+        if column.categories is not None and n >= SURE and len(np.unique(cells[~np.isnan(cells)])) == n
     )
 
 

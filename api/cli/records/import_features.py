@@ -107,4 +107,6 @@ def _show(summary: ImportSummary, what: str, after: str) -> None:
     )
     for reason, count in rejected.items():
         out.print(f"  {count:,} left out: {reason}", markup=False)
+    for note in summary.notes:
+        out.print(note, markup=False)
     out.print(after if after.startswith("model") else f"next: {after}", markup=False)

@@ -126,3 +126,11 @@ def test_records_for_a_model_know_only_its_categories_and_arrays_go_by_place(tmp
         read_for_model(tmp_path / "new.npy", Layout(), columns)
     three = tuple(Column(name) for name in "abc")
     assert read_for_model(tmp_path / "new.npy", Layout(), three).columns == three
+
+
+def test_a_column_that_names_the_records_is_told_as_nothing_can_be_learnt_from_it(load):
+    text = "item_id,heat\n" + "".join(f"r{n},{n}\n" for n in range(20))
+    [note] = load(text, layout=Layout()).notes
+    assert note.startswith("column 'item_id' has another category in each of the 20 records")
+    assert "--id item_id" in note
+    assert load(text, layout=Layout("item_id"), replace=True).notes == ()
