@@ -13,23 +13,23 @@ from fastapi import FastAPI
 
 from api import problems
 from api.auth import Keyring
+from api.auth_middleware import KeyFirst
 from api.coalescing.coalescer import Histories
 from api.coalescing.event_writer import Appends
 from api.deps import Lives
-from api.key_first import KeyFirst
-from api.limits.admission import Admission
 from api.limits.body_buffering import WholeBody
 from api.limits.concurrency_limit import Gate
+from api.limits.concurrency_middleware import Admission
 from api.limits.deadline import Deadline
 from api.limits.early_rejection import Door
 from api.limits.executors import CONNECTIONS, batchers, parsers, readers, writers
 from api.logs import RequestLog, configure
 from api.messages.encoded_paths import EncodedSlashes
-from api.monitoring.clock import Clock
+from api.monitoring.clock_skew import Clock
 from api.monitoring.metrics import Metrics, Timed
-from api.monitoring.outage import Outage
+from api.monitoring.outage_log import Outage
 from api.monitoring.view_gauges import set_view
-from api.routes import events, figures, health, items, keys, latent, models, recommend, search, spaces, users
+from api.routes import events, health, items, keys, latent, model_reports, models, recommend, search, spaces, users
 from engine.errors import NearfieldError
 from engine.private_folders import close_to_others
 from engine.settings import Settings
@@ -45,7 +45,7 @@ from indexing.serving.poller import Poller
 
 log = structlog.get_logger()
 LOCK_S = 10.0  # a write that waits so long for another transaction is told to come back
-ROUTERS = (health, keys, recommend, figures, search, events, items, users, latent, models, spaces)
+ROUTERS = (health, keys, recommend, model_reports, search, events, items, users, latent, models, spaces)
 
 
 def _warm(lives: Lives, name: str) -> None:

@@ -18,7 +18,7 @@ from api.auth import check_is_of
 from api.coalescing.coalescer import Histories
 from api.coalescing.event_writer import Appends
 from api.messages.encoded_paths import restored
-from api.monitoring.clock import Clock
+from api.monitoring.clock_skew import Clock
 from api.monitoring.metrics import Metrics
 from engine.errors import InputError, NotFound
 from engine.settings import Settings

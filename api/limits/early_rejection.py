@@ -12,8 +12,8 @@ from typing import Any
 from prometheus_client import Counter
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.limits.admission import FULL
 from api.limits.concurrency_limit import Gate
+from api.limits.concurrency_middleware import FULL
 from api.limits.slow_clients import PatientProtocol
 from api.logs import request_id_of
 from api.problems import header_lines, on_the_wire, problem

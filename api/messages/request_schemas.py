@@ -17,8 +17,8 @@ from pydantic import (
 )
 from pydantic import Json as JsonText
 
-from api.few_faults import FewFaults
-from api.messages.times import OCCURRED_AT, Moment
+from api.messages.timestamps import OCCURRED_AT, Moment
+from api.validation_errors import FewFaults
 from engine.catalogue.attribute_types import AttributeType
 from engine.recommending.recommend import Fill
 from engine.recommending.standing import left_out, written

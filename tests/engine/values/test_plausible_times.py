@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from api.messages.times import Moment
+from api.messages.timestamps import Moment
 from engine.catalogue import comparable
 from engine.importing.cells.cells import iso
 from engine.values.plausible_times import read, units

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from api.monitoring.clock import Clock
+from api.monitoring.clock_skew import Clock
 from api.monitoring.metrics import Metrics
 from engine.errors import StoreUnavailable
 from engine.store.database import clock
