@@ -10,10 +10,10 @@ from typing import Any
 
 import typer
 
-from api.cli.learn import evaluate, learn, tune
+from api.cli.learn import evaluate, train, tune
 from api.cli.operate import keys, serve, status
-from api.cli.records import export, figures, import_features, latent, map, path
-from api.cli.shop import catalogue, demo, recommend, users
+from api.cli.records import encode, export, import_features, interpolate, kpis, map
+from api.cli.shop import demo, import_catalogue, recommend, users
 from api.cli.terminal.output import err
 from api.logs import configure
 from engine.errors import InputError, NearfieldError
@@ -26,9 +26,9 @@ app = typer.Typer(
 )
 GROUPS = {  # the panels of `--help`, in this order
     "Shop": (demo, recommend),
-    "Learn": (learn, evaluate, tune),
+    "Learn": (train, evaluate, tune),
     "Serve": (serve,),
-    "Records": (latent, path, figures, map, export),
+    "Records": (encode, interpolate, kpis, map, export),
     "Operate": (status,),
 }
 for panel, modules in GROUPS.items():
@@ -38,9 +38,12 @@ for panel, modules in GROUPS.items():
     for command in app.registered_commands[known:]:
         command.rich_help_panel = panel
 app.add_typer(
-    catalogue.app, name="import", help="Import events, items, users, features or vectors.", rich_help_panel="Shop"
+    import_catalogue.app,
+    name="import",
+    help="Import events, items, users, features or vectors.",
+    rich_help_panel="Shop",
 )
-import_features.add_to(catalogue.app)
+import_features.add_to(import_catalogue.app)
 app.add_typer(users.app, name="users", help="Erase a user for good; let an erased id in again.", rich_help_panel="Shop")
 app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.", rich_help_panel="Operate")
 

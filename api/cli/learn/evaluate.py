@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.learn.evaluation import evaluation_table, more_tables, side_by_side
+from api.cli.learn.evaluation_tables import evaluation_table, more_tables, side_by_side
 from api.cli.terminal.options import Device, Embedder, Json, Seed, Set, SpaceName, opened, pairs
 from api.cli.terminal.output import emit, out, progress, table
 from engine.errors import InputError

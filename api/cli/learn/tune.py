@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.learn.evaluation import evaluation_table
+from api.cli.learn.evaluation_tables import evaluation_table
 from api.cli.terminal.options import Device, Force, Json, Seed, SpaceName, opened
 from api.cli.terminal.output import emit, out, progress, table
 from engine.checkpoints import Checkpoints

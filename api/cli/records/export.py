@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.records.records import Model, model_codec
+from api.cli.records.record_sources import Model, model_codec
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit, out
 from engine.errors import InputError

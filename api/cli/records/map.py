@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from api.cli.records.records import Model, model_version
+from api.cli.records.record_sources import Model, model_version
 from api.cli.terminal.options import Json, Seed, SpaceName, opened
 from api.cli.terminal.output import emit, out, progress
 from api.maps.page import page

@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 import typer
 
-from api.cli.learn.evaluation import evaluation_table
+from api.cli.learn.evaluation_tables import evaluation_table
 from api.cli.terminal.options import settings
 from api.cli.terminal.output import out, progress, table
 from engine.importing import import_events, import_items

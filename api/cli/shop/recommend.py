@@ -11,11 +11,11 @@ import orjson
 import pyarrow as pa
 import typer
 
-from api.cli.records.records import parsed_record
+from api.cli.records.record_sources import parsed_record
 from api.cli.shop.remote import Url, ask
 from api.cli.terminal.options import Filter, Json, K, SpaceName, checked_k, opened, parsed_filter, passed
 from api.cli.terminal.output import emit, out, progress, table
-from api.cli.terminal.tables import write_tables
+from api.cli.terminal.table_files import write_tables
 from api.messages import warnings
 from engine.errors import InputError, NotEnoughData, Problem
 from engine.latent.codec import required

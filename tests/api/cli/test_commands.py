@@ -105,7 +105,7 @@ def test_training_says_what_memory_it_took_and_what_it_resumed(shop: Any) -> Non
     assert trained["peak_mb"] > 50
     assert trained["resumed"] == []
     with pytest.MonkeyPatch.context() as patch:  # written after every batch, and killed before the model is saved
-        patch.setattr("api.cli.learn.learn.Checkpoints", lambda folder: Checkpoints(folder, every_s=0))
+        patch.setattr("api.cli.learn.train.Checkpoints", lambda folder: Checkpoints(folder, every_s=0))
         patch.setattr("indexing.building.reindex.models.save", lambda *given, **options: sys.exit(9))
         assert shop.run("train", *parameters).returncode == 9
     kept = shop.settings.home / "checkpoints" / "default"

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 import orjson
 import typer
 
-from api.cli.records.latent import show_rows
-from api.cli.records.records import Model, Out, model_codec
+from api.cli.records.encode import show_rows
+from api.cli.records.record_sources import Model, Out, model_codec
 from api.cli.terminal.options import Json, Seed, SpaceName, opened
 from api.cli.terminal.output import emit
-from api.cli.terminal.tables import write_rows
+from api.cli.terminal.table_files import write_rows
 from api.messages import latent_responses as bodies
 from engine.errors import NotEnoughData, NotFound
 from engine.latent import operations

@@ -7,9 +7,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.learn import kind_table, learn_features
-from api.cli.learn.evaluation import evaluation_table
-from api.cli.learn.learn_features import chosen, learns_from_features
+from api.cli.learn import feature_training, kind_table
+from api.cli.learn.evaluation_tables import evaluation_table
+from api.cli.learn.feature_training import chosen, learns_from_features
 from api.cli.terminal.options import Device, Embedder, Force, Json, Recipe, Seed, Set, SpaceName, opened, pairs
 from api.cli.terminal.output import emit, out, progress, table
 from engine.checkpoints import Checkpoints
@@ -264,7 +264,7 @@ def _show_resumed(made: object) -> None:
 
 def _show_record(record: ModelRecord, fit_seconds: float) -> None:
     if "kpis" in record.evaluation:
-        learn_features.show(record.evaluation)
+        feature_training.show(record.evaluation)
     else:
         evaluation_table(record.evaluation, record.embedder)
     out.print(f"model {record.version}: {record.embedder}, {record.dim} dimensions, fitted in {fit_seconds:.2f} s")

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.learn.learn_features import SHOWN
+from api.cli.learn.feature_training import SHOWN
 from api.cli.records.import_features import Array, Id, Ignore, Label
-from api.cli.records.records import Model, model_codec, model_version
+from api.cli.records.record_sources import Model, model_codec, model_version
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit, out, progress, table
 from api.messages.kpi_responses import kpis as kpi_body

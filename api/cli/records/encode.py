@@ -9,7 +9,7 @@ import numpy as np
 import typer
 
 from api.cli.records.import_features import Array, Id, Ignore, Label
-from api.cli.records.records import (
+from api.cli.records.record_sources import (
     File,
     Given,
     Items,
@@ -23,7 +23,7 @@ from api.cli.records.records import (
 )
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit, out, table
-from api.cli.terminal.tables import write_rows
+from api.cli.terminal.table_files import write_rows
 from api.messages import latent_responses as bodies
 from engine.errors import InputError
 from engine.importing import Layout
