@@ -35,7 +35,7 @@ from engine.private_folders import close_to_others
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database.connections import Database, open_database
-from engine.store.database.liveness import Pulse
+from engine.store.database.liveness_probe import Pulse
 from engine.store.database.notifications import Listener, Waker
 from indexing.gpu.gpu_server import address
 from indexing.live.recall_sampler import Sampler

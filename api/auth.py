@@ -14,9 +14,9 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from api.limits.executors import keepers
 from engine.errors import StoreBusy, StoreUnavailable
-from engine.store import keys
+from engine.store import api_keys
+from engine.store.api_keys import KeyRecord, Scope
 from engine.store.database.connections import Database
-from engine.store.keys import KeyRecord, Scope
 
 REMEMBER_S = 2.0  # how long a revoked key may still work
 ASK_S = 3.0  # a PostgreSQL that says nothing for so long is away
@@ -99,7 +99,7 @@ class Keyring:
         if time.monotonic() - asked_at > REMEMBER_S:
             try:
                 with self._database.connect() as conn:
-                    closed = keys.any_made(conn)
+                    closed = api_keys.any_made(conn)
             except StoreUnavailable:
                 if not asked_at:
                     raise
@@ -114,7 +114,7 @@ class Keyring:
             return record
         try:
             with self._database.connect() as conn:
-                found = keys.find(conn, text)
+                found = api_keys.find(conn, text)
         except StoreUnavailable:
             if record is not None:
                 return record  # reads go on while PostgreSQL is away

@@ -31,7 +31,7 @@ from api.shutdown import DRAIN_S, LAST_S, WORKER_S, Ending, EndingServer
 from engine.backoff import Backoff
 from engine.errors import Conflict, InputError, StoreUnavailable
 from engine.settings import Settings
-from engine.store import keys
+from engine.store import api_keys
 from engine.store.database.connections import Database
 from indexing.gpu.gpu_process import owning
 
@@ -243,5 +243,5 @@ def is_loopback(host: str) -> bool:
 
 def _check_key(database: Database, host: str) -> None:
     with database.connect() as conn:
-        if not keys.any_live(conn):
+        if not api_keys.any_live(conn):
             raise Conflict(f"{host} is beyond this machine and there is no key yet; run `nearfield keys create` first")

@@ -48,8 +48,8 @@ from api.server import bound, settled, uvicorn_config
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import events
+from engine.store.change_feeds.item_feed import sequence
 from engine.store.database.connections import Database, open_database
-from engine.store.feeds.changes import sequence
 from engine.store.spaces import Space
 from engine.values.vectors import Matrix
 from indexing.building.build import build_generation

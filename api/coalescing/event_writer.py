@@ -18,8 +18,8 @@ from api.coalescing.coalescer import Together
 from api.limits.executors import appenders
 from engine.errors import StoreBusy, StoreUnavailable
 from engine.store import events
+from engine.store.change_feeds import item_feed
 from engine.store.database.connections import Database
-from engine.store.feeds import changes
 from engine.values.events import Event
 
 FEW = 50  # events of a request; more are a transaction of their own
@@ -77,5 +77,5 @@ class Appends:
             if patience_ms is not None:
                 conn.exec_driver_sql(f"SET LOCAL lock_timeout = {patience_ms:d}")
             statuses = iter(events.append(conn, space_key, [event for part in parts for event in part]))
-            seq = changes.sequence(conn)
+            seq = item_feed.sequence(conn)
         return [Written(list(islice(statuses, len(part))), seq) for part in parts]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.store import models, monitoring
+from engine.store import model_reports, models
 from engine.store.database.connections import Connection
 
 
@@ -21,5 +21,5 @@ def kpis(conn: Connection, space_key: int, version: int) -> dict[str, Any]:
         "comparison": {name: each for name, each in evaluation.items() if name != "kpis"}
         if "kpis" in evaluation
         else {},
-        "drift": monitoring.latest_drift(conn, space_key, version),
+        "drift": model_reports.latest_drift(conn, space_key, version),
     }

@@ -11,7 +11,7 @@ import structlog
 
 from api.monitoring.metrics import Metrics
 from engine.errors import NearfieldError
-from engine.store.database import clock
+from engine.store.database import clock_skew
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
 
@@ -47,7 +47,7 @@ class Clock:
             farthest=farthest.isoformat(),
             ahead_hours=ahead,
             clock=now.isoformat(),
-            what_to_do=clock.WHAT_TO_DO,
+            what_to_do=clock_skew.WHAT_TO_DO,
         )
 
     def looked(self, space: Space) -> None:
@@ -60,14 +60,14 @@ class Clock:
         try:
             with self._database.begin() as conn:
                 if waiting is not None:
-                    clock.add_refused(conn, space.key, *waiting)
-                skew = clock.skew_s(conn)
+                    clock_skew.add_refused(conn, space.key, *waiting)
+                skew = clock_skew.skew_s(conn)
         except NearfieldError:
             if waiting is not None:
                 self._put_back(space.key, *waiting)
             return
         self._metrics.clock_skew_s.set(skew)
-        if abs(skew) > clock.FAR_S and self._due("_told_far", AGAIN_S):
+        if abs(skew) > clock_skew.FAR_S and self._due("_told_far", AGAIN_S):
             log.warning("PostgreSQL's clock is another than this server's", skew_s=round(skew, 1))
 
     def _put_back(self, space_key: int, n: int, farthest: datetime) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from api.monitoring.metrics import Metrics, forget
-from engine.store import monitoring
+from engine.store import model_reports
 from engine.store.database.connections import Database
 from indexing.serving.live import Live
 
@@ -16,7 +16,7 @@ def set_drift(metrics: Metrics, lives: Mapping[str, Live], database: Database) -
         for name, live in lives.items():
             view = live.current()
             served = view.generation
-            report = None if served is None else monitoring.latest_drift(conn, view.space.key, served.model)
+            report = None if served is None else model_reports.latest_drift(conn, view.space.key, served.model)
             if report is not None:
                 metrics.drift.labels(name).set(report["psi"])
                 metrics.drift_alert.labels(name).set(int(report["alert"]))

@@ -22,7 +22,7 @@ from engine.catalogue.attribute_types import AttributeType, fitted
 from engine.catalogue.predicate import CORE, called_like_field
 from engine.errors import InputError, Problem
 from engine.store import attribute_types, items
-from engine.store.feeds import changes
+from engine.store.change_feeds import item_feed
 from engine.values.ids import check_id
 from engine.values.items import Item, ItemVector, check_item
 from engine.values.vectors import KEPT, check_length, check_vector, moderate
@@ -44,7 +44,7 @@ def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase
     checked = check_rows("items", body.items, lambda row: _parse(row, view, types))
     with database.begin() as conn:
         statuses = items.upsert(conn, view.space.key, list(checked.good.values()))
-        seq = changes.sequence(conn)
+        seq = item_feed.sequence(conn)
     lives.wrote(view.space.name, seq)
     notes = {
         row: "; ".join(map(called_like_field, _hidden(item))) for row, item in checked.good.items() if _hidden(item)
@@ -62,7 +62,7 @@ def post_availability(
     wanted = {row.item_id: row.available for row in checked.good.values()}
     with database.begin() as conn:
         found = dict(zip(wanted, items.set_availability(conn, view.space.key, wanted), strict=True))
-        seq = changes.sequence(conn)
+        seq = item_feed.sequence(conn)
     lives.wrote(view.space.name, seq)
     rows = checked.results([found[row.item_id] for row in checked.good.values()])
     return rows_response(rows, list(found.values()).count("updated"), seq)
@@ -77,7 +77,7 @@ def put_item(
     with database.begin() as conn:
         item = _typed(item, attribute_types.read(conn, view.space.key), ("body",))
         [status] = items.upsert(conn, view.space.key, [item])
-        seq = changes.sequence(conn)
+        seq = item_feed.sequence(conn)
     lives.wrote(view.space.name, seq)
     hidden = [Problem(("body", "attributes", name), called_like_field(name)) for name in _hidden(item)]
     body_json = {"item_id": item_id, "status": status, "seq": seq, "warnings": warnings.to_json(hidden)}
@@ -107,7 +107,7 @@ def get_item(item_id: ItemId, view: FreshView, database: AppDatabase) -> Respons
 def delete_item(item_id: ItemId, none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
     with database.begin() as conn:
         items.delete(conn, view.space.key, item_id)
-        seq = changes.sequence(conn)
+        seq = item_feed.sequence(conn)
     lives.wrote(view.space.name, seq)
     return json_response({"item_id": item_id, "status": "deleted", "seq": seq})
 

@@ -15,8 +15,8 @@ from api.limits.deadline_route import Timely
 from api.limits.executors import writes
 from api.messages.request_schemas import KeyBody, NoParameters
 from api.messages.responses import json_response
-from engine.store import keys
-from engine.store.keys import KeyRecord
+from engine.store import api_keys
+from engine.store.api_keys import KeyRecord
 from engine.values.items import check_text
 
 ADMIN = [Depends(require("admin", of_any_space=True))]
@@ -33,7 +33,7 @@ def post_key(body: KeyBody, none: Nothing, request: Request, database: AppDataba
     if mine is not None and not (mine.includes(body.scope) and mine.space in (None, body.space)):
         raise HTTPException(403, f"this key makes keys of space {mine.space!r}, up to its own scope; name that space")
     with database.begin() as conn:
-        text, record = keys.create(conn, scope=body.scope, space=body.space, label=body.label)
+        text, record = api_keys.create(conn, scope=body.scope, space=body.space, label=body.label)
         if record.space_key is not None:
             check_is_of(request, record.space_key)
     return json_response({"key": text, **key_json(record)})
@@ -42,14 +42,14 @@ def post_key(body: KeyBody, none: Nothing, request: Request, database: AppDataba
 @router.get("", summary="Every key, or those of the space, without their text")
 def get_keys(none: Nothing, request: Request, database: AppDatabase) -> Response:
     with database.connect() as conn:
-        return json_response({"keys": [key_json(record) for record in keys.list_all(conn, _mine(request))]})
+        return json_response({"keys": [key_json(record) for record in api_keys.list_all(conn, _mine(request))]})
 
 
 @router.delete("/{key_id}", summary="Revoke a key; it stops working within two seconds")
 @writes
 def delete_key(key_id: str, none: Nothing, request: Request, database: AppDatabase) -> Response:
     with database.begin() as conn:
-        keys.revoke(conn, key_id, _mine(request))
+        api_keys.revoke(conn, key_id, _mine(request))
     return json_response({"key_id": key_id, "status": "revoked"})
 
 

@@ -17,7 +17,7 @@ from api.messages.request_schemas import Fresh
 from api.messages.responses import json_response
 from api.reads import fresh
 from engine.errors import NotFound
-from engine.store import models, monitoring
+from engine.store import model_reports, models
 from engine.store.database.connections import Connection
 from indexing.building import compression
 from indexing.live.view import LiveView
@@ -49,7 +49,7 @@ def get_kpis(query: Annotated[KpisQuery, Query()], request: Request, view: View,
 def get_map(query: Annotated[MapQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
     view = fresh(request, view, query)
     with database.connect() as conn:
-        found = monitoring.get_map(conn, view.space.key, _version(conn, view, query.model), query.method)
+        found = model_reports.get_map(conn, view.space.key, _version(conn, view, query.model), query.method)
     if query.format == "json":
         return json_response(found)
     return Response(page.page(found), media_type="text/html; charset=utf-8")

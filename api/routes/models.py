@@ -15,7 +15,7 @@ from api.messages.request_schemas import NoParameters
 from api.messages.responses import json_response
 from api.reads import FreshView
 from engine.store import attribute_types, events, generations, items, models, users
-from engine.store.database import clock
+from engine.store.database import clock_skew
 from engine.store.database.leader_election import under_way
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
@@ -66,7 +66,7 @@ def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Respo
         sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": sum(kinds.values())}
         types = attribute_types.by_subject(conn, key)
         is_rebuilt = under_way(conn, rebuilding(view.space))
-        clocks = clock.report(conn, key)
+        clocks = clock_skew.report(conn, key)
     served, refused = view.generation, view.refused
     return json_response(
         {

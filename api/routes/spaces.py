@@ -16,7 +16,7 @@ from api.messages.request_schemas import NoParameters, SpaceBody
 from api.messages.responses import json_response
 from api.reads import FreshView
 from engine.store import attribute_types, spaces
-from engine.store.feeds import changes
+from engine.store.change_feeds import item_feed
 from engine.store.spaces import Space
 from engine.values.event_kinds import KIND_WEIGHTS
 from engine.values.events import Weighting
@@ -58,7 +58,7 @@ def put_space(
             attribute_types.set_types(conn, made.key, body.attribute_types.items, "item")
             attribute_types.set_types(conn, made.key, body.attribute_types.users, "user")
         shown = _json(made) | {"attribute_types": attribute_types.by_subject(conn, made.key)}
-        seq = changes.sequence(conn)
+        seq = item_feed.sequence(conn)
     lives.wrote(space, seq)
     return json_response({**shown, "seq": seq})
 
@@ -79,7 +79,7 @@ def delete_space(
     with database.begin() as conn:
         check_is_of(request, spaces.get(conn, space).key)
         spaces.delete(conn, space)
-        seq = changes.sequence(conn)
+        seq = item_feed.sequence(conn)
     lives.pop(space, None)
     shutil.rmtree(settings.generations / space, ignore_errors=True)
     return json_response({"space": space, "status": "deleted", "seq": seq})

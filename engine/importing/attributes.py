@@ -17,7 +17,7 @@ from engine.importing.cells.reading_options import Reading
 from engine.importing.cells.type_note import TypeNote
 from engine.importing.cells.typed_cells import Fitted, fit, votes
 from engine.importing.reports.rejects import Check
-from engine.importing.sheets.fields import ATTRIBUTE
+from engine.importing.sheets.column_mapping import ATTRIBUTE
 from engine.importing.sheets.jsonl import NOT_FINITE
 from engine.importing.sheets.sheet import Column
 from engine.store import attribute_types, spaces

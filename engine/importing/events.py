@@ -14,11 +14,11 @@ from engine.importing.cells import cells
 from engine.importing.cells.reading_options import AS_IT_IS, Reading
 from engine.importing.cells.times import NO_TIME, UNREADABLE, Times, times
 from engine.importing.cells.typed_cells import numbers
-from engine.importing.reports.erased_users import REASON, erased_checks
-from engine.importing.reports.kind_words import purchases, rest, vocabulary_of, words_of
+from engine.importing.reports.erasure_checks import REASON, erased_checks
+from engine.importing.reports.event_kinds import purchases, rest, vocabulary_of, words_of
 from engine.importing.reports.rejects import Check, check, check_target, id_checks, nobody, text_checks, with_more
 from engine.importing.reports.summary import ImportSummary
-from engine.importing.sheets.fields import NONE, Fields, resolve
+from engine.importing.sheets.column_mapping import NONE, Fields, resolve
 from engine.importing.sheets.sheet import Column, read
 from engine.importing.transaction import arrow, transaction
 from engine.progress import Progress, silent

@@ -12,10 +12,10 @@ from engine.importing.attributes import read_attributes
 from engine.importing.cells import cells
 from engine.importing.cells.reading_options import AS_IT_IS, Reading
 from engine.importing.joined_rows import join_rows
-from engine.importing.reports.erased_users import REASON, erased_checks
+from engine.importing.reports.erasure_checks import REASON, erased_checks
 from engine.importing.reports.rejects import check, check_target, id_checks, with_more
 from engine.importing.reports.summary import ImportSummary
-from engine.importing.sheets.fields import NONE, Fields, resolve
+from engine.importing.sheets.column_mapping import NONE, Fields, resolve
 from engine.importing.sheets.sheet import read
 from engine.importing.transaction import arrow, transaction
 from engine.progress import Progress, silent

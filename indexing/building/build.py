@@ -25,9 +25,9 @@ from engine.latent_space.space import LatentSpace
 from engine.progress import Progress, silent
 from engine.recommending.rounding import longest
 from engine.store import attribute_types, events, generations, items, models
+from engine.store.change_feeds import item_feed
+from engine.store.change_feeds.item_feed import Snapshot
 from engine.store.database.connections import Connection, Database
-from engine.store.feeds import changes
-from engine.store.feeds.changes import Snapshot
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
@@ -76,7 +76,7 @@ def build_generation(
             shelf = item_vectors(latent, catalogue, own, content)
             popularity = popular.built(conn, space, record, shelf.catalogue, now_us=time.time_ns() // 1000)
             kinds = _kinds(conn, space)
-            start = changes.snapshot(conn)
+            start = item_feed.snapshot(conn)
     if len(latent.items) == 0:
         raise NotEnoughData(f"model version {version} has no item vectors to index")
     progress("index", 0.2)

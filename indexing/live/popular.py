@@ -16,11 +16,11 @@ import pyarrow as pa
 
 from engine.evaluation import half_life
 from engine.recommending.popularity import Standing, Sums, uptake
+from engine.store.change_feeds import event_feed as stored
+from engine.store.change_feeds import item_feed
+from engine.store.change_feeds.event_feed import Touched
+from engine.store.change_feeds.item_feed import Snapshot
 from engine.store.database.connections import Connection, Database
-from engine.store.feeds import changes
-from engine.store.feeds import event_feed as stored
-from engine.store.feeds.changes import Snapshot
-from engine.store.feeds.event_feed import Touched
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
 from engine.values import dataset
@@ -81,7 +81,7 @@ class Following:
         if self._generation is not view.generation:
             start = view.generation.manifest["start"]
             self._generation, self._waiting, self._not_before = view.generation, {}, 0.0
-            self._snapshot = changes.parse(start["snapshot"], start["epoch"])
+            self._snapshot = item_feed.parse(start["snapshot"], start["epoch"])
         if time.monotonic() < self._not_before:
             return None
         started = time.monotonic()

@@ -15,7 +15,7 @@ from engine.latent.codec import FeatureCodec
 from engine.latent_space.space import FoldIn
 from engine.recommending.popularity import Standing, standing
 from engine.recommending.recommend import Mask, Scorer
-from engine.store.feeds.changes import Snapshot
+from engine.store.change_feeds.item_feed import Snapshot
 from engine.store.spaces import Space
 from engine.values.ids import IdMap, Ids
 from engine.values.vectors import Matrix, Vectors

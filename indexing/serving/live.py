@@ -15,9 +15,9 @@ import structlog
 
 from engine.errors import Conflict, CorruptGeneration, NotInTime, StoreUnavailable
 from engine.store import generations, items, spaces
+from engine.store.change_feeds import item_feed
 from engine.store.database.connections import Database
 from engine.store.database.leader_election import Election
-from engine.store.feeds import changes
 from engine.store.generations import GenerationRecord
 from engine.store.spaces import Space
 from indexing.building.build import build_again, rebuilding
@@ -176,7 +176,7 @@ class Live:
             space,
             opened,
             opened.shown,
-            snapshot=changes.parse(start["snapshot"], start["epoch"]),
+            snapshot=item_feed.parse(start["snapshot"], start["epoch"]),
             filters=Filters(opened.columns),
             sampler=self._sampler,
         )
@@ -212,7 +212,7 @@ class Live:
         """
         looked_at = time.perf_counter()
         with self._database.begin() as conn:
-            keys, snapshot = changes.read_since(conn, view.space.key, view.snapshot)
+            keys, snapshot = item_feed.read_since(conn, view.space.key, view.snapshot)
             view = replace(view, space=spaces.find(conn, view.space.key) or view.space)
             activated = generations.activation(conn, view.space.key)
             if activated is not None and (view.generation is None or view.generation.generation != activated[0]):

@@ -20,9 +20,9 @@ import structlog
 
 from engine.errors import Conflict, NearfieldError, NotFound
 from engine.store import generations, spaces
+from engine.store.change_feeds import item_feed
 from engine.store.database.connections import Database
 from engine.store.database.leader_election import Election
-from engine.store.feeds import changes
 from indexing.building.build import NAMES, build_again, rebuilding
 from indexing.building.publish import publish
 from indexing.generations.folder_locks import left_over
@@ -142,7 +142,7 @@ class Upkeep:
             return
         self._not_before[""] = time.monotonic() + PRUNE_S
         with self._database.begin() as conn:
-            changes.prune(conn)
+            item_feed.prune(conn)
         remove_orphans(self._folder)
         remove_unrecorded(self._database, self._folder)
 
@@ -203,7 +203,7 @@ def remove_unrecorded(database: Database, folder: Path) -> int:
             return (path.parent.name, path.name) in generations.names(conn)
 
     with database.connect() as conn:
-        epoch, kept = changes.epoch(conn), generations.names(conn)
+        epoch, kept = item_feed.epoch(conn), generations.names(conn)
     found = [path for path in folder.glob(f"*/{NAMES}") if (path.parent.name, path.name) not in kept]
     return sum(_remove(path, unless=is_recorded) for path in found if _made_in(path, epoch))
 

@@ -23,7 +23,7 @@ from api.auth import ASK_S, MOST_ASKED, REMEMBER_S, Keyring, require
 from api.server import bound, running, serve
 from engine.errors import Conflict, StoreBusy, StoreUnavailable
 from engine.settings import Settings
-from engine.store import keys, spaces
+from engine.store import api_keys, spaces
 from engine.store.database.connections import Database, open_database
 
 
@@ -102,7 +102,7 @@ def test_whatever_is_forgotten_meanwhile_the_event_loop_asks_no_database(
             return self.pop(digest, otherwise)  # another thread clears what is remembered as soon as it was read
 
     with own[1].begin() as conn:
-        text, _ = keys.create(conn, scope="read", space=None)
+        text, _ = api_keys.create(conn, scope="read", space=None)
     keyring = Keyring(Watched(), require_keys=True)  # type: ignore[arg-type]
     keyring._found = Forgetful()  # type: ignore[assignment]
     app = SimpleNamespace(state=SimpleNamespace(keyring=keyring))
@@ -129,8 +129,8 @@ def test_a_server_that_has_seen_a_key_is_closed_though_nobody_asked_without_one_
 
     keyring = Keyring(Shop(), require_keys=False)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(keys, "any_made", lambda conn: False)
-        patched.setattr(keys, "find", lambda conn, text: found[0])
+        patched.setattr(api_keys, "any_made", lambda conn: False)
+        patched.setattr(api_keys, "find", lambda conn, text: found[0])
         assert keyring.closed() is False
         found[0] = SimpleNamespace(scope="read")
         assert keyring.find("nf_first") is found[0]
@@ -155,7 +155,7 @@ def test_while_postgres_says_nothing_what_was_known_of_a_key_holds_and_a_new_one
         silent.speaks.set()
         with silent.begin() as conn:
             spaces.ensure(conn, "default")
-            text, _ = keys.create(conn, scope="read", space=None)
+            text, _ = api_keys.create(conn, scope="read", space=None)
         with bound("127.0.0.1", 0) as listener, running(settings, silent, listener):
             url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/default/recommend"
             assert httpx.get(url, headers=bearer(text)).status_code == 200
@@ -187,8 +187,8 @@ def sent(url: str, lines: list[str], path: str = "/v1/default/events") -> tuple[
 def test_key_scope_and_space_are_looked_at_before_the_body_is_there(own: tuple[Settings, Database]) -> None:
     settings, database = own
     with database.begin() as conn:
-        read, write = (keys.create(conn, scope=scope, space="default")[0] for scope in ("read", "write"))
-        everywhere, _ = keys.create(conn, scope="write", space=None)
+        read, write = (api_keys.create(conn, scope=scope, space="default")[0] for scope in ("read", "write"))
+        everywhere, _ = api_keys.create(conn, scope="write", space=None)
     settings = settings.model_copy(update={"require_keys": True})
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -213,7 +213,7 @@ def test_who_asks_before_sending_a_body_is_told_no_at_once_and_the_connection_en
 ) -> None:
     settings = own[0].model_copy(update={"require_keys": True, "max_body_bytes": 1000})
     with own[1].begin() as conn:
-        write, _ = keys.create(conn, scope="write", space="default")
+        write, _ = api_keys.create(conn, scope="write", space="default")
     with bound("127.0.0.1", 0) as listener, running(settings, own[1], listener):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         for lines, status in (([], b"401"), ([f"Authorization: Bearer {write}"], b"413")):
@@ -228,7 +228,7 @@ def test_who_asks_before_sending_a_body_is_told_no_at_once_and_the_connection_en
 def test_the_body_of_who_has_no_key_is_dropped_and_the_next_request_is_answered(own: tuple[Settings, Database]) -> None:
     settings = own[0].model_copy(update={"require_keys": True})
     with own[1].begin() as conn:
-        read, _ = keys.create(conn, scope="read", space="default")
+        read, _ = api_keys.create(conn, scope="read", space="default")
     with bound("127.0.0.1", 0) as listener, running(settings, own[1], listener):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         connection, answer = sent(url, [])
@@ -264,7 +264,7 @@ def test_many_unknown_keys_are_not_looked_up_at_once_and_a_known_one_is_let_in()
         return [each.record for each in await asyncio.gather(good, *made_up)]
 
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(keys, "find", lambda conn, text: SimpleNamespace() if text == "nf_good" else None)
+        patched.setattr(api_keys, "find", lambda conn, text: SimpleNamespace() if text == "nf_good" else None)
         found = asyncio.run(ask())
     assert (found[0] is not None, found[1:]) == (True, [None] * MOST_ASKED)
 
@@ -273,7 +273,7 @@ def test_many_unknown_keys_are_not_looked_up_at_once_and_a_known_one_is_let_in()
 def closed(own: tuple[Settings, Database]) -> Iterator[tuple[str, dict[str, str], Database]]:
     """A server, and what the admin of every space sends."""
     with own[1].begin() as conn:
-        admin, _ = keys.create(conn, scope="admin", space=None)
+        admin, _ = api_keys.create(conn, scope="admin", space=None)
     with bound("127.0.0.1", 0) as listener, running(*own, listener):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", bearer(admin), own[1]
 
@@ -330,9 +330,9 @@ def test_a_server_whose_last_key_is_revoked_stays_closed(
 ) -> None:
     url, admin, database = closed
     with database.begin() as conn:
-        for record in keys.list_all(conn):
+        for record in api_keys.list_all(conn):
             if record.revoked_at is None:
-                keys.revoke(conn, record.key_id)
+                api_keys.revoke(conn, record.key_id)
     time.sleep(REMEMBER_S + 0.1)
     assert httpx.get(f"{url}/default/status").status_code == 401
     assert httpx.get(f"{url}/default/status", headers=admin).status_code == 401

@@ -13,9 +13,9 @@ import pytest
 
 from api.deps import Lives
 from engine.store import spaces
+from engine.store.change_feeds import item_feed
 from engine.store.database.connections import Database
 from engine.store.database.notifications import Waker
-from engine.store.feeds import changes
 from engine.store.spaces import Space
 from indexing.serving.live import Live
 from indexing.serving.poller import Poller
@@ -54,7 +54,7 @@ def lives(database: Database, space: Space, tmp_path: Any) -> Any:
 def test_a_space_deleted_in_the_middle_fails_no_look_at_it(lives: Lives, database: Database, space: Space) -> None:
     [live] = lives._lives.values()
     with database.begin() as conn:
-        seq = changes.sequence(conn)
+        seq = item_feed.sequence(conn)
     looks: list[Callable[[], object]] = [
         lambda: lives.wrote(space.name, seq),
         lambda: lives.refresh(space.name),

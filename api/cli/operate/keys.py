@@ -8,7 +8,7 @@ import typer
 
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit, out, table
-from engine.store import keys
+from engine.store import api_keys
 from engine.values.items import check_text
 
 app = typer.Typer(no_args_is_help=True)
@@ -25,7 +25,7 @@ def create(
     """Make a key. Its text is shown now and kept nowhere."""
     check_text(label, ("label",))
     with opened("default" if all_spaces else space) as (_, database, found), database.begin() as conn:
-        text, record = keys.create(conn, scope=scope, space=None if all_spaces else found.name, label=label)
+        text, record = api_keys.create(conn, scope=scope, space=None if all_spaces else found.name, label=label)
     body = {"key": text, "key_id": record.key_id, "scope": record.scope, "space": record.space, "label": record.label}
 
     def show() -> None:
@@ -39,7 +39,7 @@ def create(
 def list_keys(json: Json = False) -> None:
     """Every key, without its text."""
     with opened("default") as (_, database, _), database.connect() as conn:
-        found = keys.list_all(conn)
+        found = api_keys.list_all(conn)
     rows = [
         (
             each.key_id,
@@ -60,9 +60,9 @@ def list_keys(json: Json = False) -> None:
 def revoke(key_id: Annotated[str, typer.Argument(show_default=False)], json: Json = False) -> None:
     """Stop a key from working; servers notice within two seconds."""
     with opened("default") as (_, database, _), database.begin() as conn:
-        keys.revoke(conn, key_id)
+        api_keys.revoke(conn, key_id)
     emit(json, {"key_id": key_id, "status": "revoked"}, lambda: out.print(f"{key_id} is revoked", markup=False))
 
 
-def _state(record: keys.KeyRecord) -> str:
+def _state(record: api_keys.KeyRecord) -> str:
     return "live" if record.revoked_at is None else "revoked"

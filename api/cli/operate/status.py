@@ -14,10 +14,10 @@ from api.cli.terminal.output import emit, out, table
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import attribute_types, events, generations, items, models, users
-from engine.store.database import clock
+from engine.store.database import clock_skew
 from engine.store.database.connections import open_database
 from engine.store.database.leader_election import under_way
-from engine.store.doctor import checks, id_forms
+from engine.store.doctor import checks, id_normalization
 from indexing.building.build import rebuilding
 from indexing.building.checks import check_disk, check_faiss, check_generations, check_loops
 from indexing.serving.live import Live
@@ -42,7 +42,7 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
             "events": sum(kinds.values()),
             "unknown_kinds": found.weighting.vocabulary.unknown(kinds),
             "attribute_types": attribute_types.by_subject(conn, found.key),
-            **clock.report(conn, found.key),
+            **clock_skew.report(conn, found.key),
             "model": active.model if active else None,
             "generation": active.generation if active else None,
         }
@@ -165,4 +165,4 @@ def doctor(
 
 def _mended(found: Settings) -> int:
     with open_database(found) as database, database.begin() as conn:
-        return sum(id_forms.mend(conn, each) for each in id_forms.find(conn))
+        return sum(id_normalization.mend(conn, each) for each in id_normalization.find(conn))

@@ -20,7 +20,7 @@ from engine.importing.records import read_for_detection
 from engine.latent import drift as drifting
 from engine.latent.anomaly_value import detect
 from engine.latent.codec import FeatureCodec
-from engine.store import features, models, monitoring
+from engine.store import features, model_reports, models
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
 from engine.values.readings import Readings, of_stored
@@ -101,7 +101,7 @@ def drift(
             given = _recent(database, found, version, codec, since)
         report = drifting.measure(codec, given, alert=threshold)
         with database.begin() as conn:
-            monitoring.add_drift(conn, found.key, version, report)
+            model_reports.add_drift(conn, found.key, version, report)
     emit(json, report | {"model": version}, lambda: _show_drift(report))
 
 

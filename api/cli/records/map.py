@@ -18,7 +18,7 @@ from engine.latent.codec import FeatureCodec
 from engine.latent.latent_map import MOST, latent_map, placed
 from engine.latent.operations import anomalies
 from engine.latent_space.space import LatentSpace
-from engine.store import features, items, models, monitoring
+from engine.store import features, items, model_reports, models
 from engine.store.database.connections import Connection
 from engine.store.spaces import Space
 from engine.values.features import as_of
@@ -61,7 +61,7 @@ def draw_map(
         tell(method, 0.2)
         made = latent_map(placed(embedder, latent), method, n=n, seed=seed, **known) | {"model": version}
         with database.begin() as conn:
-            monitoring.set_map(conn, found.key, version, method, made)
+            model_reports.set_map(conn, found.key, version, method, made)
     wanted = None if colour is None else COLOURS.get(colour, "label")
     for each in files:
         if each.suffix == ".png":

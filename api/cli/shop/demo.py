@@ -19,7 +19,7 @@ from api.cli.terminal.options import settings
 from api.cli.terminal.output import out, progress, table
 from engine.importing import import_events, import_items
 from engine.settings import Settings
-from engine.store import keys, spaces
+from engine.store import api_keys, spaces
 from engine.store.database.connections import Database, open_database
 from engine.store.spaces import Space
 from engine.storefront import generate
@@ -94,10 +94,10 @@ def _learn(found: Settings, database: Database, space: Space) -> None:
 def _key(database: Database) -> str:
     """A fresh key; those of earlier demos are revoked."""
     with database.begin() as conn:
-        for record in keys.list_all(conn):
+        for record in api_keys.list_all(conn):
             if record.label == "demo" and record.revoked_at is None:
-                keys.revoke(conn, record.key_id)
-        text, _ = keys.create(conn, scope="write", space=SPACE, label="demo")
+                api_keys.revoke(conn, record.key_id)
+        text, _ = api_keys.create(conn, scope="write", space=SPACE, label="demo")
     return text
 
 

@@ -14,8 +14,8 @@ from engine.catalogue.attribute_types import check_type
 from engine.catalogue.number_text import Decimal
 from engine.errors import InputError
 from engine.importing import ImportSummary, Reading, Replacing, import_events, import_items, import_users
+from engine.importing.catalogue_replacement import MOST
 from engine.importing.cells.reading_options import Unfit
-from engine.importing.replaced_items import MOST
 from engine.store import spaces
 from engine.store.database.connections import open_database
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.importing.cells.type_note import TypeNote
-from engine.importing.reports.kind_words import Word
+from engine.importing.reports.event_kinds import Word
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from engine.errors import NotFound, StoreBusy, StoreUnavailable
 from engine.settings import Settings
 from engine.store.database import migrations
 from engine.store.database.embedded import EmbeddedServer
-from engine.store.database.liveness import Heed, heeding
-from engine.store.database.unavailable import disk_full, unavailable, went_away
+from engine.store.database.error_mapping import disk_full, unavailable, went_away
+from engine.store.database.liveness_probe import Heed, heeding
 
 Connection = sa.Connection  # for annotations outside this folder, the one that imports SQLAlchemy
 DataRefused = sa.exc.DataError  # PostgreSQL cannot hold a value

@@ -5,11 +5,11 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from engine.errors import NearfieldError
-from engine.store import keys
+from engine.store import api_keys
 from engine.store.database import migrations
 from engine.store.database.connections import Database
-from engine.store.doctor import id_forms
-from engine.store.doctor.id_forms import OtherForm
+from engine.store.doctor import id_normalization
+from engine.store.doctor.id_normalization import OtherForm
 
 ALL_REVOKED = "each is revoked, so the server answers nobody; `nearfield keys create` makes one"
 Check = tuple[str, bool, str]
@@ -23,7 +23,7 @@ def check_database(database: Database) -> list[Check]:
             pgvector = conn.exec_driver_sql("SELECT extversion FROM pg_extension WHERE extname = 'vector'").scalar()
             revision, head = migrations.current(conn), migrations.head()
             commit = conn.exec_driver_sql("SHOW synchronous_commit").scalar_one()
-            live, made = keys.any_live(conn), keys.any_made(conn)
+            live, made = api_keys.any_live(conn), api_keys.any_made(conn)
             ids = _check_ids(conn)
     except NearfieldError as error:
         return [("database", False, str(error))]
@@ -40,7 +40,7 @@ def check_database(database: Database) -> list[Check]:
 def _check_ids(conn: sa.Connection) -> Check:
     """Ids from before there was one form."""
     first: dict[str, OtherForm] = {}
-    found = id_forms.find(conn)
+    found = id_normalization.find(conn)
     for each in found:
         first.setdefault(each.noun, each)
     if not found:

@@ -17,8 +17,8 @@ from api.coalescing.event_writer import FEW, Appends, Written
 from api.limits.executors import APPENDERS, writers
 from engine.errors import NotFound, StoreUnavailable
 from engine.store import events, items, spaces
+from engine.store.change_feeds import item_feed
 from engine.store.database.connections import Database
-from engine.store.feeds import changes
 from engine.store.spaces import Space
 from engine.values.events import Event
 from engine.values.items import Item
@@ -82,7 +82,7 @@ def test_together_each_is_told_of_its_own_events_and_few_transactions_are_made(
     assert watched.begun <= APPENDERS + 3
     with database.connect() as conn:
         assert (events.count(conn, space.key), events.count(conn, other.key)) == (80, 2)
-        seen = changes.snapshot(conn)
+        seen = item_feed.snapshot(conn)
     assert all(seen.holds(each.seq) for each in told if isinstance(each, Written))
 
 

@@ -24,7 +24,7 @@ from api.limits.executors import APPENDERS, BATCHERS, KEEPERS, READERS, WRITERS
 from engine.settings import Settings
 from engine.store import events, spaces
 from engine.store.database.connections import Database
-from engine.store.database.liveness import SILENT_S
+from engine.store.database.liveness_probe import SILENT_S
 from tests.api.faults.test_database_stopped import written_and_shown
 from tests.api.faults.test_durability import end, free_port, start
 from tests.api.routes.test_min_seq import BODIES, PATHS, QUERIES, READS, SPACE, WRITTEN

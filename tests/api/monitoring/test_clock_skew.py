@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from api.monitoring.clock_skew import Clock
 from api.monitoring.metrics import Metrics
 from engine.errors import StoreUnavailable
-from engine.store.database import clock
+from engine.store.database import clock_skew
 from tests.api.conftest import Shop
 from tests.api.test_operations import eventually
 
@@ -48,10 +48,10 @@ def test_events_refused_as_of_the_future_are_counted_in_status_and_metrics(shop:
 
 def test_the_skew_is_postgres_clock_less_ours_and_a_large_one_is_told_once(database, space, monkeypatch) -> None:
     monkeypatch.setattr(
-        "engine.store.database.clock.time.time", lambda: time.clock_gettime(time.CLOCK_REALTIME) - 100_000
+        "engine.store.database.clock_skew.time.time", lambda: time.clock_gettime(time.CLOCK_REALTIME) - 100_000
     )
     with database.connect() as conn:
-        assert clock.skew_s(conn) == pytest.approx(100_000, abs=30)
+        assert clock_skew.skew_s(conn) == pytest.approx(100_000, abs=30)
     looking = Clock(database, Metrics())
     with capture_logs() as lines:
         looking.looked(space)
@@ -75,6 +75,6 @@ def test_what_was_refused_is_told_once_a_minute_and_kept_while_postgres_is_away(
     looking._database = database
     looking.looked(space)
     with database.connect() as conn:
-        found = clock.refused(conn, space.key)
+        found = clock_skew.refused(conn, space.key)
     assert found is not None
     assert (found.n, found.farthest) == (3, now + timedelta(days=5))

@@ -7,8 +7,8 @@ import secrets
 import pytest
 
 from engine.store import items
+from engine.store.change_feeds.item_feed import sequence
 from engine.store.database.connections import Database
-from engine.store.feeds.changes import sequence
 from indexing.building.build import build_generation
 from tests.api.conftest import Shop
 

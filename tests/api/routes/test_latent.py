@@ -13,8 +13,8 @@ from api.server import bound, running
 from engine.catalogue import request_cost
 from engine.importing import Layout, import_features
 from engine.settings import Settings
-from engine.store import items, monitoring, spaces
-from engine.store.feeds.changes import sequence
+from engine.store import items, model_reports, spaces
+from engine.store.change_feeds.item_feed import sequence
 from engine.values.items import ItemVector
 from indexing.building.reindex_features import reindex_features
 from tests.api.conftest import Shop
@@ -178,8 +178,8 @@ def test_figures_drift_and_map_of_what_is_served(hall, database):
     points = {"method": "pca", "of": 1, "ids": ["a"], "x": [0], "y": [0], "titles": [None], "threshold": None}
     points |= {"labels": ["fine"], "scores": [None]}
     with database.begin() as conn:
-        monitoring.add_drift(conn, hall.space.key, 1, report)
-        monitoring.set_map(conn, hall.space.key, 1, "pca", points)
+        model_reports.add_drift(conn, hall.space.key, 1, report)
+        model_reports.set_map(conn, hall.space.key, 1, "pca", points)
     assert ok(hall.get("/hall/kpis?model=1"))["drift"] | report == ok(hall.get("/hall/kpis"))["drift"]
     assert ok(hall.get("/hall/map?method=pca")) == points
     html = hall.get("/hall/map?format=html")

@@ -19,8 +19,8 @@ from api.coalescing.coalescer import Histories
 from api.routes import recommend, search
 from engine.settings import Settings
 from engine.store import items
+from engine.store.change_feeds.item_feed import sequence
 from engine.store.database.connections import Database
-from engine.store.feeds.changes import sequence
 from tests.api.conftest import Shop
 
 FUTURE, SPACE = 10**12, "/v1/{space}"

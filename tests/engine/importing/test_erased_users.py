@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from engine.importing import ImportSummary, import_users
-from engine.importing.reports import erased_users as erased_rows
+from engine.importing.reports import erasure_checks as erased_rows
 from engine.store import events, users
 from engine.store.database.connections import Database
 from engine.store.spaces import Space

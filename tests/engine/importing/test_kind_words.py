@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.importing import ImportSummary
-from engine.importing.reports.kind_words import Word
+from engine.importing.reports.event_kinds import Word
 from engine.store import events, spaces
 from engine.store.database.connections import Database
 from engine.store.spaces import Space

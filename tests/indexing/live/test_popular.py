@@ -12,8 +12,8 @@ from engine.recommending.popularity import uptake
 from engine.recommending.rank import rank
 from engine.recommending.recommend import recommend
 from engine.store import events, items, spaces, users
-from engine.store.feeds import changes
-from engine.store.feeds import event_feed as stored
+from engine.store.change_feeds import event_feed as stored
+from engine.store.change_feeds import item_feed
 from engine.values.events import Event
 from engine.values.items import Item
 from indexing.live import popular
@@ -200,14 +200,14 @@ def test_events_restored_from_another_database_are_not_taken_for_new_ones(shop):
 def test_a_snapshot_of_another_database_tells_nothing_of_what_is_new(shop):
     with shop.database.connect() as conn:
         conn = conn.execution_options(isolation_level="REPEATABLE READ")
-        foreign = replace(changes.snapshot(conn), xmin=1, xmax=1, running=frozenset(), epoch="another")
+        foreign = replace(item_feed.snapshot(conn), xmin=1, xmax=1, running=frozenset(), epoch="another")
         assert stored.read_since(conn, shop.space.key, foreign)[0] is None
 
 
 def test_new_events_are_found_by_their_index(shop):
     shop.publish()
     with shop.database.begin() as conn:
-        since = changes.snapshot(conn)
+        since = item_feed.snapshot(conn)
         parameters = {"space": shop.space.key, "xmin": str(since.xmin), "since": str(since)}
         conn.exec_driver_sql(stored.BY_INDEX)
         for query in (stored.ANY_NEW, stored.TOUCHED):

@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import NotInTime, StoreUnavailable
 from engine.store import items
-from engine.store.feeds import changes
+from engine.store.change_feeds import item_feed
 from engine.values.items import Item
 
 
@@ -22,13 +22,13 @@ def live(shop):
 def hidden(conn, shop, item_id):
     """Hide an item in a transaction that goes on; its number."""
     items.set_availability(conn, shop.space.key, {item_id: False})
-    return changes.sequence(conn)
+    return item_feed.sequence(conn)
 
 
 def written(shop, item_id):
     with shop.database.begin() as conn:
         items.upsert(conn, shop.space.key, [Item(item_id)])
-        return changes.sequence(conn)
+        return item_feed.sequence(conn)
 
 
 def test_a_write_that_ended_after_one_with_a_higher_number_was_seen_is_shown_to_who_names_the_higher(shop, live):
@@ -67,7 +67,7 @@ def test_a_write_that_goes_on_holds_up_nobody_who_names_a_later_one(shop, live):
 def test_who_names_a_number_below_which_nothing_went_on_is_answered_without_another_look(shop, live, monkeypatch):
     higher = written(shop, "new")
     live.reach(higher, 5.0)
-    monkeypatch.setattr(changes, "read_since", None)
+    monkeypatch.setattr(item_feed, "read_since", None)
     assert "new" in shop.shown(live.reach(higher, 0.0))
 
 
@@ -83,7 +83,7 @@ def test_while_postgresql_is_away_only_what_nobody_can_have_changed_since_is_tol
         hidden(slow, shop, "i0")
         higher = written(shop, "new")
         live.reach(higher, 5.0)
-    monkeypatch.setattr(changes, "read_since", away)
+    monkeypatch.setattr(item_feed, "read_since", away)
     assert "first" in shop.shown(live.reach(lower, 0.0))
     with pytest.raises(NotInTime, match=f"asked for min_seq {higher}, and PostgreSQL, which is away, may have ended"):
         live.reach(higher, 0.0)

@@ -17,8 +17,8 @@ from engine.recommending.rank import rank
 from engine.recommending.recommend import recommend
 from engine.recommending.similar import nearest, similar
 from engine.store import events, generations, items, models, spaces, users
-from engine.store.feeds import changes
-from engine.store.feeds.changes import EPOCH, Snapshot
+from engine.store.change_feeds import item_feed
+from engine.store.change_feeds.item_feed import EPOCH, Snapshot
 from engine.values.events import Event
 from engine.values.interactions import from_events
 from engine.values.items import Item, ItemVector
@@ -274,7 +274,7 @@ class TestGenerations:
         assert live.current().space.weighting.other == 0.0
         with shop.database.begin() as conn:
             spaces.set_weighting(conn, shop.space, replace(shop.space.weighting, other=7.0))
-            seq = changes.sequence(conn)
+            seq = item_feed.sequence(conn)
         assert live.reach(seq, 1.0).space.weighting.other == 7.0
 
 
@@ -497,7 +497,7 @@ class TestLive:
     def test_a_generation_of_another_database_means_reading_the_whole_catalogue(self, shop, monkeypatch):
         shop.change(items.delete, "i0")
         with monkeypatch.context() as patched:
-            patched.setattr(changes, "snapshot", lambda conn: Snapshot(2**40 + 5, 2**40 + 5, epoch="another-1-5"))
+            patched.setattr(item_feed, "snapshot", lambda conn: Snapshot(2**40 + 5, 2**40 + 5, epoch="another-1-5"))
             shop.publish()
         shop.change(items.delete, "i2")
         live = shop.live()
@@ -516,8 +516,8 @@ class TestLive:
                 conn.exec_driver_sql(f"DELETE FROM {table} WHERE item_key = {key}", (shop.space.key,))
             conn.exec_driver_sql("ALTER TABLE items ENABLE TRIGGER items_deleted")
         assert "i0" in shop.shown(live.refresh())
-        monkeypatch.setattr(changes, "EPOCH", "'restored-2-5'")
-        monkeypatch.setattr(changes, "READ", changes.READ.replace(EPOCH, "'restored-2-5'"))
+        monkeypatch.setattr(item_feed, "EPOCH", "'restored-2-5'")
+        monkeypatch.setattr(item_feed, "READ", item_feed.READ.replace(EPOCH, "'restored-2-5'"))
         assert "i0" not in shop.shown(live.refresh())
         assert "i2" in shop.shown(live.current())
 

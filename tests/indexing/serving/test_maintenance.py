@@ -12,8 +12,8 @@ import pytest
 
 from engine.errors import Conflict, StoreUnavailable
 from engine.store import generations, items, spaces
+from engine.store.change_feeds import item_feed
 from engine.store.database.leader_election import Election
-from engine.store.feeds import changes
 from engine.values.items import Item, ItemVector
 from indexing.building.build import NAMES
 from indexing.building.publish import publish
@@ -131,7 +131,7 @@ def test_the_log_of_changes_is_pruned_now_and_then(shop, upkeep):
             "SELECT count(*) FROM change_log WHERE space_key = %s AND xid < %s::text::xid8",
             (shop.space.key, str(before.xmin)),
         ).scalar_one()
-        assert changes.read_since(conn, shop.space.key, before)[0] == []
+        assert item_feed.read_since(conn, shop.space.key, before)[0] == []
     assert left == 0 or shop.space.key > 1  # another space of the run may need more of the log
 
 
@@ -177,7 +177,7 @@ def test_generations_without_a_record_are_removed(shop, upkeep):
         forget(shop, name)
     (shop.path(half) / MANIFEST).unlink()
     with shop.database.connect() as conn:
-        system, timeline, of = changes.epoch(conn).split("-")
+        system, timeline, of = item_feed.epoch(conn).split("-")
     epochs = {restored: (system, 0, of), later: (system, int(timeline) + 1, of), foreign: ("7", timeline, of)}
     for name, epoch in epochs.items():
         manifest = json.loads((shop.path(name) / MANIFEST).read_text())

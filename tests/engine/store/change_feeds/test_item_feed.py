@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from engine.store import generations, items, spaces
-from engine.store.feeds import changes
-from engine.store.feeds.changes import Snapshot
+from engine.store.change_feeds import item_feed
+from engine.store.change_feeds.item_feed import Snapshot
 from engine.values.items import Item
 
 WRITERS, WRITES = 8, 12
@@ -22,12 +22,12 @@ def keys_of(conn, space):
 def changed_since(database, space, since):
     """The keys that changed after `since`, and the snapshot they were read in."""
     with database.connect() as conn:
-        return changes.read_since(conn, space.key, since)
+        return item_feed.read_since(conn, space.key, since)
 
 
 def now(database):
     with database.connect() as conn:
-        return changes.snapshot(conn)
+        return item_feed.snapshot(conn)
 
 
 def write_slowly(database, space, writer):
@@ -69,10 +69,10 @@ def test_an_open_transaction_holds_up_nobody_and_its_own_changes_are_seen_once_i
     start = now(database)
     with database.begin() as slow:
         items.upsert(slow, space.key, [Item("slow")])
-        slow_seq = changes.sequence(slow)
+        slow_seq = item_feed.sequence(slow)
         with database.begin() as conn:
             items.upsert(conn, space.key, [Item("quick")])
-            quick_seq = changes.sequence(conn)
+            quick_seq = item_feed.sequence(conn)
         early, middle = changed_since(database, space, start)
         assert (middle.holds(quick_seq), middle.holds(slow_seq)) == (True, False)
     late, after = changed_since(database, space, middle)
@@ -84,12 +84,12 @@ def test_an_open_transaction_holds_up_nobody_and_its_own_changes_are_seen_once_i
 
 
 def test_a_snapshot_is_written_and_read_as_postgresql_does():
-    made = changes.parse("10:20:12,15")
+    made = item_feed.parse("10:20:12,15")
     assert made == Snapshot(10, 20, frozenset({12, 15}))
     assert str(made) == "10:20:12,15"
     assert [seq for seq in range(8, 22) if not made.holds(seq)] == [12, 15, 20, 21]
-    assert str(changes.parse("7:7:")) == "7:7:"
-    assert changes.parse("7:7:", "a-1-5").epoch == "a-1-5"
+    assert str(item_feed.parse("7:7:")) == "7:7:"
+    assert item_feed.parse("7:7:", "a-1-5").epoch == "a-1-5"
 
 
 def test_a_rolled_back_change_is_never_read(database, space):
@@ -106,7 +106,7 @@ def test_replay_from_a_snapshot_holds_all_that_the_snapshot_did_not_see(database
         with database.connect() as conn:
             conn = conn.execution_options(isolation_level="REPEATABLE READ")
             with conn.begin():
-                seen = changes.snapshot(conn)
+                seen = item_feed.snapshot(conn)
                 with database.begin() as other:
                     items.upsert(other, space.key, [Item("after")])
                 assert keys_of(conn, space) == {}
@@ -149,7 +149,7 @@ def test_pruning_keeps_what_a_generation_needs_and_a_reader_from_before_is_told(
         items.upsert(conn, space.key, [Item("new")])
         generations.add(conn, space.key, "g1", 1, {"start": {"snapshot": str(built), "epoch": "e"}})
     with database.begin() as conn:
-        assert changes.prune(conn) >= 1
+        assert item_feed.prune(conn) >= 1
     with database.connect() as conn:
         names = keys_of(conn, space)
     assert [names[key] for key in changed_since(database, space, built)[0]] == ["new"]
@@ -166,16 +166,16 @@ def test_no_more_than_the_newest_changes_are_kept_whoever_needs_them(database, s
         with database.begin() as conn:
             items.upsert(conn, space.key, [Item(f"i{n}")])
     with database.begin() as conn:
-        changes.prune(conn, keep=2)
+        item_feed.prune(conn, keep=2)
         assert conn.exec_driver_sql("SELECT count(*) FROM change_log").scalar_one() == 3  # the last write and the two
     assert changed_since(database, space, built)[0] is None
 
 
 def test_the_epoch_of_one_database_is_always_the_same(database):
     with database.connect() as conn:
-        first = changes.epoch(conn)
+        first = item_feed.epoch(conn)
     with database.connect() as conn:
-        assert changes.epoch(conn) == first
+        assert item_feed.epoch(conn) == first
     assert len(first.split("-")) == 3
 
 

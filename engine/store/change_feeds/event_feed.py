@@ -14,9 +14,9 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from psycopg import sql
 
+from engine.store.change_feeds import item_feed
+from engine.store.change_feeds.item_feed import Snapshot
 from engine.store.database import bulk_copy
-from engine.store.feeds import changes
-from engine.store.feeds.changes import Snapshot
 from engine.values.events import EventColumns
 
 NEW = "xid >= %(xmin)s::text::xid8 AND NOT pg_visible_in_snapshot(xid, %(since)s::text::pg_snapshot)"
@@ -70,7 +70,7 @@ def read_since(conn: sa.Connection, space_key: int, since: Snapshot) -> tuple[To
 
     None where nothing came, and where `since` is of another epoch and so means nothing here.
     """
-    now = changes.snapshot(conn)
+    now = item_feed.snapshot(conn)
     if now.epoch != since.epoch:
         return None, now
     conn.exec_driver_sql(BY_INDEX)

@@ -7,7 +7,7 @@ from importlib import import_module
 import pytest
 
 from engine.errors import InputError, NotFound
-from engine.store import keys, spaces
+from engine.store import api_keys, spaces
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def conn(database):
 
 
 def test_the_text_of_a_key_is_nowhere_in_the_table(conn):
-    text, record = keys.create(conn, scope="write", space="shop", label="till")
+    text, record = api_keys.create(conn, scope="write", space="shop", label="till")
     secret = text.split("_", 2)[2]
     query = "SELECT row_to_json(api_keys)::text, hash FROM api_keys WHERE key_id = %s"
     rows = conn.exec_driver_sql(query, (record.key_id,)).all()
@@ -32,9 +32,9 @@ def test_the_text_of_a_key_is_nowhere_in_the_table(conn):
 
 
 def test_a_key_is_found_by_its_text_and_by_nothing_else(conn):
-    text, record = keys.create(conn, scope="read", space=None)
-    other, _ = keys.create(conn, scope="read", space=None)
-    assert keys.find(conn, text) == record
+    text, record = api_keys.create(conn, scope="read", space=None)
+    other, _ = api_keys.create(conn, scope="read", space=None)
+    assert api_keys.find(conn, text) == record
     id_, secret = text.split("_", 2)[1:]
     wrong = [
         text[:-1],
@@ -47,59 +47,59 @@ def test_a_key_is_found_by_its_text_and_by_nothing_else(conn):
         "nf_\x00_x",
         "nf_é_\ud800",
     ]
-    assert [keys.find(conn, one) for one in wrong] == [None] * len(wrong)
+    assert [api_keys.find(conn, one) for one in wrong] == [None] * len(wrong)
 
 
 def test_a_revoked_key_is_not_found_and_stays_listed(conn):
-    text, record = keys.create(conn, scope="admin", space=None, label="old")
+    text, record = api_keys.create(conn, scope="admin", space=None, label="old")
     with pytest.raises(NotFound, match="there is no live key"):
-        keys.revoke(conn, record.key_id + "\x00")
-    keys.revoke(conn, record.key_id)
-    assert keys.find(conn, text) is None
-    listed = {one.key_id: one for one in keys.list_all(conn)}
+        api_keys.revoke(conn, record.key_id + "\x00")
+    api_keys.revoke(conn, record.key_id)
+    assert api_keys.find(conn, text) is None
+    listed = {one.key_id: one for one in api_keys.list_all(conn)}
     assert listed[record.key_id].revoked_at is not None
     assert listed[record.key_id].label == "old"
     for key_id in (record.key_id, "never", "a\x00b", "a\udcffb"):
         with pytest.raises(NotFound, match="there is no live key"):
-            keys.revoke(conn, key_id)
+            api_keys.revoke(conn, key_id)
 
 
 def test_whether_any_key_lives_is_known_and_whether_any_was_ever_made(conn):
     conn.exec_driver_sql("DELETE FROM api_keys")
-    assert (keys.any_live(conn), keys.any_made(conn)) == (False, False)
-    _, record = keys.create(conn, scope="read", space=None)
-    assert (keys.any_live(conn), keys.any_made(conn)) == (True, True)
-    keys.revoke(conn, record.key_id)
-    assert (keys.any_live(conn), keys.any_made(conn)) == (False, True)
+    assert (api_keys.any_live(conn), api_keys.any_made(conn)) == (False, False)
+    _, record = api_keys.create(conn, scope="read", space=None)
+    assert (api_keys.any_live(conn), api_keys.any_made(conn)) == (True, True)
+    api_keys.revoke(conn, record.key_id)
+    assert (api_keys.any_live(conn), api_keys.any_made(conn)) == (False, True)
 
 
 def test_keys_are_of_a_space_and_not_of_its_name(conn):
-    text, record = keys.create(conn, scope="admin", space="shop")
-    everywhere, _ = keys.create(conn, scope="admin", space=None)
+    text, record = api_keys.create(conn, scope="admin", space="shop")
+    everywhere, _ = api_keys.create(conn, scope="admin", space=None)
     spaces.delete(conn, "shop")
     again = spaces.ensure(conn, "shop")
-    assert keys.find(conn, text) is None
-    assert keys.find(conn, everywhere) is not None
+    assert api_keys.find(conn, text) is None
+    assert api_keys.find(conn, everywhere) is not None
     assert record.space_key != again.key
-    new, _ = keys.create(conn, scope="read", space="shop")
-    assert keys.find(conn, new).space_key == again.key
-    assert [each.key_id for each in keys.list_all(conn, again.key)] == [new.split("_")[1]]
+    new, _ = api_keys.create(conn, scope="read", space="shop")
+    assert api_keys.find(conn, new).space_key == again.key
+    assert [each.key_id for each in api_keys.list_all(conn, again.key)] == [new.split("_")[1]]
     with pytest.raises(NotFound, match="there is no live key"):
-        keys.revoke(conn, new.split("_")[1], record.space_key)
-    keys.revoke(conn, new.split("_")[1], again.key)
+        api_keys.revoke(conn, new.split("_")[1], record.space_key)
+    api_keys.revoke(conn, new.split("_")[1], again.key)
     with pytest.raises(NotFound, match="there is no space 'nowhere'"):
-        keys.create(conn, scope="read", space="nowhere")
+        api_keys.create(conn, scope="read", space="nowhere")
 
 
 def test_a_key_that_is_made_while_its_space_is_deleted_goes_with_it(database, space):
     with ThreadPoolExecutor(1) as pool:
         with database.begin() as making:
-            text, _ = keys.create(making, scope="read", space=space.name)
+            text, _ = api_keys.create(making, scope="read", space=space.name)
             deleted = pool.submit(deleting, database, space.name)
             assert wait([deleted], timeout=0.3).not_done
         deleted.result(20)
     with database.begin() as conn:
-        assert keys.find(conn, text) is None
+        assert api_keys.find(conn, text) is None
         conn.exec_driver_sql("DELETE FROM api_keys WHERE key_id = %s", (text.split("_")[1],))
 
 
@@ -115,7 +115,7 @@ def test_keys_from_before_are_of_the_space_of_their_name_that_was_there_then(con
     for key_id, (name, since) in rows.items():
         conn.exec_driver_sql(insert, (key_id, b"", name, since))
     conn.exec_driver_sql(import_module("migrations.versions.0009_keys_of_spaces").CHANGES)
-    found = {each.key_id: (each.space_key, each.revoked_at is None) for each in keys.list_all(conn)}
+    found = {each.key_id: (each.space_key, each.revoked_at is None) for each in api_keys.list_all(conn)}
     shop = spaces.get(conn, "shop").key
     assert {key_id: found[key_id] for key_id in rows} == {
         "same": (shop, True), "older": (None, False), "gone": (None, False), "every": (None, True),
@@ -137,10 +137,10 @@ def test_keys_from_before_are_of_the_space_of_their_name_that_was_there_then(con
     ],
 )
 def test_a_scope_includes_those_below_it_in_its_own_space(conn, scope, space, wanted, where, allowed):
-    _, record = keys.create(conn, scope=scope, space=space)
+    _, record = api_keys.create(conn, scope=scope, space=space)
     assert record.allows(wanted, where) is allowed
 
 
 def test_an_unknown_scope_is_refused_with_the_scopes_there_are(conn):
     with pytest.raises(InputError, match="read, write, admin, got 'root'"):
-        keys.create(conn, scope="root", space=None)
+        api_keys.create(conn, scope="root", space=None)

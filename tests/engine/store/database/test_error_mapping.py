@@ -13,7 +13,7 @@ from engine.disk_space import told_when_full
 from engine.errors import DiskFull, StoreUnavailable
 from engine.settings import Settings
 from engine.store.database.connections import open_database
-from engine.store.database.unavailable import unavailable, went_away
+from engine.store.database.error_mapping import unavailable, went_away
 
 
 def test_a_full_disk_is_told_as_one_with_its_place_and_what_is_needed(tmp_path, monkeypatch):

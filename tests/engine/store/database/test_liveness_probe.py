@@ -6,9 +6,9 @@ import time
 import pytest
 
 from engine.errors import StoreUnavailable
-from engine.store.database import bulk_copy, liveness
+from engine.store.database import bulk_copy, liveness_probe
 from engine.store.database.connections import Database
-from engine.store.database.liveness import Pulse
+from engine.store.database.liveness_probe import Pulse
 
 SLOW_COMMIT = """
 CREATE TEMPORARY TABLE slow (n int);
@@ -30,8 +30,8 @@ def silent_soon(database):
 
 
 def test_a_slow_statement_is_waited_for(own, monkeypatch):
-    monkeypatch.setattr(liveness, "EVERY_S", 0.05)
-    monkeypatch.setattr(liveness, "SILENT_S", 1.5)  # a busy machine takes tenths of a second to answer
+    monkeypatch.setattr(liveness_probe, "EVERY_S", 0.05)
+    monkeypatch.setattr(liveness_probe, "SILENT_S", 1.5)  # a busy machine takes tenths of a second to answer
     asking = Pulse(own)
     try:
         with own.connect() as conn:
