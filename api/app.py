@@ -40,8 +40,8 @@ from engine.store.database.notifications import Listener, Waker
 from indexing.gpu.gpu_server import address
 from indexing.live.recall_sampler import Sampler
 from indexing.live.view import LiveView
-from indexing.serving.maintenance import Upkeep
-from indexing.serving.poller import Poller
+from indexing.refresh.maintenance import Upkeep
+from indexing.refresh.poller import Poller
 
 log = structlog.get_logger()
 LOCK_S = 10.0  # a write that waits so long for another transaction is told to come back

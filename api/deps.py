@@ -27,7 +27,7 @@ from engine.store.database.notifications import Waker
 from engine.values.ids import check_id
 from indexing.live.recall_sampler import Sampler
 from indexing.live.view import LiveView
-from indexing.serving.live import Live
+from indexing.refresh.live_space import Live
 
 
 class Lives(MutableMapping[str, Live]):

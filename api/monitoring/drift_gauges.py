@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from api.monitoring.metrics import Metrics, forget
 from engine.store import model_reports
 from engine.store.database.connections import Database
-from indexing.serving.live import Live
+from indexing.refresh.live_space import Live
 
 
 def set_drift(metrics: Metrics, lives: Mapping[str, Live], database: Database) -> None:

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from api.monitoring.metrics import Metrics
 from indexing.live.view import LiveView
-from indexing.serving.live import Live
-from indexing.serving.maintenance import wear
+from indexing.refresh.live_space import Live
+from indexing.refresh.maintenance import wear
 
 
 def set_view(metrics: Metrics, lives: Mapping[str, Live], view: LiveView, recall: float | None) -> None:

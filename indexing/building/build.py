@@ -35,8 +35,8 @@ from engine.values.vectors import Matrix, Vectors
 from indexing.generations.cold_items import ItemVectors, item_vectors
 from indexing.generations.folder_locks import Hold
 from indexing.generations.generation_writer import removed_when_failed, write
-from indexing.generations.places import Alike, alike
-from indexing.live import popular
+from indexing.generations.item_similarity import Alike, alike
+from indexing.live import popularity_updates
 from indexing.live.encoded_records import encoded, measured
 from indexing.recipes import recipe as recipes
 from indexing.recipes.recipe import Built, Recipe
@@ -74,7 +74,7 @@ def build_generation(
             own = _fresh(conn, space, record, latent, catalogue) | items.read_vectors(conn, space.key, version)
             content = measured(conn, space.key) if latent.codec is None else {}
             shelf = item_vectors(latent, catalogue, own, content)
-            popularity = popular.built(conn, space, record, shelf.catalogue, now_us=time.time_ns() // 1000)
+            popularity = popularity_updates.built(conn, space, record, shelf.catalogue, now_us=time.time_ns() // 1000)
             kinds = _kinds(conn, space)
             start = item_feed.snapshot(conn)
     if len(latent.items) == 0:

@@ -20,10 +20,10 @@ from engine.latent_space.space import Codec, FoldIn
 from engine.private_folders import private
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.cold_items import ItemVectors
+from indexing.generations.folder_identity import origin
 from indexing.generations.folder_locks import Hold, made
+from indexing.generations.item_similarity import LIKENESS, Alike
 from indexing.generations.manifest import seal
-from indexing.generations.origin import origin
-from indexing.generations.places import LIKENESS, Alike
 from indexing.recipes.recipe import Built, Index
 from indexing.searchers.int8_lists import CodedLists
 

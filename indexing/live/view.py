@@ -22,7 +22,7 @@ from engine.values.vectors import Matrix, Vectors
 from indexing.generations.generation import Generation
 from indexing.live.delta import Delta
 from indexing.live.recall_sampler import Sampler
-from indexing.searchers.filters import Filters, LiveItem
+from indexing.searchers.filter_masks import Filters, LiveItem
 from indexing.searchers.metric import MeasuredScorer
 
 NOTHING = IdMap(())

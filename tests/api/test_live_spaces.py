@@ -17,8 +17,8 @@ from engine.store.change_feeds import item_feed
 from engine.store.database.connections import Database
 from engine.store.database.notifications import Waker
 from engine.store.spaces import Space
-from indexing.serving.live import Live
-from indexing.serving.poller import Poller
+from indexing.refresh.live_space import Live
+from indexing.refresh.poller import Poller
 from tests.api.conftest import Shop
 
 

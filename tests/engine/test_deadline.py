@@ -13,7 +13,7 @@ from engine.catalogue.predicate import parse
 from engine.deadline import check_time, end_at, in_time
 from engine.errors import InputError, NotInTime
 from engine.recommending.boost import Boosted
-from indexing.searchers.filters import Filters, LiveItem
+from indexing.searchers.filter_masks import Filters, LiveItem
 from tests.engine.catalogue.test_predicate import ALL, columns, item
 
 NOBODY = SimpleNamespace(n_vectors=3, allowed=None)

@@ -12,7 +12,7 @@ from engine.store.spaces import Space
 from engine.values.interactions import from_events
 from indexing.building.build import build_generation
 from indexing.building.publish import publish
-from indexing.serving.live import Live
+from indexing.refresh.live_space import Live
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NOW_US = int(NOW.timestamp() * 1e6)

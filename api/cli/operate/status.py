@@ -19,9 +19,9 @@ from engine.store.database.connections import open_database
 from engine.store.database.leader_election import under_way
 from engine.store.doctor import checks, id_normalization
 from indexing.building.build import rebuilding
-from indexing.building.checks import check_disk, check_faiss, check_generations, check_loops
-from indexing.serving.live import Live
-from indexing.serving.maintenance import wear
+from indexing.building.doctor_checks import check_disk, check_faiss, check_generations, check_loops
+from indexing.refresh.live_space import Live
+from indexing.refresh.maintenance import wear
 
 
 def add_to(app: typer.Typer) -> None:

@@ -20,7 +20,7 @@ from engine.values.features import from_records
 from engine.values.ids import normal_id
 from engine.values.vectors import Matrix, check_vectors
 from indexing.live.view import LiveView
-from indexing.serving.live import Live
+from indexing.refresh.live_space import Live
 
 POINT = "an item id, a record as a JSON object, or a vector as a JSON list"
 

@@ -31,7 +31,7 @@ from engine.values.features import from_records
 from engine.values.ids import check_id
 from engine.values.vectors import check_vector
 from indexing.live.view import LiveView
-from indexing.serving.live import Live
+from indexing.refresh.live_space import Live
 
 SCHEMA = pa.schema(
     [

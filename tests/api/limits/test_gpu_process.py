@@ -23,7 +23,7 @@ from indexing.gpu import gpu_server, resident_generations
 from indexing.gpu.batching import Batcher
 from indexing.gpu.gpu_process import searchers
 from indexing.gpu.gpu_server import Owner, address
-from indexing.serving.live import Live
+from indexing.refresh.live_space import Live
 from tests.api.conftest import ITEMS, Shop
 from tests.api.test_operations import eventually
 

@@ -12,7 +12,7 @@ from engine.recommending.standing import EXCLUDES, of_history
 from engine.store import events, models
 from engine.values.events import Event, History
 from indexing.building.reindex import reindex
-from indexing.serving.live import Live
+from indexing.refresh.live_space import Live
 from tests.engine.latent_space.test_dislikes import of_styles
 
 

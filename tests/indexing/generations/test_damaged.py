@@ -20,7 +20,7 @@ from indexing.building.publish import publish, rollback
 from indexing.generations.contents import ARRAYS, TABLES
 from indexing.generations.generation import open_generation
 from indexing.generations.manifest import MANIFEST, seal
-from indexing.serving.maintenance import Upkeep
+from indexing.refresh.maintenance import Upkeep
 from tests.indexing.shop import ITEMS, Shop
 
 

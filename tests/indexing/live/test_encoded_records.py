@@ -15,7 +15,7 @@ from indexing.building.build import build_generation
 from indexing.building.publish import publish
 from indexing.building.reindex import reindex
 from indexing.building.reindex_features import train_feature_version
-from indexing.serving.live import Live
+from indexing.refresh.live_space import Live
 from tests.engine.store.worlds import until_one_waits
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -92,7 +92,7 @@ def test_no_more_than_the_rate_is_sampled():
 def test_a_live_view_is_watched_and_its_merged_searches_too(shop, sampler):
     from engine.store import items
     from engine.values.items import Item, ItemVector
-    from indexing.serving.live import Live
+    from indexing.refresh.live_space import Live
 
     shop.publish()
     live = Live(shop.database, shop.folder, shop.space.name, sampler)

@@ -19,7 +19,7 @@ from engine.store.database import bulk_copy, notifications
 from engine.store.database.connections import Database, open_database
 from engine.store.database.notifications import Listener, Waker
 from engine.store.doctor.checks import check_database
-from indexing.serving import poller
+from indexing.refresh import poller
 
 
 def settings(tmp_path, url):

@@ -16,8 +16,7 @@ from engine.store.change_feeds import event_feed as stored
 from engine.store.change_feeds import item_feed
 from engine.values.events import Event
 from engine.values.items import Item
-from indexing.live import popular
-from indexing.live.popular import Following
+from indexing.live.popularity_updates import Following
 from tests.indexing.shop import ITEMS, NOW, NOW_US
 
 DAY = timedelta(days=1)
@@ -26,7 +25,7 @@ DAY = timedelta(days=1)
 @pytest.fixture(autouse=True)
 def looks_at_once(monkeypatch):
     """On a busy machine a look takes long, and the next would come later."""
-    monkeypatch.setattr(popular, "LONG_S", 60.0)
+    monkeypatch.setattr(popularity_updates, "LONG_S", 60.0)
 
 
 def bought(n, item_id, at=NOW, kind="purchase", who="v"):

@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.errors import StoreUnavailable
-from indexing.serving.poller import Failing, Poller
+from indexing.refresh.poller import Failing, Poller
 
 
 class Deaf:

@@ -15,7 +15,7 @@ from indexing.generations.cold_items import facts_of
 from indexing.generations.generation import Generation, fields_json
 from indexing.live.delta import Delta
 from indexing.live.view import NOTHING, LiveView
-from indexing.searchers.filters import LiveItem
+from indexing.searchers.filter_masks import LiveItem
 
 MANY = 10_000  # rows, as an import changes
 AT_A_TIME = 1024  # rows: Arrow lets no other thread go on until it made all that it is asked for

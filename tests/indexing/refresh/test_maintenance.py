@@ -19,7 +19,7 @@ from indexing.building.build import NAMES
 from indexing.building.publish import publish
 from indexing.generations.folder_locks import made, served
 from indexing.generations.manifest import MANIFEST
-from indexing.serving.maintenance import Upkeep, Wear, rebuild, remove_orphans, wear
+from indexing.refresh.maintenance import Upkeep, Wear, rebuild, remove_orphans, wear
 from tests.indexing.shop import ITEMS
 
 

@@ -27,7 +27,7 @@ from indexing.building.publish import publish, rollback
 from indexing.generations.generation import open_generation
 from indexing.generations.manifest import MANIFEST, check
 from indexing.live.nearest_by_distance import near
-from indexing.serving.poller import Poller
+from indexing.refresh.poller import Poller
 from tests.engine.worlds import missing
 from tests.indexing.shop import ITEMS, NOW, NOW_US, Shop
 

@@ -12,7 +12,7 @@ from engine.backoff import Backoff
 from engine.errors import NotFound, StoreUnavailable
 from engine.store.database.notifications import Listener
 from indexing.live.view import LiveView
-from indexing.serving.live import Live
+from indexing.refresh.live_space import Live
 
 log = structlog.get_logger()
 SLICE_S = 0.2  # how long a stop may wait for the listener

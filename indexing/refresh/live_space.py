@@ -22,15 +22,15 @@ from engine.store.generations import GenerationRecord
 from engine.store.spaces import Space
 from indexing.building.build import build_again, rebuilding
 from indexing.building.publish import publish
+from indexing.generations.folder_identity import is_ours
 from indexing.generations.generation import open_generation
-from indexing.generations.origin import is_ours
 from indexing.gpu.gpu_process import owned
+from indexing.live.apply_changes import applied
 from indexing.live.encoded_records import encoded, predicted
-from indexing.live.popular import Following
+from indexing.live.popularity_updates import Following
 from indexing.live.recall_sampler import Sampler
-from indexing.live.replay import applied
 from indexing.live.view import LiveView, Refused
-from indexing.searchers.filters import Filters
+from indexing.searchers.filter_masks import Filters
 
 log = structlog.get_logger()
 RETRY_S = 0.01

@@ -9,11 +9,10 @@ from engine.store import items
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
 from engine.values.items import Item
-from indexing.live import replay
-from indexing.live.replay import applied
+from indexing.live.apply_changes import applied
 from indexing.live.view import LiveView
 
-N_ITEMS = 2 * replay.AT_A_TIME + 1
+N_ITEMS = 2 * apply_changes.AT_A_TIME + 1
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def collections_counted() -> Iterator[list[int]]:
 def test_items_of_an_import_are_applied_part_by_part_and_never_looked_at_for_garbage(
     database: Database, space: Space, monkeypatch
 ) -> None:
-    monkeypatch.setattr(replay, "MANY", N_ITEMS)
+    monkeypatch.setattr(apply_changes, "MANY", N_ITEMS)
     with database.begin() as conn:
         items.upsert(conn, space.key, [Item(f"i{n:04}", f"Thing {n}", available=n % 3 > 0) for n in range(N_ITEMS)])
         found = items.read_catalogue(conn, space.key)
