@@ -9,6 +9,7 @@ from engine.store import items
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
 from engine.values.items import Item
+from indexing.live import apply_changes
 from indexing.live.apply_changes import applied
 from indexing.live.view import LiveView
 

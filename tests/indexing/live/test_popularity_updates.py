@@ -16,6 +16,7 @@ from engine.store.change_feeds import event_feed as stored
 from engine.store.change_feeds import item_feed
 from engine.values.events import Event
 from engine.values.items import Item
+from indexing.live import popularity_updates
 from indexing.live.popularity_updates import Following
 from tests.indexing.shop import ITEMS, NOW, NOW_US
 
