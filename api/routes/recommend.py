@@ -14,7 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import require
 from api.coalescing.coalescer import WAIT_S
-from api.coalescing.user_history import Known, joined, known, known_each, session, without_database
+from api.coalescing.user_profile import Known, joined, known, known_each, session, without_database
 from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
 from api.limits.deadline import check_deadline, left_s
 from api.limits.deadline_route import Timely
