@@ -16,7 +16,7 @@ from api.auth import Keyring
 from api.auth_middleware import KeyFirst
 from api.coalescing.coalescer import Histories
 from api.coalescing.event_writer import Appends
-from api.deps import Lives
+from api.deps import LiveSpaces
 from api.limits.body_buffering import WholeBody
 from api.limits.concurrency_limit import Gate
 from api.limits.concurrency_middleware import Admission
@@ -48,10 +48,10 @@ LOCK_S = 10.0  # a write that waits so long for another transaction is told to c
 ROUTERS = (health, keys, recommend, model_reports, search, events, items, users, latent, models, spaces)
 
 
-def _warm(lives: Lives, name: str) -> None:
+def _warm(live_spaces: LiveSpaces, name: str) -> None:
     """Open a space before the first request; one that cannot be opened is tried again by that, and stops no other."""
     try:
-        lives.view(name)
+        live_spaces.view(name)
     except NearfieldError as error:
         log.error("a space could not be opened", space=name, error=str(error))
 
@@ -78,7 +78,9 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.state.sampler = Sampler(observe=metrics.observe_search)
         upkeep = Upkeep(opened, settings.generations, partial(configure, settings.log_level))
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
-        app.state.lives = Lives(opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget)
+        app.state.live_spaces = LiveSpaces(
+            opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget
+        )
         loop, app.state.readers = asyncio.get_running_loop(), readers()
         loop.set_default_executor(app.state.readers)
         app.state.writers, app.state.batchers, app.state.parsers = writers(), batchers(), parsers()
@@ -87,16 +89,16 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             stored_spaces.ensure(conn, "default")
             names = [space.name for space in stored_spaces.list_all(conn)]
         for name in names:
-            _warm(app.state.lives, name)
+            _warm(app.state.live_spaces, name)
 
         def looked(view: LiveView) -> None:
             if not view.stale:
                 app.state.outage.over()
                 app.state.clock.looked(view.space)
-            set_view(metrics, app.state.lives, view, app.state.sampler.recall_in(view.space.name))
+            set_view(metrics, app.state.live_spaces, view, app.state.sampler.recall_in(view.space.name))
             upkeep(view)
 
-        poller = Poller(app.state.lives, settings.poll_s, Listener(opened), after=looked)
+        poller = Poller(app.state.live_spaces, settings.poll_s, Listener(opened), after=looked)
         poller.start()
         try:
             yield {"door": Door(gate, metrics.refused.labels("429"), settings.max_body_bytes)}

@@ -76,7 +76,7 @@ class KeyFirst:
         assert way.needs is not None
         try:
             await look(request.app.state.keyring, bearer_of(scope["headers"]), way.needs, space)
-            if way.in_space and space is not None and request.app.state.lives.served(space) is None:
+            if way.in_space and space is not None and request.app.state.live_spaces.view_if_open(space) is None:
                 await _exists(request.app.state.database, space)
         except HTTPException as error:
             return await problems.http(request, error)

@@ -30,7 +30,7 @@ from indexing.live.view import LiveView
 from indexing.refresh.live_space import Live
 
 
-class Lives(MutableMapping[str, Live]):
+class LiveSpaces(MutableMapping[str, Live]):
     """The live view of each space, opened at its first request. Any thread may take one out while others look."""
 
     def __init__(
@@ -57,12 +57,12 @@ class Lives(MutableMapping[str, Live]):
         self._lives.setdefault(space, live)
         return view
 
-    def served(self, space: str) -> LiveView | None:
+    def view_if_open(self, space: str) -> LiveView | None:
         """The same without waiting for anything: None when the space is not open yet."""
         live = self._lives.get(space)
         return None if live is None else live.served
 
-    def wrote(self, space: str, seq: int) -> None:
+    def notify_write(self, space: str, seq: int) -> None:
         """This process sees its write at once, the others within milliseconds."""
         self._waker.tell(space)
         live = self._lives.get(space)
@@ -75,7 +75,7 @@ class Lives(MutableMapping[str, Live]):
         if live is not None:
             live.refresh()
 
-    def still(self, space: str) -> Live:
+    def get_existing(self, space: str) -> Live:
         """That of a space which this request had a view of; NotFound when it was deleted meanwhile."""
         live = self._lives.get(space)
         if live is None:
@@ -114,9 +114,9 @@ async def get_database(request: Request) -> Database:
     return database
 
 
-async def get_lives(request: Request) -> Lives:
-    lives: Lives = request.app.state.lives
-    return lives
+async def get_live_spaces(request: Request) -> LiveSpaces:
+    live_spaces: LiveSpaces = request.app.state.live_spaces
+    return live_spaces
 
 
 async def get_appends(request: Request) -> Appends:
@@ -149,10 +149,10 @@ async def get_serving(request: Request) -> Serving:
 
 
 async def get_view(request: Request, space: str) -> LiveView:
-    lives: Lives = request.app.state.lives
-    view = lives.served(space)
+    live_spaces: LiveSpaces = request.app.state.live_spaces
+    view = live_spaces.view_if_open(space)
     if view is None:
-        view = await asyncio.to_thread(lives.view, space)
+        view = await asyncio.to_thread(live_spaces.view, space)
     check_is_of(request, view.space.key)
     return view
 
@@ -180,7 +180,7 @@ def check_space(view: LiveView) -> LiveView:
 
 AppSettings = Annotated[Settings, Depends(get_settings)]
 AppDatabase = Annotated[Database, Depends(get_database)]
-AppLives = Annotated[Lives, Depends(get_lives)]
+AppLiveSpaces = Annotated[LiveSpaces, Depends(get_live_spaces)]
 AppAppends = Annotated[Appends, Depends(get_appends)]
 AppClock = Annotated[Clock, Depends(get_clock)]
 AppMetrics = Annotated[Metrics, Depends(get_metrics)]

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import orjson
 from fastapi import Depends, Query, Request
 
-from api.deps import Lives, View
+from api.deps import LiveSpaces, View
 from api.limits.deadline import check_deadline
 from api.messages.request_schemas import Boost, Fresh, Near, RecommendBody, RecommendQuery
 from engine.catalogue import predicate, request_cost
@@ -35,9 +35,9 @@ def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
     deadline passes first."""
     now = time.perf_counter()  # not when the request arrived: its body, which has min_seq, may have come later
     if asked.min_seq is not None and not view.shows(asked.min_seq, now):
-        lives: Lives = request.app.state.lives
+        live_spaces: LiveSpaces = request.app.state.live_spaces
         until = request.state.arrived + DEADLINE_S if asked.deadline_ms is None else request.state.until.at
-        view = lives.still(view.space.name).reach(asked.min_seq, until - now, now)
+        view = live_spaces.get_existing(view.space.name).reach(asked.min_seq, until - now, now)
     check_deadline(request)
     return view
 

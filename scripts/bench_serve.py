@@ -312,7 +312,7 @@ def with_stubs(app: FastAPI) -> FastAPI:
     @app.get("/stub/history")
     def history(user_id: str) -> Response:
         database, settings = app.state.database, app.state.settings
-        key = app.state.lives.view(SPACE).space.key
+        key = app.state.live_spaces.view(SPACE).space.key
         with database.connect() as conn:
             events.history(conn, key, user_id, settings.history_limit)
         return Response(constant, media_type="application/json")

@@ -21,7 +21,7 @@ GRACE_S = 0.1  # for work that ends at the deadline by itself, which knows bette
 
 
 @dataclass(frozen=True)
-class Until:
+class RequestDeadline:
     ms: int | None  # as asked
     at: float  # by time.perf_counter
 
@@ -37,7 +37,7 @@ class Until:
 
 def set_deadline(request: Request, ms: int) -> None:
     """`ms` after the request arrived. For the event loop."""
-    until = Until(ms, request.state.arrived + ms / 1000)
+    until = RequestDeadline(ms, request.state.arrived + ms / 1000)
     request.state.until = until
     end_at(until.at)
     request.state.timer.reschedule(asyncio.get_running_loop().time() + until.at - time.perf_counter() + GRACE_S)
@@ -45,14 +45,14 @@ def set_deadline(request: Request, ms: int) -> None:
 
 def check_deadline(request: Request) -> None:
     """Before work that may take a while: NotInTime where the answer could only be late."""
-    until: Until = request.state.until
+    until: RequestDeadline = request.state.until
     if until.passed:
         raise NotInTime(str(until))
 
 
 def left_s(request: Request, most_s: float) -> float:
     """How long something may be waited for: until the deadline of the request, and at most `most_s`."""
-    until: Until = request.state.until
+    until: RequestDeadline = request.state.until
     return min(most_s, max(until.at - time.perf_counter(), 0.0))
 
 
@@ -67,7 +67,7 @@ class Deadline:
             await self.app(scope, receive, send)
             return
         state, late = scope["state"], False
-        state["until"] = Until(None, time.perf_counter() + LONGEST_S)
+        state["until"] = RequestDeadline(None, time.perf_counter() + LONGEST_S)
         end_at(state["until"].at)
 
         async def in_time(message: Message) -> None:

@@ -30,7 +30,7 @@ from engine.errors import StoreBusy
 _threads = ContextVar[Executor | None]("threads", default=None)  # None: the event loop's own
 
 
-class Timely(APIRoute):
+class DeadlineRoute(APIRoute):
     """Of a function that is no coroutine each call has a thread, of the writers where it `writes`.
 
     What writes may wait for another transaction, and has a place at the gate only until it seems to.
@@ -48,7 +48,7 @@ class Timely(APIRoute):
             _threads.set(
                 None if threads is None else getattr(state, threads)
             )  # it may be in the context of the request before it
-            hasty = Hasty(request.scope, request.receive)
+            hasty = DeadlineRequest(request.scope, request.receive)
             if request.scope["query_string"]:
                 _hear(hasty, hasty.query_params.get("deadline_ms"))
             if not by_writers:
@@ -61,7 +61,7 @@ class Timely(APIRoute):
         return handle_in_time
 
 
-class Hasty(Request):
+class DeadlineRequest(Request):
     """Heeds the deadline in its body as soon as that is read: keys and views are waited for before it is checked."""
 
     async def json(self) -> Any:

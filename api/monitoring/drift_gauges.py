@@ -10,10 +10,10 @@ from engine.store.database.connections import Database
 from indexing.refresh.live_space import Live
 
 
-def set_drift(metrics: Metrics, lives: Mapping[str, Live], database: Database) -> None:
+def set_drift(metrics: Metrics, live_spaces: Mapping[str, Live], database: Database) -> None:
     """A space whose served model has no report has no gauge, also when an earlier model had one."""
     with database.connect() as conn:
-        for name, live in lives.items():
+        for name, live in live_spaces.items():
             view = live.current()
             served = view.generation
             report = None if served is None else model_reports.latest_drift(conn, view.space.key, served.model)

@@ -11,10 +11,10 @@ from indexing.refresh.live_space import Live
 from indexing.refresh.maintenance import wear
 
 
-def set_view(metrics: Metrics, lives: Mapping[str, Live], view: LiveView, recall: float | None) -> None:
+def set_view(metrics: Metrics, live_spaces: Mapping[str, Live], view: LiveView, recall: float | None) -> None:
     """Moments, not ages: a worker that looks no more goes on ageing in what the others tell of it."""
     name, served, worn = view.space.name, view.generation, wear(view)
-    live = lives.get(name)
+    live = live_spaces.get(name)
     if live is not None:
         metrics.refreshed_at_s.labels(name).set(live.refreshed_at)
     metrics.delta_share.labels(name).set(worn.delta)
@@ -27,5 +27,5 @@ def set_view(metrics: Metrics, lives: Mapping[str, Live], view: LiveView, recall
         metrics.stored_unknown.labels(name).set(sum(unknown.values()))
     if recall is not None:
         metrics.sampled_recall.labels(name).set(recall)
-    if name not in lives:  # deleted meanwhile
+    if name not in live_spaces:  # deleted meanwhile
         metrics.forget(name)

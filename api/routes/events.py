@@ -13,8 +13,8 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
 from api.coalescing.event_writer import FEW
-from api.deps import AppAppends, AppClock, AppLives, AppMetrics, AppSettings, View
-from api.limits.deadline_route import Timely
+from api.deps import AppAppends, AppClock, AppLiveSpaces, AppMetrics, AppSettings, View
+from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.bulk_rows import check_rows
 from api.messages.request_schemas import EventBody, EventsBody, NoParameters
@@ -26,7 +26,9 @@ from engine.values.events import Event
 from engine.values.ids import check_id
 from engine.values.items import check_text
 
-router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))])
+router = APIRouter(
+    route_class=DeadlineRoute, prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))]
+)
 AHEAD = timedelta(days=1)  # clocks differ; more than this is a mistake
 ERASED = Problem(("user_id",), erasures.WHY)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
@@ -39,7 +41,7 @@ async def post_events(
     none: Annotated[NoParameters, Query()],
     view: View,
     appends: AppAppends,
-    lives: AppLives,
+    live_spaces: AppLiveSpaces,
     settings: AppSettings,
     metrics: AppMetrics,
     clock: AppClock,
@@ -63,7 +65,7 @@ async def post_events(
     written = await appends.write(view.space.key, list(checked.good.values()))
     if any(event.item_id not in view.items for event in checked.good.values()):
         # an item first heard of here can be searched for and shown at once
-        await asyncio.to_thread(lives.wrote, view.space.name, written.seq)
+        await asyncio.to_thread(live_spaces.notify_write, view.space.name, written.seq)
     checked, statuses = checked.without("erased", written.statuses, ERASED)
     words = Counter(event.kind for event in checked.good.values())
     unknown = view.space.weighting.vocabulary.unknown(dict(words))

@@ -7,15 +7,15 @@ from contextlib import suppress
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import require
-from api.deps import AppDatabase, AppLives, AppMetrics, AppSettings
-from api.limits.deadline_route import Timely
+from api.deps import AppDatabase, AppLiveSpaces, AppMetrics, AppSettings
+from api.limits.deadline_route import DeadlineRoute
 from api.messages.responses import json_response
 from api.monitoring.drift_gauges import set_drift
 from api.monitoring.gpu_gauge import set_gpu
 from api.monitoring.view_gauges import set_view
 from engine.errors import StoreUnavailable
 
-router = APIRouter(route_class=Timely, tags=["health"])
+router = APIRouter(route_class=DeadlineRoute, tags=["health"])
 
 
 @router.get("/healthz", summary="This process answers")
@@ -32,11 +32,11 @@ def readyz(database: AppDatabase) -> Response:
 
 @router.get("/metrics", dependencies=[Depends(require("read"))], summary="Prometheus metrics")
 def get_metrics(
-    request: Request, metrics: AppMetrics, lives: AppLives, database: AppDatabase, settings: AppSettings
+    request: Request, metrics: AppMetrics, live_spaces: AppLiveSpaces, database: AppDatabase, settings: AppSettings
 ) -> Response:
     with suppress(StoreUnavailable):  # the gauges keep what they had
-        set_drift(metrics, lives, database)
+        set_drift(metrics, live_spaces, database)
     set_gpu(metrics, settings.device)
-    for space, live in lives.items():
-        set_view(metrics, lives, live.current(), request.app.state.sampler.recall_in(space))
+    for space, live in live_spaces.items():
+        set_view(metrics, live_spaces, live.current(), request.app.state.sampler.recall_in(space))
     return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
-from api.deps import AppDatabase, AppLives, ItemId, View
-from api.limits.deadline_route import Timely
+from api.deps import AppDatabase, AppLiveSpaces, ItemId, View
+from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages import warnings
 from api.messages.bulk_rows import check_rows
@@ -28,7 +28,7 @@ from engine.values.items import Item, ItemVector, check_item
 from engine.values.vectors import KEPT, check_length, check_vector, moderate
 from indexing.live.view import LiveView
 
-router = APIRouter(route_class=Timely, prefix="/v1/{space}/items", tags=["items"])
+router = APIRouter(route_class=DeadlineRoute, prefix="/v1/{space}/items", tags=["items"])
 READ, WRITE = [Depends(require("read"))], [Depends(require("write"))]
 ROWS: dict[int | str, dict[str, Any]] = {200: {"model": RowsAnswer}}
 Nothing = Annotated[NoParameters, Query()]
@@ -36,7 +36,9 @@ Nothing = Annotated[NoParameters, Query()]
 
 @router.post("", dependencies=WRITE, responses=ROWS, summary="Write 1 to 10,000 items")
 @writes
-def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
+def post_items(
+    body: ItemsBody, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces
+) -> Response:
     """Each row is `created`, `updated` or `rejected` with the reason; `detail` also tells of attributes that are called
     like a field."""
     with database.connect() as conn:
@@ -45,7 +47,7 @@ def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase
     with database.begin() as conn:
         statuses = items.upsert(conn, view.space.key, list(checked.good.values()))
         seq = item_feed.sequence(conn)
-    lives.wrote(view.space.name, seq)
+    live_spaces.notify_write(view.space.name, seq)
     notes = {
         row: "; ".join(map(called_like_field, _hidden(item))) for row, item in checked.good.items() if _hidden(item)
     }
@@ -55,7 +57,7 @@ def post_items(body: ItemsBody, none: Nothing, view: View, database: AppDatabase
 @router.post("/availability", dependencies=WRITE, responses=ROWS, summary="Show or hide 1 to 10,000 items")
 @writes
 def post_availability(
-    body: AvailabilityBody, none: Nothing, view: View, database: AppDatabase, lives: AppLives
+    body: AvailabilityBody, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces
 ) -> Response:
     """Each row is `updated`, `unknown` or `rejected` with the reason."""
     checked = check_rows("items", body.items, _parse_availability)
@@ -63,7 +65,7 @@ def post_availability(
     with database.begin() as conn:
         found = dict(zip(wanted, items.set_availability(conn, view.space.key, wanted), strict=True))
         seq = item_feed.sequence(conn)
-    lives.wrote(view.space.name, seq)
+    live_spaces.notify_write(view.space.name, seq)
     rows = checked.results([found[row.item_id] for row in checked.good.values()])
     return rows_response(rows, list(found.values()).count("updated"), seq)
 
@@ -71,14 +73,14 @@ def post_availability(
 @router.put("/{item_id:path}", dependencies=WRITE, summary="Write an item")
 @writes
 def put_item(
-    item_id: ItemId, body: ItemFields, none: Nothing, view: View, database: AppDatabase, lives: AppLives
+    item_id: ItemId, body: ItemFields, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces
 ) -> Response:
     item = _item(item_id, body, view, ("body",))
     with database.begin() as conn:
         item = _typed(item, attribute_types.read(conn, view.space.key), ("body",))
         [status] = items.upsert(conn, view.space.key, [item])
         seq = item_feed.sequence(conn)
-    lives.wrote(view.space.name, seq)
+    live_spaces.notify_write(view.space.name, seq)
     hidden = [Problem(("body", "attributes", name), called_like_field(name)) for name in _hidden(item)]
     body_json = {"item_id": item_id, "status": status, "seq": seq, "warnings": warnings.to_json(hidden)}
     return json_response(body_json)
@@ -104,11 +106,13 @@ def get_item(item_id: ItemId, view: FreshView, database: AppDatabase) -> Respons
 
 @router.delete("/{item_id:path}", dependencies=WRITE, summary="Delete an item; its events stay")
 @writes
-def delete_item(item_id: ItemId, none: Nothing, view: View, database: AppDatabase, lives: AppLives) -> Response:
+def delete_item(
+    item_id: ItemId, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces
+) -> Response:
     with database.begin() as conn:
         items.delete(conn, view.space.key, item_id)
         seq = item_feed.sequence(conn)
-    lives.wrote(view.space.name, seq)
+    live_spaces.notify_write(view.space.name, seq)
     return json_response({"item_id": item_id, "status": "deleted", "seq": seq})
 
 

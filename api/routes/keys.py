@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
 from api.auth import check_is_of, key_of, require
 from api.deps import AppDatabase
-from api.limits.deadline_route import Timely
+from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.request_schemas import KeyBody, NoParameters
 from api.messages.responses import json_response
@@ -20,7 +20,7 @@ from engine.store.api_keys import KeyRecord
 from engine.values.items import check_text
 
 ADMIN = [Depends(require("admin", of_any_space=True))]
-router = APIRouter(route_class=Timely, prefix="/v1/keys", tags=["keys"], dependencies=ADMIN)
+router = APIRouter(route_class=DeadlineRoute, prefix="/v1/keys", tags=["keys"], dependencies=ADMIN)
 Nothing = Annotated[NoParameters, Query()]
 
 

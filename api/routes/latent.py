@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.auth import require
 from api.deps import AppDatabase, AppSettings, View, check_space
-from api.limits.deadline_route import Timely
+from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import is_long
 from api.messages import latent_responses as bodies
 from api.messages.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
@@ -31,7 +31,9 @@ from engine.values.readings import Readings
 from engine.values.vectors import Matrix, check_vectors
 from indexing.live.view import LiveView
 
-router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
+router = APIRouter(
+    route_class=DeadlineRoute, prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))]
+)
 Nothing = Annotated[NoParameters, Query()]
 
 

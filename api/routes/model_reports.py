@@ -9,7 +9,7 @@ from pydantic import Field
 
 from api.auth import require
 from api.deps import AppDatabase, View
-from api.limits.deadline_route import Timely
+from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import is_long
 from api.maps import page
 from api.messages.kpi_responses import kpis
@@ -22,7 +22,9 @@ from engine.store.database.connections import Connection
 from indexing.building import compression
 from indexing.live.view import LiveView
 
-router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))])
+router = APIRouter(
+    route_class=DeadlineRoute, prefix="/v1/{space}", tags=["latent"], dependencies=[Depends(require("read"))]
+)
 Version = Annotated[int | None, Field(description="a model version; what is served, or else the newest", ge=1)]
 
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
-from api.deps import AppDatabase, AppLives, AppSettings, View
-from api.limits.deadline_route import Timely
+from api.deps import AppDatabase, AppLiveSpaces, AppSettings, View
+from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.request_schemas import NoParameters
 from api.messages.responses import json_response
@@ -22,7 +22,7 @@ from engine.store.models import ModelRecord
 from indexing.building.build import rebuilding
 from indexing.building.publish import publish
 
-router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["models"])
+router = APIRouter(route_class=DeadlineRoute, prefix="/v1/{space}", tags=["models"])
 READ, ADMIN = [Depends(require("read"))], [Depends(require("admin"))]
 Nothing = Annotated[NoParameters, Query()]
 
@@ -49,17 +49,17 @@ def get_generations(view: FreshView, database: AppDatabase) -> Response:
 @router.post("/generations/{generation}/activate", dependencies=ADMIN, summary="Serve this generation")
 @writes
 def activate(
-    generation: str, none: Nothing, view: View, database: AppDatabase, lives: AppLives, settings: AppSettings
+    generation: str, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces, settings: AppSettings
 ) -> Response:
     with database.connect() as conn:
         generations.get(conn, view.space.key, generation)
     seq = publish(database, view.space, generation, settings.generations)
-    lives.refresh(view.space.name)
+    live_spaces.refresh(view.space.name)
     return json_response({"generation": generation, "active": True, "seq": seq})
 
 
 @router.get("/status", dependencies=READ, summary="What this space holds and serves")
-def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Response:
+def get_status(view: FreshView, database: AppDatabase, live_spaces: AppLiveSpaces) -> Response:
     key = view.space.key
     with database.connect() as conn:
         kinds = events.kind_counts(conn, key)
@@ -85,7 +85,7 @@ def get_status(view: FreshView, database: AppDatabase, lives: AppLives) -> Respo
             "refused": None if refused is None else {"generation": refused.generation, "why": refused.why},
             "rebuilding": is_rebuilt,
             "stale": view.stale,
-            "seconds_since_refresh": round(time.time() - lives.still(view.space.name).refreshed_at, 3),
+            "seconds_since_refresh": round(time.time() - live_spaces.get_existing(view.space.name).refreshed_at, 3),
         }
     )
 

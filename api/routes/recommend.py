@@ -17,7 +17,7 @@ from api.coalescing.coalescer import WAIT_S
 from api.coalescing.user_profile import Known, joined, known, known_each, session, without_database
 from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
 from api.limits.deadline import check_deadline, left_s
-from api.limits.deadline_route import Timely
+from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import is_long
 from api.messages import cursors, warnings
 from api.messages.query_parameters import documented, query_of
@@ -40,7 +40,7 @@ from engine.values.vectors import ASKED, Matrix, check_length, check_vector
 from indexing.live.view import LiveView
 
 router = APIRouter(
-    route_class=Timely, prefix="/v1/{space}", tags=["recommend"], dependencies=[Depends(require("read"))]
+    route_class=DeadlineRoute, prefix="/v1/{space}", tags=["recommend"], dependencies=[Depends(require("read"))]
 )
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}}

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.auth import require
 from api.deps import AppDatabase, AppSettings, ItemId, Serves, Serving, UserId, View, check_k, check_space
-from api.limits.deadline_route import Timely
+from api.limits.deadline_route import DeadlineRoute
 from api.messages import cursors, warnings
 from api.messages.query_parameters import documented, query_of
 from api.messages.request_schemas import Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
@@ -27,7 +27,9 @@ from engine.values.ids import check_id
 from engine.values.vectors import Matrix, check_vector
 from indexing.live.view import LiveView
 
-router = APIRouter(route_class=Timely, prefix="/v1/{space}", tags=["search"], dependencies=[Depends(require("read"))])
+router = APIRouter(
+    route_class=DeadlineRoute, prefix="/v1/{space}", tags=["search"], dependencies=[Depends(require("read"))]
+)
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from api.auth import check_is_of, require
-from api.deps import AppDatabase, AppLives, AppSettings
-from api.limits.deadline_route import Timely
+from api.deps import AppDatabase, AppLiveSpaces, AppSettings
+from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.request_schemas import NoParameters, SpaceBody
 from api.messages.responses import json_response
@@ -22,7 +22,7 @@ from engine.values.event_kinds import KIND_WEIGHTS
 from engine.values.events import Weighting
 from engine.values.items import check_text
 
-router = APIRouter(route_class=Timely, prefix="/v1", tags=["spaces"])
+router = APIRouter(route_class=DeadlineRoute, prefix="/v1", tags=["spaces"])
 READ, ADMIN = [Depends(require("read"))], [Depends(require("admin"))]
 Nothing = Annotated[NoParameters, Query()]
 
@@ -40,7 +40,7 @@ def put_space(
     none: Nothing,
     request: Request,
     database: AppDatabase,
-    lives: AppLives,
+    live_spaces: AppLiveSpaces,
     body: Annotated[SpaceBody | None, Body()] = None,
 ) -> Response:
     with database.begin() as conn:
@@ -59,7 +59,7 @@ def put_space(
             attribute_types.set_types(conn, made.key, body.attribute_types.users, "user")
         shown = _json(made) | {"attribute_types": attribute_types.by_subject(conn, made.key)}
         seq = item_feed.sequence(conn)
-    lives.wrote(space, seq)
+    live_spaces.notify_write(space, seq)
     return json_response({**shown, "seq": seq})
 
 
@@ -73,14 +73,19 @@ def get_space(view: FreshView, database: AppDatabase) -> Response:
 @router.delete("/{space}", dependencies=ADMIN, summary="Delete a space with everything in it")
 @writes
 def delete_space(
-    space: str, none: Nothing, request: Request, database: AppDatabase, lives: AppLives, settings: AppSettings
+    space: str,
+    none: Nothing,
+    request: Request,
+    database: AppDatabase,
+    live_spaces: AppLiveSpaces,
+    settings: AppSettings,
 ) -> Response:
     """Its keys are revoked."""
     with database.begin() as conn:
         check_is_of(request, spaces.get(conn, space).key)
         spaces.delete(conn, space)
         seq = item_feed.sequence(conn)
-    lives.pop(space, None)
+    live_spaces.pop(space, None)
     shutil.rmtree(settings.generations / space, ignore_errors=True)
     return json_response({"space": space, "status": "deleted", "seq": seq})
 

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
 from api.deps import AppDatabase, UserId, View
-from api.limits.deadline_route import Timely
+from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.request_schemas import MergeBody, NoParameters, UserFields
 from api.messages.responses import json_response
@@ -21,7 +21,7 @@ from engine.values.ids import check_id
 from engine.values.items import check_attributes
 from engine.values.users import User
 
-router = APIRouter(route_class=Timely, prefix="/v1/{space}/users", tags=["users"])
+router = APIRouter(route_class=DeadlineRoute, prefix="/v1/{space}/users", tags=["users"])
 READ, WRITE, ADMIN = ([Depends(require(scope))] for scope in ("read", "write", "admin"))
 Nothing = Annotated[NoParameters, Query()]
 

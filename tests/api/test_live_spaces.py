@@ -11,7 +11,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
-from api.deps import Lives
+from api.deps import LiveSpaces
 from engine.store import spaces
 from engine.store.change_feeds import item_feed
 from engine.store.database.connections import Database
@@ -23,7 +23,7 @@ from tests.api.conftest import Shop
 
 
 class Deleting(dict[str, Live]):
-    """What `Lives` keeps, where a space is deleted by another thread as soon as it was seen to be there."""
+    """What `LiveSpaces` keeps, where a space is deleted by another thread as soon as it was seen to be there."""
 
     def __contains__(self, name: object) -> bool:
         there = super().__contains__(name)
@@ -42,27 +42,29 @@ class Deleting(dict[str, Live]):
 
 
 @pytest.fixture
-def lives(database: Database, space: Space, tmp_path: Any) -> Any:
+def live_spaces(database: Database, space: Space, tmp_path: Any) -> Any:
     waker = Waker(database)
-    made = Lives(database, tmp_path, waker)
+    made = LiveSpaces(database, tmp_path, waker)
     made.view(space.name)
     made._lives = Deleting(made._lives)
     yield made
     waker.close()
 
 
-def test_a_space_deleted_in_the_middle_fails_no_look_at_it(lives: Lives, database: Database, space: Space) -> None:
-    [live] = lives._lives.values()
+def test_a_space_deleted_in_the_middle_fails_no_look_at_it(
+    live_spaces: LiveSpaces, database: Database, space: Space
+) -> None:
+    [live] = live_spaces._lives.values()
     with database.begin() as conn:
         seq = item_feed.sequence(conn)
     looks: list[Callable[[], object]] = [
-        lambda: lives.wrote(space.name, seq),
-        lambda: lives.refresh(space.name),
-        lambda: lives.pop(space.name, None),
-        lambda: list(lives.items()),
+        lambda: live_spaces.notify_write(space.name, seq),
+        lambda: live_spaces.refresh(space.name),
+        lambda: live_spaces.pop(space.name, None),
+        lambda: list(live_spaces.items()),
     ]
     for look in looks:
-        lives._lives[space.name] = live
+        live_spaces._lives[space.name] = live
         look()
 
 
@@ -72,14 +74,14 @@ def test_who_had_a_view_of_a_space_that_is_gone_is_told_that_it_is_not_found(
     root = shop.url.rsplit("/", 1)[0]
     name = f"gone-{secrets.token_hex(4)}"
     seq = httpx.put(f"{root}/{name}").json()["seq"]
-    served = Lives.served
+    served = LiveSpaces.view_if_open
 
-    def served_and_gone(lives: Lives, space: str) -> Any:
-        view = served(lives, space) or lives.view(space)
-        lives.pop(space, None)
+    def served_and_gone(live_spaces: LiveSpaces, space: str) -> Any:
+        view = served(live_spaces, space) or live_spaces.view(space)
+        live_spaces.pop(space, None)
         return view
 
-    monkeypatch.setattr(Lives, "served", served_and_gone)
+    monkeypatch.setattr(LiveSpaces, "view_if_open", served_and_gone)
     for path in ("status", f"recommend?min_seq={seq + 10**6}"):
         answer = httpx.get(f"{root}/{name}/{path}", timeout=30)
         assert (answer.status_code, answer.json()["detail"]) == (
@@ -91,7 +93,7 @@ def test_who_had_a_view_of_a_space_that_is_gone_is_told_that_it_is_not_found(
     assert httpx.delete(f"{root}/{name}").status_code == 200
 
 
-class TakenAway(Lives):
+class TakenAway(LiveSpaces):
     """A request is always a little sooner: it takes away what is about to be, and what was there a moment ago."""
 
     def __delitem__(self, space: str) -> None:
@@ -107,10 +109,10 @@ def test_the_poller_goes_on_when_a_request_takes_a_space_away_at_the_same_moment
 ) -> None:
     gone: list[str] = []
     polled = threading.Semaphore(0)
-    lives = TakenAway(database, tmp_path, cast(Waker, None), gone=gone.append)
+    live_spaces = TakenAway(database, tmp_path, cast(Waker, None), gone=gone.append)
     for name in ("no-such-space", space.name):
-        lives[name] = Live(database, tmp_path, name)
-    poller = Poller(lives, poll_s=0.01, after=lambda view: polled.release())
+        live_spaces[name] = Live(database, tmp_path, name)
+    poller = Poller(live_spaces, poll_s=0.01, after=lambda view: polled.release())
     poller.start()
     try:
         for _ in range(3):
