@@ -14,20 +14,20 @@ from fastapi import FastAPI
 from api import problems
 from api.auth import Keyring
 from api.auth_middleware import KeyFirst
-from api.coalescing.coalescer import Histories
-from api.coalescing.event_writer import Appends
+from api.coalescing.event_writer import EventWriter
+from api.coalescing.history_reader import HistoryReader
 from api.deps import LiveSpaces
 from api.limits.body_buffering import WholeBody
 from api.limits.concurrency_limit import Gate
 from api.limits.concurrency_middleware import Admission
 from api.limits.deadline import Deadline
 from api.limits.early_rejection import Door
-from api.limits.executors import CONNECTIONS, batchers, parsers, readers, writers
+from api.limits.executors import CONNECTIONS, body_parsers, long_readers, readers, writers
 from api.logs import RequestLog, configure
 from api.messages.encoded_paths import EncodedSlashes
-from api.monitoring.clock_skew import Clock
+from api.monitoring.clock_skew import ClockSkew
 from api.monitoring.metrics import Metrics, Timed
-from api.monitoring.outage_log import Outage
+from api.monitoring.outage_log import OutageLog
 from api.monitoring.view_gauges import set_view
 from api.routes import events, health, items, keys, latent, model_reports, models, recommend, search, spaces, users
 from engine.errors import NearfieldError
@@ -70,10 +70,10 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         for folder in (settings.generations, settings.checkpoints):
             close_to_others(folder)
         app.state.database, pulse = opened, Pulse(opened)
-        app.state.histories = Histories(opened, settings.history_limit)
+        app.state.history_reader = HistoryReader(opened, settings.history_limit)
         app.state.keyring = Keyring(opened, settings.require_keys)
         app.state.keyring.closed()  # asked once, so that a worker nobody called yet answers while PostgreSQL is away
-        app.state.clock = Clock(opened, metrics)
+        app.state.clock = ClockSkew(opened, metrics)
         waker = Waker(opened)
         app.state.sampler = Sampler(observe=metrics.observe_search)
         upkeep = Upkeep(opened, settings.generations, partial(configure, settings.log_level))
@@ -83,8 +83,8 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         )
         loop, app.state.readers = asyncio.get_running_loop(), readers()
         loop.set_default_executor(app.state.readers)
-        app.state.writers, app.state.batchers, app.state.parsers = writers(), batchers(), parsers()
-        app.state.appends = Appends(opened, app.state.writers)
+        app.state.writers, app.state.long_readers, app.state.body_parsers = writers(), long_readers(), body_parsers()
+        app.state.event_writer = EventWriter(opened, app.state.writers)
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
             names = [space.name for space in stored_spaces.list_all(conn)]
@@ -105,9 +105,9 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         finally:
             poller.stop()
             upkeep.close()
-            for each in (app.state.sampler, waker, pulse, app.state.keyring, app.state.appends):
+            for each in (app.state.sampler, waker, pulse, app.state.keyring, app.state.event_writer):
                 each.close()
-            for threads in (app.state.readers, app.state.batchers, app.state.writers, app.state.parsers):
+            for threads in (app.state.readers, app.state.long_readers, app.state.writers, app.state.body_parsers):
                 threads.shutdown(wait=False, cancel_futures=True)
             loop.set_default_executor(readers())  # whose threads the loop waits for when it ends: none was begun
             if database is None:
@@ -116,7 +116,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     metrics = Metrics()
     gate = Gate(active=settings.max_active, waiting=settings.max_waiting, wait_s=settings.max_wait_s)
     app = FastAPI(title="nearfield", version=version("nearfield"), lifespan=lifespan)
-    app.state.settings, app.state.metrics, app.state.outage, app.state.gate = settings, metrics, Outage(), gate
+    app.state.settings, app.state.metrics, app.state.outage, app.state.gate = settings, metrics, OutageLog(), gate
     for module in ROUTERS:
         app.include_router(module.router)
     _surround(app, settings, metrics, gate)

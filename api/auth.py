@@ -12,7 +12,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException, Request, params
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from api.limits.executors import keepers
+from api.limits.executors import key_lookups
 from engine.errors import StoreBusy, StoreUnavailable
 from engine.store import api_keys
 from engine.store.api_keys import KeyRecord, Scope
@@ -42,7 +42,7 @@ class Keyring:
         self._found: dict[bytes, tuple[float, KeyRecord | None]] = {}
         self._closed: tuple[float, bool] = (0.0, True)
         self._asking: dict[bytes, tuple[asyncio.Future[Standing], float]] = {}  # until when each is waited for
-        self._threads = keepers()
+        self._threads = key_lookups()
 
     def close(self) -> None:
         self._threads.shutdown(wait=False)
@@ -185,7 +185,7 @@ def key_of(request: Request) -> KeyRecord | None:
     return request.scope["state"].get("key")
 
 
-def check_is_of(request: Request, space_key: int) -> None:
+def check_key_space(request: Request, space_key: int) -> None:
     """HTTPException 401 for the key of a space that had this name before, which is known a moment longer."""
     key = key_of(request)
     if key is not None and key.space_key not in (None, space_key):

@@ -14,11 +14,11 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from api.auth import check_is_of
-from api.coalescing.coalescer import Histories
-from api.coalescing.event_writer import Appends
+from api.auth import check_key_space
+from api.coalescing.event_writer import EventWriter
+from api.coalescing.history_reader import HistoryReader
 from api.messages.encoded_paths import restored
-from api.monitoring.clock_skew import Clock
+from api.monitoring.clock_skew import ClockSkew
 from api.monitoring.metrics import Metrics
 from engine.errors import InputError, NotFound
 from engine.settings import Settings
@@ -119,13 +119,13 @@ async def get_live_spaces(request: Request) -> LiveSpaces:
     return live_spaces
 
 
-async def get_appends(request: Request) -> Appends:
-    appends: Appends = request.app.state.appends
-    return appends
+async def get_event_writer(request: Request) -> EventWriter:
+    event_writer: EventWriter = request.app.state.event_writer
+    return event_writer
 
 
-async def get_clock(request: Request) -> Clock:
-    found: Clock = request.app.state.clock
+async def get_clock_skew(request: Request) -> ClockSkew:
+    found: ClockSkew = request.app.state.clock
     return found
 
 
@@ -135,17 +135,17 @@ async def get_metrics(request: Request) -> Metrics:
 
 
 @dataclass(frozen=True)
-class Serving:
+class ReadContext:
     """What the busiest routes need, as one dependency: each costs."""
 
     settings: Settings
-    histories: Histories
+    history_reader: HistoryReader
     metrics: Metrics
 
 
-async def get_serving(request: Request) -> Serving:
+async def get_read_context(request: Request) -> ReadContext:
     state = request.app.state
-    return Serving(state.settings, state.histories, state.metrics)
+    return ReadContext(state.settings, state.history_reader, state.metrics)
 
 
 async def get_view(request: Request, space: str) -> LiveView:
@@ -153,7 +153,7 @@ async def get_view(request: Request, space: str) -> LiveView:
     view = live_spaces.view_if_open(space)
     if view is None:
         view = await asyncio.to_thread(live_spaces.view, space)
-    check_is_of(request, view.space.key)
+    check_key_space(request, view.space.key)
     return view
 
 
@@ -171,7 +171,7 @@ def check_k(k: int, settings: Settings, loc: tuple[str | int, ...] = ("k",)) -> 
     return k
 
 
-def check_space(view: LiveView) -> LiveView:
+def check_indexed(view: LiveView) -> LiveView:
     """The view, once there is something to search in it."""
     if view.generation is None:
         raise NotFound(f"nothing is indexed in space {view.space.name!r} yet; run `nearfield reindex`")
@@ -181,10 +181,10 @@ def check_space(view: LiveView) -> LiveView:
 AppSettings = Annotated[Settings, Depends(get_settings)]
 AppDatabase = Annotated[Database, Depends(get_database)]
 AppLiveSpaces = Annotated[LiveSpaces, Depends(get_live_spaces)]
-AppAppends = Annotated[Appends, Depends(get_appends)]
-AppClock = Annotated[Clock, Depends(get_clock)]
+AppEventWriter = Annotated[EventWriter, Depends(get_event_writer)]
+AppClockSkew = Annotated[ClockSkew, Depends(get_clock_skew)]
 AppMetrics = Annotated[Metrics, Depends(get_metrics)]
-Serves = Annotated[Serving, Depends(get_serving)]
+AppReadContext = Annotated[ReadContext, Depends(get_read_context)]
 View = Annotated[LiveView, Depends(get_view)]
 ItemId = Annotated[str, Depends(get_item_id)]
 UserId = Annotated[str, Depends(get_user_id)]

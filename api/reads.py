@@ -36,7 +36,7 @@ def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
     now = time.perf_counter()  # not when the request arrived: its body, which has min_seq, may have come later
     if asked.min_seq is not None and not view.shows(asked.min_seq, now):
         live_spaces: LiveSpaces = request.app.state.live_spaces
-        until = request.state.arrived + DEADLINE_S if asked.deadline_ms is None else request.state.until.at
+        until = request.state.arrived + DEADLINE_S if asked.deadline_ms is None else request.state.deadline.at
         view = live_spaces.get_existing(view.space.name).reach(asked.min_seq, until - now, now)
     check_deadline(request)
     return view

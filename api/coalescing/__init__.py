@@ -1,3 +1,3 @@
-"""Request coalescing: histories that are asked for at the same time are read by one statement, and events that are
-posted at the same time are written in one transaction.
+"""Request coalescing: concurrent reads of user histories share one SQL statement, and concurrent event writes share one
+transaction (group commit). `user_profile` combines a session with the stored history.
 """

@@ -1,101 +1,71 @@
-"""Together: what is asked for at the same time is done in one go, as one statement reads several histories.
+"""Request coalescing: requests that arrive while a batch is in progress are processed together in the next batch.
 
-While some are at work the next wait, and go together in the one after. So nobody waits for a clock, alone costs what it
-always did, and each sees all that was committed before it was asked for.
+No timer is involved: a lone request starts at once and costs the same as without coalescing. A request joins only a
+batch that starts after the request arrived, so it sees every change committed before it arrived.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
-from api.limits.executors import AT_ONCE
-from engine.errors import StoreUnavailable
-from engine.store import events
-from engine.store.database.connections import Database
-from engine.values.events import History
+from api.limits.executors import MAX_CONCURRENT_BATCHES
 
-MOST = 64  # of one go
-WAIT_S = 3.0  # a PostgreSQL that says nothing, as when its host is cut off, is away to who waits
+MAX_BATCH = 64
 
-Asked = TypeVar("Asked")
-Found = TypeVar("Found")
-User = tuple[int, str]  # space key, user id
+Request = TypeVar("Request")
+Result = TypeVar("Result")
 
 
-class Together(Generic[Asked, Found]):
-    """For one event loop: `work` is called in a thread with what is asked for, and answers in that order, with an error
-    where one is to be told that; one that it raises is told to each. Whoever does not wait any more is left out."""
+class Coalescer(Generic[Request, Result]):
+    """For one event loop. Calls `process_batch` in a thread of `threads` (default: the loop's executor).
 
-    def __init__(self, work: Callable[[Sequence[Asked]], Sequence[Found | Exception]], threads: Executor | None = None):
-        self._work, self._threads = work, threads
-        self._waiting: list[tuple[Asked, asyncio.Future[Found]]] = []
+    `process_batch` returns one result per request, in order; an Exception in place of a result is raised to that caller
+    only. An error that `process_batch` raises is raised to every caller of the batch. Cancelled requests are dropped.
+    """
+
+    def __init__(
+        self,
+        process_batch: Callable[[Sequence[Request]], Sequence[Result | Exception]],
+        threads: Executor | None = None,
+    ):
+        self._process_batch, self._threads = process_batch, threads
+        self._pending: list[tuple[Request, asyncio.Future[Result]]] = []
         self._workers: set[asyncio.Task[None] | None] = set()
 
-    async def ask(self, asked: Asked) -> Found:
-        future: asyncio.Future[Found] = asyncio.get_running_loop().create_future()
-        self._waiting.append((asked, future))
-        if len(self._workers) < AT_ONCE:
-            self._workers.add(asyncio.create_task(self._go()))
+    async def submit(self, request: Request) -> Result:
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._pending.append((request, future))
+        if len(self._workers) < MAX_CONCURRENT_BATCHES:
+            self._workers.add(asyncio.create_task(self._run_worker()))
         return await future
 
-    async def _go(self) -> None:
-        """Until nobody waits; whoever asks after that finds this worker gone, so that nobody waits for a next one."""
+    async def _run_worker(self) -> None:
         try:
-            await self._go_on()
+            await self._process_pending()
         finally:
-            self._workers.discard(asyncio.current_task())  # not by a callback of the task: it would come a moment late
+            # A done callback of the task would run one loop iteration later: a request submitted in between would
+            # count this worker, start none, and wait for a batch that never comes.
+            self._workers.discard(asyncio.current_task())
 
-    async def _go_on(self) -> None:
-        while self._waiting:
-            self._waiting = [each for each in self._waiting if not each[1].done()]  # those who waited too long are gone
-            taken, self._waiting = self._waiting[:MOST], self._waiting[MOST:]
-            if not taken:
+    async def _process_pending(self) -> None:
+        while self._pending:
+            self._pending = [each for each in self._pending if not each[1].done()]  # done: cancelled or timed out
+            batch, self._pending = self._pending[:MAX_BATCH], self._pending[MAX_BATCH:]
+            if not batch:
                 return
-            asked = [each for each, _ in taken]
-            found: Sequence[Found | Exception]
+            requests = [request for request, _ in batch]
+            results: Sequence[Result | Exception]
             try:
-                found = await asyncio.get_running_loop().run_in_executor(self._threads, self._work, asked)
+                results = await asyncio.get_running_loop().run_in_executor(self._threads, self._process_batch, requests)
             except Exception as error:
-                found = [error] * len(taken)
-            for (_, future), each in zip(taken, found, strict=True):
-                if future.done():  # its client may have gone away
+                results = [error] * len(batch)
+            for (_, future), result in zip(batch, results, strict=True):
+                if future.done():  # the client disconnected during the batch
                     continue
-                if isinstance(each, Exception):
-                    future.set_exception(each)
+                if isinstance(result, Exception):
+                    future.set_exception(result)
                 else:
-                    future.set_result(each)
-
-
-class Histories:
-    """The newest `limit` events of users, for one event loop."""
-
-    def __init__(self, database: Database, limit: int):
-        self._database, self._limit = database, limit
-        self._together = Together(self._read)
-
-    async def of(self, space_key: int, user_id: str, within_s: float = WAIT_S) -> History:
-        """As `events.history`; StoreUnavailable while PostgreSQL is away, or when it says nothing within the time."""
-        try:
-            async with asyncio.timeout(within_s):
-                return await self._together.ask((space_key, user_id))
-        except TimeoutError:
-            raise StoreUnavailable(f"PostgreSQL did not answer within {within_s:.1f} s") from None
-
-    def _read(self, asked: Sequence[User]) -> Sequence[History]:
-        found = self._found(set(asked))
-        return [found.get(each) or History() for each in asked]
-
-    def _found(self, asked: set[User]) -> Mapping[User, History]:
-        with self._database.connect() as conn:
-            if len(asked) == 1:
-                [(key, user_id)] = asked
-                return {(key, user_id): events.history(conn, key, user_id, self._limit)}
-            found: dict[User, History] = {}
-            for key in sorted({key for key, _ in asked}):
-                users = sorted(user for of, user in asked if of == key)
-                made = events.histories(conn, key, users, self._limit)
-                found |= {(key, user): history for user, history in made.items()}
-            return found
+                    future.set_result(result)

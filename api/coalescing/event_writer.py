@@ -1,8 +1,8 @@
-"""Appends: events that are posted at the same time are written in one transaction, with one flush of PostgreSQL's log.
+"""EventWriter: group commit. Concurrent event writes share one transaction and one flush of PostgreSQL's WAL.
 
-Each is durable when it is answered, as alone. Where something is in the way of one each is written by itself. One that
-has to wait for another transaction, as for an import that makes its user, does so among the writers, and holds up no
-other.
+Every write is durable when its response is sent. If the shared transaction fails, each request is written in its own
+transaction, so an error reaches only the request that causes it. A write that waits for a lock of another transaction
+(an import that creates the same user) moves to the `writers` pool and does not delay other writes.
 """
 
 from __future__ import annotations
@@ -14,68 +14,74 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import islice
 
-from api.coalescing.coalescer import Together
-from api.limits.executors import appenders
+from api.coalescing.coalescer import Coalescer
+from api.limits.executors import event_writers
 from engine.errors import StoreBusy, StoreUnavailable
 from engine.store import events
 from engine.store.change_feeds import item_feed
 from engine.store.database.connections import Database
 from engine.values.events import Event
 
-FEW = 50  # events of a request; more are a transaction of their own
-PATIENCE_MS, LITTLE_MS = 100, 10  # with another transaction, of those that go together, and one by one for their sake
+MAX_COALESCED_EVENTS = 50  # of one request; a larger request has its own transaction
+GROUP_LOCK_TIMEOUT_MS = 100  # of a shared transaction
+SINGLE_LOCK_TIMEOUT_MS = 10  # of each request's transaction after the shared one failed: the other requests wait for it
 
-Asked = tuple[int, Sequence[Event]]  # space key, events
+WriteRequest = tuple[int, Sequence[Event]]  # space key, events
 
 
 @dataclass(frozen=True)
-class Written:
-    statuses: Sequence[str]  # as `events.append` says
+class WrittenEvents:
+    statuses: Sequence[str]  # as `events.append` returns them
     seq: int
 
 
-class Appends:
+class EventWriter:
     """For one event loop."""
 
-    def __init__(self, database: Database, threads: Executor):
-        self._database, self._threads, self._appenders = database, threads, appenders()
-        self._together = Together(self._write, self._appenders)
+    def __init__(self, database: Database, writers: Executor):
+        self._database, self._writers, self._event_writers = database, writers, event_writers()
+        self._coalescer = Coalescer(self._write_batch, self._event_writers)
 
     def close(self) -> None:
-        self._appenders.shutdown(wait=False)
+        self._event_writers.shutdown(wait=False)
 
-    async def write(self, space_key: int, rows: Sequence[Event]) -> Written:
-        """As `events.append`, committed; with its errors."""
-        if len(rows) <= FEW and (written := await self._together.ask((space_key, rows))) is not None:
-            return written
-        alone = partial(self._in_one, space_key, [rows], None)
-        [written] = await asyncio.get_running_loop().run_in_executor(self._threads, alone)
+    async def write(self, space_key: int, new_events: Sequence[Event]) -> WrittenEvents:
+        """Append the events and commit. Errors are those of `events.append`."""
+        if len(new_events) <= MAX_COALESCED_EVENTS:
+            written = await self._coalescer.submit((space_key, new_events))
+            if written is not None:
+                return written
+        write_alone = partial(self._write_transaction, space_key, [new_events], None)
+        [written] = await asyncio.get_running_loop().run_in_executor(self._writers, write_alone)
         return written
 
-    def _write(self, asked: Sequence[Asked]) -> Sequence[Written | Exception | None]:
-        """None: another transaction is in the way, which may take long."""
-        made: dict[int, Written | Exception | None] = {}
-        for space_key in {key for key, _ in asked}:
-            at = [place for place, (key, _) in enumerate(asked) if key == space_key]
-            made |= zip(at, self._of_space(space_key, [asked[place][1] for place in at]), strict=True)
-        return [made[place] for place in range(len(asked))]
+    def _write_batch(self, requests: Sequence[WriteRequest]) -> Sequence[WrittenEvents | Exception | None]:
+        """None for a request whose lock timed out: the caller writes it in the `writers` pool."""
+        results: dict[int, WrittenEvents | Exception | None] = {}
+        for space_key in {key for key, _ in requests}:
+            positions = [at for at, (key, _) in enumerate(requests) if key == space_key]
+            of_space = self._write_space(space_key, [requests[at][1] for at in positions])
+            results |= zip(positions, of_space, strict=True)
+        return [results[at] for at in range(len(requests))]
 
-    def _of_space(
-        self, space_key: int, parts: Sequence[Sequence[Event]], patience_ms: int = PATIENCE_MS
-    ) -> Sequence[Written | Exception | None]:
+    def _write_space(
+        self, space_key: int, groups: Sequence[Sequence[Event]], lock_timeout_ms: int = GROUP_LOCK_TIMEOUT_MS
+    ) -> Sequence[WrittenEvents | Exception | None]:
         try:
-            return self._in_one(space_key, parts, patience_ms)
+            return self._write_transaction(space_key, groups, lock_timeout_ms)
         except Exception as error:
             if isinstance(error, StoreUnavailable) and error.away:
-                return [error] * len(parts)
-            if len(parts) == 1:
+                return [error] * len(groups)
+            if len(groups) == 1:
                 return [None if isinstance(error, StoreBusy) else error]
-        return [each for part in parts for each in self._of_space(space_key, [part], LITTLE_MS)]
+        return [result for group in groups for result in self._write_space(space_key, [group], SINGLE_LOCK_TIMEOUT_MS)]
 
-    def _in_one(self, space_key: int, parts: Sequence[Sequence[Event]], patience_ms: int | None) -> Sequence[Written]:
+    def _write_transaction(
+        self, space_key: int, groups: Sequence[Sequence[Event]], lock_timeout_ms: int | None
+    ) -> Sequence[WrittenEvents]:
         with self._database.begin() as conn:
-            if patience_ms is not None:
-                conn.exec_driver_sql(f"SET LOCAL lock_timeout = {patience_ms:d}")
-            statuses = iter(events.append(conn, space_key, [event for part in parts for event in part]))
+            if lock_timeout_ms is not None:
+                conn.exec_driver_sql(f"SET LOCAL lock_timeout = {lock_timeout_ms:d}")
+            statuses = iter(events.append(conn, space_key, [event for group in groups for event in group]))
             seq = item_feed.sequence(conn)
-        return [Written(list(islice(statuses, len(part))), seq) for part in parts]
+        return [WrittenEvents(list(islice(statuses, len(group))), seq) for group in groups]

@@ -1,4 +1,4 @@
-"""Histories: what is known of the users of a request, from its session and from PostgreSQL."""
+"""What is known of the users of a request: the events of the session and the history stored in PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,63 +19,73 @@ from indexing.live.view import LiveView
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """What is known of a user: live history, or the stored vector while PostgreSQL is away."""
+class UserProfile:
+    """The live history of a user, or the stored user vector while PostgreSQL is unavailable."""
 
     history: History
     vector: Matrix | None = None
     degraded: bool = False
 
 
-def session(past: Sequence[PastEvent], now_us: int, loc: tuple[str | int, ...] = ()) -> History:
-    """Events of a request as a history; those without a time are of now."""
-    for at, event in enumerate(past):
+def session_history(session_events: Sequence[PastEvent], now_us: int, loc: tuple[str | int, ...] = ()) -> History:
+    """The events of a request as a history. An event without a time has the time `now_us`."""
+    for at, event in enumerate(session_events):
         check_id(event.item_id, (*loc, "history", at, "item_id"))
     return History(
-        tuple(event.item_id for event in past),
-        tuple(event.kind for event in past),
-        np.array([event.value for event in past], np.float32),
-        np.array([now_us if event.occurred_at is None else _us(event.occurred_at) for event in past], np.int64),
+        tuple(event.item_id for event in session_events),
+        tuple(event.kind for event in session_events),
+        np.array([event.value for event in session_events], np.float32),
+        np.array(
+            [now_us if event.occurred_at is None else _microseconds(event.occurred_at) for event in session_events],
+            np.int64,
+        ),
     )
 
 
-def known(user_id: str | None, asked: History, view: LiveView, database: Database, limit: int) -> Known:
-    """The session of one user before the newest `limit` events that are stored."""
+def read_profile(user_id: str | None, session: History, view: LiveView, database: Database, limit: int) -> UserProfile:
+    """The session of one user, followed by the newest `limit` stored events."""
     if user_id is None:
-        return Known(asked)
+        return UserProfile(session)
     try:
         with database.connect() as conn:
             stored = events.history(conn, view.space.key, user_id, limit)
     except StoreUnavailable:
-        return without_database(user_id, asked, view)
-    return joined(asked, stored)
+        return profile_without_database(user_id, session, view)
+    return with_session(session, stored)
 
 
-def joined(asked: History, stored: History) -> Known:
-    """A session before what is stored."""
-    return Known(asked.followed_by(stored) if len(asked) else stored)
+def with_session(session: History, stored: History) -> UserProfile:
+    """The session first, then the stored history."""
+    return UserProfile(session.followed_by(stored) if len(session) else stored)
 
 
-def known_each(
-    asked: Sequence[tuple[str | None, History]], view: LiveView, database: Database, limit: int
-) -> list[Known]:
-    """As `known` for each (user_id, session), read in one statement."""
-    names = sorted({user_id for user_id, _ in asked if user_id is not None})
+def read_profiles(
+    users: Sequence[tuple[str | None, History]], view: LiveView, database: Database, limit: int
+) -> list[UserProfile]:
+    """As `read_profile` for each (user_id, session), with one SQL statement."""
+    user_ids = sorted({user_id for user_id, _ in users if user_id is not None})
     stored: Mapping[str, History] = {}
     try:
-        if names:
+        if user_ids:
             with database.connect() as conn:
-                stored = events.histories(conn, view.space.key, names, limit)
+                stored = events.histories(conn, view.space.key, user_ids, limit)
     except StoreUnavailable:
-        return [Known(past) if user is None else without_database(user, past, view) for user, past in asked]
-    return [Known(past) if user is None else joined(past, stored.get(user, History())) for user, past in asked]
+        return [
+            UserProfile(session) if user_id is None else profile_without_database(user_id, session, view)
+            for user_id, session in users
+        ]
+    return [
+        UserProfile(session) if user_id is None else with_session(session, stored.get(user_id, History()))
+        for user_id, session in users
+    ]
 
 
-def without_database(user_id: str, asked: History, view: LiveView) -> Known:
-    row = view.users.ids.row(user_id) if view.users is not None and not len(asked) else None
+def profile_without_database(user_id: str, session: History, view: LiveView) -> UserProfile:
+    """The session; for an empty session, the user vector that the generation stores."""
+    row = view.users.ids.row(user_id) if view.users is not None and not len(session) else None
     vector = None if row is None or view.users is None else np.asarray(view.users.matrix[row])
-    return Known(asked, vector if vector is not None and vector.any() else None, degraded=True)
+    return UserProfile(session, vector if vector is not None and vector.any() else None, degraded=True)
 
 
-def _us(at: datetime) -> int:
-    return int((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6)
+def _microseconds(time: datetime) -> int:
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1e6)

@@ -37,23 +37,23 @@ class RequestDeadline:
 
 def set_deadline(request: Request, ms: int) -> None:
     """`ms` after the request arrived. For the event loop."""
-    until = RequestDeadline(ms, request.state.arrived + ms / 1000)
-    request.state.until = until
-    end_at(until.at)
-    request.state.timer.reschedule(asyncio.get_running_loop().time() + until.at - time.perf_counter() + GRACE_S)
+    deadline = RequestDeadline(ms, request.state.arrived + ms / 1000)
+    request.state.deadline = deadline
+    end_at(deadline.at)
+    request.state.timer.reschedule(asyncio.get_running_loop().time() + deadline.at - time.perf_counter() + GRACE_S)
 
 
 def check_deadline(request: Request) -> None:
     """Before work that may take a while: NotInTime where the answer could only be late."""
-    until: RequestDeadline = request.state.until
-    if until.passed:
-        raise NotInTime(str(until))
+    deadline: RequestDeadline = request.state.deadline
+    if deadline.passed:
+        raise NotInTime(str(deadline))
 
 
 def left_s(request: Request, most_s: float) -> float:
     """How long something may be waited for: until the deadline of the request, and at most `most_s`."""
-    until: RequestDeadline = request.state.until
-    return min(most_s, max(until.at - time.perf_counter(), 0.0))
+    deadline: RequestDeadline = request.state.deadline
+    return min(most_s, max(deadline.at - time.perf_counter(), 0.0))
 
 
 class Deadline:
@@ -67,16 +67,16 @@ class Deadline:
             await self.app(scope, receive, send)
             return
         state, late = scope["state"], False
-        state["until"] = RequestDeadline(None, time.perf_counter() + LONGEST_S)
-        end_at(state["until"].at)
+        state["deadline"] = RequestDeadline(None, time.perf_counter() + LONGEST_S)
+        end_at(state["deadline"].at)
 
         async def in_time(message: Message) -> None:
             nonlocal late
             if message["type"] == "http.response.start":
                 timer.reschedule(None)
-                if message["status"] < 400 and state["until"].passed:
+                if message["status"] < 400 and state["deadline"].passed:
                     late = True
-                    await problem(503, str(state["until"]))(scope, receive, send)
+                    await problem(503, str(state["deadline"]))(scope, receive, send)
             if not late:
                 await send(message)
 
@@ -87,4 +87,4 @@ class Deadline:
         except TimeoutError:
             if not timer.expired():
                 raise
-            await problem(503, str(state["until"]))(scope, receive, send)
+            await problem(503, str(state["deadline"]))(scope, receive, send)

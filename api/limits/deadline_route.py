@@ -23,7 +23,7 @@ from pydantic import ValidationError
 from api.limits.body_parsing import parsed
 from api.limits.concurrency_limit import MOST_HELD
 from api.limits.deadline import set_deadline
-from api.limits.executors import is_write, takes_long
+from api.limits.executors import is_long_running, is_write
 from api.messages.request_schemas import Fresh
 from engine.errors import StoreBusy
 
@@ -41,7 +41,7 @@ class DeadlineRoute(APIRoute):
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle, by_writers = super().get_route_handler(), is_write(self.endpoint)
-        threads = "writers" if by_writers else "batchers" if takes_long(self.endpoint) else None
+        threads = "writers" if by_writers else "long_readers" if is_long_running(self.endpoint) else None
 
         async def handle_in_time(request: Request) -> Response:
             state = request.app.state
@@ -66,7 +66,7 @@ class DeadlineRequest(Request):
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = await parsed(await self.body(), self.app.state.parsers)
+            self._json = await parsed(await self.body(), self.app.state.body_parsers)
             if isinstance(self._json, dict):
                 _hear(self, self._json.get("deadline_ms"))
         return self._json

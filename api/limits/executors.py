@@ -1,7 +1,7 @@
-"""Threads: what may take a while leaves the event loop; reads, writes and keys have threads of their own.
+"""The thread pools for work that leaves the event loop. Reads, long reads, writes and key lookups have separate pools.
 
-A write waits for a transaction that holds the same rows, as that of an import, and keeps its thread meanwhile: among
-those of reads a few such writes would leave none to read with.
+A write may wait for a transaction that locks the same rows (an import) and blocks its thread meanwhile. In a shared
+pool, a few blocked writes would leave no thread for reads.
 """
 
 from __future__ import annotations
@@ -10,15 +10,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-# With 16 the event loop, which waits for the same lock, refused twice as late in overload.
-READERS = 8  # requests read at once; more only wait for the same cores
-WRITERS = 4  # and written: as many go into one flush of PostgreSQL's log
-BATCHERS = 4  # and pages of many shelves, records, figures, which may take long: the readers are for the others
-AT_ONCE = 2  # of what goes together, so that PostgreSQL works while the answers of the other are made
-APPENDERS = AT_ONCE  # beside these, of events that go together
-KEEPERS = 2  # looking for keys
-PARSERS = 2  # of large bodies
-CONNECTIONS = READERS + BATCHERS + WRITERS + APPENDERS + KEEPERS + 4  # and what works beside the requests
+# With 16 readers the event loop, which competes for the same GIL, took twice as long to reject requests in overload.
+READERS = 8
+WRITERS = 4  # four transactions share one flush of PostgreSQL's WAL
+LONG_READERS = 4  # for batches of shelves, records, maps; they would block the short reads
+MAX_CONCURRENT_BATCHES = 2  # of one coalescer: PostgreSQL runs one while responses of the other are built
+EVENT_WRITERS = MAX_CONCURRENT_BATCHES  # coalesced event writes
+KEY_LOOKUPS = 2
+BODY_PARSERS = 2  # for large bodies
+CONNECTIONS = READERS + LONG_READERS + WRITERS + EVENT_WRITERS + KEY_LOOKUPS + 4  # 4: background threads
 
 Endpoint = TypeVar("Endpoint", bound=Callable[..., object])
 
@@ -27,40 +27,40 @@ def readers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(READERS, "nearfield-reader")
 
 
-def batchers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(BATCHERS, "nearfield-batcher")
+def long_readers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(LONG_READERS, "nearfield-long-reader")
 
 
 def writers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(WRITERS, "nearfield-writer")
 
 
-def appenders() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(APPENDERS, "nearfield-appender")
+def event_writers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(EVENT_WRITERS, "nearfield-event-writer")
 
 
-def keepers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(KEEPERS, "nearfield-keeper")
+def key_lookups() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(KEY_LOOKUPS, "nearfield-key-lookup")
 
 
-def parsers() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(PARSERS, "nearfield-parser")
+def body_parsers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(BODY_PARSERS, "nearfield-body-parser")
 
 
 def writes(endpoint: Endpoint) -> Endpoint:
-    """Marks what a route calls: it has a thread of the writers, where it is no coroutine."""
+    """Decorator of a route that writes: a plain function runs in the `writers` pool."""
     endpoint.__dict__["writes"] = True
     return endpoint
 
 
-def is_long(endpoint: Endpoint) -> Endpoint:
-    """Marks what a route calls: it has a thread of the batchers."""
-    endpoint.__dict__["is_long"] = True
+def long_running(endpoint: Endpoint) -> Endpoint:
+    """Decorator of a route that reads for a long time: it runs in the `long_readers` pool."""
+    endpoint.__dict__["long_running"] = True
     return endpoint
 
 
-def takes_long(endpoint: Callable[..., object]) -> bool:
-    return bool(getattr(endpoint, "is_long", False))
+def is_long_running(endpoint: Callable[..., object]) -> bool:
+    return bool(getattr(endpoint, "long_running", False))
 
 
 def is_write(endpoint: Callable[..., object]) -> bool:

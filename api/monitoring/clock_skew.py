@@ -20,7 +20,7 @@ EVERY_S = 10.0  # between two looks at PostgreSQL's clock
 AGAIN_S = 60.0  # between two lines about the same
 
 
-class Clock:
+class ClockSkew:
     """Of one process; `looked` is called by its poller for every space."""
 
     def __init__(self, database: Database, metrics: Metrics):

@@ -11,7 +11,7 @@ log = structlog.get_logger()
 FULL_S = 60.0
 
 
-class Outage:
+class OutageLog:
     """Of one process; a line for each request that was told so would be load of its own."""
 
     def __init__(self) -> None:

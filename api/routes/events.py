@@ -12,8 +12,8 @@ import numpy as np
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
-from api.coalescing.event_writer import FEW
-from api.deps import AppAppends, AppClock, AppLiveSpaces, AppMetrics, AppSettings, View
+from api.coalescing.event_writer import MAX_COALESCED_EVENTS
+from api.deps import AppClockSkew, AppEventWriter, AppLiveSpaces, AppMetrics, AppSettings, View
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.bulk_rows import check_rows
@@ -40,11 +40,11 @@ async def post_events(
     body: EventsBody,
     none: Annotated[NoParameters, Query()],
     view: View,
-    appends: AppAppends,
+    event_writer: AppEventWriter,
     live_spaces: AppLiveSpaces,
     settings: AppSettings,
     metrics: AppMetrics,
-    clock: AppClock,
+    clock: AppClockSkew,
 ) -> Response:
     """Each row is `written`, `duplicate` (its event_id is known; harmless) or `rejected` with the reason: an event of
     a user who was erased, too.
@@ -59,10 +59,10 @@ async def post_events(
     now, future = datetime.now(UTC), list[datetime]()
     check = partial(check_rows, "events", body.events, partial(parse, now=now, future=future))
     try:
-        checked = check() if len(body.events) <= FEW else await asyncio.to_thread(check)
+        checked = check() if len(body.events) <= MAX_COALESCED_EVENTS else await asyncio.to_thread(check)
     finally:
         clock.refused(view.space, future, now)
-    written = await appends.write(view.space.key, list(checked.good.values()))
+    written = await event_writer.write(view.space.key, list(checked.good.values()))
     if any(event.item_id not in view.items for event in checked.good.values()):
         # an item first heard of here can be searched for and shown at once
         await asyncio.to_thread(live_spaces.notify_write, view.space.name, written.seq)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response
 
-from api.auth import check_is_of, key_of, require
+from api.auth import check_key_space, key_of, require
 from api.deps import AppDatabase
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
@@ -35,7 +35,7 @@ def post_key(body: KeyBody, none: Nothing, request: Request, database: AppDataba
     with database.begin() as conn:
         text, record = api_keys.create(conn, scope=body.scope, space=body.space, label=body.label)
         if record.space_key is not None:
-            check_is_of(request, record.space_key)
+            check_key_space(request, record.space_key)
     return json_response({"key": text, **key_json(record)})
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.auth import require
-from api.deps import AppDatabase, AppSettings, View, check_space
+from api.deps import AppDatabase, AppSettings, View, check_indexed
 from api.limits.deadline_route import DeadlineRoute
-from api.limits.executors import is_long
+from api.limits.executors import long_running
 from api.messages import latent_responses as bodies
 from api.messages.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
 from api.messages.request_schemas import NoParameters
@@ -38,7 +38,7 @@ Nothing = Annotated[NoParameters, Query()]
 
 
 @router.post("/encode", summary="Records to vectors")
-@is_long
+@long_running
 def encode(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """Answers `{"vectors"}`, with `codes` of a vqvae; one for each record, in order."""
     view = fresh(request, view, body)
@@ -47,7 +47,7 @@ def encode(body: RecordsBody, none: Nothing, request: Request, view: View, datab
 
 
 @router.post("/decode", summary="Vectors to records")
-@is_long
+@long_running
 def decode(body: VectorsBody, none: Nothing, request: Request, view: View) -> Response:
     view = fresh(request, view, body)
     codec = codec_of(view)
@@ -55,7 +55,7 @@ def decode(body: VectorsBody, none: Nothing, request: Request, view: View) -> Re
 
 
 @router.post("/reconstruct", summary="Records as the model makes them again, with the error of each")
-@is_long
+@long_running
 def reconstruct(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """An error is the mean squared difference per prepared column, in scales of the training records."""
     view = fresh(request, view, body)
@@ -64,7 +64,7 @@ def reconstruct(body: RecordsBody, none: Nothing, request: Request, view: View, 
 
 
 @router.post("/anomalies", summary="How odd records are, and through which columns")
-@is_long
+@long_running
 def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """What no training record had (an unseen category, text for a number, nothing at all) is odd, and named."""
     view = fresh(request, view, body)
@@ -76,7 +76,7 @@ def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, 
 
 
 @router.post("/interpolate", summary="The way from one record to another, with the real items nearest to it")
-@is_long
+@long_running
 def interpolate(body: InterpolateBody, none: Nothing, request: Request, view: View, settings: AppSettings) -> Response:
     view = fresh(request, view, body)
     _check_near(view, body.steps if body.nearest else 0, settings)
@@ -86,7 +86,7 @@ def interpolate(body: InterpolateBody, none: Nothing, request: Request, view: Vi
 
 
 @router.post("/sample", summary="New records as the model believes them to be")
-@is_long
+@long_running
 def sample(body: SampleBody, none: Nothing, request: Request, view: View, settings: AppSettings) -> Response:
     """Only of vae, vqvae and aae; the answer has the seed that repeats it."""
     view = fresh(request, view, body)
@@ -104,7 +104,7 @@ def _check_near(view: LiveView, n_points: int, settings: Settings) -> None:
 
 def codec_of(view: LiveView) -> FeatureCodec:
     """The codec of the model that is served; Conflict for one that has none."""
-    generation = check_space(view).generation
+    generation = check_indexed(view).generation
     assert generation is not None
     return required(view.codec, f"model {generation.model} of space {view.space.name!r}")
 

@@ -10,7 +10,7 @@ from pydantic import Field
 from api.auth import require
 from api.deps import AppDatabase, View
 from api.limits.deadline_route import DeadlineRoute
-from api.limits.executors import is_long
+from api.limits.executors import long_running
 from api.maps import page
 from api.messages.kpi_responses import kpis
 from api.messages.request_schemas import Fresh
@@ -39,7 +39,7 @@ class MapQuery(Fresh):
 
 
 @router.get("/kpis", summary="The figures of a model version and its newest drift report")
-@is_long
+@long_running
 def get_kpis(query: Annotated[KpisQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
     view = fresh(request, view, query)
     with database.connect() as conn:
@@ -47,7 +47,7 @@ def get_kpis(query: Annotated[KpisQuery, Query()], request: Request, view: View,
 
 
 @router.get("/map", summary="The map that `nearfield map` made, as JSON or as a page")
-@is_long
+@long_running
 def get_map(query: Annotated[MapQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
     view = fresh(request, view, query)
     with database.connect() as conn:
@@ -58,7 +58,7 @@ def get_map(query: Annotated[MapQuery, Query()], request: Request, view: View, d
 
 
 @router.get("/compress", summary="What vectors cost as float32, float16, int8 and PQ, and lose")
-@is_long
+@long_running
 def get_compress(query: Annotated[KpisQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
     view = fresh(request, view, query)
     with database.begin() as conn:

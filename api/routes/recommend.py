@@ -13,12 +13,19 @@ import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import require
-from api.coalescing.coalescer import WAIT_S
-from api.coalescing.user_profile import Known, joined, known, known_each, session, without_database
-from api.deps import AppDatabase, AppMetrics, AppSettings, Serves, Serving, View, check_k
+from api.coalescing.history_reader import MAX_WAIT_S
+from api.coalescing.user_profile import (
+    UserProfile,
+    profile_without_database,
+    read_profile,
+    read_profiles,
+    session_history,
+    with_session,
+)
+from api.deps import AppDatabase, AppMetrics, AppReadContext, AppSettings, ReadContext, View, check_k
 from api.limits.deadline import check_deadline, left_s
 from api.limits.deadline_route import DeadlineRoute
-from api.limits.executors import is_long
+from api.limits.executors import long_running
 from api.messages import cursors, warnings
 from api.messages.query_parameters import documented, query_of
 from api.messages.request_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery, ShelfBody
@@ -56,18 +63,21 @@ Loc = tuple[str | int, ...]
     openapi_extra=documented(RecommendQuery),
 )
 async def get_recommend(
-    query: Annotated[RecommendQuery, Depends(query_of(RecommendQuery))], request: Request, view: View, serving: Serves
+    query: Annotated[RecommendQuery, Depends(query_of(RecommendQuery))],
+    request: Request,
+    view: View,
+    context: AppReadContext,
 ) -> Response:
-    return await _recommend(query, ("query", "filter"), request, view, serving)
+    return await _recommend(query, ("query", "filter"), request, view, context)
 
 
 @router.post("/recommend", responses=ANSWER, summary="The same, also for a session history or a user vector")
-async def post_recommend(body: RecommendBody, request: Request, view: View, serving: Serves) -> Response:
-    return await _recommend(body, ("body", "filter"), request, view, serving)
+async def post_recommend(body: RecommendBody, request: Request, view: View, context: AppReadContext) -> Response:
+    return await _recommend(body, ("body", "filter"), request, view, context)
 
 
 @router.post("/recommend/batch", responses=BATCH, summary="Many users, or the shelves of one page, in one call")
-@is_long
+@long_running
 def post_batch(
     body: BatchBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
@@ -85,7 +95,7 @@ def post_batch(
     view = fresh(request, view, body)
     check_work(view, settings, [*zip(filters, boosts, strict=True)], ("body", "shelves"), n_items)
     parts = {passed: view.where(passed) for passed in filters}
-    found = known_each(sessions, view, database, settings.history_limit)
+    found = read_profiles(sessions, view, database, settings.history_limit)
     check_deadline(request)
     ways = _Ways()  # shelves that ask for the same share it
     asked = [
@@ -123,7 +133,7 @@ def post_rank(
     view = fresh(request, view, body)
     check_work(view, settings, [(passed, boosts)], ("body", "filter"))
     view = view.where(passed)
-    user = known(body.user_id, session(body.history, now_us), view, database, settings.history_limit)
+    user = read_profile(body.user_id, session_history(body.history, now_us), view, database, settings.history_limit)
     check_deadline(request)
     hits = rank(
         view,
@@ -144,25 +154,25 @@ def post_rank(
 
 
 async def _recommend(
-    body: RecommendBody | RecommendQuery, filter_loc: Loc, request: Request, view: LiveView, serving: Serving
+    body: RecommendBody | RecommendQuery, filter_loc: Loc, request: Request, view: LiveView, context: ReadContext
 ) -> Response:
     """The history first, read together with those of others; then, in a thread where it may take a while, the rest."""
-    check_k(body.k, serving.settings)
+    check_k(body.k, context.settings)
     passed, now_us = predicate_of(body.filter, filter_loc), time.time_ns() // 1000
     past, quick = _asked(body, now_us), at_once(view, body, passed, "metric")
     boosts = boosts_of(body.boost)
     if not quick and (passed or boosts):
-        check_work(view, serving.settings, [(passed, boosts)], filter_loc)
+        check_work(view, context.settings, [(passed, boosts)], filter_loc)
     view = view if quick else await asyncio.to_thread(fresh, request, view, body)
-    user = Known(past)
+    user = UserProfile(past)
     if body.user_id is not None:
         try:
-            within_s = left_s(request, WAIT_S)
-            user = joined(past, await serving.histories.of(view.space.key, body.user_id, within_s))
+            within_s = left_s(request, MAX_WAIT_S)
+            user = with_session(past, await context.history_reader.read(view.space.key, body.user_id, within_s))
         except StoreUnavailable:
-            user = without_database(body.user_id, past, view)
+            user = profile_without_database(body.user_id, past, view)
     check_deadline(request)  # a history may have taken its time
-    answer = partial(_answered, body, passed, boosts, user, now_us, view, serving)
+    answer = partial(_answered, body, passed, boosts, user, now_us, view, context)
     return answer() if quick else await asyncio.to_thread(answer)
 
 
@@ -170,10 +180,10 @@ def _answered(
     body: RecommendBody | RecommendQuery,
     passed: Predicate | None,
     boosts: Boosts,
-    user: Known,
+    user: UserProfile,
     now_us: int,
     view: LiveView,
-    serving: Serving,
+    context: ReadContext,
 ) -> Response:
     view = view.where(passed)
     shown = cursors.shown(body.cursor, ("cursor",))
@@ -190,7 +200,7 @@ def _answered(
     )
     because = _because(view, answer, user, now_us, body.explain)
     page = Page(body.fields, shown, user.degraded, because, _warnings(view, body, passed, boosts))
-    return items_response(view, answer, serving.metrics, page)
+    return items_response(view, answer, context.metrics, page)
 
 
 class _Ways:
@@ -223,7 +233,7 @@ def _factors(view: LiveView, boosts: Boosts) -> Factors | None:
 
 
 def _because(
-    view: LiveView, answer: Answer, user: Known, now_us: int, most: int | None
+    view: LiveView, answer: Answer, user: UserProfile, now_us: int, most: int | None
 ) -> Mapping[str, Explanation] | None:
     """None where nobody asked."""
     if most is None or view.generation is None:
@@ -248,7 +258,7 @@ def _warnings(
     return told + warnings.of_history(view, body.history, (*loc, "history"))
 
 
-def _shelf(body: ShelfBody, user: Known, view: LiveView, by: Taking, loc: Loc) -> Shelf:
+def _shelf(body: ShelfBody, user: UserProfile, view: LiveView, by: Taking, loc: Loc) -> Shelf:
     exclude = [
         *standing.of_history(user.history, view.space.weighting, body.exclude),
         *body.exclude_items,
@@ -266,10 +276,10 @@ def _asked(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc = ()) -> Hist
     if body.vector is not None and (body.history or body.item_ids):
         message = "a vector already says who it is for; leave history and item_ids away"
         raise InputError(message, loc=(*loc, "vector"))
-    return session(body.history, now_us, loc).followed_by(looked_at(body.item_ids, now_us))
+    return session_history(body.history, now_us, loc).followed_by(looked_at(body.item_ids, now_us))
 
 
-def _vector(body: ShelfBody | RecommendQuery, user: Known, view: LiveView, loc: Loc = ()) -> Matrix | None:
+def _vector(body: ShelfBody | RecommendQuery, user: UserProfile, view: LiveView, loc: Loc = ()) -> Matrix | None:
     """The user vector of the request, or that of the user, where there is one instead of a history."""
     if body.vector is None:
         return user.vector

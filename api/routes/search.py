@@ -9,7 +9,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.auth import require
-from api.deps import AppDatabase, AppSettings, ItemId, Serves, Serving, UserId, View, check_k, check_space
+from api.deps import AppDatabase, AppReadContext, AppSettings, ItemId, ReadContext, UserId, View, check_indexed, check_k
 from api.limits.deadline_route import DeadlineRoute
 from api.messages import cursors, warnings
 from api.messages.query_parameters import documented, query_of
@@ -35,24 +35,24 @@ ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 
 @router.get("/search", responses=ANSWER, summary="Items like an item", openapi_extra=documented(SearchQuery))
 async def get_search(
-    query: Annotated[SearchQuery, Depends(query_of(SearchQuery))], request: Request, view: View, serving: Serves
+    query: Annotated[SearchQuery, Depends(query_of(SearchQuery))], request: Request, view: View, context: AppReadContext
 ) -> Response:
     check_id(query.item_id, ("item_id",))
-    return await _like(query.item_id, query, request, view, serving)
+    return await _like(query.item_id, query, request, view, context)
 
 
 @router.post("/search", responses=ANSWER, summary="Items like an item, a vector, or some items but not others")
-def post_search(body: SearchBody, request: Request, view: View, serving: Serves) -> Response:
+def post_search(body: SearchBody, request: Request, view: View, context: AppReadContext) -> Response:
     passed = predicate_of(body.filter, ("body", "filter"))
     check_ids("positive", body.positive)
     check_ids("negative", body.negative)
     view = fresh(request, view, body)
     if body.record is not None:
-        return _near(body, record_vector(view, body.record), passed, view, serving)
+        return _near(body, record_vector(view, body.record), passed, view, context)
     if body.vector is not None:
-        return _near(body, check_vector(body.vector, check_space(view).dim), passed, view, serving)
+        return _near(body, check_vector(body.vector, check_indexed(view).dim), passed, view, context)
     positive = body.positive if body.item_id is None else [check_id(body.item_id, ("item_id",))]
-    return _near(body, positive, passed, view, serving, body.negative)
+    return _near(body, positive, passed, view, context, body.negative)
 
 
 @router.get(
@@ -66,18 +66,18 @@ async def similar_items(
     query: Annotated[SimilarQuery, Depends(query_of(SimilarQuery))],
     request: Request,
     view: View,
-    serving: Serves,
+    context: AppReadContext,
 ) -> Response:
-    return await _like(item_id, query, request, view, serving)
+    return await _like(item_id, query, request, view, context)
 
 
-async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveView, serving: Serving) -> Response:
+async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveView, context: ReadContext) -> Response:
     """Items like one; in a thread where that may take a while."""
 
     passed = predicate_of(query.filter, ("query", "filter"))
 
     def answer() -> Response:
-        return _near(query, [item_id], passed, fresh(request, view, query), serving)
+        return _near(query, [item_id], passed, fresh(request, view, query), context)
 
     return answer() if at_once(view, query, passed) else await asyncio.to_thread(answer)
 
@@ -87,13 +87,13 @@ def _near(
     target: list[str] | Matrix,
     passed: Predicate | None,
     view: LiveView,
-    serving: Serving,
+    context: ReadContext,
     unlike: list[str] | None = None,
 ) -> Response:
     """What is near to items, away from those of `unlike`, or near to a vector."""
-    k = check_k(asked.k, serving.settings)
+    k = check_k(asked.k, context.settings)
     if passed is not None:
-        check_work(view, serving.settings, [(passed, ())], ("filter",))
+        check_work(view, context.settings, [(passed, ())], ("filter",))
     check_ids("exclude_items", asked.exclude_items)
     shown = cursors.shown(asked.cursor, ("cursor",))
     exclude, view = [*asked.exclude_items, *shown], view.where(passed)
@@ -102,7 +102,7 @@ def _near(
     else:
         answer = nearest(view, target, k=k, exclude=exclude)
     page = Page(asked.fields, shown, warnings=warnings.of_filter(view, passed))
-    return items_response(view, answer, serving.metrics, page)
+    return items_response(view, answer, context.metrics, page)
 
 
 @router.get("/users/{user_id:path}/similar", summary="Users with a taste like this one's")
@@ -116,7 +116,7 @@ def get_similar_users(
 ) -> Response:
     """Answers `{"users": [{"user_id", "score"}], "model", "generation", "degraded"}`, cosine between user vectors."""
     k = check_k(query.k, settings)
-    view = check_space(fresh(request, view, query))
+    view = check_indexed(fresh(request, view, query))
     with database.connect() as conn:
         users.get(conn, view.space.key, user_id)
         history = events.history(conn, view.space.key, user_id, settings.history_limit)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
-from api.auth import check_is_of, require
+from api.auth import check_key_space, require
 from api.deps import AppDatabase, AppLiveSpaces, AppSettings
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
@@ -45,7 +45,7 @@ def put_space(
 ) -> Response:
     with database.begin() as conn:
         made = spaces.ensure(conn, space)
-        check_is_of(request, made.key)
+        check_key_space(request, made.key)
         if body is not None and body.weighting is not None:
             values = body.weighting.model_dump()
             for kind in values["kinds"] or {}:
@@ -82,7 +82,7 @@ def delete_space(
 ) -> Response:
     """Its keys are revoked."""
     with database.begin() as conn:
-        check_is_of(request, spaces.get(conn, space).key)
+        check_key_space(request, spaces.get(conn, space).key)
         spaces.delete(conn, space)
         seq = item_feed.sequence(conn)
     live_spaces.pop(space, None)

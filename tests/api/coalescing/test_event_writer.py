@@ -12,9 +12,9 @@ from typing import TypeVar
 import pytest
 import sqlalchemy as sa
 
-from api.coalescing.coalescer import MOST
-from api.coalescing.event_writer import FEW, Appends, Written
-from api.limits.executors import APPENDERS, writers
+from api.coalescing.coalescer import MAX_BATCH
+from api.coalescing.event_writer import MAX_COALESCED_EVENTS, EventWriter, WrittenEvents
+from api.limits.executors import EVENT_WRITERS, writers
 from engine.errors import NotFound, StoreUnavailable
 from engine.store import events, items, spaces
 from engine.store.change_feeds import item_feed
@@ -24,7 +24,7 @@ from engine.values.events import Event
 from engine.values.items import Item
 
 Made = TypeVar("Made")
-N_HELD = 2 * MOST
+N_HELD = 2 * MAX_BATCH
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
@@ -54,16 +54,18 @@ def clicked(user: int, item: int = 1) -> Event:
     return Event(f"u{user}", f"i{item}", "view", NOON, event_id=f"{user}-{item}")
 
 
-def run(watched: Watched, work: Callable[[Appends], Awaitable[Made]]) -> Made:
+def run(watched: Watched, work: Callable[[EventWriter], Awaitable[Made]]) -> Made:
     async def within() -> Made:
         with writers() as threads:
-            return await work(Appends(watched, threads))  # type: ignore[arg-type]
+            return await work(EventWriter(watched, threads))  # type: ignore[arg-type]
 
     return asyncio.run(within())
 
 
-async def every(appends: Appends, asked: Sequence[tuple[int, Sequence[Event]]]) -> list[Written | BaseException]:
-    return await asyncio.gather(*(appends.write(*each) for each in asked), return_exceptions=True)
+async def every(
+    event_writer: EventWriter, asked: Sequence[tuple[int, Sequence[Event]]]
+) -> list[WrittenEvents | BaseException]:
+    return await asyncio.gather(*(event_writer.write(*each) for each in asked), return_exceptions=True)
 
 
 def test_together_each_is_told_of_its_own_events_and_few_transactions_are_made(
@@ -74,24 +76,24 @@ def test_together_each_is_told_of_its_own_events_and_few_transactions_are_made(
         other = spaces.ensure(conn, f"{space.name}-b")
     parts = [[clicked(user), clicked(user, 2)] for user in range(40)]
     asked = [(space.key, part) for part in parts] + [(other.key, parts[0]), (space.key, parts[5])]
-    told = run(watched, lambda appends: every(appends, asked))
-    statuses = [each.statuses for each in told if isinstance(each, Written)]
+    told = run(watched, lambda event_writer: every(event_writer, asked))
+    statuses = [each.statuses for each in told if isinstance(each, WrittenEvents)]
     assert statuses[3] == ["duplicate", "written"]
     assert statuses[:3] + statuses[4:41] == [["written", "written"]] * 40
     assert statuses[41] == ["duplicate", "duplicate"]
-    assert watched.begun <= APPENDERS + 3
+    assert watched.begun <= EVENT_WRITERS + 3
     with database.connect() as conn:
         assert (events.count(conn, space.key), events.count(conn, other.key)) == (80, 2)
         seen = item_feed.snapshot(conn)
-    assert all(seen.holds(each.seq) for each in told if isinstance(each, Written))
+    assert all(seen.holds(each.seq) for each in told if isinstance(each, WrittenEvents))
 
 
 def test_one_alone_is_one_transaction_and_many_events_go_by_themselves(watched: Watched, space: Space) -> None:
-    written = run(watched, lambda appends: appends.write(space.key, [clicked(1)]))
+    written = run(watched, lambda event_writer: event_writer.write(space.key, [clicked(1)]))
     assert (written.statuses, watched.begun) == (["written"], 1)
-    many = [clicked(2, item) for item in range(FEW + 1)]
-    told = run(watched, lambda appends: every(appends, [(space.key, many), (space.key, many)]))
-    assert sorted(each.statuses.count("written") for each in told if isinstance(each, Written)) == [0, len(many)]
+    many = [clicked(2, item) for item in range(MAX_COALESCED_EVENTS + 1)]
+    told = run(watched, lambda event_writer: every(event_writer, [(space.key, many), (space.key, many)]))
+    assert sorted(each.statuses.count("written") for each in told if isinstance(each, WrittenEvents)) == [0, len(many)]
     assert watched.begun == 3
 
 
@@ -101,11 +103,11 @@ def test_what_an_import_holds_waits_for_it_and_holds_up_no_other(
     with database.begin() as conn:
         items.upsert(conn, space.key, [Item(f"i{n}") for n in range(N_HELD + 2)])
 
-    async def ask(appends: Appends) -> tuple[list[Written], list[Written]]:
+    async def ask(event_writer: EventWriter) -> tuple[list[WrittenEvents], list[WrittenEvents]]:
         with database.begin() as conn:
             events.append(conn, space.key, [clicked(0)])  # a user who is nobody else's to make until this ends
-            held = [asyncio.create_task(appends.write(space.key, [clicked(0, 2 + n)])) for n in range(N_HELD)]
-            others = [appends.write(space.key, [clicked(user)]) for user in range(1, 30)]
+            held = [asyncio.create_task(event_writer.write(space.key, [clicked(0, 2 + n)])) for n in range(N_HELD)]
+            others = [event_writer.write(space.key, [clicked(user)]) for user in range(1, 30)]
             async with asyncio.timeout(10):  # with the patience of one for each that is held: more
                 free = await asyncio.gather(*others)
             assert not any(each.done() for each in held)
@@ -124,58 +126,58 @@ def test_what_postgres_refuses_of_one_is_told_to_that_one_only(
     bad = Event("u1", "i1", "no\x00kind", NOON)
     asked = [(space.key, [clicked(1)]), (space.key, [bad]), (nobody, [clicked(2)]), (space.key, [clicked(3)])]
 
-    async def ask(appends: Appends) -> list[Written | BaseException]:
+    async def ask(event_writer: EventWriter) -> list[WrittenEvents | BaseException]:
         watched.gate.clear()
-        first = [asyncio.create_task(appends.write(space.key, [clicked(90 + n)])) for n in range(APPENDERS)]
+        first = [asyncio.create_task(event_writer.write(space.key, [clicked(90 + n)])) for n in range(EVENT_WRITERS)]
         await asyncio.sleep(0)
-        rest = asyncio.create_task(every(appends, asked))  # wait for the first, and go together
+        rest = asyncio.create_task(every(event_writer, asked))  # wait for the first, and go together
         await asyncio.sleep(0)
         watched.gate.set()
         await asyncio.gather(*first)
         return await rest
 
     one, refused, missing, three = run(watched, ask)
-    assert isinstance(one, Written)
-    assert isinstance(three, Written)
+    assert isinstance(one, WrittenEvents)
+    assert isinstance(three, WrittenEvents)
     assert "NUL" in str(refused)
     assert isinstance(missing, NotFound)
     with database.connect() as conn:
-        assert events.count(conn, space.key) == 2 + APPENDERS
+        assert events.count(conn, space.key) == 2 + EVENT_WRITERS
 
 
 def test_a_database_that_is_away_is_told_to_each_once_and_the_next_are_written(watched: Watched, space: Space) -> None:
-    async def ask(appends: Appends) -> tuple[list[Written | BaseException], Written]:
+    async def ask(event_writer: EventWriter) -> tuple[list[WrittenEvents | BaseException], WrittenEvents]:
         watched.away = True
-        failed = await every(appends, [(space.key, [clicked(user)]) for user in range(20)])
+        failed = await every(event_writer, [(space.key, [clicked(user)]) for user in range(20)])
         watched.away = False
-        return failed, await appends.write(space.key, [clicked(1)])
+        return failed, await event_writer.write(space.key, [clicked(1)])
 
     failed, after = run(watched, ask)
     assert {type(each) for each in failed} == {StoreUnavailable}
     assert after.statuses == ["written"]
-    assert watched.begun <= APPENDERS + 2
+    assert watched.begun <= EVENT_WRITERS + 2
 
 
 def test_events_of_who_went_away_before_they_were_begun_are_not_written(
     watched: Watched, database: Database, space: Space
 ) -> None:
-    async def ask(appends: Appends) -> None:
+    async def ask(event_writer: EventWriter) -> None:
         watched.gate.clear()
-        first = [asyncio.create_task(appends.write(space.key, [clicked(0)]))]
+        first = [asyncio.create_task(event_writer.write(space.key, [clicked(0)]))]
         while watched.begun < 1:
             await asyncio.sleep(0.001)
-        first.append(asyncio.create_task(appends.write(space.key, [clicked(1)])))
-        while watched.begun < APPENDERS:
+        first.append(asyncio.create_task(event_writer.write(space.key, [clicked(1)])))
+        while watched.begun < EVENT_WRITERS:
             await asyncio.sleep(0.001)
-        gone = [asyncio.create_task(appends.write(space.key, [clicked(user)])) for user in range(2, 20)]
+        gone = [asyncio.create_task(event_writer.write(space.key, [clicked(user)])) for user in range(2, 20)]
         await asyncio.sleep(0)  # they wait
         for task in gone:
             task.cancel()
         await asyncio.wait(gone)
         watched.gate.set()
         await asyncio.gather(*first)
-        assert (await appends.write(space.key, [clicked(50)])).statuses == ["written"]
+        assert (await event_writer.write(space.key, [clicked(50)])).statuses == ["written"]
 
     run(watched, ask)
     with database.connect() as conn:
-        assert events.count(conn, space.key) == APPENDERS + 1
+        assert events.count(conn, space.key) == EVENT_WRITERS + 1

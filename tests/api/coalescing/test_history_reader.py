@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from api.coalescing import coalescer
-from api.coalescing.coalescer import Histories
+from api.coalescing import coalescer, history_reader
+from api.coalescing.history_reader import HistoryReader
 from engine.errors import StoreUnavailable
 from engine.store import events
 from engine.store.database.connections import Database
@@ -60,16 +60,16 @@ def same(first: History, second: History) -> bool:
     )
 
 
-async def every(histories: Histories, space: Space, users: list[str]) -> list[History]:
-    return await asyncio.gather(*(histories.of(space.key, user) for user in users))
+async def every(reader: HistoryReader, space: Space, users: list[str]) -> list[History]:
+    return await asyncio.gather(*(reader.read(space.key, user) for user in users))
 
 
 def test_together_each_gets_what_one_alone_gets_in_few_statements(
     database: Database, space: Space, users: list[str]
 ) -> None:
     watched = Watched(database)
-    found = asyncio.run(every(Histories(watched, LIMIT), space, [*users, "nobody", users[5]]))  # type: ignore[arg-type]
-    assert watched.taken <= coalescer.AT_ONCE + 1
+    found = asyncio.run(every(HistoryReader(watched, LIMIT), space, [*users, "nobody", users[5]]))  # type: ignore[arg-type]
+    assert watched.taken <= coalescer.MAX_CONCURRENT_BATCHES + 1
     with database.connect() as conn:
         for user, history in zip([*users, "nobody", users[5]], found, strict=True):
             assert same(history, events.history(conn, space.key, user, LIMIT))
@@ -79,8 +79,8 @@ def test_together_each_gets_what_one_alone_gets_in_few_statements(
 
 def test_spaces_do_not_mix(database: Database, space: Space, users: list[str]) -> None:
     async def ask() -> list[History]:
-        histories = Histories(database, LIMIT)
-        return await asyncio.gather(*(histories.of(key, users[5]) for key in (space.key, space.key + 10**6) * 3))
+        reader = HistoryReader(database, LIMIT)
+        return await asyncio.gather(*(reader.read(key, users[5]) for key in (space.key, space.key + 10**6) * 3))
 
     assert [len(history) for history in asyncio.run(ask())] == [LIMIT, 0] * 3
 
@@ -90,14 +90,16 @@ def test_who_asks_after_a_write_sees_it_whatever_is_under_way(
 ) -> None:
     async def ask() -> History:
         watched = Watched(database)
-        histories = Histories(watched, LIMIT)  # type: ignore[arg-type]
+        reader = HistoryReader(watched, LIMIT)  # type: ignore[arg-type]
         watched.gate.clear()
-        under_way = [asyncio.create_task(histories.of(space.key, users[0])) for _ in range(coalescer.AT_ONCE + 3)]
+        under_way = [
+            asyncio.create_task(reader.read(space.key, users[0])) for _ in range(coalescer.MAX_CONCURRENT_BATCHES + 3)
+        ]
         while watched.taken < 1:
             await asyncio.sleep(0.001)
         with database.begin() as conn:
             events.append(conn, space.key, [clicked(0, 23)])
-        after = asyncio.create_task(histories.of(space.key, users[0]))
+        after = asyncio.create_task(reader.read(space.key, users[0]))
         await asyncio.sleep(0)
         watched.gate.set()
         await asyncio.gather(*under_way)
@@ -111,12 +113,12 @@ def test_a_failure_is_told_to_each_and_the_next_are_read_again(
 ) -> None:
     async def ask() -> tuple[list[BaseException | History], History]:
         watched = Watched(database)
-        histories = Histories(watched, LIMIT)  # type: ignore[arg-type]
+        reader = HistoryReader(watched, LIMIT)  # type: ignore[arg-type]
         watched.away = True
-        asked = (histories.of(space.key, user) for user in users)
+        asked = (reader.read(space.key, user) for user in users)
         failed = await asyncio.gather(*asked, return_exceptions=True)
         watched.away = False
-        return failed, await histories.of(space.key, users[2])
+        return failed, await reader.read(space.key, users[2])
 
     failed, found = asyncio.run(ask())
     assert {type(each) for each in failed} == {StoreUnavailable}
@@ -125,8 +127,8 @@ def test_a_failure_is_told_to_each_and_the_next_are_read_again(
 
 def test_a_client_that_went_away_takes_no_other_along(database: Database, space: Space, users: list[str]) -> None:
     async def ask() -> list[History]:
-        histories = Histories(database, LIMIT)
-        tasks = [asyncio.create_task(histories.of(space.key, user)) for user in users]
+        reader = HistoryReader(database, LIMIT)
+        tasks = [asyncio.create_task(reader.read(space.key, user)) for user in users]
         await asyncio.sleep(0)
         for task in tasks[::2]:
             task.cancel()
@@ -138,12 +140,14 @@ def test_a_client_that_went_away_takes_no_other_along(database: Database, space:
 def test_who_asks_again_at_once_waits_for_nobody_else_to_ask(
     database: Database, space: Space, users: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(coalescer, "AT_ONCE", 1)  # so that the only reader ends at the moment of the next question
+    monkeypatch.setattr(
+        coalescer, "MAX_CONCURRENT_BATCHES", 1
+    )  # so that the only reader ends at the moment of the next question
 
     async def ask() -> list[History]:
-        histories = Histories(database, LIMIT)
+        reader = HistoryReader(database, LIMIT)
         async with asyncio.timeout(10):
-            return [await histories.of(space.key, user) for user in users[:6]]
+            return [await reader.read(space.key, user) for user in users[:6]]
 
     assert [len(history) for history in asyncio.run(ask())] == [min(user, LIMIT) for user in range(6)]
 
@@ -153,11 +157,11 @@ def test_who_waits_for_a_database_that_says_nothing_is_told_that_it_is_away_and_
 ) -> None:
     async def ask() -> tuple[list[BaseException | History], int, History]:
         watched = Watched(database)
-        histories = Histories(watched, LIMIT)  # type: ignore[arg-type]
+        reader = HistoryReader(watched, LIMIT)  # type: ignore[arg-type]
         watched.gate.clear()
-        asked = (histories.of(space.key, user, within_s=1.0) for user in users)
+        asked = (reader.read(space.key, user, max_wait_s=1.0) for user in users)
         silent = await asyncio.gather(*asked, return_exceptions=True)
-        held, after = watched.taken, asyncio.create_task(histories.of(space.key, users[2]))
+        held, after = watched.taken, asyncio.create_task(reader.read(space.key, users[2]))
         await asyncio.sleep(0)
         watched.gate.set()
         found = await after
@@ -174,21 +178,21 @@ def test_a_recommendation_comes_all_the_same_while_the_database_says_nothing(
 ) -> None:
     path, gate = "/recommend?user_id=odd-user-1&k=5", threading.Event()
     assert shop.get(path).json()["degraded"] is False
-    read = Histories._found
+    read = HistoryReader._read_histories
 
-    def silent(histories: Histories, asked: Any) -> Any:
+    def silent(reader: HistoryReader, asked: Any) -> Any:
         gate.wait(60)
-        return read(histories, asked)
+        return read(reader, asked)
 
-    monkeypatch.setattr(Histories, "_found", silent)
+    monkeypatch.setattr(HistoryReader, "_read_histories", silent)
     try:
         started = time.monotonic()
         answer = shop.get(path)
         assert (answer.status_code, answer.json()["degraded"], len(answer.json()["items"])) == (200, True, 5)
-        assert time.monotonic() - started < coalescer.WAIT_S + 10
+        assert time.monotonic() - started < history_reader.MAX_WAIT_S + 10
         started = time.monotonic()
         assert shop.get(path + "&deadline_ms=300").status_code == 503
-        assert time.monotonic() - started < coalescer.WAIT_S
+        assert time.monotonic() - started < history_reader.MAX_WAIT_S
     finally:
         gate.set()
     assert shop.get(path).json()["degraded"] is False

@@ -20,7 +20,7 @@ import pytest
 
 from api.auth import ASK_S
 from api.coalescing.coalescer import WAIT_S
-from api.limits.executors import APPENDERS, BATCHERS, KEEPERS, READERS, WRITERS
+from api.limits.executors import EVENT_WRITERS, KEY_LOOKUPS, LONG_READERS, READERS, WRITERS
 from engine.settings import Settings
 from engine.store import events, spaces
 from engine.store.database.connections import Database
@@ -148,7 +148,9 @@ def test_every_route_answers_while_postgres_is_frozen_and_all_is_as_before_when_
         answers = server.ask_all()
         told(answers, within_s=min(ASK_S, WAIT_S))  # nobody waits for an answer again
         assert [route for route in WITHOUT_POSTGRES if not answers[route].json()["stale"]] == []
-        assert server.process.num_threads() <= n_threads + READERS + BATCHERS + WRITERS + APPENDERS + KEEPERS
+        assert (
+            server.process.num_threads() <= n_threads + READERS + LONG_READERS + WRITERS + EVENT_WRITERS + KEY_LOOKUPS
+        )
         assert server.n_connections() <= n_connections
     thawed = time.monotonic()
     eventually(lambda: written_and_shown(server.shop, "thawed"))

@@ -145,7 +145,7 @@ def test_a_large_body_is_parsed_beside_the_event_loop(roomy: str, monkeypatch: p
     monkeypatch.setattr(body_parsing.json, "loads", loads)
     rows = [{"user_id": f"user-{row}", "item_id": "odd-01", "event_id": f"large-{row}"} for row in range(3000)]
     assert httpx.post(roomy + "/events", json=rows, timeout=60).json()["accepted"] == 3000
-    assert threads - {"MainThread"} == {"nearfield-parser"}  # and not of "nearfield-server", the event loop
+    assert threads - {"MainThread"} == {"nearfield-body-parser"}  # and not of "nearfield-server", the event loop
 
 
 VALUES = st.recursive(

@@ -51,12 +51,12 @@ def gated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Gat
         made.update({label: Gated(each) for label, each in searchers(folder, "cpu").items()})
         return dict(made)
 
-    serving = Owner(address(shop.settings.home, "cuda"), load)
-    threading.Thread(target=serving.run, daemon=True).start()
+    context = Owner(address(shop.settings.home, "cuda"), load)
+    threading.Thread(target=context.run, daemon=True).start()
     yield made
     for each in made.values():
         each.gate.set()
-    serving.close()
+    context.close()
 
 
 def test_only_searches_of_this_process_are_answered_on_the_event_loop(shop: Shop, database: Database) -> None:

@@ -76,7 +76,7 @@ def test_pages_have_threads_of_their_own(shop: Shop, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(recommend, "recommend_shelves", watched)
     assert shop.post("/recommend/batch", {"shelves": PAGE}).status_code == 200
-    assert threads == ["nearfield-batcher"]
+    assert threads == ["nearfield-long-reader"]
 
 
 def test_a_page_ends_at_its_deadline(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:

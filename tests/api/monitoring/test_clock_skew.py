@@ -10,7 +10,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from api.monitoring.clock_skew import Clock
+from api.monitoring.clock_skew import ClockSkew
 from api.monitoring.metrics import Metrics
 from engine.errors import StoreUnavailable
 from engine.store.database import clock_skew
@@ -52,7 +52,7 @@ def test_the_skew_is_postgres_clock_less_ours_and_a_large_one_is_told_once(datab
     )
     with database.connect() as conn:
         assert clock_skew.skew_s(conn) == pytest.approx(100_000, abs=30)
-    looking = Clock(database, Metrics())
+    looking = ClockSkew(database, Metrics())
     with capture_logs() as lines:
         looking.looked(space)
         looking.looked(space)
@@ -66,7 +66,7 @@ def test_what_was_refused_is_told_once_a_minute_and_kept_while_postgres_is_away(
             raise StoreUnavailable("PostgreSQL is away")
 
     now = datetime.now(UTC)
-    looking = Clock(Away(), Metrics())
+    looking = ClockSkew(Away(), Metrics())
     with capture_logs() as lines:
         looking.refused(space, [now + timedelta(days=2)], now)
         looking.refused(space, [now + timedelta(days=5), now + timedelta(days=3)], now)

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from api.app import create_app
-from api.coalescing.coalescer import Histories
+from api.coalescing.history_reader import HistoryReader
 from api.routes import recommend, search
 from engine.settings import Settings
 from engine.store import items
@@ -137,13 +137,13 @@ def test_what_is_found_after_the_deadline_is_no_answer(
 
 
 def test_no_search_begins_after_the_deadline(client: httpx.Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, asked = Histories.of, []
+    whole, asked = HistoryReader.read, []
 
-    async def slow(self: Histories, *question: Any) -> Any:
+    async def slow(self: HistoryReader, *question: Any) -> Any:
         await asyncio.sleep(0.15)
         return await whole(self, *question)
 
-    monkeypatch.setattr(Histories, "of", slow)
+    monkeypatch.setattr(HistoryReader, "read", slow)
     monkeypatch.setattr(recommend, "_answered", lambda *args: asked.append(args))
     answer = client.get("/recommend", params={"user_id": "odd-user-1", "deadline_ms": 100})
     assert answer.status_code == 503
