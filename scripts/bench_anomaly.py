@@ -27,10 +27,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from engine.codec import preprocessing
+from engine.codec.feature_codec import FeatureCodec
 from engine.embedders.records import dense
 from engine.embedders.records.dense import CHOICE, DENSE
-from engine.latent import operations, preprocessing
-from engine.latent.codec import FeatureCodec
+from engine.latent_analysis import anomalies
 from engine.learning.train_features import train_features
 from engine.values.features import Column, Features
 from engine.values.ids import IdMap
@@ -128,7 +129,7 @@ def _alarms(method: str, values: npt.NDArray) -> npt.NDArray[np.bool_]:
         threshold = float(np.quantile(score(values[:TRAINED]), 1 - RATE))
         scores = score(values)
     else:
-        found = operations.anomalies(_codec(method, values[:TRAINED], 0), values, false_alarm_rate=RATE)
+        found = anomalies.anomalies(_codec(method, values[:TRAINED], 0), values, false_alarm_rate=RATE)
         scores, threshold = found.scores, found.threshold
     return np.array([np.median(scores[max(0, at + 1 - WINDOW) : at + 1]) for at in range(len(scores))]) > threshold
 
@@ -149,7 +150,7 @@ def learner(method: str) -> Learn:
 
 
 def _scores(codec: FeatureCodec) -> Score:
-    return lambda values: operations.anomalies(codec, values).scores
+    return lambda values: anomalies.anomalies(codec, values).scores
 
 
 def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
@@ -161,7 +162,7 @@ def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
     prepared_by = preprocessing.fit(features, keep_constant=True)
     prepared = prepared_by.apply(values)
     core = dense.make(method).fit(prepared, seed=seed)
-    return FeatureCodec(method, prepared_by, core, operations.learn_normal(core, prepared, seed=seed))
+    return FeatureCodec(method, prepared_by, core, anomalies.learn_normal(core, prepared, seed=seed))
 
 
 def _peer(method: str) -> Learn:

@@ -25,7 +25,7 @@ from engine.embedders.registry import make
 from engine.evaluation.dislike_weight import WEIGHTS, figures, learnt, users_of
 from engine.evaluation.significance import paired
 from engine.fitting.fit import fit
-from engine.values import dataset
+from engine.values import splits
 from engine.values.events import EventColumns, Weighting
 from engine.values.interactions import from_events
 
@@ -53,9 +53,9 @@ def row(events: EventColumns, embedder: str) -> dict[str, Any]:
     weighting, made = Weighting(), make(embedder)
     started = time.perf_counter()
     everything = from_events(events, weighting, int(events.occurred_us.max()))
-    choice = learnt(made, everything, lambda: dataset.before_newest(events, weighting))
+    choice = learnt(made, everything, lambda: splits.before_newest(events, weighting))
     seconds = round(time.perf_counter() - started, 2)
-    split = dataset.newest(events, weighting)
+    split = splits.newest(events, weighting)
     space, users = fit(made, split.train), users_of(split)
     each = {weight: figures(space, split, users, weight) for weight in (0.0, *WEIGHTS)}
     return {

@@ -26,10 +26,11 @@ import torch
 from encode_http import encoding_server
 from torch import nn
 
+from engine.codec import preprocessing
+from engine.codec.encoder_decoder import Core, LinearCore
+from engine.codec.feature_codec import FeatureCodec
 from engine.embedders.records import dense
-from engine.latent import operations, preprocessing
-from engine.latent.codec import FeatureCodec
-from engine.latent.encoder_decoder import Core, LinearCore
+from engine.latent_analysis import anomalies
 from engine.values.features import Column, Features
 from engine.values.ids import IdMap
 from engine.values.vectors import Matrix
@@ -85,7 +86,7 @@ def _learn(method: str, dim: int, features: Features, args: argparse.Namespace) 
     prepared = prepared_by.apply(features.values)
     core = embedder.fit(prepared, seed=args.seed, device=args.device)
     seconds = time.perf_counter() - started
-    normal = operations.learn_normal(core, prepared[:500], seed=args.seed)
+    normal = anomalies.learn_normal(core, prepared[:500], seed=args.seed)
     return FeatureCodec(method, prepared_by, core, normal), seconds
 
 

@@ -30,8 +30,8 @@ from engine.evaluation.evaluate import SpaceScorer, evaluate
 from engine.fitting.fit import fit
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.space import LatentSpace
-from engine.values.dataset import Split
 from engine.values.interactions import Interactions
+from engine.values.splits import Split
 from engine.values.vectors import Vectors, unit
 
 Learn = Callable[[Interactions], LatentSpace]

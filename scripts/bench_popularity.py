@@ -23,15 +23,15 @@ from bench_weighting import read
 from engine.evaluation import baselines, half_life
 from engine.evaluation.evaluate import Scorer, evaluate
 from engine.recommending.popularity import standing, uptake
-from engine.values import dataset
-from engine.values.dataset import Split
+from engine.values import splits
 from engine.values.events import Weighting
+from engine.values.splits import Split
 
 
 def main() -> None:
     args = _arguments()
     for folder in args.data:
-        split = dataset.newest(read(folder), Weighting(predict=args.predict))
+        split = splits.newest(read(folder), Weighting(predict=args.predict))
         for row in rows(split):
             line = {"data": folder.name} | row
             print(json.dumps(line) if args.json else "  ".join(f"{n} {v}" for n, v in line.items()), flush=True)

@@ -36,7 +36,7 @@ from engine.learning.budget import Budget
 from engine.learning.selection import Choice
 from engine.learning.tune import DEFAULT, Tune
 from engine.progress import Progress, silent
-from engine.values import dataset
+from engine.values import splits
 from engine.values.ids import IdMap
 from engine.values.interactions import Interactions
 
@@ -108,7 +108,7 @@ def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
     if not hasattr(made, "choose"):
         return Choice(made, "", ())
     # with --valid the cells of valid.parquet are what is scored at the end: the choice is made on others
-    inner = dataset.at_random(train, VALID_SHARE, SPLIT_SEED) if args.valid else without_valid(args.data, train)
+    inner = splits.at_random(train, VALID_SHARE, SPLIT_SEED) if args.valid else without_valid(args.data, train)
 
     with data_parallel.alone():
         choice: Choice = made.choose(inner, seed=args.seed, device=args.device, progress=_progress(args))
@@ -147,14 +147,14 @@ def read_train(folder: Path) -> Interactions:
     return Interactions(users, items, _matrix(cells, shape))
 
 
-def without_valid(folder: Path, train: Interactions) -> dataset.Split:
+def without_valid(folder: Path, train: Interactions) -> splits.Split:
     """Train without valid.parquet, or without a tenth of each user's cells where there is none."""
     if not (folder / "valid.parquet").exists():
-        return dataset.at_random(train, VALID_SHARE, SPLIT_SEED)
+        return splits.at_random(train, VALID_SHARE, SPLIT_SEED)
     held = _matrix(pl.read_parquet(folder / "valid.parquet"), train.matrix.shape)
     left = sp.csr_matrix(train.matrix - train.matrix.multiply(held))
     left.eliminate_zeros()
-    return dataset.Split(Interactions(train.users, train.items, left), held)
+    return splits.Split(Interactions(train.users, train.items, left), held)
 
 
 def read_test(folder: Path, train: Interactions) -> sp.csr_matrix:

@@ -29,7 +29,7 @@ from engine.evaluation.similarity import LikenessScorer
 from engine.fitting.fit import fit
 from engine.latent_space.space import Embedder
 from engine.learning.auto_select import AUTO, Auto
-from engine.values import dataset
+from engine.values import splits
 from engine.values.events import Weighting
 from engine.values.ids import IdMap
 from engine.values.interactions import Interactions
@@ -68,9 +68,9 @@ def generated(n_items: int, events: float, own: float, args: argparse.Namespace)
 
 def of_shop(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     events, weighting = read(folder), Weighting()
-    split, kinds = dataset.newest(events, weighting), categories(folder)
+    split, kinds = splits.newest(events, weighting), categories(folder)
     for name in args.embedder:
-        chosen = Auto().choose(dataset.before_newest(events, weighting)).embedder if name == AUTO else make(name)
+        chosen = Auto().choose(splits.before_newest(events, weighting)).embedder if name == AUTO else make(name)
         found = similarity.figures(fit(chosen, split.train), split, kinds)
         if name == args.embedder[0]:
             yield {"data": folder.name, "by": "item-kNN"} | found["item_knn"]
@@ -81,7 +81,7 @@ def of_shop(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def embedder(name: str, shop: Interactions, seed: int) -> Embedder:
     if name != AUTO:
         return make(name)
-    return Auto().choose(dataset.at_random(shop, 0.2, seed)).embedder
+    return Auto().choose(splits.at_random(shop, 0.2, seed)).embedder
 
 
 def share(scorer: Scorer, group: np.ndarray) -> float:

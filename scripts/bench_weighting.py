@@ -32,9 +32,9 @@ from engine.evaluation import baselines
 from engine.evaluation.evaluate import Scorer, SpaceScorer, evaluate
 from engine.fitting.fit import fit
 from engine.learning.auto_select import Auto
-from engine.values import dataset
-from engine.values.dataset import Split
+from engine.values import splits
 from engine.values.events import EventColumns, Weighting
+from engine.values.splits import Split
 from engine.values.vectors import Matrix
 
 WEEK_US, WEEKS = 7 * 86_400_000_000, 4
@@ -67,10 +67,10 @@ def main() -> None:
 
 def weightings(events: EventColumns, cut: int, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """The same test cells for all: what users newly took up, by the plain weighting."""
-    plain = dataset.by_time(events, PLAIN, until_us=cut)
+    plain = splits.by_time(events, PLAIN, until_us=cut)
     base: dict[str, float] = {}
     for name, changed in VARIANTS.items():
-        split = dataset.by_time(events, replace(PLAIN, **changed), until_us=cut)
+        split = splits.by_time(events, replace(PLAIN, **changed), until_us=cut)
         found = _scored(split, _aligned(plain, split), args)
         base = base or found
         yield {"weighting": name} | _beside(found, base)
@@ -82,8 +82,8 @@ def weightings(events: EventColumns, cut: int, args: argparse.Namespace) -> Iter
 def embedders(events: EventColumns, cut: int, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """By the product's default weighting: auto, which chooses before the cut, and each closed form."""
     weighting = Weighting(predict=args.predict)
-    split = dataset.by_time(events, weighting, until_us=cut)
-    inner = dataset.by_time(_before(events, cut), weighting, until_us=cut - WEEKS * WEEK_US)
+    split = splits.by_time(events, weighting, until_us=cut)
+    inner = splits.by_time(_before(events, cut), weighting, until_us=cut - WEEKS * WEEK_US)
     choice = Auto().choose(inner)
     recent = split.train.recent_counts()
     assert recent is not None
@@ -178,7 +178,7 @@ def read(folder: Path) -> EventColumns:
 
 
 def _before(events: EventColumns, until: int) -> EventColumns:
-    return dataset.chosen(events, events.occurred_us <= until)
+    return splits.chosen(events, events.occurred_us <= until)
 
 
 def _arguments() -> argparse.Namespace:

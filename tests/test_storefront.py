@@ -17,8 +17,8 @@ from engine.store import events, items
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
 from engine.storefront import Storefront, generate
-from engine.values.dataset import by_time
 from engine.values.events import Weighting
+from engine.values.splits import by_time
 
 UNTIL = datetime(2024, 3, 1, 12, tzinfo=UTC)
 

@@ -88,7 +88,7 @@ by.addEventListener("change", draw); addEventListener("resize", draw); draw();
 
 
 def page(found: Mapping[str, Any]) -> str:
-    """The HTML of a map as `engine.latent.latent_map` makes it."""
+    """The HTML of a map as `engine.latent_analysis.latent_map` makes it."""
     colours = colourings(found)
     order = {name: _order(found, name) for name in colours}
     shown = {name: {"points": points, "legend": legend} for name, (points, legend) in colours.items()}

@@ -11,7 +11,7 @@ from engine.errors import InputError
 
 
 def picture(found: Mapping[str, Any], file: Path, colour: str | None = None) -> None:
-    """Write the PNG of a map as `engine.latent.latent_map` makes it; `colour` is `label` or `anomaly score`."""
+    """Write the PNG of a map of `engine.latent_analysis.latent_map`; `colour` is `label` or `anomaly score`."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from engine.codec.encoder_decoder import QuantisedCore
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError
-from engine.latent import operations
-from engine.latent.codec import FeatureCodec
-from engine.latent.encoder_decoder import QuantisedCore
-from engine.latent.operations import Anomalies
+from engine.latent_analysis import anomalies
+from engine.latent_analysis.anomalies import Anomalies
 from engine.values.features import Values, to_records
-from engine.values.readings import Readings
+from engine.values.lenient_records import Readings
 from engine.values.vectors import Matrix
 from indexing.live.nearest_by_distance import near
 from indexing.live.view import LiveView
@@ -43,7 +43,7 @@ def decoded(codec: FeatureCodec, vectors: Matrix) -> dict[str, Any]:
 
 
 def reconstructed(codec: FeatureCodec, values: Values) -> dict[str, Any]:
-    again, errors = operations.reconstruct(codec, values)
+    again, errors = anomalies.reconstruct(codec, values)
     return {"records": to_records(codec.columns, again), "errors": errors}
 
 
@@ -73,7 +73,7 @@ def judged(codec: FeatureCodec, readings: Readings, found: Anomalies, top: int) 
 
 def path(view: LiveView, codec: FeatureCodec, start: Matrix, end: Matrix, steps: int, nearest: int) -> dict[str, Any]:
     """Each point of the way with its record and the real items nearest to it, by distance."""
-    vectors = operations.interpolate(start, end, steps)
+    vectors = anomalies.interpolate(start, end, steps)
     return {"steps": points(view, codec, vectors, nearest)}
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 from engine.errors import shown
-from engine.values import plausible_times
+from engine.values import numeric_timestamps
 
 OCCURRED_AT = (
     "ISO 8601, UTC if it has no offset; or a number of 1990 to next year: seconds, milliseconds, microseconds or "
@@ -20,19 +20,19 @@ def _read(value: Any) -> Any:
     """What is neither a number nor text is left to pydantic."""
     now = datetime.now(UTC)
     try:
-        at = plausible_times.read(float(value), now)
+        at = numeric_timestamps.read(float(value), now)
     except (TypeError, ValueError, OverflowError):
         if not isinstance(value, str):
             return value
         at = _text(value)
     if at is None:
-        raise ValueError(f"expected {plausible_times.said(now)}; got {shown(value)}")
+        raise ValueError(f"expected {numeric_timestamps.said(now)}; got {shown(value)}")
     return at
 
 
 def _text(value: str) -> datetime | None:
     """Text that is no number, leap seconds too, which pydantic does not read; None where it is no time."""
-    plain, more = plausible_times.without_leap(value)
+    plain, more = numeric_timestamps.without_leap(value)
     try:
         return TEXT.validate_python(plain) + more
     except (ValidationError, OverflowError):

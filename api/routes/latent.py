@@ -18,16 +18,16 @@ from api.messages.request_schemas import NoParameters
 from api.messages.responses import json_response
 from api.reads import fresh
 from engine.catalogue import request_cost
+from engine.codec.feature_codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
-from engine.latent import operations
-from engine.latent.codec import FeatureCodec, required
+from engine.latent_analysis import anomalies as operations
 from engine.settings import Settings
 from engine.store import features
 from engine.store.database.connections import Database
-from engine.values import readings
+from engine.values import lenient_records
 from engine.values.features import Column, Values, as_of, from_records, from_rows
 from engine.values.ids import check_id
-from engine.values.readings import Readings
+from engine.values.lenient_records import Readings
 from engine.values.vectors import Matrix, check_vectors
 from indexing.live.view import LiveView
 
@@ -127,11 +127,11 @@ def values_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: 
 def readings_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: Database) -> Readings:
     """The same for a detector, which refuses no value."""
     if body.values is not None:
-        return readings.of_rows(codec.columns, body.values)
+        return lenient_records.of_rows(codec.columns, body.values)
     if body.item_ids is None:
         given = [body.record] if body.record is not None else body.records or []
-        return readings.of_records(codec.columns, given)
-    return readings.of_stored(codec.columns, *_stored(view, body.item_ids, database))
+        return lenient_records.of_records(codec.columns, given)
+    return lenient_records.of_stored(codec.columns, *_stored(view, body.item_ids, database))
 
 
 def _stored(view: LiveView, item_ids: Sequence[str], database: Database) -> tuple[Sequence[Column], Values]:

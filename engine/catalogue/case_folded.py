@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.catalogue.comparable import Kind
+from engine.catalogue.comparable_values import Kind
 
 MOST = 4  # columns are kept
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from engine.catalogue.case_folded import FoldedColumns
-from engine.catalogue.comparable import Kind, Scalar, moment, typed
+from engine.catalogue.comparable_values import Kind, Scalar, moment, typed
 from engine.catalogue.predicate import CORE, ORDERS, PREFIX, AllOf, Condition, Not, Predicate
 from engine.deadline import check_time
 

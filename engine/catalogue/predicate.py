@@ -21,7 +21,18 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
-from engine.catalogue.comparable import ELEMENTS, NAMES, Kind, Loc, Scalar, cased, check_text, moment, read_time, typed
+from engine.catalogue.comparable_values import (
+    ELEMENTS,
+    NAMES,
+    Kind,
+    Loc,
+    Scalar,
+    cased,
+    check_text,
+    moment,
+    read_time,
+    typed,
+)
 from engine.errors import InputError, shown
 from engine.values.ids import normal_id
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from engine.catalogue import predicate as predicates
-from engine.catalogue.comparable import Loc
+from engine.catalogue.comparable_values import Loc
 from engine.catalogue.predicate import Condition, Predicate
 from engine.errors import InputError
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from engine.embedders.registry import EMBEDDERS
-from engine.latent_space.likeness import Likeness, likeness
+from engine.latent_space.item_similarity import Likeness, likeness
 from engine.latent_space.space import LatentSpace
 
 

@@ -19,9 +19,9 @@ from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.progress import Progress, silent
 from engine.recommending.popularity import Sums, standing
-from engine.values import dataset
-from engine.values.dataset import Split
+from engine.values import splits
 from engine.values.interactions import Interactions
+from engine.values.splits import Split
 
 K = 20
 KS = (5, 10, 20, 50)
@@ -76,7 +76,7 @@ def strong_generalisation(
     if len(held) == 0 or len(held) == len(lengths):
         return None
     left = np.setdiff1d(np.arange(len(lengths)), held)
-    unseen = dataset.at_random(interactions.of_users(held), SCORED_SHARE, seed)
+    unseen = splits.at_random(interactions.of_users(held), SCORED_SHARE, seed)
     space = fit(embedder, interactions.of_users(left), seed=seed, device=device, checkpoints=checkpoints)
     made = evaluate(SpaceScorer(space), unseen.train.matrix, unseen.test, K)
     return {

@@ -18,8 +18,8 @@ from engine.fitting.fit import fit
 from engine.latent_space.dislikes import LessDislikedFoldIn
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.progress import Progress, silent
-from engine.values.dataset import Split
 from engine.values.interactions import Interactions
+from engine.values.splits import Split
 
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
 FEWEST_USERS = 20  # with dislikes and something to predict; below, it is noise

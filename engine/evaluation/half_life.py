@@ -10,8 +10,8 @@ import numpy as np
 
 from engine.evaluation.significance import rounded
 from engine.recommending.popularity import Rows, Sums, Uptake, most, standing, uptake
-from engine.values.dataset import Split, chosen
 from engine.values.events import EventColumns, Weighting
+from engine.values.splits import Split, chosen
 
 HALF_LIVES = (28.0, 14.0, 56.0, 7.0, 112.0, 365.0, None)  # days; None forgets nothing
 USUAL = 28.0  # where there is too little to choose on

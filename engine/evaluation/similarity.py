@@ -13,9 +13,9 @@ import scipy.sparse as sp
 from engine.evaluation import baselines
 from engine.evaluation.evaluate import Evaluation, Scorer, evaluate, mean, top_k
 from engine.evaluation.significance import interval, rounded
-from engine.latent_space.likeness import likeness
+from engine.latent_space.item_similarity import likeness
 from engine.latent_space.space import LatentSpace
-from engine.values.dataset import Split
+from engine.values.splits import Split
 from engine.values.vectors import Matrix, unit
 
 K = 20

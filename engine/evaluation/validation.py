@@ -12,8 +12,8 @@ from engine.evaluation import similarity
 from engine.evaluation.evaluate import SpaceScorer, evaluate
 from engine.evaluation.similarity import Pairs
 from engine.latent_space.space import LatentSpace
-from engine.values.dataset import Split
 from engine.values.interactions import Interactions
+from engine.values.splits import Split
 
 SCORES = 2**27  # users times items: what one trial may cost to score
 FEWEST = 1000  # users scored all the same

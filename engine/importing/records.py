@@ -19,7 +19,7 @@ from engine.importing.sheets.sheet import Sheet
 from engine.importing.sheets.sheet import read as read_sheet
 from engine.values.features import Column, Values, check_column_set, check_finite, unseen
 from engine.values.ids import check_id, normal_id
-from engine.values.readings import Readings
+from engine.values.lenient_records import Readings
 
 MAX_COLUMNS = 65_536
 

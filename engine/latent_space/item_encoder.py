@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from engine.catalogue.comparable import typed
+from engine.catalogue.comparable_values import typed
 from engine.catalogue.predicate import PREFIX, Facts
 from engine.values.vectors import Matrix
 

@@ -46,7 +46,7 @@ class Codec(Protocol):
         ...
 
     def state(self) -> tuple[str, Mapping[str, npt.NDArray]]:
-        """The name and arrays that `engine.latent.codec.restore(name, arrays)` makes it from."""
+        """The name and arrays that `engine.codec.feature_codec.restore(name, arrays)` makes it from."""
         ...
 
 

@@ -27,8 +27,8 @@ from engine.latent_space.space import Embedder
 from engine.learning.selection import MARGIN, Choice, Params, Trial, best, leanest, told
 from engine.learning.selection_checkpoint import NOT_KEPT, Kept
 from engine.progress import Progress, silent
-from engine.values.dataset import Split
 from engine.values.interactions import Interactions
+from engine.values.splits import Split
 
 AUTO = "auto"
 FEWEST_USERS = 20  # with test items; below, the race is noise

@@ -14,8 +14,8 @@ from engine.errors import InputError
 from engine.learning.selection import Choice
 from engine.learning.tune import tune
 from engine.progress import Progress, silent
-from engine.values.dataset import Split
 from engine.values.interactions import Interactions
+from engine.values.splits import Split
 
 FITS = 4  # of the default, that a search is worth beginning with: two or three trials and the last fit
 SAFETY = 0.8  # share of the time that is planned with; the rest is for estimates that are too low

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from engine.evaluation.significance import rounded
 from engine.latent_space.space import Embedder
 from engine.progress import Progress
-from engine.values.dataset import Split
+from engine.values.splits import Split
 
 MARGIN = 0.01  # of the figure: what twice the dimensions must be worth
 SIMILAR_MARGIN = 0.1  # of the figure of similar items, which has three times the spread by chance

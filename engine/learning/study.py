@@ -14,7 +14,7 @@ from pathlib import Path
 from engine.atomic import write
 from engine.errors import InputError
 from engine.learning.selection import Trial
-from engine.values.dataset import Split
+from engine.values.splits import Split
 
 
 def fingerprint(split: Split) -> str:

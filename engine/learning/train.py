@@ -17,10 +17,10 @@ from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.learning.selection import Choice, Chooser
 from engine.progress import Progress, silent
-from engine.values import dataset
-from engine.values.dataset import Split
+from engine.values import splits
 from engine.values.events import EventColumns, Weighting
 from engine.values.interactions import Interactions, from_events
+from engine.values.splits import Split
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +56,7 @@ def train(
         raise NotEnoughData("no user has an item with positive weight; import events, or look at `nearfield weights`")
     choice = chosen(
         embedder,
-        lambda: dataset.before_newest(events, weighting, seed=seed),
+        lambda: splits.before_newest(events, weighting, seed=seed),
         seed=seed,
         device=device,
         progress=progress,
@@ -65,18 +65,18 @@ def train(
     dislikes = dislike_weight.learnt(
         best,
         everything,
-        lambda: dataset.before_newest(events, weighting, seed=seed),
+        lambda: splits.before_newest(events, weighting, seed=seed),
         seed=seed,
         device=device,
         progress=progress,
         checkpoints=checkpoints,
     )
-    split = dataset.newest(events, weighting, seed=seed)
+    split = splits.newest(events, weighting, seed=seed)
     evaluation = assess(
         best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints, dislikes=dislikes,
         categories=categories,
     )  # fmt: skip
-    if not dataset.is_timed(events):
+    if not splits.is_timed(events):
         evaluation["split"] = "random"
     if choice.reason:
         evaluation["choice"] = choice.to_json()

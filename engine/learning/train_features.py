@@ -9,14 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from engine.codec import preprocessing
+from engine.codec.encoder_decoder import Core
+from engine.codec.feature_codec import FeatureCodec
 from engine.embedders.records import dense
 from engine.embedders.records.dense import DenseEmbedder
-from engine.latent import preprocessing
-from engine.latent.anomaly_value import detect
-from engine.latent.codec import FeatureCodec
-from engine.latent.encoder_decoder import Core
-from engine.latent.kpis import measure
-from engine.latent.operations import learn_normal
+from engine.latent_analysis.anomalies import learn_normal
+from engine.latent_analysis.anomaly_value import detect
+from engine.latent_analysis.kpis import measure
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.space import LatentSpace
 from engine.progress import Progress, silent

@@ -24,7 +24,7 @@ from engine.fitting.search_space import DEEP_ITEMS, PASSES, SPACES, WATCHED, Ran
 from engine.learning import study as studies
 from engine.learning.selection import Choice, Trial, best, told
 from engine.progress import Progress, silent
-from engine.values.dataset import Split
+from engine.values.splits import Split
 
 if TYPE_CHECKING:
     import optuna

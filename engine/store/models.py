@@ -15,9 +15,9 @@ import pyarrow as pa
 import sqlalchemy as sa
 from safetensors import numpy as safetensors
 
+from engine.codec import feature_codec
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import NotFound
-from engine.latent import codec
-from engine.latent.codec import FeatureCodec
 from engine.latent_space import fold_in
 from engine.latent_space.space import LatentSpace, Metric
 from engine.store import spaces
@@ -134,7 +134,7 @@ def load_codec(conn: sa.Connection, space_key: int, version: int) -> FeatureCode
 
 
 def _codec(name: str | None, packed: bytes | None) -> FeatureCodec | None:
-    return None if name is None or packed is None else codec.restore(name, safetensors.load(bytes(packed)))
+    return None if name is None or packed is None else feature_codec.restore(name, safetensors.load(bytes(packed)))
 
 
 def _read(conn: sa.Connection, model_key: int, noun: str, dim: int, names: Callable[[], pa.Table]) -> Vectors:

@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from engine.catalogue.column_types import column_types
+from engine.catalogue.inferred_types import column_types
 from engine.disk_space import told_when_full
 from engine.errors import DeviceUnavailable, NotEnoughData
 from engine.latent_space.space import LatentSpace

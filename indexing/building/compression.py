@@ -9,8 +9,8 @@ from typing import Any
 import faiss
 import numpy as np
 
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import NotEnoughData
-from engine.latent.codec import FeatureCodec
 from engine.store import features, models
 from engine.store.database.connections import Connection
 from engine.values.features import as_of

@@ -16,11 +16,11 @@ import pyarrow.compute as pc
 import scipy.sparse as sp
 
 from engine.catalogue.columns import SCHEMA
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import CorruptGeneration
-from engine.latent.codec import FeatureCodec
 from engine.latent_space.dislikes import LessDislikedFoldIn
 from engine.latent_space.item_encoder import ItemEncoder
-from engine.latent_space.likeness import Likeness
+from engine.latent_space.item_similarity import Likeness
 from engine.latent_space.space import FoldIn, Metric
 from engine.store.items import CATALOGUE
 from engine.values.vectors import Matrix

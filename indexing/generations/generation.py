@@ -18,10 +18,10 @@ from safetensors import numpy as safetensors
 
 from engine.catalogue.columns import Columns
 from engine.catalogue.predicate import PREFIX
+from engine.codec import feature_codec as codecs
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import CorruptGeneration
-from engine.latent import codec as codecs
-from engine.latent.codec import FeatureCodec
-from engine.latent_space import fold_in, item_encoder, likeness
+from engine.latent_space import fold_in, item_encoder, item_similarity
 from engine.latent_space.item_encoder import ItemEncoder
 from engine.latent_space.space import FoldIn, Metric
 from engine.recommending.popularity import Standing, standing
@@ -177,7 +177,7 @@ def _try(made: Generation) -> None:
 def _alike(path: Path, contents: Contents, by_cosine: Alike) -> Alike:
     if LIKENESS not in contents:
         return by_cosine
-    found = likeness.restore(safetensors.load_file(path / LIKENESS))
+    found = item_similarity.restore(safetensors.load_file(path / LIKENESS))
     return Alike(contents.arrays["places.npy"], contents.arrays["place_factors.npy"], found)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.embedders.item_likeness import of_model
-from engine.latent_space.likeness import Likeness
+from engine.latent_space.item_similarity import Likeness
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Matrix
 from indexing.generations.cold_items import ItemVectors

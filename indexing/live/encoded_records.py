@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from engine.catalogue.predicate import Facts
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError
-from engine.latent.codec import FeatureCodec
 from engine.latent_space.item_encoder import MEASURED
 from engine.latent_space.space import Codec
 from engine.store import features

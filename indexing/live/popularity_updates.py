@@ -23,7 +23,7 @@ from engine.store.change_feeds.item_feed import Snapshot
 from engine.store.database.connections import Connection, Database
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
-from engine.values import dataset
+from engine.values import splits
 from engine.values.events import EventColumns, Weighting
 from indexing.live.view import LiveView
 
@@ -61,7 +61,7 @@ def _of_catalogue(events: EventColumns, keys: np.ndarray) -> EventColumns:
     at = np.searchsorted(keys, events.item_rows, sorter=order)
     rows = order[np.minimum(at, len(keys) - 1)] if len(keys) else np.zeros(len(events), np.int64)
     known = keys[rows] == events.item_rows if len(keys) else np.zeros(len(events), dtype=bool)
-    return dataset.chosen(replace(events, item_rows=rows), known)
+    return splits.chosen(replace(events, item_rows=rows), known)
 
 
 class Following:
@@ -112,7 +112,7 @@ def _by_key(touched: Touched, weighting: Weighting, generation: Any, now_us: int
     told = generation.manifest["popularity"]
     keys, rows = np.unique(touched.events.item_rows, return_inverse=True)
     events = replace(touched.events, item_rows=rows.astype(np.int64))
-    parts = events, dataset.chosen(events, ~touched.is_new)
+    parts = events, splits.chosen(events, ~touched.is_new)
     now, before = (
         uptake(part, weighting, now_us).sums(told["half_life_days"], told["as_of_us"], len(keys)) for part in parts
     )

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.catalogue.predicate import Predicate
-from engine.latent.codec import FeatureCodec
+from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
 from engine.recommending.popularity import Standing, standing
 from engine.recommending.recommend import Mask, Scorer

@@ -13,8 +13,8 @@ import numpy as np
 
 from engine.catalogue import predicate
 from engine.catalogue.columns import Columns
-from engine.catalogue.comparable import Kind
-from engine.catalogue.filter_types import check, kinds_of
+from engine.catalogue.comparable_values import Kind
+from engine.catalogue.filter_type_check import check, kinds_of
 from engine.catalogue.predicate import CORE, PREFIX, Facts, Predicate
 from engine.deadline import in_time
 from engine.errors import InputError

@@ -13,9 +13,9 @@ from api.cli.terminal.options import Device, Embedder, Json, Seed, Set, SpaceNam
 from api.cli.terminal.output import emit, out, progress, table
 from engine.errors import InputError
 from engine.store import events, models
-from engine.values import dataset
-from engine.values.dataset import Split
+from engine.values import splits
 from engine.values.events import EventColumns, Weighting
+from engine.values.splits import Split
 
 SPLITS = ("time", "random", "last")
 
@@ -105,17 +105,17 @@ def _compared(body: Mapping[str, Any], first: str, second: str) -> None:
 
 def _possible(split: str, columns: EventColumns) -> str:
     """random where there are no times to divide by."""
-    return "random" if split == "time" and not dataset.is_timed(columns) else split
+    return "random" if split == "time" and not splits.is_timed(columns) else split
 
 
 def _divided(columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
     if split == "random":
-        return dataset.random_cells(columns, weighting, seed=seed)
-    return dataset.last_out(columns, weighting) if split == "last" else dataset.by_time(columns, weighting)
+        return splits.random_cells(columns, weighting, seed=seed)
+    return splits.last_out(columns, weighting) if split == "last" else splits.by_time(columns, weighting)
 
 
 def _before(divided: Split, columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
     """Of what is learnt from alone, for choosing."""
     if split == "time":
-        return dataset.before_newest(columns, weighting, seed=seed)
-    return dataset.within(divided, seed=seed)
+        return splits.before_newest(columns, weighting, seed=seed)
+    return splits.within(divided, seed=seed)

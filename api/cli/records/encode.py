@@ -25,11 +25,11 @@ from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit, out, table
 from api.cli.terminal.table_files import write_rows
 from api.messages import latent_responses as bodies
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError
 from engine.importing import Layout
 from engine.importing.vectors import read as read_vectors
-from engine.latent import operations
-from engine.latent.codec import FeatureCodec
+from engine.latent_analysis import anomalies as operations
 from engine.values.vectors import check_vectors
 
 SHOWN, WIDE = 10, 8  # rows and columns of a table on the screen

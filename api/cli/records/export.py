@@ -26,7 +26,7 @@ def export_model(
     json: Json = False,
 ) -> None:
     """Encoder and decoder with their preprocessing, for a device without nearfield."""
-    from engine.latent.export import decoder_onnx, encoder_onnx
+    from engine.codec.onnx_export import decoder_onnx, encoder_onnx
 
     if folder is None:
         raise InputError("give --onnx FOLDER to write into")

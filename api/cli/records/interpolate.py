@@ -13,9 +13,9 @@ from api.cli.terminal.options import Json, Seed, SpaceName, opened
 from api.cli.terminal.output import emit
 from api.cli.terminal.table_files import write_rows
 from api.messages import latent_responses as bodies
+from engine.codec.feature_codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
-from engine.latent import operations
-from engine.latent.codec import FeatureCodec, required
+from engine.latent_analysis import anomalies
 from engine.values.features import from_records
 from engine.values.ids import normal_id
 from engine.values.vectors import Matrix, check_vectors
@@ -67,7 +67,7 @@ def sample(
     """New records as the model believes them to be; of vae, vqvae and aae."""
     with opened(space) as (_, database, found):
         version, codec = model_codec(database, found, model)
-    vectors, _ = operations.sample(codec, n, seed=seed)
+    vectors, _ = anomalies.sample(codec, n, seed=seed)
     records = bodies.decoded(codec, vectors)["records"]
     body: dict[str, Any] = {"vectors": vectors, "records": records, "seed": seed, "model": version}
     if out_file is not None:

@@ -14,16 +14,16 @@ from api.cli.records.record_sources import Model, model_codec, model_version
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit, out, progress, table
 from api.messages.kpi_responses import kpis as kpi_body
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError, NotEnoughData
 from engine.importing import Layout
 from engine.importing.records import read_for_detection
-from engine.latent import drift as drifting
-from engine.latent.anomaly_value import detect
-from engine.latent.codec import FeatureCodec
+from engine.latent_analysis import drift as drifting
+from engine.latent_analysis.anomaly_value import detect
 from engine.store import features, model_reports, models
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
-from engine.values.readings import Readings, of_stored
+from engine.values.lenient_records import Readings, of_stored
 
 WORTH = ("records", "bad", "flagged", "found", "recall", "precision", "false_alarms", "auc_roc")
 

@@ -13,10 +13,10 @@ from api.cli.terminal.options import Json, Seed, SpaceName, opened
 from api.cli.terminal.output import emit, out, progress
 from api.maps.page import page
 from api.maps.picture import picture
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError, NotEnoughData
-from engine.latent.codec import FeatureCodec
-from engine.latent.latent_map import MOST, latent_map, placed
-from engine.latent.operations import anomalies
+from engine.latent_analysis.anomalies import anomalies
+from engine.latent_analysis.latent_map import MOST, latent_map, placed
 from engine.latent_space.space import LatentSpace
 from engine.store import features, items, model_reports, models
 from engine.store.database.connections import Connection

@@ -10,17 +10,17 @@ from typing import Annotated, Any
 import orjson
 import typer
 
+from engine.codec.feature_codec import FeatureCodec, required
 from engine.errors import InputError, NotEnoughData
 from engine.importing import Layout
 from engine.importing.records import read_for_detection, read_for_model
-from engine.latent.codec import FeatureCodec, required
 from engine.store import features, generations, models
 from engine.store.database.connections import Connection, Database
 from engine.store.spaces import Space
-from engine.values import readings
+from engine.values import lenient_records
 from engine.values.features import Column, Values, as_of, from_records
 from engine.values.ids import check_id
-from engine.values.readings import Readings
+from engine.values.lenient_records import Readings
 
 File = Annotated[
     Path | None, typer.Argument(help=".csv, .tsv, .parquet, .jsonl, .npy or .npz with records", show_default=False)
@@ -105,9 +105,9 @@ def asked_records(
         found, given = read_for_detection(file, layout, codec.columns)
         return Asked(found.ids, given, found.labels)
     if record is not None:
-        return Asked(["record"], readings.of_records(codec.columns, [parsed_record(record)]), [None])
+        return Asked(["record"], lenient_records.of_records(codec.columns, [parsed_record(record)]), [None])
     ids = [check_id(id_, ("item",)) for id_ in items or ()]
-    given = readings.of_stored(codec.columns, *_stored(database, space, ids))
+    given = lenient_records.of_stored(codec.columns, *_stored(database, space, ids))
     return Asked(ids, given, [None] * len(given))
 
 

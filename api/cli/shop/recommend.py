@@ -17,8 +17,8 @@ from api.cli.terminal.options import Filter, Json, K, SpaceName, checked_k, open
 from api.cli.terminal.output import emit, out, progress, table
 from api.cli.terminal.table_files import write_tables
 from api.messages import warnings
+from engine.codec.feature_codec import required
 from engine.errors import InputError, NotEnoughData, Problem
-from engine.latent.codec import required
 from engine.recommending import standing
 from engine.recommending.batch import recommend_all
 from engine.recommending.recommend import Answer, recommend

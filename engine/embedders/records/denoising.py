@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn.functional import mse_loss
 
+from engine.codec.encoder_decoder import NetworkCore
 from engine.embedders.records.autoencoder import check_network
 from engine.embedders.records.fitting import Schedule, fit_module
 from engine.embedders.records.network import Network, pair
 from engine.embedders.records.pca import PCA
 from engine.errors import InputError
-from engine.latent.encoder_decoder import NetworkCore
 from engine.latent_space.space import Abilities
 from engine.progress import Progress, silent
 from engine.values.vectors import Matrix

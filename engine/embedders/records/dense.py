@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from importlib import import_module
 from typing import Protocol
 
+from engine.codec.encoder_decoder import Core
 from engine.embedders.parameters import with_parameters
 from engine.errors import InputError
-from engine.latent.encoder_decoder import Core
 from engine.latent_space.space import Abilities
 from engine.progress import Progress, silent
 from engine.values.vectors import Matrix

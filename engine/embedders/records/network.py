@@ -1,4 +1,4 @@
-"""Network: the torch side of `engine.latent.perceptron`: layers with ReLU and a straight path beside them."""
+"""Network: the torch side of `engine.codec.perceptron`: layers with ReLU and a straight path beside them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from engine.latent.encoder_decoder import LinearCore
-from engine.latent.perceptron import Perceptron
+from engine.codec.encoder_decoder import LinearCore
+from engine.codec.perceptron import Perceptron
 from engine.values.vectors import Matrix
 
 

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.linalg
 
+from engine.codec.encoder_decoder import LinearCore
 from engine.errors import InputError
-from engine.latent.encoder_decoder import LinearCore
 from engine.latent_space.space import Abilities
 from engine.progress import Progress, silent
 from engine.values.vectors import Matrix

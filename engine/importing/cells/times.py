@@ -11,7 +11,7 @@ import polars as pl
 from engine.importing.cells.cells import iso, texts
 from engine.importing.cells.date_format import formatted
 from engine.importing.sheets.sheet import Column
-from engine.values.plausible_times import DAYS, Unit, said, units
+from engine.values.numeric_timestamps import DAYS, Unit, said, units
 
 UNREADABLE = "unreadable occurred_at"
 NO_TIME = "occurred_at is a number, and no time in the unit of the file"

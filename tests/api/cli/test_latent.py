@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.engine.latent.machines import BROKEN, GOOD, write_machines
+from tests.engine.latent_analysis.machines import BROKEN, GOOD, write_machines
 
 LAYOUT = ("--id", "machine", "--label", "state")
 

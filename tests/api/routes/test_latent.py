@@ -18,7 +18,7 @@ from engine.store.change_feeds.item_feed import sequence
 from engine.values.items import ItemVector
 from indexing.building.reindex_features import reindex_features
 from tests.api.conftest import Shop
-from tests.engine.latent.machines import BROKEN, GOOD, machines, write_machines
+from tests.engine.latent_analysis.machines import BROKEN, GOOD, machines, write_machines
 
 
 @pytest.fixture(scope="module")

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.catalogue.columns import Columns, attribute_table
-from engine.catalogue.comparable import moment
-from engine.catalogue.filter_types import check, kinds_of
+from engine.catalogue.comparable_values import moment
+from engine.catalogue.filter_type_check import check, kinds_of
 from engine.catalogue.predicate import facts, matches, parse
 from engine.errors import InputError
 from engine.store.items import CATALOGUE

@@ -19,7 +19,7 @@ from engine.evaluation.assess import assess, compare, strong_generalisation
 from engine.evaluation.evaluate import Evaluation, evaluate
 from engine.evaluation.significance import paired
 from engine.fitting.memory_estimate import check_memory, estimate
-from engine.values import dataset
+from engine.values import splits
 from engine.values.events import Weighting
 from tests.engine.learning.test_selection import split, tastes
 from tests.engine.worlds import DAY_US, columns, interactions
@@ -52,8 +52,8 @@ def test_users_never_seen_are_served_nearly_as_well_as_those_learnt_from():
 
 
 def test_too_little_data_is_told():
-    assert assess(small(), dataset.at_random(tastes(), 0.0))["note"].startswith("too little data")
-    assert compare(small(), small(), dataset.at_random(tastes(), 0.0))["n_users"] == 0
+    assert assess(small(), splits.at_random(tastes(), 0.0))["note"].startswith("too little data")
+    assert compare(small(), small(), splits.at_random(tastes(), 0.0))["n_users"] == 0
 
 
 def test_two_models_are_compared_on_the_same_users():
@@ -108,7 +108,7 @@ def test_the_last_item_of_a_user_is_predicted_from_the_others():
     events = columns(
         [day("ann", "a", 1), day("ann", "b", 2), day("ann", "b", 3), day("ben", "a", 1), day("cid", "b", 9)]
     )
-    divided = dataset.last_out(events, Weighting())
+    divided = splits.last_out(events, Weighting())
     ann = divided.train.users.row("ann")
     assert divided.test[ann].indices.tolist() == [divided.train.items.row("b")]
     assert divided.test.nnz == 1  # ben and cid have one item each, which is learnt from
@@ -117,7 +117,7 @@ def test_the_last_item_of_a_user_is_predicted_from_the_others():
 
 def test_recent_popularity_counts_the_last_weeks_alone():
     events = columns([day("ann", "old", 1), day("ben", "old", 1), day("cid", "new", 99), day("dan", "later", 100.5)])
-    divided = dataset.by_time(events, Weighting(), until_us=100 * DAY_US)
+    divided = splits.by_time(events, Weighting(), until_us=100 * DAY_US)
     counts = {id_: divided.train.recent_counts()[divided.train.items.row(id_)] for id_ in ("old", "new")}
     assert counts == {"old": 0, "new": 1}
 

@@ -19,7 +19,7 @@ from engine.learning import auto_select
 from engine.learning.auto_select import Auto, entries
 from engine.learning.selection import MARGIN, Trial, best, leanest
 from engine.learning.tune import DEFAULT, Search, tune
-from engine.values import dataset
+from engine.values import splits
 from tests.engine.worlds import checkerboard, interactions
 
 
@@ -31,7 +31,7 @@ def tastes(n_users=120, n_items=60, n_tastes=4, seed=0):
 
 
 def split(seed=0):
-    return dataset.at_random(tastes(seed=seed), 0.3, seed=1)
+    return splits.at_random(tastes(seed=seed), 0.3, seed=1)
 
 
 def test_auto_takes_the_best_entry_of_its_race_and_says_why():
@@ -51,7 +51,7 @@ def test_auto_takes_the_best_entry_of_its_race_and_says_why():
 
 
 def test_auto_takes_the_default_where_there_is_too_little_to_race_on():
-    choice = Auto().choose(dataset.at_random(checkerboard(6, 8), 0.3), seed=0, device="cpu")
+    choice = Auto().choose(splits.at_random(checkerboard(6, 8), 0.3), seed=0, device="cpu")
     assert choice.embedder == make("spectral")
     assert "too few for a race" in choice.reason
     assert choice.trials == ()
@@ -178,7 +178,7 @@ def test_a_search_without_time_or_data_says_so(tmp_path):
     empty = tune(split(), 0.0, embedders=("spectral",))
     assert (empty.embedder.name, list(empty.trials)) == ("spectral", [])
     assert "no trial finished" in empty.reason
-    nothing = dataset.at_random(checkerboard(), 0.0)
+    nothing = splits.at_random(checkerboard(), 0.0)
     with pytest.raises(NotEnoughData, match="nothing to tune on"):
         tune(nothing, 1.0)
     with pytest.raises(InputError, match="expected embedders of spectral, "):

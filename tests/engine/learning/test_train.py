@@ -10,9 +10,9 @@ from engine.embedders.registry import make
 from engine.errors import NotEnoughData
 from engine.learning.auto_select import Auto
 from engine.learning.train import train
-from engine.values import dataset
-from engine.values.dataset import Split
+from engine.values import splits
 from engine.values.events import Weighting
+from engine.values.splits import Split
 from tests.engine.worlds import DAY_US, columns
 
 NOW = 400 * DAY_US
@@ -84,12 +84,12 @@ def test_a_history_of_one_moment_before_events_with_times_is_raced_on_a_random_p
 def test_no_choice_sees_what_is_predicted_in_the_end():
     events = tasteful()
     for each in (events, replace(events, occurred_us=np.zeros_like(events.occurred_us))):
-        last, inner = dataset.newest(each, Weighting(), seed=3), dataset.before_newest(each, Weighting(), seed=3)
+        last, inner = splits.newest(each, Weighting(), seed=3), splits.before_newest(each, Weighting(), seed=3)
         assert not (cells(inner, inner.train.matrix) | cells(inner, inner.test)) & cells(last, last.test)
         assert last.test.nnz
         assert inner.test.nnz
-    for divided in (dataset.random_cells(events, Weighting(), seed=3), dataset.last_out(events, Weighting())):
-        inner = dataset.within(divided, seed=3)
+    for divided in (splits.random_cells(events, Weighting(), seed=3), splits.last_out(events, Weighting())):
+        inner = splits.within(divided, seed=3)
         assert cells(inner, inner.train.matrix) | cells(inner, inner.test) == cells(divided, divided.train.matrix)
         assert divided.test.nnz
         assert inner.test.nnz

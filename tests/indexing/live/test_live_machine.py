@@ -34,7 +34,7 @@ from api.messages import cursors
 from api.reads import without_deleted
 from engine.catalogue import predicate
 from engine.errors import Conflict, NotFound
-from engine.latent_space.likeness import EVIDENCE
+from engine.latent_space.item_similarity import EVIDENCE
 from engine.recommending import rounding
 from engine.recommending.boost import Boosted
 from engine.recommending.rank import rank

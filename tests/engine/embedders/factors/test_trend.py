@@ -10,7 +10,7 @@ from engine.evaluation.evaluate import SpaceScorer
 from engine.evaluation.validation import validation
 from engine.learning import auto_select
 from engine.learning.selection import Trial, best
-from engine.values import dataset
+from engine.values import splits
 from engine.values.events import Weighting
 from engine.values.interactions import Interactions, from_events
 from tests.engine.learning.test_selection import tastes
@@ -102,7 +102,7 @@ def test_of_two_things_that_go_as_well_the_one_that_sells_now_comes_first():
 
 def test_the_winner_of_a_race_runs_again_with_what_sells_where_times_are_known():
     for world, is_dated in ((dated(), True), (tastes(), False)):
-        on = validation(dataset.at_random(world, 0.3, 1))
+        on = validation(splits.at_random(world, 0.3, 1))
         trials, _ = auto_select.run(on, [("spectral", {}), ("spectral", {"dim": 4})], 60.0, seed=0, device="cpu")
         assert len(trials) == (2 + len(auto_select.TRENDS) * len(auto_select.POPULAR) - 1 if is_dated else 2)
         assert {trial.params.get("trend") for trial in trials[2:]} == (set(auto_select.TRENDS) if is_dated else set())
@@ -116,7 +116,7 @@ def test_seasons_run_where_the_last_entries_had_no_time(monkeypatch):
 
     monkeypatch.setattr(auto_select, "attempt", took(7.0))
     on, found = (
-        validation(dataset.at_random(dated(), 0.3, 1)),
+        validation(splits.at_random(dated(), 0.3, 1)),
         [("spectral", {}), ("spectral", {"dim": 4}), ("ials", {})],
     )
     trials, late = auto_select.run(on, found, 12.0, seed=0, device="cpu")

@@ -5,12 +5,12 @@ import pytest
 import torch
 from safetensors import numpy as safetensors
 
+from engine.codec import encoder_decoder, preprocessing
+from engine.codec import feature_codec as codecs
+from engine.codec.feature_codec import FeatureCodec
 from engine.embedders.records import dense
 from engine.errors import InputError, TrainingFailed
-from engine.latent import codec as codecs
-from engine.latent import encoder_decoder, preprocessing
-from engine.latent.codec import FeatureCodec
-from engine.latent.operations import learn_normal
+from engine.latent_analysis.anomalies import learn_normal
 from engine.learning.train_features import compare, reconstruction_error, train_features
 
 QUICK = {"dim": 2, "epochs": 40, "hidden": 64, "batch": 64, "learning_rate": 3e-3}

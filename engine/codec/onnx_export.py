@@ -10,11 +10,11 @@ import json
 
 import numpy as np
 
-from engine.latent.codec import FeatureCodec
-from engine.latent.encoder_decoder import Core, LinearCore, NetworkCore, QuantisedCore
-from engine.latent.onnx_graph import DOUBLE, FLOAT, INT64, Graph
-from engine.latent.perceptron import Perceptron
-from engine.latent.preprocessing import FARTHEST, Preprocessing
+from engine.codec.encoder_decoder import Core, LinearCore, NetworkCore, QuantisedCore
+from engine.codec.feature_codec import FeatureCodec
+from engine.codec.onnx_graph import DOUBLE, FLOAT, INT64, Graph
+from engine.codec.perceptron import Perceptron
+from engine.codec.preprocessing import FARTHEST, Preprocessing
 
 
 def encoder_onnx(codec: FeatureCodec) -> bytes:

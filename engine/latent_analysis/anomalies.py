@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engine.codec.encoder_decoder import Core
+from engine.codec.feature_codec import BATCH, FeatureCodec, Normal
 from engine.errors import InputError
-from engine.latent.codec import BATCH, FeatureCodec, Normal
-from engine.latent.encoder_decoder import Core
 from engine.values.features import Values
 from engine.values.vectors import Matrix
 

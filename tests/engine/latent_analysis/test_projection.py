@@ -9,8 +9,8 @@ import pytest
 from api.maps.colours import REST, by_label, by_score
 from api.maps.page import page
 from engine.errors import InputError, NotEnoughData
-from engine.latent.latent_map import latent_map
-from engine.latent.projection import to_2d
+from engine.latent_analysis.latent_map import latent_map
+from engine.latent_analysis.projection import to_2d
 from engine.values.ids import IdMap
 from engine.values.vectors import Vectors
 

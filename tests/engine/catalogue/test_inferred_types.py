@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pyarrow as pa
 
-from engine.catalogue.column_types import column_types
 from engine.catalogue.columns import attribute_table
+from engine.catalogue.inferred_types import column_types
 
 
 def test_nine_in_ten_of_ten_values_and_more_are_a_type_and_times_are_one() -> None:

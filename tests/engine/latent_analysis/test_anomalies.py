@@ -7,12 +7,14 @@ import pytest
 from sklearn.manifold import trustworthiness as reference_trustworthiness
 from sklearn.metrics import silhouette_score
 
+from engine.codec import preprocessing
+from engine.codec.feature_codec import restore as codec_restore
 from engine.embedders.records import dense
 from engine.errors import InputError
-from engine.latent import kpis, operations, preprocessing
-from engine.latent.codec import restore as codec_restore
+from engine.latent_analysis import anomalies as operations
+from engine.latent_analysis import kpis
 from engine.learning.train_features import train_features
-from engine.values import readings
+from engine.values import lenient_records
 from engine.values.features import Column
 
 
@@ -43,7 +45,7 @@ def test_the_threshold_leaves_the_wanted_share_of_fresh_normal_records_above_it(
 def test_what_training_never_had_is_odder_than_all_of_it_and_named(machine, sensors):
     good = {"heat": 300, "pressure": 600, "speed": 1500, "mode": "L"}
     odd = [good, good | {"mode": "X"}, good | {"speed": "fast"}, good | {"heat": float("inf")}, dict.fromkeys(good)]
-    given = readings.of_records(sensors.columns, odd)
+    given = lenient_records.of_records(sensors.columns, odd)
     assert [record["mode"] for record in given.records()] == ["L", "X", "L", "L", None]
     assert [given.records()[2]["speed"], given.records()[3]["heat"]] == ["fast", "infinity"]
     found = operations.anomalies(machine, given.values, false_alarm_rate=0)
@@ -51,7 +53,9 @@ def test_what_training_never_had_is_odder_than_all_of_it_and_named(machine, sens
     names = [sensors.columns[at].name for at in found.contributions.argmax(axis=1)]
     assert names[1:4] == ["mode", "speed", "heat"]
     assert found.contributions.sum(axis=1) == pytest.approx(np.ones(5))
-    assert operations.anomalies(machine, readings.of_rows(sensors.columns, [[300, 600, 1500, "X"]]).values).flags[0]
+    assert operations.anomalies(
+        machine, lenient_records.of_rows(sensors.columns, [[300, 600, 1500, "X"]]).values
+    ).flags[0]
 
 
 def test_a_category_that_only_bad_records_have_is_unseen_too(make_features):

@@ -10,9 +10,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from api.messages.timestamps import Moment
-from engine.catalogue import comparable
+from engine.catalogue import comparable_values
 from engine.importing.cells.cells import iso
-from engine.values.plausible_times import read, units
+from engine.values.numeric_timestamps import read, units
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 THEN = datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -66,7 +66,7 @@ def test_a_leap_second_is_read_alike_in_files_bodies_and_attributes(text: str, a
         in_bodies = None
     if in_bodies is not None and in_bodies.tzinfo is None:
         in_bodies = in_bodies.replace(tzinfo=UTC)
-    in_attributes = comparable.moment(text)
+    in_attributes = comparable_values.moment(text)
     wanted = None if at is None else datetime.fromisoformat(at)
     assert [in_files, in_bodies] == [wanted, wanted]
     assert in_attributes == (None if wanted is None else wanted.timestamp() * 1e6)

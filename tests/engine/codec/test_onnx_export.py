@@ -6,8 +6,8 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from engine.codec.onnx_export import decoder_onnx, encoder_onnx
 from engine.embedders.records import dense
-from engine.latent.export import decoder_onnx, encoder_onnx
 from engine.learning.train_features import train_features
 from engine.values.features import Column, Features
 

@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import kolmogorov
 
+from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError, NotEnoughData
-from engine.latent.codec import FeatureCodec
-from engine.latent.operations import reconstruct
+from engine.latent_analysis.anomalies import reconstruct
 from engine.values.features import Values
-from engine.values.readings import Readings
+from engine.values.lenient_records import Readings
 
 BINS = 10  # of the population stability index, each a tenth of the training records
 ALERT = 0.2  # where a shift is usually called large

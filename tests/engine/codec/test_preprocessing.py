@@ -6,8 +6,8 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from engine.codec import preprocessing
 from engine.errors import InputError
-from engine.latent import preprocessing
 from engine.values.features import Column, from_records, to_records
 
 

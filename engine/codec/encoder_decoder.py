@@ -10,9 +10,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from engine.codec import perceptron
+from engine.codec.perceptron import Perceptron
 from engine.errors import InputError
-from engine.latent import perceptron
-from engine.latent.perceptron import Perceptron
 from engine.values.vectors import Matrix
 
 Arrays = Mapping[str, npt.NDArray]

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from engine.codec import encoder_decoder, preprocessing
+from engine.codec.encoder_decoder import Core
+from engine.codec.preprocessing import Preprocessing
 from engine.errors import Conflict, InputError
-from engine.latent import encoder_decoder, preprocessing
-from engine.latent.encoder_decoder import Core
-from engine.latent.preprocessing import Preprocessing
 from engine.values.features import Column, Values
 from engine.values.vectors import Matrix
 

@@ -8,10 +8,10 @@ from engine.embedders.item_likeness import of_model
 from engine.embedders.registry import EMBEDDERS, make
 from engine.evaluation import similarity
 from engine.evaluation.similarity import LikenessScorer, coherence, pairs
-from engine.latent_space.likeness import MOST, between, likeness, restore
-from engine.values.dataset import Split
+from engine.latent_space.item_similarity import MOST, between, likeness, restore
 from engine.values.events import Weighting
 from engine.values.interactions import from_events
+from engine.values.splits import Split
 from tests.engine.worlds import DAY_US, columns, groups, interactions
 
 CLICKS = [

@@ -6,10 +6,10 @@ from scipy.stats import ks_2samp
 
 from engine.embedders.records import dense
 from engine.errors import InputError, NotEnoughData
-from engine.latent import drift
+from engine.latent_analysis import drift
 from engine.learning.train_features import train_features
 from engine.values.features import Column
-from engine.values.readings import Readings, of_records
+from engine.values.lenient_records import Readings, of_records
 
 
 def readings(n, seed, shift=0.0):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from engine.catalogue import predicate as predicates
 from engine.catalogue.columns import Columns
-from engine.catalogue.comparable import ELEMENTS, NAMES, Kind, moment, typed
+from engine.catalogue.comparable_values import ELEMENTS, NAMES, Kind, moment, typed
 from engine.catalogue.predicate import CORE, PREFIX, Condition, Predicate
 from engine.errors import InputError
 

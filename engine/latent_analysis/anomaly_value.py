@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.latent.codec import FeatureCodec
-from engine.latent.operations import FALSE_ALARM_RATE, anomalies
+from engine.codec.feature_codec import FeatureCodec
+from engine.latent_analysis.anomalies import FALSE_ALARM_RATE, anomalies
 from engine.values.features import Features, as_of
 
 MOST = 10_000  # records judged; more cost time and say no more

@@ -9,7 +9,7 @@ from typing import Literal
 from engine.catalogue.attribute_types import TIME
 from engine.errors import InputError, shown
 from engine.values.items import MAX_TEXT_BYTES
-from engine.values.plausible_times import without_leap
+from engine.values.numeric_timestamps import without_leap
 
 Kind = Literal["number", "text", "bool", "time", "numbers", "texts"]  # the last two: elements of a list
 Scalar = float | int | str | bool  # int: one that float64 does not hold; all other numbers are floats

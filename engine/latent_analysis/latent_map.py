@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from engine.embedders.item_likeness import of_model
-from engine.latent.projection import to_2d
+from engine.latent_analysis.projection import to_2d
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Vectors, unit
 

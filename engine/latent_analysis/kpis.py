@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.latent.codec import FeatureCodec
-from engine.latent.encoder_decoder import NetworkCore, QuantisedCore
+from engine.codec.encoder_decoder import NetworkCore, QuantisedCore
+from engine.codec.feature_codec import FeatureCodec
 from engine.values.features import Features
 from engine.values.vectors import Matrix
 

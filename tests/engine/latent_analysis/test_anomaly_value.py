@@ -5,10 +5,10 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from engine.embedders.records import dense
-from engine.latent import anomaly_value
+from engine.latent_analysis import anomaly_value
 from engine.learning.train_features import train_features
 from engine.values.features import Column
-from tests.engine.latent.machines import machines
+from tests.engine.latent_analysis.machines import machines
 
 
 def test_ten_records_counted_by_hand():
