@@ -61,6 +61,19 @@ def open_served(settings: Settings) -> Database:
     return open_database(settings, pool_size=CONNECTIONS, lock_s=LOCK_S)
 
 
+def _start_threads(app: FastAPI) -> None:
+    app.state.readers, app.state.long_readers = readers(), long_readers()
+    app.state.writers, app.state.body_parsers = writers(), body_parsers()
+    asyncio.get_running_loop().set_default_executor(app.state.readers)
+
+
+def _shut_down_threads(app: FastAPI) -> None:
+    for threads in (app.state.readers, app.state.long_readers, app.state.writers, app.state.body_parsers):
+        threads.shutdown(wait=False, cancel_futures=True)
+    # A loop that ends waits for the threads of its default executor: it gets a pool without threads.
+    asyncio.get_running_loop().set_default_executor(readers())
+
+
 def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     """The app over `database`, which stays open after it; without one it opens that of `settings` and closes it."""
 
@@ -81,9 +94,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.state.live_spaces = LiveSpaces(
             opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget
         )
-        loop, app.state.readers = asyncio.get_running_loop(), readers()
-        loop.set_default_executor(app.state.readers)
-        app.state.writers, app.state.long_readers, app.state.body_parsers = writers(), long_readers(), body_parsers()
+        _start_threads(app)
         app.state.event_writer = EventWriter(opened, app.state.writers)
         with opened.begin() as conn:
             stored_spaces.ensure(conn, "default")
@@ -107,9 +118,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
             upkeep.close()
             for each in (app.state.sampler, waker, pulse, app.state.keyring, app.state.event_writer):
                 each.close()
-            for threads in (app.state.readers, app.state.long_readers, app.state.writers, app.state.body_parsers):
-                threads.shutdown(wait=False, cancel_futures=True)
-            loop.set_default_executor(readers())  # whose threads the loop waits for when it ends: none was begun
+            _shut_down_threads(app)
             if database is None:
                 opened.close()
 
