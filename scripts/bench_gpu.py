@@ -31,7 +31,7 @@ import torch
 from made_items import clustered
 
 from engine.errors import DeviceUnavailable, NearfieldError
-from engine.recommending.recommend import Found, Mask, Searcher
+from engine.recommending.values.searcher import Found, Mask, Searcher
 from engine.values.vectors import Matrix
 from indexing.recipes.faiss_gpu import number, on_gpu
 from indexing.recipes.recipe import build, choose

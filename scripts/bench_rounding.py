@@ -23,9 +23,9 @@ from bench_weighting import read
 
 from engine.embedders.registry import make
 from engine.fitting.fit import fit
+from engine.fitting.uninformative_items import alone
 from engine.latent_space.space import LatentSpace
 from engine.recommending import rounding
-from engine.recommending.silent_items import alone
 from engine.values.events import Weighting
 from engine.values.interactions import Interactions, from_events
 from engine.values.vectors import Matrix, unit

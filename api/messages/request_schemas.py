@@ -20,8 +20,8 @@ from pydantic import Json as JsonText
 from api.messages.timestamps import OCCURRED_AT, Moment
 from api.validation_errors import FewFaults
 from engine.catalogue.attribute_types import AttributeType
+from engine.recommending.exclusions import left_out, written
 from engine.recommending.recommend import Fill
-from engine.recommending.standing import left_out, written
 from engine.values.ids import normal_id
 
 Excluded = Literal["seen", "purchased", "none"] | list[Literal["seen", "purchased", "returned", "disliked"]]

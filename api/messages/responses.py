@@ -12,7 +12,7 @@ from fastapi import Response
 from api.messages import cursors, warnings
 from api.monitoring.metrics import Metrics
 from engine.errors import Problem
-from engine.recommending.explain import Explanation
+from engine.recommending.explanation import Explanation
 from engine.recommending.recommend import Answer, Hit
 from indexing.live.view import LiveView
 

@@ -35,9 +35,9 @@ from api.reads import Boosts, at_once, boosts_of, check_ids, check_work, fresh, 
 from engine.catalogue.predicate import Predicate
 from engine.deadline import in_time
 from engine.errors import InputError, Problem, StoreUnavailable
-from engine.recommending import standing
+from engine.recommending import exclusions
 from engine.recommending.boost import Boosted, Factors
-from engine.recommending.explain import Explanation, explain
+from engine.recommending.explanation import Explanation, explain
 from engine.recommending.rank import rank
 from engine.recommending.recommend import BY_SCORE, Answer, Shortfall, Taking, recommend
 from engine.recommending.shelves import Shelf, recommend_shelves
@@ -194,7 +194,7 @@ def _answered(
         now_us=now_us,
         history=user.history,
         vector=_vector(body, user, view),
-        exclude=[*standing.of_history(user.history, view.space.weighting, body.exclude), *body.exclude_items, *shown],
+        exclude=[*exclusions.of_history(user.history, view.space.weighting, body.exclude), *body.exclude_items, *shown],
         way=body.fill,
         by=_by(view, boosts),
     )
@@ -260,7 +260,7 @@ def _warnings(
 
 def _shelf(body: ShelfBody, user: UserProfile, view: LiveView, by: Taking, loc: Loc) -> Shelf:
     exclude = [
-        *standing.of_history(user.history, view.space.weighting, body.exclude),
+        *exclusions.of_history(user.history, view.space.weighting, body.exclude),
         *body.exclude_items,
         *cursors.shown(body.cursor, (*loc, "cursor")),
     ]

@@ -9,9 +9,9 @@ from typing import Any
 from engine.checkpoints import Checkpoints
 from engine.fitting.memory_estimate import check_memory
 from engine.fitting.search_space import WATCHED
+from engine.fitting.uninformative_items import without_silent
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.progress import Progress
-from engine.recommending.silent_items import without_silent
 from engine.values.interactions import Interactions
 
 Report = Callable[[int, float, float], None]  # pass from 1, its loss, its seconds

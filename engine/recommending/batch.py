@@ -9,9 +9,10 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine.latent_space.dislikes import reads_dislikes
-from engine.recommending import rounding, standing
-from engine.recommending.recommend import Answer, Hit, View, fill, pick, searchable
-from engine.recommending.standing import EXCLUDES
+from engine.recommending import exclusions, rounding
+from engine.recommending.exclusions import EXCLUDES
+from engine.recommending.recommend import Answer, Hit, fill, pick, searchable
+from engine.recommending.values.view import View
 from engine.values.events import EventColumns, Weighting
 from engine.values.interactions import dislikes, from_events
 from engine.values.vectors import Matrix
@@ -29,7 +30,7 @@ def recommend_all(
     now_us: int,
     exclude: Collection[str] = EXCLUDES["seen"],
 ) -> Iterator[tuple[str, Answer]]:
-    """(user id, answer) for each of `users`, as `recommend` answers one by one; `exclude` is of `standing.PARTS`."""
+    """(user id, answer) for each of `users`, as `recommend` answers one by one; `exclude` is of `exclusions.PARTS`."""
     cells = _histories(view, events, users, weighting, now_us)
     away = _away(view, events, users, weighting, exclude)
     n_away = np.diff(away.indptr)
@@ -82,7 +83,7 @@ def _away(
     view: View, events: EventColumns, users: Sequence[str], weighting: Weighting, exclude: Collection[str]
 ) -> sp.csr_matrix:
     """Which items are left out for each user, (n_users, n_rows)."""
-    user_rows, item_rows = standing.of_events(events, weighting, exclude)
+    user_rows, item_rows = exclusions.of_events(events, weighting, exclude)
     rows = _aligned(events.user_ids, {id_: row for row, id_ in enumerate(users)})[user_rows]
     columns = _aligned(events.item_ids, {id_: view.items.row(id_) for id_ in events.item_ids})[item_rows]
     kept = (rows >= 0) & (columns >= 0)

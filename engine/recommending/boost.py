@@ -10,7 +10,9 @@ import numpy.typing as npt
 
 from engine.deadline import in_time
 from engine.recommending import rounding
-from engine.recommending.recommend import Hit, Popular, Reason, Scorer, View, pick
+from engine.recommending.recommend import Hit, Popular, Reason, pick
+from engine.recommending.values.searcher import Scorer
+from engine.recommending.values.view import View
 from engine.values.vectors import Matrix
 
 Factors = npt.NDArray[np.float32]  # by row of the view, above 0; 1 where nothing is boosted

@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from engine.recommending import rounding
 from engine.recommending.boost import Factors, boosted
-from engine.recommending.recommend import Hit, Reason, View, user_vector
+from engine.recommending.recommend import Hit, Reason, user_vector
+from engine.recommending.values.view import View
 from engine.values.events import History, Weighting
 from engine.values.vectors import Matrix
 

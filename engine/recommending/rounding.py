@@ -17,7 +17,8 @@ from engine.latent_space.space import Metric
 from engine.values.vectors import Matrix, lengths
 
 if TYPE_CHECKING:
-    from engine.recommending.recommend import Found, Mask, Scorer, View
+    from engine.recommending.values.searcher import Found, Mask, Scorer
+    from engine.recommending.values.view import View
 
 EPSILON = float(np.finfo(np.float32).eps)
 STEPS = 4  # that each round: the factors, the fold-in, the scale of a vector, the score

@@ -13,19 +13,8 @@ from engine.deadline import check_time, in_time
 from engine.latent_space.dislikes import reads_dislikes
 from engine.recommending import rounding
 from engine.recommending.batch import BATCH_FLOATS
-from engine.recommending.recommend import (
-    BY_SCORE,
-    Answer,
-    Fill,
-    Hit,
-    Reason,
-    Taking,
-    View,
-    fill,
-    pick,
-    rows_of,
-    searchable,
-)
+from engine.recommending.recommend import BY_SCORE, Answer, Fill, Hit, Reason, Taking, fill, pick, rows_of, searchable
+from engine.recommending.values.view import View
 from engine.values.events import History, Weighting
 from engine.values.interactions import from_history
 from engine.values.vectors import Matrix

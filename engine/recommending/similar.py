@@ -10,7 +10,8 @@ import numpy as np
 
 from engine.errors import InputError, NotFound
 from engine.recommending import rounding, unsure_scores
-from engine.recommending.recommend import Answer, Reason, Shortfall, View, eligible, filler, rows_of, take
+from engine.recommending.recommend import Answer, Reason, Shortfall, eligible, filler, rows_of, take
+from engine.recommending.values.view import View
 from engine.values.vectors import Matrix, Vectors, lengths, unit
 
 

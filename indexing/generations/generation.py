@@ -25,7 +25,7 @@ from engine.latent_space import fold_in, item_encoder, item_similarity
 from engine.latent_space.item_encoder import ItemEncoder
 from engine.latent_space.space import FoldIn, Metric
 from engine.recommending.popularity import Standing, standing
-from engine.recommending.recommend import Mask
+from engine.recommending.values.searcher import Mask
 from engine.values.ids import IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.contents import Contents, check_codec, check_encoder, check_fold_in, check_likeness

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine.recommending.recommend import Found, Mask, Searcher
+from engine.recommending.values.searcher import Found, Mask, Searcher
 from engine.values.vectors import Matrix
 
 WAIT_S = 0.0015

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from engine.recommending.recommend import Searcher
+from engine.recommending.values.searcher import Searcher
 from indexing.generations.generation import Generation, open_generation
 from indexing.gpu.gpu_server import OwnedSearcher, Owner, address
 from indexing.gpu.process_supervisor import restarting

@@ -24,7 +24,7 @@ import structlog
 
 from engine.errors import Conflict, NearfieldError
 from engine.latent_space.space import Metric
-from engine.recommending.recommend import Found, Mask
+from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
 from indexing.gpu.batching import Closed
 from indexing.gpu.resident_generations import FORGET_S, Held, Load

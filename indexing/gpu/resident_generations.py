@@ -15,7 +15,7 @@ from pathlib import Path
 import structlog
 
 from engine.errors import DeviceUnavailable, NearfieldError
-from engine.recommending.recommend import Searcher
+from engine.recommending.values.searcher import Searcher
 from indexing.gpu.batching import Batcher
 
 log = structlog.get_logger()

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.latent_space.space import Metric
-from engine.recommending.recommend import Found, Mask
+from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
 from indexing.generations.generation import Generation
 from indexing.searchers.mask_cache import Remembered

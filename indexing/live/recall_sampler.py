@@ -12,7 +12,7 @@ import numpy as np
 import structlog
 
 from engine.latent_space.space import Metric
-from engine.recommending.recommend import Found, Mask
+from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
 from indexing.searchers import search_strategy
 from indexing.searchers.metric import MeasuredScorer, MeasuredSearcher

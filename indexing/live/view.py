@@ -14,7 +14,7 @@ from engine.catalogue.predicate import Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
 from engine.recommending.popularity import Standing, standing
-from engine.recommending.recommend import Mask, Scorer
+from engine.recommending.values.searcher import Mask, Scorer
 from engine.store.change_feeds.item_feed import Snapshot
 from engine.store.spaces import Space
 from engine.values.ids import IdMap, Ids

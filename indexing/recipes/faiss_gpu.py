@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import DeviceUnavailable, InputError
-from engine.recommending.recommend import Found, Mask
+from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
 from indexing.recipes.filter_selftest import TEST_K, TEST_QUERIES, finds_elsewhere
 from indexing.searchers.approximate import ApproximateSearcher, bitmap

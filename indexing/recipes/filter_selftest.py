@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.recommending.recommend import Searcher
+from engine.recommending.values.searcher import Searcher
 from indexing.searchers.approximate import ApproximateSearcher
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_searcher import CodedSearcher

@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 
 from engine.errors import DeviceUnavailable, InputError
-from engine.recommending.recommend import Searcher
+from engine.recommending.values.searcher import Searcher
 from engine.values.vectors import Matrix
 from indexing.recipes.faiss_gpu import cagra, filled_on, number
 from indexing.recipes.filter_selftest import heeds_selector

@@ -15,7 +15,7 @@ from typing import Any
 import faiss
 import numpy as np
 
-from engine.recommending.recommend import Searcher
+from engine.recommending.values.searcher import Searcher
 from engine.values.vectors import Matrix
 from indexing.recipes.recipe import EXACT_ROWS, Index, Recipe, centroids_of, filled, met, tuned
 from indexing.searchers.exact import ExactSearcher

@@ -16,7 +16,7 @@ from typing import Protocol, TypeVar
 import faiss
 import numpy as np
 
-from engine.recommending.recommend import Found, Mask
+from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
 from indexing.searchers.exact import ExactSearcher, Rows
 from indexing.searchers.mask_cache import Remembered

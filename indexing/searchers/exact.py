@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from engine.recommending.recommend import Found, Mask
+from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
 from indexing.searchers.metric import BLOCK, scale
 

@@ -18,7 +18,7 @@ from engine.catalogue.filter_type_check import check, kinds_of
 from engine.catalogue.predicate import CORE, PREFIX, Facts, Predicate
 from engine.deadline import in_time
 from engine.errors import InputError
-from engine.recommending.recommend import Mask
+from engine.recommending.values.searcher import Mask
 
 LOOKED_AT = 1000  # changed items, for names of attributes that somebody may have meant
 REMEMBERED = 32  # masks, a byte per item each

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from engine.recommending.recommend import Mask
+from engine.recommending.values.searcher import Mask
 
 MOST = 16  # masks, a byte per item each
 Made = TypeVar("Made")

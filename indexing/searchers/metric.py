@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from engine.latent_space.space import Metric
-from engine.recommending.recommend import Found, Mask, Searcher
+from engine.recommending.values.searcher import Found, Mask, Searcher
 from engine.values.vectors import LONG, SHORT, Matrix, lengths, unit
 
 TINY = 1e-12

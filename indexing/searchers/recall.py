@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from engine.errors import BelowFloor
-from engine.recommending.recommend import Mask, Searcher
+from engine.recommending.values.searcher import Mask, Searcher
 from engine.values.vectors import Matrix, lengths
 from indexing.searchers.exact import ExactSearcher
 

@@ -19,7 +19,7 @@ from api.cli.terminal.table_files import write_tables
 from api.messages import warnings
 from engine.codec.feature_codec import required
 from engine.errors import InputError, NotEnoughData, Problem
-from engine.recommending import standing
+from engine.recommending import exclusions
 from engine.recommending.batch import recommend_all
 from engine.recommending.recommend import Answer, recommend
 from engine.recommending.similar import nearest, similar
@@ -77,7 +77,7 @@ def recommend_items(
     if url is not None:
         if everyone:
             raise InputError("--all works on the database itself; leave --url away")
-        asked = {"user_id": user, "item_ids": item or [], "k": k, "exclude": standing.written(exclude)}
+        asked = {"user_id": user, "item_ids": item or [], "k": k, "exclude": exclusions.written(exclude)}
         _show(ask(url, space, "recommend", asked | _filter(filter_)), json)
         return
     with opened(space) as (settings, database, found):
@@ -94,7 +94,7 @@ def recommend_items(
             with database.connect() as conn:
                 stored = events.history(conn, found.key, check_id(user, ("user",)), settings.history_limit)
             history = history.followed_by(stored)
-        out_ids = standing.of_history(history, found.weighting, away)
+        out_ids = exclusions.of_history(history, found.weighting, away)
         answer = recommend(view, k=k, weighting=found.weighting, now_us=now_us, history=history, exclude=out_ids)
     _emit(view, answer, told, json)
 
@@ -196,7 +196,7 @@ def _fields(view: LiveView, item_id: str, row: int) -> dict[str, Any]:
 
 def _left_out(exclude: str) -> frozenset[str]:
     try:
-        return standing.left_out(standing.written(exclude))
+        return exclusions.left_out(exclusions.written(exclude))
     except ValueError as error:
         raise InputError(f"--exclude {exclude!r}: {error}") from None
 

@@ -16,7 +16,7 @@ from api.messages.request_schemas import RecommendQuery
 from api.reads import at_once
 from api.server import bound, running
 from engine.catalogue import predicate
-from engine.recommending.recommend import Found, Mask, Searcher
+from engine.recommending.values.searcher import Found, Mask, Searcher
 from engine.store.database.connections import Database
 from engine.values.vectors import Matrix
 from indexing.gpu import gpu_server, resident_generations

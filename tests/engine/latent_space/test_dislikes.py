@@ -17,7 +17,7 @@ from engine.latent_space import fold_in
 from engine.latent_space.dislikes import LessDislikedFoldIn, divided, with_dislikes
 from engine.learning.train import train
 from engine.recommending.batch import recommend_all
-from engine.recommending.explain import explain, parts_of
+from engine.recommending.explanation import explain, parts_of
 from engine.recommending.rank import rank
 from engine.recommending.recommend import recommend
 from engine.recommending.shelves import Shelf, recommend_shelves

@@ -7,8 +7,8 @@ import numpy as np
 from engine.embedders.registry import make
 from engine.latent_space.dislikes import LessDislikedFoldIn
 from engine.recommending.batch import recommend_all
+from engine.recommending.exclusions import EXCLUDES, of_history
 from engine.recommending.recommend import recommend
-from engine.recommending.standing import EXCLUDES, of_history
 from engine.store import events, models
 from engine.values.events import Event, History
 from indexing.building.reindex import reindex

@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from engine.embedders.registry import make
-from engine.recommending.explain import parts_of
+from engine.recommending.explanation import parts_of
 from tests.engine.worlds import checkerboard
 
 PARAMS = {"spectral": {"dim": 4}, "elsa": {"epochs": 2}, "multvae": {"epochs": 2}}

@@ -11,7 +11,8 @@ import scipy.sparse as sp
 from engine.latent_space.dislikes import LessDislikedFoldIn, divided, reads_dislikes
 from engine.latent_space.fold_in import LeastSquaresFoldIn, LinearFoldIn, PerceptronFoldIn, SumFoldIn, TwoTableFoldIn
 from engine.latent_space.space import FoldIn, Metric
-from engine.recommending.recommend import Answer, View
+from engine.recommending.recommend import Answer
+from engine.recommending.values.view import View
 from engine.values.events import History, Weighting
 from engine.values.interactions import from_history
 from engine.values.vectors import SMALLEST, Matrix, lengths

@@ -9,14 +9,14 @@ import scipy.sparse as sp
 
 from engine.embedders.registry import EMBEDDERS, make
 from engine.fitting.fit import fit
+from engine.fitting.uninformative_items import alone
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.recommending import rounding
 from engine.recommending.boost import Boosted
-from engine.recommending.explain import explain
+from engine.recommending.explanation import explain
 from engine.recommending.rank import rank
 from engine.recommending.recommend import recommend
 from engine.recommending.shelves import Shelf, recommend_shelves
-from engine.recommending.silent_items import alone
 from engine.recommending.similar import similar, similar_users
 from engine.values.events import Weighting
 from engine.values.ids import IdMap

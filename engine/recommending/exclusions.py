@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 import numpy.typing as npt
 
-from engine.recommending.recommend import Mask
+from engine.recommending.values.searcher import Mask
 from engine.values.event_kinds import Understood, Vocabulary
 from engine.values.events import EventColumns, History, Weighting
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.recommending.standing import EXCLUDES, PARTS, left_out, of_events, of_history, written
+from engine.recommending.exclusions import EXCLUDES, PARTS, left_out, of_events, of_history, written
 from engine.values.events import History, Weighting
 from tests.engine.worlds import columns
 
