@@ -29,8 +29,8 @@ import polars as pl
 
 from engine.codec import preprocessing
 from engine.codec.feature_codec import FeatureCodec
-from engine.embedders.records import dense
-from engine.embedders.records.dense import CHOICE, DENSE
+from engine.embedders.feature_embedders import registry
+from engine.embedders.feature_embedders.registry import CHOICE, DENSE
 from engine.latent_analysis import anomalies
 from engine.learning.train_features import train_features
 from engine.values.features import Column, Features
@@ -161,7 +161,7 @@ def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
         return train_features(features, None, seed=seed, keep_constant=True).codec
     prepared_by = preprocessing.fit(features, keep_constant=True)
     prepared = prepared_by.apply(values)
-    core = dense.make(method).fit(prepared, seed=seed)
+    core = registry.make(method).fit(prepared, seed=seed)
     return FeatureCodec(method, prepared_by, core, anomalies.learn_normal(core, prepared, seed=seed))
 
 

@@ -29,7 +29,7 @@ from torch import nn
 from engine.codec import preprocessing
 from engine.codec.encoder_decoder import Core, LinearCore
 from engine.codec.feature_codec import FeatureCodec
-from engine.embedders.records import dense
+from engine.embedders.feature_embedders import registry
 from engine.latent_analysis import anomalies
 from engine.values.features import Column, Features
 from engine.values.ids import IdMap
@@ -80,7 +80,7 @@ def measure(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def _learn(method: str, dim: int, features: Features, args: argparse.Namespace) -> tuple[FeatureCodec, float]:
     params: dict[str, str | float | int] = dict(pair.split("=", 1) for pair in args.set) if method != "pca" else {}
-    embedder = dense.make(method, {"dim": dim} | params)
+    embedder = registry.make(method, {"dim": dim} | params)
     started = time.perf_counter()
     prepared_by = preprocessing.fit(features, keep_constant=True)
     prepared = prepared_by.apply(features.values)
@@ -177,7 +177,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--dims", type=int, nargs="+", default=[8, 16, 32])
-    methods = [REFERENCE, *dense.DENSE]
+    methods = [REFERENCE, *registry.DENSE]
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
     parser.add_argument("--rows", type=int, default=10_000, help="training images, drawn from the file")
     parser.add_argument("--set", action="append", default=[], metavar="k=v", help="a parameter of the networks")

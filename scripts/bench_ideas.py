@@ -23,10 +23,10 @@ import torch
 from bench_quality import read_train, without_valid
 
 from engine.embedders import mf
-from engine.embedders.factors.shared_factors import factors
+from engine.embedders.factorisation.normalised_svd import factors
 from engine.embedders.registry import make
 from engine.embedders.spectral import Spectral
-from engine.evaluation.evaluate import SpaceScorer, evaluate
+from engine.evaluation.ranking_metrics import SpaceScorer, evaluate
 from engine.fitting.fit import fit
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.space import LatentSpace

@@ -73,7 +73,7 @@ def _measure(solver: str, file: Path, dim: int, repeats: int, sender: Any) -> No
 
 def _fit(solver: str, records: npt.NDArray, dim: int) -> tuple[npt.NDArray, npt.NDArray]:
     if solver.startswith("nearfield"):
-        from engine.embedders.records.pca import PCA
+        from engine.embedders.feature_embedders.pca import PCA
 
         core = PCA(dim).fit(records)
         return core.components, core.mean

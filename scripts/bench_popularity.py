@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from bench_weighting import read
 
-from engine.evaluation import baselines, half_life
-from engine.evaluation.evaluate import Scorer, evaluate
+from engine.evaluation import baselines, popularity_half_life
+from engine.evaluation.ranking_metrics import Scorer, evaluate
 from engine.recommending.popularity import standing, uptake
 from engine.values import splits
 from engine.values.events import Weighting
@@ -45,11 +45,11 @@ def rows(split: Split) -> Iterator[dict[str, Any]]:
     yield {"popularity": "distinct users of 28 days"} | _figures(baselines.Popularity(recent.astype(np.float32)), split)
     cells = uptake(split.events, split.weighting)
     columns = [names.index(id_) for id_ in split.train.items.ids]
-    for days in half_life.HALF_LIVES:
+    for days in popularity_half_life.HALF_LIVES:
         sums = cells.sums(days, int(split.events.occurred_us.max()), len(names))[columns]
         yield {"half_life_days": days} | _figures(baselines.Popularity(standing(sums).shares), split)
     started = time.perf_counter()
-    sums, choice = half_life.learnt(split)
+    sums, choice = popularity_half_life.learnt(split)
     seconds = round(time.perf_counter() - started, 2)
     found = _figures(baselines.Popularity(standing(sums).shares), split)
     yield {"popularity": "served", **choice.to_json()} | found | {"seconds_to_choose": seconds}

@@ -27,13 +27,13 @@ import scipy.sparse as sp
 from engine.embedders.training import data_parallel
 from engine.embedders.training.peak_memory import peak_mb
 from engine.errors import InputError, NearfieldError
-from engine.evaluation.assess import K, strong_generalisation
-from engine.evaluation.evaluate import SpaceScorer, evaluate
+from engine.evaluation.evaluate_embedder import K, strong_generalisation
+from engine.evaluation.ranking_metrics import SpaceScorer, evaluate
 from engine.fitting.fit import fit
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.learning.auto_select import AUTO, chooser
-from engine.learning.budget import Budget
-from engine.learning.selection import Choice
+from engine.learning.time_budget import Budget
+from engine.learning.trials import Choice
 from engine.learning.tune import DEFAULT, Tune
 from engine.progress import Progress, silent
 from engine.values import splits

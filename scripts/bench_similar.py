@@ -23,9 +23,9 @@ import scipy.sparse as sp
 from bench_weighting import read
 
 from engine.embedders.registry import EMBEDDERS, make
-from engine.evaluation import baselines, similarity
-from engine.evaluation.evaluate import Scorer
-from engine.evaluation.similarity import LikenessScorer
+from engine.evaluation import baselines, similar_items
+from engine.evaluation.ranking_metrics import Scorer
+from engine.evaluation.similar_items import LikenessScorer
 from engine.fitting.fit import fit
 from engine.latent_space.space import Embedder
 from engine.learning.auto_select import AUTO, Auto
@@ -71,7 +71,7 @@ def of_shop(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     split, kinds = splits.newest(events, weighting), categories(folder)
     for name in args.embedder:
         chosen = Auto().choose(splits.before_newest(events, weighting)).embedder if name == AUTO else make(name)
-        found = similarity.figures(fit(chosen, split.train), split, kinds)
+        found = similar_items.figures(fit(chosen, split.train), split, kinds)
         if name == args.embedder[0]:
             yield {"data": folder.name, "by": "item-kNN"} | found["item_knn"]
         told = {key: value for key, value in found.items() if key != "item_knn"}

@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from engine.embedders.ials import IALS
 from engine.embedders.spectral import Spectral
-from engine.evaluation.evaluate import SpaceScorer, evaluate
+from engine.evaluation.ranking_metrics import SpaceScorer, evaluate
 from engine.values.ids import IdMap
 from engine.values.interactions import Interactions
 

@@ -29,7 +29,7 @@ import scipy.sparse as sp
 
 from engine.embedders.registry import make
 from engine.evaluation import baselines
-from engine.evaluation.evaluate import Scorer, SpaceScorer, evaluate
+from engine.evaluation.ranking_metrics import Scorer, SpaceScorer, evaluate
 from engine.fitting.fit import fit
 from engine.learning.auto_select import Auto
 from engine.values import splits

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "migrations": set(),
 }
 HOMES = {  # each dependency, and the folders that may import it
-    "torch": ("engine/embedders", "engine/learning/time_estimate.py"),
+    "torch": ("engine/embedders", "engine/learning/fit_time_estimate.py"),
     "sqlalchemy": ("engine/store", "migrations"),
     "psycopg": ("engine/store", "migrations"),
     "pgvector": ("engine/store", "migrations"),

@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 
 from tests.benches import rows_of
-from tests.engine.learning.test_selection import split
+from tests.engine.learning.test_auto_select_and_tune import split
 
 
 def test_every_idea_is_a_row_with_its_ratio(tmp_path):

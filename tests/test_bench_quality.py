@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.engine.learning.test_selection import split
+from tests.engine.learning.test_auto_select_and_tune import split
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "bench_quality.py"
 

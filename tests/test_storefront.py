@@ -11,7 +11,7 @@ import pytest
 
 from engine.embedders.registry import make
 from engine.errors import InputError
-from engine.evaluation.assess import assess
+from engine.evaluation.evaluate_embedder import assess
 from engine.importing import import_events, import_items
 from engine.store import events, items
 from engine.store.database.connections import Database

@@ -17,10 +17,10 @@ import scipy.sparse as sp
 from engine.checkpoints import Checkpoints
 from engine.embedders.default_dims import SPHERE, default_dim
 from engine.embedders.ease import Ease
-from engine.embedders.factors.trend import TREND, trending
+from engine.embedders.factorisation.recency_lift import TREND, trending
 from engine.embedders.mf import MF
 from engine.embedders.spectral import Spectral
-from engine.embedders.training.descent import Report, diverged, silent
+from engine.embedders.training.gradient_descent import Report, diverged, silent
 from engine.errors import InputError, TrainingFailed
 from engine.latent_space.fold_in import SumFoldIn
 from engine.latent_space.space import Abilities, LatentSpace

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from engine.embedders.factors.shared_factors import ITERATIONS, factors
+from engine.embedders.factorisation.normalised_svd import ITERATIONS, factors
 from engine.embedders.training.device import pick
 from engine.errors import InputError
 from engine.latent_space.fold_in import LinearFoldIn

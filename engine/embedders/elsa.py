@@ -13,11 +13,11 @@ import torch
 from torch.nn.functional import normalize
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.factors.shared_factors import unit_rows
-from engine.embedders.factors.sum_space import summed
+from engine.embedders.factorisation.normalised_svd import unit_rows
+from engine.embedders.factorisation.sum_of_items import summed
 from engine.embedders.training.chunks import users_at_once
-from engine.embedders.training.descent import Cells, Report, descend, silent
 from engine.embedders.training.device import pick
+from engine.embedders.training.gradient_descent import Cells, Report, descend, silent
 from engine.errors import InputError
 from engine.latent_space.space import Abilities, LatentSpace
 from engine.values.interactions import Interactions

@@ -87,12 +87,12 @@ class IALS:
 
     def _side(self, cells: sp.csr_matrix, device: torch.device) -> Side:
         if device.type == "cpu":
-            from engine.embedders.factors.conjugate_gradient import (
+            from engine.embedders.factorisation.als_cpu import (
                 Rows,  # numba and the compiled loops: for those who fit it
             )
 
             return Rows(cells, torch.get_num_threads())
-        from engine.embedders.factors.conjugate_batches import Batches
+        from engine.embedders.factorisation.als_gpu import Batches
 
         return Batches(cells, self.dim, device)
 

@@ -17,11 +17,11 @@ import torch
 from torch.nn.functional import embedding, normalize
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.factors.item_readout import inputs_for
-from engine.embedders.factors.shared_factors import degrees, unit_rows
-from engine.embedders.factors.sphere_softmax import log_sum_exp, on_sphere
-from engine.embedders.training.descent import Cells, Report, descend, silent
+from engine.embedders.factorisation.fold_in_regression import inputs_for
+from engine.embedders.factorisation.normalised_svd import degrees, unit_rows
+from engine.embedders.factorisation.sphere_softmax import log_sum_exp, on_sphere
 from engine.embedders.training.device import pick
+from engine.embedders.training.gradient_descent import Cells, Report, descend, silent
 from engine.errors import InputError
 from engine.latent_space.fold_in import TwoTableFoldIn
 from engine.latent_space.space import Abilities, LatentSpace

@@ -19,8 +19,8 @@ from torch.nn.functional import linear, normalize
 
 from engine.checkpoints import Checkpoints
 from engine.embedders.training.chunks import users_at_once
-from engine.embedders.training.descent import Cells, Report, descend, silent
 from engine.embedders.training.device import pick
+from engine.embedders.training.gradient_descent import Cells, Report, descend, silent
 from engine.errors import InputError
 from engine.latent_space.fold_in import PerceptronFoldIn
 from engine.latent_space.space import Abilities, LatentSpace

@@ -13,8 +13,8 @@ from typing import ClassVar
 import numpy as np
 
 from engine.embedders.default_dims import default_dim
-from engine.embedders.factors.shared_factors import ITERATIONS, factors
-from engine.embedders.factors.trend import TREND, trending
+from engine.embedders.factorisation.normalised_svd import ITERATIONS, factors
+from engine.embedders.factorisation.recency_lift import TREND, trending
 from engine.embedders.training.device import pick
 from engine.errors import InputError
 from engine.latent_space.fold_in import LinearFoldIn

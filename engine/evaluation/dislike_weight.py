@@ -11,9 +11,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine.checkpoints import Checkpoints
-from engine.evaluation.evaluate import Figures, SpaceScorer, evaluate
+from engine.evaluation.ranking_metrics import Figures, SpaceScorer, evaluate
 from engine.evaluation.significance import paired, rounded
-from engine.evaluation.validation import K
+from engine.evaluation.validation_set import K
 from engine.fitting.fit import fit
 from engine.latent_space.dislikes import LessDislikedFoldIn
 from engine.latent_space.space import Embedder, LatentSpace

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from engine.evaluation.evaluate import Evaluation, mean
+from engine.evaluation.ranking_metrics import Evaluation, mean
 from engine.evaluation.significance import rounded
 
 COLD, HEAVY = 0.2, 0.8  # quantiles of the history lengths of those evaluated

@@ -1,8 +1,9 @@
 """auto: a short race of cheap models on validation data, chosen by the size of the data. The best one is told with why.
 
-Models of one factorisation share it (`engine.embedders.factors.shared_svd`), the widest first, so ranks and filters
-cost little more than scoring them. Where it is known when things happened, the winner runs again with what sells, and
-what sells of late, counting less or more. A race that was killed goes on where it was, if it has checkpoints.
+Models of one factorisation share it (`engine.embedders.factorisation.svd_cache`), the widest first, so ranks and
+filters cost little more than scoring them. Where it is known when things happened, the winner runs again with what
+sells, and what sells of late, counting less or more. A race that was killed goes on where it was, if it has
+checkpoints.
 """
 
 from __future__ import annotations
@@ -17,15 +18,15 @@ import scipy.sparse as sp
 
 from engine.checkpoints import Checkpoints
 from engine.embedders.default_dims import SPHERE, default_dim
-from engine.embedders.factors.shared_svd import shared
+from engine.embedders.factorisation.svd_cache import shared
 from engine.embedders.registry import make
 from engine.errors import NearfieldError
-from engine.evaluation.validation import Validation, validation
+from engine.evaluation.validation_set import Validation, validation
 from engine.fitting.fit import fit
 from engine.fitting.search_space import DEEP, DEEP_ITEMS
 from engine.latent_space.space import Embedder
-from engine.learning.selection import MARGIN, Choice, Params, Trial, best, leanest, told
-from engine.learning.selection_checkpoint import NOT_KEPT, Kept
+from engine.learning.auto_select_checkpoint import NOT_KEPT, Kept
+from engine.learning.trials import MARGIN, Choice, Params, Trial, best, leanest, told
 from engine.progress import Progress, silent
 from engine.values.interactions import Interactions
 from engine.values.splits import Split

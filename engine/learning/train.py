@@ -10,12 +10,12 @@ from typing import Any
 from engine.checkpoints import Checkpoints
 from engine.errors import NotEnoughData
 from engine.evaluation import dislike_weight
-from engine.evaluation.assess import ALL_TIMES, assess
-from engine.evaluation.similarity import Categories
+from engine.evaluation.evaluate_embedder import ALL_TIMES, assess
+from engine.evaluation.similar_items import Categories
 from engine.fitting.fit import fit, passes_of
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
-from engine.learning.selection import Choice, Chooser
+from engine.learning.trials import Choice, Chooser
 from engine.progress import Progress, silent
 from engine.values import splits
 from engine.values.events import EventColumns, Weighting

@@ -12,8 +12,8 @@ import numpy as np
 from engine.codec import preprocessing
 from engine.codec.encoder_decoder import Core
 from engine.codec.feature_codec import FeatureCodec
-from engine.embedders.records import dense
-from engine.embedders.records.dense import DenseEmbedder
+from engine.embedders.feature_embedders import registry
+from engine.embedders.feature_embedders.registry import DenseEmbedder
 from engine.latent_analysis.anomalies import learn_normal
 from engine.latent_analysis.anomaly_value import detect
 from engine.latent_analysis.kpis import measure
@@ -105,7 +105,7 @@ def compare(
     found: dict[str, Any] = {"held_out_records": n_held, "held_out_error": error}
     if embedder.name == "pca":
         return found, embedder
-    pca = dense.make("pca", {"dim": core.dim})
+    pca = registry.make("pca", {"dim": core.dim})
     theirs = reconstruction_error(pca.fit(kept, seed=seed), held)
     better = error < theirs
     found |= {"pca_held_out_error": theirs, "beats_pca": better, "error_reduction": 1 - error / max(theirs, 1e-30)}
@@ -126,5 +126,5 @@ def reconstruction_error(core: Core, prepared: Matrix) -> float:
 def _choice(embedder: DenseEmbedder | None, prepared: Matrix) -> tuple[DenseEmbedder, str]:
     if embedder is not None:
         return embedder, f"{embedder.name}: asked for"
-    name, reason = dense.choose(*prepared.shape)
-    return dense.make(name), reason
+    name, reason = registry.choose(*prepared.shape)
+    return registry.make(name), reason

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.embedders.default_dims import default_dim
-from engine.embedders.factors.shared_svd import shared
+from engine.embedders.factorisation.svd_cache import shared
 from engine.embedders.registry import make
 from engine.errors import InputError, NearfieldError, NotEnoughData
-from engine.evaluation.validation import Validation, validation
+from engine.evaluation.validation_set import Validation, validation
 from engine.fitting.fit import Report, fit
 from engine.fitting.search_space import DEEP_ITEMS, PASSES, SPACES, WATCHED, Range, deep, start
-from engine.learning import study as studies
-from engine.learning.selection import Choice, Trial, best, told
+from engine.learning import tune_study as studies
+from engine.learning.trials import Choice, Trial, best, told
 from engine.progress import Progress, silent
 from engine.values.splits import Split
 

@@ -11,10 +11,10 @@ from typing import Any
 
 from engine.checkpoints import Checkpoints
 from engine.errors import BelowFloor
-from engine.evaluation.assess import ALL_TIMES
+from engine.evaluation.evaluate_embedder import ALL_TIMES
 from engine.latent_space.space import Embedder
-from engine.learning.selection import Chooser
 from engine.learning.train import train
+from engine.learning.trials import Chooser
 from engine.progress import Progress, silent
 from engine.store import events, items, models
 from engine.store.database.connections import Database

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from engine.embedders.records import dense
+from engine.embedders.feature_embedders import registry
 from engine.learning.train_features import train_features
 from engine.progress import Progress, silent
 from engine.store import features, models
@@ -29,7 +29,7 @@ def train_feature_version(
     """Learn from every feature record of a space and save the result; `features` chooses by their number."""
     from engine.embedders.training.peak_memory import peak_mb  # torch, as in `reindex`
 
-    embedder = None if name == dense.CHOICE else dense.make(name, params)
+    embedder = None if name == registry.CHOICE else registry.make(name, params)
     progress("read records", 0.0)
     with database.begin() as conn:
         read_at, records = features.moment(conn, space.key), features.read(conn, space.key)

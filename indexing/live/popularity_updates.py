@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from engine.evaluation import half_life
+from engine.evaluation import popularity_half_life
 from engine.recommending.popularity import Standing, Sums, uptake
 from engine.store.change_feeds import event_feed as stored
 from engine.store.change_feeds import item_feed
@@ -48,7 +48,7 @@ def built(conn: Connection, space: Space, record: ModelRecord, catalogue: pa.Tab
     events = _of_catalogue(stored.read_all(conn, space.key), catalogue["item_key"].to_numpy())
     judged = record.evaluation.get("popularity", {})
     if "half_life_days" not in judged:
-        judged = half_life.choose(events, space.weighting, catalogue.num_rows).to_json()
+        judged = popularity_half_life.choose(events, space.weighting, catalogue.num_rows).to_json()
     days = judged["half_life_days"]
     cells = uptake(events, space.weighting, now_us)
     as_of_us = int(cells.last_us.max(initial=0))

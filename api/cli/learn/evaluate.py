@@ -46,8 +46,8 @@ def evaluate(
             raise InputError("--compare fits two versions as they were learnt: leave --embedder and --set out")
         _compare(compare, split, seed, device, space, json)
         return
-    from engine.evaluation.assess import assess
     from engine.evaluation.dislike_weight import learnt
+    from engine.evaluation.evaluate_embedder import assess
     from engine.learning.auto_select import chooser
     from engine.learning.train import chosen
 
@@ -74,7 +74,7 @@ def evaluate(
 
 def _compare(versions: tuple[int, int], split: str, seed: int, device: str, space: str, json: bool) -> None:
     from engine.embedders.registry import make
-    from engine.evaluation.assess import compare
+    from engine.evaluation.evaluate_embedder import compare
 
     with opened(space) as (_, database, found), progress() as tell:
         with database.connect() as conn:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from api.cli.terminal.output import out, table
-from engine.embedders.records import dense
+from engine.embedders.feature_embedders import registry
 from engine.store import events, features
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
@@ -29,14 +29,14 @@ SHOWN = {
 def learns_from_features(database: Database, space: Space, embedder: str) -> bool:
     """Whether the embedder is one of records, or is to be chosen and the space has records and no events."""
     if embedder != AUTO:
-        return dense.is_dense(embedder)
+        return registry.is_dense(embedder)
     with database.connect() as conn:
         return features.schema(conn, space.key) is not None and events.count(conn, space.key) == 0
 
 
 def chosen(embedder: str) -> str:
     """The name that the dense embedders know: auto leaves the choice to them."""
-    return dense.CHOICE if embedder == AUTO else embedder
+    return registry.CHOICE if embedder == AUTO else embedder
 
 
 def show(evaluation: Mapping[str, Any]) -> None:

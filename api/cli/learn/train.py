@@ -228,11 +228,11 @@ def weights(
 
 def embedders(json: Json = False) -> None:
     """List the ways to learn: what each learns from and can do, then their parameters and defaults."""
-    from engine.embedders.records import dense
+    from engine.embedders.feature_embedders import registry
     from engine.embedders.registry import EMBEDDERS, make
 
     made: dict[str, tuple[str, Any]] = {name: ("events", make(name)) for name in EMBEDDERS}
-    made |= {name: ("features", dense.make(name)) for name in dense.DENSE}
+    made |= {name: ("features", registry.make(name)) for name in registry.DENSE}
     found = {name: _parameters(each) for name, (_, each) in made.items()}
     abilities = {name: {"learns_from": source} | asdict(each.abilities) for name, (source, each) in made.items()}
 

@@ -11,7 +11,7 @@ from api.cli.terminal.options import Device, Force, Json, Seed, SpaceName, opene
 from api.cli.terminal.output import emit, out, progress, table
 from engine.checkpoints import Checkpoints
 from engine.errors import InputError
-from engine.learning.selection import State, Trial
+from engine.learning.trials import State, Trial
 from engine.learning.tune import DEFAULT, Tune
 
 SHOWN = 10

@@ -7,12 +7,12 @@ import onnxruntime
 import pytest
 
 from engine.codec.onnx_export import decoder_onnx, encoder_onnx
-from engine.embedders.records import dense
+from engine.embedders.feature_embedders import registry
 from engine.learning.train_features import train_features
 from engine.values.features import Column, Features
 
 PAIRS = {"dim": 4, "slot_dim": 2, "codes": 16, "epochs": 2, "hidden": 16}  # two codes of two dimensions each
-PARAMS = {name: {"dim": 2, **({} if name == "pca" else {"epochs": 2, "hidden": 16})} for name in dense.DENSE}
+PARAMS = {name: {"dim": 2, **({} if name == "pca" else {"epochs": 2, "hidden": 16})} for name in registry.DENSE}
 
 
 @pytest.mark.parametrize("world", ["sensors", "curved"])
@@ -23,7 +23,7 @@ def test_onnxruntime_gives_what_numpy_gives(name, world, request):
         columns = (*features.columns, Column("still"))
         features = Features(features.ids, columns, np.column_stack([features.values, np.full(len(features), 7.0)]))
     params, name = (PAIRS, "vqvae") if name == "pairs" else (PARAMS[name], name)
-    codec = train_features(features, dense.make(name, params)).codec
+    codec = train_features(features, registry.make(name, params)).codec
     encoder = onnxruntime.InferenceSession(encoder_onnx(codec))
     found = dict(
         zip([each.name for each in encoder.get_outputs()], encoder.run(None, {"values": features.values}), strict=True)

@@ -7,7 +7,7 @@ import torch
 
 from engine.embedders.registry import EMBEDDERS, make
 from engine.errors import TrainingFailed
-from engine.evaluation.evaluate import SpaceScorer, top_k
+from engine.evaluation.ranking_metrics import SpaceScorer, top_k
 from engine.fitting.search_space import WATCHED
 from engine.latent_space.fold_in import SumFoldIn, restore
 from tests.engine.worlds import checkerboard, interactions, missing
@@ -68,7 +68,7 @@ def test_products_in_bfloat16_as_on_a_gpu_learn_the_same_thing(name, monkeypatch
         used.append(enabled)
         return plain(kind, dtype, enabled=True)
 
-    monkeypatch.setattr("engine.embedders.training.descent.torch.autocast", mixed)
+    monkeypatch.setattr("engine.embedders.training.gradient_descent.torch.autocast", mixed)
     world = checkerboard()
     given = SMALL.get(name, {"sphere": 8} if name == "blend" else {})
     space = make(name, {"dim": 4} | given).fit(world, seed=0, device="cpu")

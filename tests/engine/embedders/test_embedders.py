@@ -10,8 +10,8 @@ import torch
 from engine.embedders.registry import EMBEDDERS, make
 from engine.errors import InputError
 from engine.evaluation.baselines import item_knn
-from engine.evaluation.evaluate import SpaceScorer, top_k
-from engine.evaluation.similarity import LikenessScorer
+from engine.evaluation.ranking_metrics import SpaceScorer, top_k
+from engine.evaluation.similar_items import LikenessScorer
 from engine.latent_space import fold_in
 from indexing.generations.generation import MetricSearcher
 from indexing.recipes.recipe import Recipe, build

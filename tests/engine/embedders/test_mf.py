@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from engine.embedders.registry import make
-from engine.embedders.training.descent import cells_of
+from engine.embedders.training.gradient_descent import cells_of
 from engine.errors import InputError
-from engine.evaluation.evaluate import SpaceScorer, top_k
+from engine.evaluation.ranking_metrics import SpaceScorer, top_k
 from tests.engine.worlds import checkerboard, interactions, missing
 
 HISTORIES = interactions([[1, 0, 2, 0, 0, 1], [0, 3, 0, 0, 1, 0], [0, 0, 0, 0.5, 0, 0]])

@@ -9,7 +9,7 @@ from sklearn.metrics import silhouette_score
 
 from engine.codec import preprocessing
 from engine.codec.feature_codec import restore as codec_restore
-from engine.embedders.records import dense
+from engine.embedders.feature_embedders import registry
 from engine.errors import InputError
 from engine.latent_analysis import anomalies as operations
 from engine.latent_analysis import kpis
@@ -20,7 +20,7 @@ from engine.values.features import Column
 
 @pytest.fixture(scope="module")
 def machine(sensors):
-    return train_features(sensors, dense.make("pca", {"dim": 4})).codec
+    return train_features(sensors, registry.make("pca", {"dim": 4})).codec
 
 
 def test_a_record_that_breaks_the_rule_is_flagged_through_its_column(machine, sensors):
@@ -64,7 +64,7 @@ def test_a_category_that_only_bad_records_have_is_unseen_too(make_features):
     values[-5:, 1] = 2
     columns = (Column("a"), Column("mode", ("L", "M", "broken")), Column("b"))
     labels = ("fine",) * 195 + ("bad",) * 5
-    made = train_features(make_features(values, columns, labels), dense.make("pca"), normal="fine")
+    made = train_features(make_features(values, columns, labels), registry.make("pca"), normal="fine")
     assert operations.anomalies(made.codec, values[-5:], false_alarm_rate=0).flags.all()
     assert made.evaluation["kpis"]["detection"]["recall"] == 1
 
@@ -72,7 +72,7 @@ def test_a_category_that_only_bad_records_have_is_unseen_too(make_features):
 def test_a_number_that_never_changed_is_odd_once_it_does(make_features):
     draw = np.random.default_rng(0)
     values = np.column_stack([draw.normal(0, 1, 300), np.full(300, 7.0), draw.normal(0, 1, 300)])
-    made = train_features(make_features(values), dense.make("pca"))
+    made = train_features(make_features(values), registry.make("pca"))
     assert "column 'c1' has one value in every record" in made.evaluation["dropped"]
     found = operations.anomalies(made.codec, np.array([[0, 7, 0], [0, 8, 0]]))
     assert found.flags.tolist() == [False, True]
@@ -82,7 +82,7 @@ def test_a_number_that_never_changed_is_odd_once_it_does(make_features):
 def test_a_record_apart_from_a_dense_crowd_is_odder_than_one_as_far_from_a_loose_one(make_features):
     draw = np.random.default_rng(0)
     dense_crowd, loose = draw.normal(0, 0.01, (300, 2)), draw.normal(0, 0.3, (300, 2)) + 10
-    codec = train_features(make_features(np.concatenate([dense_crowd, loose])), dense.make("pca", {"dim": 2})).codec
+    codec = train_features(make_features(np.concatenate([dense_crowd, loose])), registry.make("pca", {"dim": 2})).codec
     near_dense, near_loose = operations.anomalies(codec, np.array([[0.8, 0.8], [10.8, 10.8]])).scores
     assert near_dense > 2 * near_loose
 
@@ -145,12 +145,12 @@ def test_figures_agree_with_scikit_learn(curved):
 
 
 def test_the_figures_of_a_version_are_all_there(curved):
-    found = train_features(curved, dense.make("vqvae", {"dim": 2, "epochs": 3})).evaluation["kpis"]
+    found = train_features(curved, registry.make("vqvae", {"dim": 2, "epochs": 3})).evaluation["kpis"]
     assert found["reduction_ratio"] == 6
     assert found["silhouette_by"] == "label"
     assert 0 < found["explained_variance"] <= 1
     assert 1 < found["codebook_perplexity"] <= 256
     assert 0 < found["encode_ms_p50"] <= found["encode_ms_p99"]
-    variational = train_features(curved, dense.make("vae", {"dim": 2, "epochs": 3})).evaluation["kpis"]
+    variational = train_features(curved, registry.make("vae", {"dim": 2, "epochs": 3})).evaluation["kpis"]
     assert len(variational["kl_per_dimension"]) == 2
     assert variational["active_units"] == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from engine.embedders.records import dense
+from engine.embedders.feature_embedders import registry
 from engine.latent_analysis import anomaly_value
 from engine.learning.train_features import train_features
 from engine.values.features import Column
@@ -44,7 +44,7 @@ def test_figures_are_kept_with_a_version_and_training_records_do_not_explain_the
     frame = machines()
     values = frame.select("heat", "pressure", "speed").to_numpy().astype(float)
     features = make_features(values, tuple(Column(name) for name in "abc"), tuple(frame["state"].to_list()))
-    made = train_features(features, dense.make("pca", {"dim": 2}), normal="fine")
+    made = train_features(features, registry.make("pca", {"dim": 2}), normal="fine")
     found = made.evaluation["kpis"]["detection"]
     assert (found["bad"], found["found"], found["recall"]) == (6, 6, 1.0)
     assert found["false_alarms"] == pytest.approx(0.01, abs=0.005)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ks_2samp
 
-from engine.embedders.records import dense
+from engine.embedders.feature_embedders import registry
 from engine.errors import InputError, NotEnoughData
 from engine.latent_analysis import drift
 from engine.learning.train_features import train_features
@@ -20,7 +20,7 @@ def readings(n, seed, shift=0.0):
 
 @pytest.fixture(scope="module")
 def codec(make_features):
-    return train_features(make_features(readings(2000, 1)), dense.make("pca", {"dim": 3})).codec
+    return train_features(make_features(readings(2000, 1)), registry.make("pca", {"dim": 3})).codec
 
 
 @pytest.mark.parametrize("seed", range(2, 7))
@@ -40,7 +40,7 @@ def test_records_that_moved_raise_one_and_say_where(codec):
 
 @pytest.fixture(scope="module")
 def machine(sensors):
-    return train_features(sensors, dense.make("pca", {"dim": 4})).codec
+    return train_features(sensors, registry.make("pca", {"dim": 4})).codec
 
 
 def test_what_training_never_had_is_drift_by_its_share_and_is_named(machine, sensors):

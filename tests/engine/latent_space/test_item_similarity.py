@@ -6,8 +6,8 @@ import scipy.sparse as sp
 
 from engine.embedders.item_likeness import of_model
 from engine.embedders.registry import EMBEDDERS, make
-from engine.evaluation import similarity
-from engine.evaluation.similarity import LikenessScorer, coherence, pairs
+from engine.evaluation import similar_items
+from engine.evaluation.similar_items import LikenessScorer, coherence, pairs
 from engine.latent_space.item_similarity import MOST, between, likeness, restore
 from engine.values.events import Weighting
 from engine.values.interactions import from_events
@@ -97,10 +97,10 @@ def test_similar_items_have_figures_beside_those_of_item_knn():
     split = Split(world.of_cells(~held), world.of_cells(held).matrix)
     kinds = {id_: [f"group {group[row]}"] for row, id_ in enumerate(world.items.ids)}
     space = make("spectral").fit(split.train, seed=0, device="cpu")
-    told = similarity.figures(space, split, kinds)
+    told = similar_items.figures(space, split, kinds)
     assert told["recall@20"] > 0.6
     assert told["recall@20"] > told["item_knn"]["recall@20"] - 0.05
     assert told["coherence@5"] > 0.8
     assert set(told["item_knn"]) == {"recall@20", "recall@20_interval", "coherence@5"}
-    assert "coherence@5" not in similarity.figures(space, split)
+    assert "coherence@5" not in similar_items.figures(space, split)
     assert coherence(LikenessScorer.of(space), world.items.ids, {world.items.ids[0]: ["one"]}) == {}

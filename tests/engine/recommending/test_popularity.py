@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from engine.embedders.registry import make
-from engine.evaluation import half_life
-from engine.evaluation.assess import assess
+from engine.evaluation import popularity_half_life
 from engine.evaluation.baselines import Popularity
-from engine.evaluation.evaluate import evaluate
+from engine.evaluation.evaluate_embedder import assess
+from engine.evaluation.ranking_metrics import evaluate
 from engine.recommending.popularity import standing, uptake
 from engine.values import splits
 from engine.values.events import Weighting
@@ -54,7 +54,7 @@ def test_forty_buyers_of_the_last_two_weeks_are_before_a_hundred_of_last_summer(
     found = sums(rows, 28.0, now)
     assert found["winter"] == pytest.approx(40 * np.log1p(5) * 2 ** (-7 / 28))
     assert found["summer"] < found["winter"] / 10
-    assert half_life.choose(columns(rows), Weighting(), 2).half_life_days == 28.0  # too few to choose on
+    assert popularity_half_life.choose(columns(rows), Weighting(), 2).half_life_days == 28.0  # too few to choose on
 
 
 def test_a_cell_is_as_old_as_its_newest_event_and_a_late_report_of_an_old_one_makes_it_no_younger():
@@ -115,18 +115,18 @@ def evergreens(n_users=400):
 
 
 def test_the_half_life_is_short_where_fashions_change_and_long_where_they_do_not():
-    short = half_life.choose(seasons(), Weighting(), len(seasons().item_ids))
+    short = popularity_half_life.choose(seasons(), Weighting(), len(seasons().item_ids))
     assert short.half_life_days == 7.0
-    long = half_life.choose(evergreens(), Weighting(), 300)
+    long = popularity_half_life.choose(evergreens(), Weighting(), 300)
     assert long.half_life_days is None or long.half_life_days >= 56.0
     assert [each["half_life_days"] for each in short.tried] == [28.0, 14.0, 56.0, 7.0, 112.0, 365.0, None]
 
 
 def test_without_times_nothing_is_forgotten():
     rows = [(f"u{user}", f"i{item}", "view", 1.0, 0) for user in range(40) for item in range(user % 5, 9)]
-    assert half_life.choose(columns(rows), Weighting(), 9).half_life_days is None
+    assert popularity_half_life.choose(columns(rows), Weighting(), 9).half_life_days is None
     split = splits.newest(columns(rows), Weighting())
-    assert half_life.learnt(split)[1].half_life_days is None
+    assert popularity_half_life.learnt(split)[1].half_life_days is None
 
 
 def test_the_figures_of_a_choice_are_those_of_an_evaluation():
@@ -138,7 +138,7 @@ def test_the_figures_of_a_choice_are_those_of_an_evaluation():
     known = np.isin(events.user_rows, before.user_rows)  # the evaluation asks for known users alone
     [tried] = [
         each
-        for each in half_life.choose(splits.chosen(events, known), Weighting(), 300).tried
+        for each in popularity_half_life.choose(splits.chosen(events, known), Weighting(), 300).tried
         if each["half_life_days"] == made["half_life_days"]
     ]
     assert (tried["recall@20"], tried["ndcg@20"]) == pytest.approx((made["recall@20"], made["ndcg@20"]), abs=0.01)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.embedders.registry import make
-from engine.evaluation.evaluate import SpaceScorer
+from engine.evaluation.ranking_metrics import SpaceScorer
 from engine.values.events import History, Weighting, derive_event_id
 from engine.values.ids import IdMap
 from engine.values.interactions import from_events, from_history

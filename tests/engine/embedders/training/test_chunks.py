@@ -6,8 +6,8 @@ import pytest
 from engine.embedders.registry import make
 from engine.embedders.training import chunks
 from engine.embedders.training.chunks import users_at_once
-from engine.embedders.training.descent import Cells
-from engine.evaluation.evaluate import SpaceScorer, top_k
+from engine.embedders.training.gradient_descent import Cells
+from engine.evaluation.ranking_metrics import SpaceScorer, top_k
 from engine.fitting.memory_estimate import DENSE_BATCHES, estimate
 from tests.engine.worlds import checkerboard, missing
 

@@ -49,7 +49,7 @@ from engine.embedders.training import data_parallel
 from engine.embedders.registry import make
 from engine.learning.auto_select import Auto
 from engine.learning.train import chosen
-from tests.engine.learning.test_selection import split
+from tests.engine.learning.test_auto_select_and_tune import split
 rank, folder = sys.argv[1:]
 fitted, fits = engine.fitting.fit._fitted, []
 def counted(embedder, *args, **options):

@@ -48,7 +48,7 @@ def make(name: str, params: Mapping[str, str | float | int] | None = None) -> De
     """The dense embedder `name` with `params` over its defaults; InputError naming those that there are."""
     if name not in DENSE:
         raise InputError(f"expected an embedder of {', '.join(DENSE)}, got {name!r}", loc=("embedder",))
-    kind = getattr(import_module(f"engine.embedders.records.{name}"), DENSE[name])
+    kind = getattr(import_module(f"engine.embedders.feature_embedders.{name}"), DENSE[name])
     made: DenseEmbedder = with_parameters(name, kind, params)
     return made
 

@@ -15,13 +15,13 @@ from engine.embedders.registry import make
 from engine.embedders.training.device import free_bytes
 from engine.errors import DeviceUnavailable, InputError
 from engine.evaluation import segments
-from engine.evaluation.assess import assess, compare, strong_generalisation
-from engine.evaluation.evaluate import Evaluation, evaluate
+from engine.evaluation.evaluate_embedder import assess, compare, strong_generalisation
+from engine.evaluation.ranking_metrics import Evaluation, evaluate
 from engine.evaluation.significance import paired
 from engine.fitting.memory_estimate import check_memory, estimate
 from engine.values import splits
 from engine.values.events import Weighting
-from tests.engine.learning.test_selection import split, tastes
+from tests.engine.learning.test_auto_select_and_tune import split, tastes
 from tests.engine.worlds import DAY_US, columns, interactions
 
 

@@ -8,16 +8,16 @@ import pytest
 
 from engine.checkpoints import Checkpoints
 from engine.embedders.default_dims import SPHERE
-from engine.embedders.factors import shared_factors
-from engine.embedders.factors.shared_svd import shared
+from engine.embedders.factorisation import normalised_svd
+from engine.embedders.factorisation.svd_cache import shared
 from engine.embedders.registry import EMBEDDERS, make
 from engine.embedders.training.device import pick
 from engine.errors import InputError, NotEnoughData
-from engine.evaluation.validation import validation
+from engine.evaluation.validation_set import validation
 from engine.fitting.search_space import DEEP, PASSES, SPACES, WATCHED, deep, start
 from engine.learning import auto_select
 from engine.learning.auto_select import Auto, entries
-from engine.learning.selection import MARGIN, Trial, best, leanest
+from engine.learning.trials import MARGIN, Trial, best, leanest
 from engine.learning.tune import DEFAULT, Search, tune
 from engine.values import splits
 from tests.engine.worlds import checkerboard, interactions
@@ -121,8 +121,8 @@ def test_blends_race_without_passes_and_with_them_only_on_data_that_they_are_qui
 
 def test_entries_of_one_factorisation_share_it_and_find_what_each_finds_alone(monkeypatch):
     calls = []
-    svd = shared_factors.truncated
-    monkeypatch.setattr(shared_factors, "truncated", lambda *args: calls.append(args) or svd(*args))
+    svd = normalised_svd.truncated
+    monkeypatch.setattr(normalised_svd, "truncated", lambda *args: calls.append(args) or svd(*args))
     world = tastes()
     with shared():
         wide, narrow = (make("spectral", {"dim": dim}).fit(world, seed=0, device="cpu") for dim in (32, 8))
@@ -138,9 +138,9 @@ def test_factors_of_another_matrix_or_exponent_are_not_shared():
     first, second = tastes(seed=0).matrix, tastes(seed=1).matrix
     options = {"user_exponent": 0.4, "seed": 0, "device": pick("cpu")}
     with shared():
-        of_first = shared_factors.factors(first, 4, item_exponent=0.4, **options)
-        of_second = shared_factors.factors(second, 4, item_exponent=0.4, **options)
-        other = shared_factors.factors(first, 4, item_exponent=0.1, **options)
+        of_first = normalised_svd.factors(first, 4, item_exponent=0.4, **options)
+        of_second = normalised_svd.factors(second, 4, item_exponent=0.4, **options)
+        other = normalised_svd.factors(first, 4, item_exponent=0.1, **options)
     assert not np.allclose(of_first.values, of_second.values)
     assert not np.allclose(of_first.values, other.values)
 
@@ -241,8 +241,8 @@ def test_a_blend_starts_without_a_wide_part_where_the_narrow_one_is_wide_enough(
 
 def test_trials_of_one_blend_share_all_its_factorisations(monkeypatch):
     calls = []
-    svd = shared_factors.truncated
-    monkeypatch.setattr(shared_factors, "truncated", lambda *args: calls.append(args) or svd(*args))
+    svd = normalised_svd.truncated
+    monkeypatch.setattr(normalised_svd, "truncated", lambda *args: calls.append(args) or svd(*args))
     world = tastes()
     params = {"dim": 8, "wide": 16, "sphere": 8, "sphere_epochs": 1, "user_exponent": 0.2}
     with shared():
@@ -315,8 +315,8 @@ def test_of_near_equals_one_whose_similar_items_are_much_worse_is_not_taken():
 
 
 def test_validation_scores_a_sample_where_there_are_many_users(monkeypatch):
-    monkeypatch.setattr("engine.evaluation.validation.SCORES", 60)
-    monkeypatch.setattr("engine.evaluation.validation.FEWEST", 10)
+    monkeypatch.setattr("engine.evaluation.validation_set.SCORES", 60)
+    monkeypatch.setattr("engine.evaluation.validation_set.FEWEST", 10)
     on = validation(split(), seed=0)
     assert on.n_users == 10
     assert on.histories.shape == on.test.shape == (10, 60)

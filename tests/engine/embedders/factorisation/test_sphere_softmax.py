@@ -4,7 +4,7 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn.functional import normalize
 
-from engine.embedders.factors.sphere_softmax import log_sum_exp, on_sphere
+from engine.embedders.factorisation.sphere_softmax import log_sum_exp, on_sphere
 
 
 def table(rows, seed=0):

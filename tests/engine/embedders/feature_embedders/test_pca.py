@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA as Reference
 
-from engine.embedders.records.pca import PCA
+from engine.embedders.feature_embedders.pca import PCA
 from engine.errors import DeviceUnavailable, InputError
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from engine.embedders.default_dims import default_dim
 from engine.embedders.registry import make
 from engine.errors import InputError
-from engine.learning.selection import Choice
+from engine.learning.trials import Choice
 from engine.learning.tune import tune
 from engine.progress import Progress, silent
 from engine.values.interactions import Interactions
@@ -48,7 +48,7 @@ class Budget:
 
 def widest(train: Interactions, seconds: float, device: str = "cpu") -> tuple[int, float]:
     """The widest `spectral` up to the default that should be learnt in these seconds, and its estimate."""
-    from engine.learning.time_estimate import seconds_of_spectral
+    from engine.learning.fit_time_estimate import seconds_of_spectral
 
     dims = [default_dim(len(train.items))]
     while dims[-1] > NARROWEST:

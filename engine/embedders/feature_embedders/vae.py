@@ -16,10 +16,10 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from engine.codec.encoder_decoder import LinearCore, NetworkCore
-from engine.embedders.records.autoencoder import check_network
-from engine.embedders.records.fitting import Schedule, fit_module
-from engine.embedders.records.network import Network, pair
-from engine.embedders.records.pca import PCA
+from engine.embedders.feature_embedders.autoencoder import check_network
+from engine.embedders.feature_embedders.network import Network, pair
+from engine.embedders.feature_embedders.pca import PCA
+from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
 from engine.progress import Progress, silent

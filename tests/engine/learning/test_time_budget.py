@@ -5,22 +5,22 @@ import pytest
 from engine.embedders.default_dims import default_dim
 from engine.embedders.registry import make
 from engine.errors import InputError
-from engine.learning import budget, time_estimate
-from engine.learning.budget import Budget, widest
-from tests.engine.learning.test_selection import split, tastes
+from engine.learning import fit_time_estimate, time_budget
+from engine.learning.time_budget import Budget, widest
+from tests.engine.learning.test_auto_select_and_tune import split, tastes
 
 
 def test_the_estimate_grows_with_the_width_and_with_the_data():
-    small = time_estimate.seconds_of_spectral(tastes().matrix, [16, 1024])
+    small = fit_time_estimate.seconds_of_spectral(tastes().matrix, [16, 1024])
     assert 0 < small[16] <= small[1024]
-    large = time_estimate.seconds_of_spectral(tastes(n_users=4000, n_items=2000).matrix, [16, 1024])
+    large = fit_time_estimate.seconds_of_spectral(tastes(n_users=4000, n_items=2000).matrix, [16, 1024])
     assert large[16] < large[1024]
     assert large[1024] > small[1024]
 
 
 def test_the_widest_that_fits_is_taken_and_the_narrowest_where_none_does(monkeypatch):
     monkeypatch.setattr(
-        time_estimate, "seconds_of_spectral", lambda matrix, dims, device: {dim: dim / 10 for dim in dims}
+        fit_time_estimate, "seconds_of_spectral", lambda matrix, dims, device: {dim: dim / 10 for dim in dims}
     )
     train = tastes()
     usual = default_dim(len(train.items))
@@ -28,12 +28,12 @@ def test_the_widest_that_fits_is_taken_and_the_narrowest_where_none_does(monkeyp
     dim, took = widest(train, usual / 20)
     assert 16 <= dim <= usual / 2
     assert took <= usual / 20
-    assert widest(train, 0.01)[0] <= budget.NARROWEST
+    assert widest(train, 0.01)[0] <= time_budget.NARROWEST
 
 
 def test_a_budget_without_time_for_a_search_takes_the_width_it_has_time_for(monkeypatch):
     monkeypatch.setattr(
-        time_estimate, "seconds_of_spectral", lambda matrix, dims, device: {dim: dim / 10 for dim in dims}
+        fit_time_estimate, "seconds_of_spectral", lambda matrix, dims, device: {dim: dim / 10 for dim in dims}
     )
     choice = Budget(10.0).choose(split())
     assert choice.embedder == make("spectral", {"dim": 72})  # 128, 96, 72: the first of at most 8 seconds

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import scipy.sparse as sp
 import torch
 
-from engine.embedders.factors.shared_factors import NARROWEST, OVERSAMPLING
-from engine.embedders.factors.svd import sparse_tensor
+from engine.embedders.factorisation.normalised_svd import NARROWEST, OVERSAMPLING
+from engine.embedders.factorisation.randomised_svd import sparse_tensor
 from engine.embedders.spectral import Spectral
 
 PROBE = 256  # columns of the products that are timed: of fewer, more stays in the cache

@@ -17,7 +17,7 @@ import torch
 
 from engine.checkpoints import Checkpoints
 from engine.embedders.training import data_parallel
-from engine.embedders.training.descent_state import Keeper, fingerprint, parameters_of
+from engine.embedders.training.descent_checkpoint import Keeper, fingerprint, parameters_of
 from engine.errors import TrainingFailed
 
 Report = Callable[[int, float, float], None]  # epoch from 1, mean loss, seconds

@@ -8,9 +8,9 @@ from functools import cached_property
 import numpy as np
 import scipy.sparse as sp
 
-from engine.evaluation import similarity
-from engine.evaluation.evaluate import SpaceScorer, evaluate
-from engine.evaluation.similarity import Pairs
+from engine.evaluation import similar_items
+from engine.evaluation.ranking_metrics import SpaceScorer, evaluate
+from engine.evaluation.similar_items import Pairs
 from engine.latent_space.space import LatentSpace
 from engine.values.interactions import Interactions
 from engine.values.splits import Split
@@ -32,11 +32,11 @@ class Validation:
 
     def similar(self, space: LatentSpace) -> float:
         """recall@20 of the next item among those most like one of the same user's."""
-        return similarity.recall(space, self._pairs)
+        return similar_items.recall(space, self._pairs)
 
     @cached_property
     def _pairs(self) -> Pairs:
-        return similarity.pairs(self.histories, self.test, most=PAIRS)
+        return similar_items.pairs(self.histories, self.test, most=PAIRS)
 
     def score(self, space: LatentSpace) -> tuple[float, float]:
         """recall@20 and ndcg@20."""

@@ -5,8 +5,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from engine.embedders.factors import item_readout
-from engine.embedders.factors.item_readout import inputs_for
+from engine.embedders.factorisation import fold_in_regression
+from engine.embedders.factorisation.fold_in_regression import inputs_for
 
 CPU = torch.device("cpu")
 
@@ -21,14 +21,14 @@ def world(n_users=60, n_items=40, dim=6):
 def exact(users, matrix):
     dense = matrix.toarray().astype(np.float64)
     by_user, by_item = (np.where(sums > 0, sums, 1.0) for sums in (dense.sum(1), dense.sum(0)))
-    scaled = by_user[:, None] ** -0.5 * dense * by_item**-item_readout.EXPONENT
-    solved = np.linalg.solve(scaled @ scaled.T + item_readout.RIDGE * np.eye(len(dense)), users)
-    return by_item[:, None] ** -item_readout.EXPONENT * (scaled.T @ solved)
+    scaled = by_user[:, None] ** -0.5 * dense * by_item**-fold_in_regression.EXPONENT
+    solved = np.linalg.solve(scaled @ scaled.T + fold_in_regression.RIDGE * np.eye(len(dense)), users)
+    return by_item[:, None] ** -fold_in_regression.EXPONENT * (scaled.T @ solved)
 
 
 def test_the_inputs_are_those_of_the_ridge_regression(monkeypatch):
-    monkeypatch.setattr(item_readout, "STEPS", 400)
-    monkeypatch.setattr(item_readout, "ENOUGH", 1e-6)
+    monkeypatch.setattr(fold_in_regression, "STEPS", 400)
+    monkeypatch.setattr(fold_in_regression, "ENOUGH", 1e-6)
     matrix, users = world()
     np.testing.assert_allclose(inputs_for(users, matrix, CPU), exact(users, matrix), atol=2e-3)
 

@@ -10,8 +10,8 @@ import numpy as np
 import orjson
 
 from engine.checkpoints import Checkpoints
-from engine.evaluation.validation import Validation
-from engine.learning.selection import Trial
+from engine.evaluation.validation_set import Validation
+from engine.learning.trials import Trial
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse as sp
 
 from engine.evaluation import baselines
-from engine.evaluation.evaluate import SpaceScorer, evaluate, interval, top_k
+from engine.evaluation.ranking_metrics import SpaceScorer, evaluate, interval, top_k
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Vectors
@@ -63,7 +63,7 @@ def test_users_in_many_batches_get_the_same_figures(monkeypatch):
     world = checkerboard()
     test = csr(np.roll(world.matrix.toarray(), 1, axis=1) * (world.matrix.toarray() == 0))
     whole = evaluate(baselines.item_knn(world), world.matrix, test, k=5)
-    monkeypatch.setattr("engine.evaluation.evaluate.BATCH_FLOATS", 90)
+    monkeypatch.setattr("engine.evaluation.ranking_metrics.BATCH_FLOATS", 90)
     parts = evaluate(baselines.item_knn(world), world.matrix, test, k=5)
     assert parts.recall.tolist() == whole.recall.tolist()
 

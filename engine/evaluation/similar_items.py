@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine.evaluation import baselines
-from engine.evaluation.evaluate import Evaluation, Scorer, evaluate, mean, top_k
+from engine.evaluation.ranking_metrics import Evaluation, Scorer, evaluate, mean, top_k
 from engine.evaluation.significance import interval, rounded
 from engine.latent_space.item_similarity import likeness
 from engine.latent_space.space import LatentSpace

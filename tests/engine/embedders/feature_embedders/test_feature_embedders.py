@@ -8,13 +8,13 @@ from safetensors import numpy as safetensors
 from engine.codec import encoder_decoder, preprocessing
 from engine.codec import feature_codec as codecs
 from engine.codec.feature_codec import FeatureCodec
-from engine.embedders.records import dense
+from engine.embedders.feature_embedders import registry
 from engine.errors import InputError, TrainingFailed
 from engine.latent_analysis.anomalies import learn_normal
 from engine.learning.train_features import compare, reconstruction_error, train_features
 
 QUICK = {"dim": 2, "epochs": 40, "hidden": 64, "batch": 64, "learning_rate": 3e-3}
-NETWORKS = {name: QUICK for name in dense.DENSE if name != "pca"}
+NETWORKS = {name: QUICK for name in registry.DENSE if name != "pca"}
 PARAMS = {"pca": {"dim": 2}, **NETWORKS}
 
 
@@ -25,10 +25,10 @@ def prepared(curved):
 
 @pytest.fixture(scope="module")
 def fitted(prepared):
-    return {name: dense.make(name, params).fit(prepared, seed=1) for name, params in PARAMS.items()}
+    return {name: registry.make(name, params).fit(prepared, seed=1) for name, params in PARAMS.items()}
 
 
-@pytest.mark.parametrize("name", dense.DENSE)
+@pytest.mark.parametrize("name", registry.DENSE)
 def test_a_stored_core_encodes_and_decodes_bit_for_bit_as_the_fitted_one(name, fitted, prepared):
     core = fitted[name]
     kind, arrays = core.state()
@@ -40,11 +40,11 @@ def test_a_stored_core_encodes_and_decodes_bit_for_bit_as_the_fitted_one(name, f
     assert np.array_equal(again.decode(latent), core.decode(latent))
 
 
-@pytest.mark.parametrize("name", dense.DENSE)
+@pytest.mark.parametrize("name", registry.DENSE)
 def test_what_it_declares_is_what_its_space_does(name, make_features):
     draw = np.random.default_rng(4)
     records = make_features(draw.standard_normal((60, 2)) @ draw.standard_normal((2, 5)))
-    made = dense.make(name, {"dim": 2} if name == "pca" else PARAMS[name] | {"epochs": 2})
+    made = registry.make(name, {"dim": 2} if name == "pca" else PARAMS[name] | {"epochs": 2})
     declared, space = made.abilities, train_features(records, made).space
     assert (space.metric, space.fold_in.state()[0]) == (declared.metric, declared.fold_in)
     assert declared.codec
@@ -56,12 +56,12 @@ def test_what_it_declares_is_what_its_space_does(name, make_features):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU on this machine")
-@pytest.mark.parametrize("name", dense.DENSE)
+@pytest.mark.parametrize("name", registry.DENSE)
 def test_it_learns_on_a_gpu_where_it_says_so(name, prepared):
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.max_memory_allocated()
-    dense.make(name, PARAMS[name]).fit(prepared, device="cuda")
-    assert dense.make(name).abilities.gpu == (torch.cuda.max_memory_allocated() > before)
+    registry.make(name, PARAMS[name]).fit(prepared, device="cuda")
+    assert registry.make(name).abilities.gpu == (torch.cuda.max_memory_allocated() > before)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -71,16 +71,16 @@ def test_a_network_beats_pca_of_its_dimension_where_records_lie_on_a_bent_sheet(
 
 @pytest.mark.parametrize("name", ["autoencoder", "vqvae"])
 def test_the_same_seed_gives_the_same_core_and_another_does_not(name, prepared):
-    made = dense.make(name, PARAMS[name] | {"epochs": 2})
+    made = registry.make(name, PARAMS[name] | {"epochs": 2})
     first, again, other = (made.fit(prepared, seed=seed).encode(prepared) for seed in (1, 1, 2))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("name", dense.DENSE)
+@pytest.mark.parametrize("name", registry.DENSE)
 def test_a_model_samples_likely_records_or_says_who_can(name, fitted, prepared):
     core, draw = fitted[name], np.random.default_rng(3)
-    if not dense.make(name).abilities.samples:
+    if not registry.make(name).abilities.samples:
         with pytest.raises(InputError, match=f"{encoder_decoder.GENERATIVE} can"):
             core.sample(5, draw)
         return
@@ -106,12 +106,12 @@ def test_codes_of_a_vqvae_are_part_of_the_answer(fitted, prepared):
 
 def test_a_vae_with_a_heavy_beta_uses_fewer_dimensions(prepared):
     quick = QUICK | {"dim": 6, "epochs": 30, "hidden": 32}
-    light, heavy = (dense.make("vae", quick | {"beta": beta}).fit(prepared, seed=1).kl for beta in (0.1, 30))
+    light, heavy = (registry.make("vae", quick | {"beta": beta}).fit(prepared, seed=1).kl for beta in (0.1, 30))
     assert (heavy > 0.1).sum() < (light > 0.1).sum()
 
 
 def test_training_that_diverges_stops_with_its_history(prepared):
-    wild = dense.make("autoencoder", {"dim": 2, "epochs": 5, "learning_rate": 1e30})
+    wild = registry.make("autoencoder", {"dim": 2, "epochs": 5, "learning_rate": 1e30})
     with pytest.raises(TrainingFailed, match=r"autoencoder diverged: .*held-out loss by epoch: .*Nothing was saved"):
         wild.fit(prepared, seed=0)
 
@@ -119,7 +119,7 @@ def test_training_that_diverges_stops_with_its_history(prepared):
 def test_a_network_that_does_not_beat_pca_says_so_and_the_choice_falls_back(make_features):
     draw = np.random.default_rng(0)
     straight = (draw.standard_normal((300, 3)) @ draw.standard_normal((3, 10))).astype(np.float32)
-    weak = dense.make("denoising", {"dim": 3, "epochs": 1, "corruption": 0.9})
+    weak = registry.make("denoising", {"dim": 3, "epochs": 1, "corruption": 0.9})
     found, stayed = compare(weak, straight, seed=0, device="cpu", stay=True)
     assert not found["beats_pca"]
     assert found["note"] == "denoising does not beat pca of 3 dimensions here; consider pca"
@@ -130,14 +130,14 @@ def test_a_network_that_does_not_beat_pca_says_so_and_the_choice_falls_back(make
 
 
 def test_the_default_is_chosen_by_size_and_explained():
-    assert dense.choose(500, 100)[0] == "pca"
-    assert dense.choose(50_000, 9)[0] == "pca"
-    assert dense.choose(50_000, 100)[0] == "autoencoder"
-    assert "500 records are few" in dense.choose(500, 100)[1]
+    assert registry.choose(500, 100)[0] == "pca"
+    assert registry.choose(50_000, 9)[0] == "pca"
+    assert registry.choose(50_000, 100)[0] == "autoencoder"
+    assert "500 records are few" in registry.choose(500, 100)[1]
 
 
 def test_training_learns_everything_that_travels(sensors):
-    made = train_features(sensors, dense.make("pca", {"dim": 3}))
+    made = train_features(sensors, registry.make("pca", {"dim": 3}))
     name, arrays = made.codec.state()
     again = codecs.restore(
         name, safetensors.load(safetensors.save({k: np.ascontiguousarray(v) for k, v in arrays.items()}))
@@ -166,4 +166,4 @@ def test_training_learns_everything_that_travels(sensors):
 )
 def test_a_parameter_that_cannot_be_is_named(name, params, message):
     with pytest.raises(InputError, match=message):
-        dense.make(name, params)
+        registry.make(name, params)

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 
 from engine.checkpoints import Checkpoints
-from engine.evaluation import baselines, half_life, segments, similarity
+from engine.evaluation import baselines, popularity_half_life, segments, similar_items
 from engine.evaluation.dislike_weight import NONE, DislikeWeight
-from engine.evaluation.evaluate import Evaluation, Scorer, SpaceScorer, evaluate, mean
+from engine.evaluation.ranking_metrics import Evaluation, Scorer, SpaceScorer, evaluate, mean
 from engine.evaluation.significance import interval, paired
-from engine.evaluation.similarity import Categories
+from engine.evaluation.similar_items import Categories
 from engine.fitting.fit import fit, passes_of
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
@@ -52,7 +52,7 @@ def assess(
     progress("fit without a tenth of the users", 0.5)
     if split.repeats:
         figures["repeats"] = True
-    figures["similar"] = similarity.figures(space, split, categories, seed)
+    figures["similar"] = similar_items.figures(space, split, categories, seed)
     if dislikes.reason:
         figures["dislikes"] = dislikes.to_json()
     figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device, checkpoints=checkpoints)
@@ -153,7 +153,7 @@ def _more(made: Evaluation, split: Split) -> dict[str, Any]:
 
 def _beaten(split: Split, progress: Progress) -> dict[str, Any]:
     """The figures of each baseline."""
-    sums, choice = half_life.learnt(split)
+    sums, choice = popularity_half_life.learnt(split)
     figures = {}
     for step, (name, scorer) in enumerate(_baselines(split, sums).items()):
         progress(f"evaluate {name.replace('_', ' ')}", 0.75 + 0.05 * step)

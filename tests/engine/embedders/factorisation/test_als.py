@@ -10,9 +10,9 @@ import pytest
 import scipy.sparse as sp
 import torch
 
-from engine.embedders.factors import conjugate_gradient
-from engine.embedders.factors.conjugate_batches import Batches
-from engine.embedders.factors.conjugate_gradient import Rows
+from engine.embedders.factorisation import als_cpu
+from engine.embedders.factorisation.als_cpu import Rows
+from engine.embedders.factorisation.als_gpu import Batches
 
 ROOT = Path(__file__).parent.parent.parent.parent.parent
 DIM = 12
@@ -55,7 +55,7 @@ def test_loops_and_batches_are_at_the_same_place_after_every_step():
 def test_neither_threads_nor_blocks_change_a_bit_of_the_result(monkeypatch):
     cells, start, fixed, values, reg = world()
     once = Rows(cells, threads=1).step(start, fixed, values=values, reg=reg, steps=3)
-    monkeypatch.setattr(conjugate_gradient, "BLOCK_CELLS", 7)
+    monkeypatch.setattr(als_cpu, "BLOCK_CELLS", 7)
     again = Rows(cells, threads=3).step(start, fixed, values=values, reg=reg, steps=3)
     assert torch.equal(once, again)
 

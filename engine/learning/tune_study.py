@@ -13,7 +13,7 @@ from pathlib import Path
 
 from engine.atomic import write
 from engine.errors import InputError
-from engine.learning.selection import Trial
+from engine.learning.trials import Trial
 from engine.values.splits import Split
 
 

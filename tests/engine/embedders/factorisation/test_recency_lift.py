@@ -3,17 +3,17 @@
 import numpy as np
 import pytest
 
-from engine.embedders.factors.trend import lift, trending
+from engine.embedders.factorisation.recency_lift import lift, trending
 from engine.embedders.registry import make
 from engine.errors import InputError
-from engine.evaluation.evaluate import SpaceScorer
-from engine.evaluation.validation import validation
+from engine.evaluation.ranking_metrics import SpaceScorer
+from engine.evaluation.validation_set import validation
 from engine.learning import auto_select
-from engine.learning.selection import Trial, best
+from engine.learning.trials import Trial, best
 from engine.values import splits
 from engine.values.events import Weighting
 from engine.values.interactions import Interactions, from_events
-from tests.engine.learning.test_selection import tastes
+from tests.engine.learning.test_auto_select_and_tune import tastes
 from tests.engine.worlds import DAY_US, columns, interactions
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from engine.embedders.factors.shared_factors import degrees
-from engine.embedders.factors.svd import sparse_tensor
+from engine.embedders.factorisation.normalised_svd import degrees
+from engine.embedders.factorisation.randomised_svd import sparse_tensor
 from engine.values.vectors import Matrix
 
 EXPONENT = 0.25  # b

@@ -12,8 +12,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from engine.embedders.factors.shared_svd import once
-from engine.embedders.factors.svd import truncated
+from engine.embedders.factorisation.randomised_svd import truncated
+from engine.embedders.factorisation.svd_cache import once
 from engine.values.vectors import Matrix, unit
 
 EPSILON = 1e-6  # singular values below this share of the first are noise of the randomised SVD
