@@ -35,8 +35,8 @@ from engine.private_folders import close_to_others
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database.connections import Database, open_database
-from engine.store.database.liveness_probe import Pulse
-from engine.store.database.notifications import Listener, Waker
+from engine.store.database.liveness_probe import LivenessProbe
+from engine.store.database.notifications import Listener, Notifier
 from indexing.gpu.gpu_server import address
 from indexing.live.recall_sampler import Sampler
 from indexing.live.view import LiveView
@@ -82,17 +82,17 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         opened = database or open_served(settings)
         for folder in (settings.generations, settings.checkpoints):
             close_to_others(folder)
-        app.state.database, pulse = opened, Pulse(opened)
+        app.state.database, liveness_probe = opened, LivenessProbe(opened)
         app.state.history_reader = HistoryReader(opened, settings.history_limit)
         app.state.keyring = Keyring(opened, settings.require_keys)
         app.state.keyring.closed()  # asked once, so that a worker nobody called yet answers while PostgreSQL is away
         app.state.clock = ClockSkew(opened, metrics)
-        waker = Waker(opened)
+        notifier = Notifier(opened)
         app.state.sampler = Sampler(observe=metrics.observe_search)
         upkeep = Upkeep(opened, settings.generations, partial(configure, settings.log_level))
         owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
         app.state.live_spaces = LiveSpaces(
-            opened, settings.generations, waker, app.state.sampler, owner, gone=metrics.forget
+            opened, settings.generations, notifier, app.state.sampler, owner, gone=metrics.forget
         )
         _start_threads(app)
         app.state.event_writer = EventWriter(opened, app.state.writers)
@@ -116,7 +116,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         finally:
             poller.stop()
             upkeep.close()
-            for each in (app.state.sampler, waker, pulse, app.state.keyring, app.state.event_writer):
+            for each in (app.state.sampler, notifier, liveness_probe, app.state.keyring, app.state.event_writer):
                 each.close()
             _shut_down_threads(app)
             if database is None:

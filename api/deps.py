@@ -23,7 +23,7 @@ from api.monitoring.metrics import Metrics
 from engine.errors import InputError, NotFound
 from engine.settings import Settings
 from engine.store.database.connections import Database
-from engine.store.database.notifications import Waker
+from engine.store.database.notifications import Notifier
 from engine.values.ids import check_id
 from indexing.live.recall_sampler import Sampler
 from indexing.live.view import LiveView
@@ -37,12 +37,12 @@ class LiveSpaces(MutableMapping[str, Live]):
         self,
         database: Database,
         folder: Path,
-        waker: Waker,
+        notifier: Notifier,
         sampler: Sampler | None = None,
         owner: str = "",
         gone: Callable[[str], None] = lambda space: None,
     ):
-        self._database, self._folder, self._waker = database, folder, waker
+        self._database, self._folder, self._notifier = database, folder, notifier
         self._sampler, self._owner = sampler, owner
         self._gone = gone  # told of a space that is not served any more
         self._lives: dict[str, Live] = {}
@@ -64,7 +64,7 @@ class LiveSpaces(MutableMapping[str, Live]):
 
     def notify_write(self, space: str, seq: int) -> None:
         """This process sees its write at once, the others within milliseconds."""
-        self._waker.tell(space)
+        self._notifier.notify(space)
         live = self._lives.get(space)
         if live is not None:
             live.catch_up(seq)

@@ -66,7 +66,7 @@ def serve(
             settings = settings.model_copy(update={"require_keys": True})
         tell(listener.getsockname()[1])
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
-        ending.last = database.leave
+        ending.last = database.close_without_waiting
         ending.heed()
         if workers == 1:
             EndingServer(uvicorn_config(settled(create_app(settings, database)), workers), ending).run([listener])

@@ -93,7 +93,7 @@ def copy_seconds(database: Database) -> float:
     columns = "event_id, user_key, item_key, kind, value, occurred_at"
     with database.begin() as conn:
         with (
-            bulk_copy.raw(conn).cursor() as cursor,
+            bulk_copy.driver_connection(conn).cursor() as cursor,
             cursor.copy(f"COPY (SELECT {columns} FROM events) TO STDOUT") as out,
         ):
             rows = b"".join(out)
@@ -102,7 +102,7 @@ def copy_seconds(database: Database) -> float:
     started = time.perf_counter()
     with (
         database.begin() as conn,
-        bulk_copy.raw(conn).cursor() as cursor,
+        bulk_copy.driver_connection(conn).cursor() as cursor,
         cursor.copy("COPY bare_events FROM STDIN") as copy,
     ):
         for start in range(0, len(rows), 1 << 20):

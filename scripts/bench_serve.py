@@ -48,7 +48,7 @@ from api.server import bound, settled, uvicorn_config
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import events
-from engine.store.change_feeds.item_feed import sequence
+from engine.store.change_feeds.snapshots import transaction_seq
 from engine.store.database.connections import Database, open_database
 from engine.store.spaces import Space
 from engine.values.vectors import Matrix
@@ -320,7 +320,7 @@ def with_stubs(app: FastAPI) -> FastAPI:
     @app.post("/stub/transaction")
     def transaction() -> Response:
         with app.state.database.begin() as conn:
-            sequence(conn)
+            transaction_seq(conn)
         return Response(constant, media_type="application/json")
 
     @app.get("/stub/constant")

@@ -82,7 +82,7 @@ class Pgvector:
         conn.exec_driver_sql("CREATE INDEX ON peer USING hnsw (vector vector_cosine_ops)")
         conn.exec_driver_sql("ANALYZE peer")
         conn.commit()
-        self.raw = bulk_copy.raw(conn)
+        self.raw = bulk_copy.driver_connection(conn)
         self.raw.autocommit = True
         self.raw.execute("SET max_parallel_workers_per_gather = 0")
         self._cursor = self.raw.cursor(binary=True)

@@ -18,7 +18,7 @@ from api.coalescing.coalescer import Coalescer
 from api.limits.executors import event_writers
 from engine.errors import StoreBusy, StoreUnavailable
 from engine.store import events
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Database
 from engine.values.events import Event
 
@@ -83,5 +83,5 @@ class EventWriter:
             if lock_timeout_ms is not None:
                 conn.exec_driver_sql(f"SET LOCAL lock_timeout = {lock_timeout_ms:d}")
             statuses = iter(events.append(conn, space_key, [event for group in groups for event in group]))
-            seq = item_feed.sequence(conn)
+            seq = snapshots.transaction_seq(conn)
         return [WrittenEvents(list(islice(statuses, len(group))), seq) for group in groups]

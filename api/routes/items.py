@@ -22,7 +22,7 @@ from engine.catalogue.attribute_types import AttributeType, fitted
 from engine.catalogue.predicate import CORE, called_like_field
 from engine.errors import InputError, Problem
 from engine.store import attribute_types, items
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import snapshots
 from engine.values.ids import check_id
 from engine.values.items import Item, ItemVector, check_item
 from engine.values.vectors import KEPT, check_length, check_vector, moderate
@@ -46,7 +46,7 @@ def post_items(
     checked = check_rows("items", body.items, lambda row: _parse(row, view, types))
     with database.begin() as conn:
         statuses = items.upsert(conn, view.space.key, list(checked.good.values()))
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(view.space.name, seq)
     notes = {
         row: "; ".join(map(called_like_field, _hidden(item))) for row, item in checked.good.items() if _hidden(item)
@@ -64,7 +64,7 @@ def post_availability(
     wanted = {row.item_id: row.available for row in checked.good.values()}
     with database.begin() as conn:
         found = dict(zip(wanted, items.set_availability(conn, view.space.key, wanted), strict=True))
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(view.space.name, seq)
     rows = checked.results([found[row.item_id] for row in checked.good.values()])
     return rows_response(rows, list(found.values()).count("updated"), seq)
@@ -79,7 +79,7 @@ def put_item(
     with database.begin() as conn:
         item = _typed(item, attribute_types.read(conn, view.space.key), ("body",))
         [status] = items.upsert(conn, view.space.key, [item])
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(view.space.name, seq)
     hidden = [Problem(("body", "attributes", name), called_like_field(name)) for name in _hidden(item)]
     body_json = {"item_id": item_id, "status": status, "seq": seq, "warnings": warnings.to_json(hidden)}
@@ -111,7 +111,7 @@ def delete_item(
 ) -> Response:
     with database.begin() as conn:
         items.delete(conn, view.space.key, item_id)
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(view.space.name, seq)
     return json_response({"item_id": item_id, "status": "deleted", "seq": seq})
 

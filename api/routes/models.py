@@ -16,7 +16,7 @@ from api.messages.responses import json_response
 from api.reads import FreshView
 from engine.store import attribute_types, events, generations, items, models, users
 from engine.store.database import clock_skew
-from engine.store.database.leader_election import under_way
+from engine.store.database.leader_election import is_job_running
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
 from indexing.building.build import rebuilding
@@ -65,7 +65,7 @@ def get_status(view: FreshView, database: AppDatabase, live_spaces: AppLiveSpace
         kinds = events.kind_counts(conn, key)
         sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": sum(kinds.values())}
         types = attribute_types.by_subject(conn, key)
-        is_rebuilt = under_way(conn, rebuilding(view.space))
+        is_rebuilt = is_job_running(conn, rebuilding(view.space))
         clocks = clock_skew.report(conn, key)
     served, refused = view.generation, view.refused
     return json_response(

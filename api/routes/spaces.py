@@ -16,7 +16,7 @@ from api.messages.request_schemas import NoParameters, SpaceBody
 from api.messages.responses import json_response
 from api.reads import FreshView
 from engine.store import attribute_types, spaces
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import snapshots
 from engine.store.spaces import Space
 from engine.values.event_kinds import KIND_WEIGHTS
 from engine.values.events import Weighting
@@ -58,7 +58,7 @@ def put_space(
             attribute_types.set_types(conn, made.key, body.attribute_types.items, "item")
             attribute_types.set_types(conn, made.key, body.attribute_types.users, "user")
         shown = _json(made) | {"attribute_types": attribute_types.by_subject(conn, made.key)}
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(space, seq)
     return json_response({**shown, "seq": seq})
 
@@ -84,7 +84,7 @@ def delete_space(
     with database.begin() as conn:
         check_key_space(request, spaces.get(conn, space).key)
         spaces.delete(conn, space)
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     live_spaces.pop(space, None)
     shutil.rmtree(settings.generations / space, ignore_errors=True)
     return json_response({"space": space, "status": "deleted", "seq": seq})

@@ -16,7 +16,7 @@ from api.reads import FreshView
 from engine.catalogue.attribute_types import fitted
 from engine.errors import InputError, NotFound
 from engine.store import attribute_types, erasures, users
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import snapshots
 from engine.values.ids import check_id
 from engine.values.items import check_attributes
 from engine.values.users import User
@@ -34,7 +34,7 @@ def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, datab
         types = attribute_types.read(conn, view.space.key, "user")
         attributes = fitted(body.attributes, types, ("body", "attributes"))
         [status] = users.upsert(conn, view.space.key, [User(user_id, attributes)])
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     return json_response({"user_id": user_id, "status": status, "seq": seq})
 
 
@@ -50,7 +50,7 @@ def merge_user(user_id: UserId, body: MergeBody, none: Nothing, view: View, data
         raise InputError("expected another user than that of the path", loc=("body", "from_user_id"))
     with database.begin() as conn:
         moved = users.merge(conn, view.space.key, source, user_id)
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     status = "unchanged" if moved is None else "merged"
     return json_response({"user_id": user_id, "status": status, "events": moved or 0, "seq": seq})
 
@@ -80,7 +80,7 @@ def allow_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase
     """What was erased does not come back by this; what is sent or imported from now on is taken."""
     with database.begin() as conn:
         erasures.allow(conn, view.space.key, user_id)
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     return json_response({"user_id": user_id, "status": "allowed", "seq": seq})
 
 
@@ -102,6 +102,6 @@ def delete_user(user_id: UserId, none: Nothing, view: View, database: AppDatabas
     """
     with database.begin() as conn:
         erased = users.delete(conn, view.space.key, user_id)
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     body = {"user_id": user_id, "status": "erased", "erased": erased.rows, "kept_out": erased.user_ids, "seq": seq}
     return json_response(body)

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from engine.errors import InputError
 from engine.store import spaces
-from engine.store.database.connections import Connection, Database, DataRefused
+from engine.store.database.connections import Connection, Database, InvalidData
 
 
 @contextmanager
@@ -19,7 +19,7 @@ def transaction(database: Database, space_name: str) -> Iterator[tuple[Connectio
     try:
         with database.begin() as conn:
             yield conn, spaces.ensure(conn, space_name)
-    except DataRefused as error:
+    except InvalidData as error:
         raise InputError(f"PostgreSQL refused the file, and nothing was written: {error.orig}") from error
 
 

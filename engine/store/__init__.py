@@ -1,1 +1,3 @@
-"""PostgreSQL, one file per subject and one function per query. The only place with SQL, beside `migrations`."""
+"""Storage in PostgreSQL: one file per subject (items, users, events, models, ...), one function per query. Only this
+room and `migrations` contain SQL.
+"""

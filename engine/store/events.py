@@ -163,7 +163,7 @@ def read_columns(conn: sa.Connection, space_key: int) -> EventColumns:
     ).format(sql.Literal(names), sql.Literal(space_key))
     rows = bulk_copy.read_fixed(
         conn,
-        query.as_string(bulk_copy.raw(conn)),
+        query.as_string(bulk_copy.driver_connection(conn)),
         [("user", ">i8"), ("item", ">i8"), ("kind", ">i4"), ("value", ">f4"), ("at", ">i8")],
     )
     user_ids, user_rows = _ids(conn, "users", "user", space_key, rows["user"])
@@ -197,7 +197,7 @@ def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> Staged
     """
     columns = ["event_id", "user_id", "item_id", "kind", "value", "occurred_at"]
     definition = "event_id text, user_id text, item_id text, kind text, value real, occurred_at timestamptz"
-    bulk_copy.stage(conn, "staged_events", definition, table.select(columns))
+    bulk_copy.stage_table(conn, "staged_events", definition, table.select(columns))
     with bulk_copy.without_nested_loops(conn, table.num_rows):
         written = conn.exec_driver_sql(MERGE, (space_key, space_key, space_key)).rowcount
     return StagedCounts(written, table.num_rows - written)

@@ -166,7 +166,7 @@ def _copy_in(
         + [("len5", ">i4"), ("at", ">i8")]
     )
     statement = "COPY item_features (space_key, item_key, label, numbers, recorded_at) FROM STDIN (FORMAT binary)"
-    with bulk_copy.raw(conn).cursor() as cursor, cursor.copy(statement) as copy:
+    with bulk_copy.driver_connection(conn).cursor() as cursor, cursor.copy(statement) as copy:
         copy.write(bulk_copy.HEADER)
         step = max(1, 2**23 // (8 * width))
         for start in range(0, len(keys), step):

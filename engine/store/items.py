@@ -190,5 +190,5 @@ def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
     )
     staged = table.select(["item_id", "title"]).append_column("categories", categories)
     staged = staged.append_column("attributes", table["attributes"])
-    bulk_copy.stage(conn, "staged_items", "item_id text, title text, categories text, attributes jsonb", staged)
+    bulk_copy.stage_table(conn, "staged_items", "item_id text, title text, categories text, attributes jsonb", staged)
     return conn.exec_driver_sql(MERGE, (space_key,)).rowcount

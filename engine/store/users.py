@@ -166,7 +166,9 @@ def existing(conn: sa.Connection, space_key: int, user_ids: Sequence[str]) -> se
 
 def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> StagedUsers:
     """Add distinct users from columns user_id, attributes (JSON or null); known ones are completed, erased left out."""
-    bulk_copy.stage(conn, "staged_users", "user_id text, attributes jsonb", table.select(["user_id", "attributes"]))
+    bulk_copy.stage_table(
+        conn, "staged_users", "user_id text, attributes jsonb", table.select(["user_id", "attributes"])
+    )
     merge = """INSERT INTO users (space_key, user_id, attributes)
                SELECT %s, user_id, coalesce(attributes, '{}') FROM staged_users
                ORDER BY user_id COLLATE "C"

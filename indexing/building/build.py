@@ -25,8 +25,8 @@ from engine.latent_space.space import LatentSpace
 from engine.progress import Progress, silent
 from engine.recommending.rounding import longest
 from engine.store import attribute_types, events, generations, items, models
-from engine.store.change_feeds import item_feed
-from engine.store.change_feeds.item_feed import Snapshot
+from engine.store.change_feeds import snapshots
+from engine.store.change_feeds.snapshots import Snapshot
 from engine.store.database.connections import Connection, Database
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
@@ -67,7 +67,7 @@ def build_generation(
         conn = conn.execution_options(isolation_level="REPEATABLE READ")
         with conn.begin():
             record = models.get(conn, space.key, version)
-            with database.beside(conn) as other, ThreadPoolExecutor(1) as pool:
+            with database.same_snapshot(conn) as other, ThreadPoolExecutor(1) as pool:
                 reading = pool.submit(items.read_catalogue, other, space.key)
                 latent = models.load_space(conn, space.key, version, partial(_names, reading))
                 catalogue = _in_row_order(reading.result(), latent)
@@ -76,7 +76,7 @@ def build_generation(
             shelf = item_vectors(latent, catalogue, own, content)
             popularity = popularity_updates.built(conn, space, record, shelf.catalogue, now_us=time.time_ns() // 1000)
             kinds = _kinds(conn, space)
-            start = item_feed.snapshot(conn)
+            start = snapshots.current(conn)
     if len(latent.items) == 0:
         raise NotEnoughData(f"model version {version} has no item vectors to index")
     progress("index", 0.2)

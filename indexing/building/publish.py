@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.errors import Conflict
 from engine.store import generations, spaces
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
 from indexing.generations.manifest import check
@@ -34,7 +34,7 @@ def publish(
         with database.begin() as conn:
             generations.activate(conn, space.key, generation, instead_of=instead_of)
             removed = damaged and instead_of is not None and generations.remove(conn, space.key, instead_of)
-            seq = item_feed.sequence(conn)
+            seq = snapshots.transaction_seq(conn)
     except Conflict:
         with database.begin() as conn:
             gone = generations.remove(conn, space.key, generation)

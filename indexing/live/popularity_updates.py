@@ -17,9 +17,9 @@ import pyarrow as pa
 from engine.evaluation import popularity_half_life
 from engine.recommending.popularity import Standing, Sums, uptake
 from engine.store.change_feeds import event_feed as stored
-from engine.store.change_feeds import item_feed
-from engine.store.change_feeds.event_feed import Touched
-from engine.store.change_feeds.item_feed import Snapshot
+from engine.store.change_feeds import snapshots
+from engine.store.change_feeds.event_feed import ChangedPairs
+from engine.store.change_feeds.snapshots import Snapshot
 from engine.store.database.connections import Connection, Database
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
@@ -44,7 +44,7 @@ class Built:
 
 def built(conn: Connection, space: Space, record: ModelRecord, catalogue: pa.Table, *, now_us: int) -> Built:
     """By the half-life that the model was judged beside; chosen here where it was not judged."""
-    stored.forget_foreign(conn, space.key)
+    stored.clear_foreign_xids(conn, space.key)
     events = _of_catalogue(stored.read_all(conn, space.key), catalogue["item_key"].to_numpy())
     judged = record.evaluation.get("popularity", {})
     if "half_life_days" not in judged:
@@ -81,7 +81,7 @@ class Following:
         if self._generation is not view.generation:
             start = view.generation.manifest["start"]
             self._generation, self._waiting, self._not_before = view.generation, {}, 0.0
-            self._snapshot = item_feed.parse(start["snapshot"], start["epoch"])
+            self._snapshot = snapshots.parse(start["snapshot"], start["epoch"])
         if time.monotonic() < self._not_before:
             return None
         started = time.monotonic()
@@ -107,7 +107,7 @@ class Following:
         return {row: self._waiting.pop(id_) for id_, row in rows.items() if row is not None}
 
 
-def _by_key(touched: Touched, weighting: Weighting, generation: Any, now_us: int) -> Mapping[int, float]:
+def _by_key(touched: ChangedPairs, weighting: Weighting, generation: Any, now_us: int) -> Mapping[int, float]:
     """What the new events change of the sum of each item, by its key: by all of a pair less by the old ones alone."""
     told = generation.manifest["popularity"]
     keys, rows = np.unique(touched.events.item_rows, return_inverse=True)

@@ -15,7 +15,7 @@ from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
 from engine.recommending.popularity import Standing, standing
 from engine.recommending.values.searcher import Mask, Scorer
-from engine.store.change_feeds.item_feed import Snapshot
+from engine.store.change_feeds.snapshots import Snapshot
 from engine.store.spaces import Space
 from engine.values.ids import IdMap, Ids
 from engine.values.vectors import Matrix, Vectors
@@ -98,7 +98,7 @@ class LiveView:
         A write gets its number as it begins, so one with a lower number may end later. Where such a one was running,
         it may have ended and be acknowledged by now: only a look after the read came is sure to show it then.
         """
-        return self.snapshot.holds(seq) and (seq < self.snapshot.xmin or self.looked_at >= asked_at)
+        return self.snapshot.includes(seq) and (seq < self.snapshot.xmin or self.looked_at >= asked_at)
 
     @cached_property
     def items(self) -> Ids:

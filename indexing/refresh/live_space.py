@@ -15,9 +15,9 @@ import structlog
 
 from engine.errors import Conflict, CorruptGeneration, NotInTime, StoreUnavailable
 from engine.store import generations, items, spaces
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import item_feed, snapshots
 from engine.store.database.connections import Database
-from engine.store.database.leader_election import Election
+from engine.store.database.leader_election import LeaderElection
 from engine.store.generations import GenerationRecord
 from engine.store.spaces import Space
 from indexing.building.build import build_again, rebuilding
@@ -116,7 +116,7 @@ class Live:
             unheard = not view.stale and seq >= view.snapshot.xmax
             if unheard or time.monotonic() + RETRY_S > until:
                 why = "no write has that number yet" if unheard else f"{max(within_s, 0) * 1000:.0f} ms are over"
-                if view.stale and view.snapshot.holds(seq):
+                if view.stale and view.snapshot.includes(seq):
                     why = "PostgreSQL, which is away, may have ended others before it since"
                 seen = view.snapshot.xmax - 1
                 raise NotInTime(f"changes up to {seen} are seen here, asked for min_seq {seq}, and {why}; ask again")
@@ -176,15 +176,15 @@ class Live:
             space,
             opened,
             opened.shown,
-            snapshot=item_feed.parse(start["snapshot"], start["epoch"]),
+            snapshot=snapshots.parse(start["snapshot"], start["epoch"]),
             filters=Filters(opened.columns),
             sampler=self._sampler,
         )
 
     def _rebuilt(self, space: Space) -> LiveView:
         """Of several processes that find no whole generation, one builds it and the others wait for it."""
-        election = Election(self._database, rebuilding(space))
-        while not election.win():
+        election = LeaderElection(self._database, rebuilding(space))
+        while not election.try_acquire():
             time.sleep(REBUILD_WAIT_S)
         try:
             active = self._active(space)
@@ -196,7 +196,7 @@ class Live:
                     publish(self._database, space, name, self._folder, instead_of=active.generation, damaged=damaged)
             return self._view_of(space, self._active(space))
         finally:
-            election.resign()
+            election.release()
 
     def _active(self, space: Space) -> GenerationRecord:
         with self._database.begin() as conn:
@@ -216,7 +216,7 @@ class Live:
             view = replace(view, space=spaces.find(conn, view.space.key) or view.space)
             activated = generations.activation(conn, view.space.key)
             if activated is not None and (view.generation is None or view.generation.generation != activated[0]):
-                snapshot = snapshot.but(activated[1])  # it is opened at the next refresh, which may take seconds
+                snapshot = snapshot.hiding(activated[1])  # it is opened at the next refresh, which may take seconds
             if keys is not None and not keys:
                 return replace(view, snapshot=snapshot, looked_at=looked_at, stale=False)
             found = items.read_catalogue(conn, view.space.key, keys)

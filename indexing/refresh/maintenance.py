@@ -20,9 +20,9 @@ import structlog
 
 from engine.errors import Conflict, NearfieldError, NotFound
 from engine.store import generations, spaces
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import item_feed, snapshots
 from engine.store.database.connections import Database
-from engine.store.database.leader_election import Election
+from engine.store.database.leader_election import LeaderElection
 from indexing.building.build import NAMES, build_again, rebuilding
 from indexing.building.publish import publish
 from indexing.generations.folder_locks import left_over
@@ -69,7 +69,7 @@ class Upkeep:
     def __init__(self, database: Database, folder: Path, prepare: Callable[[], None] | None = None):
         self._database, self._folder = database, folder
         self._prepare = prepare  # called first in a process that rebuilds: it logs as this one does
-        self._elections: dict[str, Election] = {}
+        self._elections: dict[str, LeaderElection] = {}
         self._running: dict[str, BaseProcess] = {}
         self._not_before: dict[str, float] = {}  # by space, of time.monotonic
         self._repairs: dict[str, int] = {}  # begun since a space was last served what is active
@@ -97,7 +97,7 @@ class Upkeep:
                 process.kill()
                 process.join()
             for election in self._elections.values():
-                election.resign()
+                election.release()
             self._running.clear()
             self._elections.clear()
 
@@ -112,8 +112,8 @@ class Upkeep:
         return view.generation.generation if foreign or wear(view).worn else None
 
     def _start(self, view: LiveView, instead_of: str) -> None:
-        name, election = view.space.name, Election(self._database, rebuilding(view.space))
-        if not election.win():
+        name, election = view.space.name, LeaderElection(self._database, rebuilding(view.space))
+        if not election.try_acquire():
             self._not_before[name] = time.monotonic() + AGAIN_S  # another process is at it
             return
         refused = view.refused is not None
@@ -135,7 +135,7 @@ class Upkeep:
         wait_s = (RETRY_S if process.exitcode else AGAIN_S) * 2 ** min(self._repairs.get(name, 0), MOST_DOUBLINGS)
         self._not_before[name] = time.monotonic() + wait_s
         del self._running[name]
-        self._elections.pop(name).resign()
+        self._elections.pop(name).release()
 
     def _prune(self) -> None:
         if time.monotonic() < self._not_before.get("", 0.0):
@@ -203,7 +203,7 @@ def remove_unrecorded(database: Database, folder: Path) -> int:
             return (path.parent.name, path.name) in generations.names(conn)
 
     with database.connect() as conn:
-        epoch, kept = item_feed.epoch(conn), generations.names(conn)
+        epoch, kept = snapshots.epoch(conn), generations.names(conn)
     found = [path for path in folder.glob(f"*/{NAMES}") if (path.parent.name, path.name) not in kept]
     return sum(_remove(path, unless=is_recorded) for path in found if _made_in(path, epoch))
 

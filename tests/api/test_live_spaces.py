@@ -13,9 +13,9 @@ import pytest
 
 from api.deps import LiveSpaces
 from engine.store import spaces
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Database
-from engine.store.database.notifications import Waker
+from engine.store.database.notifications import Notifier
 from engine.store.spaces import Space
 from indexing.refresh.live_space import Live
 from indexing.refresh.poller import Poller
@@ -43,12 +43,12 @@ class Deleting(dict[str, Live]):
 
 @pytest.fixture
 def live_spaces(database: Database, space: Space, tmp_path: Any) -> Any:
-    waker = Waker(database)
-    made = LiveSpaces(database, tmp_path, waker)
+    notifier = Notifier(database)
+    made = LiveSpaces(database, tmp_path, notifier)
     made.view(space.name)
     made._lives = Deleting(made._lives)
     yield made
-    waker.close()
+    notifier.close()
 
 
 def test_a_space_deleted_in_the_middle_fails_no_look_at_it(
@@ -56,7 +56,7 @@ def test_a_space_deleted_in_the_middle_fails_no_look_at_it(
 ) -> None:
     [live] = live_spaces._lives.values()
     with database.begin() as conn:
-        seq = item_feed.sequence(conn)
+        seq = snapshots.transaction_seq(conn)
     looks: list[Callable[[], object]] = [
         lambda: live_spaces.notify_write(space.name, seq),
         lambda: live_spaces.refresh(space.name),
@@ -109,7 +109,7 @@ def test_the_poller_goes_on_when_a_request_takes_a_space_away_at_the_same_moment
 ) -> None:
     gone: list[str] = []
     polled = threading.Semaphore(0)
-    live_spaces = TakenAway(database, tmp_path, cast(Waker, None), gone=gone.append)
+    live_spaces = TakenAway(database, tmp_path, cast(Notifier, None), gone=gone.append)
     for name in ("no-such-space", space.name):
         live_spaces[name] = Live(database, tmp_path, name)
     poller = Poller(live_spaces, poll_s=0.01, after=lambda view: polled.release())

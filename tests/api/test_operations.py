@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from engine.embedders.registry import make
 from engine.store.database.connections import Database
-from engine.store.database.leader_election import Election
+from engine.store.database.leader_election import LeaderElection
 from indexing.building.build import build_generation, rebuilding
 from indexing.building.publish import publish
 from indexing.building.reindex import reindex
@@ -127,10 +127,10 @@ def test_status_tells_which_generation_is_refused_and_why(shop: Shop, database: 
     assert (status["generation"], status["refused"]["generation"]) == (served, elsewhere)
     assert f"generation {elsewhere} cannot be read" in status["refused"]["why"]
     assert status["rebuilding"] is False
-    election = Election(database, rebuilding(shop.space))
-    assert election.win()
+    election = LeaderElection(database, rebuilding(shop.space))
+    assert election.try_acquire()
     assert shop.get("/status").json()["rebuilding"] is True
-    election.resign()
+    election.release()
     here = build_generation(database, shop.space, 1, shop.settings.generations)
     publish(database, shop.space, here, shop.settings.generations)
     while (status := shop.get("/status").json())["degraded"]:

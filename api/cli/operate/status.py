@@ -16,7 +16,7 @@ from engine.settings import Settings
 from engine.store import attribute_types, events, generations, items, models, users
 from engine.store.database import clock_skew
 from engine.store.database.connections import open_database
-from engine.store.database.leader_election import under_way
+from engine.store.database.leader_election import is_job_running
 from engine.store.doctor import checks, id_normalization
 from indexing.building.build import rebuilding
 from indexing.building.doctor_checks import check_disk, check_faiss, check_generations, check_loops
@@ -56,7 +56,7 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
                 "popularity_half_life_days": active.manifest.get("popularity", {}).get("half_life_days"),
                 "delta_share": round(worn.delta, 5),
                 "tombstone_share": round(worn.tombstones, 5),
-                "rebuilding": under_way(conn, rebuilding(found)),
+                "rebuilding": is_job_running(conn, rebuilding(found)),
             }
             if view.refused is not None:
                 body |= {"refused": f"{view.refused.generation}: {view.refused.why}"}

@@ -1,1 +1,1 @@
-"""What changed since a snapshot: items in the change log, and events."""
+"""The change feeds: the items (change log) and the events that were written since the snapshot of a previous read."""

@@ -1,7 +1,7 @@
-"""Uptake: events by the keys of their users and items, all of a space or what came since a snapshot.
+"""The feed of events: all events of a space, or the events since a snapshot, with user and item keys in place of ids.
 
-As in the change feed, what is new is what this snapshot sees and that one did not, so no late commit is lost; here the
-events themselves say which transaction wrote them.
+As in `item_feed`, an event is new when the current snapshot sees it and the remembered snapshot does not, so no late
+commit is lost. Each event row stores the id of the transaction that wrote it.
 """
 
 from __future__ import annotations
@@ -14,37 +14,37 @@ import numpy.typing as npt
 import sqlalchemy as sa
 from psycopg import sql
 
-from engine.store.change_feeds import item_feed
-from engine.store.change_feeds.item_feed import Snapshot
+from engine.store.change_feeds import snapshots
+from engine.store.change_feeds.snapshots import Snapshot
 from engine.store.database import bulk_copy
 from engine.values.events import EventColumns
 
 NEW = "xid >= %(xmin)s::text::xid8 AND NOT pg_visible_in_snapshot(xid, %(since)s::text::pg_snapshot)"
 ANY_NEW = f"SELECT EXISTS (SELECT FROM events WHERE space_key = %(space)s AND {NEW})"
-# Every event of the pairs that have a new one: what a user makes of an item is a sum over all of them.
-TOUCHED = f"""
+# All events of each (user, item) pair that has a new one: the weight of a pair is a sum over all its events.
+CHANGED_PAIRS = f"""
 WITH pairs AS MATERIALIZED (SELECT DISTINCT user_key, item_key FROM events WHERE space_key = %(space)s AND {NEW}),
 each AS MATERIALIZED (SELECT DISTINCT user_key FROM pairs)
 SELECT user_key, item_key, kind, value, (extract(epoch FROM occurred_at) * 1000000)::bigint, coalesce({NEW}, false)
 FROM (SELECT e.* FROM each CROSS JOIN LATERAL (SELECT * FROM events WHERE user_key = each.user_key OFFSET 0) e) of_them
 JOIN pairs USING (user_key, item_key)
 """
-# Nobody counts the newest numbers: a planner that expects many would read all events, every second.
-BY_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
-AT_A_TIME = 20_000  # rows
+# The planner has no statistics of the newest transaction ids; it expects many rows and scans all events each second.
+USE_INDEX = "SET LOCAL enable_seqscan = off; SET LOCAL jit = off"
+CHUNK_ROWS = 20_000
 ROW = np.dtype([("user", "i8"), ("item", "i8"), ("kind", "i4"), ("value", "f4"), ("at", "i8"), ("new", "?")])
 
 
 @dataclass(frozen=True, eq=False)
-class Touched:
-    """Every event of each user and item that came together since a snapshot; rows of the columns are keys."""
+class ChangedPairs:
+    """All events of each (user, item) pair that has a new event; the user and item rows are keys."""
 
     events: EventColumns
-    is_new: npt.NDArray[np.bool_]  # (n,), of which these came since
+    is_new: npt.NDArray[np.bool_]  # (n,): the event was written since the snapshot
 
 
 def read_all(conn: sa.Connection, space_key: int) -> EventColumns:
-    """Every event of a space; its user and item rows are keys, and it has no ids."""
+    """Every event of a space, without ids: the user and item rows are keys."""
     kinds = conn.exec_driver_sql("SELECT DISTINCT kind FROM events WHERE space_key = %s", (space_key,)).scalars()
     names = sorted(kinds)
     query = sql.SQL(
@@ -52,7 +52,7 @@ def read_all(conn: sa.Connection, space_key: int) -> EventColumns:
            WHERE space_key = {}"""
     ).format(sql.Literal(names), sql.Literal(space_key))
     fields = [("user", ">i8"), ("item", ">i8"), ("kind", ">i4"), ("value", ">f4"), ("at", ">i8")]
-    rows = bulk_copy.read_fixed(conn, query.as_string(bulk_copy.raw(conn)), fields)
+    rows = bulk_copy.read_fixed(conn, query.as_string(bulk_copy.driver_connection(conn)), fields)
     return EventColumns(
         (),
         (),
@@ -65,46 +65,47 @@ def read_all(conn: sa.Connection, space_key: int) -> EventColumns:
     )
 
 
-def read_since(conn: sa.Connection, space_key: int, since: Snapshot) -> tuple[Touched | None, Snapshot]:
-    """What came since a snapshot, and the snapshot to go on from; call it in a REPEATABLE READ transaction.
+def read_since(conn: sa.Connection, space_key: int, since: Snapshot) -> tuple[ChangedPairs | None, Snapshot]:
+    """The pairs with events since a snapshot, and the snapshot for the next read. Call it in REPEATABLE READ.
 
-    None where nothing came, and where `since` is of another epoch and so means nothing here.
+    The pairs are None when no event is new, and when `since` is of another epoch.
     """
-    now = item_feed.snapshot(conn)
+    now = snapshots.current(conn)
     if now.epoch != since.epoch:
         return None, now
-    conn.exec_driver_sql(BY_INDEX)
+    conn.exec_driver_sql(USE_INDEX)
     parameters = {"space": space_key, "xmin": str(since.xmin), "since": str(since)}
     if not conn.exec_driver_sql(ANY_NEW, parameters).scalar_one():
         return None, now
-    found = conn.exec_driver_sql(TOUCHED, parameters, execution_options={"stream_results": True})
-    return _columns(found.partitions(AT_A_TIME)), now
+    result = conn.exec_driver_sql(CHANGED_PAIRS, parameters, execution_options={"stream_results": True})
+    return _to_columns(result.partitions(CHUNK_ROWS)), now
 
 
-def _columns(parts: Iterable[Iterable[sa.Row]]) -> Touched:
-    codes: dict[str, int] = {}
+def _to_columns(chunks: Iterable[Iterable[sa.Row]]) -> ChangedPairs:
+    kind_codes: dict[str, int] = {}
 
-    def coded() -> Iterator[npt.NDArray[np.void]]:
-        for part in parts:
-            rows = [(row[0], row[1], codes.setdefault(row[2], len(codes)), *row[3:]) for row in part]
+    def encoded() -> Iterator[npt.NDArray[np.void]]:
+        for chunk in chunks:
+            rows = [(row[0], row[1], kind_codes.setdefault(row[2], len(kind_codes)), *row[3:]) for row in chunk]
             yield np.array(rows, dtype=ROW)
 
-    made = np.concatenate([np.zeros(0, dtype=ROW), *coded()])
-    columns = [np.ascontiguousarray(made[name]) for name in ROW.names or ()]
+    table = np.concatenate([np.zeros(0, dtype=ROW), *encoded()])
+    columns = [np.ascontiguousarray(table[name]) for name in ROW.names or ()]
     user, item, kind, value, occurred, is_new = columns
-    return Touched(EventColumns((), (), tuple(codes), user, item, kind, value, occurred), is_new)
+    return ChangedPairs(EventColumns((), (), tuple(kind_codes), user, item, kind, value, occurred), is_new)
 
 
 def item_ids(conn: sa.Connection, item_keys: Sequence[int]) -> dict[int, str]:
-    """The id of each key that is still there."""
+    """The id of each key that still exists."""
     query = "SELECT item_key, item_id FROM items WHERE item_key = ANY(%s)"
     return {key: id_ for key, id_ in conn.exec_driver_sql(query, (list(item_keys),))}
 
 
-def forget_foreign(conn: sa.Connection, space_key: int) -> int:
-    """Events restored from another database bear numbers of its transactions, which this one has yet to give; how many.
+def clear_foreign_xids(conn: sa.Connection, space_key: int) -> int:
+    """Clear the transaction ids of events that were restored from another database; return how many were cleared.
 
-    Without a number they are what they are here: older than any snapshot to come.
+    Such an id belongs to the other database, and here it lies in the future. An event without an id is older than any
+    later snapshot.
     """
     update = """UPDATE events SET xid = NULL
                 WHERE space_key = %s AND xid >= pg_snapshot_xmax(pg_current_snapshot())"""

@@ -1,4 +1,4 @@
-"""Database: the one door to PostgreSQL, embedded or by URL."""
+"""Database: the connection pool of one PostgreSQL, embedded or by URL; every statement of the engine runs on it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from engine.errors import NotFound, StoreBusy, StoreUnavailable
 from engine.settings import Settings
 from engine.store.database import migrations
 from engine.store.database.embedded import EmbeddedServer
-from engine.store.database.error_mapping import disk_full, unavailable, went_away
-from engine.store.database.liveness_probe import Heed, heeding
+from engine.store.database.error_mapping import connection_lost, disk_full, map_error
+from engine.store.database.liveness_probe import CheckAlive, checked_connection_class
 
-Connection = sa.Connection  # for annotations outside this folder, the one that imports SQLAlchemy
-DataRefused = sa.exc.DataError  # PostgreSQL cannot hold a value
-FROZEN_S = 1.0  # that the end of a process waits for a PostgreSQL that did not answer; it stops once it goes on
+Connection = sa.Connection  # for annotations in rooms that do not import SQLAlchemy
+InvalidData = sa.exc.DataError  # PostgreSQL cannot store a value
+FROZEN_STOP_S = 1.0  # a process that ends waits this long for a frozen PostgreSQL, which stops when it runs again
 MIN_POSTGRES = 15
 MIN_PGVECTOR = (0, 8)
-LIMITS = {  # of libpq: a host whose packets are dropped is away after some 11 s; a long query goes on where one answers
+LIMITS = {  # libpq: a host that drops packets is unreachable after about 11 s; a long query on a live host continues
     "connect_timeout": 5,
     "keepalives": 1,
     "keepalives_idle": 5,
@@ -39,30 +39,31 @@ LIMITS = {  # of libpq: a host whose packets are dropped is away after some 11 s
 
 
 class Database:
-    """Connections to one PostgreSQL. Every failure to reach it is a StoreUnavailable.
+    """Connections to one PostgreSQL. Every failure to reach it raises StoreUnavailable.
 
-    A write to a space that somebody deleted since its key was read is NotFound; one that waited `lock_s` seconds for
-    another transaction, as an import, is StoreBusy. Without `lock_s` it waits for as long as that takes.
+    A write raises NotFound when the space was deleted after its key was read, and StoreBusy when it waited `lock_s`
+    seconds for the lock of another transaction, such as an import. Without `lock_s` it waits without a limit.
     """
 
     def __init__(
         self, url: str, server: EmbeddedServer | None = None, pool_size: int = 20, lock_s: float | None = None
     ):
         self._server = server
-        self._away, self._trying = False, threading.Lock()
-        self._starts, self._why, self._frozen = Backoff(1.0, 10.0), "", False
-        self.silent = threading.Event()  # kept by a Pulse: while it is set nobody waits for PostgreSQL
-        self.url = url  # for another process; it has the password
+        self._unreachable, self._reconnecting = False, threading.Lock()
+        self._start_backoff, self._start_error = Backoff(1.0, 10.0), ""
+        self._connect_timed_out = False
+        self.frozen = threading.Event()  # set by a LivenessProbe: while it is set, no caller waits for PostgreSQL
+        self.url = url  # for another process; contains the password
         self.db = sa.create_engine(
             _driver_url(url), pool_size=pool_size, max_overflow=20, pool_timeout=10, connect_args=LIMITS
         )
-        connections = heeding(self._heed)
+        connection_class = checked_connection_class(self._check_not_frozen)
         sa.event.listen(
-            self.db, "do_connect", lambda dialect, record, args, options: connections.connect(*args, **options)
+            self.db, "do_connect", lambda dialect, record, args, options: connection_class.connect(*args, **options)
         )
         sa.event.listen(self.db, "checkout", _replace_dead)
         if lock_s is not None:
-            sa.event.listen(self.db, "connect", partial(_limit_locks, lock_s))
+            sa.event.listen(self.db, "connect", partial(_set_lock_timeout, lock_s))
 
     @property
     def embedded(self) -> bool:
@@ -72,37 +73,38 @@ class Database:
     def begin(self) -> Iterator[sa.Connection]:
         """A connection in a transaction: committed at the end, rolled back by an error.
 
-        StoreUnavailable says so where PostgreSQL was told to commit and nobody knows whether it did.
+        When the connection is lost during the commit, the StoreUnavailable says that the outcome is unknown.
         """
-        told = False
+        committing = False
         try:
-            with self.connect() as conn, conn.begin(), _cut_short(conn):
+            with self.connect() as conn, conn.begin(), _invalidating(conn):
                 yield conn
-                told = True
+                committing = True
         except StoreUnavailable as error:
-            if told and error.away:
-                raise StoreUnavailable(f"{error}; what was asked may or may not have been done") from error
+            if committing and error.away:
+                message = f"{error}; the connection was lost during the commit: the write may or may not be stored"
+                raise StoreUnavailable(message) from error
             raise
 
     @contextmanager
     def connect(self) -> Iterator[sa.Connection]:
         try:
-            with self._open() as conn, _cut_short(conn):
+            with self._open() as conn, _invalidating(conn):
                 yield conn
         except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
-            raise unavailable(error, self._server) from error
+            raise map_error(error, self._server) from error
         except PoolTimeout as error:
-            raise StoreBusy("every database connection is busy; this was not done, ask again in a moment") from error
+            raise StoreBusy("every database connection is busy; nothing was done, retry in a moment") from error
         except DBAPIError as error:
             if error.connection_invalidated:
-                raise went_away(error, self._server) from error
-            if _without_space(error):
-                raise NotFound("the space was deleted meanwhile") from error
+                raise connection_lost(error, self._server) from error
+            if _is_space_deleted(error):
+                raise NotFound("the space was deleted during the request") from error
             raise
 
     @contextmanager
-    def beside(self, conn: sa.Connection) -> Iterator[sa.Connection]:
-        """Another connection, to read in parallel just what the REPEATABLE READ transaction of `conn` sees."""
+    def same_snapshot(self, conn: sa.Connection) -> Iterator[sa.Connection]:
+        """A second connection for parallel reads, with the snapshot of the REPEATABLE READ transaction of `conn`."""
         snapshot = conn.exec_driver_sql("SELECT pg_export_snapshot()").scalar_one()
         with self.connect() as other:
             other = other.execution_options(isolation_level="REPEATABLE READ")
@@ -110,74 +112,76 @@ class Database:
                 other.exec_driver_sql(f"SET TRANSACTION SNAPSHOT '{snapshot}'")
                 yield other
 
-    def apart(self) -> psycopg.Connection:
-        """A connection beside the pool, in autocommit; who asks for it closes it."""
-        with self.connect():  # so that an embedded PostgreSQL runs
-            return self.dial(self._heed)
+    def dedicated_connection(self) -> psycopg.Connection:
+        """A connection outside the pool, in autocommit; the caller closes it."""
+        with self.connect():  # starts an embedded PostgreSQL that does not run
+            return self.connect_outside_pool(self._check_not_frozen)
 
-    def dial(self, heed: Heed) -> psycopg.Connection:
-        """The same, whatever is known of PostgreSQL; errors are those of psycopg."""
+    def connect_outside_pool(self, check_alive: CheckAlive) -> psycopg.Connection:
+        """A connection in autocommit that ignores `frozen` and does not start PostgreSQL; raises psycopg errors."""
         _, options = self.db.dialect.create_connect_args(self.db.url)
-        return heeding(heed).connect(**{**options, **LIMITS, "autocommit": True})
+        return checked_connection_class(check_alive).connect(**{**options, **LIMITS, "autocommit": True})
 
-    def _heed(self) -> None:
-        if self.silent.is_set():
-            raise psycopg.OperationalError("it says nothing")
+    def _check_not_frozen(self) -> None:
+        if self.frozen.is_set():
+            raise psycopg.OperationalError("it does not answer")
 
     def _open(self) -> sa.Connection:
-        self._heed()
+        self._check_not_frozen()
         if self._server is None:
-            return self._reached()
+            return self._connect_by_url()
         try:
             conn = self.db.connect()
-            self._frozen = False
+            self._connect_timed_out = False
             return conn
         except OperationalError as error:
             if isinstance(error.orig, psycopg.errors.ConnectionTimeout):
-                self._frozen = True  # it runs, so that to start it is no help
+                self._connect_timed_out = True  # it runs, so starting it does not help
                 raise
-        self._heed()
-        if self._starts.pausing:  # a start that fails costs more than a second of a processor
-            away = StoreUnavailable(f"PostgreSQL is away, and did not start a moment ago: {self._why}")
-            raise disk_full(self._server) or away
+        self._check_not_frozen()
+        if self._start_backoff.pausing:  # a failed start costs more than a second of CPU time
+            unreachable = StoreUnavailable(
+                f"PostgreSQL is unreachable, and its last start failed a moment ago: {self._start_error}"
+            )
+            raise disk_full(self._server) or unreachable
         try:
             self._server.ensure_running()
         except StoreUnavailable as error:
-            self._starts.failed()
-            self._why = str(error)
+            self._start_backoff.failed()
+            self._start_error = str(error)
             raise disk_full(self._server) or error from error
-        self._starts.worked()
+        self._start_backoff.worked()
         return self.db.connect()
 
-    def _reached(self) -> sa.Connection:
-        """While it is away one caller at a time tries; the others, who could wait as long for nothing, are told."""
-        if not self._away:
-            return self._tried()
-        if not self._trying.acquire(blocking=False):
-            raise StoreUnavailable("PostgreSQL is away; ask again in a moment")
+    def _connect_by_url(self) -> sa.Connection:
+        """While PostgreSQL is unreachable one caller at a time tries to connect; the others fail without a wait."""
+        if not self._unreachable:
+            return self._try_connect()
+        if not self._reconnecting.acquire(blocking=False):
+            raise StoreUnavailable("PostgreSQL is unreachable; retry in a moment")
         try:
-            return self._tried()
+            return self._try_connect()
         finally:
-            self._trying.release()
+            self._reconnecting.release()
 
-    def _tried(self) -> sa.Connection:
+    def _try_connect(self) -> sa.Connection:
         try:
             conn = self.db.connect()
         except OperationalError:
-            self._away = True
+            self._unreachable = True
             raise
-        self._away = False
+        self._unreachable = False
         return conn
 
-    def leave(self) -> None:
-        """As `close`, where the process ends at once: nothing is waited for."""
+    def close_without_waiting(self) -> None:
+        """`close` for a process that ends at once: does not wait until an embedded PostgreSQL has stopped."""
         if self._server is not None:
             self._server.close(0.0)
 
     def close(self) -> None:
         self.db.dispose()
         if self._server is not None:
-            self._server.close(*([FROZEN_S] if self._frozen else []))
+            self._server.close(*([FROZEN_STOP_S] if self._connect_timed_out else []))
 
     def __enter__(self) -> Self:
         return self
@@ -187,9 +191,9 @@ class Database:
 
 
 @contextmanager
-def _cut_short(conn: sa.Connection) -> Iterator[None]:
-    """A signal may end the process in the middle of a statement, or PostgreSQL that of what SQLAlchemy does not see, as
-    a COPY: nothing more can be said on this connection.
+def _invalidating(conn: sa.Connection) -> Iterator[None]:
+    """Discard the connection when a signal interrupts a statement, or when it breaks in code that SQLAlchemy does not
+    see, such as a COPY: its protocol state is then unknown.
     """
     try:
         yield
@@ -201,9 +205,9 @@ def _cut_short(conn: sa.Connection) -> Iterator[None]:
 def open_database(
     settings: Settings, *, migrate: bool | None = None, pool_size: int = 20, lock_s: float | None = None
 ) -> Database:
-    """Open the database of `settings`. The embedded one migrates itself; another must be at head, or `migrate=True`.
+    """Open the database of `settings`. An embedded one is migrated; one by URL must be at head, or `migrate=True`.
 
-    Raises StoreUnavailable when it is away, too old, without pgvector or not migrated.
+    Raises StoreUnavailable when it is unreachable, too old, without pgvector or not migrated.
     """
     if settings.database_url is None:
         server = EmbeddedServer(settings.home)
@@ -224,53 +228,53 @@ def _prepare(database: Database, migrate: bool) -> None:
         _check_versions(conn)
         if migrate:
             migrations.upgrade(conn)
-        elif (found := migrations.current(conn)) != (head := migrations.head()):
-            raise StoreUnavailable(f"the schema is at {found}, expected {head}; run `nearfield migrate`")
+        elif (revision := migrations.current(conn)) != (head := migrations.head()):
+            raise StoreUnavailable(f"the schema is at {revision}, expected {head}; run `nearfield migrate`")
 
 
 def _check_versions(conn: sa.Connection) -> None:
     version = int(conn.exec_driver_sql("SHOW server_version_num").scalar_one()) // 10_000
     if version < MIN_POSTGRES:
-        raise StoreUnavailable(f"PostgreSQL {version} is too old; expected {MIN_POSTGRES} or newer")
+        raise StoreUnavailable(f"expected PostgreSQL {MIN_POSTGRES} or newer, got {version}; upgrade the server")
     query = "SELECT default_version FROM pg_available_extensions WHERE name = 'vector'"
     pgvector = conn.exec_driver_sql(query).scalar()
     if pgvector is None or tuple(int(part) for part in pgvector.split(".")[:2]) < MIN_PGVECTOR:
-        raise StoreUnavailable(f"pgvector 0.8 or newer is needed, found {pgvector or 'none'}; install it on the server")
+        raise StoreUnavailable(f"expected pgvector 0.8 or newer, got {pgvector or 'none'}; install it on the server")
 
 
-def _without_space(error: DBAPIError) -> bool:
-    """Whether a row was refused because its space is gone; PostgreSQL named these constraints. Another is our bug."""
+def _is_space_deleted(error: DBAPIError) -> bool:
+    """Whether the error violates the foreign key to `spaces`, by PostgreSQL's constraint name. Others are our bugs."""
     cause = error.orig
     return isinstance(cause, psycopg.errors.ForeignKeyViolation) and (cause.diag.constraint_name or "").endswith(
         "_space_key_fkey"
     )
 
 
-def _limit_locks(lock_s: float, raw: psycopg.Connection, record: object) -> None:
-    """Of a new connection. By a statement: a pooler of sessions in between may know no such option at the start."""
-    raw.execute("SELECT set_config('lock_timeout', %s, false)", (f"{round(lock_s * 1000)}ms",))
-    raw.commit()
+def _set_lock_timeout(lock_s: float, driver: psycopg.Connection, record: object) -> None:
+    """For a new connection. A statement, because a session pooler may reject the setting as a startup option."""
+    driver.execute("SELECT set_config('lock_timeout', %s, false)", (f"{round(lock_s * 1000)}ms",))
+    driver.commit()
 
 
-def _replace_dead(raw: psycopg.Connection, record: object, proxy: object) -> None:
-    """One that died in the pool is replaced, and so is every other that is as old, each when its turn comes."""
-    if not _alive(raw):
+def _replace_dead(driver: psycopg.Connection, record: object, proxy: object) -> None:
+    """Replace a pooled connection that PostgreSQL closed, and each other of the same age when it is checked out."""
+    if not _is_alive(driver):
         raise sa.exc.InvalidatePoolError("PostgreSQL closed this connection")
 
 
-def _alive(raw: psycopg.Connection) -> bool:
-    """Whether the server closed this idle connection: a poll of the socket, no round trip."""
-    if raw.closed or raw.broken:
+def _is_alive(driver: psycopg.Connection) -> bool:
+    """Whether the server keeps this idle connection open: polls the socket, no round trip."""
+    if driver.closed or driver.broken:
         return False
-    poll = select.poll()  # select() takes no file descriptor beyond 1023, and a server has one for each client
-    poll.register(raw.fileno(), select.POLLIN)
-    return not poll.poll(0)  # an idle connection has nothing to say except goodbye
+    poll = select.poll()  # select() rejects file descriptors above 1023, and a server has one for each client
+    poll.register(driver.fileno(), select.POLLIN)
+    return not poll.poll(0)  # data on an idle connection means that the server closes it
 
 
 def _driver_url(url: str) -> sa.URL:
     try:
         parsed = sa.make_url(url)
-    except (sa.exc.ArgumentError, ValueError):  # ValueError: a port that is no number
+    except (sa.exc.ArgumentError, ValueError):  # ValueError: the port is not a number
         raise StoreUnavailable("NEARFIELD_DATABASE_URL is not a URL; expected postgresql://user@host/name") from None
     if parsed.get_backend_name() != "postgresql":
         raise StoreUnavailable(f"expected a postgresql:// URL, got {parsed.drivername}://")

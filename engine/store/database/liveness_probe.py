@@ -1,7 +1,8 @@
-"""Pulse: whether PostgreSQL answers, asked all the time over a connection that is there for nothing else.
+"""Liveness probe: detects a frozen PostgreSQL with a periodic `SELECT 1` on a dedicated connection.
 
-When its processes are frozen the kernel goes on acknowledging what they are sent, so that neither keepalives nor libpq
-notice, and a statement waits for ever. It cannot be told from a slow one by waiting; so another question is asked.
+When the processes of PostgreSQL are frozen (SIGSTOP, a paused container), the kernel still acknowledges packets, so
+neither TCP keepalives nor libpq time-outs notice, and a statement waits for ever. Waiting cannot tell a frozen server
+from a slow statement; a second, trivial query can.
 """
 
 from __future__ import annotations
@@ -17,57 +18,57 @@ from psycopg.abc import RV, PQGen
 if TYPE_CHECKING:
     from engine.store.database.connections import Database
 
-EVERY_S = 0.5
-SILENT_S = 2.0  # a busy machine lets a question wait for some tenths of a second
+PROBE_INTERVAL_S = 0.5
+TIMEOUT_S = 2.0  # on a busy machine a probe waits for some tenths of a second
 CLOSE_S = 2.0
 Value = TypeVar("Value")
-Heed = Callable[[], None]
+CheckAlive = Callable[[], None]  # raises psycopg.Error when the caller must not wait any longer
 
 
-def heeding(heed: Heed) -> type[psycopg.Connection]:
-    """Connections that call `heed` at every tenth of a second in which nothing came; where it raises they end."""
+def checked_connection_class(check_alive: CheckAlive) -> type[psycopg.Connection]:
+    """Connections that call `check_alive` at each 0.1 s without data; when it raises, the connection is closed."""
 
-    class Heeding(psycopg.Connection):
+    class CheckedConnection(psycopg.Connection):
         def wait(self, gen: PQGen[RV], *args: Any, **options: Any) -> RV:
-            def look() -> None:
+            def check_or_close() -> None:
                 try:
-                    heed()
+                    check_alive()
                 except psycopg.Error:
                     self.close()
                     raise
 
-            return super().wait(_looking(gen, look), *args, **options)
+            return super().wait(_checked(gen, check_or_close), *args, **options)
 
         @classmethod
-        def _connect_gen(cls, *args: Any, **options: Any) -> Any:  # were it gone, connect_timeout would do, later
-            return _looking(super()._connect_gen(*args, **options), heed)
+        def _connect_gen(cls, *args: Any, **options: Any) -> Any:  # private; without it connect_timeout ends the wait
+            return _checked(super()._connect_gen(*args, **options), check_alive)
 
-    return Heeding
+    return CheckedConnection
 
 
-def _looking(gen: Generator[Any, Any, Value], look: Heed) -> Generator[Any, Any, Value]:
-    """What psycopg waits for, with a look whenever it waited for its interval in vain."""
+def _checked(gen: Generator[Any, Any, Value], check: CheckAlive) -> Generator[Any, Any, Value]:
+    """The wait generator of psycopg, with a call of `check` after each wait interval without data."""
     try:
-        wanted = next(gen)
+        wait_for = next(gen)
         while True:
-            ready = yield wanted
+            ready = yield wait_for
             if not ready:
-                look()
-            wanted = gen.send(ready)
+                check()
+            wait_for = gen.send(ready)
     except StopIteration as done:
         value: Value = done.value
         return value
 
 
-class Pulse:
-    """A thread that keeps `database.silent`: set while PostgreSQL leaves the question unanswered."""
+class LivenessProbe:
+    """A thread that sets `database.frozen` while PostgreSQL leaves a probe unanswered, and clears it afterwards."""
 
     def __init__(self, database: Database):
-        self._database, self._silent = database, database.silent
+        self._database, self._frozen = database, database.frozen
         self._conn: psycopg.Connection | None = None
-        self._since = 0.0
+        self._asked_at = 0.0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="nearfield-pulse", daemon=True)
+        self._thread = threading.Thread(target=self._run, name="nearfield-liveness", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
@@ -75,34 +76,34 @@ class Pulse:
         self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
-        while not self._stop.wait(EVERY_S):
-            self._since = time.monotonic()
+        while not self._stop.wait(PROBE_INTERVAL_S):
+            self._asked_at = time.monotonic()
             try:
-                self._ask(self._conn or self._dialled())
+                self._probe(self._conn or self._connect())
             except psycopg.errors.ConnectionTimeout:
-                self._silent.set()
-            except Exception:  # psycopg's, or no file or thread is left; it goes on once there is
-                self._broken()
-        self._broken()
+                self._frozen.set()
+            except Exception:  # of psycopg, or no free file descriptor or thread; the next probe tries again
+                self._disconnect()
+        self._disconnect()
 
-    def _dialled(self) -> psycopg.Connection:
-        self._conn = self._database.dial(self._heed)
-        self._since = time.monotonic()
+    def _connect(self) -> psycopg.Connection:
+        self._conn = self._database.connect_outside_pool(self._check_timeout)
+        self._asked_at = time.monotonic()
         return self._conn
 
-    def _ask(self, conn: psycopg.Connection) -> None:
+    def _probe(self, conn: psycopg.Connection) -> None:
         conn.execute("SELECT 1")
-        self._silent.clear()
+        self._frozen.clear()
 
-    def _broken(self) -> None:
+    def _disconnect(self) -> None:
         if self._conn is None:
-            self._silent.clear()  # who connects is told at once that it is away
+            self._frozen.clear()  # PostgreSQL is down, not frozen: a new connection fails without a wait
         else:
-            self._conn.close()  # which says nothing of a silence until then
+            self._conn.close()  # a lost connection does not show that PostgreSQL is frozen; the next probe tells
             self._conn = None
 
-    def _heed(self) -> None:
+    def _check_timeout(self) -> None:
         if self._stop.is_set():
-            raise psycopg.OperationalError("nobody wants to know any more")
-        if time.monotonic() - self._since > SILENT_S:
-            self._silent.set()
+            raise psycopg.OperationalError("the liveness probe is closed")
+        if time.monotonic() - self._asked_at > TIMEOUT_S:
+            self._frozen.set()

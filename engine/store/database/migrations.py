@@ -1,4 +1,4 @@
-"""Runs the Alembic migrations of the `migrations` package on a connection."""
+"""Schema migration: runs the Alembic migrations of the `migrations` package on a connection."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-LOCK = 0x6E656172  # any number: two processes that start at once migrate one after the other
+LOCK_KEY = 0x6E656172  # arbitrary key of an advisory lock: processes that start together migrate one after the other
 
 
 def config() -> Config:
-    made = Config()
-    made.set_main_option("script_location", str(files("migrations")))
-    made.set_main_option("path_separator", "os")
-    return made
+    options = Config()
+    options.set_main_option("script_location", str(files("migrations")))
+    options.set_main_option("path_separator", "os")
+    return options
 
 
 def head() -> str | None:
@@ -25,15 +25,15 @@ def head() -> str | None:
 
 
 def current(conn: sa.Connection) -> str | None:
-    """The revision of the database, None before the first."""
+    """The revision of the database; None before the first migration."""
     return MigrationContext.configure(conn).get_current_revision()
 
 
 def upgrade(conn: sa.Connection) -> None:
-    """Bring the schema to head inside the caller's transaction."""
-    conn.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+    """Migrate the schema to head inside the caller's transaction."""
+    conn.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (LOCK_KEY,))
     if current(conn) == head():
         return
-    made = config()
-    made.attributes["connection"] = conn
-    command.upgrade(made, "head")
+    options = config()
+    options.attributes["connection"] = conn
+    command.upgrade(options, "head")

@@ -94,7 +94,7 @@ def test_a_bad_environment_is_told(shell: Any) -> None:
     for name in ("NEARFIELD_MAX_K", "NEARFIELD_HISTORY_LIMIT"):
         assert name in shell.fails("recommend", code=2, **{name: "many"})
         assert name in shell.fails("recommend", code=2, **{name: "-1"})
-    assert "PostgreSQL is away" in shell.fails("status", code=1, NEARFIELD_DATABASE_URL=NOT_HERE)
+    assert "PostgreSQL is unreachable" in shell.fails("status", code=1, NEARFIELD_DATABASE_URL=NOT_HERE)
     assert "expected a postgresql:// URL" in shell.fails("status", code=1, NEARFIELD_DATABASE_URL="mysql://host/name")
     assert "a-file cannot be used as NEARFIELD_HOME" in shell.fails("status", code=1, NEARFIELD_HOME="a-file")
     assert "cannot be used as NEARFIELD_HOME" in shell.fails("status", code=1, NEARFIELD_HOME="/proc/nowhere")

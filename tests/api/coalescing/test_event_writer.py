@@ -17,7 +17,7 @@ from api.coalescing.event_writer import MAX_COALESCED_EVENTS, EventWriter, Writt
 from api.limits.executors import EVENT_WRITERS, writers
 from engine.errors import NotFound, StoreUnavailable
 from engine.store import events, items, spaces
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
 from engine.values.events import Event
@@ -84,8 +84,8 @@ def test_together_each_is_told_of_its_own_events_and_few_transactions_are_made(
     assert watched.begun <= EVENT_WRITERS + 3
     with database.connect() as conn:
         assert (events.count(conn, space.key), events.count(conn, other.key)) == (80, 2)
-        seen = item_feed.snapshot(conn)
-    assert all(seen.holds(each.seq) for each in told if isinstance(each, WrittenEvents))
+        seen = snapshots.current(conn)
+    assert all(seen.includes(each.seq) for each in told if isinstance(each, WrittenEvents))
 
 
 def test_one_alone_is_one_transaction_and_many_events_go_by_themselves(watched: Watched, space: Space) -> None:

@@ -77,7 +77,7 @@ class Door:
 @pytest.fixture
 def door(database: Database) -> Iterator[tuple[Door, str]]:
     with database.connect() as conn:
-        info = bulk_copy.raw(conn).info
+        info = bulk_copy.driver_connection(conn).info
         host, port, user, name, password = info.host, info.port, info.user, info.dbname, info.password
     if not host.startswith("/"):
         pytest.skip("TEST_DATABASE_URL is reached by TCP; this test forwards a Unix socket")

@@ -170,7 +170,7 @@ def test_a_write_of_what_an_import_holds_is_told_that_nothing_was_written_and_ot
             soon.post("/items/availability", json={"items": [{"item_id": "odd-01", "available": False}]}),
         ):
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1"), answer.text
-            assert "this was not done, ask again" in answer.json()["detail"]
+            assert "nothing was done, retry" in answer.json()["detail"]
             assert LOCK_S <= answer.elapsed.total_seconds() < LONGEST_WAIT_S
         assert soon.put("/items/odd-02", json={"title": "Changed"}).status_code == 200
         assert soon.get("/recommend", params={"user_id": "odd-user-1"}).json()["stale"] is False

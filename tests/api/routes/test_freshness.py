@@ -7,7 +7,7 @@ import secrets
 import pytest
 
 from engine.store import items
-from engine.store.change_feeds.item_feed import sequence
+from engine.store.change_feeds.snapshots import transaction_seq
 from engine.store.database.connections import Database
 from indexing.building.build import build_generation
 from tests.api.conftest import Shop
@@ -33,12 +33,12 @@ def test_a_read_with_min_seq_shows_what_another_process_wrote(shop: Shop, databa
         name = f"elsewhere-{turn}-{secrets.token_hex(4)}"
         with database.begin() as conn:  # as another worker or an import does; nobody tells this server
             items.upsert(conn, shop.space.key, [items.Item(name)])
-            seq = sequence(conn)
+            seq = transaction_seq(conn)
         body = shop.get("/recommend", params={"k": 1, "fill": "new", "min_seq": seq}).json()
         assert [item["item_id"] for item in body["items"]] == [name]
         with database.begin() as conn:
             items.delete(conn, shop.space.key, name)
-            seq = sequence(conn)
+            seq = transaction_seq(conn)
         body = shop.post("/recommend", {"k": 1, "fill": "new", "min_seq": seq}).json()
         assert name not in [item["item_id"] for item in body["items"]]
 
@@ -51,7 +51,7 @@ def test_an_item_that_was_hidden_with_a_lower_number_than_min_seq_names_is_not_s
         shop.put(f"/items/{name}", {})
         with database.begin() as conn:  # as one of many rows, which goes on while the server looks at what changed
             items.set_availability(conn, shop.space.key, {name: False})
-            lower = sequence(conn)
+            lower = transaction_seq(conn)
             higher = shop.put(f"/items/{other}", {}).json()["seq"]
             asked = {"k": 50, "fill": "new", "min_seq": higher}
             before = shop.get("/recommend", params=asked).json()

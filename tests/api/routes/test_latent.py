@@ -14,7 +14,7 @@ from engine.catalogue import request_cost
 from engine.importing import Layout, import_features
 from engine.settings import Settings
 from engine.store import items, model_reports, spaces
-from engine.store.change_feeds.item_feed import sequence
+from engine.store.change_feeds.snapshots import transaction_seq
 from engine.values.items import ItemVector
 from indexing.building.reindex_features import reindex_features
 from tests.api.conftest import Shop
@@ -239,7 +239,7 @@ def test_a_way_goes_from_what_was_written_a_moment_ago_by_another_process(hall, 
         vector = (0.25 * turn + 1.0, -0.5, 0.125)
         with database.begin() as conn:
             items.upsert(conn, hall.space.key, [items.Item("m-003", vector=ItemVector(1, vector))])
-            seq = sequence(conn)
+            seq = transaction_seq(conn)
         way = {"start": {"item_id": "m-003"}, "end": {"item_id": "m-004"}, "nearest": 0, "min_seq": seq}
         assert ok(post(hall, "interpolate", way))["steps"][0]["vector"] == pytest.approx(vector)
 

@@ -19,7 +19,7 @@ from api.coalescing.history_reader import HistoryReader
 from api.routes import recommend, search
 from engine.settings import Settings
 from engine.store import items
-from engine.store.change_feeds.item_feed import sequence
+from engine.store.change_feeds.snapshots import transaction_seq
 from engine.store.database.connections import Database
 from tests.api.conftest import Shop
 
@@ -156,7 +156,7 @@ def test_a_read_of_a_seq_that_was_written_elsewhere_is_answered(
 ) -> None:
     with database.begin() as conn:  # as another worker or an import does; nobody tells this server
         items.upsert(conn, shop.space.key, [items.Item(f"elsewhere-{secrets.token_hex(4)}")])
-        seq = sequence(conn)
+        seq = transaction_seq(conn)
     answer = ask(client, method, path, min_seq=seq, deadline_ms=10_000)
     # 409: a shop's model has no codec; 404: nobody made a map, nor was this user erased
     allowed = {409} if "latent" in PATHS[SPACE + path][method]["tags"] and method == "post" else {200}

@@ -65,7 +65,7 @@ def test_binary_copy_keeps_every_float32_that_pgvector_takes(database):
 
 
 @pytest.mark.parametrize("dim", [2, 700])  # of 700 the vectors lie outside of their table
-@pytest.mark.parametrize("n", [1, bulk_copy.ROWS + 1])
+@pytest.mark.parametrize("n", [1, bulk_copy.CHUNK_ROWS + 1])
 def test_vectors_go_past_one_buffer_and_one_value(database, monkeypatch, n, dim):
     monkeypatch.setattr(bulk_copy, "VALUE_BYTES", 2**18)
     matrix = np.arange(2 * n, dtype=np.float32).repeat(dim // 2).reshape(n, dim)

@@ -72,7 +72,7 @@ def test_deleting_a_space_takes_everything_of_it_and_nothing_of_another(database
         assert models.load_space(conn, other.key, 1).items.ids.ids == ("cup", "hat")
 
 
-def test_a_write_to_a_space_that_was_deleted_meanwhile_is_not_found(database, space):
+def test_a_write_to_a_space_that_another_request_deleted_is_not_found(database, space):
     with database.begin() as conn:
         spaces.delete(conn, space.name)
     writes = (
@@ -82,7 +82,7 @@ def test_a_write_to_a_space_that_was_deleted_meanwhile_is_not_found(database, sp
         lambda conn: generations.add(conn, space.key, "20260101T000000-1", 1, {}),
     )
     for write in writes:
-        with pytest.raises(NotFound, match="the space was deleted meanwhile"), database.begin() as conn:
+        with pytest.raises(NotFound, match="the space was deleted during the request"), database.begin() as conn:
             write(conn)
 
 

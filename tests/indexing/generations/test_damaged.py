@@ -13,7 +13,7 @@ from safetensors import numpy as safetensors
 
 from engine.errors import CorruptGeneration
 from engine.store import generations, items
-from engine.store.database.leader_election import Election, under_way
+from engine.store.database.leader_election import LeaderElection, is_job_running
 from engine.values.items import Item
 from indexing.building.build import rebuilding
 from indexing.building.publish import publish, rollback
@@ -239,7 +239,7 @@ class TestRebuild:
         assert "metric.faiss is not what was written" in view.refused.why
         upkeep(view)
         with shop.database.connect() as conn:
-            assert under_way(conn, rebuilding(shop.space))
+            assert is_job_running(conn, rebuilding(shop.space))
         view = self.until_served_anew(live, upkeep)
         assert view.generation.generation not in (first, second)
         assert view.generation.manifest["indexes"]["metric"]["factory"] == "IVF4,Flat"
@@ -302,12 +302,12 @@ class TestRebuild:
 
 
 def test_a_job_is_under_way_for_as_long_as_somebody_does_it(database):
-    election = Election(database, "a job")
+    election = LeaderElection(database, "a job")
     with database.connect() as conn:
-        assert not under_way(conn, "a job")
-        assert election.win()
-        assert (under_way(conn, "a job"), under_way(conn, "another job")) == (True, False)
-        election.resign()
+        assert not is_job_running(conn, "a job")
+        assert election.try_acquire()
+        assert (is_job_running(conn, "a job"), is_job_running(conn, "another job")) == (True, False)
+        election.release()
         until = time.monotonic() + 10
-        while under_way(conn, "a job"):
+        while is_job_running(conn, "a job"):
             assert time.monotonic() < until

@@ -41,7 +41,7 @@ from engine.recommending.rank import rank
 from engine.recommending.recommend import Answer, recommend, user_vector
 from engine.recommending.similar import nearest
 from engine.store import events, items, spaces, users
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Database
 from engine.values.events import Event, History
 from engine.values.items import Item, ItemVector
@@ -334,7 +334,7 @@ class LiveMachine(RuleBasedStateMachine):
     def _write(self, what: Any, *arguments: Any) -> Any:
         with self.database.begin() as conn:
             told = what(conn, self.shop.space.key, *arguments)
-            self.truth.seq = item_feed.sequence(conn)
+            self.truth.seq = snapshots.transaction_seq(conn)
         return told
 
     def _view(self, sent: Sent | None) -> LiveView:

@@ -13,7 +13,7 @@ from engine.recommending.rank import rank
 from engine.recommending.recommend import recommend
 from engine.store import events, items, spaces, users
 from engine.store.change_feeds import event_feed as stored
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import snapshots
 from engine.values.events import Event
 from engine.values.items import Item
 from indexing.live import popularity_updates
@@ -200,17 +200,17 @@ def test_events_restored_from_another_database_are_not_taken_for_new_ones(shop):
 def test_a_snapshot_of_another_database_tells_nothing_of_what_is_new(shop):
     with shop.database.connect() as conn:
         conn = conn.execution_options(isolation_level="REPEATABLE READ")
-        foreign = replace(item_feed.snapshot(conn), xmin=1, xmax=1, running=frozenset(), epoch="another")
+        foreign = replace(snapshots.current(conn), xmin=1, xmax=1, running=frozenset(), epoch="another")
         assert stored.read_since(conn, shop.space.key, foreign)[0] is None
 
 
 def test_new_events_are_found_by_their_index(shop):
     shop.publish()
     with shop.database.begin() as conn:
-        since = item_feed.snapshot(conn)
+        since = snapshots.current(conn)
         parameters = {"space": shop.space.key, "xmin": str(since.xmin), "since": str(since)}
-        conn.exec_driver_sql(stored.BY_INDEX)
-        for query in (stored.ANY_NEW, stored.TOUCHED):
+        conn.exec_driver_sql(stored.USE_INDEX)
+        for query in (stored.ANY_NEW, stored.CHANGED_PAIRS):
             plan = "\n".join(conn.exec_driver_sql(f"EXPLAIN {query}", parameters).scalars())
             assert "events_since" in plan
             assert "Seq Scan on events" not in plan

@@ -7,7 +7,7 @@ import pytest
 
 from engine.errors import NotInTime, StoreUnavailable
 from engine.store import items
-from engine.store.change_feeds import item_feed
+from engine.store.change_feeds import item_feed, snapshots
 from engine.values.items import Item
 
 
@@ -22,13 +22,13 @@ def live(shop):
 def hidden(conn, shop, item_id):
     """Hide an item in a transaction that goes on; its number."""
     items.set_availability(conn, shop.space.key, {item_id: False})
-    return item_feed.sequence(conn)
+    return snapshots.transaction_seq(conn)
 
 
 def written(shop, item_id):
     with shop.database.begin() as conn:
         items.upsert(conn, shop.space.key, [Item(item_id)])
-        return item_feed.sequence(conn)
+        return snapshots.transaction_seq(conn)
 
 
 def test_a_write_that_ended_after_one_with_a_higher_number_was_seen_is_shown_to_who_names_the_higher(shop, live):
@@ -50,7 +50,7 @@ def test_the_same_where_the_generation_was_opened_while_the_write_went_on(shop, 
         assert (view.generation.generation, "i0" in shop.shown(view)) == (after, True)
     assert before != after
     assert lower < higher
-    assert view.snapshot.holds(higher)
+    assert view.snapshot.includes(higher)
     assert "i0" not in shop.shown(live.reach(higher, 5.0))
     started_anew = shop.live()
     assert "i0" not in shop.shown(started_anew.reach(higher, 5.0))

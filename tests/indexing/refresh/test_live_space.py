@@ -17,8 +17,8 @@ from engine.recommending.rank import rank
 from engine.recommending.recommend import recommend
 from engine.recommending.similar import nearest, similar
 from engine.store import events, generations, items, models, spaces, users
-from engine.store.change_feeds import item_feed
-from engine.store.change_feeds.item_feed import EPOCH, Snapshot
+from engine.store.change_feeds import item_feed, snapshots
+from engine.store.change_feeds.snapshots import EPOCH, Snapshot
 from engine.values.events import Event
 from engine.values.interactions import from_events
 from engine.values.items import Item, ItemVector
@@ -274,7 +274,7 @@ class TestGenerations:
         assert live.current().space.weighting.other == 0.0
         with shop.database.begin() as conn:
             spaces.set_weighting(conn, shop.space, replace(shop.space.weighting, other=7.0))
-            seq = item_feed.sequence(conn)
+            seq = snapshots.transaction_seq(conn)
         assert live.reach(seq, 1.0).space.weighting.other == 7.0
 
 

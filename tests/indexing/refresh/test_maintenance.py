@@ -12,8 +12,8 @@ import pytest
 
 from engine.errors import Conflict, StoreUnavailable
 from engine.store import generations, items, spaces
-from engine.store.change_feeds import item_feed
-from engine.store.database.leader_election import Election
+from engine.store.change_feeds import item_feed, snapshots
+from engine.store.database.leader_election import LeaderElection
 from engine.values.items import Item, ItemVector
 from indexing.building.build import NAMES
 from indexing.building.publish import publish
@@ -92,13 +92,13 @@ def test_while_one_process_rebuilds_no_other_begins(shop, upkeep):
     first = shop.publish()
     hide(shop, 10)
     view = shop.live().current()
-    other = Election(shop.database, f"rebuild {shop.space.key}")
-    assert other.win()
+    other = LeaderElection(shop.database, f"rebuild {shop.space.key}")
+    assert other.try_acquire()
     try:
         upkeep(view)
         assert not upkeep._running
     finally:
-        other.resign()
+        other.release()
     assert active(shop) == first
 
 
@@ -177,7 +177,7 @@ def test_generations_without_a_record_are_removed(shop, upkeep):
         forget(shop, name)
     (shop.path(half) / MANIFEST).unlink()
     with shop.database.connect() as conn:
-        system, timeline, of = item_feed.epoch(conn).split("-")
+        system, timeline, of = snapshots.epoch(conn).split("-")
     epochs = {restored: (system, 0, of), later: (system, int(timeline) + 1, of), foreign: ("7", timeline, of)}
     for name, epoch in epochs.items():
         manifest = json.loads((shop.path(name) / MANIFEST).read_text())

@@ -1,4 +1,4 @@
-"""The change feed: a late commit is never lost, and replay from a head misses nothing."""
+"""The item feed never loses a late commit, and a replay from a snapshot misses nothing."""
 
 import threading
 import time
@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 
 from engine.store import generations, items, spaces
-from engine.store.change_feeds import item_feed
-from engine.store.change_feeds.item_feed import Snapshot
+from engine.store.change_feeds import item_feed, snapshots
+from engine.store.change_feeds.snapshots import Snapshot
 from engine.values.items import Item
 
 WRITERS, WRITES = 8, 12
@@ -20,18 +20,18 @@ def keys_of(conn, space):
 
 
 def changed_since(database, space, since):
-    """The keys that changed after `since`, and the snapshot they were read in."""
+    """The keys that changed after `since`, and the snapshot of the read."""
     with database.connect() as conn:
         return item_feed.read_since(conn, space.key, since)
 
 
 def now(database):
     with database.connect() as conn:
-        return item_feed.snapshot(conn)
+        return snapshots.current(conn)
 
 
 def write_slowly(database, space, writer):
-    """Transactions that take their place in the log first and commit later, in another order."""
+    """Transactions that get their sequence numbers in one order and commit in another."""
     draw = np.random.default_rng(writer)
     for n in range(WRITES):
         with database.begin() as conn:
@@ -44,7 +44,7 @@ def test_slow_commits_of_eight_writers_are_all_seen_and_a_reader_by_sequence_num
     threads = [threading.Thread(target=write_slowly, args=(database, space, writer)) for writer in range(WRITERS)]
     seen, naive, last = [], [], 0
     naive_query = "SELECT seq, item_key FROM change_log WHERE seq > %s AND space_key = %s ORDER BY seq"
-    with database.begin() as late:  # until all others have committed, however the threads take turns
+    with database.begin() as late:  # commits after all others
         items.upsert(late, space.key, [Item("late")])
         for thread in threads:
             thread.start()
@@ -65,31 +65,31 @@ def test_slow_commits_of_eight_writers_are_all_seen_and_a_reader_by_sequence_num
     assert len(set(naive)) < len(written), "the naive reader is expected to lose late commits"
 
 
-def test_an_open_transaction_holds_up_nobody_and_its_own_changes_are_seen_once_it_ends(database, space):
+def test_an_open_transaction_delays_no_other_and_its_changes_are_seen_after_it_ends(database, space):
     start = now(database)
     with database.begin() as slow:
         items.upsert(slow, space.key, [Item("slow")])
-        slow_seq = item_feed.sequence(slow)
+        slow_seq = snapshots.transaction_seq(slow)
         with database.begin() as conn:
             items.upsert(conn, space.key, [Item("quick")])
-            quick_seq = item_feed.sequence(conn)
+            quick_seq = snapshots.transaction_seq(conn)
         early, middle = changed_since(database, space, start)
-        assert (middle.holds(quick_seq), middle.holds(slow_seq)) == (True, False)
+        assert (middle.includes(quick_seq), middle.includes(slow_seq)) == (True, False)
     late, after = changed_since(database, space, middle)
-    assert after.holds(slow_seq)
+    assert after.includes(slow_seq)
     with database.connect() as conn:
         names = keys_of(conn, space)
     assert [[names[key] for key in keys] for keys in (early, late)] == [["quick"], ["slow"]]
     assert changed_since(database, space, after)[0] == []
 
 
-def test_a_snapshot_is_written_and_read_as_postgresql_does():
-    made = item_feed.parse("10:20:12,15")
-    assert made == Snapshot(10, 20, frozenset({12, 15}))
-    assert str(made) == "10:20:12,15"
-    assert [seq for seq in range(8, 22) if not made.holds(seq)] == [12, 15, 20, 21]
-    assert str(item_feed.parse("7:7:")) == "7:7:"
-    assert item_feed.parse("7:7:", "a-1-5").epoch == "a-1-5"
+def test_a_snapshot_is_parsed_and_formatted_as_postgresql_does():
+    parsed = snapshots.parse("10:20:12,15")
+    assert parsed == Snapshot(10, 20, frozenset({12, 15}))
+    assert str(parsed) == "10:20:12,15"
+    assert [seq for seq in range(8, 22) if not parsed.includes(seq)] == [12, 15, 20, 21]
+    assert str(snapshots.parse("7:7:")) == "7:7:"
+    assert snapshots.parse("7:7:", "a-1-5").epoch == "a-1-5"
 
 
 def test_a_rolled_back_change_is_never_read(database, space):
@@ -100,13 +100,13 @@ def test_a_rolled_back_change_is_never_read(database, space):
     assert changed_since(database, space, start)[0] == []
 
 
-def test_replay_from_a_snapshot_holds_all_that_the_snapshot_did_not_see(database, space):
+def test_a_replay_from_a_snapshot_contains_all_changes_that_the_snapshot_did_not_see(database, space):
     with database.begin() as late:
         items.upsert(late, space.key, [Item("late")])
         with database.connect() as conn:
             conn = conn.execution_options(isolation_level="REPEATABLE READ")
             with conn.begin():
-                seen = item_feed.snapshot(conn)
+                seen = snapshots.current(conn)
                 with database.begin() as other:
                     items.upsert(other, space.key, [Item("after")])
                 assert keys_of(conn, space) == {}
@@ -117,20 +117,20 @@ def test_replay_from_a_snapshot_holds_all_that_the_snapshot_did_not_see(database
 
 
 def test_every_kind_of_change_to_an_item_is_in_the_feed(database, space):
-    def of(change):
+    def changed_by(write):
         start = now(database)
         with database.begin() as conn:
-            change(conn)
+            write(conn)
         with database.connect() as conn:
             return sorted(keys_of(conn, space)[key] for key in changed_since(database, space, start)[0])
 
-    assert of(lambda conn: items.upsert(conn, space.key, [Item("cup"), Item("hat")])) == ["cup", "hat"]
-    assert of(lambda conn: items.upsert(conn, space.key, [Item("cup", "Cup")])) == ["cup"]
-    assert of(lambda conn: items.set_availability(conn, space.key, {"hat": False})) == ["hat"]
-    assert of(lambda conn: items.delete(conn, space.key, "cup")) == ["cup"]
+    assert changed_by(lambda conn: items.upsert(conn, space.key, [Item("cup"), Item("hat")])) == ["cup", "hat"]
+    assert changed_by(lambda conn: items.upsert(conn, space.key, [Item("cup", "Cup")])) == ["cup"]
+    assert changed_by(lambda conn: items.set_availability(conn, space.key, {"hat": False})) == ["hat"]
+    assert changed_by(lambda conn: items.delete(conn, space.key, "cup")) == ["cup"]
 
 
-def test_changes_of_another_space_are_passed_over(database, space):
+def test_changes_of_another_space_are_not_returned(database, space):
     start = now(database)
     with database.begin() as conn:
         other = spaces.ensure(conn, space.name + "-b")
@@ -140,9 +140,9 @@ def test_changes_of_another_space_are_passed_over(database, space):
     assert after.xmax > start.xmax
 
 
-def test_pruning_keeps_what_a_generation_needs_and_a_reader_from_before_is_told(database, space):
+def test_pruning_keeps_the_changes_a_generation_needs_and_an_older_reader_gets_none(database, space):
     with database.begin() as conn:
-        conn.exec_driver_sql("DELETE FROM generations")  # of tests before, which need changes of their own
+        conn.exec_driver_sql("DELETE FROM generations")  # earlier tests recorded some, which need their own changes
         items.upsert(conn, space.key, [Item("old")])
     built = now(database)
     with database.begin() as conn:
@@ -158,7 +158,7 @@ def test_pruning_keeps_what_a_generation_needs_and_a_reader_from_before_is_told(
     assert snapshot.xmax > built.xmax
 
 
-def test_no_more_than_the_newest_changes_are_kept_whoever_needs_them(database, space):
+def test_no_more_than_the_newest_changes_are_kept_even_when_a_generation_needs_more(database, space):
     built = now(database)
     with database.begin() as conn:
         generations.add(conn, space.key, "g1", 1, {"start": {"snapshot": str(built), "epoch": "e"}})
@@ -171,11 +171,11 @@ def test_no_more_than_the_newest_changes_are_kept_whoever_needs_them(database, s
     assert changed_since(database, space, built)[0] is None
 
 
-def test_the_epoch_of_one_database_is_always_the_same(database):
+def test_the_epoch_of_a_database_does_not_change(database):
     with database.connect() as conn:
-        first = item_feed.epoch(conn)
+        first = snapshots.epoch(conn)
     with database.connect() as conn:
-        assert item_feed.epoch(conn) == first
+        assert snapshots.epoch(conn) == first
     assert len(first.split("-")) == 3
 
 

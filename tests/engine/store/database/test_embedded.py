@@ -1,4 +1,4 @@
-"""The embedded server: shared by processes, restarted when killed, stopped by the last one out."""
+"""The embedded server: shared by processes, restarted when killed, stopped by the last process."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ print("closed", flush=True)
 
 
 class Process:
-    """Another nearfield process on one home: opens, makes the spaces it is told to, closes at the end of its input."""
+    """Another nearfield process on one home: opens the database, creates spaces by name, closes at the end of input."""
 
     def __init__(self, home: Path):
         command = [sys.executable, "-W", "ignore", "-c", PROCESS, str(home)]
@@ -65,7 +65,7 @@ class Process:
 
 @pytest.fixture
 def start(tmp_path):
-    """Starts processes on one home; whatever is left of them and of the server ends with the test."""
+    """Starts processes on one home; after the test, kills those that still run and stops the server."""
     started = []
 
     def one() -> Process:
@@ -138,7 +138,7 @@ def test_after_one_process_is_killed_the_other_works_and_still_stops_the_server(
     assert gone(pid)
 
 
-def test_a_server_left_behind_by_a_kill_is_taken_over_and_stopped(tmp_path, start):
+def test_a_server_orphaned_by_a_kill_is_taken_over_and_stopped(tmp_path, start):
     first = start()
     assert first.reads() == "open"
     assert first.makes("kept") == "kept"
@@ -152,7 +152,7 @@ def test_a_server_left_behind_by_a_kill_is_taken_over_and_stopped(tmp_path, star
     assert gone(pid)
 
 
-def test_a_killed_database_is_back_for_every_process_after_at_most_one_failed_query(tmp_path, start):
+def test_a_killed_database_works_again_for_every_process_after_at_most_one_failed_query(tmp_path, start):
     other = start()
     assert other.reads() == "open"
     with open_database(here(tmp_path)) as database:
@@ -177,7 +177,7 @@ def test_a_killed_database_is_back_for_every_process_after_at_most_one_failed_qu
     assert not running(tmp_path)
 
 
-def test_a_server_killed_with_its_process_starts_again_with_what_was_committed(tmp_path, start):
+def test_a_server_killed_with_its_process_starts_again_with_the_committed_data(tmp_path, start):
     first = start()
     assert first.reads() == "open"
     assert first.makes("kept") == "kept"
@@ -189,7 +189,7 @@ def test_a_server_killed_with_its_process_starts_again_with_what_was_committed(t
         assert spaces.get(conn, "kept").name == "kept"
 
 
-def test_a_home_that_cannot_hold_a_database_is_told_in_one_sentence(tmp_path):
+def test_a_home_that_cannot_hold_a_database_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "postgres").write_text("a file is in the way")
     with pytest.raises(StoreUnavailable, match=r"the embedded PostgreSQL in .* did not start"):
         open_database(here(tmp_path))
@@ -207,7 +207,7 @@ def stopped(tmp_path_factory):
 
 
 @pytest.mark.parametrize("text", ["{stranger}\n", "99999999\n", "", "not a pid"])
-def test_a_pid_file_left_by_a_crash_is_no_obstacle_even_when_another_program_has_the_number(stopped, text):
+def test_a_stale_pid_file_does_not_prevent_a_start_even_when_another_program_has_the_number(stopped, text):
     (stopped / "postgres" / "postmaster.pid").write_text(text.format(stranger=os.getpid()))
     with open_database(here(stopped)) as database, database.connect() as conn:
         assert spaces.get(conn, "kept").name == "kept"

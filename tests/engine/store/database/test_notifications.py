@@ -1,13 +1,13 @@
-"""Wake-ups: what one process tells another hears, also after it could not be told for a while."""
+"""Notifications of one process reach another, also after sending failed."""
 
 import threading
 
 import psycopg
 
-from engine.store.database.notifications import Listener, Waker
+from engine.store.database.notifications import Listener, Notifier
 
 
-def test_a_waker_goes_on_after_what_it_could_not_tell(database, monkeypatch):
+def test_a_notifier_continues_after_a_notification_that_it_could_not_send(database, monkeypatch):
     begin, failed = database.begin, threading.Event()
 
     def standby():
@@ -15,14 +15,14 @@ def test_a_waker_goes_on_after_what_it_could_not_tell(database, monkeypatch):
         failed.set()
         raise psycopg.errors.ReadOnlySqlTransaction("cannot execute NOTIFY during recovery")
 
-    waker, listener = Waker(database), Listener(database)
+    notifier, listener = Notifier(database), Listener(database)
     try:
-        assert listener.wait(0.01) == set()  # it listens from now on
+        assert listener.wait(0.01) == set()  # starts to listen
         monkeypatch.setattr(database, "begin", standby)
-        waker.tell("unheard")
+        notifier.notify("not sent")
         assert failed.wait(10)
-        waker.tell("heard")
-        assert listener.wait(10) == {"heard"}
+        notifier.notify("sent")
+        assert listener.wait(10) == {"sent"}
     finally:
-        waker.close()
+        notifier.close()
         listener.close()
