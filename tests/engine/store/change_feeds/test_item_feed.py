@@ -153,7 +153,7 @@ def test_pruning_keeps_the_changes_a_generation_needs_and_an_older_reader_gets_n
     with database.connect() as conn:
         names = keys_of(conn, space)
     assert [names[key] for key in changed_since(database, space, built)[0]] == ["new"]
-    keys, snapshot = changed_since(database, space, replace(built, xmin=1, xmax=3))
+    keys, snapshot = changed_since(database, space, replace(built, xmin=1, xmax=3, running=frozenset()))
     assert keys is None
     assert snapshot.xmax > built.xmax
 
