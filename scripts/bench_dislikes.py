@@ -53,9 +53,9 @@ def row(events: EventColumns, embedder: str) -> dict[str, Any]:
     weighting, made = Weighting(), make(embedder)
     started = time.perf_counter()
     everything = from_events(events, weighting, int(events.occurred_us.max()))
-    choice = learnt(made, everything, lambda: splits.before_newest(events, weighting))
+    choice = learnt(made, everything, lambda: splits.validation_split(events, weighting))
     seconds = round(time.perf_counter() - started, 2)
-    split = splits.newest(events, weighting)
+    split = splits.by_time_or_random(events, weighting)
     space, users = fit(made, split.train), users_of(split)
     each = {weight: figures(space, split, users, weight) for weight in (0.0, *WEIGHTS)}
     return {

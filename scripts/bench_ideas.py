@@ -32,7 +32,7 @@ from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.space import LatentSpace
 from engine.values.interactions import Interactions
 from engine.values.splits import Split
-from engine.values.vectors import Vectors, unit
+from engine.values.vectors import Vectors, normalise_rows
 
 Learn = Callable[[Interactions], LatentSpace]
 
@@ -108,7 +108,7 @@ def _variants(train: Interactions) -> dict[str, Learn]:
         return made("spectral", user_exponent=user, item_exponent=item, out_exponent=out)
 
     def random_start(on: Interactions) -> LatentSpace:
-        with patch.object(mf, "unit_rows", _random_rows):
+        with patch.object(mf, "normalise_rows", _random_rows):
             return fit(make("mf"), on)
 
     return {name: made(name) for name in ("spectral", "ease", "ials", "mf", "elsa", "multvae", "item2vec", "blend")} | {
@@ -147,7 +147,7 @@ def filtered(on: Interactions, dim: int, power: float) -> LatentSpace:
 
 
 def _random_rows(matrix: Any, dim: int, *, exponent: float, seed: int, device: torch.device) -> Any:
-    return unit(np.random.default_rng(seed).standard_normal((matrix.shape[1], dim)).astype(np.float32))
+    return normalise_rows(np.random.default_rng(seed).standard_normal((matrix.shape[1], dim)).astype(np.float32))
 
 
 def measured(learn: Learn, split: Split) -> dict[str, float]:

@@ -31,7 +31,7 @@ from engine.values.splits import Split
 def main() -> None:
     args = _arguments()
     for folder in args.data:
-        split = splits.newest(read(folder), Weighting(predict=args.predict))
+        split = splits.by_time_or_random(read(folder), Weighting(predict=args.predict))
         for row in rows(split):
             line = {"data": folder.name} | row
             print(json.dumps(line) if args.json else "  ".join(f"{n} {v}" for n, v in line.items()), flush=True)

@@ -28,7 +28,7 @@ from engine.latent_space.space import LatentSpace
 from engine.recommending import rounding
 from engine.values.events import Weighting
 from engine.values.interactions import Interactions, from_events
-from engine.values.vectors import Matrix, unit
+from engine.values.vectors import Matrix, normalise_rows
 
 K, BATCH_FLOATS = 20, 2**24
 
@@ -51,7 +51,7 @@ def interactions_of(folder: Path) -> Interactions:
 
 def figures(interactions: Interactions, name: str) -> dict[str, Any]:
     space = fit(make(name), interactions)
-    items = unit(space.items.matrix)
+    items = normalise_rows(space.items.matrix)
     nobody = sp.csr_matrix((len(items), len(items)), dtype=np.float32)
     silent = ~space.items.matrix.any(axis=1)
     itself = sp.csr_matrix(nobody + sp.eye(len(items), dtype=np.float32, format="csr"))
@@ -63,8 +63,8 @@ def figures(interactions: Interactions, name: str) -> dict[str, Any]:
 
 
 def _cut(space: LatentSpace, seen: sp.csr_matrix) -> dict[str, Any]:
-    items = unit(space.items.matrix) if space.metric == "cosine" else space.items.matrix
-    users = unit(space.users.matrix) if space.metric == "cosine" else space.users.matrix
+    items = normalise_rows(space.items.matrix) if space.metric == "cosine" else space.items.matrix
+    users = normalise_rows(space.users.matrix) if space.metric == "cosine" else space.users.matrix
     return _cut_of(users, items, space.metric, seen)
 
 

@@ -68,9 +68,9 @@ def generated(n_items: int, events: float, own: float, args: argparse.Namespace)
 
 def of_shop(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     events, weighting = read(folder), Weighting()
-    split, kinds = splits.newest(events, weighting), categories(folder)
+    split, kinds = splits.by_time_or_random(events, weighting), categories(folder)
     for name in args.embedder:
-        chosen = Auto().choose(splits.before_newest(events, weighting)).embedder if name == AUTO else make(name)
+        chosen = Auto().choose(splits.validation_split(events, weighting)).embedder if name == AUTO else make(name)
         found = similar_items.figures(fit(chosen, split.train), split, kinds)
         if name == args.embedder[0]:
             yield {"data": folder.name, "by": "item-kNN"} | found["item_knn"]

@@ -144,7 +144,7 @@ def _pruned(split: Split, support: int) -> Split:
     items = np.bincount(matrix.indices, minlength=matrix.shape[1]) >= support
     lengths = np.diff(matrix.indptr)
     kept = items[matrix.indices] & (np.repeat(lengths, lengths) >= support)
-    return Split(split.train.of_cells(kept), split.test)
+    return Split(split.train.select_cells(kept), split.test)
 
 
 def read(folder: Path) -> EventColumns:
@@ -178,7 +178,7 @@ def read(folder: Path) -> EventColumns:
 
 
 def _before(events: EventColumns, until: int) -> EventColumns:
-    return splits.chosen(events, events.occurred_us <= until)
+    return splits.select_events(events, events.occurred_us <= until)
 
 
 def _arguments() -> argparse.Namespace:

@@ -8,7 +8,7 @@ import zlib
 from collections.abc import Sequence
 
 from engine.errors import InputError
-from engine.values.ids import valid_id
+from engine.values.ids import check_normalised_id
 
 SEPARATOR = "\x00"  # no id has one
 MAX_SHOWN = 1000  # a shelf ends there
@@ -30,7 +30,7 @@ def shown(cursor: str | None, loc: tuple[str | int, ...]) -> list[str]:
     try:
         packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         text = zlib.decompressobj().decompress(packed, MAX_BYTES).decode()
-        ids = [valid_id(each, loc) for each in text.split(SEPARATOR)]
+        ids = [check_normalised_id(each, loc) for each in text.split(SEPARATOR)]
     except (binascii.Error, zlib.error, ValueError, InputError):
         ids = []
     if not 1 <= len(ids) <= MAX_SHOWN:

@@ -13,7 +13,7 @@ from engine.errors import InputError
 from engine.latent_analysis import anomalies
 from engine.latent_analysis.anomalies import Anomalies
 from engine.values.features import Values, to_records
-from engine.values.lenient_records import Readings
+from engine.values.lenient_records import LenientRecords
 from engine.values.vectors import Matrix
 from indexing.live.nearest_by_distance import near
 from indexing.live.view import LiveView
@@ -47,7 +47,7 @@ def reconstructed(codec: FeatureCodec, values: Values) -> dict[str, Any]:
     return {"records": to_records(codec.columns, again), "errors": errors}
 
 
-def judged(codec: FeatureCodec, readings: Readings, found: Anomalies, top: int) -> dict[str, Any]:
+def judged(codec: FeatureCodec, readings: LenientRecords, found: Anomalies, top: int) -> dict[str, Any]:
     """Each record's score and the `top` columns that make most of it, with their value and what was expected."""
     given, expected = readings.records(), to_records(codec.columns, found.expected)
     worst = np.argsort(-found.contributions, axis=1, kind="stable")[:, :top]

@@ -22,7 +22,7 @@ from api.validation_errors import FewFaults
 from engine.catalogue.attribute_types import AttributeType
 from engine.recommending.exclusions import left_out, written
 from engine.recommending.recommend import Fill
-from engine.values.ids import normal_id
+from engine.values.ids import normalise_id
 
 Excluded = Literal["seen", "purchased", "none"] | list[Literal["seen", "purchased", "returned", "disliked"]]
 Exclude = Annotated[frozenset[str], PlainValidator(left_out, json_schema_input_type=Excluded)]
@@ -31,7 +31,7 @@ EXCLUDE = (
     "of what alone to leave out"
 )
 K = Annotated[int, Field(description="how many items, 1 to 1000", examples=[10])]
-Id = Annotated[str, AfterValidator(normal_id)]
+Id = Annotated[str, AfterValidator(normalise_id)]
 Ids = Annotated[list[Id], Field(max_length=1000)]
 FILTER = "which items may be shown: conditions on fields"
 Filter = Annotated[dict[str, Any], Field(description=FILTER, examples=[{"price": {"lt": 30}, "available": True}])]

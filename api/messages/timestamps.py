@@ -20,19 +20,19 @@ def _read(value: Any) -> Any:
     """What is neither a number nor text is left to pydantic."""
     now = datetime.now(UTC)
     try:
-        at = numeric_timestamps.read(float(value), now)
+        at = numeric_timestamps.read_number(float(value), now)
     except (TypeError, ValueError, OverflowError):
         if not isinstance(value, str):
             return value
         at = _text(value)
     if at is None:
-        raise ValueError(f"expected {numeric_timestamps.said(now)}; got {shown(value)}")
+        raise ValueError(f"expected {numeric_timestamps.accepted_formats(now)}; got {shown(value)}")
     return at
 
 
 def _text(value: str) -> datetime | None:
     """Text that is no number, leap seconds too, which pydantic does not read; None where it is no time."""
-    plain, more = numeric_timestamps.without_leap(value)
+    plain, more = numeric_timestamps.split_leap_second(value)
     try:
         return TEXT.validate_python(plain) + more
     except (ValidationError, OverflowError):

@@ -56,7 +56,7 @@ def _no_attribute(view: LiveView, field: str, near: bool) -> str:
 def _unknown_kinds(weighting: Weighting, past: Sequence[PastEvent], loc: Loc) -> list[Problem]:
     """Each word once, where it first stands."""
     first = {event.kind: at for at, event in reversed([*enumerate(past)])}
-    unknown = [(word, at) for word, at in reversed(first.items()) if not weighting.vocabulary.of(word).is_known]
+    unknown = [(word, at) for word, at in reversed(first.items()) if not weighting.vocabulary.meaning(word).is_known]
     told = [
         Problem((*loc, at, "kind"), f"{shown(word)} is of no known kind, and weighs {weighting.other:g}")
         for word, at in unknown[:MOST]

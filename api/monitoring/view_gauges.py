@@ -23,7 +23,7 @@ def set_view(metrics: Metrics, live_spaces: Mapping[str, Live], view: LiveView, 
     if served is not None:
         built = datetime.strptime(served.generation.split("-")[0] + "+0000", "%Y%m%dT%H%M%S%z")
         metrics.built_at_s.labels(name).set(built.timestamp())
-        unknown = view.space.weighting.vocabulary.unknown(served.manifest.get("kinds", {}))
+        unknown = view.space.weighting.vocabulary.unknown_words(served.manifest.get("kinds", {}))
         metrics.stored_unknown.labels(name).set(sum(unknown.values()))
     if recall is not None:
         metrics.sampled_recall.labels(name).set(recall)

@@ -68,7 +68,7 @@ async def post_events(
         await asyncio.to_thread(live_spaces.notify_write, view.space.name, written.seq)
     checked, statuses = checked.without("erased", written.statuses, ERASED)
     words = Counter(event.kind for event in checked.good.values())
-    unknown = view.space.weighting.vocabulary.unknown(dict(words))
+    unknown = view.space.weighting.vocabulary.unknown_words(dict(words))
     if unknown:
         metrics.unknown_kinds.labels(view.space.name).inc(sum(unknown.values()))
     results = checked.results(statuses)

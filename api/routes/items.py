@@ -25,7 +25,7 @@ from engine.store import attribute_types, items
 from engine.store.change_feeds import snapshots
 from engine.values.ids import check_id
 from engine.values.items import Item, ItemVector, check_item
-from engine.values.vectors import KEPT, check_length, check_vector, moderate
+from engine.values.vectors import MAX_ITEM_LENGTH, check_length, check_vector, rescale_extremes
 from indexing.live.view import LiveView
 
 router = APIRouter(route_class=DeadlineRoute, prefix="/v1/{space}/items", tags=["items"])
@@ -146,7 +146,7 @@ def _vector(values: list[float], view: LiveView, loc: tuple[str, ...]) -> ItemVe
         raise InputError("there is no model yet that a vector could belong to; run `nearfield reindex`", loc=loc)
     vector = check_vector(values, view.dim, loc)
     if view.generation.metric == "cosine" and view.codec is None:
-        vector = moderate(vector[None])[0]
+        vector = rescale_extremes(vector[None])[0]
     else:
-        check_length(vector, KEPT, loc)
+        check_length(vector, MAX_ITEM_LENGTH, loc)
     return ItemVector(view.generation.model, tuple(vector.tolist()))

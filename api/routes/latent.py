@@ -25,9 +25,9 @@ from engine.settings import Settings
 from engine.store import features
 from engine.store.database.connections import Database
 from engine.values import lenient_records
-from engine.values.features import Column, Values, as_of, from_records, from_rows
+from engine.values.features import Column, Values, align_columns, from_records, from_rows
 from engine.values.ids import check_id
-from engine.values.lenient_records import Readings
+from engine.values.lenient_records import LenientRecords
 from engine.values.vectors import Matrix, check_vectors
 from indexing.live.view import LiveView
 
@@ -121,17 +121,17 @@ def values_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: 
         return from_rows(codec.columns, body.values)
     if body.item_ids is None:
         return from_records(codec.columns, [body.record] if body.record is not None else body.records or [])
-    return as_of(codec.columns, *_stored(view, body.item_ids, database), new="error")
+    return align_columns(codec.columns, *_stored(view, body.item_ids, database), unseen="error")
 
 
-def readings_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: Database) -> Readings:
+def readings_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: Database) -> LenientRecords:
     """The same for a detector, which refuses no value."""
     if body.values is not None:
-        return lenient_records.of_rows(codec.columns, body.values)
+        return lenient_records.parse_rows(codec.columns, body.values)
     if body.item_ids is None:
         given = [body.record] if body.record is not None else body.records or []
-        return lenient_records.of_records(codec.columns, given)
-    return lenient_records.of_stored(codec.columns, *_stored(view, body.item_ids, database))
+        return lenient_records.parse_records(codec.columns, given)
+    return lenient_records.from_stored(codec.columns, *_stored(view, body.item_ids, database))
 
 
 def _stored(view: LiveView, item_ids: Sequence[str], database: Database) -> tuple[Sequence[Column], Values]:

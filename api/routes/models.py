@@ -72,7 +72,7 @@ def get_status(view: FreshView, database: AppDatabase, live_spaces: AppLiveSpace
         {
             "space": view.space.name,
             **sizes,
-            "unknown_kinds": view.space.weighting.vocabulary.unknown(kinds),
+            "unknown_kinds": view.space.weighting.vocabulary.unknown_words(kinds),
             "attribute_types": types,
             **clocks,
             "model": served.model if served else None,

@@ -41,9 +41,9 @@ from engine.recommending.explanation import Explanation, explain
 from engine.recommending.rank import rank
 from engine.recommending.recommend import BY_SCORE, Answer, Shortfall, Taking, recommend
 from engine.recommending.shelves import Shelf, recommend_shelves
-from engine.values.events import History, looked_at
+from engine.values.events import History, view_history
 from engine.values.ids import check_id
-from engine.values.vectors import ASKED, Matrix, check_length, check_vector
+from engine.values.vectors import MAX_QUERY_LENGTH, Matrix, check_length, check_vector
 from indexing.live.view import LiveView
 
 router = APIRouter(
@@ -276,7 +276,7 @@ def _asked(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc = ()) -> Hist
     if body.vector is not None and (body.history or body.item_ids):
         message = "a vector already says who it is for; leave history and item_ids away"
         raise InputError(message, loc=(*loc, "vector"))
-    return session_history(body.history, now_us, loc).followed_by(looked_at(body.item_ids, now_us))
+    return session_history(body.history, now_us, loc).followed_by(view_history(body.item_ids, now_us))
 
 
 def _vector(body: ShelfBody | RecommendQuery, user: UserProfile, view: LiveView, loc: Loc = ()) -> Matrix | None:
@@ -287,4 +287,4 @@ def _vector(body: ShelfBody | RecommendQuery, user: UserProfile, view: LiveView,
         raise InputError("there is no model yet that this vector could belong to", loc=(*loc, "vector"))
     loc = (*loc, "vector")
     vector = check_vector(body.vector, view.dim, loc)
-    return vector if view.generation.metric == "cosine" else check_length(vector, ASKED, loc)
+    return vector if view.generation.metric == "cosine" else check_length(vector, MAX_QUERY_LENGTH, loc)

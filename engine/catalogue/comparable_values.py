@@ -9,7 +9,7 @@ from typing import Literal
 from engine.catalogue.attribute_types import TIME
 from engine.errors import InputError, shown
 from engine.values.items import MAX_TEXT_BYTES
-from engine.values.numeric_timestamps import without_leap
+from engine.values.numeric_timestamps import split_leap_second
 
 Kind = Literal["number", "text", "bool", "time", "numbers", "texts"]  # the last two: elements of a list
 Scalar = float | int | str | bool  # int: one that float64 does not hold; all other numbers are floats
@@ -59,7 +59,7 @@ def cased(value: Scalar, match_case: bool | None) -> Scalar:
 def read_time(value: object, loc: Loc) -> float:
     """Microseconds since 1970 UTC."""
     try:
-        text, leap = without_leap(str(value))
+        text, leap = split_leap_second(str(value))
         at = datetime.fromisoformat(text) + leap
         return float(round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6))
     except (ValueError, OverflowError, RecursionError):

@@ -34,7 +34,7 @@ from engine.catalogue.comparable_values import (
     typed,
 )
 from engine.errors import InputError, shown
-from engine.values.ids import normal_id
+from engine.values.ids import normalise_id
 
 CORE: Mapping[str, Kind] = {
     "item_id": "text",
@@ -233,7 +233,7 @@ def _scalar(field: str, value: object, loc: Loc) -> tuple[Kind, Scalar]:
     if isinstance(scalar, str):
         check_text(scalar, loc)
         if field == "item_id":
-            scalar = normal_id(scalar)
+            scalar = normalise_id(scalar)
     return kind, scalar
 
 

@@ -26,7 +26,7 @@ from engine.errors import InputError
 from engine.latent_space.fold_in import TwoTableFoldIn
 from engine.latent_space.space import Abilities, LatentSpace
 from engine.values.interactions import Interactions
-from engine.values.vectors import Matrix, Vectors, unit
+from engine.values.vectors import Matrix, Vectors, normalise_rows
 
 STEPS, FEWEST, MOST = 30, 32, 1024  # of a pass, and users of a step
 
@@ -67,7 +67,7 @@ class MF:
         where, matrix = pick(device), interactions.matrix
         items = unit_rows(matrix, self.dim, exponent=0.5, seed=seed, device=where)
         users = matrix @ (items * (degrees(matrix, 0) ** -0.5)[:, None].astype(np.float32))
-        tables = [_parameter(unit(table), where) for table in (users, items)]
+        tables = [_parameter(normalise_rows(table), where) for table in (users, items)]
         groups = [{"params": [table], "lr": self.learning_rate * _size(table)} for table in tables]
 
         def loss_of(cells: Cells, generator: torch.Generator, step: int) -> torch.Tensor:

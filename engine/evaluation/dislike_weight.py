@@ -86,7 +86,7 @@ def _part(split: Split, seed: int) -> Split:
     if cells <= MOST_CELLS:
         return split
     rows = np.sort(np.random.default_rng(seed).permutation(n_users)[: n_users * MOST_CELLS // cells])
-    return replace(split, train=split.train.of_users(rows), test=sp.csr_matrix(split.test[rows]))
+    return replace(split, train=split.train.select_users(rows), test=sp.csr_matrix(split.test[rows]))
 
 
 def users_of(on: Split) -> npt.NDArray[np.int64]:

@@ -76,8 +76,8 @@ def strong_generalisation(
     if len(held) == 0 or len(held) == len(lengths):
         return None
     left = np.setdiff1d(np.arange(len(lengths)), held)
-    unseen = splits.at_random(interactions.of_users(held), SCORED_SHARE, seed)
-    space = fit(embedder, interactions.of_users(left), seed=seed, device=device, checkpoints=checkpoints)
+    unseen = splits.at_random(interactions.select_users(held), SCORED_SHARE, seed)
+    space = fit(embedder, interactions.select_users(left), seed=seed, device=device, checkpoints=checkpoints)
     made = evaluate(SpaceScorer(space), unseen.train.matrix, unseen.test, K)
     return {
         f"recall@{K}": mean(made.recall),

@@ -11,7 +11,7 @@ import numpy as np
 from engine.evaluation.significance import rounded
 from engine.recommending.popularity import Rows, Sums, Uptake, most, standing, uptake
 from engine.values.events import EventColumns, Weighting
-from engine.values.splits import Split, chosen
+from engine.values.splits import Split, select_events
 
 HALF_LIVES = (28.0, 14.0, 56.0, 7.0, 112.0, 365.0, None)  # days; None forgets nothing
 USUAL = 28.0  # where there is too little to choose on
@@ -42,7 +42,7 @@ def choose(events: EventColumns, weighting: Weighting, n_items: int, share: floa
         return Choice(None)
     occurred = events.occurred_us
     cut = min(int(np.quantile(occurred, 1 - share)), int(occurred.max()) - 1)  # more may be of the last moment, a day
-    before, after = (uptake(chosen(events, part), weighting) for part in (occurred <= cut, occurred > cut))
+    before, after = (uptake(select_events(events, part), weighting) for part in (occurred <= cut, occurred > cut))
     asked = _asked(before, after, n_items, repeats=weighting.predict == "any")
     if asked.n_users < FEWEST_USERS:
         return Choice(USUAL)

@@ -16,7 +16,7 @@ import scipy.sparse as sp
 
 from engine.evaluation.significance import interval, rounded
 from engine.latent_space.space import LatentSpace
-from engine.values.vectors import Matrix, unit
+from engine.values.vectors import Matrix, normalise_rows
 
 BATCH_FLOATS = 2**25
 
@@ -42,7 +42,7 @@ class SpaceScorer:
     def _items(self) -> Matrix:
         items = self.space.items.matrix
         if self.space.metric == "cosine":
-            return unit(items)
+            return normalise_rows(items)
         return items
 
 

@@ -16,7 +16,7 @@ from engine.evaluation.significance import interval, rounded
 from engine.latent_space.item_similarity import likeness
 from engine.latent_space.space import LatentSpace
 from engine.values.splits import Split
-from engine.values.vectors import Matrix, unit
+from engine.values.vectors import Matrix, normalise_rows
 
 K = 20
 PER_USER = 5  # items of a history that are looked from
@@ -38,10 +38,12 @@ class LikenessScorer:
     def of(space: LatentSpace) -> LikenessScorer:
         found = likeness(space)
         if found is None:
-            units = unit(space.items.matrix)
+            units = normalise_rows(space.items.matrix)
             return LikenessScorer(units, units)
         places = found.places(space.items.matrix)
-        return LikenessScorer(unit(places), places * found.factors(places, np.ones(len(places), dtype=bool))[:, None])
+        return LikenessScorer(
+            normalise_rows(places), places * found.factors(places, np.ones(len(places), dtype=bool))[:, None]
+        )
 
     def scores(self, histories: sp.csr_matrix) -> Matrix:
         return np.asarray((histories @ self.places) @ self.scaled.T, dtype=np.float32)

@@ -17,7 +17,7 @@ from engine.latent_space.fold_in import LeastSquaresFoldIn, LinearFoldIn, Percep
 from engine.latent_space.space import FoldIn, LatentSpace
 from engine.recommending.rounding import EPSILON
 from engine.values.interactions import Interactions
-from engine.values.vectors import Matrix, Vectors, lengths
+from engine.values.vectors import Matrix, Vectors, row_lengths
 
 Flags = npt.NDArray[np.bool_]
 
@@ -43,7 +43,7 @@ def alone(matrix: sp.csr_matrix) -> Flags:
 
 
 def _rounding(items: Matrix) -> Flags:
-    each = lengths(items)
+    each = row_lengths(items)
     return np.asarray(each <= np.sqrt(EPSILON) * each.max(initial=0.0))
 
 

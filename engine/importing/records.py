@@ -17,9 +17,9 @@ from engine.importing.reports.rejects import LOST
 from engine.importing.sheets import arrays
 from engine.importing.sheets.sheet import Sheet
 from engine.importing.sheets.sheet import read as read_sheet
-from engine.values.features import Column, Values, check_column_set, check_finite, unseen
-from engine.values.ids import check_id, normal_id
-from engine.values.lenient_records import Readings
+from engine.values.features import Column, Values, check_column_set, check_finite, unseen_category_error
+from engine.values.ids import check_id, normalise_id
+from engine.values.lenient_records import LenientRecords
 
 MAX_COLUMNS = 65_536
 
@@ -58,7 +58,7 @@ def read(
     """
     is_array = path.suffix.lower() in arrays.SUFFIXES
     found = _from_arrays(path, layout, known) if is_array else _from_sheet(read_sheet(path), layout, known, strict)
-    found = replace(found, ids=[normal_id(id_) for id_ in found.ids])
+    found = replace(found, ids=[normalise_id(id_) for id_ in found.ids])
     for row, id_ in enumerate(found.ids if finite else ()):
         check_id(id_, ("rows", row, "id"))
         if re.match(LOST, id_):
@@ -79,16 +79,16 @@ def read_for_model(path: Path, layout: Layout, columns: Sequence[Column]) -> Rec
     found = read(path, layout, columns)
     for made, column in zip(found.columns, columns, strict=True):
         if made.categories is not None and column.categories is not None and made != column:
-            raise unseen(column, made.categories[len(column.categories)], ())
+            raise unseen_category_error(column, made.categories[len(column.categories)], ())
     return found
 
 
-def read_for_detection(path: Path, layout: Layout, columns: Sequence[Column]) -> tuple[Records, Readings]:
+def read_for_detection(path: Path, layout: Layout, columns: Sequence[Column]) -> tuple[Records, LenientRecords]:
     """Records with exactly the columns of a model, whatever they hold; InputError for another column set."""
     found = read(path, layout, columns, strict=False)
     place = {column.name: at for at, column in enumerate(found.columns)}
     texts = {(row, place[name]): text for (name, row), text in found.unread.items()}
-    return found, Readings(found.columns, found.values, texts)
+    return found, LenientRecords(found.columns, found.values, texts)
 
 
 def _from_arrays(path: Path, layout: Layout, known: Sequence[Column] | None) -> Records:

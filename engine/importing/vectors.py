@@ -23,8 +23,8 @@ from engine.progress import Progress, silent
 from engine.store import items, models
 from engine.store.database.connections import Database
 from engine.store.models import ModelRecord
-from engine.values.ids import IdMap, check_id, normal_id
-from engine.values.vectors import Vectors, moderate
+from engine.values.ids import IdMap, check_id, normalise_id
+from engine.values.vectors import Vectors, rescale_extremes
 
 EMBEDDER = "imported"
 MAX_DIM = 16_000  # of pgvector
@@ -65,7 +65,7 @@ def import_vectors(
             space.key,
             embedder=EMBEDDER,
             params={"file": path.name},
-            space=space_of(Vectors(IdMap(last), moderate(found.matrix[rows])), None),
+            space=space_of(Vectors(IdMap(last), rescale_extremes(found.matrix[rows])), None),
             evaluation={"note": f"{len(last):,} vectors made elsewhere, from {path.name}"},
             publishable=True,
         )
@@ -78,7 +78,7 @@ def read(path: Path, layout: Layout) -> Given:
     """Ids, vectors and labels of a file, unchecked but for their shape."""
     if word2vec.is_word2vec(path):
         words, matrix = word2vec.read(path)
-        return Given([normal_id(word) for word in words], matrix, [None] * len(words))
+        return Given([normalise_id(word) for word in words], matrix, [None] * len(words))
     found = records.read(path, replace(layout, usual_ids=ID_COLUMNS), finite=False)
     text = [column.name for column in found.columns if column.categories is not None]
     if text:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_analysis.anomalies import FALSE_ALARM_RATE, anomalies
-from engine.values.features import Features, as_of
+from engine.values.features import Features, align_columns
 
 MOST = 10_000  # records judged; more cost time and say no more
 
@@ -43,7 +43,7 @@ def detect(
     rows = np.sort(np.random.default_rng(seed).permutation(len(features))[:MOST])
     if not bad[rows].any() or bad[rows].all():
         return None
-    values = as_of(codec.columns, features.columns, features.values[rows], new="keep")
+    values = align_columns(codec.columns, features.columns, features.values[rows], unseen="keep")
     found = anomalies(codec, values, false_alarm_rate=false_alarm_rate)
     return figures(found.scores, bad[rows], found.threshold) | {"false_alarm_rate": false_alarm_rate}
 

@@ -14,7 +14,7 @@ from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError, NotEnoughData
 from engine.latent_analysis.anomalies import reconstruct
 from engine.values.features import Values
-from engine.values.lenient_records import Readings
+from engine.values.lenient_records import LenientRecords
 
 BINS = 10  # of the population stability index, each a tenth of the training records
 ALERT = 0.2  # where a shift is usually called large
@@ -28,14 +28,14 @@ Sample = npt.NDArray[np.floating]
 Flags = npt.NDArray[np.bool_]
 
 
-def measure(codec: FeatureCodec, given: Values | Readings, *, alert: float = ALERT) -> dict[str, Any]:
+def measure(codec: FeatureCodec, given: Values | LenientRecords, *, alert: float = ALERT) -> dict[str, Any]:
     """PSI and Kolmogorov-Smirnov distance of the reconstruction error, each latent dimension and what is not read.
 
     That is, by column, how many cells are missing and how many hold what no training record had (named in `unseen`).
     `alert` is true when a PSI is above the threshold and chance does not explain it, over all of these together.
     Raises NotEnoughData for fewer than 50 records.
     """
-    readings = given if isinstance(given, Readings) else Readings(codec.columns, given)
+    readings = given if isinstance(given, LenientRecords) else LenientRecords(codec.columns, given)
     values = readings.values
     if not alert > 0:
         raise InputError(f"expected a threshold above 0, got {alert:g}", loc=("threshold",))
@@ -94,7 +94,7 @@ def _shares(name: str, before: float, after: float, n_before: int, n_after: int)
     return {"of": name, "psi": round(moved, 5), "ks": round(abs(after - before), 5), "p": p}
 
 
-def _unseen(readings: Readings, strange: Flags) -> dict[str, dict[str, int]]:
+def _unseen(readings: LenientRecords, strange: Flags) -> dict[str, dict[str, int]]:
     """By column the most frequent of what no training record had, with how often it is there."""
     found = {}
     for at in np.flatnonzero(strange.any(axis=0)).tolist():

@@ -10,7 +10,7 @@ import numpy as np
 from engine.embedders.item_likeness import of_model
 from engine.latent_analysis.projection import to_2d
 from engine.latent_space.space import LatentSpace
-from engine.values.vectors import Vectors, unit
+from engine.values.vectors import Vectors, normalise_rows
 
 MOST = 5000  # points; more hide each other
 
@@ -21,7 +21,7 @@ def placed(embedder: str, space: LatentSpace) -> Vectors:
     found = of_model(embedder, space)
     if found is None:
         return space.items
-    return Vectors(space.items.ids, unit(found.places(space.items.matrix)))
+    return Vectors(space.items.ids, normalise_rows(found.places(space.items.matrix)))
 
 
 def latent_map(

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from engine.latent_space.space import FoldIn, LatentSpace
 from engine.values.interactions import Interactions
-from engine.values.vectors import SMALLEST, Matrix, Vectors
+from engine.values.vectors import EPSILON, Matrix, Vectors
 
 NAME = "less_disliked"
 
@@ -39,7 +39,7 @@ class LessDislikedFoldIn:
 
     def shares(self, liked: Matrix, away: Matrix) -> npt.NDArray[np.float32]:
         """What of each vector `away` is taken from that of the same row, (n,)."""
-        lengths = np.linalg.norm(liked, axis=1) / np.maximum(np.linalg.norm(away, axis=1), SMALLEST)
+        lengths = np.linalg.norm(liked, axis=1) / np.maximum(np.linalg.norm(away, axis=1), EPSILON)
         return np.asarray(self.weight * np.minimum(1.0, lengths), dtype=np.float32)
 
     def state(self) -> tuple[str, Mapping[str, npt.NDArray[np.float32]]]:

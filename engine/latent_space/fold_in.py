@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from engine.latent_space import dislikes
 from engine.latent_space.dislikes import LessDislikedFoldIn
 from engine.latent_space.space import FoldIn
-from engine.values.vectors import Matrix, unit
+from engine.values.vectors import Matrix, normalise_rows
 
 Padded = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]  # rows, columns, weights
 Arrays = Mapping[str, npt.NDArray[np.float32]]
@@ -57,7 +57,7 @@ class SumFoldIn:
         for part, scale, is_unit in zip(self.parts, self.scales, self.is_unit, strict=True):
             block = part.vectors(histories)
             if is_unit:
-                block = unit(block)
+                block = normalise_rows(block)
             blocks.append(block * scale)
         return np.concatenate(blocks, axis=1)
 
@@ -100,8 +100,8 @@ class PerceptronFoldIn:
         if not self._heard.all():
             histories = sp.csr_matrix(histories @ sp.diags(self._heard.astype(np.float32)))
         norms = np.sqrt(np.asarray(histories.multiply(histories).sum(axis=1))).ravel()
-        unit = sp.csr_matrix(sp.diags(1 / np.maximum(norms, 1e-12)) @ histories, dtype=np.float32)
-        out = self._behind(np.asarray(unit @ self.arrays["weight0"], dtype=np.float32))
+        unit_histories = sp.csr_matrix(sp.diags(1 / np.maximum(norms, 1e-12)) @ histories, dtype=np.float32)
+        out = self._behind(np.asarray(unit_histories @ self.arrays["weight0"], dtype=np.float32))
         out[norms == 0] = 0
         return out
 

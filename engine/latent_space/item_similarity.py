@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.latent_space.space import LatentSpace, Metric
-from engine.values.vectors import Matrix, lengths, moderate, unit
+from engine.values.vectors import Matrix, normalise_rows, rescale_extremes, row_lengths
 
 POWER = 0.75  # of the covariance; .5 leaves elsa .04 below item-kNN on shops of 300 items, 1 ials on those of 20
 EVIDENCE = 0.5  # 0: blend finds 3% less than item-kNN on Online Retail, .5 9% more; 1 16% more, by what sells most
@@ -47,7 +47,9 @@ class Likeness:
         made = np.empty((len(vectors), self.dim), np.float32)
         for start in range(0, len(vectors), BLOCK):
             block = vectors[start : start + BLOCK]
-            made[start : start + BLOCK] = (unit(block) if self.is_unit else moderate(block)) @ self.turn
+            made[start : start + BLOCK] = (
+                normalise_rows(block) if self.is_unit else rescale_extremes(block)
+            ) @ self.turn
         return made
 
     def factors(self, places: Matrix, learnt: npt.NDArray[np.bool_]) -> Factors:
@@ -55,7 +57,7 @@ class Likeness:
 
         There is no evidence to look at of vectors that are not learnt but brought or predicted: theirs is the cosine.
         """
-        long = lengths(places)
+        long = row_lengths(places)
         shrunk = np.where(learnt, np.hypot(long, EVIDENCE * self.usual), long)
         return np.divide(1, shrunk, out=np.zeros_like(long), where=long > 0).astype(np.float32)
 
@@ -76,7 +78,7 @@ def likeness(space: LatentSpace) -> Likeness | None:
 
 def between(items: Matrix, users: Matrix, metric: Metric) -> Likeness | None:
     """As `likeness`, of (n_items, dim) and (n_users, dim) vectors."""
-    sample = unit(users[:: max(1, -(-len(users) // USERS))])
+    sample = normalise_rows(users[:: max(1, -(-len(users) // USERS))])
     if len(sample) < 2:
         return None
     apart = sample - sample.mean(axis=0)
@@ -87,7 +89,7 @@ def between(items: Matrix, users: Matrix, metric: Metric) -> Likeness | None:
     values, directions = _widest(covariance)
     turn = directions * ((np.maximum(values, 0) / mean + FLOOR) ** POWER)
     made = Likeness(np.ascontiguousarray(turn, dtype=np.float32), 0.0, metric == "cosine")
-    long = lengths(made.places(items))
+    long = row_lengths(made.places(items))
     return Likeness(made.turn, float(np.median(long[long > 0])), made.is_unit) if long.any() else None
 
 

@@ -164,7 +164,7 @@ def _part(split: Split, seed: int) -> Split:
     if cells <= MOST_CELLS:
         return split
     rows = np.sort(np.random.default_rng(seed).permutation(n_users)[: n_users * MOST_CELLS // cells])
-    return Split(split.train.of_users(rows), sp.csr_matrix(split.test[rows]), split.repeats)
+    return Split(split.train.select_users(rows), sp.csr_matrix(split.test[rows]), split.repeats)
 
 
 def _reason(winner: Trial, trials: list[Trial], on: Validation) -> str:

@@ -56,7 +56,7 @@ def train(
         raise NotEnoughData("no user has an item with positive weight; import events, or look at `nearfield weights`")
     choice = chosen(
         embedder,
-        lambda: splits.before_newest(events, weighting, seed=seed),
+        lambda: splits.validation_split(events, weighting, seed=seed),
         seed=seed,
         device=device,
         progress=progress,
@@ -65,18 +65,18 @@ def train(
     dislikes = dislike_weight.learnt(
         best,
         everything,
-        lambda: splits.before_newest(events, weighting, seed=seed),
+        lambda: splits.validation_split(events, weighting, seed=seed),
         seed=seed,
         device=device,
         progress=progress,
         checkpoints=checkpoints,
     )
-    split = splits.newest(events, weighting, seed=seed)
+    split = splits.by_time_or_random(events, weighting, seed=seed)
     evaluation = assess(
         best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints, dislikes=dislikes,
         categories=categories,
     )  # fmt: skip
-    if not splits.is_timed(events):
+    if not splits.has_times(events):
         evaluation["split"] = "random"
     if choice.reason:
         evaluation["choice"] = choice.to_json()

@@ -54,7 +54,7 @@ def train_features(
     Raises InputError for records that cannot be learnt from and TrainingFailed when training diverges.
     """
     progress("prepare", 0.0)
-    learnt = features if normal is None else features.labelled(normal)
+    learnt = features if normal is None else features.with_label(normal)
     prepared_by = preprocessing.fit(learnt, keep_constant=keep_constant)
     prepared = prepared_by.apply(learnt.values)
     chosen, reason = _choice(embedder, prepared)

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.recommending.values.searcher import Mask
-from engine.values.event_kinds import Understood, Vocabulary
+from engine.values.event_kinds import KindMeaning, Vocabulary
 from engine.values.events import EventColumns, History, Weighting
 
 UNWANTED = frozenset({"returned", "disliked"})  # stays away whichever word is given
@@ -84,7 +84,7 @@ def of_events(
 
 
 def _impressions(words: Sequence[str], vocabulary: Vocabulary) -> set[str]:
-    return {word for word in words if vocabulary.of(word).kind == "impression"}
+    return {word for word in words if vocabulary.meaning(word).kind == "impression"}
 
 
 def _codes(kinds: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[str]]:
@@ -122,11 +122,11 @@ def _standing(
     return out
 
 
-def _understood(words: Sequence[str], vocabulary: Vocabulary) -> list[Understood]:
-    return [vocabulary.of(word) for word in words]
+def _understood(words: Sequence[str], vocabulary: Vocabulary) -> list[KindMeaning]:
+    return [vocabulary.meaning(word) for word in words]
 
 
-def _stance(word: Understood) -> int:
+def _stance(word: KindMeaning) -> int:
     """-1 for what says no, 1 for what takes that back, 0 for what says neither."""
     if word.kind is None:
         return int(np.sign(word.weight))

@@ -15,7 +15,7 @@ from engine.recommending.recommend import Answer
 from engine.recommending.values.view import View
 from engine.values.events import History, Weighting
 from engine.values.interactions import from_history
-from engine.values.vectors import SMALLEST, Matrix, lengths
+from engine.values.vectors import EPSILON, Matrix, row_lengths
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def explain(
 
 def _ratio(score: float, before: float) -> float:
     """What a boost made of a score, as a factor."""
-    return score / before if abs(before) > SMALLEST else 1.0
+    return score / before if abs(before) > EPSILON else 1.0
 
 
 def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
@@ -75,7 +75,7 @@ def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
         for part, scale, is_unit in zip(fold_in.parts, fold_in.scales, fold_in.is_unit, strict=True):
             block, exact = parts_of(part, cells)
             if is_unit:
-                block = block / (float(lengths(part.vectors(cells))[0]) or 1.0)
+                block = block / (float(row_lengths(part.vectors(cells))[0]) or 1.0)
             blocks.append(block * scale)
             every = every and exact
         return np.concatenate(blocks, axis=1), every

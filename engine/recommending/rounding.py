@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.latent_space.space import Metric
-from engine.values.vectors import Matrix, lengths
+from engine.values.vectors import Matrix, row_lengths
 
 if TYPE_CHECKING:
     from engine.recommending.values.searcher import Found, Mask, Scorer
@@ -39,7 +39,7 @@ def floors(vectors: Matrix, metric: Metric, longest: float) -> Floors:
     if len(vectors) == 1:  # the live path: a tenth of what `lengths` takes
         one = vectors[0].astype(np.float64)
         return np.array([floor * longest * math.sqrt(one.dot(one))])
-    return floor * longest * lengths(vectors)
+    return floor * longest * row_lengths(vectors)
 
 
 def told(view: View, searcher: Scorer, vectors: Matrix, k: int, allowed: Mask | None) -> Found:
@@ -52,4 +52,4 @@ def told(view: View, searcher: Scorer, vectors: Matrix, k: int, allowed: Mask | 
 
 
 def longest(vectors: Matrix) -> float:
-    return float(lengths(vectors).max(initial=0.0))
+    return float(row_lengths(vectors).max(initial=0.0))

@@ -12,7 +12,7 @@ from engine.errors import InputError, NotFound
 from engine.recommending import rounding, unsure_scores
 from engine.recommending.recommend import Answer, Reason, Shortfall, eligible, filler, rows_of, take
 from engine.recommending.values.view import View
-from engine.values.vectors import Matrix, Vectors, lengths, unit
+from engine.values.vectors import Matrix, Vectors, normalise_rows, row_lengths
 
 
 def similar(
@@ -20,7 +20,7 @@ def similar(
 ) -> Answer:
     """Items like the mean of unit `positive` less the mean of unit `negative`; NotFound for an unknown one."""
     query = _mean(view, positive) - _mean(view, negative)
-    is_nothing = lengths(query[None])[0] <= rounding.share(len(query))
+    is_nothing = row_lengths(query[None])[0] <= rounding.share(len(query))
     if is_nothing and any(_place(view, id_).any() for id_ in (*positive, *negative)):
         raise InputError("the positive and negative items cancel out; leave some away", loc=("body", "negative"))
     return _nearest(view, query, k=k, exclude={*positive, *negative, *exclude}, reason="similar")
@@ -50,7 +50,7 @@ def _nearest(view: View, place: Matrix, *, k: int, exclude: Collection[str], rea
 def _mean(view: View, item_ids: Sequence[str]) -> Matrix:
     """Of places of unit length, (n,); 0 of no items."""
     places = [_place(view, id_) for id_ in item_ids] or [np.zeros(1, np.float32)]
-    return np.asarray(unit(np.array(places, np.float32)).mean(axis=0))
+    return np.asarray(normalise_rows(np.array(places, np.float32)).mean(axis=0))
 
 
 def _place(view: View, item_id: str) -> Matrix:
@@ -68,8 +68,8 @@ def similar_users(users: Vectors | None, vector: Matrix, *, k: int) -> list[tupl
     if users is None or len(users) == 0:
         return []
     matrix = users.matrix
-    norms = lengths(matrix)
-    products = matrix @ unit(vector[None])[0]
+    norms = row_lengths(matrix)
+    products = matrix @ normalise_rows(vector[None])[0]
     scores = np.divide(products, norms, out=np.zeros(len(matrix)), where=norms > 0)
     scores[np.abs(scores) <= rounding.share(len(vector))] = -np.inf  # they have nothing in common
     best = np.argpartition(-scores, min(k, len(scores)) - 1)[:k]

@@ -13,34 +13,34 @@ from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 
-from engine.values.kind_synonyms import WORDS
+from engine.values.kind_synonyms import SYNONYMS
 
 KIND_WEIGHTS: Mapping[str, float] = MappingProxyType(
     {"view": 1.0, "click": 1.0, "cart": 3.0, "like": 3.0, "purchase": 5.0, "return": -5.0, "dislike": -3.0}
 )
-TAKES_AWAY: Mapping[str, str] = MappingProxyType({"remove_from_cart": "cart", "unlike": "like"})  # as much as it gave
+REVERSES: Mapping[str, str] = MappingProxyType({"remove_from_cart": "cart", "unlike": "like"})  # as much as it gave
 IMPRESSION = "impression"  # says nothing of taste
-KINDS = (*KIND_WEIGHTS, *TAKES_AWAY, IMPRESSION)
-NEGATIVE = ("return", "dislike", *TAKES_AWAY)
-REMEMBERED = 4096  # words of a space; what callers send has no end
-TOLD = 100  # words in one answer
+KINDS = (*KIND_WEIGHTS, *REVERSES, IMPRESSION)
+NEGATIVE_KINDS = ("return", "dislike", *REVERSES)
+MAX_CACHED_WORDS = 4096  # words of a space; what callers send has no end
+MAX_REPORTED_WORDS = 100  # words in one answer
 SEPARATORS = re.compile(r"[\W_]+")
 
 
 @dataclass(frozen=True)
-class Understood:
+class KindMeaning:
     kind: str | None  # one of KINDS; None for a word of the shop's own, or one that nobody knows
     weight: float
     is_known: bool  # whether it is listed, or one of ours
 
 
-def folded(word: str) -> str:
+def fold_word(word: str) -> str:
     """Without case and what separates words: `Order Completed`, `order-completed` and `orderCompleted` are one."""
     return SEPARATORS.sub("", unicodedata.normalize("NFKC", word).casefold())
 
 
-KIND_OF: Mapping[str, str] = MappingProxyType(
-    {folded(word): kind for kind, words in WORDS.items() for word in (kind, *words.split())}
+KIND_OF_WORD: Mapping[str, str] = MappingProxyType(
+    {fold_word(word): kind for kind, words in SYNONYMS.items() for word in (kind, *words.split())}
 )
 
 
@@ -52,40 +52,42 @@ class Vocabulary:
 
     def __init__(self, kinds: Mapping[str, float], other: float):
         self._listed, self._other = kinds, other
-        self._folded = {folded(word): weight for word, weight in kinds.items() if folded(word)}
-        self._made: dict[str, Understood] = {}
+        self._folded = {fold_word(word): weight for word, weight in kinds.items() if fold_word(word)}
+        self._made: dict[str, KindMeaning] = {}
 
-    def of(self, word: str) -> Understood:
+    def meaning(self, word: str) -> KindMeaning:
         found = self._made.get(word)
         if found is None:
-            if len(self._made) >= REMEMBERED:
+            if len(self._made) >= MAX_CACHED_WORDS:
                 self._made.clear()
             found = self._made[word] = self._understood(word)
         return found
 
     def kind(self, word: str) -> str | None:
-        return self.of(word).kind
+        return self.meaning(word).kind
 
-    def unknown(self, counts: Mapping[str, int]) -> dict[str, int]:
+    def unknown_words(self, counts: Mapping[str, int]) -> dict[str, int]:
         """Those of some counted words of which nobody has said what they are worth, at most TOLD of them."""
-        return dict(islice(((word, n) for word, n in counts.items() if not self.of(word).is_known), TOLD))
+        return dict(
+            islice(((word, n) for word, n in counts.items() if not self.meaning(word).is_known), MAX_REPORTED_WORDS)
+        )
 
-    def _understood(self, word: str) -> Understood:
-        plain = folded(word)
-        kind = KIND_OF.get(plain)
+    def _understood(self, word: str) -> KindMeaning:
+        plain = fold_word(word)
+        kind = KIND_OF_WORD.get(plain)
         listed = self._listed.get(word, self._folded.get(plain))
         if listed is not None:
-            if kind is not None and plain != folded(kind) and (listed < 0) != (kind in NEGATIVE):
+            if kind is not None and plain != fold_word(kind) and (listed < 0) != (kind in NEGATIVE_KINDS):
                 kind = None  # the shop means something else by it
-            return Understood(kind, listed, True)
+            return KindMeaning(kind, listed, True)
         if kind is None:
-            return Understood(None, self._other, False)
-        return Understood(kind, self._ours(kind), True)
+            return KindMeaning(None, self._other, False)
+        return KindMeaning(kind, self._ours(kind), True)
 
     def _ours(self, kind: str) -> float:
-        listed = self._folded.get(folded(kind))
+        listed = self._folded.get(fold_word(kind))
         if listed is not None:
             return listed
-        if kind in TAKES_AWAY:
-            return -self._ours(TAKES_AWAY[kind])
+        if kind in REVERSES:
+            return -self._ours(REVERSES[kind])
         return 0.0 if kind == IMPRESSION else self._other

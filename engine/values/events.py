@@ -17,9 +17,9 @@ from engine.errors import InputError
 from engine.values.event_kinds import KIND_WEIGHTS, Vocabulary
 
 DAY_S = 86_400.0
-VALUES = ("ignore", "log", "linear")
-REPEATS = ("sum", "log", "binary")
-PREDICTED = ("new", "any")
+VALUE_MODES = ("ignore", "log", "linear")
+REPEAT_MODES = ("sum", "log", "binary")
+PREDICT_MODES = ("new", "any")
 
 
 @dataclass(frozen=True)
@@ -53,9 +53,9 @@ class Weighting:
 
     def __post_init__(self) -> None:
         for name, given, choices in (
-            ("value", self.value, VALUES),
-            ("repeat", self.repeat, REPEATS),
-            ("predict", self.predict, PREDICTED),
+            ("value", self.value, VALUE_MODES),
+            ("repeat", self.repeat, REPEAT_MODES),
+            ("predict", self.predict, PREDICT_MODES),
         ):
             if given not in choices:
                 raise InputError(f"expected a {name} of {', '.join(choices)}, got {given!r}", loc=("weighting", name))
@@ -78,11 +78,11 @@ class Weighting:
     ) -> npt.NDArray[np.float32]:
         """Signed weight of each event, (n,) float32; `ages_s` are seconds before the moment of weighing."""
         if isinstance(kinds, list):  # a live history
-            known = {kind: self.vocabulary.of(kind).weight for kind in set(kinds)}
+            known = {kind: self.vocabulary.meaning(kind).weight for kind in set(kinds)}
             worth = np.array([known[kind] for kind in kinds], dtype=np.float64)
         else:
             names, codes = np.unique(kinds.astype(str), return_inverse=True)
-            table = np.array([self.vocabulary.of(str(name)).weight for name in names], dtype=np.float64)
+            table = np.array([self.vocabulary.meaning(str(name)).weight for name in names], dtype=np.float64)
             worth = table[codes] if len(codes) else np.zeros(0)
         size = np.abs(values.astype(np.float64))
         scale = np.log2(1.0 + size) if self.value == "log" else size if self.value == "linear" else np.ones_like(size)
@@ -138,7 +138,7 @@ class History:
         )
 
 
-def looked_at(item_ids: Sequence[str], now_us: int) -> History:
+def view_history(item_ids: Sequence[str], now_us: int) -> History:
     """A history of having viewed these items just now."""
     n = len(item_ids)
     return History(tuple(item_ids), ("view",) * n, np.ones(n, np.float32), np.full(n, now_us, np.int64))

@@ -14,8 +14,8 @@ from engine.values.ids import IdMap
 from engine.values.vectors import read_only
 
 Values = npt.NDArray[np.float64]  # numbers as they are, categories as their place in the column's list, NaN is missing
-MISSING = frozenset({"", "nan", "na", "n/a", "null", "none"})  # lower case, what exports write for no value
-SHOWN = 5
+MISSING_WORDS = frozenset({"", "nan", "na", "n/a", "null", "none"})  # lower case, what exports write for no value
+MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Features:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def labelled(self, label: str) -> Features:
+    def with_label(self, label: str) -> Features:
         """The records with this label; InputError when there is none."""
         rows = [row for row, each in enumerate(self.labels or ()) if each == label]
         if not rows:
@@ -85,7 +85,7 @@ def from_records(columns: Sequence[Column], records: Sequence[Mapping[str, objec
     known = [None if column.categories is None else _places(column.categories) for column in columns]
     names = {column.name for column in columns}
     for row, given in enumerate(records):
-        record = given if given.keys() == names else spread(given)
+        record = given if given.keys() == names else expand_lists(given)
         if record.keys() != names:
             check_column_set(columns, list(record), ("records", row))
         for at, column in enumerate(columns):
@@ -95,7 +95,7 @@ def from_records(columns: Sequence[Column], records: Sequence[Mapping[str, objec
     return values
 
 
-def spread(record: Mapping[str, object]) -> Mapping[str, object]:
+def expand_lists(record: Mapping[str, object]) -> Mapping[str, object]:
     """The record with each list of values as columns NAME.0, NAME.1 and so on."""
     if not any(isinstance(cell, list) for cell in record.values()):
         return record
@@ -139,8 +139,8 @@ def from_rows(columns: Sequence[Column], rows: Sequence[object]) -> Values:
     return from_records(columns, [dict(zip(names, row, strict=True)) for row in rows])  # type: ignore[call-overload]
 
 
-def as_of(
-    columns: Sequence[Column], stored: Sequence[Column], values: Values, *, new: Literal["error", "skip", "keep"]
+def align_columns(
+    columns: Sequence[Column], stored: Sequence[Column], values: Values, *, unseen: Literal["error", "skip", "keep"]
 ) -> Values:
     """Stored values in the terms of a model's `columns`, which may know fewer categories than were stored since.
 
@@ -154,10 +154,10 @@ def as_of(
         if column.categories is None:
             continue
         later = found[:, at] >= len(column.categories)
-        if later.any() and new == "error":
+        if later.any() and unseen == "error":
             names = stored[place[column.name]].categories or ()
-            raise unseen(column, names[int(found[later, at][0])], ("records",))
-        if new != "keep":
+            raise unseen_category_error(column, names[int(found[later, at][0])], ("records",))
+        if unseen != "keep":
             found[later, at] = np.nan
     return found
 
@@ -177,7 +177,7 @@ def _places(categories: Sequence[str]) -> dict[str, int]:
 
 
 def _number(cell: object, column: Column, loc: tuple[str | int, ...]) -> float:
-    if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
+    if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING_WORDS):
         return float("nan")
     try:
         number = float(cell)  # type: ignore[arg-type]
@@ -189,15 +189,15 @@ def _number(cell: object, column: Column, loc: tuple[str | int, ...]) -> float:
 
 
 def _place(cell: object, column: Column, places: Mapping[str, int], loc: tuple[str | int, ...]) -> float:
-    if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING):
+    if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING_WORDS):
         return float("nan")
     text = _text(cell)
     if text not in places:
-        raise unseen(column, text, loc)
+        raise unseen_category_error(column, text, loc)
     return float(places[text])
 
 
-def unseen(column: Column, text: str, loc: tuple[str | int, ...]) -> InputError:
+def unseen_category_error(column: Column, text: str, loc: tuple[str | int, ...]) -> InputError:
     """The error for a category that a column has never had."""
     return InputError(
         f"column {column.name!r} has never had the category {shown(text)}; it knows {_some(column.categories or ())}. "
@@ -216,4 +216,4 @@ def _text(cell: object) -> str:
 
 
 def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+    return ", ".join(names[:MAX_NAMED]) + (f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else "")

@@ -16,33 +16,33 @@ from engine.errors import InputError, NotFound
 MAX_ID_BYTES = 256
 
 # What no eye sees around an id: Unicode's white space, zero width signs, marks of direction, the byte order mark.
-AROUND = (
+INVISIBLE = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
     "\u2066\u2067\u2068\u2069\ufeff"
 )
 
-WHOLE = re.compile(r"-?[0-9]+\.0")
+WHOLE_FLOAT = re.compile(r"-?[0-9]+\.0")
 
 Rows = npt.NDArray[np.int64]
 
 
-def normal_id(text: str) -> str:
+def normalise_id(text: str) -> str:
     """The form in which an id is kept: without AROUND at its ends, in Unicode's NFC. "1 " is "1", e and an accent é.
 
     17850.0 is 17850, whatever ids stand beside it: so a column of integers is exported once one of them is missing.
     Every door does this: files, bodies, queries, paths, the command line.
     """
-    text = text.strip() if text.isascii() else unicodedata.normalize("NFC", text.strip(AROUND))
-    return text[:-2] if text.endswith(".0") and WHOLE.fullmatch(text) else text
+    text = text.strip() if text.isascii() else unicodedata.normalize("NFC", text.strip(INVISIBLE))
+    return text[:-2] if text.endswith(".0") and WHOLE_FLOAT.fullmatch(text) else text
 
 
 def check_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
     """The normal form of `value` if it is a valid id; else InputError at `loc`."""
-    return valid_id(normal_id(value) if isinstance(value, str) else value, loc)
+    return check_normalised_id(normalise_id(value) if isinstance(value, str) else value, loc)
 
 
-def valid_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
+def check_normalised_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
     """Return `value` if it is a valid id: 1 to 256 bytes of UTF-8 without NUL; else InputError at `loc`."""
     if not isinstance(value, str) or not value:
         raise InputError(f"expected a non-empty text id, got {value!r}", loc=loc)
@@ -57,15 +57,15 @@ def valid_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
     return value
 
 
-class Names(Protocol):
+class IdSequence(Protocol):
     def __getitem__(self, row: int, /) -> str: ...
 
 
-class Ids(Protocol):
+class IdIndex(Protocol):
     """Rows of ids and ids of rows: an IdMap, or one that goes on where an IdMap ends."""
 
     @property
-    def ids(self) -> Names: ...
+    def ids(self) -> IdSequence: ...
     def row(self, id_: str) -> int | None: ...
     def __contains__(self, id_: object) -> bool: ...
     def __len__(self) -> int: ...

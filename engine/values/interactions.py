@@ -10,9 +10,9 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine.errors import InputError
-from engine.values.event_kinds import TAKES_AWAY
+from engine.values.event_kinds import REVERSES
 from engine.values.events import EventColumns, History, Weighting
-from engine.values.ids import IdMap, Ids
+from engine.values.ids import IdIndex, IdMap
 
 RECENT_DAYS = 28
 DAY_US = 86_400_000_000
@@ -49,7 +49,7 @@ class Interactions:
             return None
         return np.bincount(self.matrix.indices[self.recent], minlength=len(self.items)).astype(np.int64)
 
-    def of_cells(self, kept: Flags) -> Interactions:
+    def select_cells(self, kept: Flags) -> Interactions:
         """Those cells alone, (nnz,), with every user and item."""
         matrix = self.matrix.copy()
         matrix.data = np.where(kept, matrix.data, 0).astype(np.float32)
@@ -57,7 +57,7 @@ class Interactions:
         recent = None if self.recent is None else self.recent[kept]
         return Interactions(self.users, self.items, matrix, recent, self.dislikes)
 
-    def of_users(self, rows: np.ndarray) -> Interactions:
+    def select_users(self, rows: np.ndarray) -> Interactions:
         """Those users alone, in that order, with every item."""
         ids, matrix, recent = self.users.ids, sp.csr_matrix(self.matrix[rows]), None
         if self.recent is not None:
@@ -110,7 +110,7 @@ def _dislikes(events: EventColumns, weights: npt.NDArray[np.float64], weighting:
     """What sums to less than nothing, above zero; what only takes back what was given before leaves no dislike."""
     if not (weights < 0).any():
         return None
-    takes_back = np.array([weighting.vocabulary.kind(word) in TAKES_AWAY for word in events.kinds], dtype=bool)
+    takes_back = np.array([weighting.vocabulary.kind(word) in REVERSES for word in events.kinds], dtype=bool)
     weights = np.where(takes_back[events.kind_codes], 0, weights)
     shape, cells = (len(events.user_ids), len(events.item_ids)), (events.user_rows, events.item_rows)
     made = sp.coo_matrix((weights, cells), shape=shape).tocsr()
@@ -121,7 +121,7 @@ def _dislikes(events: EventColumns, weights: npt.NDArray[np.float64], weighting:
 
 def from_history(
     history: History,
-    items: Ids,
+    items: IdIndex,
     weighting: Weighting,
     now_us: int,
     *,
@@ -138,7 +138,7 @@ def from_history(
     rows = np.array(sorted(sums), dtype=np.int64)
     cells = weighting.saturate(np.array([sums[row] for row in rows.tolist()], dtype=np.float64))
     if signed and any(weight < 0 for weight in sums.values()):
-        back = {kind for kind in set(history.kinds) if weighting.vocabulary.kind(kind) in TAKES_AWAY}
+        back = {kind for kind in set(history.kinds) if weighting.vocabulary.kind(kind) in REVERSES}
         stays = [kind not in back for kind in history.kinds]
         sums = _sums(history.item_ids, (weights * stays).tolist(), items, n_columns)
         cells -= weighting.saturate(-np.array([sums[row] for row in rows.tolist()], dtype=np.float64))
@@ -148,7 +148,7 @@ def from_history(
     return sp.csr_matrix((cells, rows, np.array([0, len(rows)])), shape=(1, n_columns), dtype=np.float32)
 
 
-def _sums(item_ids: Sequence[str], weights: list[float], items: Ids, n_columns: int) -> dict[int, float]:
+def _sums(item_ids: Sequence[str], weights: list[float], items: IdIndex, n_columns: int) -> dict[int, float]:
     """By row. Of a few dozen events, it is quicker than arrays; in float64, as in `from_events`."""
     sums: dict[int, float] = {}
     for id_, weight in zip(item_ids, weights, strict=True):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-WORDS: Mapping[str, str] = MappingProxyType(
+SYNONYMS: Mapping[str, str] = MappingProxyType(
     {
         "view": """view views viewed view_item item_view item_viewed view_product product_view product_viewed
             viewed_product view_content content_view detail details detail_view view_detail view_details

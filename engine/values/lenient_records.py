@@ -8,11 +8,20 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from engine.errors import InputError, shown
-from engine.values.features import Column, Values, as_of, check_column_set, from_records, from_rows, spread, to_records
+from engine.values.features import (
+    Column,
+    Values,
+    align_columns,
+    check_column_set,
+    expand_lists,
+    from_records,
+    from_rows,
+    to_records,
+)
 
 
 @dataclass(frozen=True, eq=False)
-class Readings:
+class LenientRecords:
     """`values` is (n, n_columns): NaN is missing, a category behind the model's own unseen, an infinity unreadable."""
 
     columns: tuple[Column, ...]  # of the model, each with the categories that were met behind its own
@@ -38,18 +47,18 @@ class Readings:
         return f"{value:g}" if names is None else names[int(value)]
 
 
-def of_records(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> Readings:
+def parse_records(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> LenientRecords:
     """Readings of records with exactly these columns; InputError for another column set."""
     try:
-        return Readings(tuple(columns), from_records(columns, records))
+        return LenientRecords(tuple(columns), from_records(columns, records))
     except InputError:
         return _cell_by_cell(columns, records)
 
 
-def of_rows(columns: Sequence[Column], rows: Sequence[object]) -> Readings:
+def parse_rows(columns: Sequence[Column], rows: Sequence[object]) -> LenientRecords:
     """Readings of rows in the order of the columns; InputError for a row of another length."""
     try:
-        return Readings(tuple(columns), from_rows(columns, rows))
+        return LenientRecords(tuple(columns), from_rows(columns, rows))
     except InputError:
         if any(not isinstance(row, list | tuple) or len(row) != len(columns) for row in rows):
             raise
@@ -57,20 +66,20 @@ def of_rows(columns: Sequence[Column], rows: Sequence[object]) -> Readings:
     return _cell_by_cell(columns, [dict(zip(names, row, strict=True)) for row in rows])  # type: ignore[call-overload]
 
 
-def of_stored(columns: Sequence[Column], stored: Sequence[Column], values: Values) -> Readings:
+def from_stored(columns: Sequence[Column], stored: Sequence[Column], values: Values) -> LenientRecords:
     """Readings of stored values, whose columns may know more categories than the model's; InputError for other ones."""
-    found = as_of(columns, stored, values, new="keep")
+    found = align_columns(columns, stored, values, unseen="keep")
     names = {column.name: column.categories for column in stored}
-    return Readings(tuple(replace(column, categories=names[column.name]) for column in columns), found)
+    return LenientRecords(tuple(replace(column, categories=names[column.name]) for column in columns), found)
 
 
-def _cell_by_cell(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> Readings:
+def _cell_by_cell(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> LenientRecords:
     """What is no number becomes an infinity with its text, an unseen category one behind those that are known."""
     values = np.empty((len(records), len(columns)))
     texts: dict[tuple[int, int], str] = {}
     wider = list(columns)
     for row, given in enumerate(records):
-        record = spread(given)
+        record = expand_lists(given)
         check_column_set(columns, list(record), ("records", row))
         for at, column in enumerate(wider):
             cell = {column.name: record[column.name]}
@@ -83,7 +92,7 @@ def _cell_by_cell(columns: Sequence[Column], records: Sequence[Mapping[str, obje
                 else:
                     values[row, at] = len(column.categories)
                     wider[at] = replace(column, categories=(*column.categories, text))
-    return Readings(tuple(wider), values, texts)
+    return LenientRecords(tuple(wider), values, texts)
 
 
 def _text(cell: object) -> str:

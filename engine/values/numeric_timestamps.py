@@ -12,11 +12,13 @@ from datetime import UTC, datetime, timedelta
 
 FIRST_YEAR = 1990
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-EXCEL_ZERO = datetime(1899, 12, 30, tzinfo=UTC)  # of its day numbers since March 1900
+EXCEL_EPOCH = datetime(1899, 12, 30, tzinfo=UTC)  # of its day numbers since March 1900
 DAY_US = 86_400_000_000
-LEAP = re.compile(r"(?P<before>.*\d[T ]\s*\d\d:\d\d:)60(?P<after>(?:[.,]\d+)?\s*(?:Z|[+-][\d:]+)?\s*)", re.IGNORECASE)
-DAYS = "days written as YYYYMMDD"
-EXCEL = "days of Excel"
+LEAP_SECOND = re.compile(
+    r"(?P<before>.*\d[T ]\s*\d\d:\d\d:)60(?P<after>(?:[.,]\d+)?\s*(?:Z|[+-][\d:]+)?\s*)", re.IGNORECASE
+)
+CALENDAR_DAYS = "days written as YYYYMMDD"
+EXCEL_DAYS = "days of Excel"
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class Unit:
     zero: datetime = EPOCH
 
 
-def units(now: datetime) -> tuple[Unit, ...]:
+def units_at(now: datetime) -> tuple[Unit, ...]:
     """What numbers are read as at this moment."""
     end = now.year + 2  # the first year that is none any more
     low, high = (datetime(year, 1, 1, tzinfo=UTC) for year in (FIRST_YEAR, end))
@@ -41,15 +43,15 @@ def units(now: datetime) -> tuple[Unit, ...]:
         "nanoseconds since 1970": 1e-3,
     }
     of_epoch = [Unit(name, _us(low, EPOCH) / us, _us(high, EPOCH) / us, us) for name, us in since.items()]
-    excel = Unit(EXCEL, _us(low, EXCEL_ZERO) / DAY_US, _us(high, EXCEL_ZERO) / DAY_US, DAY_US, EXCEL_ZERO)
-    return (*of_epoch, Unit(DAYS, FIRST_YEAR * 10_000, end * 10_000), excel)
+    excel = Unit(EXCEL_DAYS, _us(low, EXCEL_EPOCH) / DAY_US, _us(high, EXCEL_EPOCH) / DAY_US, DAY_US, EXCEL_EPOCH)
+    return (*of_epoch, Unit(CALENDAR_DAYS, FIRST_YEAR * 10_000, end * 10_000), excel)
 
 
-def read(number: float, now: datetime) -> datetime | None:
+def read_number(number: float, now: datetime) -> datetime | None:
     """The moment of one number alone, which says too little to be a day of Excel; None where it is no time."""
-    for unit in units(now):
-        if unit.low <= number < unit.high and unit.name != EXCEL:
-            if unit.name != DAYS:
+    for unit in units_at(now):
+        if unit.low <= number < unit.high and unit.name != EXCEL_DAYS:
+            if unit.name != CALENDAR_DAYS:
                 return unit.zero + timedelta(microseconds=round(number * unit.us))
             try:
                 return datetime.strptime(f"{number:.0f}", "%Y%m%d").replace(tzinfo=UTC) if number % 1 == 0 else None
@@ -58,17 +60,17 @@ def read(number: float, now: datetime) -> datetime | None:
     return None
 
 
-def without_leap(text: str) -> tuple[str, timedelta]:
+def split_leap_second(text: str) -> tuple[str, timedelta]:
     """A time of ISO 8601 without a leap second, and what to add to it: 23:59:60 is the first moment of the next day."""
-    found = LEAP.fullmatch(text)
+    found = LEAP_SECOND.fullmatch(text)
     if found is None:
         return text, timedelta(0)
     return f"{found['before']}59{found['after']}", timedelta(seconds=1)
 
 
-def said(now: datetime, *, column: bool = False) -> str:
+def accepted_formats(now: datetime, *, column: bool = False) -> str:
     """What is read as a time, for messages and help."""
-    excel = f", days of Excel such as {(now - EXCEL_ZERO).days}, all rows of a file alike" if column else ""
+    excel = f", days of Excel such as {(now - EXCEL_EPOCH).days}, all rows of a file alike" if column else ""
     return (
         f"ISO 8601 such as {now:%Y-%m-%d}T12:30:00+01:00, or a number of {FIRST_YEAR} to {now.year + 1}: seconds, "
         f"milliseconds, microseconds or nanoseconds since 1970, days such as {now:%Y%m%d}{excel}"

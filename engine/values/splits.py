@@ -34,14 +34,14 @@ def by_time(events: EventColumns, weighting: Weighting, share: float = 0.1, unti
         raise NotEnoughData("there are no events to learn from; import some with `nearfield import events FILE`")
     cut = _cut(events, share) if until_us is None else until_us
     is_before = events.occurred_us <= cut
-    before = chosen(events, is_before)
+    before = select_events(events, is_before)
     train = from_events(before, weighting, cut)
-    later = from_events(chosen(events, ~is_before), replace(weighting, half_life_days=None), cut)
+    later = from_events(select_events(events, ~is_before), replace(weighting, half_life_days=None), cut)
     test, repeats = _aligned(later, train), weighting.predict == "any"
     return Split(train, test if repeats else _without(test, train.matrix), repeats, before, weighting)
 
 
-def last_out(events: EventColumns, weighting: Weighting) -> Split:
+def leave_last_out(events: EventColumns, weighting: Weighting) -> Split:
     """Learn from all events of a user but those of the item taken up last, which is to be predicted.
 
     Users of one item are learnt from and not scored. Weights are as of the last event.
@@ -57,13 +57,13 @@ def last_out(events: EventColumns, weighting: Weighting) -> Split:
     several = np.bincount(pairs[0], minlength=len(last_item)) > 1
     held = (events.item_rows == last_item[events.user_rows]) & several[events.user_rows]
     now = int(events.occurred_us.max())
-    left = chosen(events, ~held)
+    left = select_events(events, ~held)
     train = from_events(left, weighting, now)
-    later = from_events(chosen(events, held), replace(weighting, half_life_days=None), now)
+    later = from_events(select_events(events, held), replace(weighting, half_life_days=None), now)
     return Split(train, _without(_aligned(later, train), train.matrix), events=left, weighting=weighting)
 
 
-def random_cells(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
+def events_at_random(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
     """As `at_random`, of events; weights are as of the last event."""
     if len(events) == 0:
         raise NotEnoughData("there are no events to learn from; import some with `nearfield import events FILE`")
@@ -80,10 +80,10 @@ def at_random(interactions: Interactions, share: float = 0.2, seed: int = 0) -> 
     rank = np.arange(matrix.nnz) - matrix.indptr[rows[order]]
     held = np.zeros(matrix.nnz, dtype=bool)
     held[order] = rank < np.floor(share * np.diff(matrix.indptr))[rows[order]]
-    return Split(interactions.of_cells(~held), interactions.of_cells(held).matrix)
+    return Split(interactions.select_cells(~held), interactions.select_cells(held).matrix)
 
 
-def is_timed(events: EventColumns, share: float = 0.1) -> bool:
+def has_times(events: EventColumns, share: float = 0.1) -> bool:
     """Whether anything happened after the moment that leaves the last `share`: not where one time was given to all.
 
     True without any events.
@@ -91,38 +91,38 @@ def is_timed(events: EventColumns, share: float = 0.1) -> bool:
     return len(events) == 0 or _cut(events, share) < int(events.occurred_us.max())
 
 
-def newest(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
+def by_time_or_random(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
     """`by_time`, or `random_cells` of events without times."""
-    if is_timed(events, share):
+    if has_times(events, share):
         return by_time(events, weighting, share)
-    return random_cells(events, weighting, share, seed)
+    return events_at_random(events, weighting, share, seed)
 
 
-def before_newest(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
+def validation_split(events: EventColumns, weighting: Weighting, share: float = 0.1, seed: int = 0) -> Split:
     """As `newest`, of what that learns from: for choices, which may not see what is predicted in the end."""
-    if is_timed(events, share):
-        return newest(before_last(events, share), weighting, share, seed)
-    return within(newest(events, weighting, share, seed), share, seed)
+    if has_times(events, share):
+        return by_time_or_random(without_latest(events, share), weighting, share, seed)
+    return random_validation_split(by_time_or_random(events, weighting, share, seed), share, seed)
 
 
-def within(split: Split, share: float = 0.1, seed: int = 0) -> Split:
+def random_validation_split(split: Split, share: float = 0.1, seed: int = 0) -> Split:
     """A random part of what `split` learns from is predicted, for choices before a split that no moment divides."""
     return at_random(split.train, share, seed + 1)
 
 
-def before_last(events: EventColumns, share: float = 0.1) -> EventColumns:
+def without_latest(events: EventColumns, share: float = 0.1) -> EventColumns:
     """What `by_time` learns from: the events without the last `share` of them."""
-    return chosen(events, events.occurred_us <= _cut(events, share))
+    return select_events(events, events.occurred_us <= _cut(events, share))
 
 
-def chosen(events: EventColumns, chosen: npt.NDArray[np.bool_]) -> EventColumns:
+def select_events(events: EventColumns, select_events: npt.NDArray[np.bool_]) -> EventColumns:
     return replace(
         events,
-        user_rows=events.user_rows[chosen],
-        item_rows=events.item_rows[chosen],
-        kind_codes=events.kind_codes[chosen],
-        values=events.values[chosen],
-        occurred_us=events.occurred_us[chosen],
+        user_rows=events.user_rows[select_events],
+        item_rows=events.item_rows[select_events],
+        kind_codes=events.kind_codes[select_events],
+        values=events.values[select_events],
+        occurred_us=events.occurred_us[select_events],
     )
 
 

@@ -12,42 +12,45 @@ from engine.errors import InputError
 from engine.values.ids import IdMap
 
 Matrix = npt.NDArray[np.float32]
-Kind = TypeVar("Kind", bound=np.generic)
-SMALLEST = 1e-12  # in place of a length of zero
-SHORT, LONG = 1e-15, 1e15  # lengths whose squares and products float32 holds with room to spare
-ASKED, KEPT = 1e30, 1e7  # largest lengths of queries and of items where length counts: float32 holds their products
+Scalar = TypeVar("Scalar", bound=np.generic)
+EPSILON = 1e-12  # in place of a length of zero
+MIN_SAFE_LENGTH, MAX_SAFE_LENGTH = 1e-15, 1e15  # lengths whose squares and products float32 holds with room to spare
+MAX_QUERY_LENGTH, MAX_ITEM_LENGTH = (
+    1e30,
+    1e7,
+)  # largest lengths of queries and of items where length counts: float32 holds their products
 
 
-def read_only(array: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
+def read_only(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
     """A read-only view; the caller's array keeps its own flags."""
     view = array.view()
     view.flags.writeable = False
     return view
 
 
-def lengths(matrix: Matrix) -> npt.NDArray[np.float64]:
+def row_lengths(matrix: Matrix) -> npt.NDArray[np.float64]:
     """(n,) of the rows, right for every finite float32: where its squares leave float32, in float64."""
     with np.errstate(over="ignore"):
         squares = np.einsum("ij,ij->i", matrix, matrix).astype(np.float64)
-    far = ~((squares > SHORT**2) & (squares < LONG**2))
+    far = ~((squares > MIN_SAFE_LENGTH**2) & (squares < MAX_SAFE_LENGTH**2))
     if far.any():
         squares[far] = (matrix[far].astype(np.float64) ** 2).sum(axis=1)
     return np.asarray(np.sqrt(squares))
 
 
-def unit(matrix: Matrix) -> Matrix:
+def normalise_rows(matrix: Matrix) -> Matrix:
     """Rows of unit length, (n, dim) float32, however long or short they were; a row of zeros stays one."""
-    long = lengths(matrix)
+    long = row_lengths(matrix)
     long[long == 0] = 1
-    if ((long > SHORT) & (long < LONG)).all():
+    if ((long > MIN_SAFE_LENGTH) & (long < MAX_SAFE_LENGTH)).all():
         return np.asarray(matrix / long.astype(np.float32)[:, None], dtype=np.float32)
     return np.asarray(matrix / long[:, None], dtype=np.float32)
 
 
-def moderate(matrix: Matrix) -> Matrix:
+def rescale_extremes(matrix: Matrix) -> Matrix:
     """The same directions, (n, dim): rows too long or short for products are multiplied with a power of two."""
-    long = lengths(matrix)
-    far = (long > 0) & ~((long > SHORT) & (long < LONG))
+    long = row_lengths(matrix)
+    far = (long > 0) & ~((long > MIN_SAFE_LENGTH) & (long < MAX_SAFE_LENGTH))
     if not far.any():
         return matrix
     made = matrix.copy()
@@ -94,7 +97,7 @@ def check_vector(values: object, dim: int, loc: tuple[str | int, ...] = ("vector
 
 def check_length(vector: Matrix, largest: float, loc: tuple[str | int, ...] = ("vector",)) -> Matrix:
     """The (dim,) vector; InputError where its length says something and is not of 1 / largest to largest."""
-    length = float(lengths(vector[None])[0])
+    length = float(row_lengths(vector[None])[0])
     if not 1 / largest <= length <= largest:
         raise InputError(
             f"the length of a vector counts here, and its products must fit float32: expected a length of "

@@ -13,8 +13,8 @@ from engine.codec.feature_codec import FeatureCodec
 from engine.errors import NotEnoughData
 from engine.store import features, models
 from engine.store.database.connections import Connection
-from engine.values.features import as_of
-from engine.values.vectors import Matrix, moderate, unit
+from engine.values.features import align_columns
+from engine.values.vectors import Matrix, normalise_rows, rescale_extremes
 
 QUERIES, AGAINST, NEIGHBOURS = 300, 20_000, 10
 FEW = 1000  # vectors; below, a product quantiser has 16 centroids a part and not 256
@@ -40,7 +40,7 @@ def of_model(conn: Connection, space_key: int, version: int) -> dict[str, Any]:
     if codec is not None:
         stored = features.read(conn, space_key)
         known = [row for row, id_ in enumerate(stored.ids.ids) if id_ in latent.items.ids]
-        values = as_of(codec.columns, stored.columns, stored.values[known], new="skip")
+        values = align_columns(codec.columns, stored.columns, stored.values[known], unseen="skip")
         prepared = codec.preprocessing.apply(values)
         vectors = codec.core.encode(prepared)
     if len(vectors) == 0:
@@ -59,7 +59,7 @@ def compression(
     """
     rows = []
     if codec is None:  # only compared by cosine
-        vectors = moderate(vectors)
+        vectors = rescale_extremes(vectors)
     for name, compress in KINDS.items():
         made = compress(vectors)
         size = made.bytes_per_vector * len(vectors) + made.tables
@@ -121,9 +121,11 @@ def _recall(vectors: Matrix, restored: Matrix) -> float:
     """Share of the 10 neighbours by cosine that are still among the 10 when the shelf is compressed."""
     draw = np.random.default_rng(0)
     shelf = np.sort(draw.permutation(len(vectors))[:AGAINST])
-    asked = unit(vectors[shelf[:QUERIES]])
+    asked = normalise_rows(vectors[shelf[:QUERIES]])
     k = min(NEIGHBOURS, len(shelf))
-    before, after = (np.argsort(-(asked @ unit(each[shelf]).T), axis=1)[:, :k] for each in (vectors, restored))
+    before, after = (
+        np.argsort(-(asked @ normalise_rows(each[shelf]).T), axis=1)[:, :k] for each in (vectors, restored)
+    )
     return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(before, after, strict=True)]))
 
 

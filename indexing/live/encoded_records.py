@@ -15,7 +15,7 @@ from engine.latent_space.item_encoder import MEASURED
 from engine.latent_space.space import Codec
 from engine.store import features
 from engine.store.database.connections import Connection
-from engine.values.features import as_of, to_records
+from engine.values.features import align_columns, to_records
 from engine.values.vectors import Matrix
 from indexing.generations.cold_items import facts_of
 from indexing.live.view import LiveView
@@ -37,7 +37,7 @@ def encoded(
     if schema is None or not keys:
         return {}
     try:
-        known = as_of(codec.columns, schema.columns, values, new="skip")
+        known = align_columns(codec.columns, schema.columns, values, unseen="skip")
     except InputError:  # imported anew with other columns: the next model knows them
         return {}
     return dict(zip(keys, codec.encode(known), strict=True))

@@ -61,7 +61,7 @@ def _of_catalogue(events: EventColumns, keys: np.ndarray) -> EventColumns:
     at = np.searchsorted(keys, events.item_rows, sorter=order)
     rows = order[np.minimum(at, len(keys) - 1)] if len(keys) else np.zeros(len(events), np.int64)
     known = keys[rows] == events.item_rows if len(keys) else np.zeros(len(events), dtype=bool)
-    return splits.chosen(replace(events, item_rows=rows), known)
+    return splits.select_events(replace(events, item_rows=rows), known)
 
 
 class Following:
@@ -112,7 +112,7 @@ def _by_key(touched: ChangedPairs, weighting: Weighting, generation: Any, now_us
     told = generation.manifest["popularity"]
     keys, rows = np.unique(touched.events.item_rows, return_inverse=True)
     events = replace(touched.events, item_rows=rows.astype(np.int64))
-    parts = events, splits.chosen(events, ~touched.is_new)
+    parts = events, splits.select_events(events, ~touched.is_new)
     now, before = (
         uptake(part, weighting, now_us).sums(told["half_life_days"], told["as_of_us"], len(keys)) for part in parts
     )

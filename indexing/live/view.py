@@ -17,7 +17,7 @@ from engine.recommending.popularity import Standing, standing
 from engine.recommending.values.searcher import Mask, Scorer
 from engine.store.change_feeds.snapshots import Snapshot
 from engine.store.spaces import Space
-from engine.values.ids import IdMap, Ids
+from engine.values.ids import IdIndex, IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.generation import Generation
 from indexing.live.delta import Delta
@@ -101,7 +101,7 @@ class LiveView:
         return self.snapshot.includes(seq) and (seq < self.snapshot.xmin or self.looked_at >= asked_at)
 
     @cached_property
-    def items(self) -> Ids:
+    def items(self) -> IdIndex:
         built = self.generation.items if self.generation else NOTHING
         return LiveIds(built, self.new_rows) if self.new_rows else built
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import CorruptGeneration
-from engine.values.vectors import Kind, Matrix, read_only
+from engine.values.vectors import Matrix, Scalar, read_only
 from indexing.searchers.metric import BLOCK, TINY, scale
 
 TOGETHER = 32  # rows
@@ -82,7 +82,7 @@ class CodedLists:
         return made
 
 
-def unwritable(array: npt.NDArray[Kind]) -> npt.NDArray[Kind]:
+def unwritable(array: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
     """A contiguous view that cannot be written to: loops are compiled for each kind of array, so there is but one."""
     return read_only(np.ascontiguousarray(array))
 

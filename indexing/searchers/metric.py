@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.latent_space.space import Metric
 from engine.recommending.values.searcher import Found, Mask, Searcher
-from engine.values.vectors import LONG, SHORT, Matrix, lengths, unit
+from engine.values.vectors import MAX_SAFE_LENGTH, MIN_SAFE_LENGTH, Matrix, normalise_rows, row_lengths
 
 TINY = 1e-12
 BLOCK = 65_536  # rows scaled at a time: an index is built without a second copy of its vectors
@@ -23,7 +23,7 @@ def inverse_lengths(vectors: Matrix) -> Matrix:
     """
     made = np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), BLOCK):
-        long = lengths(vectors[start : start + BLOCK])
+        long = row_lengths(vectors[start : start + BLOCK])
         inverse = np.divide(1, long, out=np.zeros_like(long), where=long > 0)
         made[start : start + BLOCK] = np.minimum(inverse, np.finfo(np.float32).max)
     return made
@@ -39,7 +39,7 @@ def index_vectors(items: Matrix, metric: Metric) -> Matrix:
 
     dot keeps the length that spectral, ials and ease carry meaning in; cosine drops it.
     """
-    return unit(items) if metric == "cosine" else np.ascontiguousarray(items, dtype=np.float32)
+    return normalise_rows(items) if metric == "cosine" else np.ascontiguousarray(items, dtype=np.float32)
 
 
 def query_vectors(users: Matrix, metric: Metric) -> Matrix:
@@ -49,9 +49,9 @@ def query_vectors(users: Matrix, metric: Metric) -> Matrix:
         one = np.ascontiguousarray(users, dtype=np.float32)
         with np.errstate(over="ignore"):
             square = float(one[0].dot(one[0]))
-        if SHORT**2 < square < LONG**2:
+        if MIN_SAFE_LENGTH**2 < square < MAX_SAFE_LENGTH**2:
             return one * np.float32(1 / math.sqrt(square))
-    return unit(users)
+    return normalise_rows(users)
 
 
 class MeasuredSearcher(Searcher, Protocol):

@@ -10,7 +10,7 @@ import numpy as np
 
 from engine.errors import BelowFloor
 from engine.recommending.values.searcher import Mask, Searcher
-from engine.values.vectors import Matrix, lengths
+from engine.values.vectors import Matrix, row_lengths
 from indexing.searchers.exact import ExactSearcher
 
 RECALL_K = 20
@@ -49,10 +49,10 @@ class Truth:
         wanted = (rows >= 0).sum(axis=1)
         at = np.arange(len(rows)), np.maximum(wanted, 1) - 1
         last = np.maximum(rows[at], 0)
-        long = lengths(self.exact.vectors[last])
+        long = row_lengths(self.exact.vectors[last])
         if self.exact.factors is not None:
             long = long * self.exact.factors[last]
-        slack = ROUNDING * lengths(self.queries) * long
+        slack = ROUNDING * row_lengths(self.queries) * long
         return np.stack([wanted, scores[at] - slack], axis=1)
 
     def recall(self, searcher: Searcher) -> Recall:

@@ -105,17 +105,17 @@ def _compared(body: Mapping[str, Any], first: str, second: str) -> None:
 
 def _possible(split: str, columns: EventColumns) -> str:
     """random where there are no times to divide by."""
-    return "random" if split == "time" and not splits.is_timed(columns) else split
+    return "random" if split == "time" and not splits.has_times(columns) else split
 
 
 def _divided(columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
     if split == "random":
-        return splits.random_cells(columns, weighting, seed=seed)
-    return splits.last_out(columns, weighting) if split == "last" else splits.by_time(columns, weighting)
+        return splits.events_at_random(columns, weighting, seed=seed)
+    return splits.leave_last_out(columns, weighting) if split == "last" else splits.by_time(columns, weighting)
 
 
 def _before(divided: Split, columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
     """Of what is learnt from alone, for choosing."""
     if split == "time":
-        return splits.before_newest(columns, weighting, seed=seed)
-    return splits.within(divided, seed=seed)
+        return splits.validation_split(columns, weighting, seed=seed)
+    return splits.random_validation_split(divided, seed=seed)

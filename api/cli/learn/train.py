@@ -18,7 +18,7 @@ from engine.latent_space.space import Embedder as EventEmbedder
 from engine.learning.auto_select import Auto
 from engine.store import generations, models, spaces
 from engine.store.models import ModelRecord
-from engine.values.kind_synonyms import WORDS
+from engine.values.kind_synonyms import SYNONYMS
 
 Normal = Annotated[
     str | None, typer.Option("--normal", help="Of feature records: learn only from those with this label.")
@@ -213,7 +213,7 @@ def weights(
             with database.begin() as conn:
                 spaces.set_weighting(conn, found, changed)
     body: dict[str, Any] = {field.name: getattr(changed, field.name) for field in fields(changed)} | {"kinds": kinds}
-    body["synonyms"] = {kind: words.split() for kind, words in WORDS.items()}
+    body["synonyms"] = {kind: words.split() for kind, words in SYNONYMS.items()}
 
     def show() -> None:
         table(kind_table.NAMES, kind_table.rows(changed))

@@ -40,7 +40,7 @@ def status(space: SpaceName = "default", json: Json = False) -> None:
             "items": items.count(conn, found.key),
             "users": users.count(conn, found.key),
             "events": sum(kinds.values()),
-            "unknown_kinds": found.weighting.vocabulary.unknown(kinds),
+            "unknown_kinds": found.weighting.vocabulary.unknown_words(kinds),
             "attribute_types": attribute_types.by_subject(conn, found.key),
             **clock_skew.report(conn, found.key),
             "model": active.model if active else None,

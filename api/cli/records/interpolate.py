@@ -17,7 +17,7 @@ from engine.codec.feature_codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
 from engine.latent_analysis import anomalies
 from engine.values.features import from_records
-from engine.values.ids import normal_id
+from engine.values.ids import normalise_id
 from engine.values.vectors import Matrix, check_vectors
 from indexing.live.view import LiveView
 from indexing.refresh.live_space import Live
@@ -78,7 +78,7 @@ def sample(
 
 def _point(view: LiveView, codec: FeatureCodec, text: str) -> Matrix:
     """(dim,) of an item id, a JSON object or a JSON list; an item whose id looks like JSON is an item."""
-    row = view.items.row(normal_id(text))
+    row = view.items.row(normalise_id(text))
     if row is not None:
         vector = view.vector(row)
         if vector is None:

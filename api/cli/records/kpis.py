@@ -23,7 +23,7 @@ from engine.latent_analysis.anomaly_value import detect
 from engine.store import features, model_reports, models
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
-from engine.values.lenient_records import Readings, of_stored
+from engine.values.lenient_records import LenientRecords, from_stored
 
 WORTH = ("records", "bad", "flagged", "found", "recall", "precision", "false_alarms", "auc_roc")
 
@@ -105,7 +105,9 @@ def drift(
     emit(json, report | {"model": version}, lambda: _show_drift(report))
 
 
-def _recent(database: Database, space: Space, version: int, codec: FeatureCodec, since: datetime | None) -> Readings:
+def _recent(
+    database: Database, space: Space, version: int, codec: FeatureCodec, since: datetime | None
+) -> LenientRecords:
     """Stored records written after the model was made, or after `since`."""
     with database.begin() as conn:
         begin = models.get(conn, space.key, version).created_at if since is None else since.replace(tzinfo=UTC)
@@ -114,7 +116,7 @@ def _recent(database: Database, space: Space, version: int, codec: FeatureCodec,
         raise NotEnoughData(
             f"no record was written since {begin:%Y-%m-%d %H:%M} UTC; import recent ones, or give a FILE or --since"
         )
-    return of_stored(codec.columns, recent.columns, recent.values)
+    return from_stored(codec.columns, recent.columns, recent.values)
 
 
 def _show_drift(report: dict[str, Any]) -> None:

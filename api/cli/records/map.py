@@ -21,7 +21,7 @@ from engine.latent_space.space import LatentSpace
 from engine.store import features, items, model_reports, models
 from engine.store.database.connections import Connection
 from engine.store.spaces import Space
-from engine.values.features import as_of
+from engine.values.features import align_columns
 
 COLOURS = {"label": "label", "category": "label", "score": "anomaly score"}
 
@@ -94,5 +94,5 @@ def _scores(conn: Connection, space: Space, latent: LatentSpace) -> tuple[dict[s
     if not isinstance(codec, FeatureCodec) or features.schema(conn, space.key) is None:
         return {}, None
     stored = features.read(conn, space.key)
-    found = anomalies(codec, as_of(codec.columns, stored.columns, stored.values, new="keep"))
+    found = anomalies(codec, align_columns(codec.columns, stored.columns, stored.values, unseen="keep"))
     return dict(zip(stored.ids.ids, found.scores.tolist(), strict=True)), found.threshold

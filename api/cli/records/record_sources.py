@@ -18,9 +18,9 @@ from engine.store import features, generations, models
 from engine.store.database.connections import Connection, Database
 from engine.store.spaces import Space
 from engine.values import lenient_records
-from engine.values.features import Column, Values, as_of, from_records
+from engine.values.features import Column, Values, align_columns, from_records
 from engine.values.ids import check_id
-from engine.values.lenient_records import Readings
+from engine.values.lenient_records import LenientRecords
 
 File = Annotated[
     Path | None, typer.Argument(help=".csv, .tsv, .parquet, .jsonl, .npy or .npz with records", show_default=False)
@@ -43,7 +43,7 @@ class Asked:
     """What a detector is asked about."""
 
     ids: list[str]
-    readings: Readings
+    readings: LenientRecords
     labels: list[str | None]
 
 
@@ -86,7 +86,7 @@ def given_records(
         return Given(["record"], from_records(codec.columns, [parsed_record(record)]), [None])
     ids = [check_id(id_, ("item",)) for id_ in items or ()]
     columns, stored = _stored(database, space, ids)
-    return Given(ids, as_of(codec.columns, columns, stored, new="error"), [None] * len(stored))
+    return Given(ids, align_columns(codec.columns, columns, stored, unseen="error"), [None] * len(stored))
 
 
 def asked_records(
@@ -105,9 +105,9 @@ def asked_records(
         found, given = read_for_detection(file, layout, codec.columns)
         return Asked(found.ids, given, found.labels)
     if record is not None:
-        return Asked(["record"], lenient_records.of_records(codec.columns, [parsed_record(record)]), [None])
+        return Asked(["record"], lenient_records.parse_records(codec.columns, [parsed_record(record)]), [None])
     ids = [check_id(id_, ("item",)) for id_ in items or ()]
-    given = lenient_records.of_stored(codec.columns, *_stored(database, space, ids))
+    given = lenient_records.from_stored(codec.columns, *_stored(database, space, ids))
     return Asked(ids, given, [None] * len(given))
 
 

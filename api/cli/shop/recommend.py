@@ -26,7 +26,7 @@ from engine.recommending.similar import nearest, similar
 from engine.store import events, users
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
-from engine.values.events import looked_at
+from engine.values.events import view_history
 from engine.values.features import from_records
 from engine.values.ids import check_id
 from engine.values.vectors import check_vector
@@ -89,7 +89,7 @@ def recommend_items(
             return
         now_us = time.time_ns() // 1000
         looked = [check_id(id_, ("item",)) for id_ in item or ()]
-        history, told = looked_at(looked, now_us), told + warnings.of_items(view, looked, ("item",))
+        history, told = view_history(looked, now_us), told + warnings.of_items(view, looked, ("item",))
         if user is not None:
             with database.connect() as conn:
                 stored = events.history(conn, found.key, check_id(user, ("user",)), settings.history_limit)

@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from engine.errors import InputError
-from engine.values.features import spread
+from engine.values.features import expand_lists
 
 
 def write_tables(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
@@ -37,7 +37,7 @@ def write_tables(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> i
 def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Rows of one shape; a CSV has a list as columns NAME.0, NAME.1 and so on."""
     if file.suffix == ".csv":
-        rows = [spread(row) for row in rows]
+        rows = [expand_lists(row) for row in rows]
     made = pa.Table.from_pylist(list(rows))
     write_tables(file, made.schema, [made])
 

@@ -14,7 +14,7 @@ import torch
 
 from engine.embedders.factorisation.randomised_svd import truncated
 from engine.embedders.factorisation.svd_cache import once
-from engine.values.vectors import Matrix, unit
+from engine.values.vectors import Matrix, normalise_rows
 
 EPSILON = 1e-6  # singular values below this share of the first are noise of the randomised SVD
 OVERSAMPLING = 64
@@ -80,7 +80,7 @@ def _find(
 def unit_rows(matrix: sp.csr_matrix, dim: int, *, exponent: float, seed: int, device: torch.device) -> Matrix:
     """(n_items, at most dim): the factors with the root of their filter, rows of unit length. A start for training."""
     found = factors(matrix, dim, user_exponent=exponent, item_exponent=exponent, seed=seed, device=device)
-    return unit(found.right * np.sqrt(found.ridge(START_RIDGE)))
+    return normalise_rows(found.right * np.sqrt(found.ridge(START_RIDGE)))
 
 
 def degrees(matrix: sp.csr_matrix, axis: int) -> Degrees:

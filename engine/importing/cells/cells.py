@@ -11,7 +11,7 @@ import polars as pl
 from engine.catalogue.attribute_types import FALSE, TRUE
 from engine.errors import InputError
 from engine.importing.sheets.sheet import Column
-from engine.values.ids import normal_id
+from engine.values.ids import normalise_id
 
 UNIT = "\x1f"  # between categories on their way to PostgreSQL; no category has it
 PLAIN = r"^[!-~](?:[ -~]*[!-~])?$"  # an id in its normal form already: ASCII that prints, no space around it
@@ -41,7 +41,7 @@ def normal_ids(text: pl.Series) -> pl.Series:
     odd = text.filter(~text.str.contains(PLAIN)).unique()
     if odd.is_empty():
         return text
-    return text.replace(odd, pl.Series([normal_id(each) for each in odd], dtype=pl.String))
+    return text.replace(odd, pl.Series([normalise_id(each) for each in odd], dtype=pl.String))
 
 
 def texts(column: Column) -> pl.Series:

@@ -14,7 +14,7 @@ from engine.errors import InputError
 from engine.importing.cells import cells
 from engine.importing.sheets.sheet import Column as SheetColumn
 from engine.importing.sheets.sheet import Sheet
-from engine.values.features import MISSING, Column
+from engine.values.features import MISSING_WORDS, Column
 
 MOSTLY = 0.9  # a column with this share of numbers is meant to be numeric, and the rest is a mistake
 MOST_CATEGORIES = 1000
@@ -110,7 +110,7 @@ def _one(
 def _blanks(source: SheetColumn) -> tuple[pl.Series, pl.Series]:
     """The cells as text, and which of them hold nothing."""
     text = cells.texts(source)
-    return text, text.str.strip_chars().str.to_lowercase().is_in(list(MISSING)) | text.is_null()
+    return text, text.str.strip_chars().str.to_lowercase().is_in(list(MISSING_WORDS)) | text.is_null()
 
 
 def _check_read(name: str, text: pl.Series, unread: pl.Series) -> None:

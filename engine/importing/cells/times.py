@@ -11,7 +11,7 @@ import polars as pl
 from engine.importing.cells.cells import iso, texts
 from engine.importing.cells.date_format import formatted
 from engine.importing.sheets.sheet import Column
-from engine.values.numeric_timestamps import DAYS, Unit, said, units
+from engine.values.numeric_timestamps import CALENDAR_DAYS, Unit, accepted_formats, units_at
 
 UNREADABLE = "unreadable occurred_at"
 NO_TIME = "occurred_at is a number, and no time in the unit of the file"
@@ -36,7 +36,9 @@ class Times:
             cell, at = self.example
             found.append(f"occurred_at was read as {self.unit}, such as {cell} as {at:%Y-%m-%d %H:%M:%S}")
         if rejected.keys() & {UNREADABLE, NO_TIME}:
-            found.append(f"occurred_at is {said(now, column=True)}; another writing: --date-format '%d.%m.%Y %H:%M'")
+            found.append(
+                f"occurred_at is {accepted_formats(now, column=True)}; another writing: --date-format '%d.%m.%Y %H:%M'"
+            )
         return tuple(found)
 
 
@@ -65,7 +67,7 @@ def times(column: Column, now: datetime, date_format: str | None = None) -> Time
 def _numbers(column: Column, numbers: pl.Series, now: datetime) -> Times:
     """As the unit that most numbers fit; the others are misfits."""
     numbers = numbers.fill_nan(None)
-    fits = {unit: _moments(numbers, unit) for unit in units(now)}
+    fits = {unit: _moments(numbers, unit) for unit in units_at(now)}
     counts = {unit: int(at.len() - at.null_count()) for unit, at in fits.items()}
     unit = max(counts, key=lambda each: counts[each])
     at = fits[unit]
@@ -79,7 +81,7 @@ def _numbers(column: Column, numbers: pl.Series, now: datetime) -> Times:
 def _moments(numbers: pl.Series, unit: Unit) -> pl.Series:
     """Each number that is a time in this unit, else null."""
     inside = numbers.set(~numbers.is_between(unit.low, unit.high, closed="left"), None)
-    if unit.name == DAYS:
+    if unit.name == CALENDAR_DAYS:
         digits = inside.set(inside != inside.floor(), None).cast(pl.Int64).cast(pl.String)
         days = digits.str.to_date("%Y%m%d", strict=False)
         return days.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")

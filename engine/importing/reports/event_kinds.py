@@ -10,7 +10,7 @@ import polars as pl
 from engine.errors import NotFound
 from engine.store import spaces
 from engine.store.database.connections import Database
-from engine.values.event_kinds import TOLD, Vocabulary
+from engine.values.event_kinds import MAX_REPORTED_WORDS, Vocabulary
 from engine.values.events import Weighting
 
 DEFAULT = "default"  # the space that a command means where none is named
@@ -58,16 +58,18 @@ def vocabulary_of(database: Database, space_name: str) -> Vocabulary:
 
 def words_of(kinds: pl.Series, vocabulary: Vocabulary, space_name: str) -> tuple[Word, ...]:
     """The words of a column, the most frequent first, at most TOLD of them."""
-    found = [(word, rows, vocabulary.of(word)) for word, rows in _counts(kinds).head(TOLD).iter_rows()]
+    found = [
+        (word, rows, vocabulary.meaning(word)) for word, rows in _counts(kinds).head(MAX_REPORTED_WORDS).iter_rows()
+    ]
     return tuple(Word(word, rows, each.kind, each.weight, each.is_known, space_name) for word, rows, each in found)
 
 
 def rest(kinds: pl.Series, vocabulary: Vocabulary) -> list[str]:
     """What is told of the words of a column beyond TOLD."""
-    left = _counts(kinds)[TOLD:]
+    left = _counts(kinds)[MAX_REPORTED_WORDS:]
     if left.is_empty():
         return []
-    unknown = sum(not vocabulary.of(word).is_known for word in left["word"])
+    unknown = sum(not vocabulary.meaning(word).is_known for word in left["word"])
     return [
         f"{left['count'].sum():,} rows are of {left.height:,} more kinds, {unknown:,} of which are not known: "
         "is this the column of kinds?"

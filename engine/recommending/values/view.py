@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engine.latent_space.space import FoldIn
 from engine.recommending.values.searcher import Mask, Scorer
-from engine.values.ids import Ids
+from engine.values.ids import IdIndex
 from engine.values.vectors import Matrix, Vectors
 
 
@@ -21,7 +21,7 @@ class View(Protocol):
     """
 
     @property
-    def items(self) -> Ids: ...
+    def items(self) -> IdIndex: ...
     @property
     def n_learnt(self) -> int: ...
     @property

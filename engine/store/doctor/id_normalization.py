@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from engine.store import erasures, spaces, users
-from engine.values.ids import AROUND, normal_id
+from engine.values.ids import INVISIBLE, normalise_id
 
 FIND = """
 SELECT noun, name, id FROM (
@@ -42,12 +42,12 @@ class OtherForm:
     @property
     def normal(self) -> str:
         """Empty for one of white space alone."""
-        return re.sub(r"^(-?[0-9]+)[.]0$", r"\1", normal_id(self.id_))
+        return re.sub(r"^(-?[0-9]+)[.]0$", r"\1", normalise_id(self.id_))
 
 
 def find(conn: sa.Connection) -> list[OtherForm]:
     """Every id of a user, or of an item that is not deleted, in another form; a space as a whole is looked through."""
-    return [OtherForm(*row) for row in conn.exec_driver_sql(FIND, (AROUND,))]
+    return [OtherForm(*row) for row in conn.exec_driver_sql(FIND, (INVISIBLE,))]
 
 
 def mend(conn: sa.Connection, found: OtherForm) -> bool:

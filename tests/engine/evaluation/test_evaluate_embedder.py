@@ -108,7 +108,7 @@ def test_the_last_item_of_a_user_is_predicted_from_the_others():
     events = columns(
         [day("ann", "a", 1), day("ann", "b", 2), day("ann", "b", 3), day("ben", "a", 1), day("cid", "b", 9)]
     )
-    divided = splits.last_out(events, Weighting())
+    divided = splits.leave_last_out(events, Weighting())
     ann = divided.train.users.row("ann")
     assert divided.test[ann].indices.tolist() == [divided.train.items.row("b")]
     assert divided.test.nnz == 1  # ben and cid have one item each, which is learnt from

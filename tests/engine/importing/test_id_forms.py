@@ -18,7 +18,7 @@ from engine.store import events, items, users
 from engine.store.database.connections import Database
 from engine.store.doctor import checks, id_normalization
 from engine.store.spaces import Space
-from engine.values.ids import normal_id
+from engine.values.ids import normalise_id
 from engine.values.users import User
 
 Load = Callable[..., ImportSummary]
@@ -29,7 +29,7 @@ SIGNS = st.sampled_from(["a", "e", "\u0301", " ", "\t", "\xa0", "\u200b", "1", "
 @given(st.lists(st.one_of(st.none(), st.lists(SIGNS, max_size=5).map("".join)), max_size=5))
 def test_a_column_says_what_one_id_says(texts: list[str | None]) -> None:
     column = pl.Series(texts, dtype=pl.String)
-    assert normal_ids(column).to_list() == [None if text is None else normal_id(text) for text in texts]
+    assert normal_ids(column).to_list() == [None if text is None else normalise_id(text) for text in texts]
 
 
 def test_one_customer_and_one_item_in_a_file_of_events(load: Load, tmp_path: Path, stored: Any) -> None:

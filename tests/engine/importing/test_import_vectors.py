@@ -11,7 +11,7 @@ from engine.errors import InputError
 from engine.importing import Layout, import_vectors
 from engine.importing.vectors import read
 from engine.store import models
-from engine.values.vectors import lengths, unit
+from engine.values.vectors import normalise_rows, row_lengths
 
 WORDS = ["cup", "mug", "über-hat"]
 MATRIX = np.array([[1, 0.5], [1, 0.25], [-1, 2]], np.float32)
@@ -95,7 +95,7 @@ def test_vectors_at_the_ends_of_float32_keep_their_direction(database, space, tm
         latent = models.load_space(conn, space.key, record.version)
     rows = {id_: latent.items.matrix[row] for row, id_ in enumerate(latent.items.ids.ids)}
     assert rows["plain"].tolist() == [3, 4]
-    assert unit(np.stack([rows[id_] for id_ in ("long", "short", "longest")])) == pytest.approx(
+    assert normalise_rows(np.stack([rows[id_] for id_ in ("long", "short", "longest")])) == pytest.approx(
         np.array([[0.5**0.5, 0.5**0.5], [1, 0], [0.5**0.5, -(0.5**0.5)]])
     )
-    assert lengths(latent.items.matrix).max() == 5
+    assert row_lengths(latent.items.matrix).max() == 5

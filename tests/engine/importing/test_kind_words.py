@@ -66,7 +66,10 @@ def test_a_word_that_the_space_lists_is_known_to_the_next_import(
         spaces.set_weighting(conn, space, listed)
         counts = events.kind_counts(conn, space.key)
     assert counts == {"Order Completed": 1, "return": 1, "transaction": 1, "view": 1, "wishlist": 1}
-    assert (space.weighting.vocabulary.unknown(counts), listed.vocabulary.unknown(counts)) == ({"wishlist": 1}, {})
+    assert (space.weighting.vocabulary.unknown_words(counts), listed.vocabulary.unknown_words(counts)) == (
+        {"wishlist": 1},
+        {},
+    )
     words = load_file(load, tmp_path).words or ()
     assert [str(each) for each in words if each.word == "wishlist"] == ["1 `wishlist` weigh 2 each, as this space says"]
 

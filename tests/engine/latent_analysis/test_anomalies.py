@@ -45,7 +45,7 @@ def test_the_threshold_leaves_the_wanted_share_of_fresh_normal_records_above_it(
 def test_what_training_never_had_is_odder_than_all_of_it_and_named(machine, sensors):
     good = {"heat": 300, "pressure": 600, "speed": 1500, "mode": "L"}
     odd = [good, good | {"mode": "X"}, good | {"speed": "fast"}, good | {"heat": float("inf")}, dict.fromkeys(good)]
-    given = lenient_records.of_records(sensors.columns, odd)
+    given = lenient_records.parse_records(sensors.columns, odd)
     assert [record["mode"] for record in given.records()] == ["L", "X", "L", "L", None]
     assert [given.records()[2]["speed"], given.records()[3]["heat"]] == ["fast", "infinity"]
     found = operations.anomalies(machine, given.values, false_alarm_rate=0)
@@ -54,7 +54,7 @@ def test_what_training_never_had_is_odder_than_all_of_it_and_named(machine, sens
     assert names[1:4] == ["mode", "speed", "heat"]
     assert found.contributions.sum(axis=1) == pytest.approx(np.ones(5))
     assert operations.anomalies(
-        machine, lenient_records.of_rows(sensors.columns, [[300, 600, 1500, "X"]]).values
+        machine, lenient_records.parse_rows(sensors.columns, [[300, 600, 1500, "X"]]).values
     ).flags[0]
 
 

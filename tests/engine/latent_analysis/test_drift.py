@@ -9,7 +9,7 @@ from engine.errors import InputError, NotEnoughData
 from engine.latent_analysis import drift
 from engine.learning.train_features import train_features
 from engine.values.features import Column
-from engine.values.lenient_records import Readings, of_records
+from engine.values.lenient_records import LenientRecords, parse_records
 
 
 def readings(n, seed, shift=0.0):
@@ -47,11 +47,11 @@ def test_what_training_never_had_is_drift_by_its_share_and_is_named(machine, sen
     values = sensors.values[:200].copy()
     names = (*sensors.columns[:3], Column("mode", ("L", "M", "H", "X")))
     values[7, 3] = 3
-    one = drift.measure(machine, Readings(names, values))
+    one = drift.measure(machine, LenientRecords(names, values))
     assert (one["alert"], one["unseen"], one["records"]) == (False, {"mode": {"X": 1}}, 200)
     assert next(row for row in one["distributions"] if row["of"] == "unseen.mode")["ks"] == 0.005
     values[:20, 3] = 3
-    tenth = drift.measure(machine, Readings(names, values))
+    tenth = drift.measure(machine, LenientRecords(names, values))
     assert (tenth["alert"], tenth["moved"], tenth["unseen"]) == (True, ["unseen.mode"], {"mode": {"X": 20}})
 
 
@@ -60,7 +60,7 @@ def test_a_file_of_which_nothing_can_be_read_raises_the_alarm(machine, sensors):
     assert (nothing["alert"], nothing["records_with_nothing_read"]) == (True, 60)
     assert {"missing.heat", "missing.mode"} <= set(nothing["moved"])
     text = [dict.fromkeys(("heat", "pressure", "speed", "mode"), "?") for _ in range(60)]
-    unread = drift.measure(machine, of_records(sensors.columns, text))
+    unread = drift.measure(machine, parse_records(sensors.columns, text))
     assert unread["alert"]
     assert unread["unseen"] == {name: {"?": 60} for name in ("heat", "pressure", "speed", "mode")}
 

@@ -116,7 +116,7 @@ def test_of_very_many_cells_a_part_of_the_users_says_the_weight(monkeypatch: pyt
     events = of_styles()
     everything = from_events(events, DEFAULT, 1000)
     monkeypatch.setattr(dislike_weight, "MOST_CELLS", everything.matrix.nnz * 2 // 3)
-    found = learnt(make("spectral", {"dim": 16}), everything, lambda: splits.before_newest(events, DEFAULT))
+    found = learnt(make("spectral", {"dim": 16}), everything, lambda: splits.validation_split(events, DEFAULT))
     assert found.weight > 0
     told = int(found.reason.split(" for the ")[1].split()[0])
     assert 60 < told < 120, "of about 145 who dislike something and bought in that tenth"
@@ -129,7 +129,7 @@ def test_the_weight_is_none_where_dislikes_tell_nothing_or_are_too_few() -> None
     assert "beyond chance" in made.evaluation["dislikes"]["reason"]
     assert not isinstance(made.space.fold_in, LessDislikedFoldIn)
     few = of_styles(n_users=40)
-    found = learnt(make("spectral"), from_events(few, DEFAULT, 1000), lambda: splits.before_newest(few, DEFAULT))
+    found = learnt(make("spectral"), from_events(few, DEFAULT, 1000), lambda: splits.validation_split(few, DEFAULT))
     assert (found.weight, found.tried) == (0, {})
     assert "too few" in found.reason
 

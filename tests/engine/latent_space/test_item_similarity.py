@@ -94,7 +94,7 @@ def test_the_next_item_is_looked_for_from_five_items_of_each_history():
 def test_similar_items_have_figures_beside_those_of_item_knn():
     world, group = groups(40, 80)
     held = np.random.default_rng(0).random(world.matrix.nnz) < 0.2
-    split = Split(world.of_cells(~held), world.of_cells(held).matrix)
+    split = Split(world.select_cells(~held), world.select_cells(held).matrix)
     kinds = {id_: [f"group {group[row]}"] for row, id_ in enumerate(world.items.ids)}
     space = make("spectral").fit(split.train, seed=0, device="cpu")
     told = similar_items.figures(space, split, kinds)

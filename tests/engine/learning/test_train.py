@@ -84,12 +84,15 @@ def test_a_history_of_one_moment_before_events_with_times_is_raced_on_a_random_p
 def test_no_choice_sees_what_is_predicted_in_the_end():
     events = tasteful()
     for each in (events, replace(events, occurred_us=np.zeros_like(events.occurred_us))):
-        last, inner = splits.newest(each, Weighting(), seed=3), splits.before_newest(each, Weighting(), seed=3)
+        last, inner = (
+            splits.by_time_or_random(each, Weighting(), seed=3),
+            splits.validation_split(each, Weighting(), seed=3),
+        )
         assert not (cells(inner, inner.train.matrix) | cells(inner, inner.test)) & cells(last, last.test)
         assert last.test.nnz
         assert inner.test.nnz
-    for divided in (splits.random_cells(events, Weighting(), seed=3), splits.last_out(events, Weighting())):
-        inner = splits.within(divided, seed=3)
+    for divided in (splits.events_at_random(events, Weighting(), seed=3), splits.leave_last_out(events, Weighting())):
+        inner = splits.random_validation_split(divided, seed=3)
         assert cells(inner, inner.train.matrix) | cells(inner, inner.test) == cells(divided, divided.train.matrix)
         assert divided.test.nnz
         assert inner.test.nnz

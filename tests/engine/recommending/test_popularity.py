@@ -125,27 +125,27 @@ def test_the_half_life_is_short_where_fashions_change_and_long_where_they_do_not
 def test_without_times_nothing_is_forgotten():
     rows = [(f"u{user}", f"i{item}", "view", 1.0, 0) for user in range(40) for item in range(user % 5, 9)]
     assert popularity_half_life.choose(columns(rows), Weighting(), 9).half_life_days is None
-    split = splits.newest(columns(rows), Weighting())
+    split = splits.by_time_or_random(columns(rows), Weighting())
     assert popularity_half_life.learnt(split)[1].half_life_days is None
 
 
 def test_the_figures_of_a_choice_are_those_of_an_evaluation():
     """recall@20 and ndcg@20 by places in one order against ranking for every user."""
     events = evergreens()
-    before = splits.before_last(events)
+    before = splits.without_latest(events)
     split = splits.by_time(events, Weighting(), until_us=int(before.occurred_us.max()))
     made = assess(make("spectral", {"dim": 4}), split)["popularity"]
     known = np.isin(events.user_rows, before.user_rows)  # the evaluation asks for known users alone
     [tried] = [
         each
-        for each in popularity_half_life.choose(splits.chosen(events, known), Weighting(), 300).tried
+        for each in popularity_half_life.choose(splits.select_events(events, known), Weighting(), 300).tried
         if each["half_life_days"] == made["half_life_days"]
     ]
     assert (tried["recall@20"], tried["ndcg@20"]) == pytest.approx((made["recall@20"], made["ndcg@20"]), abs=0.01)
 
 
 def test_the_popularity_of_an_evaluation_is_the_one_that_is_served():
-    split = splits.newest(seasons(), Weighting())
+    split = splits.by_time_or_random(seasons(), Weighting())
     told = assess(make("spectral", {"dim": 4}), split)["popularity"]
     assert told["half_life_days"] == 7.0
     assert len(told["half_lives_tried"]) == 7

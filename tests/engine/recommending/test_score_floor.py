@@ -21,7 +21,7 @@ from engine.recommending.similar import similar, similar_users
 from engine.values.events import Weighting
 from engine.values.ids import IdMap
 from engine.values.interactions import Interactions
-from engine.values.vectors import Vectors, unit
+from engine.values.vectors import Vectors, normalise_rows
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.metric import MetricSearcher
 from tests.engine.recommending.test_recommend import VECTORS, SmallView, history
@@ -73,7 +73,7 @@ class _View(SmallView):
 
 def view_of(space, interactions):
     items, counts = space.items.matrix, interactions.item_counts()
-    by_metric = ExactSearcher(unit(items) if space.metric == "cosine" else items)
+    by_metric = ExactSearcher(normalise_rows(items) if space.metric == "cosine" else items)
     return replace(
         _View(),
         items=space.items.ids,
@@ -84,7 +84,7 @@ def view_of(space, interactions):
         fold_in=space.fold_in,
         longest=rounding.longest(items),
         users_to_items=MetricSearcher(by_metric, space.metric),
-        items_to_items=MetricSearcher(ExactSearcher(unit(items)), "cosine"),
+        items_to_items=MetricSearcher(ExactSearcher(normalise_rows(items)), "cosine"),
         popular=np.argsort(-counts, kind="stable"),
         popularity=(counts / counts.max()).astype(np.float32),
         raw=items,

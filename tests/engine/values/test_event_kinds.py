@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from engine.values.event_kinds import KIND_OF, KINDS, folded
+from engine.values.event_kinds import KIND_OF_WORD, KINDS, fold_word
 from engine.values.events import History, Weighting
 from engine.values.ids import IdMap
 from engine.values.interactions import from_events, from_history
-from engine.values.kind_synonyms import WORDS
+from engine.values.kind_synonyms import SYNONYMS
 from tests.engine.worlds import columns
 
 DEFAULT = Weighting()
@@ -26,9 +26,9 @@ def test_case_and_what_separates_words_make_no_difference() -> None:
         " order.completed ",
         "Ordercompleted",
     ]
-    assert {folded(word) for word in words} == {"ordercompleted"}
+    assert {fold_word(word) for word in words} == {"ordercompleted"}
     assert weights(*words) == [5.0] * 6
-    assert folded("Gemüse gekauft") == folded("GEMU\u0308SE_GEKAUFT")
+    assert fold_word("Gemüse gekauft") == fold_word("GEMU\u0308SE_GEKAUFT")
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_the_usual_words_mean_our_kinds_and_weigh_as_they_do(kind: str, words: l
 
 
 def test_no_word_has_two_meanings_and_every_kind_has_words() -> None:
-    assert len(KIND_OF) == sum(len({folded(word) for word in words.split()}) for words in WORDS.values())
-    assert set(WORDS) == set(KINDS)
+    assert len(KIND_OF_WORD) == sum(len({fold_word(word) for word in words.split()}) for words in SYNONYMS.values())
+    assert set(SYNONYMS) == set(KINDS)
 
 
 def test_what_says_no_never_raises_taste_and_what_was_only_shown_says_nothing() -> None:
@@ -69,8 +69,8 @@ def test_an_unknown_word_weighs_nothing_until_the_space_lists_it() -> None:
     listed = Weighting(kinds=dict(DEFAULT.kinds) | {"wishlist": 2.0})
     assert weights("Wish List", "wish-list", "waved", weighting=listed) == [2.0, 2.0, 0.0]
     counts = {"wishlist": 3, "view": 9, "waved": 1}
-    assert DEFAULT.vocabulary.unknown(counts) == {"wishlist": 3, "waved": 1}
-    assert listed.vocabulary.unknown(counts) == {"waved": 1}
+    assert DEFAULT.vocabulary.unknown_words(counts) == {"wishlist": 3, "waved": 1}
+    assert listed.vocabulary.unknown_words(counts) == {"waved": 1}
 
 
 def test_a_listed_word_of_the_shop_overrides_a_synonym() -> None:

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter, ValidationError
 from api.messages.timestamps import Moment
 from engine.catalogue import comparable_values
 from engine.importing.cells.cells import iso
-from engine.values.numeric_timestamps import read, units
+from engine.values.numeric_timestamps import read_number, units_at
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
 THEN = datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC)
@@ -31,7 +31,7 @@ THEN = datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC)
     ],
 )
 def test_a_number_is_the_one_moment_of_our_time_that_it_can_be(number: float, moment: datetime) -> None:
-    assert read(number, NOW) == moment
+    assert read_number(number, NOW) == moment
 
 
 @pytest.mark.parametrize(
@@ -39,11 +39,11 @@ def test_a_number_is_the_one_moment_of_our_time_that_it_can_be(number: float, mo
     [0, -1, 86_400, 46_327, 631_151_999, 1_830_297_600, 20261131, 20261101.5, 202611011230, 1e30, float("nan")],
 )
 def test_any_other_number_is_no_time(number: float) -> None:
-    assert read(number, NOW) is None
+    assert read_number(number, NOW) is None
 
 
 def test_no_number_is_a_time_in_two_units() -> None:
-    edges = sorted((unit.low, unit.high) for unit in units(NOW))
+    edges = sorted((unit.low, unit.high) for unit in units_at(NOW))
     assert all(high < low for (_, high), (low, _) in pairwise(edges))
 
 

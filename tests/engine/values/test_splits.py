@@ -49,7 +49,7 @@ def test_what_is_predicted_keeps_its_user_and_item_where_both_sides_know_others(
     ]
     events = columns(rows)
     split = splits.by_time(events, weighting, until_us=400)
-    later = from_events(splits.chosen(events, events.occurred_us > 400), weighting, 400)
+    later = from_events(splits.select_events(events, events.occurred_us > 400), weighting, 400)
     assert set(later.users.ids) ^ set(split.train.users.ids)
     assert set(later.items.ids) - set(split.train.items.ids)
     had = cells(split.train, split.train.matrix)

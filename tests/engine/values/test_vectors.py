@@ -5,7 +5,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.values.ids import IdMap
-from engine.values.vectors import Vectors, check_length, check_vector, lengths, moderate, unit
+from engine.values.vectors import Vectors, check_length, check_vector, normalise_rows, rescale_extremes, row_lengths
 
 
 def test_a_good_vector_comes_in_as_float32():
@@ -59,17 +59,17 @@ FAR = np.array([[1e20] * 8, [1e-30] * 8, [3e38] * 8, [1e-44] * 8, [0] * 8], np.f
 
 
 def test_lengths_and_unit_vectors_are_right_from_one_end_of_float32_to_the_other():
-    assert lengths(FAR[:3]) == pytest.approx([2.8284271e20, 2.8284271e-30, 8.4852814e38])
-    assert unit(FAR) @ np.full(8, 8**-0.5) == pytest.approx([1, 1, 1, 1, 0])
-    assert unit(FAR).dtype == np.float32
+    assert row_lengths(FAR[:3]) == pytest.approx([2.8284271e20, 2.8284271e-30, 8.4852814e38])
+    assert normalise_rows(FAR) @ np.full(8, 8**-0.5) == pytest.approx([1, 1, 1, 1, 0])
+    assert normalise_rows(FAR).dtype == np.float32
 
 
 def test_what_only_has_a_direction_is_brought_to_a_length_that_products_can_stand():
     usual = np.array([[3, 4, 0]], np.float32)
-    assert moderate(usual) is usual
-    made = moderate(FAR)
-    assert np.array_equal(unit(made), unit(FAR))
-    assert ((lengths(made)[:4] >= 0.5) & (lengths(made)[:4] <= 1)).all()
+    assert rescale_extremes(usual) is usual
+    made = rescale_extremes(FAR)
+    assert np.array_equal(normalise_rows(made), normalise_rows(FAR))
+    assert ((row_lengths(made)[:4] >= 0.5) & (row_lengths(made)[:4] <= 1)).all()
     assert not made[4].any()
 
 

@@ -48,10 +48,10 @@ def test_a_cell_is_recent_by_any_of_its_events_that_counts():
 
 def test_parts_keep_the_flags_of_their_cells():
     whole = dated()
-    part = whole.of_users(np.array([7, 3, 50]))
+    part = whole.select_users(np.array([7, 3, 50]))
     assert cells(part) == {pair: flag for pair, flag in cells(whole).items() if pair[0] in part.users.ids}
     kept = np.random.default_rng(0).random(whole.matrix.nnz) < 0.5
-    half = whole.of_cells(kept)
+    half = whole.select_cells(kept)
     pairs = [pair for pair, is_kept in zip(cells(whole), kept, strict=True) if is_kept]
     assert cells(half) == {pair: cells(whole)[pair] for pair in pairs}
 
