@@ -14,7 +14,8 @@ from engine.evaluation.dislike_weight import NONE, DislikeWeight
 from engine.evaluation.ranking_metrics import Evaluation, Scorer, SpaceScorer, evaluate, mean
 from engine.evaluation.significance import interval, paired
 from engine.evaluation.similar_items import Categories
-from engine.fitting.fit import fit, passes_of
+from engine.fitting.fit import fit
+from engine.fitting.training_passes import passes_of
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.progress import Progress, silent

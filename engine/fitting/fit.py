@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from engine.checkpoints import Checkpoints
 from engine.fitting.memory_estimate import check_memory
-from engine.fitting.search_space import WATCHED
+from engine.fitting.training_passes import Report
 from engine.fitting.uninformative_items import without_silent
 from engine.latent_space.space import Embedder, LatentSpace
-from engine.progress import Progress
 from engine.values.interactions import Interactions
-
-Report = Callable[[int, float, float], None]  # pass from 1, its loss, its seconds
 
 
 def fit(
@@ -42,13 +38,3 @@ def fit(
 def _fitted(embedder: Embedder, interactions: Interactions, seed: int, device: str, **options: Any) -> LatentSpace:
     check_memory(embedder, interactions, device)
     return without_silent(embedder.fit(interactions, seed=seed, device=device, **options), interactions)
-
-
-def passes_of(progress: Progress, what: str, start: float, end: float, embedder: Embedder) -> Report:
-    """Passes as progress from `start` to `end`."""
-    passes = int(getattr(embedder, WATCHED.get(embedder.name, "epochs"), 1))
-
-    def report(done: int, loss: float, seconds: float) -> None:
-        progress(f"{what}, pass {done}, loss {loss:.4g}", start + (end - start) * min(1.0, done / max(1, passes)))
-
-    return report

@@ -98,8 +98,6 @@ DEEP: Mapping[str, int | float] = {  # beside twice the usual dimensions; gowall
     "sphere_temperature": 0.1,
     "sphere_power": 1.4,
 }
-PASSES = {"ials": "iterations"} | dict.fromkeys(("mf", "elsa", "multvae", "item2vec"), "epochs")
-WATCHED = PASSES | {"blend": "sphere_epochs"}  # a third of blend's passes is no third of its time: never given up early
 
 
 def start(name: str, usual: int) -> dict[str, int | float]:

@@ -12,7 +12,8 @@ from engine.errors import NotEnoughData
 from engine.evaluation import dislike_weight
 from engine.evaluation.evaluate_embedder import ALL_TIMES, assess
 from engine.evaluation.similar_items import Categories
-from engine.fitting.fit import fit, passes_of
+from engine.fitting.fit import fit
+from engine.fitting.training_passes import passes_of
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.learning.trials import Choice, Chooser

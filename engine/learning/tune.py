@@ -19,8 +19,9 @@ from engine.embedders.factorisation.svd_cache import shared
 from engine.embedders.registry import make
 from engine.errors import InputError, NearfieldError, NotEnoughData
 from engine.evaluation.validation_set import Validation, validation
-from engine.fitting.fit import Report, fit
-from engine.fitting.search_space import DEEP_ITEMS, PASSES, SPACES, WATCHED, Range, deep, start
+from engine.fitting.fit import fit
+from engine.fitting.search_space import DEEP_ITEMS, SPACES, Range, deep, start
+from engine.fitting.training_passes import PASSES_PARAMETER, REPORTED_PASSES_PARAMETER, Report
 from engine.learning import tune_study as studies
 from engine.learning.trials import Choice, Trial, best, told
 from engine.progress import Progress, silent
@@ -183,7 +184,7 @@ class Search:
         return trial
 
     def _scored(self, asked: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
-        passes, short = PASSES.get(name), None
+        passes, short = PASSES_PARAMETER.get(name), None
         if passes is not None and (few := round(SHORT * self._passes(name, params))) >= 1:
             began = time.perf_counter()
             recall, ndcg = self._fit(name, params | {passes: few})
@@ -199,7 +200,7 @@ class Search:
 
     def _passes(self, name: str, params: dict[str, Any]) -> int:
         made: Any = make(name, params)
-        return int(getattr(made, WATCHED[name]))
+        return int(getattr(made, REPORTED_PASSES_PARAMETER[name]))
 
     def _fit(self, name: str, params: dict[str, Any]) -> tuple[float, float]:
         embedder = make(name, params)

@@ -8,7 +8,7 @@ import torch
 from engine.embedders.registry import EMBEDDERS, make
 from engine.errors import TrainingFailed
 from engine.evaluation.ranking_metrics import SpaceScorer, top_k
-from engine.fitting.search_space import WATCHED
+from engine.fitting.training_passes import REPORTED_PASSES_PARAMETER
 from engine.latent_space.fold_in import SumFoldIn, restore
 from tests.engine.worlds import checkerboard, interactions, missing
 
@@ -54,7 +54,7 @@ class TestEdges:
 @pytest.mark.parametrize("name", DESCENDING)
 def test_a_step_far_too_long_ends_with_the_losses_and_what_to_change(name):
     given = {"sphere": 4} if name == "blend" else {}
-    embedder = make(name, {"dim": 4, WATCHED[name]: 30, DESCENDING[name]: 1e30} | given)
+    embedder = make(name, {"dim": 4, REPORTED_PASSES_PARAMETER[name]: 30, DESCENDING[name]: 1e30} | given)
     with pytest.raises(TrainingFailed, match=rf"^{name} diverged, loss by epoch .*; lower {DESCENDING[name]}$") as told:
         embedder.fit(checkerboard(), seed=0, device="cpu")
     assert len(told.value.losses) >= 1

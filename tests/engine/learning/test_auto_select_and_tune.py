@@ -14,7 +14,8 @@ from engine.embedders.registry import EMBEDDERS, make
 from engine.embedders.training.device import pick
 from engine.errors import InputError, NotEnoughData
 from engine.evaluation.validation_set import validation
-from engine.fitting.search_space import DEEP, PASSES, SPACES, WATCHED, deep, start
+from engine.fitting.search_space import DEEP, SPACES, deep, start
+from engine.fitting.training_passes import PASSES_PARAMETER, REPORTED_PASSES_PARAMETER
 from engine.learning import auto_select
 from engine.learning.auto_select import Auto, entries
 from engine.learning.trials import MARGIN, Trial, best, leanest
@@ -150,7 +151,7 @@ def test_a_search_starts_within_its_ranges_at_parameters_the_embedder_takes(name
     assert name in EMBEDDERS
     params = start(name, 128)
     assert all(SPACES[name][key].low <= value <= SPACES[name][key].high for key, value in params.items())
-    assert make(name, params | ({PASSES[name]: 1} if name in PASSES else {})).name == name
+    assert make(name, params | ({PASSES_PARAMETER[name]: 1} if name in PASSES_PARAMETER else {})).name == name
 
 
 def test_tune_searches_refuses_to_overrun_and_keeps_every_trial(tmp_path):
@@ -231,7 +232,7 @@ def test_a_trial_may_take_what_is_left_without_its_refit_or_that_of_the_best(mon
 
 
 def test_tune_knows_the_passes_of_every_embedder_that_has_them():
-    assert {name for name in SPACES if make(name).abilities.resumable} <= set(WATCHED)
+    assert {name for name in SPACES if make(name).abilities.resumable} <= set(REPORTED_PASSES_PARAMETER)
     assert set(DEFAULT) <= set(SPACES)
 
 
