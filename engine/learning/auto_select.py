@@ -23,9 +23,9 @@ from engine.embedders.registry import make
 from engine.errors import NearfieldError
 from engine.evaluation.validation_set import Validation, validation
 from engine.fitting.fit import fit
-from engine.fitting.search_space import DEEP, DEEP_ITEMS
 from engine.latent_space.space import Embedder
 from engine.learning.auto_select_checkpoint import NOT_KEPT, Kept
+from engine.learning.search_space import DEEP, DEEP_ITEMS
 from engine.learning.trials import MARGIN, Choice, Params, Trial, best, leanest, told
 from engine.progress import Progress, silent
 from engine.values.interactions import Interactions

@@ -20,9 +20,9 @@ from engine.embedders.registry import make
 from engine.errors import InputError, NearfieldError, NotEnoughData
 from engine.evaluation.validation_set import Validation, validation
 from engine.fitting.fit import fit
-from engine.fitting.search_space import DEEP_ITEMS, SPACES, Range, deep, start
 from engine.fitting.training_passes import PASSES_PARAMETER, REPORTED_PASSES_PARAMETER, Report
 from engine.learning import tune_study as studies
+from engine.learning.search_space import DEEP_ITEMS, SPACES, Range, deep, start
 from engine.learning.trials import Choice, Trial, best, told
 from engine.progress import Progress, silent
 from engine.values.splits import Split

@@ -14,10 +14,10 @@ from engine.embedders.registry import EMBEDDERS, make
 from engine.embedders.training.device import pick
 from engine.errors import InputError, NotEnoughData
 from engine.evaluation.validation_set import validation
-from engine.fitting.search_space import DEEP, SPACES, deep, start
 from engine.fitting.training_passes import PASSES_PARAMETER, REPORTED_PASSES_PARAMETER
 from engine.learning import auto_select
 from engine.learning.auto_select import Auto, entries
+from engine.learning.search_space import DEEP, SPACES, deep, start
 from engine.learning.trials import MARGIN, Trial, best, leanest
 from engine.learning.tune import DEFAULT, Search, tune
 from engine.values import splits
