@@ -1,4 +1,4 @@
-"""nearfield: the command line. Every error is one sentence: exit 2 for wrong input, 1 for anything else."""
+"""nearfield: the command line. Every error is one sentence; exit code 2 for wrong input, 1 for any other error."""
 
 from __future__ import annotations
 
@@ -9,43 +9,62 @@ from functools import partial
 from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from api.cli.learn import evaluate, train, tune
-from api.cli.operate import keys, serve, status
-from api.cli.records import encode, export, import_features, interpolate, kpis, map
+from api.cli.learn import embedders, evaluate, reindex, train, tune, weights
+from api.cli.operate import doctor, generations, keys, migrate, models, status
+from api.cli.records import anomalies, compress, drift, encode, export, interpolate, kpis, map, sample
+from api.cli.serve import index, publish, serve
 from api.cli.shop import demo, import_catalogue, recommend, users
 from api.cli.terminal.output import err
 from api.logs import configure
 from engine.errors import InputError, NearfieldError
 
+GROUPS = {  # the panels of `--help` with their commands, in this order
+    "Shop": ("demo", "import", "recommend", "search", "users"),
+    "Learn": ("reindex", "train", "evaluate", "tune", "weights", "embedders"),
+    "Serve": ("serve", "index", "publish", "rollback"),
+    "Records": (
+        *("encode", "decode", "reconstruct", "anomalies", "interpolate", "sample"),
+        *("kpis", "drift", "compress", "map", "export"),
+    ),
+    "Operate": ("status", "models", "generations", "doctor", "migrate", "keys"),
+}
+MODULES = (
+    *(demo, import_catalogue, recommend, users),
+    *(reindex, train, evaluate, tune, weights, embedders),
+    *(serve, index, publish),
+    *(encode, anomalies, interpolate, sample, kpis, drift, compress, map, export),
+    *(status, models, generations, doctor, migrate, keys),
+)
+
+
+class OrderedGroup(TyperGroup):
+    """Lists the commands in the order of GROUPS."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for names in GROUPS.values() for name in names]
+
+
 app = typer.Typer(
+    cls=OrderedGroup,
     no_args_is_help=True,
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     add_completion=False,
-    help="Vector search and recommendation engine for storefronts.",
+    help="""Vector search and recommendation engine for storefronts.
+
+    First steps: import events, reindex, recommend, serve. Data is in the folder NEARFIELD_HOME (default: .nearfield).
+    `nearfield COMMAND --help` shows options and an example.
+    """,
 )
-GROUPS = {  # the panels of `--help`, in this order
-    "Shop": (demo, recommend),
-    "Learn": (train, evaluate, tune),
-    "Serve": (serve,),
-    "Records": (encode, interpolate, kpis, map, export),
-    "Operate": (status,),
-}
-for panel, modules in GROUPS.items():
-    known = len(app.registered_commands)
-    for module in modules:
-        module.add_to(app)
-    for command in app.registered_commands[known:]:
-        command.rich_help_panel = panel
-app.add_typer(
-    import_catalogue.app,
-    name="import",
-    help="Import events, items, users, features or vectors.",
-    rich_help_panel="Shop",
-)
-import_features.add_to(import_catalogue.app)
-app.add_typer(users.app, name="users", help="Erase a user for good; let an erased id in again.", rich_help_panel="Shop")
-app.add_typer(keys.app, name="keys", help="API keys: create, list, revoke.", rich_help_panel="Operate")
+for module in MODULES:
+    module.add_to(app)
+PANEL_OF = {name: panel for panel, names in GROUPS.items() for name in names}
+for command in app.registered_commands:
+    command.rich_help_panel = PANEL_OF[str(command.name or getattr(command.callback, "__name__", None))]
+for group in app.registered_groups:
+    group.rich_help_panel = PANEL_OF[str(group.name)]
 
 
 def main() -> None:
@@ -54,9 +73,9 @@ def main() -> None:
     try:
         sys.exit(_run())
     except typer.Abort:  # Ctrl-C
-        _fail("stopped; nothing was left half done", 130)
-    except typer.TyperException as error:  # a command, option or value that is not there
-        if error.format_message():  # without a command the help was shown, and that is all
+        _fail("stopped; no change is half done", 130)
+    except typer.TyperException as error:  # an unknown command, option or value
+        if error.format_message():  # empty after `nearfield` without a command, which has printed the help
             _fail(error.format_message(), error.exit_code)
         sys.exit(error.exit_code)
     except NearfieldError as error:
@@ -66,11 +85,11 @@ def main() -> None:
     except Exception as error:
         if os.environ.get("NEARFIELD_DEBUG"):
             raise
-        _fail(f"{type(error).__name__}: {error} (NEARFIELD_DEBUG=1 shows where)", 1)
+        _fail(f"{type(error).__name__}: {error} (NEARFIELD_DEBUG=1 shows the traceback)", 1)
 
 
 def _run() -> Any:
-    """The command; under torchrun in its first process alone, whose learning the others share."""
+    """Runs the command. Under torchrun, the first process runs it and the others share its training."""
     command = partial(app, standalone_mode=False)
     if "MASTER_ADDR" not in os.environ:
         return command()
@@ -80,7 +99,7 @@ def _run() -> Any:
 
 
 def _fail(message: str, code: int) -> None:
-    line = message.strip().split("\n", 1)[0]  # the cause; a database adds its statement below
+    line = message.strip().split("\n", 1)[0]  # the cause; a database error adds its statement on further lines
     err.print(f"error: {line}", style="red", markup=False, soft_wrap=True)
     sys.exit(code)
 

@@ -1,1 +1,3 @@
-"""Commands that learn and judge: train, index, publish, rollback, reindex, evaluate, tune, weights, embedders."""
+"""Commands that learn from events or records and judge what was learnt: reindex, train, evaluate, tune, weights,
+embedders. Building and publishing an index is in `serve`.
+"""

@@ -1,4 +1,4 @@
-"""evaluate: what an embedder, or two model versions side by side, would have predicted."""
+"""nearfield evaluate: how well an embedder, or each of two model versions, predicts held-out events."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.learn.evaluation_tables import evaluation_table, more_tables, side_by_side
+from api.cli.learn.evaluation_tables import print_comparison, print_details, print_evaluation
 from api.cli.terminal.options import Device, Embedder, Json, Seed, Set, SpaceName, opened, pairs
 from api.cli.terminal.output import emit, out, progress, table
 from engine.errors import InputError
@@ -28,22 +28,35 @@ def evaluate(
     embedder: Embedder = "auto",
     set_: Set = None,
     split: Annotated[
-        str, typer.Option(help="What is predicted: the last tenth by time, a random tenth, or each user's last item.")
+        str,
+        typer.Option(
+            help="Held-out events: time (the last tenth), random (a random tenth) or last (the last item of each user)."
+        ),
     ] = "time",
     compare: Annotated[
-        tuple[int, int] | None, typer.Option(help="Two model versions, fitted anew on the same split.")
+        tuple[int, int] | None,
+        typer.Option(
+            help="Two model versions to compare, as 3 4. Both are fitted again on the same split.", show_default=False
+        ),
     ] = None,
     seed: Seed = 0,
     device: Device = "cpu",
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Learn from a part of the events and predict the rest, beside popularity, recent popularity and item-kNN."""
+    """Learn from a part of the events and predict the rest.
+
+    Prints recall@20, ndcg@20 and coverage with 95% intervals, beside popularity, recent popularity and item-kNN,
+    then the figures of other k and of segments. Stores nothing. --compare prints the difference of two model versions
+    with its interval and p.
+
+    Example: `nearfield evaluate --embedder spectral --split last`
+    """
     if split not in SPLITS:
         raise InputError(f"expected a --split of {', '.join(SPLITS)}, got {split!r}")
     if compare is not None:
         if embedder != "auto" or set_:
-            raise InputError("--compare fits two versions as they were learnt: leave --embedder and --set out")
+            raise InputError("--compare fits two versions with their own parameters; leave out --embedder and --set")
         _compare(compare, split, seed, device, space, json)
         return
     from engine.evaluation.dislike_weight import learnt
@@ -51,23 +64,23 @@ def evaluate(
     from engine.learning.auto_select import chooser
     from engine.learning.train import chosen
 
-    made = chooser(embedder, pairs(set_, "--set"))
+    embedder_or_auto = chooser(embedder, pairs(set_, "--set"))
     with opened(space) as (_, database, found), progress() as tell:
         with database.connect() as conn:
             columns = events.read_columns(conn, found.key)
         options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
-        split = _possible(split, columns)
+        split = _possible_split(split, columns)
         divided = _divided(columns, found.weighting, split, seed)
-        choice = chosen(made, lambda: _before(divided, columns, found.weighting, split, seed), **options)
-        before = partial(_before, divided, columns, found.weighting, split, seed)
-        dislikes = learnt(choice.embedder, divided.train, before, **options)
+        validation = partial(_validation_split, divided, columns, found.weighting, split, seed)
+        choice = chosen(embedder_or_auto, validation, **options)
+        dislikes = learnt(choice.embedder, divided.train, validation, **options)
         evaluation = assess(choice.embedder, divided, **options, dislikes=dislikes) | {"split": split}
         if choice.reason:
             evaluation["choice"] = choice.to_json()
 
     def show() -> None:
-        evaluation_table(evaluation, choice.embedder.name)
-        more_tables(evaluation)
+        print_evaluation(evaluation, choice.embedder.name)
+        print_details(evaluation)
 
     emit(json, evaluation, show)
 
@@ -83,28 +96,29 @@ def _compare(versions: tuple[int, int], split: str, seed: int, device: str, spac
         params = [dict(record.params) for record in records]
         seeds = int(params[0].pop("seed", 0)), int(params[1].pop("seed", 0))
         first, second = (make(record.embedder, each) for record, each in zip(records, params, strict=True))
-        split = _possible(split, columns)
+        split = _possible_split(split, columns)
         divided = _divided(columns, found.weighting, split, seed)
         body = compare(first, second, divided, seeds=seeds, device=device, progress=tell)
     body = {"models": list(versions), "split": split} | body
-    emit(json, body, lambda: _compared(body, records[0].embedder, records[1].embedder))
+    emit(json, body, lambda: _print_differences(body, records[0].embedder, records[1].embedder))
 
 
-def _compared(body: Mapping[str, Any], first: str, second: str) -> None:
+def _print_differences(body: Mapping[str, Any], first_embedder: str, second_embedder: str) -> None:
     if "first" not in body:
         out.print(body["note"])
         return
-    one, other = (f"{version} {name}" for version, name in zip(body["models"], (first, second), strict=True))
-    side_by_side(body, [(one, body["first"]), (other, body["second"])])
+    versions = zip(body["models"], (first_embedder, second_embedder), strict=True)
+    first, second = (f"{version} {embedder}" for version, embedder in versions)
+    print_comparison(body, [(first, body["first"]), (second, body["second"])])
     rows = []
     for name in ("recall@20", "ndcg@20"):
         low, high = body[name]["interval"]
         rows.append((name, body[name]["difference"], f"{low:+.4f} to {high:+.4f}", body[name]["p"]))
-    table(("", "difference", "95% interval", "p"), rows, f"{other} minus {one}")
+    table(("", "difference", "95% interval", "p"), rows, f"{second} minus {first}")
 
 
-def _possible(split: str, columns: EventColumns) -> str:
-    """random where there are no times to divide by."""
+def _possible_split(split: str, columns: EventColumns) -> str:
+    """`random` in place of `time` where all events have one time."""
     return "random" if split == "time" and not splits.has_times(columns) else split
 
 
@@ -114,8 +128,8 @@ def _divided(columns: EventColumns, weighting: Weighting, split: str, seed: int)
     return splits.leave_last_out(columns, weighting) if split == "last" else splits.by_time(columns, weighting)
 
 
-def _before(divided: Split, columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
-    """Of what is learnt from alone, for choosing."""
+def _validation_split(divided: Split, columns: EventColumns, weighting: Weighting, split: str, seed: int) -> Split:
+    """A split of the training part alone, on which the embedder and the weight of dislikes are chosen."""
     if split == "time":
         return splits.validation_split(columns, weighting, seed=seed)
     return splits.random_validation_split(divided, seed=seed)

@@ -1,4 +1,4 @@
-"""train and reindex where feature records are learnt from."""
+"""train and reindex for a space of feature records instead of events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from engine.store.database.connections import Database
 from engine.store.spaces import Space
 
 AUTO = "auto"
-SHOWN = {
+KPI_LABELS = {  # in the order of the table
     "reconstruction_error": "reconstruction error",
     "explained_variance": "explained variance",
     "reduction_ratio": "reduction ratio",
@@ -27,27 +27,27 @@ SHOWN = {
 
 
 def learns_from_features(database: Database, space: Space, embedder: str) -> bool:
-    """Whether the embedder is one of records, or is to be chosen and the space has records and no events."""
+    """True for an embedder of records, and for `auto` in a space that has records and no events."""
     if embedder != AUTO:
         return registry.is_dense(embedder)
     with database.connect() as conn:
         return features.schema(conn, space.key) is not None and events.count(conn, space.key) == 0
 
 
-def chosen(embedder: str) -> str:
-    """The name that the dense embedders know: auto leaves the choice to them."""
+def feature_embedder(embedder: str) -> str:
+    """The name of the embedder in `dense`, which has a name of its own for the automatic choice."""
     return registry.CHOICE if embedder == AUTO else embedder
 
 
-def show(evaluation: Mapping[str, Any]) -> None:
-    """Why this embedder, how it does beside pca, and the figures of the version."""
+def print_evaluation(evaluation: Mapping[str, Any]) -> None:
+    """The reason for the embedder, its error beside pca, and the KPIs of the version."""
     out.print(evaluation["choice"], markup=False)
     if "pca_held_out_error" in evaluation:
-        ours, theirs = evaluation["held_out_error"], evaluation["pca_held_out_error"]
-        out.print(f"held-out error {ours:.4f}, pca of as many dimensions {theirs:.4f}")
+        error, pca_error = evaluation["held_out_error"], evaluation["pca_held_out_error"]
+        out.print(f"held-out error {error:.4f}, pca of as many dimensions {pca_error:.4f}")
     for note in ("dropped", "note"):
         if note in evaluation:
             out.print(evaluation[note], markup=False)
-    figures = evaluation["kpis"]
-    names = {**SHOWN, "silhouette": f"silhouette by {figures['silhouette_by']}"}
-    table(("figure", "value"), [(label, figures[name]) for name, label in names.items() if name in figures])
+    kpis = evaluation["kpis"]
+    labels = {**KPI_LABELS, "silhouette": f"silhouette by {kpis['silhouette_by']}"}
+    table(("figure", "value"), [(label, kpis[name]) for name, label in labels.items() if name in kpis])

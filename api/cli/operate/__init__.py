@@ -1,1 +1,1 @@
-"""Commands that run and watch a server: serve, migrate, status, models, generations, doctor, keys."""
+"""Commands for operators: status, models, generations, doctor, migrate, keys."""

@@ -1,4 +1,4 @@
-"""nearfield keys create|list|revoke."""
+"""nearfield keys create|list|revoke: API keys."""
 
 from __future__ import annotations
 
@@ -11,18 +11,31 @@ from api.cli.terminal.output import emit, out, table
 from engine.store import api_keys
 from engine.values.items import check_text
 
-app = typer.Typer(no_args_is_help=True)
+COLUMNS = ("key_id", "scope", "space", "label", "created", "state")
+keys_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
 
 
-@app.command()
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(keys_app, name="keys", help="Create, list and revoke API keys.")
+
+
+@keys_app.command()
 def create(
-    scope: Annotated[str, typer.Option(help="read, write (and read), or admin (everything).")] = "read",
-    label: Annotated[str, typer.Option(help="A note of whose key it is.")] = "",
-    all_spaces: Annotated[bool, typer.Option("--all-spaces", help="For every space.")] = False,
+    scope: Annotated[
+        str, typer.Option(help="What the key allows: read, write (includes read) or admin (everything).")
+    ] = "read",
+    label: Annotated[str, typer.Option(help="A note that `keys list` shows, such as the owner.")] = "",
+    all_spaces: Annotated[bool, typer.Option("--all-spaces", help="Valid in every space.")] = False,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Make a key. Its text is shown now and kept nowhere."""
+    """Create a key for the HTTP API.
+
+    Prints the key once; only its hash is stored. Send it as `Authorization: Bearer KEY`. The first key closes a server
+    that was open without keys.
+
+    Example: `nearfield keys create --scope write --label shop-backend`
+    """
     check_text(label, ("label",))
     with opened("default" if all_spaces else space) as (_, database, found), database.begin() as conn:
         text, record = api_keys.create(conn, scope=scope, space=None if all_spaces else found.name, label=label)
@@ -35,11 +48,14 @@ def create(
     emit(json, body, show)
 
 
-@app.command(name="list")
+@keys_app.command(name="list")
 def list_keys(json: Json = False) -> None:
-    """Every key, without its text."""
+    """List the keys, without their texts.
+
+    Example: `nearfield keys list`
+    """
     with opened("default") as (_, database, _), database.connect() as conn:
-        found = api_keys.list_all(conn)
+        records = api_keys.list_all(conn)
     rows = [
         (
             each.key_id,
@@ -47,22 +63,25 @@ def list_keys(json: Json = False) -> None:
             each.space or "every space",
             each.label,
             f"{each.created_at:%Y-%m-%d %H:%M}",
-            _state(each),
+            "live" if each.revoked_at is None else "revoked",
         )
-        for each in found
+        for each in records
     ]
-    names = ("key_id", "scope", "space", "label", "created", "state")
-    body = {"keys": [dict(zip(names, row, strict=True)) for row in rows]}
-    emit(json, body, lambda: table(names, rows))
+    body = {"keys": [dict(zip(COLUMNS, row, strict=True)) for row in rows]}
+    emit(json, body, lambda: table(COLUMNS, rows))
 
 
-@app.command()
-def revoke(key_id: Annotated[str, typer.Argument(show_default=False)], json: Json = False) -> None:
-    """Stop a key from working; servers notice within two seconds."""
+@keys_app.command()
+def revoke(
+    key_id: Annotated[str, typer.Argument(help="The key_id that `keys list` shows.", show_default=False)],
+    json: Json = False,
+) -> None:
+    """Revoke a key.
+
+    Servers refuse it within two seconds.
+
+    Example: `nearfield keys revoke KEY_ID`
+    """
     with opened("default") as (_, database, _), database.begin() as conn:
         api_keys.revoke(conn, key_id)
     emit(json, {"key_id": key_id, "status": "revoked"}, lambda: out.print(f"{key_id} is revoked", markup=False))
-
-
-def _state(record: api_keys.KeyRecord) -> str:
-    return "live" if record.revoked_at is None else "revoked"

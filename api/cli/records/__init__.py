@@ -1,3 +1,3 @@
-"""Commands for spaces of feature records: import features and vectors, encode, decode, anomalies, interpolate, sample,
-map, kpis, drift, compress, export.
+"""Commands for spaces of feature records: import features and vectors, encode, decode, reconstruct, anomalies,
+interpolate, sample, kpis, drift, compress, map, export.
 """

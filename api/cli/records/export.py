@@ -1,4 +1,4 @@
-"""export: the encoder and the decoder of a model as ONNX files."""
+"""nearfield export: the encoder and the decoder of a model as ONNX files."""
 
 from __future__ import annotations
 
@@ -19,13 +19,20 @@ def add_to(app: typer.Typer) -> None:
 
 def export_model(
     folder: Annotated[
-        Path | None, typer.Option("--onnx", help="Write encoder.onnx and decoder.onnx there.", show_default=False)
+        Path | None,
+        typer.Option("--onnx", help="Folder for encoder.onnx and decoder.onnx; created if needed.", show_default=False),
     ] = None,
     model: Model = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Encoder and decoder with their preprocessing, for a device without nearfield."""
+    """Export encoder and decoder as ONNX files.
+
+    The files include the preprocessing, so a device runs them with ONNX Runtime and without nearfield. Needs the extra
+    `edge` and a model of feature records.
+
+    Example: `nearfield export --space hall --onnx hall-model`
+    """
     from engine.codec.onnx_export import decoder_onnx, encoder_onnx
 
     if folder is None:
@@ -34,10 +41,10 @@ def export_model(
         raise InputError(f"{folder} is a file; expected a folder to write into")
     with opened(space) as (_, database, found):
         version, codec = model_codec(database, found, model)
-    made = {"encoder.onnx": encoder_onnx(codec), "decoder.onnx": decoder_onnx(codec)}
+    files = {"encoder.onnx": encoder_onnx(codec), "decoder.onnx": decoder_onnx(codec)}
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in made.items():
+    for name, content in files.items():
         (folder / name).write_bytes(content)
-    sizes = {str(folder / name): len(content) for name, content in made.items()}
-    shown = ", ".join(f"{name} ({size:,} bytes)" for name, size in sizes.items())
-    emit(json, {"model": version, "files": sizes}, lambda: out.print(shown, markup=False))
+    sizes = {str(folder / name): len(content) for name, content in files.items()}
+    line = ", ".join(f"{name} ({size:,} bytes)" for name, size in sizes.items())
+    emit(json, {"model": version, "files": sizes}, lambda: out.print(line, markup=False))

@@ -1,4 +1,4 @@
-"""nearfield import features|vectors FILE."""
+"""nearfield import features and nearfield import vectors."""
 
 from __future__ import annotations
 
@@ -16,15 +16,24 @@ from engine.importing.vectors import EMBEDDER
 from engine.store import generations, models, spaces
 from engine.store.database.connections import Database, open_database
 
-Id = Annotated[str | None, typer.Option("--id", help="The column, or array, of ids; the row number if left away.")]
+Id = Annotated[
+    str | None,
+    typer.Option("--id", help="Column, or array, of ids. Default: the row number, from 0.", show_default=False),
+]
 Label = Annotated[
-    str | None, typer.Option("--label", help="The column, or array, of labels; kept apart from what is learnt from.")
+    str | None,
+    typer.Option("--label", help="Column, or array, of labels. Labels are not learnt from.", show_default=False),
 ]
 Categorical = Annotated[
-    list[str] | None, typer.Option("--categorical", help="A column of numbers that are names; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--categorical", help="Column of numbers that are names, such as codes. Repeatable.", show_default=False
+    ),
 ]
-Ignore = Annotated[list[str] | None, typer.Option("--ignore", help="A column to leave out; repeatable.")]
-Array = Annotated[str | None, typer.Option("--array", help="Which array of an NPZ holds the rows.")]
+Ignore = Annotated[list[str] | None, typer.Option("--ignore", help="Column to skip. Repeatable.", show_default=False)]
+Array = Annotated[
+    str | None, typer.Option("--array", help="Name of the array of rows in an NPZ file.", show_default=False)
+]
 
 
 def add_to(app: typer.Typer) -> None:
@@ -33,59 +42,77 @@ def add_to(app: typer.Typer) -> None:
 
 
 def features(
-    file: Annotated[Path, typer.Argument(help=".csv, .tsv, .parquet, .jsonl, .npy or .npz", show_default=False)],
+    file: Annotated[
+        Path, typer.Argument(help="File to read: .csv, .tsv, .parquet, .jsonl, .npy or .npz", show_default=False)
+    ],
     id_column: Id = None,
     label: Label = None,
     categorical: Categorical = None,
     ignore: Ignore = None,
     array: Array = None,
-    replace: Annotated[bool, typer.Option("--replace", help="Forget every record that was there before.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="First delete all records of the space.")] = False,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Records of numbers and categories, one per item; known ids are replaced."""
+    """Import records of numbers and categories.
+
+    One row is the record of one item; a record whose id is known is replaced. The space is created if needed. The
+    command prints how many rows were written and why others were left out.
+
+    Example: `nearfield import features machines.csv --space hall --id id --label fault`
+    """
     layout = Layout(id_column, (), label, categorical or (), ignore or (), array)
     with open_database(settings()) as database, progress() as tell:
         summary = import_features(database, space, file, layout, replace=replace, progress=tell)
-    emit(json, summary.to_json(), lambda: _show(summary, "records", "nearfield reindex"))
+    emit(json, summary.to_json(), lambda: _show(summary, "records", "next: nearfield reindex"))
 
 
 def vectors(
     file: Annotated[
         Path,
-        typer.Argument(help=".npy, .npz, .parquet, .csv, .jsonl, or word2vec's .bin, .txt, .vec", show_default=False),
+        typer.Argument(
+            help="File to read: .npy, .npz, .parquet, .csv, .jsonl, or .bin, .txt, .vec of word2vec",
+            show_default=False,
+        ),
     ],
     id_column: Id = None,
     label: Label = None,
     ignore: Ignore = None,
     array: Array = None,
-    publish: Annotated[bool, typer.Option(help="Index and serve them at once.")] = True,
+    publish: Annotated[bool, typer.Option(help="Index and publish the vectors at once.")] = True,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Embeddings made elsewhere: one vector per item, a model version of their own, compared by cosine."""
+    """Import vectors of another model.
+
+    One vector per item, compared by cosine. The vectors become a model version of their own, which is indexed and
+    published. Use a space of their own if the shop already has a model.
+
+    Example: `nearfield import vectors embeddings.npz --space images --id names`
+    """
     from indexing.building.build import build_generation
-    from indexing.building.publish import publish as serve
+    from indexing.building.publish import publish as publish_generation
 
     layout = Layout(id_column, (), label, (), ignore or (), array)
     found = settings()
     generation = None
     with open_database(found) as database, progress() as tell:
         if publish:
-            _check_own(database, space)
+            _check_replaces_no_model(database, space)
         summary, record = import_vectors(database, space, file, layout, progress=tell)
         if publish:
             with database.connect() as conn:
-                there = spaces.get(conn, space)
-            generation = build_generation(database, there, record.version, found.generations, progress=tell)
-            serve(database, there, generation, found.generations)
+                target = spaces.get(conn, space)
+            generation = build_generation(database, target, record.version, found.generations, progress=tell)
+            publish_generation(database, target, generation, found.generations)
     body = summary.to_json() | {"model": record.version, "dim": record.dim, "generation": generation}
-    after = f"{generation} is served" if generation else "next: nearfield index"
-    emit(json, body, lambda: _show(summary, f"vectors of {record.dim} dimensions", f"model {record.version}; {after}"))
+    next_step = f"{generation} is served" if generation else "next: nearfield index"
+    noun = f"vectors of {record.dim} dimensions"
+    emit(json, body, lambda: _show(summary, noun, f"model {record.version}; {next_step}"))
 
 
-def _check_own(database: Database, name: str) -> None:
-    """Conflict when the space serves what was learnt here: vectors from elsewhere would take its place."""
+def _check_replaces_no_model(database: Database, name: str) -> None:
+    """Conflict if the space serves a model that nearfield trained: the imported vectors would replace it."""
     with database.connect() as conn:
         if name not in {space.name for space in spaces.list_all(conn)}:
             return
@@ -99,14 +126,14 @@ def _check_own(database: Database, name: str) -> None:
         )
 
 
-def _show(summary: ImportSummary, what: str, after: str) -> None:
+def _show(summary: ImportSummary, noun: str, last_line: str) -> None:
     rejected: Mapping[str, int] = summary.rejected
     out.print(
-        f"read {summary.read:,} rows in {summary.seconds:.1f} s: {summary.written:,} {what} written, "
+        f"read {summary.read:,} rows in {summary.seconds:.1f} s: {summary.written:,} {noun} written, "
         f"{summary.duplicates:,} duplicates, {sum(rejected.values()):,} left out"
     )
     for reason, count in rejected.items():
         out.print(f"  {count:,} left out: {reason}", markup=False)
     for note in summary.notes:
         out.print(note, markup=False)
-    out.print(after if after.startswith("model") else f"next: {after}", markup=False)
+    out.print(last_line, markup=False)

@@ -1,4 +1,4 @@
-"""Where a command takes its records from: a file, stored ones by id, or one as JSON; and which model it asks."""
+"""The records that a command works on (a file, stored records by id, or one as JSON) and the model that it uses."""
 
 from __future__ import annotations
 
@@ -23,24 +23,33 @@ from engine.values.ids import check_id
 from engine.values.lenient_records import LenientRecords
 
 File = Annotated[
-    Path | None, typer.Argument(help=".csv, .tsv, .parquet, .jsonl, .npy or .npz with records", show_default=False)
+    Path | None,
+    typer.Argument(help="File of records: .csv, .tsv, .parquet, .jsonl, .npy or .npz", show_default=False),
 ]
-Items = Annotated[list[str] | None, typer.Option("--item", help="A stored record by its id; repeatable.")]
-RecordText = Annotated[str | None, typer.Option("--record", help="One record, as a JSON object.")]
-Model = Annotated[int | None, typer.Option("--model", help="Model version; what is served, or else the newest.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Write every row to this .parquet, .csv or .jsonl file.")]
+Items = Annotated[
+    list[str] | None, typer.Option("--item", help="Id of a stored record. Repeatable.", show_default=False)
+]
+RecordText = Annotated[str | None, typer.Option("--record", help="One record, as a JSON object.", show_default=False)]
+Model = Annotated[
+    int | None,
+    typer.Option("--model", help="Model version. Default: the published one, or else the newest.", show_default=False),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Write all rows to this .parquet, .csv or .jsonl file.", show_default=False),
+]
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class RecordsForModel:
     ids: list[str]
     values: Values  # (n, n_columns) in the columns of the model
     labels: list[str | None]
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
-    """What a detector is asked about."""
+class RecordsForDetector:
+    """Records to be judged; a value that the model does not know is kept."""
 
     ids: list[str]
     readings: LenientRecords
@@ -48,7 +57,7 @@ class Asked:
 
 
 def model_codec(database: Database, space: Space, version: int | None) -> tuple[int, FeatureCodec]:
-    """The version asked for, or served, or newest, with its codec; Conflict for a model that has none."""
+    """The version and codec of `version`, or of the published model, or of the newest; Conflict if it has no codec."""
     with database.connect() as conn:
         version = model_version(conn, space, version)
         codec = models.load_codec(conn, space.key, version)
@@ -56,7 +65,7 @@ def model_codec(database: Database, space: Space, version: int | None) -> tuple[
 
 
 def model_version(conn: Connection, space: Space, version: int | None) -> int:
-    """The version asked for, or served, or newest."""
+    """`version` if there is such a model, or the published one, or the newest."""
     if version is not None:
         return models.get(conn, space.key, version).version
     active, newest = generations.active(conn, space.key), models.latest(conn, space.key)
@@ -67,7 +76,7 @@ def model_version(conn: Connection, space: Space, version: int | None) -> int:
     return newest.version
 
 
-def given_records(
+def records_for_model(
     database: Database,
     space: Space,
     codec: FeatureCodec,
@@ -76,20 +85,20 @@ def given_records(
     items: Sequence[str] | None,
     record: str | None,
     layout: Layout,
-) -> Given:
-    """The records of exactly one of file, items and record; InputError as `read_for_model` and `from_records`."""
+) -> RecordsForModel:
+    """The records of exactly one of file, items and record; InputError as in `read_for_model` and `from_records`."""
     _check_one(file, items, record)
     if file is not None:
-        found = read_for_model(file, layout, codec.columns)
-        return Given(found.ids, found.values, found.labels)
+        read = read_for_model(file, layout, codec.columns)
+        return RecordsForModel(read.ids, read.values, read.labels)
     if record is not None:
-        return Given(["record"], from_records(codec.columns, [parsed_record(record)]), [None])
+        return RecordsForModel(["record"], from_records(codec.columns, [parsed_record(record)]), [None])
     ids = [check_id(id_, ("item",)) for id_ in items or ()]
     columns, stored = _stored(database, space, ids)
-    return Given(ids, align_columns(codec.columns, columns, stored, unseen="error"), [None] * len(stored))
+    return RecordsForModel(ids, align_columns(codec.columns, columns, stored, unseen="error"), [None] * len(stored))
 
 
-def asked_records(
+def records_for_detector(
     database: Database,
     space: Space,
     codec: FeatureCodec,
@@ -98,17 +107,19 @@ def asked_records(
     items: Sequence[str] | None,
     record: str | None,
     layout: Layout,
-) -> Asked:
-    """The same for a detector, which refuses no value."""
+) -> RecordsForDetector:
+    """The same for a detector, which accepts any value."""
     _check_one(file, items, record)
     if file is not None:
-        found, given = read_for_detection(file, layout, codec.columns)
-        return Asked(found.ids, given, found.labels)
+        read, values = read_for_detection(file, layout, codec.columns)
+        return RecordsForDetector(read.ids, values, read.labels)
     if record is not None:
-        return Asked(["record"], lenient_records.parse_records(codec.columns, [parsed_record(record)]), [None])
+        return RecordsForDetector(
+            ["record"], lenient_records.parse_records(codec.columns, [parsed_record(record)]), [None]
+        )
     ids = [check_id(id_, ("item",)) for id_ in items or ()]
-    given = lenient_records.from_stored(codec.columns, *_stored(database, space, ids))
-    return Asked(ids, given, [None] * len(given))
+    stored = lenient_records.from_stored(codec.columns, *_stored(database, space, ids))
+    return RecordsForDetector(ids, stored, [None] * len(stored))
 
 
 def _check_one(file: Path | None, items: Sequence[str] | None, record: str | None) -> None:
@@ -117,7 +128,7 @@ def _check_one(file: Path | None, items: Sequence[str] | None, record: str | Non
 
 
 def _stored(database: Database, space: Space, items: Sequence[str]) -> tuple[Sequence[Column], Values]:
-    """The columns of the stored records and the values of these."""
+    """The columns of all stored records, and the values of `items`."""
     with database.connect() as conn:
         schema = features.schema(conn, space.key)
         if schema is None:
@@ -126,13 +137,13 @@ def _stored(database: Database, space: Space, items: Sequence[str]) -> tuple[Seq
 
 
 def parsed_record(text: str) -> dict[str, Any]:
-    found = parsed(text, "--record")
-    if not isinstance(found, dict):
+    record = parsed_json(text, "--record")
+    if not isinstance(record, dict):
         raise InputError(f"--record is a JSON object of columns and values, got {text[:60]!r}")
-    return found
+    return record
 
 
-def parsed(text: str, option: str) -> Any:
+def parsed_json(text: str, option: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:

@@ -1,1 +1,1 @@
-"""Commands that a shop uses: demo, import of events, items and users, recommend and search, erasure of users."""
+"""Commands that a shop uses: demo, import of events, items and users, recommend, search, erasure of users."""

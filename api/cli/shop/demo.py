@@ -1,4 +1,4 @@
-"""demo: a generated storefront from nothing to answers over HTTP."""
+"""nearfield demo: a generated storefront, from an empty database to recommendations over HTTP."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 import orjson
 import typer
 
-from api.cli.learn.evaluation_tables import evaluation_table
+from api.cli.learn.evaluation_tables import print_evaluation
 from api.cli.terminal.options import settings
 from api.cli.terminal.output import out, progress, table
 from engine.importing import import_events, import_items
@@ -33,10 +33,16 @@ def add_to(app: typer.Typer) -> None:
 
 
 def demo(
-    once: Annotated[bool, typer.Option("--once", help="Make the three calls and stop.")] = False,
-    port: Annotated[int, typer.Option()] = 8000,
+    once: Annotated[bool, typer.Option("--once", help="Stop after the three calls.")] = False,
+    port: Annotated[int, typer.Option(help="Port of the server; 0 takes a free one.")] = 8000,
 ) -> None:
-    """Generate a storefront in the space `demo`, learn from it, serve it, and show three calls."""
+    """Generate a storefront, learn from it and serve it.
+
+    Everything is in the space `demo`, which is replaced if it exists. Prints an API key and three HTTP calls with their
+    answers, and keeps serving until Ctrl-C.
+
+    Example: `nearfield demo --once`
+    """
     os.environ.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
     from api.server import bound, running
 
@@ -58,7 +64,7 @@ def demo(
 
 
 def _fill(database: Database) -> tuple[Space, str, str]:
-    """The space `demo`, made anew, with one of its users and items to ask about."""
+    """Makes the space `demo` anew; the space, and a user and an item for the calls."""
     out.print("generating a storefront", style="dim")
     front = generate(until=datetime.now(UTC))
     with database.begin() as conn:
@@ -74,7 +80,7 @@ def _fill(database: Database) -> tuple[Space, str, str]:
 
 
 def _example(events: EventColumns) -> tuple[str, str]:
-    """The busiest user and the item with most purchases."""
+    """The user with the most events and the item with the most purchases."""
     purchases = events.item_rows[events.kind_codes == events.kinds.index("purchase")]
     user, item = np.bincount(events.user_rows).argmax(), np.bincount(purchases).argmax()
     return events.user_ids[user], events.item_ids[item]
@@ -88,11 +94,11 @@ def _learn(found: Settings, database: Database, space: Space) -> None:
         done = reindex(database, space, make("spectral"), found.generations, progress=tell)
     check_publishable(done.record)
     out.print(f"learnt in {done.fit_seconds:.1f} s, indexed and published in {done.index_seconds:.1f} s")
-    evaluation_table(done.record.evaluation, done.record.embedder)
+    print_evaluation(done.record.evaluation, done.record.embedder)
 
 
 def _key(database: Database) -> str:
-    """A fresh key; those of earlier demos are revoked."""
+    """A new key; the keys of earlier demos are revoked."""
     with database.begin() as conn:
         for record in api_keys.list_all(conn):
             if record.label == "demo" and record.revoked_at is None:
@@ -102,7 +108,7 @@ def _key(database: Database) -> str:
 
 
 class Calls:
-    """Three calls a storefront would make: as curl lines, and their answers as tables."""
+    """Three calls that a storefront makes: prints each as a curl command, and its answer as a table."""
 
     def __init__(self, url: str, key: str):
         self._url, self._key = url, key
@@ -111,17 +117,17 @@ class Calls:
         self._call("1. for a known customer", "GET", f"/recommend?user_id={customer}&k=5")
         self._call("2. more like one item", "GET", f"/items/{item}/similar?k=5")
         visitor = orjson.dumps({"history": [{"item_id": item, "kind": "cart"}], "k": 5}).decode()
-        self._call("3. for a visitor nobody knows, who put that item in the cart", "POST", "/recommend", visitor)
+        self._call("3. for an unknown visitor who put that item in the cart", "POST", "/recommend", visitor)
 
-    def _call(self, what: str, method: str, path: str, body: str | None = None) -> None:
+    def _call(self, title: str, method: str, path: str, body: str | None = None) -> None:
         data = f" -H 'Content-Type: application/json' -d '{body}'" if body else ""
-        out.print(f"\n{what}", style="bold", markup=False)
+        out.print(f"\n{title}", style="bold", markup=False)
         line = f"curl -H 'Authorization: Bearer {self._key}'{data} '{self._url}{path}'"
         out.print(line, style="cyan", markup=False, soft_wrap=True)
         headers = {"Authorization": f"Bearer {self._key}", "Content-Type": "application/json"}
-        answer = httpx.request(method, self._url + path, content=body, headers=headers, timeout=30)
-        answer.raise_for_status()
-        table(("item", "title", "price", "score", "reason"), [_row(each) for each in answer.json()["items"]])
+        response = httpx.request(method, self._url + path, content=body, headers=headers, timeout=30)
+        response.raise_for_status()
+        table(("item", "title", "price", "score", "reason"), [_row(each) for each in response.json()["items"]])
 
 
 def _row(item: dict[str, Any]) -> tuple[object, ...]:

@@ -1,4 +1,4 @@
-"""nearfield import events|items|users FILE."""
+"""nearfield import events, nearfield import items and nearfield import users."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from api.cli.records import import_features
 from api.cli.terminal.options import Json, SpaceName, pairs, settings
 from api.cli.terminal.output import emit, out, progress, table
 from engine.catalogue.attribute_types import check_type
@@ -19,40 +20,57 @@ from engine.importing.cells.reading_options import Unfit
 from engine.store import spaces
 from engine.store.database.connections import open_database
 
-app = typer.Typer(no_args_is_help=True)
-File = Annotated[Path, typer.Argument(help=".csv, .tsv, .parquet or .jsonl", show_default=False)]
+import_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+File = Annotated[Path, typer.Argument(help="File to read: .csv, .tsv, .parquet or .jsonl", show_default=False)]
 Columns = Annotated[
-    list[str] | None, typer.Option("--column", help="Which column a field is in, as user_id=CustomerID; repeatable.")
+    list[str] | None,
+    typer.Option(
+        "--column",
+        help="Column of a field, as user_id=CustomerID, if the names differ. Repeatable.",
+        show_default=False,
+    ),
 ]
 Constants = Annotated[
-    list[str] | None, typer.Option("--set", help="One value for every row, as kind=purchase; repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="Value of a field for all rows, as kind=purchase. Repeatable.", show_default=False),
 ]
-Rejects = Annotated[Path | None, typer.Option(help="Write rejected rows here, each with its reason.")]
+Rejects = Annotated[
+    Path | None,
+    typer.Option(help="Write the rejected rows to this file, each with its reason.", show_default=False),
+]
 Types = Annotated[
     list[str] | None,
     typer.Option(
         "--type",
-        help="The type of an attribute from now on, as price=number: number, text, boolean, time, list or any. Without "
-        "one what the space knows, else what most cells of the file are; repeatable.",
+        help="Type of an attribute from now on, as price=number: number, text, boolean, time, list or any. Repeatable. "
+        "Default: the type that the space already has, or else the type of most cells.",
+        show_default=False,
     ),
 ]
 UnfitCells = Annotated[
     str,
-    typer.Option("--unfit", help="A cell that is not of its type: leave (it out) or reject (its row)."),
+    typer.Option(
+        "--unfit", help="A cell that does not have the type of its attribute: leave (skip it) or reject (its row)."
+    ),
 ]
 DecimalSign = Annotated[
-    str | None, typer.Option("--decimal", help="comma or point: what 12,500 and 1.234 mean.", show_default=False)
+    str | None,
+    typer.Option(
+        "--decimal",
+        help="Decimal sign of ambiguous numbers such as 12,500: comma or point. Default: they are not read.",
+        show_default=False,
+    ),
 ]
 MissingIds = Annotated[
-    list[str] | None, typer.Option("--missing-id", help="An id that stands for none, as -1; repeatable.")
+    list[str] | None,
+    typer.Option("--missing-id", help="Text that means that there is no id, as -1. Repeatable.", show_default=False),
 ]
 DateFormat = Annotated[
     str | None,
     typer.Option(
         "--date-format",
-        help="How occurred_at is written, as strptime has it: '%d.%m.%Y %H:%M'. Else it is ISO 8601, or a number of "
-        "1990 to next year, all rows alike: seconds, milliseconds, microseconds or nanoseconds since 1970, days as "
-        "20261101, or days of Excel.",
+        help="Format of occurred_at for strptime, as '%d.%m.%Y %H:%M'. Default: ISO 8601, or numbers of one unit: "
+        "seconds, milliseconds, microseconds or nanoseconds since 1970, days as 20261101, or Excel days.",
         show_default=False,
     ),
 ]
@@ -60,8 +78,8 @@ Separators = Annotated[
     list[str] | None,
     typer.Option(
         "--category-separator",
-        help="What stands between the categories of a cell in place of |, and within those of a list; repeatable. "
-        "`Home > Lamps|Sale` is the two categories `Home > Lamps` and `Sale`; with > and | given, three.",
+        help="Separator of the categories in a cell, instead of |. Repeatable. `Home > Lamps|Sale` is two categories, "
+        "`Home > Lamps` and `Sale`; with > and | given, three.",
         show_default=False,
     ),
 ]
@@ -69,17 +87,22 @@ Replace = Annotated[
     bool,
     typer.Option(
         "--replace",
-        help="The file is the whole catalogue: what it has no more is hidden, until a later file has it again.",
+        help="The file is the whole catalogue: hide items that are not in it, until a later file has them again.",
     ),
 ]
 MostGone = Annotated[
-    float, typer.Option("--most-gone", help="With --replace: refuse when more than this share would be hidden.")
+    float, typer.Option("--most-gone", help="With --replace: refuse to hide more than this share of the items.")
 ]
-Yes = Annotated[bool, typer.Option("--yes", help="With --replace: hide them however many they are.")]
+Yes = Annotated[bool, typer.Option("--yes", help="With --replace: hide any number of items.")]
 Importer = Callable[..., ImportSummary]
 
 
-@app.command()
+def add_to(app: typer.Typer) -> None:
+    import_features.add_to(import_app)
+    app.add_typer(import_app, name="import", help="Import events, items, users, features, vectors.")
+
+
+@import_app.command()
 def events(
     file: File,
     column: Columns = None,
@@ -94,15 +117,20 @@ def events(
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Events: user_id, item_id, kind, value, occurred_at, event_id; title, categories, attributes.NAME of the item.
+    """Import events: what users did to items.
 
-    Categories in one cell stand between |.
+    Columns: user_id, item_id and occurred_at; optional are kind, value and event_id, and title, categories and
+    attributes.NAME of the item. Categories in one cell are separated by |. All rows of the file are written in one
+    transaction. Prints how many rows were written, were there before, or were rejected, with reasons. Importing a file
+    again writes nothing new.
+
+    Example: `nearfield import events sales.csv --column user_id=CustomerID --set kind=purchase`
     """
-    reading = _reading(type_, unfit, decimal, missing_id, date_format=date_format, separators=separator)
+    reading = _reading_options(type_, unfit, decimal, missing_id, date_format=date_format, separators=separator)
     _run(import_events, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
-@app.command()
+@import_app.command()
 def items(
     file: File,
     column: Columns = None,
@@ -119,18 +147,22 @@ def items(
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Items: item_id, title, categories, available; every other column becomes an attribute.
+    """Import items: the catalogue.
 
-    Categories in one cell stand between |. An attribute called like a field, as created_at, is attributes.created_at.
+    Columns: item_id; optional are title, categories and available. Every other column becomes an attribute for filters;
+    an attribute whose name is a field's, such as created_at, is attributes.created_at. Categories in one cell are
+    separated by |. A known item is changed.
+
+    Example: `nearfield import items catalogue.csv --type price=number --replace`
     """
-    reading = _reading(type_, unfit, decimal, missing_id, separators=separator)
+    reading = _reading_options(type_, unfit, decimal, missing_id, separators=separator)
     if (yes or most_gone != MOST) and not replace:
         raise InputError("--yes and --most-gone go with --replace")
     replacing = Replacing(most_gone, yes) if replace else None
     _run(import_items, file, space, json, column, constant, rejects=rejects, reading=reading, replacing=replacing)
 
 
-@app.command()
+@import_app.command()
 def users(
     file: File,
     column: Columns = None,
@@ -143,12 +175,17 @@ def users(
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Users: user_id; every other column becomes an attribute."""
-    reading = _reading(type_, unfit, decimal, missing_id)
+    """Import users and their attributes.
+
+    Columns: user_id; every other column becomes an attribute. A known user is changed.
+
+    Example: `nearfield import users customers.parquet --column user_id=CustomerID`
+    """
+    reading = _reading_options(type_, unfit, decimal, missing_id)
     _run(import_users, file, space, json, column, constant, rejects=rejects, reading=reading)
 
 
-def _reading(
+def _reading_options(
     types: list[str] | None,
     unfit: str,
     decimal: str | None,
@@ -158,9 +195,9 @@ def _reading(
     separators: list[str] | None = None,
 ) -> Reading:
     declared = {name: check_type(kind) for name, kind in pairs(types, "--type").items()}
-    words = cast(Unfit, unfit), cast(Decimal | None, decimal)  # Reading refuses any other
+    choices = cast(Unfit, unfit), cast(Decimal | None, decimal)  # Reading checks both
     return Reading(
-        declared, *words, date_format, separators=tuple(separators or ()), missing_ids=tuple(missing_ids or ())
+        declared, *choices, date_format, separators=tuple(separators or ()), missing_ids=tuple(missing_ids or ())
     )
 
 
@@ -176,14 +213,14 @@ def _run(
     **options: Any,
 ) -> None:
     columns, constants = pairs(column, "--column"), pairs(constant, "--set")
-    spaces.check_name(space)  # before a file is read for nothing
+    spaces.check_name(space)  # before the file is read
     options |= {"columns": columns, "constants": constants, "rejects": rejects}
     with open_database(settings()) as database, progress() as tell:
         summary = importer(database, space, file, progress=tell, **options)
-    emit(json, summary.to_json(), lambda: _show(summary, rejects))
+    emit(json, summary.to_json(), lambda: _print_summary(summary, rejects))
 
 
-def _show(summary: ImportSummary, rejects: Path | None) -> None:
+def _print_summary(summary: ImportSummary, rejects: Path | None) -> None:
     out.print(
         f"read {summary.read:,} rows in {summary.seconds:.1f} s: {summary.written:,} written, "
         f"{summary.duplicates:,} duplicates, {sum(summary.rejected.values()):,} rejected"

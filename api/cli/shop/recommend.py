@@ -1,4 +1,4 @@
-"""recommend and search, in this process, without a server."""
+"""nearfield recommend and nearfield search, in this process or through a server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import typer
 
 from api.cli.records.record_sources import parsed_record
 from api.cli.shop.remote import Url, ask
-from api.cli.terminal.options import Filter, Json, K, SpaceName, checked_k, opened, parsed_filter, passed
+from api.cli.terminal.options import Filter, Json, K, SpaceName, checked_k, opened, parsed_filter, parsed_predicate
 from api.cli.terminal.output import emit, out, progress, table
 from api.cli.terminal.table_files import write_tables
 from api.messages import warnings
@@ -45,8 +45,8 @@ SCHEMA = pa.schema(
 )
 ROWS = 100_000  # per table written
 EXCLUDE = (
-    "Leave out what was seen, purchased, or none, and each time what was returned or disliked; or as a JSON list just "
-    "what it names of seen, purchased, returned, disliked."
+    "Items to leave out: seen, purchased or none. Each also leaves out returned and disliked items. A JSON list leaves "
+    "out exactly what it names: seen, purchased, returned, disliked."
 )
 Exclude = Annotated[str, typer.Option(help=EXCLUDE)]
 
@@ -57,10 +57,15 @@ def add_to(app: typer.Typer) -> None:
 
 
 def recommend_items(
-    user: Annotated[str | None, typer.Option(help="For this user.")] = None,
-    item: Annotated[list[str] | None, typer.Option(help="For someone who looked at this; repeatable.")] = None,
-    everyone: Annotated[bool, typer.Option("--all", help="For every user, into --out.")] = False,
-    file: Annotated[Path | None, typer.Option("--out", help="A .parquet, .csv or .jsonl file for --all.")] = None,
+    user: Annotated[str | None, typer.Option(help="Recommend for this user.", show_default=False)] = None,
+    item: Annotated[
+        list[str] | None,
+        typer.Option(help="Recommend for a visitor who viewed this item. Repeatable.", show_default=False),
+    ] = None,
+    everyone: Annotated[bool, typer.Option("--all", help="Recommend for every user; write to --out.")] = False,
+    file: Annotated[
+        Path | None, typer.Option("--out", help="File for --all: .parquet, .csv or .jsonl.", show_default=False)
+    ] = None,
     filter_: Filter = None,
     exclude: Exclude = "seen",
     k: K = 10,
@@ -68,7 +73,13 @@ def recommend_items(
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """What to show to a user, to a visitor, or to everybody."""
+    """Recommend items to a user, a visitor or all users.
+
+    Without --user and --item, and for an unknown user, the answer has popular items. Prints a table with score and
+    reason; fewer than --k items come with an explanation.
+
+    Example: `nearfield recommend --user ann --k 5 --filter '{"price": {"lt": 30}}'`
+    """
     if everyone and (file is None or user is not None or item):
         raise InputError("--all writes to a file: give --out FILE, and neither --user nor --item")
     if file is not None and not everyone:
@@ -81,7 +92,7 @@ def recommend_items(
         _show(ask(url, space, "recommend", asked | _filter(filter_)), json)
         return
     with opened(space) as (settings, database, found):
-        view = Live(database, settings.generations, found.name).current().where(wanted := passed(filter_))
+        view = Live(database, settings.generations, found.name).current().where(wanted := parsed_predicate(filter_))
         checked_k(k, settings)
         told = warnings.of_filter(view, wanted)
         if file is not None:
@@ -100,17 +111,30 @@ def recommend_items(
 
 
 def search(
-    item: Annotated[list[str] | None, typer.Option(help="Like this item; repeatable.")] = None,
-    unlike: Annotated[list[str] | None, typer.Option(help="And unlike this one; repeatable.")] = None,
-    vector: Annotated[str | None, typer.Option(help="Near this vector, as a JSON list.")] = None,
-    record: Annotated[str | None, typer.Option(help="Near this record of raw features, as a JSON object.")] = None,
+    item: Annotated[
+        list[str] | None, typer.Option(help="Find items similar to this one. Repeatable.", show_default=False)
+    ] = None,
+    unlike: Annotated[
+        list[str] | None, typer.Option(help="And dissimilar to this one. Repeatable.", show_default=False)
+    ] = None,
+    vector: Annotated[
+        str | None, typer.Option(help="Find items near this vector, a JSON list.", show_default=False)
+    ] = None,
+    record: Annotated[
+        str | None, typer.Option(help="Find items near this record of features, a JSON object.", show_default=False)
+    ] = None,
     filter_: Filter = None,
     k: K = 10,
     url: Url = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
-    """Items like some items, unlike others, near a vector, or near a record that the model encodes."""
+    """Find items similar to items, a vector or a record.
+
+    Prints a table with the similarity as score. --record needs a model of feature records.
+
+    Example: `nearfield search --item lamp --unlike tent --k 5`
+    """
     if sum(map(bool, (vector, item, record))) != 1 or (unlike and not item):
         raise InputError("give --item, with perhaps --unlike, or --vector, or --record")
     if url is not None:
@@ -120,7 +144,7 @@ def search(
         _show(ask(url, space, "search", {**named, "k": k} | _filter(filter_)), json)
         return
     with opened(space) as (settings, database, found):
-        view = Live(database, settings.generations, found.name).current().where(wanted := passed(filter_))
+        view = Live(database, settings.generations, found.name).current().where(wanted := parsed_predicate(filter_))
         checked_k(k, settings)
         if vector is not None or record is not None:
             answer = _near(view, vector, record, k)

@@ -1,4 +1,4 @@
-"""Calls to a running server, with the key of NEARFIELD_API_KEY."""
+"""Calls to a running server with the key in NEARFIELD_API_KEY."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from engine.errors import Conflict, InputError, NearfieldError, NotFound, StoreU
 
 Url = Annotated[
     str | None,
-    typer.Option(help="Ask the server there instead, with the key of NEARFIELD_API_KEY.", show_default=False),
+    typer.Option(
+        help="Ask the server at this address instead of the database, with the key in NEARFIELD_API_KEY.",
+        show_default=False,
+    ),
 ]
 ERRORS: dict[int, type[NearfieldError]] = {404: NotFound, 409: Conflict, 422: InputError}
 TIMEOUT_S = 30
 
 
-def ask(url: str, space: str, verb: str, body: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of `POST URL/v1/SPACE/VERB`; a problem becomes the error that the server meant."""
+def ask(url: str, space: str, verb: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    """The response of `POST URL/v1/SPACE/VERB`. A problem response is raised as the error of its status code."""
     key = settings().api_key
     headers = {} if key is None else {"Authorization": f"Bearer {key.get_secret_value()}"}
     try:
-        answer = httpx.post(f"{url.rstrip('/')}/v1/{space}/{verb}", json=dict(body), headers=headers, timeout=TIMEOUT_S)
-        found: dict[str, Any] = answer.json()
+        response = httpx.post(
+            f"{url.rstrip('/')}/v1/{space}/{verb}", json=dict(request), headers=headers, timeout=TIMEOUT_S
+        )
+        body: dict[str, Any] = response.json()
     except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
         raise InputError(f"expected a --url such as http://127.0.0.1:8000, got {url!r}: {error}") from None
     except (httpx.HTTPError, ValueError) as error:
         raise StoreUnavailable(f"no nearfield answers at {url}: {error}") from None
-    if answer.is_error:
-        raise ERRORS.get(answer.status_code, NearfieldError)(str(found.get("detail", answer.text)))
-    return found
+    if response.is_error:
+        raise ERRORS.get(response.status_code, NearfieldError)(str(body.get("detail", response.text)))
+    return body

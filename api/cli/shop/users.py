@@ -1,4 +1,4 @@
-"""nearfield users erase|allow ID."""
+"""nearfield users erase and nearfield users allow."""
 
 from __future__ import annotations
 
@@ -11,13 +11,23 @@ from api.cli.terminal.output import emit, out
 from engine.store import erasures, users
 from engine.values.ids import check_id
 
-app = typer.Typer(no_args_is_help=True)
-UserId = Annotated[str, typer.Argument(metavar="ID", help="The user's id.", show_default=False)]
+users_app = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
+UserId = Annotated[str, typer.Argument(metavar="ID", help="The id of the user.", show_default=False)]
 
 
-@app.command()
+def add_to(app: typer.Typer) -> None:
+    app.add_typer(users_app, name="users", help="Erase a user; allow an erased id again.")
+
+
+@users_app.command()
 def erase(user: UserId, space: SpaceName = "default", json: Json = False) -> None:
-    """Erase a user with events and vectors, and keep the id out: no import brings it back. Reindex for served files."""
+    """Erase a user for good.
+
+    Deletes the events, attributes and vectors of the user and keeps a keyed hash of the id, so that no import brings
+    the user back. Index files still hold the user's vector until the next reindex.
+
+    Example: `nearfield users erase ann`
+    """
     user_id = check_id(user, ("user",))
     with opened(space) as (_, database, found), database.begin() as conn:
         erased = users.delete(conn, found.key, user_id)
@@ -29,9 +39,14 @@ def erase(user: UserId, space: SpaceName = "default", json: Json = False) -> Non
     emit(json, {"user_id": user_id, "erased": dict(erased.rows), "kept_out": list(erased.user_ids)}, show)
 
 
-@app.command()
+@users_app.command()
 def allow(user: UserId, space: SpaceName = "default", json: Json = False) -> None:
-    """Let the id of an erased user in again; what was erased does not come back by this."""
+    """Allow the id of an erased user again.
+
+    Later events and imports with this id are stored again. Erased data does not come back.
+
+    Example: `nearfield users allow ann`
+    """
     user_id = check_id(user, ("user",))
     with opened(space) as (_, database, found), database.begin() as conn:
         erasures.allow(conn, found.key, user_id)

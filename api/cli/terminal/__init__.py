@@ -1,1 +1,1 @@
-"""What all commands share: options, tables and JSON on stdout, progress on stderr, tables as files."""
+"""Shared by all commands: options and their parsing, output on the screen, output as table files."""

@@ -1,4 +1,4 @@
-"""Options that several commands share, and the space they work on."""
+"""Options that several commands share, how their values are parsed, and the space that a command works on."""
 
 from __future__ import annotations
 
@@ -18,17 +18,30 @@ from engine.store import spaces
 from engine.store.database.connections import Database, open_database
 from engine.store.spaces import Space
 
-SpaceName = Annotated[str, typer.Option("--space", help="The space to work on.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line.")]
-Embedder = Annotated[str, typer.Option(help="How to learn; `nearfield embedders` lists them.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="A parameter of the embedder, as dim=128; repeatable.")]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same model.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Recipe = Annotated[str, typer.Option(help="auto, flat, ivf, hnsw, a FAISS factory string, or IVF447,int8.")]
-Force = Annotated[bool, typer.Option("--force", help="Publish even when popularity is better.")]
-FILTER = 'Only items that pass, as JSON: {"price": {"lt": 30}}'
-Filter = Annotated[str | None, typer.Option("--filter", help=FILTER, show_default=False)]
-K = Annotated[int, typer.Option("--k", help="How many items.")]
+SpaceName = Annotated[str, typer.Option("--space", help="The space to work on: one shop, or one set of records.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line, for scripts.")]
+Embedder = Annotated[str, typer.Option(help="Model to train; `nearfield embedders` lists them. auto compares several.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A parameter of the embedder, as dim=128. Repeatable.", show_default=False),
+]
+Seed = Annotated[int, typer.Option(help="Seed of the random numbers; the same seed gives the same result.")]
+Device = Annotated[str, typer.Option(help="Device to compute on: cpu, cuda or cuda:1.")]
+Recipe = Annotated[
+    str,
+    typer.Option(
+        help="Kind of index: auto (the fastest with recall .99), flat, ivf, hnsw, cagra, a FAISS factory string, or "
+        "IVF447,int8."
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Allow publishing a model that is worse than popularity.")]
+Filter = Annotated[
+    str | None,
+    typer.Option(
+        "--filter", help='Only items that match this filter, as JSON: {"price": {"lt": 30}}', show_default=False
+    ),
+]
+K = Annotated[int, typer.Option("--k", help="Number of items.")]
 
 
 def settings() -> Settings:
@@ -42,7 +55,7 @@ def settings() -> Settings:
 
 @contextmanager
 def opened(name: str) -> Iterator[tuple[Settings, Database, Space]]:
-    """The settings, the open database and a space of it; `default` is always there."""
+    """The settings, the open database and the space; the space `default` is created if needed."""
     found = settings()
     with open_database(found) as database:
         with database.begin() as conn:
@@ -51,7 +64,7 @@ def opened(name: str) -> Iterator[tuple[Settings, Database, Space]]:
 
 
 def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
-    """`name=value` texts as a dict."""
+    """`name=value` texts as a dict; `option` is named in errors."""
     found: dict[str, str] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
@@ -63,8 +76,8 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     return found
 
 
-def passed(text: str | None) -> Predicate | None:
-    """The predicate of a --filter; InputError names the part that is wrong."""
+def parsed_predicate(text: str | None) -> Predicate | None:
+    """The predicate of a --filter; InputError names the wrong part."""
     return None if text is None else predicate.parse(parsed_filter(text), ("filter",))
 
 
@@ -72,7 +85,7 @@ def parsed_filter(text: str) -> Any:
     try:
         return orjson.loads(text)
     except orjson.JSONDecodeError as error:
-        raise InputError(f'--filter is JSON such as {{"price": {{"lt": 30}}}}: {error}') from None
+        raise InputError(f'--filter takes JSON such as {{"price": {{"lt": 30}}}}: {error}') from None
 
 
 def checked_k(k: int, found: Settings) -> int:

@@ -1,4 +1,4 @@
-"""What commands print: tables for people, one JSON object as the last line for programs, progress on stderr."""
+"""Output of commands: tables for people, one JSON object as the last line for programs, progress on stderr."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-WIDE = 120  # columns, where no terminal says how wide it is: a table in a file or a pipe keeps its header in one line
+DEFAULT_WIDTH = 120  # columns of a file or pipe, so that the header of a table stays on one line
 
 
 def _console(stderr: bool = False) -> Console:
-    made = Console(stderr=stderr, highlight=False)
-    if not made.is_terminal and "COLUMNS" not in os.environ:
-        made.width = WIDE
-    return made
+    console = Console(stderr=stderr, highlight=False)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = DEFAULT_WIDTH
+    return console
 
 
 out = _console()
@@ -27,7 +27,7 @@ err = _console(stderr=True)
 
 
 def emit(json: bool, body: Mapping[str, Any], show: Callable[[], None]) -> None:
-    """The object as one line of JSON, or what `show` prints."""
+    """Prints `body` as one line of JSON if `json`, else calls `show`."""
     if json:
         print(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY).decode(), flush=True)
     else:
@@ -35,16 +35,16 @@ def emit(json: bool, body: Mapping[str, Any], show: Callable[[], None]) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[object]], title: str | None = None) -> None:
-    """Numbers to the right, `-` for nothing, yes and no; a header only where a column has a name."""
+    """Prints rows: numbers right-aligned, `-` for None, yes and no for booleans; no header if no column has a name."""
     if title is not None:
         out.print(title, markup=False)
-    made = Table(header_style="bold", box=None, pad_edge=False, show_header=any(columns))
+    rich_table = Table(header_style="bold", box=None, pad_edge=False, show_header=any(columns))
     for at, column in enumerate(columns):
         numbers = any(columns) and any(_is_number(row[at]) for row in rows)
-        made.add_column(column, justify="right" if numbers else "left", overflow="fold")
+        rich_table.add_column(column, justify="right" if numbers else "left", overflow="fold")
     for row in rows:
-        made.add_row(*(_cell(value) for value in row))
-    out.print(made)
+        rich_table.add_row(*(_cell(value) for value in row))
+    out.print(rich_table)
 
 
 def _is_number(value: object) -> bool:
@@ -63,7 +63,7 @@ def _cell(value: object) -> str:
 
 @contextmanager
 def progress() -> Iterator[Callable[[str, float], None]]:
-    """A bar on stderr that is told what happens and the share done; silent where nobody watches."""
+    """A progress bar on stderr. Yields a function of the step and the share done; prints nothing if no terminal."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -73,7 +73,7 @@ def progress() -> Iterator[Callable[[str, float], None]]:
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task("", total=1.0)
 
-        def tell(what: str, share: float) -> None:
-            bar.update(task, description=what, completed=share)
+        def report(step: str, share: float) -> None:
+            bar.update(task, description=step, completed=share)
 
-        yield tell
+        yield report

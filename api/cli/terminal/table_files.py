@@ -1,4 +1,4 @@
-"""Tables out to Parquet, CSV or JSONL: written beside, renamed when whole."""
+"""Tables written to Parquet, CSV or JSONL: to a temporary file in the same folder, renamed when complete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from engine.values.features import expand_lists
 
 
 def write_tables(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
-    """Write tables of one schema to `file` by its suffix; the number of rows."""
+    """Writes tables of one schema in the format of the suffix of `file`; the number of rows."""
     if file.suffix not in (".parquet", ".csv", ".jsonl"):
         raise InputError(f"expected a .parquet, .csv or .jsonl file to write, got {file.name!r}")
     if not file.absolute().parent.is_dir():
@@ -35,11 +35,11 @@ def write_tables(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> i
 
 
 def write_rows(file: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Rows of one shape; a CSV has a list as columns NAME.0, NAME.1 and so on."""
+    """Writes rows with the same keys. In a CSV, a list becomes the columns NAME.0, NAME.1 and so on."""
     if file.suffix == ".csv":
         rows = [expand_lists(row) for row in rows]
-    made = pa.Table.from_pylist(list(rows))
-    write_tables(file, made.schema, [made])
+    table = pa.Table.from_pylist(list(rows))
+    write_tables(file, table.schema, [table])
 
 
 def _writer(path: Path, suffix: str, schema: pa.Schema) -> pa.parquet.ParquetWriter | pa.csv.CSVWriter | JsonLines:
@@ -49,7 +49,7 @@ def _writer(path: Path, suffix: str, schema: pa.Schema) -> pa.parquet.ParquetWri
 
 
 class JsonLines:
-    """One JSON object per row."""
+    """A writer of one JSON object per row."""
 
     def __init__(self, path: Path):
         self._file = path.open("wb")

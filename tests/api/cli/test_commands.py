@@ -185,7 +185,7 @@ def test_versions_are_compared_at_random_where_asked_and_where_no_times_are_know
     alone = shop.json("evaluate", *GOOD, "--split", "random", *of)
     assert {name: found[name] for name in BESIDE} == {name: alone[name] for name in BESIDE}
     assert found["first"].items() <= alone.items()
-    assert shop.text(*asked).startswith("on a random tenth of what users took up, 60 users\n")
+    assert shop.text(*asked).startswith("on a random tenth of the users' items, 60 users\n")
     other = shop.json(*asked, "--split", "random", "--seed", "1")
     assert other["popularity"] != found["popularity"], "another seed divides otherwise"
 
@@ -324,7 +324,7 @@ def test_weights_are_changed_and_stay_changed(shop: Any) -> None:
     assert shop.json("weights", "--predict", "any")["predict"] == "any"
     assert "bought before or not" in shop.text("weights")
     assert shop.json("evaluate", "--embedder", "spectral").get("repeats") is True
-    assert "what was bought before as well" in shop.text("evaluate", "--embedder", "spectral")
+    assert "repeat purchases included" in shop.text("evaluate", "--embedder", "spectral")
     assert shop.json("weights", "--predict", "new")["predict"] == "new"
 
 

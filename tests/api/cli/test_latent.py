@@ -80,7 +80,7 @@ def test_vectors_made_elsewhere_are_served_at_once_and_take_no_other_models_plac
 
 def test_figures_say_what_finding_faults_is_worth(hall: Any) -> None:
     shown = hall.text("kpis", "--space", "hall")
-    assert "reviews saved against looking at random, and 100% fewer are missed" in shown
+    assert "reviews saved against random inspection, and 100% fewer are missed" in shown
     found = run(hall, "kpis", "--false-alarm-rate", "0.1")["kpis"]["detection"]
     assert (found["found"], found["false_alarm_rate"]) == (6, 0.1)
     assert found["flagged"] > 20

@@ -15,6 +15,6 @@ def test_doctor_makes_ids_from_before_one_with_their_like(shell: Any) -> None:
     told = shell.run("doctor")
     assert told.returncode == 1
     assert "1 users such as 'ann ' in space default; `nearfield doctor --mend-ids`" in " ".join(told.stdout.split())
-    assert "1 ids have their one form now; run `nearfield reindex`" in shell.text("doctor", "--mend-ids")
+    assert "1 ids have their normal form now; run `nearfield reindex`" in shell.text("doctor", "--mend-ids")
     assert shell.json("doctor", "--mend-ids")["ids_mended"] == 0
     assert shell.json("status")["users"] == 1
