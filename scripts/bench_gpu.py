@@ -38,7 +38,7 @@ from indexing.recipes.recipe import build, choose
 from indexing.searchers.approximate import ApproximateSearcher
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.metric import BLOCK, unit
-from indexing.searchers.recall import Truth
+from indexing.searchers.recall import GroundTruth
 
 K = 20
 QUERIES = 64  # at least, in whole batches
@@ -121,7 +121,7 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     queries = unit(clustered(max(asked.values()), dim, seed=2**31))
     for n in options.n:
         vectors = _vectors(n, dim)
-        truths = {batch: Truth(ExactSearcher(vectors), queries[:count], K) for batch, count in asked.items()}
+        truths = {batch: GroundTruth(ExactSearcher(vectors), queries[:count], K) for batch, count in asked.items()}
         for name in ("flat", "ivf"):
             started = time.perf_counter()
             built = build(choose(name, n, device), vectors, queries, device=device)

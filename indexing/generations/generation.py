@@ -30,14 +30,14 @@ from engine.values.ids import IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.contents import Contents, check_codec, check_encoder, check_fold_in, check_likeness
 from indexing.generations.folder_locks import Hold, served
-from indexing.generations.generation_writer import CODEC, CODED_LISTS, FORMAT
+from indexing.generations.generation_writer import CODEC, FORMAT, INT8_LISTS_SUFFIX
 from indexing.generations.item_similarity import LIKENESS, Alike
 from indexing.generations.manifest import check
 from indexing.generations.memory_map import mapped
-from indexing.recipes.recipe import Index, Recipe, searcher_of, with_tested_filters
+from indexing.recipes.recipe import Index, Recipe, searcher_of, with_filter_selftest
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.int8_lists import CodedLists
-from indexing.searchers.metric import MeasuredScorer, MeasuredSearcher, MetricSearcher
+from indexing.searchers.int8_lists import Int8Lists
+from indexing.searchers.metric import MeasurableScorer, MeasurableSearcher, MetricSearcher
 
 CHUNK = 4096  # ids made at a time: other threads get their turn in between
 WARM_QUERIES = 32
@@ -53,8 +53,8 @@ class Generation:
     fold_in: FoldIn
     user_ids: pa.ChunkedArray
     user_vectors: Matrix
-    users_to_items: MeasuredScorer
-    items_to_items: MeasuredScorer
+    users_to_items: MeasurableScorer
+    items_to_items: MeasurableScorer
     alike: Alike  # what `items_to_items` searches
     learnt: Matrix  # (n_learnt, dim), the columns of `fold_in`; `vectors` has the caller's own in their place
     encoder: ItemEncoder | None
@@ -183,19 +183,19 @@ def _alike(path: Path, contents: Contents, by_cosine: Alike) -> Alike:
 
 def _searcher(
     path: Path, label: str, manifest: Mapping[str, Any], vectors: Matrix, factors: Matrix | None
-) -> MeasuredSearcher:
+) -> MeasurableSearcher:
     described = manifest["indexes"][label]
     recipe = Recipe(described["factory"], described["effort"])
     if described["file"] is None:
         return ExactSearcher(vectors, factors)
     index = _index(path / described["file"], vectors)
-    return with_tested_filters(searcher_of(index, recipe, vectors, factors))
+    return with_filter_selftest(searcher_of(index, recipe, vectors, factors))
 
 
 def _index(path: Path, vectors: Matrix) -> Index:
     """CorruptGeneration where it is not one of so many vectors of so many dimensions."""
-    if path.name.endswith(CODED_LISTS):
-        lists = CodedLists(**mapped(path))
+    if path.name.endswith(INT8_LISTS_SUFFIX):
+        lists = Int8Lists(**mapped(path))
         lists.check(*vectors.shape)
         return lists
     index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)

@@ -25,11 +25,11 @@ from indexing.generations.folder_locks import Hold, made
 from indexing.generations.item_similarity import LIKENESS, Alike
 from indexing.generations.manifest import seal
 from indexing.recipes.recipe import Built, Index
-from indexing.searchers.int8_lists import CodedLists
+from indexing.searchers.int8_lists import Int8Lists
 
 FORMAT = 4
 CODEC = "codec.safetensors"
-CODED_LISTS = ".int8.safetensors"  # the end of the name of a file of them
+INT8_LISTS_SUFFIX = ".int8.safetensors"  # the end of the name of a file of them
 PARTIAL = ".partial"  # the end of the name of a folder that is not finished
 
 
@@ -121,9 +121,9 @@ def _write_indexes(folder: Path, indexes: Mapping[str, Built]) -> dict[str, dict
 
 def _write_index(folder: Path, label: str, index: Index) -> str:
     """The name of its file."""
-    if isinstance(index, CodedLists):
-        _write_arrays(folder / f"{label}{CODED_LISTS}", index.state())
-        return f"{label}{CODED_LISTS}"
+    if isinstance(index, Int8Lists):
+        _write_arrays(folder / f"{label}{INT8_LISTS_SUFFIX}", index.state())
+        return f"{label}{INT8_LISTS_SUFFIX}"
     faiss.write_index(index, str(folder / f"{label}.faiss"))
     return f"{label}.faiss"
 

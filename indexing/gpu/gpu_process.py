@@ -16,7 +16,7 @@ from indexing.gpu.gpu_server import OwnedSearcher, Owner, address
 from indexing.gpu.process_supervisor import restarting
 from indexing.recipes.faiss_gpu import Twin, number, on_gpu
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.int8_searcher import CodedSearcher
+from indexing.searchers.int8_searcher import Int8Searcher
 from indexing.searchers.metric import MetricSearcher
 
 
@@ -51,7 +51,7 @@ def searchers(folder: Path, device: str) -> dict[str, Searcher]:
         twin = searcher.inner
         assert isinstance(twin, Twin)
         same = opened.metric == "cosine" and opened.alike.likeness is None
-        shared = label == "cosine" and same and isinstance(twin, ExactSearcher | CodedSearcher)
+        shared = label == "cosine" and same and isinstance(twin, ExactSearcher | Int8Searcher)
         made[label] = made["metric"] if shared else MetricSearcher(on_gpu(gpu, twin), searcher.metric)
     return made
 

@@ -28,9 +28,9 @@ from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
 from indexing.gpu.batching import Closed
 from indexing.gpu.resident_generations import FORGET_S, Held, Load
-from indexing.searchers.mask_cache import Remembered
-from indexing.searchers.metric import MeasuredScorer, MeasuredSearcher
-from indexing.searchers.search_strategy import went
+from indexing.searchers.mask_cache import MaskCache
+from indexing.searchers.metric import MeasurableScorer, MeasurableSearcher
+from indexing.searchers.search_strategy import record_strategy
 
 log = structlog.get_logger()
 MASKS = 64
@@ -135,14 +135,14 @@ class OwnedSearcher:
     where: str
     folder: Path
     label: str
-    twin: MeasuredScorer
-    _tokens: Remembered[bytes] = field(default_factory=Remembered)
+    twin: MeasurableScorer
+    _tokens: MaskCache[bytes] = field(default_factory=MaskCache)
     _state: threading.local = field(default_factory=threading.local)
     _pause: Pause = field(default_factory=Pause)
 
     @property
-    def exactly(self) -> MeasuredSearcher:
-        return self.twin.exactly
+    def exact_reference(self) -> MeasurableSearcher:
+        return self.twin.exact_reference
 
     @property
     def metric(self) -> Metric:
@@ -152,7 +152,7 @@ class OwnedSearcher:
         found = self._owned(queries, k, allowed)
         if found is None:
             return self.twin.search(queries, k, allowed)
-        went("gpu")
+        record_strategy("gpu")
         return found
 
     def _owned(self, queries: Matrix, k: int, allowed: Mask | None) -> Found | None:

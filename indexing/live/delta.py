@@ -13,8 +13,8 @@ from engine.latent_space.space import Metric
 from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
 from indexing.generations.generation import Generation
-from indexing.searchers.mask_cache import Remembered
-from indexing.searchers.metric import MeasuredScorer, MeasuredSearcher, index_vectors, query_vectors
+from indexing.searchers.mask_cache import MaskCache
+from indexing.searchers.metric import MeasurableScorer, MeasurableSearcher, index_vectors, query_vectors
 
 Rows = npt.NDArray[np.int64]
 
@@ -23,18 +23,18 @@ Rows = npt.NDArray[np.int64]
 class MergedSearcher:
     """The main index without the rows that the delta replaces, and the delta; rows of the view, `allowed` over all."""
 
-    main: MeasuredSearcher  # its scores are true, also those of a quantised index
+    main: MeasurableSearcher  # its scores are true, also those of a quantised index
     n_main: int
     kept: Mask | None  # (n_main,), rows that the delta does not replace; None: all
     rows: Rows  # of the delta
     scaled: Matrix  # vectors of the delta as `metric` has them
     metric: Metric
-    _inside: Remembered[Mask] = field(default_factory=Remembered)
+    _inside: MaskCache[Mask] = field(default_factory=MaskCache)
 
     @property
-    def exactly(self) -> MergedSearcher:
+    def exact_reference(self) -> MergedSearcher:
         """What this one is measured against: exact search in place of the index."""
-        return replace(self, main=self.main.exactly)
+        return replace(self, main=self.main.exact_reference)
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
         inside = self.kept
@@ -109,7 +109,7 @@ class Delta:
         found[known] = (self._raw[known] == learnt[self._rows[known]]).all(axis=1)
         return found
 
-    def _merged(self, main: MeasuredScorer, metric: Metric, scaled: Matrix) -> MergedSearcher:
+    def _merged(self, main: MeasurableScorer, metric: Metric, scaled: Matrix) -> MergedSearcher:
         served = self.generation.vectors
         kept = None
         if self.replaced:

@@ -15,7 +15,7 @@ from engine.latent_space.space import Metric
 from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
 from indexing.searchers import search_strategy
-from indexing.searchers.metric import MeasuredScorer, MeasuredSearcher
+from indexing.searchers.metric import MeasurableScorer, MeasurableSearcher
 
 log = structlog.get_logger()
 RATE_PER_S = 2.0
@@ -28,7 +28,7 @@ ROUNDING = 1e-5  # of the best score: two ways to add up a product differ by so 
 @dataclass(frozen=True, eq=False)
 class Sample:
     space: str
-    searcher: MeasuredSearcher
+    searcher: MeasurableSearcher
     query: Matrix  # (1, dim)
     k: int
     allowed: Mask | None
@@ -56,12 +56,12 @@ class Sampler:
         found = self._found.get(space)
         return sum(found) / len(found) if found else None
 
-    def watched(self, space: str, searcher: MeasuredScorer) -> Watched:
+    def watched(self, space: str, searcher: MeasurableScorer) -> Watched:
         """The searcher, some of whose searches are sampled."""
         return Watched(searcher, self, space)
 
     def offer(
-        self, space: str, searcher: MeasuredSearcher, queries: Matrix, k: int, allowed: Mask | None, found: Found
+        self, space: str, searcher: MeasurableSearcher, queries: Matrix, k: int, allowed: Mask | None, found: Found
     ) -> None:
         now = time.monotonic()
         if now < self._next or len(queries) == 0:
@@ -92,13 +92,13 @@ class Sampler:
 class Watched:
     """A searcher that offers its searches to a sampler."""
 
-    inner: MeasuredScorer
+    inner: MeasurableScorer
     sampler: Sampler
     space: str
 
     @property
-    def exactly(self) -> MeasuredSearcher:
-        return self.inner.exactly
+    def exact_reference(self) -> MeasurableSearcher:
+        return self.inner.exact_reference
 
     @property
     def metric(self) -> Metric:
@@ -106,16 +106,16 @@ class Watched:
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
         started = time.perf_counter()
-        search_strategy.went("exact")
+        search_strategy.record_strategy("exact")
         found = self.inner.search(queries, k, allowed)
-        self.sampler.observe(self.space, search_strategy.last(), time.perf_counter() - started)
+        self.sampler.observe(self.space, search_strategy.last_strategy(), time.perf_counter() - started)
         self.sampler.offer(self.space, self.inner, queries, k, allowed, found)
         return found
 
 
 def recall_of(sample: Sample) -> float:
     """The share of what there was to find; a row that ties with the last true one counts as found."""
-    scores, rows = sample.searcher.exactly.search(sample.query, sample.k, sample.allowed)
+    scores, rows = sample.searcher.exact_reference.search(sample.query, sample.k, sample.allowed)
     wanted = int((rows[0] >= 0).sum())
     if wanted == 0:
         return 1.0

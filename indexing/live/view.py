@@ -22,8 +22,8 @@ from engine.values.vectors import Matrix, Vectors
 from indexing.generations.generation import Generation
 from indexing.live.delta import Delta
 from indexing.live.recall_sampler import Sampler
-from indexing.searchers.filter_masks import Filters, LiveItem
-from indexing.searchers.metric import MeasuredScorer
+from indexing.searchers.filter_masks import FilterMasks, LiveItem
+from indexing.searchers.metric import MeasurableScorer
 
 NOTHING = IdMap(())
 
@@ -84,7 +84,7 @@ class LiveView:
     refused: Refused | None = None  # an older generation than the active one is served, until that is built anew
     stale: bool = False  # PostgreSQL is away: this is what was true when it was last seen
     filtered: bool = False  # a part of another view, see `where`
-    filters: Filters = field(default_factory=lambda: Filters(None))
+    filters: FilterMasks = field(default_factory=lambda: FilterMasks(None))
     sampler: Sampler | None = None  # watches the recall of searches
     moved: Standing | None = None  # what is popular, once that is not as it was built
 
@@ -139,7 +139,7 @@ class LiveView:
     def longest(self) -> float:
         return float(self.generation.manifest["longest"]) if self.generation else 0.0
 
-    def _watched(self, searcher: MeasuredScorer) -> Scorer:
+    def _watched(self, searcher: MeasurableScorer) -> Scorer:
         return searcher if self.sampler is None else self.sampler.watched(self.space.name, searcher)
 
     @property

@@ -19,11 +19,11 @@ import numpy.typing as npt
 from engine.errors import DeviceUnavailable, InputError
 from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
-from indexing.recipes.filter_selftest import TEST_K, TEST_QUERIES, finds_elsewhere
-from indexing.searchers.approximate import ApproximateSearcher, bitmap
+from indexing.recipes.filter_selftest import TEST_K, TEST_QUERIES, finds_far_from_query
+from indexing.searchers.approximate import ApproximateSearcher, bitmap_selector
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.int8_searcher import CodedSearcher
-from indexing.searchers.mask_cache import Remembered
+from indexing.searchers.int8_searcher import Int8Searcher
+from indexing.searchers.mask_cache import MaskCache
 from indexing.searchers.metric import BLOCK, scale
 
 DEVICE = re.compile(r"cuda(?::(\d+))?")
@@ -31,7 +31,7 @@ SCRATCH_BYTES = 256 * 2**20  # of FAISS, per GPU
 MARGIN = 1.1  # of what is reckoned
 MOST_ROWS = 2048  # that a GPU selects for a query
 ITOPK = 128  # of a CAGRA search, at least
-Twin = ExactSearcher | ApproximateSearcher | CodedSearcher
+Twin = ExactSearcher | ApproximateSearcher | Int8Searcher
 
 
 def asked(device: str) -> int | None:
@@ -120,15 +120,15 @@ class GpuSearcher:
     twin: Twin
     memory: Any = None  # lives as long as the index
     filters: bool = True  # False: this index ignores selectors, so that the twin answers filtered searches
-    _selectors: Remembered[faiss.IDSelector] = field(default_factory=Remembered)
+    _selectors: MaskCache[faiss.IDSelector] = field(default_factory=MaskCache)
 
     @property
-    def exactly(self) -> ExactSearcher:
-        return self.twin.exactly
+    def exact_reference(self) -> ExactSearcher:
+        return self.twin.exact_reference
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
         width = k * max(getattr(self.twin, "refine", 0), 1)
-        if width > min(MOST_ROWS, len(self.exactly.vectors)) or (allowed is not None and not self.filters):
+        if width > min(MOST_ROWS, len(self.exact_reference.vectors)) or (allowed is not None and not self.filters):
             return self.twin.search(queries, k, allowed)
         effort, selector = getattr(self.twin, "effort", 0), None
         if allowed is not None and isinstance(self.twin, ApproximateSearcher):
@@ -142,7 +142,7 @@ class GpuSearcher:
         return self._complete(queries, k, allowed, self._rescored(queries, k, rows) if width > k else (scores, rows))
 
     def _rescored(self, queries: Matrix, k: int, rows: npt.NDArray[np.int64]) -> Found:
-        scores = self.exactly.scores(queries, rows)
+        scores = self.exact_reference.scores(queries, rows)
         order = np.argsort(-scores, axis=1, kind="stable")[:, :k]
         return np.take_along_axis(scores, order, 1), np.take_along_axis(rows, order, 1)
 
@@ -167,7 +167,7 @@ class GpuSearcher:
         return index.search(queries, k, params=faiss.SearchParameters(**options) if options else None)
 
     def _selector(self, allowed: Mask) -> faiss.IDSelector:
-        return bitmap(allowed[: len(self.exactly.vectors)])
+        return bitmap_selector(allowed[: len(self.exact_reference.vectors)])
 
 
 def _cagra_on(gpu: int) -> Any:
@@ -186,7 +186,7 @@ def on_gpu(gpu: int, twin: Twin) -> GpuSearcher:
 
     FAISS has no lists of 8-bit differences: where the CPU has those, the GPU searches exactly.
     """
-    exact = twin.exactly
+    exact = twin.exact_reference
     index = twin.index if isinstance(twin, ApproximateSearcher) else None
     admit(needed_bytes(index, *exact.vectors.shape), free_bytes(gpu), gpu)
     memory = resources()
@@ -203,12 +203,12 @@ def on_gpu(gpu: int, twin: Twin) -> GpuSearcher:
     else:
         moved = faiss.index_cpu_to_gpu(memory, gpu, index)
     made = GpuSearcher(moved, twin, memory)
-    return made if heeds_selector(made) and finds_elsewhere(made, exact) else replace(made, filters=False)
+    return made if filter_works(made) and finds_far_from_query(made, exact) else replace(made, filters=False)
 
 
-def heeds_selector(searcher: GpuSearcher) -> bool:
+def filter_works(searcher: GpuSearcher) -> bool:
     """Whether a filtered search on the GPU finds only allowed rows, and the best of them."""
-    exact = searcher.exactly
+    exact = searcher.exact_reference
     rows = np.linspace(0, len(exact.vectors) - 1, TEST_QUERIES, dtype=np.int64)
     allowed = np.random.default_rng(0).random(len(exact.vectors)) < 0.5
     allowed[rows] = False  # the best answers of an index that ignores the filter
@@ -218,7 +218,7 @@ def heeds_selector(searcher: GpuSearcher) -> bool:
     queries = scale(exact.vectors[rows], None)
     try:
         effort = max(2 * getattr(searcher.twin, "effort", 0), 16 * TEST_K)
-        _, found = searcher.raw(queries, k, effort, bitmap(allowed))
+        _, found = searcher.raw(queries, k, effort, bitmap_selector(allowed))
     except RuntimeError:  # FAISS says so of some
         return False
     if not allowed[found[found >= 0]].all():

@@ -11,19 +11,19 @@ import numpy as np
 from engine.recommending.values.searcher import Searcher
 from indexing.searchers.approximate import ApproximateSearcher
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.int8_searcher import CodedSearcher
+from indexing.searchers.int8_searcher import Int8Searcher
 from indexing.searchers.metric import BLOCK
 
 TEST_QUERIES, TEST_K, TEST_SHARE = 4, 10, 0.5  # the share is low for indexes that estimate scores
 REGIONS, ELSEWHERE_SHARE = 16, 0.8
 
 
-def heeds_selector(searcher: ApproximateSearcher | CodedSearcher) -> bool:
+def filter_works(searcher: ApproximateSearcher | Int8Searcher) -> bool:
     """Whether a search with a selector finds only allowed rows, and nearly the best of them."""
-    return _heeds(searcher) and finds_elsewhere(searcher, searcher.exact)
+    return _heeds(searcher) and finds_far_from_query(searcher, searcher.exact)
 
 
-def finds_elsewhere(searcher: Searcher, exact: ExactSearcher) -> bool:
+def finds_far_from_query(searcher: Searcher, exact: ExactSearcher) -> bool:
     """Whether it finds the best of other departments: of the half of REGIONS that is least like the query."""
     vectors, draw = exact.vectors, np.random.default_rng(0)
     seeds = np.ascontiguousarray(vectors[np.sort(draw.integers(0, len(vectors), REGIONS))], dtype=np.float32)
@@ -42,7 +42,7 @@ def finds_elsewhere(searcher: Searcher, exact: ExactSearcher) -> bool:
     return not found or bool(np.mean(found) >= ELSEWHERE_SHARE)
 
 
-def _heeds(searcher: ApproximateSearcher | CodedSearcher) -> bool:
+def _heeds(searcher: ApproximateSearcher | Int8Searcher) -> bool:
     rows = np.linspace(0, len(searcher.vectors) - 1, TEST_QUERIES, dtype=np.int64)
     allowed = np.random.default_rng(0).random(len(searcher.vectors)) < 0.5
     allowed[rows] = False  # the best answers of an index that ignores the filter
@@ -51,7 +51,7 @@ def _heeds(searcher: ApproximateSearcher | CodedSearcher) -> bool:
     if k == 0:
         return True
     try:
-        found = searcher.raw(queries, k, allowed)[1]
+        found = searcher.search_only_index(queries, k, allowed)[1]
     except RuntimeError:  # FAISS says so of some
         return False
     if not allowed[found[found >= 0]].all():

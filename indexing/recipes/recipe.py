@@ -15,13 +15,13 @@ from engine.errors import DeviceUnavailable, InputError
 from engine.recommending.values.searcher import Searcher
 from engine.values.vectors import Matrix
 from indexing.recipes.faiss_gpu import cagra, filled_on, number
-from indexing.recipes.filter_selftest import heeds_selector
+from indexing.recipes.filter_selftest import filter_works
 from indexing.searchers.approximate import ApproximateSearcher, is_graph
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.int8_lists import CodedLists, coded
-from indexing.searchers.int8_searcher import CodedSearcher
+from indexing.searchers.int8_lists import Int8Lists, build_int8_lists
+from indexing.searchers.int8_searcher import Int8Searcher
 from indexing.searchers.metric import BLOCK, scale
-from indexing.searchers.recall import Recall, Truth, check_floor, filtered_recall
+from indexing.searchers.recall import GroundTruth, Recall, check_floor, filtered_recall
 
 EXACT_ROWS = 20_000  # below this, exact search answers within a millisecond
 TARGET = 0.99  # recall@20
@@ -39,8 +39,8 @@ REFINE = {
 }  # by how an index is quantised; anything else 10. float16 keeps 3 digits
 
 
-Index: TypeAlias = faiss.Index | CodedLists
-IndexSearcher: TypeAlias = ApproximateSearcher | CodedSearcher
+Index: TypeAlias = faiss.Index | Int8Lists
+IndexSearcher: TypeAlias = ApproximateSearcher | Int8Searcher
 
 
 @dataclass(frozen=True)
@@ -112,14 +112,14 @@ def build(
         return Built(recipe, None, exact, 1.0, curve=curve)
     if index is None:
         index = filled(recipe.factory, vectors, factors, device=device)
-    truth = Truth(exact, queries)
+    truth = GroundTruth(exact, queries)
     if recipe.effort:
         searcher = searcher_of(index, recipe, vectors, factors)
         found = truth.recall(searcher)
     else:
         searcher, found = tuned(index, recipe, truth)
     check_floor(recipe.factory, found.mean)
-    searcher = with_tested_filters(searcher)
+    searcher = with_filter_selftest(searcher)
     filtered = filtered_recall(searcher, exact, queries)
     for share, part in filtered.items():
         check_floor(recipe.factory, part, allowed=share)
@@ -161,7 +161,7 @@ def filled(
     if not (is_graph(index) or isinstance(index, faiss.IndexIVF)):
         raise InputError(f"{factory!r} is neither an IVF nor an HNSW index", loc=("recipe",))
     if lists:
-        return coded(vectors, factors, centroids_of(index, index.d))
+        return build_int8_lists(vectors, factors, centroids_of(index, index.d))
     for start in range(0, len(vectors), BLOCK):
         part = slice(start, start + BLOCK)
         index.add(scale(vectors[part], None if factors is None else factors[part]))
@@ -170,23 +170,23 @@ def filled(
 
 def centroids_of(index: Index, dim: int) -> Matrix:
     """(nlist, dim) of an IVF index."""
-    if isinstance(index, CodedLists):
+    if isinstance(index, Int8Lists):
         return index.list_centroids(dim)
     return index.quantizer.reconstruct_n(0, index.nlist)
 
 
 def searcher_of(index: Index, recipe: Recipe, vectors: Matrix, factors: Matrix | None = None) -> IndexSearcher:
-    if isinstance(index, CodedLists):
-        return CodedSearcher(index, vectors, recipe.effort, factors)
+    if isinstance(index, Int8Lists):
+        return Int8Searcher(index, vectors, recipe.effort, factors)
     return ApproximateSearcher(index, vectors, recipe.effort, factors, recipe.refine)
 
 
-def with_tested_filters(searcher: IndexSearcher) -> IndexSearcher:
+def with_filter_selftest(searcher: IndexSearcher) -> IndexSearcher:
     """The searcher, its filter path off, exact instead, where the index ignores filters."""
-    return searcher if heeds_selector(searcher) else replace(searcher, filters=False)
+    return searcher if filter_works(searcher) else replace(searcher, filters=False)
 
 
-def tuned(index: Index, recipe: Recipe, truth: Truth) -> tuple[IndexSearcher, Recall]:
+def tuned(index: Index, recipe: Recipe, truth: GroundTruth) -> tuple[IndexSearcher, Recall]:
     """The searcher of the least effort whose recall surely meets the target, or the most effort."""
     exact, found = truth.exact, dict[int, Recall]()
 
@@ -195,7 +195,7 @@ def tuned(index: Index, recipe: Recipe, truth: Truth) -> tuple[IndexSearcher, Re
 
     def enough(effort: int) -> bool:
         found[effort] = truth.recall(searcher(effort))
-        return met(found[effort].mean, found[effort].surely)
+        return met(found[effort].mean, found[effort].lower_bound)
 
     ladder = efforts(index)
     best = ladder[min(bisect_left(ladder, True, key=enough), len(ladder) - 1)]

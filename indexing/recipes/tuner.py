@@ -21,7 +21,7 @@ from indexing.recipes.recipe import EXACT_ROWS, Index, Recipe, centroids_of, fil
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_searcher import compile_loops
 from indexing.searchers.metric import scale
-from indexing.searchers.recall import Recall, Truth
+from indexing.searchers.recall import GroundTruth, Recall
 
 SAMPLE_ROWS = 65_536
 N_QUERIES = 300
@@ -103,13 +103,13 @@ def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, on_
     rows = np.sort(np.random.default_rng(4).permutation(len(vectors))[:SAMPLE_ROWS])
     sample = scale(vectors[rows], None if factors is None else factors[rows])
     growth, threads = len(vectors) / len(sample), faiss.omp_get_max_threads()
-    truth = Truth(ExactSearcher(sample), queries)
+    truth = GroundTruth(ExactSearcher(sample), queries)
 
     def candidate(
         factory: str, searcher: Any, found: Recall, build_s: float, project: Callable[[float], float]
     ) -> Candidate:
         us, effort = _latency_us(searcher, queries, threads), getattr(searcher, "effort", 0)
-        point = Point(factory, effort, found.mean, found.surely, us, project(us), build_s * growth)
+        point = Point(factory, effort, found.mean, found.lower_bound, us, project(us), build_s * growth)
         return Candidate(point, searcher, project)
 
     def by_root(us: float) -> float:
@@ -134,7 +134,7 @@ def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, on_
         codes, least = (best,), tried[best]
     if on_gpu:
         return
-    small = Truth(ExactSearcher(sample[:GRAPH_TRIAL]), queries)
+    small = GroundTruth(ExactSearcher(sample[:GRAPH_TRIAL]), queries)
     _, searcher, _, trial_s = _built(GRAPH, small, None)
     if trial_s * growth * len(sample) / len(small.exact.vectors) > GRAPH_BUILD_S:
         return
@@ -144,7 +144,7 @@ def _candidates(vectors: Matrix, queries: Matrix, factors: Matrix | None, *, on_
     yield candidate(GRAPH, searcher, found, build_s, lambda us: us * math.log(len(vectors)) / math.log(len(sample)))
 
 
-def _built(factory: str, truth: Truth, centroids: Matrix | None) -> tuple[Index, Any, Recall, float]:
+def _built(factory: str, truth: GroundTruth, centroids: Matrix | None) -> tuple[Index, Any, Recall, float]:
     started = time.perf_counter()
     index = filled(factory, truth.exact.vectors, centroids=centroids)
     build_s = time.perf_counter() - started

@@ -30,7 +30,7 @@ from indexing.live.encoded_records import encoded, predicted
 from indexing.live.popularity_updates import Following
 from indexing.live.recall_sampler import Sampler
 from indexing.live.view import LiveView, Refused
-from indexing.searchers.filter_masks import Filters
+from indexing.searchers.filter_masks import FilterMasks
 
 log = structlog.get_logger()
 RETRY_S = 0.01
@@ -177,7 +177,7 @@ class Live:
             opened,
             opened.shown,
             snapshot=snapshots.parse(start["snapshot"], start["epoch"]),
-            filters=Filters(opened.columns),
+            filters=FilterMasks(opened.columns),
             sampler=self._sampler,
         )
 

@@ -1,4 +1,4 @@
-"""ExactSearcher: brute force over the whole matrix, or over the allowed rows only, both read where they lie."""
+"""ExactSearcher: brute force over the whole matrix or over the allowed rows only, without a copy of the vectors."""
 
 from __future__ import annotations
 
@@ -13,30 +13,30 @@ from engine.values.vectors import Matrix
 from indexing.searchers.metric import BLOCK, scale
 
 Rows = npt.NDArray[np.int64]
-DENSE_SHARE = 0.25  # of all rows: above it one product with every row beats picking out the allowed ones
-TOGETHER = 8  # queries from which one product of matrices is faster; FAISS's own limit is 128,000 numbers
+DENSE_SHARE = 0.25  # of all rows: above it, a product with every row is faster than one with the allowed rows only
+BLAS_QUERIES = 8  # from so many queries, a matrix product is faster; FAISS's own limit is 128,000 numbers
 
 
 @dataclass(frozen=True, eq=False)
 class ExactSearcher:
-    """Inner product over `vectors`, (n, dim) float32, perhaps memory-mapped, each row times its factor."""
+    """Inner product over `vectors`, (n, dim) float32, perhaps memory-mapped, each row multiplied by its factor."""
 
     vectors: Matrix
-    factors: Matrix | None = None  # (n,) float32, `metric.inverse_lengths` for cosine; None: 1
+    factors: Matrix | None = None  # (n,) float32, `metric.inverse_lengths` for cosine; None: all 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "vectors", np.ascontiguousarray(self.vectors, dtype=np.float32))  # FAISS reads rows
 
     @property
-    def exactly(self) -> ExactSearcher:
-        """What an approximate searcher would be measured against: this one."""
+    def exact_reference(self) -> ExactSearcher:
+        """This searcher: recall of an approximate searcher is measured against exact search."""
         return self
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        return self.among(queries, k, None if allowed is None else np.flatnonzero(allowed[: len(self.vectors)]))
+        return self.search_rows(queries, k, None if allowed is None else np.flatnonzero(allowed[: len(self.vectors)]))
 
-    def among(self, queries: Matrix, k: int, subset: Rows | None) -> Found:
-        """The best of the rows of `subset`, ascending; None: of all."""
+    def search_rows(self, queries: Matrix, k: int, subset: Rows | None) -> Found:
+        """The best k among the rows of `subset`, which are in ascending order; None: among all rows."""
         n_rows = len(self.vectors) if subset is None else len(subset)
         scores = np.full((len(queries), k), -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
@@ -51,12 +51,12 @@ class ExactSearcher:
         return scores, rows
 
     def scores(self, queries: Matrix, rows: Rows) -> Matrix:
-        """The true score of every row (n, m) of every query (n, dim); that of row -1 is minus infinity."""
-        made = np.empty(rows.shape, np.float32)
+        """(n, m) the true scores of `rows` (n, m) for `queries` (n, dim); minus infinity for row -1."""
+        scores = np.empty(rows.shape, np.float32)
         if not rows.size:
-            return made
+            return scores
         faiss.fvec_inner_products_by_idx(
-            faiss.swig_ptr(made),
+            faiss.swig_ptr(scores),
             faiss.swig_ptr(np.ascontiguousarray(queries)),
             faiss.swig_ptr(self.vectors),
             faiss.swig_ptr(np.ascontiguousarray(rows)),
@@ -64,12 +64,12 @@ class ExactSearcher:
             *rows.shape,
         )
         if self.factors is not None:
-            made *= self.factors[rows]
-        made[rows < 0] = -np.inf
-        return made
+            scores *= self.factors[rows]
+        scores[rows < 0] = -np.inf
+        return scores
 
     def _products(self, query: Matrix, subset: Rows | None) -> Matrix:
-        """(len(subset),) the scores of one query."""
+        """(len(subset),) scores of one query."""
         if subset is not None and len(subset) <= DENSE_SHARE * len(self.vectors):
             return np.asarray(self.scores(query[None], subset[None])[0])
         products = inner_products(query, self.vectors)
@@ -78,7 +78,9 @@ class ExactSearcher:
         return products if subset is None else products[subset]
 
     def _blocks(self, queries: Matrix, width: int, subset: Rows | None, n_rows: int) -> Found:
-        faiss.cvar.distance_compute_blas_threshold = TOGETHER * self.vectors.shape[1]  # of all threads: how, not what
+        faiss.cvar.distance_compute_blas_threshold = (
+            BLAS_QUERIES * self.vectors.shape[1]
+        )  # global to FAISS; changes speed only
         heap = faiss.ResultHeap(len(queries), width, keep_max=True)
         for start in range(0, n_rows, BLOCK):
             part = slice(start, start + BLOCK) if subset is None else subset[start : start + BLOCK]
@@ -93,7 +95,7 @@ class ExactSearcher:
 
 
 def inner_products(query: Matrix, vectors: Matrix) -> Matrix:
-    """(n,) of a (dim,) query with (n, dim), on this thread: numpy's product wakes others, and waits for them."""
+    """(n,) products of a (dim,) query with (n, dim) vectors, on this thread; numpy would wait for a thread pool."""
     products = np.empty(len(vectors), np.float32)
     faiss.fvec_inner_products_ny(
         faiss.swig_ptr(products), faiss.swig_ptr(query), faiss.swig_ptr(vectors), *vectors.shape[::-1]
@@ -102,7 +104,7 @@ def inner_products(query: Matrix, vectors: Matrix) -> Matrix:
 
 
 def _best(products: Matrix, width: int) -> Rows:
-    """Where the `width` largest are, largest first."""
+    """Positions of the `width` largest products, largest first."""
     last = len(products) - width
     best = np.argpartition(products, last)[last:]
     return np.asarray(best[np.argsort(-products[best], kind="stable")], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Filters: the masks of predicates over one generation and what changed since, made once and kept up."""
+"""FilterMasks: the masks of catalogue filters over one generation and the changes since, cached and updated."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from itertools import islice
 
 import numpy as np
 
-from engine.catalogue import predicate
+from engine.catalogue import predicate as predicates
 from engine.catalogue.columns import Columns
 from engine.catalogue.comparable_values import Kind
 from engine.catalogue.filter_type_check import check, kinds_of
@@ -20,27 +20,27 @@ from engine.deadline import in_time
 from engine.errors import InputError
 from engine.recommending.values.searcher import Mask
 
-LOOKED_AT = 1000  # changed items, for names of attributes that somebody may have meant
-REMEMBERED = 32  # masks, a byte per item each
+MAX_CHANGED_ITEMS = 1000  # whose attribute names are listed as suggestions
+MAX_MASKS = 32  # a byte per item each
 
 
 @dataclass(frozen=True, eq=False)
 class LiveItem:
-    """An item as it is now: changed since the build, or new."""
+    """The current state of an item that is new or has changed since the build."""
 
     item_id: str
     key: int
     fields: bytes  # JSON
     facts: Facts
-    shown: bool
+    shown: bool  # available and not deleted
 
 
 Changed = Mapping[int, LiveItem]  # row -> item
 
 
 @dataclass(frozen=True, eq=False)
-class _Made:
-    """Masks and the state they were made for; none is written to again, so identity tells whether they hold."""
+class _CachedMask:
+    """Masks and the state they were computed from. The state is immutable, so the same objects mean a valid mask."""
 
     changed: Changed
     allowed: Mask | None
@@ -53,45 +53,50 @@ class _Made:
         return int(np.count_nonzero(self.shown))
 
 
-class Filters:
-    """The masks of one generation, the least recently asked for forgotten."""
+class FilterMasks:
+    """The masks of one generation; an LRU cache by predicate."""
 
     def __init__(self, built: Columns | None):
         self._columns = built
-        self._made: OrderedDict[Predicate, _Made] = OrderedDict()
+        self._cached: OrderedDict[Predicate, _CachedMask] = OrderedDict()
         self._lock = threading.Lock()
 
-    def shown(self, asked: Predicate, changed: Changed, n_rows: int, allowed: Mask | None) -> Mask:
-        """Which of a view's rows pass and may be shown, (n_rows,) bool. Not to be written to.
+    def shown(self, predicate: Predicate, changed: Changed, n_rows: int, allowed: Mask | None) -> Mask:
+        """(n_rows,) read-only bool: the rows of a view that match and may be shown.
 
         InputError where the predicate compares an attribute with a type that no item has.
         """
         with self._lock:
-            made = self._made.get(asked)
-            if made is not None:
-                self._made.move_to_end(asked)
-        if made is None or made.changed is not changed or made.allowed is not allowed:
-            same = made is not None and made.changed is changed
-            matching = made.matching if made is not None and same else self._fresh(asked, changed, n_rows, made)
-            unknown = made.unknown if made is not None and same else self._unknown(asked, changed)
-            made = _Made(changed, allowed, matching, matching if allowed is None else matching & allowed, unknown)
-            made.shown.flags.writeable = False  # what a searcher made of it may be kept
-            self._remember(asked, made)
-        return made.shown
+            cached = self._cached.get(predicate)
+            if cached is not None:
+                self._cached.move_to_end(predicate)
+        if cached is None or cached.changed is not changed or cached.allowed is not allowed:
+            if cached is not None and cached.changed is changed:
+                matching, unknown = cached.matching, cached.unknown
+            else:
+                matching = self._matching(predicate, changed, n_rows, cached)
+                unknown = self._unknown(predicate, changed)
+            shown = matching if allowed is None else matching & allowed
+            cached = _CachedMask(changed, allowed, matching, shown, unknown)
+            cached.shown.flags.writeable = False  # searchers cache by read-only mask
+            self._store(predicate, cached)
+        return cached.shown
 
-    def n_shown(self, asked: Predicate, changed: Changed, allowed: Mask | None) -> int | None:
-        """How many rows `shown` has, where that is remembered."""
-        made = self._made.get(asked)
-        return made.n_shown if made is not None and made.changed is changed and made.allowed is allowed else None
+    def n_shown(self, predicate: Predicate, changed: Changed, allowed: Mask | None) -> int | None:
+        """The number of rows of `shown`, where that mask is cached."""
+        cached = self._cached.get(predicate)
+        valid = cached is not None and cached.changed is changed and cached.allowed is allowed
+        return cached.n_shown if cached is not None and valid else None
 
-    def unknown_fields(self, asked: Predicate, changed: Changed) -> frozenset[str]:
+    def unknown_fields(self, predicate: Predicate, changed: Changed) -> frozenset[str]:
         """Attributes in a predicate that no item has."""
-        made = self._made.get(asked)
-        return made.unknown if made is not None and made.changed is changed else self._unknown(asked, changed)
+        cached = self._cached.get(predicate)
+        valid = cached is not None and cached.changed is changed
+        return cached.unknown if cached is not None and valid else self._unknown(predicate, changed)
 
-    def _unknown(self, asked: Predicate, changed: Changed) -> frozenset[str]:
+    def _unknown(self, predicate: Predicate, changed: Changed) -> frozenset[str]:
         built = self._columns
-        fields = {test.field for test in predicate.tests(asked)} - CORE.keys()
+        fields = {test.field for test in predicates.tests(predicate)} - CORE.keys()
         fields = {field for field in fields if built is None or not built.has(field)}
         for item in changed.values() if fields else ():
             fields = {field for field in fields if item.facts.get(field) is None}
@@ -100,49 +105,50 @@ class Filters:
         return frozenset(fields)
 
     def attributes(self, changed: Changed) -> list[str]:
-        """Names of attributes that items have; of those that changed, of some."""
+        """Names of attributes that items have; looks at no more than MAX_CHANGED_ITEMS changed items."""
         names = {} if self._columns is None else dict.fromkeys(self._columns.attributes["field"].to_pylist())
-        for item in islice(changed.values(), LOOKED_AT):
+        for item in islice(changed.values(), MAX_CHANGED_ITEMS):
             names |= dict.fromkeys(field for field, value in item.facts.items() if value is not None)
         return [name.removeprefix(PREFIX) for name in names if name not in CORE]
 
-    def _remember(self, asked: Predicate, made: _Made) -> None:
+    def _store(self, predicate: Predicate, cached: _CachedMask) -> None:
         with self._lock:
-            self._made[asked] = made
-            self._made.move_to_end(asked)
-            while len(self._made) > REMEMBERED:
-                self._made.popitem(last=False)
+            self._cached[predicate] = cached
+            self._cached.move_to_end(predicate)
+            while len(self._cached) > MAX_MASKS:
+                self._cached.popitem(last=False)
 
-    def _fresh(self, asked: Predicate, changed: Changed, n_rows: int, before: _Made | None) -> Mask:
-        """The mask of the columns, or that of an earlier state, with what changed since evaluated item by item."""
+    def _matching(self, predicate: Predicate, changed: Changed, n_rows: int, previous: _CachedMask | None) -> Mask:
+        """The mask of the columns, or of an earlier state, with the items that changed since evaluated one by one."""
         mask = np.zeros(n_rows, dtype=bool)
-        known: Changed = {}
-        if before is not None and len(before.changed) <= len(changed):  # it grows: one with more is of a newer view
-            known, start = before.changed, before.matching
+        evaluated: Changed = {}
+        # `changed` only grows, so a mask with more changed items belongs to a newer view
+        if previous is not None and len(previous.changed) <= len(changed):
+            evaluated, start = previous.changed, previous.matching
         elif self._columns is not None:
-            self._check(asked, changed)
-            start = self._columns.mask(asked)
+            self._check(predicate, changed)
+            start = self._columns.mask(predicate)
         else:
             start = mask
         mask[: len(start)] = start[:n_rows]
         for row, item in in_time(changed.items()):
-            if known.get(row) is not item:
-                mask[row] = predicate.matches(asked, item.facts)
+            if evaluated.get(row) is not item:
+                mask[row] = predicates.matches(predicate, item.facts)
         return mask
 
-    def _check(self, asked: Predicate, changed: Changed) -> None:
+    def _check(self, predicate: Predicate, changed: Changed) -> None:
         assert self._columns is not None
         try:
-            check(asked, self._columns, {})
+            check(predicate, self._columns, {})
         except InputError:
-            check(asked, self._columns, _kinds(asked, changed))
+            check(predicate, self._columns, _kinds(predicate, changed))
 
 
-def _kinds(asked: Predicate, changed: Changed) -> dict[str, set[Kind]]:
+def _kinds(predicate: Predicate, changed: Changed) -> dict[str, set[Kind]]:
     """The kinds of value that changed items have in the fields of a predicate."""
-    fields = {test.field for test in predicate.tests(asked)}
-    found: dict[str, set[Kind]] = {field: set() for field in fields}
+    fields = {test.field for test in predicates.tests(predicate)}
+    kinds: dict[str, set[Kind]] = {field: set() for field in fields}
     for item in in_time(changed.values()):
         for field in fields:
-            found[field] |= kinds_of(item.facts.get(field))
-    return found
+            kinds[field] |= kinds_of(item.facts.get(field))
+    return kinds

@@ -1,9 +1,10 @@
-"""Scan: the compiled search of `coded.CodedLists`: the nearest lists, their rows by 8-bit codes, the best by float32.
+"""The compiled search of `int8_lists.Int8Lists`: nearest lists, then candidates by 8-bit codes, then float32 scores.
 
-What rounding to 8 bits adds to a score, or takes from it, is nearly always within a few of its standard deviations. So
-each row has a score that it hardly exceeds and one that it hardly falls short of: whatever does not come up to the k-th
-best of the latter is passed over, and all others are scored in float32. That is hardly more than k where rows differ,
-and all of them where many are nearly the same. Rows are compared 32 at a time, so that few are looked at one by one.
+Rounding to 8 bits changes a score by no more than a few standard deviations of the rounding error, with rare
+exceptions. Each row therefore gets an upper and a lower bound of its score. A row is dropped when its upper bound is
+below the k-th largest lower bound; all others are scored in float32. These are hardly more than k rows where rows
+differ, and nearly all rows where many are nearly equal. Rows are compared in blocks of 32, so that few are examined one
+by one.
 """
 
 from __future__ import annotations
@@ -12,199 +13,199 @@ import numpy as np
 
 from engine.jit import compiled
 from indexing.searchers import int8_lists, simd_products
-from indexing.searchers.int8_lists import TOGETHER
-from indexing.searchers.simd_products import code_scores, lowest, row_scores
+from indexing.searchers.int8_lists import BLOCK_ROWS
+from indexing.searchers.simd_products import code_scores, lowest_bit, row_scores
 
-PRODUCTS = 2**31 - 2**27  # what the sum of the products of a query with 127 may be
-FINEST, SMALLEST = 2**14, 1e-34  # by less than that no FINEST may be divided
-DEVIATIONS = 2.0  # on either side
-ROUNDING = 12**-0.5  # standard deviation of what rounding to whole numbers changes
-SPARE = 64  # are gathered before it is seen which of them are still among the best
-MOST, MOST_OF_K = 1024, 8  # that are scored in float32, and so many more for each of k
-# Slices take twice as long to compile as loops, and a plain 0 that is handed on is compiled as a kind of its own.
-loop = compiled(also=(int8_lists.__file__, simd_products.__file__))
+MAX_SUM = 2**31 - 2**27  # of the products of a query with codes of 127: the rest is left for rounding
+MAX_PRECISION, SMALLEST = 2**14, 1e-34  # MAX_PRECISION / SMALLEST is still a float32
+DEVIATIONS = 2.0  # standard deviations of the rounding error, on either side
+ROUNDING = 12**-0.5  # standard deviation of the error of rounding to integers
+SPARE_SLOTS = 64  # candidates collected between two rounds of dropping
+MAX_RESCORED, MAX_RESCORED_PER_K = 1024, 8  # candidates scored in float32: a fixed number and more per k
+# Loops compile in half of the time of slices. np.int64(0) instead of 0: numba compiles a literal as a type of its own.
+jit = compiled(also=(int8_lists.__file__, simd_products.__file__))
 
 
-@loop
-def search(queries, lists, vectors, factors, read, k, scores, rows):
-    """Fills scores and rows, (n, k), best first; what is not found is row -1 with a score of minus infinity.
+@jit
+def search(queries, lists, vectors, factors, limits, k, scores, rows):
+    """Fill scores and rows, (n, k), best first; row -1 with a score of minus infinity where there are no more.
 
-    queries (n, dim) float32; `lists` are the arrays of `CodedLists` in their order: centroids (blocks, columns, 32),
-    starts, codes (blocks, columns / 2, 32, 2) int8, scales, ids; vectors (n_rows, dim), factors (n_rows,) or (0,), of
-    which float32 scores are made. `read` is held (lists,), n_lists, n_held and allowed: without a filter (`allowed`
-    empty) the `n_lists` nearest lists are read; with one so many of those that hold any allowed rows that they hold
-    `n_held` together, `n_lists` being a guess of how many those are.
+    queries: (n, dim) float32. lists: the arrays of `Int8Lists` in their order: centroids (blocks, columns, 32), starts,
+    codes (blocks, columns / 2, 32, 2) int8, scales, ids. vectors (n_rows, dim) and factors, (n_rows,) or (0,): for the
+    float32 scores. limits: per_list (lists,), n_lists, n_to_read, allowed. Without a filter (`allowed` is empty), the
+    `n_lists` nearest lists are read. With a filter, `per_list` counts the allowed rows of each list; the nearest lists
+    with allowed rows are read until they hold `n_to_read` of them, and `n_lists` is an estimate of their number.
     """
-    dim, columns, (held, n_lists, n_held, allowed) = queries.shape[1], lists[0].shape[1], read
-    padded, coarse = np.zeros(columns, np.float32), np.zeros(columns, np.int16)
-    most = MOST + MOST_OF_K * k
-    found = (np.empty(most, np.float32), np.empty(most, np.float32), np.empty(most, np.int32))
-    work = np.empty(most, np.float32)
+    dim, columns, (per_list, n_lists, n_to_read, allowed) = queries.shape[1], lists[0].shape[1], limits
+    padded, coarse_query = np.zeros(columns, np.float32), np.zeros(columns, np.int16)
+    n_most = MAX_RESCORED + MAX_RESCORED_PER_K * k
+    candidates = (np.empty(n_most, np.float32), np.empty(n_most, np.float32), np.empty(n_most, np.int32))
+    work = np.empty(n_most, np.float32)
     for at in range(len(queries)):
         for j in range(dim):
             padded[j] = queries[at, j]
-        fine, more = _rounded(padded, coarse)
+        precision, rounding_bound = _quantise_query(padded, coarse_query)
         n = 0
-        if fine > 0:
-            near = _to_read(padded, lists[0], held, n_lists, n_held, len(allowed) > 0)
-            n = _scanned(coarse, fine, more, near, lists, allowed, k, found, work)
-        best, _, best_rows = found
-        for place in range(n):
-            row, score = best_rows[place], np.float32(0)
+        if precision > 0:
+            nearest = _lists_to_read(padded, lists[0], per_list, n_lists, n_to_read, len(allowed) > 0)
+            n = _scan_lists(coarse_query, precision, rounding_bound, nearest, lists, allowed, k, candidates, work)
+        best, _, best_rows = candidates
+        for position in range(n):
+            row, score = best_rows[position], np.float32(0)
             for j in range(dim):
                 score += vectors[row, j] * padded[j]
-            best[place] = score * factors[row] if len(factors) else score
-        _sort(best, best_rows, n)
-        for place in range(k):
-            there = place < n
-            scores[at, place] = best[place] if there else np.float32(-np.inf)
-            rows[at, place] = best_rows[place] if there else np.int32(-1)
+            best[position] = score * factors[row] if len(factors) else score
+        _sort_best_first(best, best_rows, n)
+        for position in range(k):
+            is_found = position < n
+            scores[at, position] = best[position] if is_found else np.float32(-np.inf)
+            rows[at, position] = best_rows[position] if is_found else np.int32(-1)
 
 
-@loop
-def _rounded(query, coarse):
-    """The query in 16-bit numbers so large that no sum of products overflows.
+@jit
+def _quantise_query(query, coarse_query):
+    """Fill `coarse_query` with the query in 16-bit integers, as large as possible without overflow of a product.
 
-    What it was multiplied with, 0 where it has what is no number; and what rounding may change of a sum of its products
-    with 8-bit numbers.
+    Returns the factor, 0 where the query has a NaN or infinity, and the bound of the rounding error of a product with
+    8-bit codes.
     """
     largest, squares = np.float32(SMALLEST), np.float32(0)
     for j in range(len(query)):
         largest = max(largest, abs(query[j]))
     for j in range(len(query)):
-        share = query[j] / largest  # whose square no float32 is too small for
-        squares += share * share
+        scaled = query[j] / largest  # whose square does not underflow
+        squares += scaled * scaled
     if not np.isfinite(squares):
         return np.float32(0), np.int32(0)
-    fine = np.float32(min(FINEST, PRODUCTS // (127 * len(query)))) / largest
+    precision = np.float32(min(MAX_PRECISION, MAX_SUM // (127 * len(query)))) / largest
     for j in range(len(query)):
-        coarse[j] = np.int16(np.rint(query[j] * fine))
-    return fine, np.int32(DEVIATIONS * ROUNDING * np.sqrt(squares) * (largest * fine)) + np.int32(1)
+        coarse_query[j] = np.int16(np.rint(query[j] * precision))
+    return precision, np.int32(DEVIATIONS * ROUNDING * np.sqrt(squares) * (largest * precision)) + np.int32(1)
 
 
-@loop
-def _to_read(query, centroids, held, n_lists, n_held, filtered):
-    """Scores and numbers of the lists to read, best first, and how many those are."""
-    most = min(n_lists, len(held))
+@jit
+def _lists_to_read(query, centroids, per_list, n_lists, n_to_read, filtered):
+    """Scores and numbers of the lists to read, best first, and how many there are."""
+    n_most = min(n_lists, len(per_list))
     while True:
-        near, lists = np.empty(most + SPARE, np.float32), np.empty(most + SPARE, np.int32)
-        n = _nearest(query, centroids, held, most, near, lists)
+        list_scores, lists = np.empty(n_most + SPARE_SLOTS, np.float32), np.empty(n_most + SPARE_SLOTS, np.int32)
+        n = _nearest_lists(query, centroids, per_list, n_most, list_scores, lists)
         if not filtered:
-            return near, lists, n
+            return list_scores, lists, n
         total = 0
-        for place in range(n):
-            total += held[lists[place]]
-            if total >= n_held:
-                return near, lists, place + 1
-        if n < most or most == len(held):
-            return near, lists, n
-        most = min(4 * most, len(held))
+        for position in range(n):
+            total += per_list[lists[position]]
+            if total >= n_to_read:
+                return list_scores, lists, position + 1
+        if n < n_most or n_most == len(per_list):
+            return list_scores, lists, n
+        n_most = min(4 * n_most, len(per_list))
 
 
-@loop
-def _nearest(query, centroids, held, most, near, lists):
-    """The `most` lists that hold something and score best, best first, into near and lists; how many there are."""
+@jit
+def _nearest_lists(query, centroids, per_list, n_most, list_scores, lists):
+    """Fill list_scores and lists with the `n_most` best lists that hold any rows, best first; returns their number."""
     n_blocks, columns, _ = centroids.shape
-    block, work = np.empty(TOGETHER, np.float32), np.empty(len(near), np.float32)
-    n, least = np.int64(0), np.float32(-np.inf)
+    block, work = np.empty(BLOCK_ROWS, np.float32), np.empty(len(list_scores), np.float32)
+    n, threshold = np.int64(0), np.float32(-np.inf)
     for number in range(n_blocks):
         bits = row_scores(
             query.ctypes.data,
-            centroids.ctypes.data + number * columns * TOGETHER * 4,
+            centroids.ctypes.data + number * columns * BLOCK_ROWS * 4,
             columns,
-            least,
+            threshold,
             block.ctypes.data,
         )
         while bits:
-            bit = lowest(bits)
+            bit = lowest_bit(bits)
             bits &= bits - np.uint32(1)
-            one = number * TOGETHER + bit
-            if one < len(held) and held[one]:
-                near[n], lists[n] = block[bit], one
+            list_number = number * BLOCK_ROWS + bit
+            if list_number < len(per_list) and per_list[list_number]:
+                list_scores[n], lists[n] = block[bit], list_number
                 n += 1
-                if n == len(near):
-                    n, least = _cut(near, near, lists, n, most, work)
-    if n > most:
-        n, least = _cut(near, near, lists, n, most, work)
-    _sort(near, lists, n)
+                if n == len(list_scores):
+                    n, threshold = _keep_best(list_scores, list_scores, lists, n, n_most, work)
+    if n > n_most:
+        n, threshold = _keep_best(list_scores, list_scores, lists, n, n_most, work)
+    _sort_best_first(list_scores, lists, n)
     return n
 
 
-@loop
-def _scanned(query, fine, more, near, lists, allowed, k, found, work):
-    """The allowed rows of the `near` lists that may be among the k best, in no order, into `found`; how many.
+@jit
+def _scan_lists(query, precision, rounding_bound, nearest, lists, allowed, k, candidates, work):
+    """Fill `candidates` with allowed rows of the `nearest` lists that may be among the k best; returns their number.
 
-    That is what their scores hardly exceed, what they hardly fall short of, and their rows.
+    `candidates` are the upper and lower bounds of scores and the rows, in no order.
     """
     _, starts, codes, scales, ids = lists
-    (near_scores, numbers, n_lists), (at_most, at_least, rows) = near, found
-    half, block = codes.shape[1], np.empty(TOGETHER, np.float32)
-    n, least, full = np.int64(0), np.float32(-np.inf), k + SPARE
-    for place in range(n_lists):
-        one, start = numbers[place], near_scores[place] * fine
-        for number in range(starts[one], starts[one + 1]):
+    (list_scores, list_numbers, n_lists), (upper, lower, rows) = nearest, candidates
+    half, block = codes.shape[1], np.empty(BLOCK_ROWS, np.float32)
+    n, threshold, full = np.int64(0), np.float32(-np.inf), k + SPARE_SLOTS
+    for position in range(n_lists):
+        list_number, start = list_numbers[position], list_scores[position] * precision
+        for number in range(starts[list_number], starts[list_number + 1]):
             bits = code_scores(
                 query.ctypes.data,
-                codes.ctypes.data + number * half * TOGETHER * 2,
+                codes.ctypes.data + number * half * BLOCK_ROWS * 2,
                 2 * half,
-                scales.ctypes.data + number * TOGETHER * 4,
+                scales.ctypes.data + number * BLOCK_ROWS * 4,
                 start,
-                more,
-                least,
+                rounding_bound,
+                threshold,
                 block.ctypes.data,
             )
             while bits:
-                bit = lowest(bits)
+                bit = lowest_bit(bits)
                 bits &= bits - np.uint32(1)
-                row = ids[number * TOGETHER + bit]
+                row = ids[number * BLOCK_ROWS + bit]
                 if row >= 0 and (not len(allowed) or allowed[row]):
-                    at_most[n], rows[n] = block[bit], row
-                    at_least[n] = block[bit] - np.float32(2 * more) * scales[number, bit]
+                    upper[n], rows[n] = block[bit], row
+                    lower[n] = block[bit] - np.float32(2 * rounding_bound) * scales[number, bit]
                     n += 1
                     if n == full:
-                        n, least = _possible(at_most, at_least, rows, n, k, work)
-                        if n + SPARE > len(rows):
-                            n, _ = _cut(at_most, at_least, rows, n, len(rows) // 2, work)
-                        full = n + SPARE
+                        n, threshold = _drop_impossible(upper, lower, rows, n, k, work)
+                        if n + SPARE_SLOTS > len(rows):
+                            n, _ = _keep_best(upper, lower, rows, n, len(rows) // 2, work)
+                        full = n + SPARE_SLOTS
     if n > k:
-        n, least = _possible(at_most, at_least, rows, n, k, work)
+        n, threshold = _drop_impossible(upper, lower, rows, n, k, work)
     return n
 
 
-@loop
-def _possible(at_most, at_least, rows, n, k, work):
-    """Brings those to the front that may be among the k best; how many, and what they all may come up to."""
-    for place in range(n):
-        work[place] = at_least[place]
-    least, kept = _largest(work, n, k), 0
-    for place in range(n):
-        if at_most[place] >= least:
-            at_most[kept], at_least[kept], rows[kept] = at_most[place], at_least[place], rows[place]
-            kept += 1
-    return kept, least
+@jit
+def _drop_impossible(upper, lower, rows, n, k, work):
+    """Move rows that may be among the k best to the front; returns their number and the k-th largest lower bound."""
+    for position in range(n):
+        work[position] = lower[position]
+    threshold, n_kept = _kth_largest(work, n, k), 0
+    for position in range(n):
+        if upper[position] >= threshold:
+            upper[n_kept], lower[n_kept], rows[n_kept] = upper[position], lower[position], rows[position]
+            n_kept += 1
+    return n_kept, threshold
 
 
-@loop
-def _cut(scores, others, rows, n, most, work):
-    """Brings the `most` best of more to the front, in no order; how many, and the least of them."""
-    for place in range(n):
-        work[place] = scores[place]
-    least = _largest(work, n, most)
-    ties = most
-    for place in range(n):
-        ties -= scores[place] > least
-    kept = 0
-    for place in range(n):
-        if scores[place] > least or (scores[place] == least and ties > 0):
-            ties -= scores[place] == least
-            scores[kept], others[kept], rows[kept] = scores[place], others[place], rows[place]
-            kept += 1
-    return kept, least
+@jit
+def _keep_best(scores, others, rows, n, n_most, work):
+    """Move the `n_most` best to the front, in no order; returns their number and their lowest score."""
+    for position in range(n):
+        work[position] = scores[position]
+    threshold = _kth_largest(work, n, n_most)
+    ties = n_most
+    for position in range(n):
+        ties -= scores[position] > threshold
+    n_kept = 0
+    for position in range(n):
+        if scores[position] > threshold or (scores[position] == threshold and ties > 0):
+            ties -= scores[position] == threshold
+            scores[n_kept], others[n_kept], rows[n_kept] = scores[position], others[position], rows[position]
+            n_kept += 1
+    return n_kept, threshold
 
 
-@loop
-def _largest(values, n, k):
-    """The k-th largest of the first `n`, at least k (quickselect); leaves them in another order."""
+@jit
+def _kth_largest(values, n, k):
+    """The k-th largest of the first `n` values, n >= k (quickselect); reorders them."""
     low, high = 0, n - 1
     while low < high:
         pivot, left, right = values[(low + high) // 2], low, high
@@ -226,28 +227,28 @@ def _largest(values, n, k):
     return values[k - 1]
 
 
-@loop
-def _sort(scores, rows, n):
-    """The first `n`, best first, in place (heapsort: the worst is taken from the top each time)."""
-    for place in range(n // 2 - 1, -1, -1):
-        _sink(scores, rows, place, n)
+@jit
+def _sort_best_first(scores, rows, n):
+    """Sort the first `n` in place, best first (heapsort with the worst at the top)."""
+    for position in range(n // 2 - 1, -1, -1):
+        _sift_down(scores, rows, position, n)
     for end in range(n - 1, 0, -1):
         scores[0], scores[end] = scores[end], scores[0]
         rows[0], rows[end] = rows[end], rows[0]
-        _sink(scores, rows, np.int64(0), end)
+        _sift_down(scores, rows, np.int64(0), end)
 
 
-@loop
-def _sink(scores, rows, place, n):
-    score, row = scores[place], rows[place]
+@jit
+def _sift_down(scores, rows, position, n):
+    score, row = scores[position], rows[position]
     while True:
-        below = 2 * place + 1
-        if below >= n:
+        child = 2 * position + 1
+        if child >= n:
             break
-        if below + 1 < n and scores[below + 1] < scores[below]:
-            below += 1
-        if scores[below] >= score:
+        if child + 1 < n and scores[child + 1] < scores[child]:
+            child += 1
+        if scores[child] >= score:
             break
-        scores[place], rows[place] = scores[below], rows[below]
-        place = below
-    scores[place], rows[place] = score, row
+        scores[position], rows[position] = scores[child], rows[child]
+        position = child
+    scores[position], rows[position] = score, row

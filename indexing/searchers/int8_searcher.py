@@ -1,7 +1,7 @@
-"""CodedSearcher: `CodedLists` searched by compiled loops, or the rows of a filter exactly where that reads less.
+"""Int8Searcher: searches `Int8Lists` with compiled loops, or the allowed rows exactly where that reads less.
 
-As `ApproximateSearcher` does with lists of FAISS, in half of its time. With a filter, lists are read by what they hold
-of it, for which `probing` says why.
+It does what `ApproximateSearcher` does with FAISS lists, in half of the time. `probing` explains which lists a filtered
+search reads.
 """
 
 from __future__ import annotations
@@ -18,124 +18,128 @@ import numpy.typing as npt
 
 from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
-from indexing.searchers.approximate import searched
+from indexing.searchers.approximate import search_planned
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.int8_lists import CodedLists, Rows, coded, unwritable
-from indexing.searchers.mask_cache import Remembered
-from indexing.searchers.probing import likely, rows_to_hold
+from indexing.searchers.int8_lists import Int8Lists, Rows, build_int8_lists, read_only_contiguous
+from indexing.searchers.mask_cache import MaskCache
+from indexing.searchers.probing import allowed_rows_to_read, expected_lists
 from indexing.searchers.recall import RECALL_K
-from indexing.searchers.search_strategy import went
+from indexing.searchers.search_strategy import record_strategy
 
-# Rows of a list that are read in the time of one that is picked out of the whole matrix: 57 of 8 dimensions, 13 of 64,
-# 5 of 256, 3 to 6 of 1,024 and more; nearly these and so many more for each dimension.
-PICKED, PICKED_OF_ONE = 4, 500
-DEEPER = 0.3  # power of k by which more lists are read for more than the effort was found for
-ROWS_OF_K = 8  # that lists have to hold, at least
-SHARED = 64  # queries that are shared out among threads
-EVERYTHING = unwritable(np.empty(0, bool))
+# Rows of a list that are read in the time that one row picked from the whole matrix takes: 57 at 8 dimensions, 13 at
+# 64, 5 at 256, 3 to 6 at 1,024 and more. GATHER_COST + GATHER_COST_PER_DIM / dim fits these.
+GATHER_COST, GATHER_COST_PER_DIM = 4, 500
+DEPTH_POWER = 0.3  # for k beyond RECALL_K, the number of lists grows with this power of k
+MIN_ROWS_PER_K = 8  # rows that the lists read must hold, per k
+PARALLEL_QUERIES = 64  # from so many queries on, threads share them in parts of this size
+NO_MASK = read_only_contiguous(np.empty(0, bool))
 
 
 @dataclass(frozen=True, eq=False)
-class Filtered:
+class Int8Plan:
     """How to search these lists with a mask."""
 
     matching: int
     allowed: Mask
-    n_held: int  # allowed rows that the lists read have to hold
-    held: Rows  # allowed rows of each list
-    subset: Rows | None = None  # to be searched exactly in place of the lists
+    n_to_read: int  # allowed rows that the lists read must hold
+    per_list: Rows  # allowed rows of each list
+    subset: Rows | None = None  # search these exactly instead of the lists
 
 
 @dataclass(frozen=True, eq=False)
-class CodedSearcher:
-    """The `effort` nearest lists of `index` over `vectors` are read. Scores are true ones."""
+class Int8Searcher:
+    """Reads the `effort` nearest lists of `index` over `vectors`. Returns true scores."""
 
-    index: CodedLists
+    index: Int8Lists
     vectors: Matrix  # (n, dim) raw, perhaps memory-mapped
     effort: int
     factors: Matrix | None = None  # as for ExactSearcher
-    filters: bool = True  # False: they failed their test here, so that a filtered search is exact
-    _made: Remembered[Filtered] = field(default_factory=Remembered)
+    filters: bool = True  # False: the filter self-test failed, so a filtered search is exact
+    _plans: MaskCache[Int8Plan] = field(default_factory=MaskCache)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "vectors", unwritable(np.asarray(self.vectors, dtype=np.float32)))
+        object.__setattr__(self, "vectors", read_only_contiguous(np.asarray(self.vectors, dtype=np.float32)))
 
     @cached_property
     def exact(self) -> ExactSearcher:
         return ExactSearcher(self.vectors, self.factors)
 
     @property
-    def exactly(self) -> ExactSearcher:
-        """What this one is measured against."""
+    def exact_reference(self) -> ExactSearcher:
+        """Exact search over the same vectors; recall is measured against it."""
         return self.exact
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        if ROWS_OF_K * k >= len(self.vectors):
-            went("exact")
+        if MIN_ROWS_PER_K * k >= len(self.vectors):
+            record_strategy("exact")
             return self.exact.search(queries, k, allowed)
-        return searched(self.exact, queries, k, allowed, self.plan, lambda asked: self._scanned(queries, k, asked))
+        return search_planned(self.exact, queries, k, allowed, self.plan, lambda plan: self._scan(queries, k, plan))
 
-    def raw(self, queries: Matrix, k: int, allowed: Mask) -> Found:
-        """What the lists themselves find."""
-        return self._scanned(queries, k, self._of_lists(allowed))
+    def search_only_index(self, queries: Matrix, k: int, allowed: Mask) -> Found:
+        """The filtered answer of the lists alone."""
+        return self._scan(queries, k, self._plan_of_lists(allowed))
 
-    def plan(self, allowed: Mask) -> Filtered:
-        """How to search with a mask; kept with masks that cannot be written to."""
-        return self._made.get(allowed, self._fresh)
+    def plan(self, allowed: Mask) -> Int8Plan:
+        """How to search with a mask; cached for read-only masks."""
+        return self._plans.get(allowed, self._new_plan)
 
-    def _fresh(self, allowed: Mask) -> Filtered:
-        asked = self._of_lists(allowed)
-        of_one = self.index.sizes[asked.held > 0].sum() / max(asked.matching, 1)  # read for each that is allowed
-        picked = PICKED + PICKED_OF_ONE / self.vectors.shape[1]
-        if self.filters and asked.matching * picked > asked.n_held * of_one:
-            return asked
-        return Filtered(asked.matching, asked.allowed, 0, asked.held, subset=np.flatnonzero(asked.allowed))
+    def _new_plan(self, allowed: Mask) -> Int8Plan:
+        plan = self._plan_of_lists(allowed)
+        # rows that are read from the lists for each allowed row
+        rows_per_allowed = self.index.sizes[plan.per_list > 0].sum() / max(plan.matching, 1)
+        gather_cost = GATHER_COST + GATHER_COST_PER_DIM / self.vectors.shape[1]
+        if self.filters and plan.matching * gather_cost > plan.n_to_read * rows_per_allowed:
+            return plan
+        return Int8Plan(plan.matching, plan.allowed, 0, plan.per_list, subset=np.flatnonzero(plan.allowed))
 
-    def _of_lists(self, allowed: Mask) -> Filtered:
-        allowed = unwritable(np.asarray(allowed[: len(self.vectors)], bool))
-        held = unwritable(np.bincount(self.index.list_of[allowed], minlength=self.index.nlist))
-        read = self.effort * len(self.vectors) / self.index.nlist
-        return Filtered(int(held.sum()), allowed, rows_to_hold(read, held, self.index.sizes), held)
+    def _plan_of_lists(self, allowed: Mask) -> Int8Plan:
+        allowed = read_only_contiguous(np.asarray(allowed[: len(self.vectors)], bool))
+        per_list = read_only_contiguous(np.bincount(self.index.list_of[allowed], minlength=self.index.nlist))
+        n_unfiltered = self.effort * len(self.vectors) / self.index.nlist
+        n_to_read = allowed_rows_to_read(n_unfiltered, per_list, self.index.sizes)
+        return Int8Plan(int(per_list.sum()), allowed, n_to_read, per_list)
 
-    def _scanned(self, queries: Matrix, k: int, asked: Filtered | None) -> Found:
+    def _scan(self, queries: Matrix, k: int, plan: Int8Plan | None) -> Found:
         flags = queries.flags
-        if queries.dtype != np.float32 or not (flags.c_contiguous and flags.writeable):  # see `unwritable`
+        if queries.dtype != np.float32 or not (flags.c_contiguous and flags.writeable):  # as compiled, see int8_lists
             queries = np.array(queries, np.float32, order="C")
         if queries.shape[1] != self.vectors.shape[1]:
             raise ValueError(f"expected queries of {self.vectors.shape[1]} dimensions, got {queries.shape[1]}")
         scores, rows = np.empty((len(queries), k), np.float32), np.empty((len(queries), k), np.int64)
-        (search, arrays), read = self._loop, self._read(k, asked)
+        (search, arrays), limits = self._compiled, self._limits(k, plan)
 
-        def part(which: slice) -> None:
-            search(queries[which], *arrays, read, k, scores[which], rows[which])
+        def search_part(part: slice) -> None:
+            search(queries[part], *arrays, limits, k, scores[part], rows[part])
 
-        if len(queries) < SHARED or (threads := faiss.omp_get_max_threads()) == 1:
-            part(slice(None))
+        if len(queries) < PARALLEL_QUERIES or (threads := faiss.omp_get_max_threads()) == 1:
+            search_part(slice(None))
         else:
+            starts = range(0, len(queries), PARALLEL_QUERIES)
             with ThreadPoolExecutor(threads) as pool:
-                list(pool.map(part, (slice(at, at + SHARED) for at in range(0, len(queries), SHARED))))
+                list(pool.map(search_part, (slice(start, start + PARALLEL_QUERIES) for start in starts)))
         return scores, rows
 
-    def _read(self, k: int, asked: Filtered | None) -> tuple[Rows, int, int, Mask]:
-        """What each list holds, how many lists are read and how many rows those have to hold, and what is allowed."""
-        deeper = max(k / RECALL_K, 1) ** DEEPER
-        of_list = len(self.vectors) / self.index.nlist
-        if asked is None:
-            return self.index.sizes, math.ceil(max(self.effort * deeper, ROWS_OF_K * k / of_list)), 0, EVERYTHING
-        n_held = math.ceil(max(asked.n_held * deeper, ROWS_OF_K * k))
-        return asked.held, likely(n_held, asked.matching, self.index.nlist), n_held, asked.allowed
+    def _limits(self, k: int, plan: Int8Plan | None) -> tuple[Rows, int, int, Mask]:
+        """The `limits` of `int8_scan.search`: rows of each list, lists to read, rows to read, mask."""
+        depth = max(k / RECALL_K, 1) ** DEPTH_POWER
+        rows_per_list = len(self.vectors) / self.index.nlist
+        if plan is None:
+            n_lists = math.ceil(max(self.effort * depth, MIN_ROWS_PER_K * k / rows_per_list))
+            return self.index.sizes, n_lists, 0, NO_MASK
+        n_to_read = math.ceil(max(plan.n_to_read * depth, MIN_ROWS_PER_K * k))
+        return plan.per_list, expected_lists(n_to_read, plan.matching, self.index.nlist), n_to_read, plan.allowed
 
     @cached_property
-    def _loop(self) -> tuple[Callable[..., None], tuple[tuple[npt.NDArray, ...], Matrix, Matrix]]:
-        """The compiled search and what it reads of every query."""
-        from indexing.searchers import int8_scan  # numba is for those who search such lists
+    def _compiled(self) -> tuple[Callable[..., None], tuple[tuple[npt.NDArray, ...], Matrix, Matrix]]:
+        """The compiled search and the arrays that every query reads."""
+        from indexing.searchers import int8_scan  # imports numba, which only a search of int8 lists needs
 
         index, factors = self.index, np.empty(0, np.float32) if self.factors is None else self.factors
         lists = (index.centroids, index.starts, index.codes, index.scales, index.ids)
-        return int8_scan.search, (lists, self.vectors, unwritable(factors))
+        return int8_scan.search, (lists, self.vectors, read_only_contiguous(factors))
 
 
 def compile_loops() -> None:
-    """Make the first search as quick as others: loops take seconds to be compiled, and one to be read from disk."""
+    """Compile the loops (seconds) or load them from the disk cache (a second), so that the first search is fast."""
     vectors = np.eye(4, dtype=np.float32).repeat(16, axis=0)
-    CodedSearcher(coded(vectors, None, vectors[::16]), vectors, effort=1).search(vectors[:1], 1)
+    Int8Searcher(build_int8_lists(vectors, None, vectors[::16]), vectors, effort=1).search(vectors[:1], 1)

@@ -1,4 +1,4 @@
-"""Remembered: what was made of a mask, by the identity of the mask, for as long as it is among the newest."""
+"""MaskCache: values computed from a mask, cached by the identity of the mask."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Generic, TypeVar
 
 from engine.recommending.values.searcher import Mask
 
-MOST = 16  # masks, a byte per item each
-Made = TypeVar("Made")
+MAX_MASKS = 16  # a byte per item each
+Value = TypeVar("Value")
 
 
-class Remembered(Generic[Made]):
-    """Only for masks that cannot be written to, as those of filters and views: identity says that they are the same.
+class MaskCache(Generic[Value]):
+    """Caches only for read-only masks, such as those of filters and views: the same object then has the same content.
 
-    It keeps its masks alive, so that no other can take their identity.
+    The cache holds a reference to each mask, so that no other array can get the same id.
     """
 
     def __init__(self) -> None:
-        self._made: dict[int, tuple[Mask, Made]] = {}
+        self._cached: dict[int, tuple[Mask, Value]] = {}
 
-    def get(self, mask: Mask, make: Callable[[Mask], Made]) -> Made:
-        found = self._made.get(id(mask))
-        if found is not None and found[0] is mask:
-            return found[1]
-        made = make(mask)
+    def get(self, mask: Mask, compute: Callable[[Mask], Value]) -> Value:
+        cached = self._cached.get(id(mask))
+        if cached is not None and cached[0] is mask:
+            return cached[1]
+        value = compute(mask)
         if not mask.flags.writeable:
-            if len(self._made) >= MOST:
-                self._made = {}  # one step, so that threads need no lock
-            self._made[id(mask)] = (mask, made)
-        return made
+            if len(self._cached) >= MAX_MASKS:
+                self._cached = {}  # one assignment, so that threads need no lock
+            self._cached[id(mask)] = (mask, value)
+        return value

@@ -1,4 +1,4 @@
-"""The one place that scales vectors for an index. Every index is an inner-product index over what is made here."""
+"""Scales vectors for an index; no other module does. Every index is an inner-product index over scaled vectors."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from engine.recommending.values.searcher import Found, Mask, Searcher
 from engine.values.vectors import MAX_SAFE_LENGTH, MIN_SAFE_LENGTH, Matrix, normalise_rows, row_lengths
 
 TINY = 1e-12
-BLOCK = 65_536  # rows scaled at a time: an index is built without a second copy of its vectors
+BLOCK = 65_536  # rows scaled at a time, so that building an index needs no second copy of its vectors
 
 
 def inverse_lengths(vectors: Matrix) -> Matrix:
-    """(n,) float32: what a row is multiplied with to have unit length, so that raw vectors serve cosine as they are.
+    """(n,) float32: the factor that gives each row unit length. Raw vectors and these factors together serve cosine.
 
-    0 for a row of zeros, and the largest float32 for rows so short that what they need is beyond it.
+    0 for a row of zeros; the largest float32 for a row so short that its factor would overflow.
     """
-    made = np.empty(len(vectors), np.float32)
+    factors = np.empty(len(vectors), np.float32)
     for start in range(0, len(vectors), BLOCK):
-        long = row_lengths(vectors[start : start + BLOCK])
-        inverse = np.divide(1, long, out=np.zeros_like(long), where=long > 0)
-        made[start : start + BLOCK] = np.minimum(inverse, np.finfo(np.float32).max)
-    return made
+        norms = row_lengths(vectors[start : start + BLOCK])
+        inverse = np.divide(1, norms, out=np.zeros_like(norms), where=norms > 0)
+        factors[start : start + BLOCK] = np.minimum(inverse, np.finfo(np.float32).max)
+    return factors
 
 
 def scale(vectors: Matrix, factors: Matrix | None) -> Matrix:
@@ -35,9 +35,9 @@ def scale(vectors: Matrix, factors: Matrix | None) -> Matrix:
 
 
 def index_vectors(items: Matrix, metric: Metric) -> Matrix:
-    """What to index so that inner product with `query_vectors` ranks as the metric does, (n, dim) float32.
+    """(n, dim) float32: vectors whose inner product with `query_vectors` ranks as the metric does.
 
-    dot keeps the length that spectral, ials and ease carry meaning in; cosine drops it.
+    dot keeps the length, which carries meaning in spectral, ials and ease; cosine drops it.
     """
     return normalise_rows(items) if metric == "cosine" else np.ascontiguousarray(items, dtype=np.float32)
 
@@ -45,7 +45,7 @@ def index_vectors(items: Matrix, metric: Metric) -> Matrix:
 def query_vectors(users: Matrix, metric: Metric) -> Matrix:
     if metric != "cosine":
         return np.ascontiguousarray(users, dtype=np.float32)
-    if len(users) == 1:  # the live path: a fifth of what `unit` takes
+    if len(users) == 1:  # the live path: a fifth of the time of `normalise_rows`
         one = np.ascontiguousarray(users, dtype=np.float32)
         with np.errstate(over="ignore"):
             square = float(one[0].dot(one[0]))
@@ -54,15 +54,17 @@ def query_vectors(users: Matrix, metric: Metric) -> Matrix:
     return normalise_rows(users)
 
 
-class MeasuredSearcher(Searcher, Protocol):
-    """A searcher that knows what it should have found."""
+class MeasurableSearcher(Searcher, Protocol):
+    """A searcher whose recall can be measured."""
 
     @property
-    def exactly(self) -> MeasuredSearcher: ...
+    def exact_reference(self) -> MeasurableSearcher:
+        """Exact search over the same vectors."""
+        ...
 
 
-class MeasuredScorer(MeasuredSearcher, Protocol):
-    """One of raw vectors."""
+class MeasurableScorer(MeasurableSearcher, Protocol):
+    """A measurable searcher that takes raw vectors."""
 
     @property
     def metric(self) -> Metric: ...
@@ -70,14 +72,14 @@ class MeasuredScorer(MeasuredSearcher, Protocol):
 
 @dataclass(frozen=True, eq=False)
 class MetricSearcher:
-    """A searcher that scales raw vectors for its index first."""
+    """Scales raw query vectors by the metric, then searches `inner`."""
 
-    inner: MeasuredSearcher
+    inner: MeasurableSearcher
     metric: Metric
 
     @property
-    def exactly(self) -> MetricSearcher:
-        return MetricSearcher(self.inner.exactly, self.metric)
+    def exact_reference(self) -> MetricSearcher:
+        return MetricSearcher(self.inner.exact_reference, self.metric)
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
         return self.inner.search(query_vectors(queries, self.metric), k, allowed)

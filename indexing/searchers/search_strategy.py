@@ -1,6 +1,7 @@
-"""Which way the last search of this thread went, for those who count: told by searchers, read by whoever watches.
+"""The strategy of the last search of this thread, for metrics: searchers record it, the recall sampler reads it.
 
-exact, subset (exact among the few rows a filter allows), ann, filtered ann, fallback (an ANN answer was short) or gpu.
+exact; subset (exact among the few rows that a filter allows); ann; filtered ann; fallback (the ANN answer was short);
+gpu.
 """
 
 from __future__ import annotations
@@ -10,9 +11,9 @@ import threading
 _last = threading.local()
 
 
-def went(way: str) -> None:
-    _last.way = way
+def record_strategy(name: str) -> None:
+    _last.name = name
 
 
-def last() -> str:
-    return getattr(_last, "way", "exact")
+def last_strategy() -> str:
+    return getattr(_last, "name", "exact")

@@ -13,7 +13,7 @@ from engine.catalogue.predicate import parse
 from engine.deadline import check_time, end_at, in_time
 from engine.errors import InputError, NotInTime
 from engine.recommending.boost import Boosted
-from indexing.searchers.filter_masks import Filters, LiveItem
+from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from tests.engine.catalogue.test_predicate import ALL, columns, item
 
 NOBODY = SimpleNamespace(n_vectors=3, allowed=None)
@@ -34,7 +34,7 @@ def too_late(work):
     "long",
     [
         lambda: columns(ALL).mask(parse(AMONG)),
-        lambda: Filters(None).shown(parse(AMONG), {0: LiveItem("shoe", 1, b"{}", {}, True)}, 1, None),
+        lambda: FilterMasks(None).shown(parse(AMONG), {0: LiveItem("shoe", 1, b"{}", {}, True)}, 1, None),
         lambda: Boosted(np.ones(3, np.float32)).take(NOBODY, None, None, 3, set(), "history"),
         lambda: list(in_time([1, 2, 3])),
     ],

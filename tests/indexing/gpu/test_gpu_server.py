@@ -37,11 +37,11 @@ class Told:
     """A searcher that counts what it is asked."""
 
     def __init__(self, vectors=VECTORS):
-        self.exactly, self.asked = ExactSearcher(vectors), 0
+        self.exact_reference, self.asked = ExactSearcher(vectors), 0
 
     def search(self, queries, k, allowed=None):
         self.asked += 1
-        return self.exactly.search(queries, k, allowed)
+        return self.exact_reference.search(queries, k, allowed)
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_the_twin_answers_while_the_owner_loads_and_the_owner_from_then_on(start
     for _ in range(3):
         scores, rows = searcher.search(VECTORS[4:6], 10, mask)
         assert (rows % 2 == 1).all()
-        assert scores == pytest.approx(twin.exactly.search(VECTORS[4:6], 10, mask)[0], abs=1e-5)
+        assert scores == pytest.approx(twin.exact_reference.search(VECTORS[4:6], 10, mask)[0], abs=1e-5)
     assert twin.asked == before
 
 

@@ -82,11 +82,11 @@ def test_a_mask_that_cannot_be_written_to_is_worked_out_once(vectors):
     allowed = np.arange(N) % 2 == 0
     allowed.flags.writeable = False
     searcher = main.users_to_items.inner
-    searcher._made._made.clear()
+    searcher._plans._cached.clear()
     for _ in range(3):
         delta.users_to_items.search(vectors[:1], K, allowed)
         main.users_to_items.search(vectors[:1], K, allowed)
-    assert len(searcher._made._made) == 2  # as it is, and without the rows that the delta replaces
+    assert len(searcher._plans._cached) == 2  # as it is, and without the rows that the delta replaces
     assert not main.users_to_items.search(vectors[:1], K, allowed)[1].ravel().tolist()[0] % 2
     open_to_change = allowed.copy()
     assert main.users_to_items.search(vectors[:1], K, open_to_change)[1].min() >= 0

@@ -422,7 +422,7 @@ def test_whatever_is_written_in_whatever_order_is_what_is_read(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ways = Ways()
-    monkeypatch.setattr(approximate, "went", ways.went)
+    monkeypatch.setattr(approximate, "record_strategy", ways.went)
     monkeypatch.setattr(approximate, "SUBSET_ROWS", SUBSET_ROWS)
     run_state_machine_as_test(
         lambda: LiveMachine(database, tmp_path, ways),

@@ -18,11 +18,11 @@ VECTORS = unit(np.random.default_rng(0).standard_normal((400, 8)).astype(np.floa
 class Half:
     """Finds every second row only."""
 
-    exactly: ExactSearcher
+    exact_reference: ExactSearcher
 
     def search(self, queries, k, allowed=None):
         mask = np.arange(400) % 2 == 0
-        return self.exactly.search(queries, k, mask if allowed is None else mask & allowed)
+        return self.exact_reference.search(queries, k, mask if allowed is None else mask & allowed)
 
 
 @pytest.fixture
@@ -55,10 +55,10 @@ def test_a_space_has_no_recall_while_its_first_sample_is_worked_on(sampler):
 
     class Slow(ExactSearcher):
         @property
-        def exactly(self):
+        def exact_reference(self):
             begun.set()
             looked.wait(30)
-            return super().exactly
+            return super().exact_reference
 
     sampler.watched("slow", Slow(VECTORS)).search(VECTORS[:1], 5)
     assert begun.wait(30)

@@ -18,7 +18,7 @@ from indexing.recipes import recipe, tuner
 from indexing.recipes.recipe import EXACT_ROWS, TARGET, Recipe, met
 from indexing.recipes.tuner import GRAPH, tune
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.int8_searcher import CodedSearcher
+from indexing.searchers.int8_searcher import Int8Searcher
 from indexing.searchers.metric import unit
 from indexing.searchers.recall import FLOOR, recall
 
@@ -125,7 +125,7 @@ def test_a_generation_keeps_lists_of_codes_in_a_file_that_is_mapped(database, sp
     name = build_generation(database, space, learnt(database, space, vectors), tmp_path, recipe="IVF64,int8")
     opened = open_generation(tmp_path / space.name / name)
     searcher, described = opened.items_to_items.inner, opened.manifest["indexes"]["cosine"]
-    assert isinstance(searcher, CodedSearcher)
+    assert isinstance(searcher, Int8Searcher)
     assert (described["factory"], described["file"]) == ("IVF64,int8", "metric.int8.safetensors")
     assert not searcher.index.codes.flags.owndata
     assert recall(searcher, ExactSearcher(vectors), queries) >= FLOOR

@@ -4,12 +4,12 @@ import faiss
 import numpy as np
 import pytest
 
-from indexing.recipes.recipe import Recipe, build, with_tested_filters
+from indexing.recipes.recipe import Recipe, build, with_filter_selftest
 from indexing.searchers.approximate import SUBSET_ROWS, ApproximateSearcher
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.int8_searcher import CodedSearcher
+from indexing.searchers.int8_searcher import Int8Searcher
 from indexing.searchers.metric import index_vectors, inverse_lengths, query_vectors, unit
-from indexing.searchers.recall import Truth, recall
+from indexing.searchers.recall import GroundTruth, recall
 
 N, DIM, K = 44_000, 8, 10
 
@@ -53,9 +53,11 @@ def searched(factory) -> int:
 
 def scanned(searcher, queries, allowed, monkeypatch) -> bool:
     """Whether a search read the lists of codes."""
-    calls, (search, arrays) = [], searcher._loop
+    calls, (search, arrays) = [], searcher._compiled
     with monkeypatch.context() as patched:
-        patched.setitem(searcher.__dict__, "_loop", (lambda *arguments: (calls.append(1), search(*arguments)), arrays))
+        patched.setitem(
+            searcher.__dict__, "_compiled", (lambda *arguments: (calls.append(1), search(*arguments)), arrays)
+        )
         searcher.search(queries, K, allowed)
     return bool(calls)
 
@@ -127,7 +129,7 @@ class TestSearcherContract:
         if built.index is None:
             assert isinstance(built.searcher, ExactSearcher)
             return
-        if isinstance(built.searcher, CodedSearcher):
+        if isinstance(built.searcher, Int8Searcher):
             used = [
                 scanned(built.searcher, queries, allowed, monkeypatch) for allowed in (None, mask(0.5), mask(0.001))
             ]
@@ -205,7 +207,7 @@ def test_an_index_that_does_not_find_what_lies_elsewhere_is_searched_exactly_wit
     index = faiss.index_factory(DIM, "IVF1024,Flat", faiss.METRIC_INNER_PRODUCT)
     index.train(vectors)
     index.add(vectors)
-    lost = with_tested_filters(ApproximateSearcher(index, vectors, 1))  # reads 43 rows: nowhere near enough
+    lost = with_filter_selftest(ApproximateSearcher(index, vectors, 1))  # reads 43 rows: nowhere near enough
     assert not lost.filters
     allowed = mask(0.5)
     assert lost.search(queries, K, allowed)[0] == pytest.approx(brute_force(vectors, queries, K, allowed), abs=1e-5)
@@ -223,6 +225,6 @@ def test_recall_of_what_is_wrong_is_low_however_long_the_vectors_are(size):
             scores, rows = exact.search(-queries, k, allowed)
             return -scores, rows
 
-    truth = Truth(exact, queries)
+    truth = GroundTruth(exact, queries)
     assert truth.recall(exact).mean == 1
     assert truth.recall(Wrong()).mean == 0
