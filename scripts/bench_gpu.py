@@ -37,7 +37,7 @@ from indexing.recipes.faiss_gpu import number, on_gpu
 from indexing.recipes.recipe import build, choose
 from indexing.searchers.approximate import ApproximateSearcher
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.metric import BLOCK, unit
+from indexing.searchers.metric import BLOCK, normalise_rows
 from indexing.searchers.recall import GroundTruth
 
 K = 20
@@ -118,7 +118,7 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     ceilings = _ceilings(torch.device(device))
     _say(f"{ceilings.bytes_per_s / 1e9:,.0f} GB/s copied, {ceilings.operations_per_s / 1e12:,.2f} TFLOP/s multiplied")
     asked = {batch: batch * math.ceil(QUERIES / batch) for batch in options.batches}
-    queries = unit(clustered(max(asked.values()), dim, seed=2**31))
+    queries = normalise_rows(clustered(max(asked.values()), dim, seed=2**31))
     for n in options.n:
         vectors = _vectors(n, dim)
         truths = {batch: GroundTruth(ExactSearcher(vectors), queries[:count], K) for batch, count in asked.items()}
@@ -153,7 +153,7 @@ def _vectors(n: int, dim: int) -> Matrix:
     made = np.empty((n, dim), np.float32)
     for block, start in enumerate(range(0, n, BLOCK)):
         part = made[start : start + BLOCK]
-        part[:] = unit(clustered(len(part), dim, seed=block))
+        part[:] = normalise_rows(clustered(len(part), dim, seed=block))
     return made
 
 

@@ -39,7 +39,7 @@ from engine.store.database.connections import Database, open_database
 from engine.values.vectors import Matrix
 from indexing.building.build import build_generation
 from indexing.generations.generation import Generation, open_generation
-from indexing.searchers.metric import unit
+from indexing.searchers.metric import normalise_rows
 
 PEERS = ("pgvector", "usearch", "lancedb", "chroma")
 QUERIES, ROUNDS, RECALL = 1000, 5, 0.99
@@ -116,9 +116,11 @@ class Exact:
 def _vectors(options: argparse.Namespace) -> tuple[Matrix, Matrix]:
     """Unit vectors to index and as unlike them as fresh draws are, queries; learnt ones are held out instead."""
     if options.data is None:
-        return unit(clustered(options.n, options.dim)), unit(clustered(QUERIES, options.dim, seed=1))
+        return normalise_rows(clustered(options.n, options.dim)), normalise_rows(
+            clustered(QUERIES, options.dim, seed=1)
+        )
     made = learnt(options.data, options.dim)
-    made = unit(made[np.linalg.norm(made, axis=1) > 0])
+    made = normalise_rows(made[np.linalg.norm(made, axis=1) > 0])
     order = np.random.default_rng(1).permutation(len(made))
     held = min(QUERIES, len(made) // 10)
     return made[order[held:]], made[order[:held]]

@@ -16,7 +16,7 @@ from engine.values.ids import IdMap
 from engine.values.vectors import Vectors
 from indexing.generations.generation import MetricSearcher
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.metric import inverse_lengths, unit
+from indexing.searchers.metric import inverse_lengths, normalise_rows
 
 VECTORS = np.array([[2, 0], [1, 0], [0, 1], [0, 3]], np.float32)  # cup and mug, hat and cap
 WEIGHTING = Weighting(repeat="binary")
@@ -37,7 +37,9 @@ class SmallView:
     users: Any = None
     fold_in: Any = field(default_factory=lambda: LinearFoldIn(VECTORS, np.ones(4, np.float32), np.ones(2, np.float32)))
     users_to_items: Any = field(default_factory=lambda: MetricSearcher(ExactSearcher(VECTORS), "dot"))
-    items_to_items: Any = field(default_factory=lambda: MetricSearcher(ExactSearcher(unit(VECTORS)), "cosine"))
+    items_to_items: Any = field(
+        default_factory=lambda: MetricSearcher(ExactSearcher(normalise_rows(VECTORS)), "cosine")
+    )
     popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4, 5]))
     popularity: Any = field(default_factory=lambda: np.array([0.8, 0.5, 0.2, 1.0, 0.0, 0.0], np.float32))
 

@@ -9,9 +9,9 @@ import pytest
 
 from indexing.gpu.batching import Batcher
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.metric import unit
+from indexing.searchers.metric import normalise_rows
 
-VECTORS = unit(np.random.default_rng(0).standard_normal((3000, 16)).astype(np.float32))
+VECTORS = normalise_rows(np.random.default_rng(0).standard_normal((3000, 16)).astype(np.float32))
 
 
 class Counted:

@@ -24,9 +24,9 @@ from indexing.gpu.gpu_process import own, owned, owning, searchers
 from indexing.gpu.gpu_server import OwnedSearcher, Owner, address
 from indexing.gpu.process_supervisor import restarting
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.metric import unit
+from indexing.searchers.metric import normalise_rows
 
-VECTORS = unit(np.random.default_rng(0).standard_normal((500, 8)).astype(np.float32))
+VECTORS = normalise_rows(np.random.default_rng(0).standard_normal((500, 8)).astype(np.float32))
 
 
 def batcher_threads():

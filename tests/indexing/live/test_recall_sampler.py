@@ -9,9 +9,9 @@ import pytest
 
 from indexing.live.recall_sampler import Sample, Sampler, recall_of
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.metric import unit
+from indexing.searchers.metric import normalise_rows
 
-VECTORS = unit(np.random.default_rng(0).standard_normal((400, 8)).astype(np.float32))
+VECTORS = normalise_rows(np.random.default_rng(0).standard_normal((400, 8)).astype(np.float32))
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from engine.errors import DeviceUnavailable, InputError
 from indexing.recipes.faiss_gpu import admit, needed_bytes, number, on_gpu
 from indexing.recipes.recipe import Recipe, build, filled
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.metric import unit
+from indexing.searchers.metric import normalise_rows
 from indexing.searchers.recall import recall
 
 N, DIM, K = 40_000, 32, 20
@@ -25,7 +25,7 @@ needs_gpu = [pytest.mark.gpu, pytest.mark.skipif(not GPUS, reason="FAISS sees no
 def vectors():
     draw = np.random.default_rng(0)
     centres = draw.standard_normal((200, DIM))
-    return unit((centres[draw.integers(0, 200, N)] + 0.4 * draw.standard_normal((N, DIM))).astype(np.float32))
+    return normalise_rows((centres[draw.integers(0, 200, N)] + 0.4 * draw.standard_normal((N, DIM))).astype(np.float32))
 
 
 needs_cuvs = pytest.mark.skipif(not hasattr(faiss, "GpuIndexCagra"), reason="FAISS was built without cuVS")

@@ -19,7 +19,7 @@ from indexing.recipes.recipe import EXACT_ROWS, TARGET, Recipe, met
 from indexing.recipes.tuner import GRAPH, tune
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_searcher import Int8Searcher
-from indexing.searchers.metric import unit
+from indexing.searchers.metric import normalise_rows
 from indexing.searchers.recall import FLOOR, recall
 
 N, DIM, N_USERS = 20_200, 16, 300
@@ -35,12 +35,12 @@ def clustered(n, seed):
 
 @pytest.fixture(scope="module")
 def vectors():
-    return unit(clustered(N, 0))
+    return normalise_rows(clustered(N, 0))
 
 
 @pytest.fixture(scope="module")
 def queries():
-    return unit(clustered(N_USERS, 1))
+    return normalise_rows(clustered(N_USERS, 1))
 
 
 @pytest.fixture(autouse=True)

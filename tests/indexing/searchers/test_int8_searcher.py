@@ -13,7 +13,7 @@ from indexing.searchers import int8_scan, simd_products
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_lists import BLOCK_ROWS, Int8Lists, build_int8_lists, read_only_contiguous
 from indexing.searchers.int8_searcher import PARALLEL_QUERIES, Int8Searcher
-from indexing.searchers.metric import inverse_lengths, scale, unit
+from indexing.searchers.metric import inverse_lengths, normalise_rows, scale
 from indexing.searchers.recall import GroundTruth
 from indexing.searchers.simd_products import code_scores, lowest_bit, row_scores
 
@@ -150,7 +150,7 @@ def test_equal_items_and_zero_items_come_once_each():
 
 
 def test_threads_answer_as_one_does():
-    vectors = unit(drawn(8000, 16))
+    vectors = normalise_rows(drawn(8000, 16))
     searcher = build(Recipe("IVF80,int8"), vectors, vectors[:100]).searcher
     allowed = np.random.default_rng(1).random(8000) < 0.5
     expected = searcher.search(vectors[:200], 20, allowed)[1]
@@ -160,7 +160,7 @@ def test_threads_answer_as_one_does():
 
 
 def test_lists_that_hold_little_of_a_filter_are_followed_by_more_of_them():
-    vectors = unit(drawn(9000, 8))
+    vectors = normalise_rows(drawn(9000, 8))
     lists = build_int8_lists(vectors, None, vectors[:300])
     held = np.zeros(300, np.int64)
     by_list = np.argsort(-(vectors[:1] @ vectors[:300].T)[0])
@@ -184,7 +184,7 @@ def recall_of(searcher, vectors, queries, k=20, allowed=None):
 
 def test_many_items_that_are_nearly_the_same_are_told_apart():
     base = drawn(200, 16).repeat(60, axis=0)  # sixty sizes and colours of each
-    vectors = unit(base + 0.005 * drawn(len(base), 16, seed=1))[np.random.default_rng(2).permutation(12_000)]
+    vectors = normalise_rows(base + 0.005 * drawn(len(base), 16, seed=1))[np.random.default_rng(2).permutation(12_000)]
     searcher = Int8Searcher(build_int8_lists(vectors, None, vectors[:100]), vectors, 4)
     assert recall_of(searcher, vectors, vectors[:200]) > 0.98
 
@@ -193,7 +193,7 @@ def test_many_items_that_are_nearly_the_same_are_told_apart():
 def test_more_or_fewer_than_the_effort_was_found_for_are_found_as_well(k):
     draw = np.random.default_rng(0)
     tastes = draw.standard_normal((200, 32))
-    vectors = unit(
+    vectors = normalise_rows(
         (tastes[draw.integers(0, 200, 30_000)] + 0.4 * draw.standard_normal((30_000, 32))).astype(np.float32)
     )
     made = build(Recipe("IVF340,int8"), vectors, vectors[:300])
@@ -204,7 +204,7 @@ def test_more_or_fewer_than_the_effort_was_found_for_are_found_as_well(k):
 def test_the_best_of_a_department_are_found_for_whoever_asks(share):
     draw = np.random.default_rng(0)
     tastes, taste = draw.standard_normal((200, 32)), draw.integers(0, 200, 30_000)
-    vectors = unit((tastes[taste] + 0.4 * draw.standard_normal((30_000, 32))).astype(np.float32))
+    vectors = normalise_rows((tastes[taste] + 0.4 * draw.standard_normal((30_000, 32))).astype(np.float32))
     made = build(Recipe("IVF340,int8"), vectors, vectors[:300])
     for _ in range(3):
         allowed = np.isin(taste, draw.permutation(200)[: int(200 * share)])
@@ -225,7 +225,7 @@ def test_a_row_that_is_no_number_hides_nothing_else():
 
 
 def test_many_queries_are_shared_out_among_threads():
-    vectors = unit(drawn(4000, 16))
+    vectors = normalise_rows(drawn(4000, 16))
     searcher = Int8Searcher(build_int8_lists(vectors, None, vectors[:60]), vectors, 8)
     threads, expected = faiss.omp_get_max_threads(), searcher.search(vectors[:20], 10)[1]
     try:

@@ -8,7 +8,7 @@ from indexing.recipes.recipe import Recipe, build, with_filter_selftest
 from indexing.searchers.approximate import SUBSET_ROWS, ApproximateSearcher
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_searcher import Int8Searcher
-from indexing.searchers.metric import index_vectors, inverse_lengths, query_vectors, unit
+from indexing.searchers.metric import index_vectors, inverse_lengths, normalise_rows, query_vectors
 from indexing.searchers.recall import GroundTruth, recall
 
 N, DIM, K = 44_000, 8, 10
@@ -19,7 +19,7 @@ def vectors():
     """Items around 200 tastes, of unit length."""
     draw = np.random.default_rng(0)
     centres = draw.standard_normal((200, DIM))
-    return unit((centres[draw.integers(0, 200, N)] + 0.4 * draw.standard_normal((N, DIM))).astype(np.float32))
+    return normalise_rows((centres[draw.integers(0, 200, N)] + 0.4 * draw.standard_normal((N, DIM))).astype(np.float32))
 
 
 @pytest.fixture(scope="module")
@@ -151,8 +151,10 @@ class TestApproximate:
 
     def test_a_query_that_got_too_few_from_the_index_is_answered_exactly(self):
         # one list of few rows far from the others: a search of one list finds fewer than asked for
-        far = unit(np.tile(np.array([[1, 0, 0, 0]], np.float32), (10, 1)) + np.eye(10, 4, dtype=np.float32) * 1e-3)
-        near = unit(np.random.default_rng(0).standard_normal((400, 4)).astype(np.float32) * [0.01, 1, 1, 1])
+        far = normalise_rows(
+            np.tile(np.array([[1, 0, 0, 0]], np.float32), (10, 1)) + np.eye(10, 4, dtype=np.float32) * 1e-3
+        )
+        near = normalise_rows(np.random.default_rng(0).standard_normal((400, 4)).astype(np.float32) * [0.01, 1, 1, 1])
         vectors = np.ascontiguousarray(np.vstack([far, near]), dtype=np.float32)
         index = faiss.index_factory(4, "IVF8,Flat", faiss.METRIC_INNER_PRODUCT)
         index.train(vectors)
@@ -218,7 +220,7 @@ def test_recall_of_what_is_wrong_is_low_however_long_the_vectors_are(size):
     draw = np.random.default_rng(0)
     vectors = (draw.standard_normal((500, 8)) * size).astype(np.float32)
     exact = ExactSearcher(vectors, inverse_lengths(vectors))
-    queries = unit(draw.standard_normal((20, 8)).astype(np.float32))
+    queries = normalise_rows(draw.standard_normal((20, 8)).astype(np.float32))
 
     class Wrong:
         def search(self, queries, k, allowed=None):
