@@ -99,7 +99,7 @@ class Keyring:
         if time.monotonic() - asked_at > REMEMBER_S:
             try:
                 with self._database.connect() as conn:
-                    closed = api_keys.any_made(conn)
+                    closed = api_keys.any_created(conn)
             except StoreUnavailable:
                 if not asked_at:
                     raise

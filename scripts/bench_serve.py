@@ -154,7 +154,7 @@ def add_events(database: Database, space: Space, vectors: Matrix, users: Sequenc
         }
     )
     with database.begin() as conn:
-        events.merge_staged(conn, space.key, table)
+        events.bulk_append(conn, space.key, table)
 
 
 def one_worker(

@@ -61,10 +61,10 @@ def store(database: Database, name: str, vectors: Matrix, *, metric: Metric = "c
     with database.begin() as conn:
         space = spaces.ensure(conn, name)
         ids = [f"item-{row:07d}" for row in range(len(vectors))]
-        items.merge_staged(conn, space.key, _catalogue(ids))
+        items.bulk_merge(conn, space.key, _catalogue(ids))
         people = Vectors(IdMap(f"user-{row:05d}" for row in range(N_USERS)), _users(vectors))
         nothing = pa.nulls(len(people), pa.string())
-        users.merge_staged(conn, space.key, pa.table({"user_id": list(people.ids.ids), "attributes": nothing}))
+        users.bulk_merge(conn, space.key, pa.table({"user_id": list(people.ids.ids), "attributes": nothing}))
         fold_in = LinearFoldIn(vectors, np.ones(len(vectors), np.float32), np.ones(vectors.shape[1], np.float32))
         latent = LatentSpace(Vectors(IdMap(ids), vectors), people, metric, fold_in)
         made = models.save(conn, space.key, embedder="made", params={}, space=latent, evaluation={}, publishable=True)

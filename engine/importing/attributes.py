@@ -65,7 +65,7 @@ class Attributes:
         """Inside the transaction that writes the attributes. StoreBusy where another decided otherwise meanwhile."""
         if self.reading.types:
             attribute_types.set_types(conn, space_key, self.reading.types, self.subject)
-        attribute_types.settle(conn, space_key, self.types, self.subject)
+        attribute_types.add_consistent(conn, space_key, self.types, self.subject)
 
 
 def read_attributes(
@@ -110,7 +110,7 @@ def _known(database: Database, space_name: str, names: list[str], subject: Subje
             return {}
         known = attribute_types.read(conn, space.key, subject)
         new = [name for name in names if name not in known]
-        return known | (attribute_types.of_catalogue(conn, space.key, new, subject) if new else {})
+        return known | (attribute_types.infer_from_catalogue(conn, space.key, new, subject) if new else {})
 
 
 def _note(

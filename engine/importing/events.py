@@ -185,7 +185,7 @@ def _write(
     items: pl.DataFrame,
     attributes: Attributes,
     progress: Progress,
-) -> tuple[event_store.StagedCounts, int]:
+) -> tuple[event_store.BulkAppended, int]:
     """What became of the events, and how many are of users who were erased since they were checked."""
     users = events.select(pl.col("user_id").unique(maintain_order=True), attributes=pl.lit(None, pl.String))
     staged = events.select(
@@ -193,8 +193,8 @@ def _write(
     ).sort("event_id")  # in the order of the index
     with transaction(database, space_name) as (conn, space):
         attributes.store_types(conn, space.key)
-        made = user_store.merge_staged(conn, space.key, arrow(users))
-        item_store.merge_staged(conn, space.key, arrow(items))
+        made = user_store.bulk_merge(conn, space.key, arrow(users))
+        item_store.bulk_merge(conn, space.key, arrow(items))
         progress("write events", 0.5)
-        counts = event_store.merge_staged(conn, space.key, arrow(staged))
+        counts = event_store.bulk_append(conn, space.key, arrow(staged))
     return counts, events.filter(pl.col("user_id").is_in(sorted(made.erased))).height if made.erased else 0

@@ -59,7 +59,7 @@ def import_users(
     progress("write", 0.6)
     with transaction(database, space_name) as (conn, space):
         attributes.store_types(conn, space.key)
-        made = user_store.merge_staged(conn, space.key, arrow(staged))
+        made = user_store.bulk_merge(conn, space.key, arrow(staged))
     progress("done", 1.0)
     return ImportSummary(
         read=frame.height,

@@ -59,7 +59,7 @@ def import_vectors(
     rows = list(last.values())
     progress("write", 0.5)
     with transaction(database, space_name) as (conn, space):
-        items.merge_staged(conn, space.key, _catalogue(list(last), [found.labels[row] for row in rows]))
+        items.bulk_merge(conn, space.key, _catalogue(list(last), [found.labels[row] for row in rows]))
         record = models.save(
             conn,
             space.key,

@@ -1,10 +1,11 @@
-"""Erasures: who was erased, as keyed hashes of their ids, so that no file and no client brings them back unseen.
+"""Erasures: the ids of erased users as keyed hashes, so that no import and no request creates an erased user again.
 
-The id itself is not kept. Its hash is HMAC-SHA256 with a secret of the space, made with the first erasure; PostgreSQL
-has sha256 alone, so the secret is kept as the two pads that HMAC makes of it. No id is hashed where nobody was erased.
+The id itself is not stored. Its hash is HMAC-SHA256 with a secret of the space, which the first erasure creates.
+PostgreSQL has only sha256, so the secret is stored as the two pads that HMAC derives from it. In a space without
+erasures no id is hashed.
 
-Whoever makes users calls `sweep` afterwards, in the same transaction: an erasure that ended while a user was being made
-is seen by then, and one that has not ended waits for the row.
+Code that inserts users calls `delete_erased` afterwards, in the same transaction: by then an erasure that committed
+during the insert is visible, and a later one waits for the lock of the row.
 """
 
 from __future__ import annotations
@@ -22,63 +23,64 @@ BLOCK_BYTES = 64  # of SHA-256
 PADS = "(SELECT pads FROM erasure_secrets WHERE space_key = %(space)s)"
 HASH = f"sha256(substr({PADS}, 65) || sha256(substr({PADS}, 1, 64) || convert_to({{}}, 'UTF8')))"
 ANY = "EXISTS (SELECT FROM erased_users WHERE space_key = %(space)s)"
-# The hash is of the id alone, as the pads are read once: so the planner joins by it, and makes it once for each id.
+# The pads are a subquery that runs once, so the hash depends on the id alone: the planner can join by hash, and
+# computes one hash for each id.
 IS_ERASED = f"{HASH} IN (SELECT hash FROM erased_users WHERE space_key = %(space)s)"
-AMONG = f"SELECT id FROM unnest(%(ids)s::text[]) AS t (id) WHERE {ANY} AND {IS_ERASED.format('id')}"
-SWEEP = f"""DELETE FROM users WHERE space_key = %(space)s AND {ANY} AND user_id {{}}
+ERASED_AMONG = f"SELECT id FROM unnest(%(ids)s::text[]) AS t (id) WHERE {ANY} AND {IS_ERASED.format('id')}"
+DELETE_ERASED = f"""DELETE FROM users WHERE space_key = %(space)s AND {ANY} AND user_id {{}}
     AND {IS_ERASED.format("user_id")} RETURNING user_id"""
-BAR = f"""INSERT INTO erased_users (space_key, hash)
+RECORD = f"""INSERT INTO erased_users (space_key, hash)
     SELECT %(space)s, {HASH.format("id")} FROM unnest(%(ids)s::text[]) AS t (id) ON CONFLICT DO NOTHING"""
 
 
-def bar(conn: sa.Connection, space_key: int, user_ids: Collection[str]) -> None:
-    """Keep these ids out from now on."""
+def record(conn: sa.Connection, space_key: int, user_ids: Collection[str]) -> None:
+    """Record the erasure of these ids: they are refused from now on."""
     insert = "INSERT INTO erasure_secrets (space_key, pads) VALUES (%s, %s) ON CONFLICT DO NOTHING"
-    conn.exec_driver_sql(insert, (space_key, pads(secrets.token_bytes(BLOCK_BYTES // 2))))
-    conn.exec_driver_sql(BAR, {"space": space_key, "ids": list(user_ids)})
+    conn.exec_driver_sql(insert, (space_key, hmac_pads(secrets.token_bytes(BLOCK_BYTES // 2))))
+    conn.exec_driver_sql(RECORD, {"space": space_key, "ids": list(user_ids)})
 
 
-def pads(secret: bytes) -> bytes:
-    """What HMAC-SHA256 puts before the inner and the outer hash."""
+def hmac_pads(secret: bytes) -> bytes:
+    """The inner and the outer pad of HMAC-SHA256 (RFC 2104), 64 bytes each."""
     block = secret.ljust(BLOCK_BYTES, b"\0")
-    return bytes(each ^ 0x36 for each in block) + bytes(each ^ 0x5C for each in block)
+    return bytes(byte ^ 0x36 for byte in block) + bytes(byte ^ 0x5C for byte in block)
 
 
-def among(conn: sa.Connection, space_key: int, user_ids: Collection[str]) -> set[str]:
-    """Those of `user_ids` that were erased."""
+def erased_among(conn: sa.Connection, space_key: int, user_ids: Collection[str]) -> set[str]:
+    """The ids among `user_ids` that were erased."""
     if not conn.exec_driver_sql(f"SELECT {ANY}", {"space": space_key}).scalar_one():
         return set()
-    return set(conn.exec_driver_sql(AMONG, {"space": space_key, "ids": list(user_ids)}).scalars())
+    return set(conn.exec_driver_sql(ERASED_AMONG, {"space": space_key, "ids": list(user_ids)}).scalars())
 
 
-def sweep(conn: sa.Connection, space_key: int, user_ids: Sequence[str]) -> set[str]:
-    """Take out those of `user_ids`, made in this transaction, that were erased; which those are."""
-    statement = SWEEP.format("= ANY(%(ids)s::text[])")
+def delete_erased(conn: sa.Connection, space_key: int, user_ids: Sequence[str]) -> set[str]:
+    """Delete the users among `user_ids`, inserted in this transaction, that were erased; return their ids."""
+    statement = DELETE_ERASED.format("= ANY(%(ids)s::text[])")
     return set(conn.exec_driver_sql(statement, {"space": space_key, "ids": list(user_ids)}).scalars())
 
 
-def sweep_staged(conn: sa.Connection, space_key: int) -> set[str]:
-    """`sweep` of the users of an import."""
-    statement = SWEEP.format("IN (SELECT user_id FROM staged_users)")
+def delete_erased_staged(conn: sa.Connection, space_key: int) -> set[str]:
+    """`delete_erased` for the users in the table `staged_users` of an import."""
+    statement = DELETE_ERASED.format("IN (SELECT user_id FROM staged_users)")
     return set(conn.exec_driver_sql(statement, {"space": space_key}).scalars())
 
 
 def erased_at(conn: sa.Connection, space_key: int, user_id: str) -> datetime | None:
-    """When a user was erased; None for one who was not, or was allowed again."""
+    """The time of a user's erasure; None when the user was not erased, or was allowed again."""
     query = f"""SELECT erased_at FROM erased_users
                 WHERE space_key = %(space)s AND hash = {HASH.format("%(id)s::text")}"""
-    found: datetime | None = conn.exec_driver_sql(query, {"space": space_key, "id": user_id}).scalar()
-    return found
+    at: datetime | None = conn.exec_driver_sql(query, {"space": space_key, "id": user_id}).scalar()
+    return at
 
 
 def allow(conn: sa.Connection, space_key: int, user_id: str) -> None:
-    """Let an erased id in again; NotFound for one that is not kept out. What was erased does not come back."""
+    """Accept an erased id again; NotFound when there is no erasure of it. The erased data stays erased."""
     delete = f"DELETE FROM erased_users WHERE space_key = %(space)s AND hash = {HASH.format('%(id)s::text')}"
     if conn.exec_driver_sql(delete, {"space": space_key, "id": user_id}).rowcount == 0:
         raise NotFound(f"no erasure of {user_id!r} is on record")
 
 
 def count(conn: sa.Connection, space_key: int) -> int:
-    """How many ids are kept out."""
+    """The number of ids that are refused."""
     query = "SELECT count(*) FROM erased_users WHERE space_key = %s"
     return int(conn.exec_driver_sql(query, (space_key,)).scalar_one())

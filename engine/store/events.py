@@ -59,30 +59,32 @@ SELECT %s, event_id, user_key, item_key, kind, value, occurred_at FROM staged_ev
     JOIN items i ON i.space_key = %s AND i.item_id = s.item_id
 ON CONFLICT DO NOTHING
 """
-ERASED = "a user of these events was erased or merged meanwhile; nothing was written, send them again"
+USER_REMOVED = (
+    "a user of these events was erased or merged into another at the same time; nothing was written, send them again"
+)
 
 
 @dataclass(frozen=True)
-class StagedCounts:
+class BulkAppended:
     written: int
     duplicates: int
 
 
 def append(conn: sa.Connection, space_key: int, events: Sequence[Event]) -> list[str]:
-    """Write events; "written", "duplicate" or "erased", of a user who was, for each.
+    """Write events; return a status for each: "written", "duplicate", or "erased" when its user was erased.
 
-    Users and items never seen are made on the way. StoreBusy, and nothing written, when one of the users is erased at
-    the same moment.
+    Creates users and items that do not exist yet. Raises StoreBusy, and writes nothing, when one of the users is erased
+    at the same time.
     """
-    ids = [event.event_id or _derived(event) for event in events]
-    first = dict(zip(reversed(ids), reversed(events), strict=True))
-    written = _append(conn, space_key, first)
+    ids = [event.event_id or _derive_id(event) for event in events]
+    pending = dict(zip(reversed(ids), reversed(events), strict=True))  # of equal ids the first event
+    written = _append_known(conn, space_key, pending)
     erased: set[str] = set()
-    if first:  # of users or items not known yet
-        erased = _add(conn, space_key, first)
-        written |= _append(conn, space_key, first)
-    if first:
-        raise StoreBusy(ERASED)
+    if pending:  # events of new users or items
+        erased = _create_users_and_items(conn, space_key, pending)
+        written |= _append_known(conn, space_key, pending)
+    if pending:
+        raise StoreBusy(USER_REMOVED)
     statuses = []
     for id_ in ids:
         statuses.append("written" if id_ in written else "erased" if id_ in erased else "duplicate")
@@ -90,40 +92,40 @@ def append(conn: sa.Connection, space_key: int, events: Sequence[Event]) -> list
     return statuses
 
 
-def _append(conn: sa.Connection, space_key: int, events: dict[str, Event]) -> set[str]:
-    """Take those of known users and items out of `events`, by id, and write them; the ids that are new."""
+def _append_known(conn: sa.Connection, space_key: int, events: dict[str, Event]) -> set[str]:
+    """Write the events (by id) of known users and items and remove them from `events`; return the ids that were new."""
     parameters = {"space": space_key, "event_id": list(events)} | {
         name: [getattr(event, name) for event in events.values()]
         for name in ("user_id", "item_id", "kind", "value", "occurred_at")
     }
     try:
         known, written = conn.exec_driver_sql(APPEND, parameters).one()
-    except sa.exc.IntegrityError as error:  # users and items are there, or were a moment ago
-        raise StoreBusy(ERASED) from error
+    except sa.exc.IntegrityError as error:  # a user or an item was deleted during the statement
+        raise StoreBusy(USER_REMOVED) from error
     for id_ in known:
         del events[id_]
     return set(written)
 
 
-def _add(conn: sa.Connection, space_key: int, events: dict[str, Event]) -> set[str]:
-    """Make the users and items of `events`, by id; take those of users who were erased out of it, and say which."""
-    names = sorted({event.user_id for event in events.values()})
-    conn.exec_driver_sql(ADD_USERS, (space_key, names, space_key))
-    swept = erasures.sweep(conn, space_key, names)
-    erased = {id_ for id_, event in events.items() if event.user_id in swept}
+def _create_users_and_items(conn: sa.Connection, space_key: int, events: dict[str, Event]) -> set[str]:
+    """Create the users and items of `events` (by id); remove the events of erased users and return their event ids."""
+    user_ids = sorted({event.user_id for event in events.values()})
+    conn.exec_driver_sql(ADD_USERS, (space_key, user_ids, space_key))
+    erased_users = erasures.delete_erased(conn, space_key, user_ids)
+    erased = {id_ for id_, event in events.items() if event.user_id in erased_users}
     for id_ in erased:
         del events[id_]
     conn.exec_driver_sql(ADD_ITEMS, (space_key, sorted({event.item_id for event in events.values()}), space_key))
     return erased
 
 
-def _derived(event: Event) -> str:
+def _derive_id(event: Event) -> str:
     occurred_us = round(event.occurred_at.timestamp() * 1e6)
     return derive_event_id(event.user_id, event.item_id, event.kind, event.value, occurred_us)
 
 
 def history(conn: sa.Connection, space_key: int, user_id: str, limit: int) -> History:
-    """The newest `limit` events of a user, newest first; empty for a user never seen. One statement."""
+    """The newest `limit` events of a user, newest first; empty for an unknown user. One statement."""
     rows = conn.exec_driver_sql(HISTORY, (limit, space_key, user_id)).all()
     if not rows:
         return History()
@@ -132,15 +134,15 @@ def history(conn: sa.Connection, space_key: int, user_id: str, limit: int) -> Hi
 
 
 def histories(conn: sa.Connection, space_key: int, user_ids: Sequence[str], limit: int) -> dict[str, History]:
-    """`history` of many users, in one statement; users never seen are left out."""
-    found: dict[str, list[sa.Row]] = {}
+    """`history` of many users in one statement; unknown users are left out."""
+    rows_of: dict[str, list[sa.Row]] = {}
     for row in conn.exec_driver_sql(HISTORIES, (limit, space_key, list(user_ids))):
-        found.setdefault(row[0], []).append(row)
-    made = {}
-    for user_id, rows in found.items():
+        rows_of.setdefault(row[0], []).append(row)
+    by_user = {}
+    for user_id, rows in rows_of.items():
         _, item_ids, kinds, values, occurred = zip(*rows, strict=True)
-        made[user_id] = History(item_ids, kinds, np.array(values, np.float32), np.array(occurred, np.int64))
-    return made
+        by_user[user_id] = History(item_ids, kinds, np.array(values, np.float32), np.array(occurred, np.int64))
+    return by_user
 
 
 def count(conn: sa.Connection, space_key: int) -> int:
@@ -148,13 +150,13 @@ def count(conn: sa.Connection, space_key: int) -> int:
 
 
 def kind_counts(conn: sa.Connection, space_key: int) -> dict[str, int]:
-    """Events by the word for their kind, the most frequent first."""
+    """The number of events of each kind, the most frequent first."""
     query = "SELECT kind, count(*) FROM events WHERE space_key = %s GROUP BY kind ORDER BY 2 DESC, 1"
     return {kind: n for kind, n in conn.exec_driver_sql(query, (space_key,))}
 
 
 def read_columns(conn: sa.Connection, space_key: int) -> EventColumns:
-    """Every event of a space whose item is not deleted, in order of time."""
+    """Every event of a space whose item is not deleted, ordered by time."""
     kinds = conn.exec_driver_sql("SELECT DISTINCT kind FROM events WHERE space_key = %s", (space_key,)).scalars()
     names = sorted(kinds)
     query = sql.SQL(
@@ -183,21 +185,21 @@ def read_columns(conn: sa.Connection, space_key: int) -> EventColumns:
 def _ids(
     conn: sa.Connection, table: str, noun: str, space_key: int, keys: np.ndarray
 ) -> tuple[tuple[str, ...], np.ndarray]:
-    """The ids of the keys that occur, in key order, and each key's row among them."""
-    present, rows = np.unique(keys.astype(np.int64), return_inverse=True)
+    """The ids of the distinct keys, in key order, and the row of each key among them."""
+    distinct, rows = np.unique(keys.astype(np.int64), return_inverse=True)
     query = f"SELECT {noun}_key, {noun}_id FROM {table} WHERE space_key = %s"
-    names: dict[int, str] = {key: id_ for key, id_ in conn.exec_driver_sql(query, (space_key,))}
-    return tuple(names[key] for key in present.tolist()), rows.astype(np.int64)
+    id_of: dict[int, str] = {key: id_ for key, id_ in conn.exec_driver_sql(query, (space_key,))}
+    return tuple(id_of[key] for key in distinct.tolist()), rows.astype(np.int64)
 
 
-def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> StagedCounts:
-    """Write checked events in bulk from columns event_id, user_id, item_id, kind, value, occurred_at (timestamp UTC).
+def bulk_append(conn: sa.Connection, space_key: int, table: pa.Table) -> BulkAppended:
+    """Write validated events from columns event_id, user_id, item_id, kind, value, occurred_at (timestamp, UTC).
 
-    Their users and items must be there (`users.merge_staged`, `items.merge_staged`).
+    The users and items of the events must exist (`users.bulk_merge`, `items.bulk_merge`).
     """
     columns = ["event_id", "user_id", "item_id", "kind", "value", "occurred_at"]
     definition = "event_id text, user_id text, item_id text, kind text, value real, occurred_at timestamptz"
     bulk_copy.stage_table(conn, "staged_events", definition, table.select(columns))
     with bulk_copy.without_nested_loops(conn, table.num_rows):
         written = conn.exec_driver_sql(MERGE, (space_key, space_key, space_key)).rowcount
-    return StagedCounts(written, table.num_rows - written)
+    return BulkAppended(written, table.num_rows - written)

@@ -1,4 +1,4 @@
-"""Items: one row per item of a space; a deleted one stays as a tombstone for its events."""
+"""Items: one row per item of a space; a deleted item stays as a tombstone because events refer to it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from engine.store.database import bulk_copy
 from engine.values.items import Item, ItemVector
 from engine.values.vectors import Matrix
 
-# Every writer takes its rows in one order, whatever the collation of the database: two at once wait, not deadlock.
+# All writers lock rows in the order of COLLATE "C", so that two concurrent writers wait and do not deadlock.
 UPSERT = """
 INSERT INTO items (space_key, item_id, title, categories, attributes, available, vector, vector_model)
 SELECT %s, item_id, title, categories, attributes, available, vector::vector, model
@@ -32,7 +32,7 @@ ON CONFLICT (space_key, item_id) DO UPDATE SET title = excluded.title, categorie
     withdrawn = false
 RETURNING item_id, xmax = 0 AS created
 """
-# Fields that come along with events fill what is there, and never bring a deleted item back.
+# An import of events or items completes stored fields; it does not restore a deleted item.
 MERGE = """
 INSERT INTO items (space_key, item_id, title, categories, attributes)
 SELECT %s, item_id, title, coalesce(string_to_array(categories, chr(31)), '{}'), coalesce(attributes, '{}')
@@ -44,13 +44,13 @@ WHERE (items.title, items.categories, items.attributes) IS DISTINCT FROM (coales
     CASE WHEN excluded.categories = '{}' THEN items.categories ELSE excluded.categories END,
     items.attributes || excluded.attributes)
 """
-SEPARATOR = "\x1f"
+SEPARATOR = "\x1f"  # of categories in staged_items; MERGE splits at it
 
 
 def upsert(conn: sa.Connection, space_key: int, items: Sequence[Item], *, keep_vectors: bool = False) -> list[str]:
-    """Write items, the last of several with one id winning; "created" or "updated" for each.
+    """Write items; return "created" or "updated" for each. Of several with one id the last wins.
 
-    `keep_vectors`: one without a vector keeps the one that it has, for who knows nothing of vectors.
+    With `keep_vectors` an item without a vector keeps its stored vector, for callers that do not handle vectors.
     """
     last = {item.item_id: item for item in items}
     parameters = (
@@ -81,7 +81,7 @@ def get(conn: sa.Connection, space_key: int, item_id: str) -> Item:
 
 
 def delete(conn: sa.Connection, space_key: int, item_id: str) -> None:
-    """Mark an item deleted: it is never shown again, its events stay."""
+    """Mark an item deleted: it is not shown any more, and its events stay."""
     update = """UPDATE items SET deleted = true, updated_at = now()
                 WHERE space_key = %s AND item_id = %s AND NOT deleted"""
     if conn.exec_driver_sql(update, (space_key, item_id)).rowcount == 0:
@@ -89,38 +89,38 @@ def delete(conn: sa.Connection, space_key: int, item_id: str) -> None:
 
 
 def set_availability(conn: sa.Connection, space_key: int, available: Mapping[str, bool]) -> list[str]:
-    """Switch items on and off; "updated" or "unknown" for each."""
+    """Set the availability of items; return "updated" or "unknown" for each."""
     lock(conn, space_key, list(available))
     update = """UPDATE items SET available = new.available, withdrawn = false, updated_at = now()
                 FROM unnest(%s::text[], %s::bool[]) AS new (item_id, available)
                 WHERE items.space_key = %s AND items.item_id = new.item_id AND NOT deleted RETURNING items.item_id"""
     rows = conn.exec_driver_sql(update, (list(available), list(available.values()), space_key))
-    found = set(rows.scalars())
-    return ["updated" if item_id in found else "unknown" for item_id in available]
+    updated = set(rows.scalars())
+    return ["updated" if item_id in updated else "unknown" for item_id in available]
 
 
 def lock(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> None:
-    """Until the transaction ends no other changes these items; taken in the one order."""
+    """Lock these items until the transaction ends, in the order that all writers use."""
     query = """SELECT FROM items WHERE space_key = %s AND item_id = ANY(%s::text[])
                ORDER BY item_id COLLATE "C" FOR NO KEY UPDATE"""
     conn.exec_driver_sql(query, (space_key, list(item_ids)))
 
 
 def withdraw(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> None:
-    """Hide items that the catalogue has no more, until it has them again."""
+    """Hide items that are missing from a whole-catalogue file, until a later file contains them again."""
     set_availability(conn, space_key, dict.fromkeys(item_ids, False))
     update = "UPDATE items SET withdrawn = true WHERE space_key = %s AND item_id = ANY(%s::text[]) AND NOT deleted"
     conn.exec_driver_sql(update, (space_key, list(item_ids)))
 
 
 def withdrawn(conn: sa.Connection, space_key: int) -> set[str]:
-    """The items that are hidden because the catalogue had them no more."""
+    """The items that are hidden because a whole-catalogue file did not contain them."""
     query = "SELECT item_id FROM items WHERE space_key = %s AND withdrawn AND NOT deleted"
     return set(conn.exec_driver_sql(query, (space_key,)).scalars())
 
 
 def deleted(conn: sa.Connection, space_key: int, item_ids: Sequence[str]) -> set[str]:
-    """Those of `item_ids` that were deleted and not written again."""
+    """The ids among `item_ids` that are deleted."""
     query = "SELECT item_id FROM items WHERE space_key = %s AND item_id = ANY(%s::text[]) AND deleted"
     return set(conn.exec_driver_sql(query, (space_key, list(item_ids))).scalars())
 
@@ -131,27 +131,27 @@ def count(conn: sa.Connection, space_key: int) -> int:
 
 
 def read_catalogue(conn: sa.Connection, space_key: int, item_keys: Sequence[int] | None = None) -> pa.Table:
-    """Items as columns sorted by key, as CATALOGUE says; times are microseconds since 1970 UTC.
+    """Items as a table with the schema CATALOGUE, sorted by key; times are microseconds since 1970 UTC.
 
-    `item_keys` limits them to those; deleted ones are part of it, so that readers can hide them.
+    `item_keys` selects some items. Deleted items are included, so that readers can hide them.
     """
-    some = "" if item_keys is None else f"AND item_key = ANY('{{{','.join(str(int(key)) for key in item_keys)}}}')"
+    selection = "" if item_keys is None else f"AND item_key = ANY('{{{','.join(str(int(key)) for key in item_keys)}}}')"
     query = f"""SELECT item_key, item_id, title, array_to_json(categories), attributes, available, deleted,
                     (date_part('epoch', created_at) * 1e6)::bigint, (date_part('epoch', updated_at) * 1e6)::bigint
-                FROM items WHERE space_key = {space_key:d} {some} ORDER BY item_key"""
-    at = CATALOGUE.get_field_index("categories")
-    found = bulk_copy.read_table(conn, query, CATALOGUE.set(at, pa.field("categories", pa.string())))
-    return found.set_column(at, CATALOGUE.field(at), _lists(found["categories"])).cast(CATALOGUE)
+                FROM items WHERE space_key = {space_key:d} {selection} ORDER BY item_key"""
+    index = CATALOGUE.get_field_index("categories")
+    table = bulk_copy.read_table(conn, query, CATALOGUE.set(index, pa.field("categories", pa.string())))
+    return table.set_column(index, CATALOGUE.field(index), _parse_lists(table["categories"])).cast(CATALOGUE)
 
 
 def categories(conn: sa.Connection, space_key: int) -> dict[str, list[str]]:
-    """item_id -> the categories of every item that has any."""
+    """item_id -> categories, of each item that has categories."""
     query = "SELECT item_id, categories FROM items WHERE space_key = %s AND categories <> '{}' AND NOT deleted"
     return {item_id: list(names) for item_id, names in conn.exec_driver_sql(query, (space_key,))}
 
 
-def _lists(texts: pa.ChunkedArray) -> pa.Array:
-    """Lists of text from JSON; most items share theirs with others."""
+def _parse_lists(texts: pa.ChunkedArray) -> pa.Array:
+    """Lists of text from JSON. Many items share the same list, so each distinct text is parsed once."""
     distinct = texts.combine_chunks().dictionary_encode()
     lists = pa.array([orjson.loads(text) for text in distinct.dictionary.to_pylist()], pa.list_(pa.string()))
     return lists.take(distinct.indices)
@@ -160,7 +160,7 @@ def _lists(texts: pa.ChunkedArray) -> pa.Array:
 def read_vectors(
     conn: sa.Connection, space_key: int, model: int, item_keys: Sequence[int] | None = None
 ) -> dict[int, Matrix]:
-    """item_key -> the (dim,) vector that its caller gave it in the space of `model`."""
+    """item_key -> (dim,) vector, of each item that was written with a vector for `model`."""
     query = """SELECT item_key, vector::real[] FROM items WHERE space_key = %s AND vector_model = %s
                AND (%s::bigint[] IS NULL OR item_key = ANY(%s::bigint[]))"""
     keys = None if item_keys is None else list(item_keys)
@@ -183,8 +183,11 @@ CATALOGUE = pa.schema(
 )
 
 
-def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
-    """Add distinct items from columns item_id, title, categories (list), attributes (JSON); complete known ones."""
+def bulk_merge(conn: sa.Connection, space_key: int, table: pa.Table) -> int:
+    """Add distinct items from columns item_id, title, categories (list), attributes (JSON).
+
+    Returns the number of changed rows. An empty field of a known item keeps the stored value.
+    """
     categories = pa.array(
         [None if value is None else SEPARATOR.join(value) for value in table["categories"].to_pylist()], pa.string()
     )

@@ -1,4 +1,4 @@
-"""What is watched of a model version: drift reports, newest last, and maps, one per method."""
+"""Reports of a model version: drift reports, and maps of the items, one per method."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def add_drift(conn: sa.Connection, space_key: int, version: int, report: Mapping
 
 
 def latest_drift(conn: sa.Connection, space_key: int, version: int) -> dict[str, Any] | None:
-    """The newest report of a version, with `made_at`; None when drift was never measured."""
+    """The newest drift report of a version, with `made_at`; None when drift was never measured."""
     query = f"""SELECT report, made_at FROM drift_reports WHERE model_key = {OF_MODEL}
                 ORDER BY made_at DESC LIMIT 1"""
     row = conn.exec_driver_sql(query, (space_key, version)).first()
@@ -33,11 +33,11 @@ def set_map(conn: sa.Connection, space_key: int, version: int, method: str, poin
 
 
 def get_map(conn: sa.Connection, space_key: int, version: int, method: str | None) -> dict[str, Any]:
-    """The stored map of a method, or the newest of any; NotFound that says how to make one."""
+    """The stored map of a method, or the newest map of any method; NotFound when there is none."""
     query = f"""SELECT points FROM maps WHERE model_key = {OF_MODEL} AND (%s::text IS NULL OR method = %s)
                 ORDER BY made_at DESC LIMIT 1"""
-    found: dict[str, Any] | None = conn.exec_driver_sql(query, (space_key, version, method, method)).scalar()
-    if found is None:
-        which = f" by {method}" if method else ""
-        raise NotFound(f"there is no map{which} of model {version} yet; `nearfield map` makes one")
-    return found
+    points: dict[str, Any] | None = conn.exec_driver_sql(query, (space_key, version, method, method)).scalar()
+    if points is None:
+        by_method = f" by {method}" if method else ""
+        raise NotFound(f"there is no map{by_method} of model {version} yet; `nearfield map` makes one")
+    return points

@@ -52,20 +52,24 @@ def save(
     evaluation: Mapping[str, Any],
     publishable: bool,
 ) -> ModelRecord:
-    """Store a latent space as the next version, vectors raw as the model made them."""
-    spaces.lock(conn, space_key)  # versions count up
+    """Store a latent space as the next version; the vectors are stored unscaled."""
+    spaces.lock(conn, space_key)  # so that two writers do not choose the same version
     name, arrays = space.fold_in.state()
     codec_name, codec_arrays = (None, None) if space.codec is None else space.codec.state()
     insert = f"""INSERT INTO models (space_key, version, embedder, params, metric, dim, fold_in, arrays, evaluation,
                      codec, codec_arrays, publishable, n_items, n_users)
                  SELECT %s, coalesce(max(version), 0) + 1, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s
                  FROM models WHERE space_key = %s RETURNING model_key, {COLUMNS}"""
-    values = (embedder, json.dumps(dict(params)), space.metric, space.dim, name, _pack(arrays))
-    figures = (json.dumps(dict(evaluation)), codec_name, None if codec_arrays is None else _pack(codec_arrays))
+    model = (embedder, json.dumps(dict(params)), space.metric, space.dim, name, _pack(arrays))
+    evaluation_and_codec = (
+        json.dumps(dict(evaluation)),
+        codec_name,
+        None if codec_arrays is None else _pack(codec_arrays),
+    )
     sizes = (publishable, len(space.items), len(space.users))
-    row = conn.exec_driver_sql(insert, (space_key, *values, *figures, *sizes, space_key)).one()
-    _write(conn, space_key, row.model_key, "item", space.items)
-    _write(conn, space_key, row.model_key, "user", space.users)
+    row = conn.exec_driver_sql(insert, (space_key, *model, *evaluation_and_codec, *sizes, space_key)).one()
+    _write_vectors(conn, space_key, row.model_key, "item", space.items)
+    _write_vectors(conn, space_key, row.model_key, "user", space.users)
     return ModelRecord(*row[1:])
 
 
@@ -73,14 +77,14 @@ def _pack(arrays: Mapping[str, npt.NDArray]) -> bytes:
     return safetensors.save({key: np.ascontiguousarray(value) for key, value in arrays.items()})
 
 
-def _write(conn: sa.Connection, space_key: int, model_key: int, noun: str, vectors: Vectors) -> None:
+def _write_vectors(conn: sa.Connection, space_key: int, model_key: int, noun: str, vectors: Vectors) -> None:
     table = f"{noun}_vectors_{model_key}"
     conn.exec_driver_sql(f"CREATE TABLE {table} PARTITION OF {noun}_vectors FOR VALUES IN ({model_key})")
     query = f"SELECT {noun}_id, {noun}_key FROM {noun}s WHERE space_key = %s"
     keys: dict[str, int] = {id_: key for id_, key in conn.exec_driver_sql(query, (space_key,))}
-    known = np.array([id_ in keys for id_ in vectors.ids.ids], dtype=bool)  # one erased while training ran stays erased
-    found = np.array([keys[id_] for id_ in vectors.ids.ids if id_ in keys], dtype=np.int64)
-    bulk_copy.write_vectors(conn, table, model_key, found, vectors.matrix[known])
+    known = np.array([id_ in keys for id_ in vectors.ids.ids], dtype=bool)  # False: erased during the training
+    known_keys = np.array([keys[id_] for id_ in vectors.ids.ids if id_ in keys], dtype=np.int64)
+    bulk_copy.write_vectors(conn, table, model_key, known_keys, vectors.matrix[known])
     conn.exec_driver_sql(f"CREATE INDEX ON {table} ({noun}_key)")
 
 
@@ -105,27 +109,28 @@ def list_all(conn: sa.Connection, space_key: int) -> list[ModelRecord]:
 
 
 def load_space(
-    conn: sa.Connection, space_key: int, version: int, item_names: Callable[[], pa.Table] | None = None
+    conn: sa.Connection, space_key: int, version: int, read_item_ids: Callable[[], pa.Table] | None = None
 ) -> LatentSpace:
-    """The latent space of a version, item rows in the order they were trained in.
+    """The latent space of a version, with the item rows in the order of training.
 
-    `item_names`, called once the vectors are there, has the columns key, ascending, and id of every item where somebody
-    else reads them.
+    `read_item_ids` returns the columns key (ascending) and id of every item, for a caller that reads them in parallel;
+    it is called after the vectors are read.
     """
     query = """SELECT model_key, metric, dim, fold_in, arrays, codec, codec_arrays FROM models
                WHERE space_key = %s AND version = %s"""
     row = conn.exec_driver_sql(query, (space_key, version)).first()
     if row is None:
         raise NotFound(f"there is no model version {version}")
-    items = _read(conn, row.model_key, "item", row.dim, item_names or partial(_names, conn, space_key, "item"))
-    users = _read(conn, row.model_key, "user", row.dim, partial(_names, conn, space_key, "user"))
+    read_item_ids = read_item_ids or partial(_read_ids, conn, space_key, "item")
+    items = _read_vectors(conn, row.model_key, "item", row.dim, read_item_ids)
+    users = _read_vectors(conn, row.model_key, "user", row.dim, partial(_read_ids, conn, space_key, "user"))
     arrays = safetensors.load(bytes(row.arrays))
-    folds = fold_in.restore(row.fold_in, items.matrix, arrays)
-    return LatentSpace(items, users, row.metric, folds, _codec(row.codec, row.codec_arrays))
+    restored = fold_in.restore(row.fold_in, items.matrix, arrays)
+    return LatentSpace(items, users, row.metric, restored, _codec(row.codec, row.codec_arrays))
 
 
 def load_codec(conn: sa.Connection, space_key: int, version: int) -> FeatureCodec | None:
-    """The codec of a version alone, None for one that has none: what a server needs beside a generation."""
+    """Only the codec of a version, which a server needs in addition to a generation; None when it has no codec."""
     query = "SELECT codec, codec_arrays FROM models WHERE space_key = %s AND version = %s"
     row = conn.exec_driver_sql(query, (space_key, version)).first()
     if row is None:
@@ -137,14 +142,16 @@ def _codec(name: str | None, packed: bytes | None) -> FeatureCodec | None:
     return None if name is None or packed is None else feature_codec.restore(name, safetensors.load(bytes(packed)))
 
 
-def _read(conn: sa.Connection, model_key: int, noun: str, dim: int, names: Callable[[], pa.Table]) -> Vectors:
+def _read_vectors(
+    conn: sa.Connection, model_key: int, noun: str, dim: int, read_ids: Callable[[], pa.Table]
+) -> Vectors:
     keys, matrix = bulk_copy.read_vectors(conn, f"{noun}_vectors_{model_key}", f"{noun}_key", dim)
-    key, id_ = names().columns
-    rows = np.searchsorted(key.to_numpy(), keys)
-    return Vectors(IdMap(id_.take(pa.array(rows)).to_pylist()), matrix)
+    sorted_keys, ids = read_ids().columns
+    rows = np.searchsorted(sorted_keys.to_numpy(), keys)
+    return Vectors(IdMap(ids.take(pa.array(rows)).to_pylist()), matrix)
 
 
-def _names(conn: sa.Connection, space_key: int, noun: str) -> pa.Table:
+def _read_ids(conn: sa.Connection, space_key: int, noun: str) -> pa.Table:
     query = f"SELECT {noun}_key, {noun}_id FROM {noun}s WHERE space_key = {space_key:d} ORDER BY {noun}_key"
     return bulk_copy.read_table(conn, query, pa.schema([("key", pa.int64()), ("id", pa.string())]))
 

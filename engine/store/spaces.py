@@ -1,4 +1,4 @@
-"""Spaces: a tenant's name, key and event weighting."""
+"""Spaces: the name, key and event weighting of a tenant."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ class Space:
 
 
 def check_name(name: str) -> str:
-    """The name; InputError if no space can have it."""
+    """The name itself; InputError when it is not a valid space name."""
     if not NAME.fullmatch(name):
         raise InputError(
-            f"a space name is 1 to 63 of a-z, 0-9, _ and -, starting with a letter or digit; got {name!r}",
+            f"expected a space name of 1 to 63 characters a-z, 0-9, _ and -, starting with a letter or digit; got "
+            f"{name!r}",
             loc=("space",),
         )
     return name
 
 
 def ensure(conn: sa.Connection, name: str) -> Space:
-    """The space of this name, made if there is none."""
+    """The space of this name, created if it does not exist."""
     check_name(name)
     insert = "INSERT INTO spaces (name, weighting) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING"
     conn.exec_driver_sql(insert, (name, _dump(Weighting())))
@@ -41,23 +42,23 @@ def ensure(conn: sa.Connection, name: str) -> Space:
 
 def get(conn: sa.Connection, name: str) -> Space:
     query = "SELECT space_key, name, weighting FROM spaces WHERE name = %s"
-    row = conn.exec_driver_sql(query, (name,)).first() if NAME.fullmatch(name) else None  # no other text is a name
+    row = conn.exec_driver_sql(query, (name,)).first() if NAME.fullmatch(name) else None  # other text may hold NUL
     if row is None:
         raise NotFound(f"there is no space {name!r}")
     return Space(row.space_key, row.name, Weighting(**row.weighting))
 
 
-def held(conn: sa.Connection, name: str) -> Space:
-    """As `get`; who deletes the space waits for the end of this transaction."""
+def get_locked(conn: sa.Connection, name: str) -> Space:
+    """`get`, with a lock that makes a deletion of the space wait for the end of this transaction."""
     space = get(conn, name)
     query = "SELECT FROM spaces WHERE space_key = %s FOR KEY SHARE"
     if conn.exec_driver_sql(query, (space.key,)).first() is None:
-        raise NotFound(f"there is no space {name!r}; it was deleted meanwhile")
+        raise NotFound(f"there is no space {name!r}; it was deleted a moment ago")
     return space
 
 
-def find(conn: sa.Connection, key: int) -> Space | None:
-    """The space of this key, while there is one."""
+def find_by_key(conn: sa.Connection, key: int) -> Space | None:
+    """The space of this key; None when it was deleted."""
     row = conn.exec_driver_sql("SELECT name, weighting FROM spaces WHERE space_key = %s", (key,)).first()
     return None if row is None else Space(key, row.name, Weighting(**row.weighting))
 
@@ -73,23 +74,23 @@ def set_weighting(conn: sa.Connection, space: Space, weighting: Weighting) -> Sp
 
 
 def lock(conn: sa.Connection, key: int) -> None:
-    """Until the transaction ends no other changes the records of a space or which generation is active.
+    """Lock the records of a space, its model versions and its active generation until the transaction ends.
 
-    Taken before any row of the space, so that two who need both do not wait for each other. Events are written on.
+    Take it before any row of the space, which prevents deadlocks. It does not block writes of events.
     """
     conn.exec_driver_sql("SELECT FROM spaces WHERE space_key = %s FOR NO KEY UPDATE", (key,))
 
 
 def delete(conn: sa.Connection, name: str) -> None:
-    """Delete a space with everything in it, and revoke its keys."""
+    """Delete a space with everything in it, and revoke its API keys."""
     space = get(conn, name)
     lock(conn, space.key)
-    keys = conn.exec_driver_sql("SELECT model_key FROM models WHERE space_key = %s", (space.key,)).scalars().all()
-    for key in keys:
+    model_keys = conn.exec_driver_sql("SELECT model_key FROM models WHERE space_key = %s", (space.key,)).scalars().all()
+    for key in model_keys:
         conn.exec_driver_sql(f"DROP TABLE IF EXISTS item_vectors_{key}, user_vectors_{key}")
     for table in ("events", "users", "items", "models", "generations", "spaces"):
         conn.exec_driver_sql(f"DELETE FROM {table} WHERE space_key = %s", (space.key,))
-    # last: one that was made meanwhile is there by now
+    # last: by now an API key that another transaction created during the deletion is visible
     revoke = "UPDATE api_keys SET revoked_at = now() WHERE space_key = %s AND revoked_at IS NULL"
     conn.exec_driver_sql(revoke, (space.key,))
 

@@ -37,28 +37,28 @@ LOCK = """SELECT user_id, user_key FROM users WHERE space_key = %s AND user_id =
 
 
 @dataclass(frozen=True)
-class Erased:
-    """`rows` counts what went of each table; `user_ids` are kept out: the user, and who was merged into them."""
+class ErasedUser:
+    """`rows` counts the deleted rows by table; `user_ids`, now refused, are the user and the ids merged into it."""
 
     rows: Mapping[str, int]
     user_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class StagedUsers:
+class BulkMerged:
     written: int
-    erased: set[str]  # not written: they were erased, perhaps while the file was read
+    erased: set[str]  # not written: erased before or during the import
 
 
 def upsert(conn: sa.Connection, space_key: int, users: Sequence[User]) -> list[str]:
-    """Write users, the last of several with one id winning; "created" or "updated" for each.
+    """Write users; return "created" or "updated" for each. Of several with one id the last wins.
 
-    Conflict, and nothing written, for one who was erased.
+    Raises Conflict, and writes nothing, when one of them was erased.
     """
     last = {user.user_id: json.dumps(dict(user.attributes)) for user in users}
     rows = conn.exec_driver_sql(UPSERT, (space_key, list(last), list(last.values())))
     created = {row.user_id: row.created for row in rows}
-    _refuse(erasures.sweep(conn, space_key, list(last)))
+    _refuse_erased(erasures.delete_erased(conn, space_key, list(last)))
     return ["created" if created[user.user_id] else "updated" for user in users]
 
 
@@ -70,67 +70,67 @@ def get(conn: sa.Connection, space_key: int, user_id: str) -> User:
     return User(row.user_id, row.attributes)
 
 
-def delete(conn: sa.Connection, space_key: int, user_id: str) -> Erased:
-    """Erase a user, and who was merged into them, with events and stored vectors; keep their ids out from now on."""
-    names = {user_id}
-    while True:
-        keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(LOCK, (space_key, sorted(names)))}
+def delete(conn: sa.Connection, space_key: int, user_id: str) -> ErasedUser:
+    """Erase a user and the ids merged into it, with events and stored vectors; the ids are refused from now on."""
+    erased_ids = {user_id}
+    while True:  # a merge that commits before the lock adds ids
+        keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(LOCK, (space_key, sorted(erased_ids)))}
         if user_id not in keys:
             raise NotFound(f"there is no user {user_id!r}")
-        found = names | set(_merged(conn, list(keys.values())))
-        if found == names:
+        with_merged = erased_ids | set(_merged_ids(conn, list(keys.values())))
+        if with_merged == erased_ids:
             break
-        names = found
-    erasures.bar(conn, space_key, names)
-    every = list(keys.values())
+        erased_ids = with_merged
+    erasures.record(conn, space_key, erased_ids)
+    user_keys = list(keys.values())
     rows = {
-        table: conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = ANY(%s::bigint[])", (every,)).rowcount
+        table: conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = ANY(%s::bigint[])", (user_keys,)).rowcount
         for table in ("events", "user_vectors", "users")
     }
-    return Erased(rows, (user_id, *sorted(names - {user_id})))
+    return ErasedUser(rows, (user_id, *sorted(erased_ids - {user_id})))
 
 
 def merge(conn: sa.Connection, space_key: int, source: str, target: str) -> int | None:
-    """Move what is known of `source` to `target`, made if it is not there, and forget the first; how many events.
+    """Move the events and attributes of `source` to `target`, delete `source`, and return the number of events moved.
 
-    Of an attribute that both have, that of `target` stays. None when there is no `source`: it was merged already.
-    Conflict where `target` was erased.
+    Creates `target` if it does not exist. Of an attribute that both have, the value of `target` stays. Returns None
+    when there is no `source`, as after an earlier merge. Raises Conflict when `target` was erased.
     """
     if not existing(conn, space_key, [source]):
         return None
     insert = "INSERT INTO users (space_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
     conn.exec_driver_sql(insert, (space_key, target))
-    _refuse(erasures.sweep(conn, space_key, [target]))
+    _refuse_erased(erasures.delete_erased(conn, space_key, [target]))
     keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(LOCK, (space_key, [source, target]))}
-    if source not in keys:  # another merged it meanwhile
+    if source not in keys:  # another transaction merged it before the lock
         return None
-    _refuse({target} - keys.keys())  # meanwhile
+    _refuse_erased({target} - keys.keys())  # another transaction erased it before the lock
     old, new = keys[source], keys[target]
-    moved = conn.exec_driver_sql("UPDATE events SET user_key = %s WHERE user_key = %s", (new, old)).rowcount
-    complete = """UPDATE users SET attributes = old.attributes || users.attributes
-                  FROM users old WHERE users.user_key = %s AND old.user_key = %s"""
-    conn.exec_driver_sql(complete, (new, old))
-    remember = """INSERT INTO merged_users (user_key, user_id)
-                  SELECT %s, user_id FROM merged_users WHERE user_key = %s UNION SELECT %s, %s ON CONFLICT DO NOTHING"""
-    conn.exec_driver_sql(remember, (new, old, new, source))
+    n_moved = conn.exec_driver_sql("UPDATE events SET user_key = %s WHERE user_key = %s", (new, old)).rowcount
+    merge_attributes = """UPDATE users SET attributes = old.attributes || users.attributes
+                          FROM users old WHERE users.user_key = %s AND old.user_key = %s"""
+    conn.exec_driver_sql(merge_attributes, (new, old))
+    record = """INSERT INTO merged_users (user_key, user_id)
+                SELECT %s, user_id FROM merged_users WHERE user_key = %s UNION SELECT %s, %s ON CONFLICT DO NOTHING"""
+    conn.exec_driver_sql(record, (new, old, new, source))
     for table in ("user_vectors", "users"):
         conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = %s", (old,))
-    return moved
+    return n_moved
 
 
-def _merged(conn: sa.Connection, keys: Sequence[int]) -> list[str]:
-    """The ids of who was merged into these users, sorted."""
+def _merged_ids(conn: sa.Connection, keys: Sequence[int]) -> list[str]:
+    """The ids of the users that were merged into these users, sorted."""
     query = 'SELECT DISTINCT user_id COLLATE "C" AS id FROM merged_users WHERE user_key = ANY(%s::bigint[]) ORDER BY id'
     return list(conn.exec_driver_sql(query, (list(keys),)).scalars())
 
 
-def _refuse(erased: set[str]) -> None:
+def _refuse_erased(erased: set[str]) -> None:
     if erased:
-        raise Conflict(f"{min(erased)!r} is kept out: {erasures.WHY}")
+        raise Conflict(f"{min(erased)!r} is refused: {erasures.WHY}")
 
 
 def export(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, Any]:
-    """Everything that is stored of a user, as plain values, events oldest first; NotFound without one."""
+    """All stored data of a user as plain values, events oldest first; NotFound for an unknown user."""
     query = "SELECT user_key, user_id, attributes, created_at FROM users WHERE space_key = %s AND user_id = %s"
     user = conn.exec_driver_sql(query, (space_key, user_id)).first()
     if user is None:
@@ -142,7 +142,7 @@ def export(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, Any]:
         "user_id": user.user_id,
         "attributes": user.attributes,
         "created_at": user.created_at,
-        "merged_from": _merged(conn, [user.user_key]),
+        "merged_from": _merged_ids(conn, [user.user_key]),
         "events": [dict(row._mapping) for row in events],
         "vectors": [dict(row._mapping) for row in vectors],
     }
@@ -159,13 +159,16 @@ def ids(conn: sa.Connection, space_key: int) -> list[str]:
 
 
 def existing(conn: sa.Connection, space_key: int, user_ids: Sequence[str]) -> set[str]:
-    """Those of `user_ids` that are there."""
+    """The ids among `user_ids` that exist."""
     query = "SELECT user_id FROM users WHERE space_key = %s AND user_id = ANY(%s::text[])"
     return set(conn.exec_driver_sql(query, (space_key, list(user_ids))).scalars())
 
 
-def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> StagedUsers:
-    """Add distinct users from columns user_id, attributes (JSON or null); known ones are completed, erased left out."""
+def bulk_merge(conn: sa.Connection, space_key: int, table: pa.Table) -> BulkMerged:
+    """Add distinct users from columns user_id, attributes (JSON or null), except erased ones.
+
+    The attributes of a known user are merged with the stored ones; the new value of an attribute wins.
+    """
     bulk_copy.stage_table(
         conn, "staged_users", "user_id text, attributes jsonb", table.select(["user_id", "attributes"])
     )
@@ -175,5 +178,5 @@ def merge_staged(conn: sa.Connection, space_key: int, table: pa.Table) -> Staged
                ON CONFLICT (space_key, user_id) DO UPDATE SET attributes = users.attributes || excluded.attributes
                WHERE users.attributes IS DISTINCT FROM users.attributes || excluded.attributes"""
     written = conn.exec_driver_sql(merge, (space_key,)).rowcount
-    erased = erasures.sweep_staged(conn, space_key)
-    return StagedUsers(written - len(erased), erased)
+    erased = erasures.delete_erased_staged(conn, space_key)
+    return BulkMerged(written - len(erased), erased)

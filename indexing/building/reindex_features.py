@@ -32,7 +32,7 @@ def train_feature_version(
     embedder = None if name == registry.CHOICE else registry.make(name, params)
     progress("read records", 0.0)
     with database.begin() as conn:
-        read_at, records = features.moment(conn, space.key), features.read(conn, space.key)
+        read_at, records = features.lock_and_get_time(conn, space.key), features.read(conn, space.key)
     trained = train_features(
         records,
         embedder,

@@ -33,7 +33,7 @@ def encoded(
     if not isinstance(codec, FeatureCodec):
         return {}
     schema = features.schema(conn, space_key)
-    keys, values = features.by_key(conn, space_key, item_keys, since)
+    keys, values = features.read_by_key(conn, space_key, item_keys, since)
     if schema is None or not keys:
         return {}
     try:
@@ -48,7 +48,7 @@ def measured(conn: Connection, space_key: int, item_keys: Sequence[int] | None =
     schema = features.schema(conn, space_key)
     if schema is None:
         return {}
-    keys, values = features.by_key(conn, space_key, item_keys)
+    keys, values = features.read_by_key(conn, space_key, item_keys)
     records = to_records(schema.columns, values) if keys else []
     return {
         key: {MEASURED + name: value for name, value in record.items() if value is not None}

@@ -213,8 +213,8 @@ class Live:
         looked_at = time.perf_counter()
         with self._database.begin() as conn:
             keys, snapshot = item_feed.read_since(conn, view.space.key, view.snapshot)
-            view = replace(view, space=spaces.find(conn, view.space.key) or view.space)
-            activated = generations.activation(conn, view.space.key)
+            view = replace(view, space=spaces.find_by_key(conn, view.space.key) or view.space)
+            activated = generations.active_with_xid(conn, view.space.key)
             if activated is not None and (view.generation is None or view.generation.generation != activated[0]):
                 snapshot = snapshot.hiding(activated[1])  # it is opened at the next refresh, which may take seconds
             if keys is not None and not keys:

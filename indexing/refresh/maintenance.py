@@ -200,10 +200,10 @@ def remove_unrecorded(database: Database, folder: Path) -> int:
 
     def is_recorded(path: Path) -> bool:
         with database.connect() as conn:
-            return (path.parent.name, path.name) in generations.names(conn)
+            return (path.parent.name, path.name) in generations.list_names(conn)
 
     with database.connect() as conn:
-        epoch, kept = snapshots.epoch(conn), generations.names(conn)
+        epoch, kept = snapshots.epoch(conn), generations.list_names(conn)
     found = [path for path in folder.glob(f"*/{NAMES}") if (path.parent.name, path.name) not in kept]
     return sum(_remove(path, unless=is_recorded) for path in found if _made_in(path, epoch))
 

@@ -129,7 +129,7 @@ def test_a_server_that_has_seen_a_key_is_closed_though_nobody_asked_without_one_
 
     keyring = Keyring(Shop(), require_keys=False)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(api_keys, "any_made", lambda conn: False)
+        patched.setattr(api_keys, "any_created", lambda conn: False)
         patched.setattr(api_keys, "find", lambda conn, text: found[0])
         assert keyring.closed() is False
         found[0] = SimpleNamespace(scope="read")

@@ -18,7 +18,7 @@ def erased_checks(database: Database, space_name: str, user_ids: pl.Series) -> l
     ids = distinct.filter(~distinct.str.contains("\x00", literal=True)).to_list()
     try:
         with database.connect() as conn:
-            found = erasures.among(conn, spaces.get(conn, space_name).key, ids)
+            found = erasures.erased_among(conn, spaces.get(conn, space_name).key, ids)
     except NotFound:
         return []
     return [(REASON, pl.col("user_id").is_in(sorted(found)))] if found else []

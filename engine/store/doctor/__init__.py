@@ -1,1 +1,1 @@
-"""What `nearfield doctor` asks of the database, and ids stored before they had one form."""
+"""The database part of `nearfield doctor`: the checks, and the normalization of stored ids."""

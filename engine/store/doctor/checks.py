@@ -1,4 +1,4 @@
-"""What `nearfield doctor` asks of the database."""
+"""The database checks of `nearfield doctor`: version, pgvector, schema, durability, ids, API keys."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from engine.store import api_keys
 from engine.store.database import migrations
 from engine.store.database.connections import Database
 from engine.store.doctor import id_normalization
-from engine.store.doctor.id_normalization import OtherForm
+from engine.store.doctor.id_normalization import UnnormalizedId
 
-ALL_REVOKED = "each is revoked, so the server answers nobody; `nearfield keys create` makes one"
+ALL_REVOKED = "all keys are revoked, so the server refuses every request; create one with `nearfield keys create`"
 Check = tuple[str, bool, str]
 
 
 def check_database(database: Database) -> list[Check]:
-    """(name, ok, detail) of each check; a database that is away is one failed check."""
+    """(name, ok, detail) of each check; an unreachable database is one failed check."""
     try:
         with database.connect() as conn:
             version = conn.exec_driver_sql("SHOW server_version").scalar_one()
             pgvector = conn.exec_driver_sql("SELECT extversion FROM pg_extension WHERE extname = 'vector'").scalar()
             revision, head = migrations.current(conn), migrations.head()
             commit = conn.exec_driver_sql("SHOW synchronous_commit").scalar_one()
-            live, made = api_keys.any_live(conn), api_keys.any_made(conn)
+            any_live, any_created = api_keys.any_live(conn), api_keys.any_created(conn)
             ids = _check_ids(conn)
     except NearfieldError as error:
         return [("database", False, str(error))]
@@ -31,23 +31,31 @@ def check_database(database: Database) -> list[Check]:
         ("database", True, f"PostgreSQL {version}, {'embedded' if database.embedded else 'by URL'}"),
         ("pgvector", pgvector is not None, pgvector or "not installed in this database"),
         ("schema", revision == head, f"at {revision}, expected {head}"),
-        ("durability", commit == "on", f"synchronous_commit is {commit}; an acknowledged write survives only when on"),
+        (
+            "durability",
+            commit == "on",
+            f"synchronous_commit is {commit}; an acknowledged write survives a crash only when it is on",
+        ),
         ids,
-        ("api keys", True, "set" if live else ALL_REVOKED if made else "none yet; the server answers on loopback only"),
+        (
+            "api keys",
+            True,
+            "set" if any_live else ALL_REVOKED if any_created else "none yet; the server answers on loopback only",
+        ),
     ]
 
 
 def _check_ids(conn: sa.Connection) -> Check:
-    """Ids from before there was one form."""
-    first: dict[str, OtherForm] = {}
-    found = id_normalization.find(conn)
-    for each in found:
-        first.setdefault(each.noun, each)
-    if not found:
-        return "ids", True, "without white space around them, in Unicode's NFC"
-    told = [
-        f"{sum(each.noun == noun for each in found):,} {noun} such as {one.id_!r} in space {one.space}"
-        for noun, one in first.items()
+    """Whether all stored ids are in normal form."""
+    unnormalized = id_normalization.find_unnormalized(conn)
+    example_of: dict[str, UnnormalizedId] = {}
+    for each in unnormalized:
+        example_of.setdefault(each.noun, each)
+    if not unnormalized:
+        return "ids", True, "all in normal form: Unicode NFC, no white space around them"
+    counts = [
+        f"{sum(each.noun == noun for each in unnormalized):,} {noun} such as {example.id_!r} in space {example.space}"
+        for noun, example in example_of.items()
     ]
-    what = f"not in the form that requests and files ask for: {'; '.join(told)}"
-    return "ids", False, f"{what}; `nearfield doctor --mend-ids` makes them one with those that are"
+    detail = f"not in the normal form that requests and imports use: {'; '.join(counts)}"
+    return "ids", False, f"{detail}; merge them into the normal form with `nearfield doctor --mend-ids`"

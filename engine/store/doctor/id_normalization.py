@@ -1,4 +1,7 @@
-"""Ids in other forms than requests and files ask for, stored before there was one form: found, and made one with it."""
+"""Id normalization: finds stored ids that are not in normal form, and merges each into the normal form.
+
+Requests and imports normalize ids. Databases from before that have ids in other forms, which no request can reach.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +19,8 @@ SELECT noun, name, id FROM (
     UNION ALL SELECT 'items', space_key, item_id FROM items WHERE NOT deleted) AS ids JOIN spaces USING (space_key)
 WHERE id <> normalize(btrim(id, %s), NFC) OR id ~ '^-?[0-9]+[.]0$' ORDER BY noun DESC, name, id
 """
-# What the item of the normal form has stays; a deleted one stays deleted.
-COMPLETE = """
+# Fields of the item with the normal id stay; a deleted item stays deleted.
+MERGE_ITEM = """
 INSERT INTO items (space_key, item_id, title, categories, attributes, available, vector, vector_model)
 SELECT space_key, %s, title, categories, attributes, available, vector, vector_model FROM items WHERE item_key = %s
 ON CONFLICT (space_key, item_id) DO UPDATE SET title = coalesce(items.title, excluded.title),
@@ -25,7 +28,7 @@ ON CONFLICT (space_key, item_id) DO UPDATE SET title = coalesce(items.title, exc
     attributes = excluded.attributes || items.attributes, updated_at = now()
 RETURNING item_key
 """
-MOVE = (
+MOVE_REFERENCES = (
     "UPDATE events SET item_key = %(new)s WHERE item_key = %(old)s",
     """UPDATE item_features SET item_key = %(new)s WHERE item_key = %(old)s
        AND NOT EXISTS (SELECT FROM item_features WHERE item_key = %(new)s)""",
@@ -34,36 +37,39 @@ MOVE = (
 
 
 @dataclass(frozen=True)
-class OtherForm:
+class UnnormalizedId:
     noun: str  # users or items
     space: str
     id_: str
 
     @property
     def normal(self) -> str:
-        """Empty for one of white space alone."""
+        """The normal form; empty for an id of white space alone."""
         return re.sub(r"^(-?[0-9]+)[.]0$", r"\1", normalise_id(self.id_))
 
 
-def find(conn: sa.Connection) -> list[OtherForm]:
-    """Every id of a user, or of an item that is not deleted, in another form; a space as a whole is looked through."""
-    return [OtherForm(*row) for row in conn.exec_driver_sql(FIND, (INVISIBLE,))]
+def find_unnormalized(conn: sa.Connection) -> list[UnnormalizedId]:
+    """The ids of users and of items that are not deleted that are not in normal form. Scans both tables."""
+    return [UnnormalizedId(*row) for row in conn.exec_driver_sql(FIND, (INVISIBLE,))]
 
 
-def mend(conn: sa.Connection, found: OtherForm) -> bool:
-    """Make a user or an item one with that of the normal form; False where none can be, as for an erased user."""
-    space = spaces.get(conn, found.space)
-    if not found.normal:
+def normalize(conn: sa.Connection, other: UnnormalizedId) -> bool:
+    """Merge a user or an item into the one with the normal id, created if needed.
+
+    False when that is not possible: the normal form is empty, or belongs to an erased user.
+    """
+    space = spaces.get(conn, other.space)
+    if not other.normal:
         return False
-    if found.noun == "users":
-        if erasures.among(conn, space.key, [found.normal]):
+    if other.noun == "users":
+        if erasures.erased_among(conn, space.key, [other.normal]):
             return False
-        users.merge(conn, space.key, found.id_, found.normal)
+        users.merge(conn, space.key, other.id_, other.normal)
         return True
     query = "SELECT item_key FROM items WHERE space_key = %s AND item_id = %s AND NOT deleted FOR UPDATE"
-    old = conn.exec_driver_sql(query, (space.key, found.id_)).scalar()
+    old = conn.exec_driver_sql(query, (space.key, other.id_)).scalar()
     if old is not None:
-        new = conn.exec_driver_sql(COMPLETE, (found.normal, old)).scalar_one()
-        for statement in MOVE:
+        new = conn.exec_driver_sql(MERGE_ITEM, (other.normal, old)).scalar_one()
+        for statement in MOVE_REFERENCES:
             conn.exec_driver_sql(statement, {"old": old, "new": new})
     return True

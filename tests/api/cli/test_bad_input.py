@@ -34,7 +34,7 @@ def files(shell: Any) -> Path:
         (["import", "events", "wrong.csv"], "who, item_id, occurred_at"),
         (["import", "events", "cut.parquet"], "cut.parquet cannot be read as PARQUET"),
         (["import", "events", "events.csv", "--set", "kind"], "--set takes name=value"),
-        (["import", "events", "events.csv", "--space", "No Such"], "a space name is"),
+        (["import", "events", "events.csv", "--space", "No Such"], "expected a space name"),
         (["import", "events"], "Missing argument"),
         (["train", "--embedder", "magic"], "expected an embedder of spectral"),
         (["train", "--set", "colour=red"], "has no parameter 'colour'; it has dim"),

@@ -56,7 +56,7 @@ def test_a_profile_or_a_visitor_cannot_be_written_to_an_erased_user(shop: Shop, 
     path = f"/users/{quote(gone, safe='')}"
     for answer in (shop.put(path, {}), shop.post(f"{path}/merge", {"from_user_id": visitor})):
         assert answer.status_code == 409, answer.text
-        assert "is kept out: the user was erased" in answer.json()["detail"]
+        assert "is refused: the user was erased" in answer.json()["detail"]
     assert shop.get(f"/users/{visitor}/export").json()["events"][0]["item_id"] == "odd-03"
     assert "; erased at 20" in shop.get(f"{path}/export").json()["detail"]
 

@@ -80,8 +80,8 @@ def test_ids_from_before_are_told_by_doctor_and_made_one_with_their_like(
         told = checks._check_ids(conn)
         assert not told[1]
         assert f"2 users such as '1 ' in space {space.name}; 1 items such as 'a\\xa0'" in told[2]
-        found = [each for each in id_normalization.find(conn) if each.space == space.name]
-        assert [id_normalization.mend(conn, each) for each in found] == [True] * 3
+        found = [each for each in id_normalization.find_unnormalized(conn) if each.space == space.name]
+        assert [id_normalization.normalize(conn, each) for each in found] == [True] * 3
         assert users.ids(conn, space.key) == ["1", "3"]
         assert events.history(conn, space.key, "1", 10).item_ids == ("a", "a")
         assert events.history(conn, space.key, "3", 10).item_ids == ("a", "c")
@@ -94,6 +94,6 @@ def test_an_id_from_before_whose_normal_form_was_erased_stays(database: Database
     with database.begin() as conn:
         users.upsert(conn, space.key, [User("ann"), User("ann ")])
         users.delete(conn, space.key, "ann")
-        [found] = [each for each in id_normalization.find(conn) if each.space == space.name]
-        assert not id_normalization.mend(conn, found)
+        [found] = [each for each in id_normalization.find_unnormalized(conn) if each.space == space.name]
+        assert not id_normalization.normalize(conn, found)
         assert users.delete(conn, space.key, "ann ").rows["users"] == 1

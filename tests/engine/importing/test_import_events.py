@@ -297,5 +297,5 @@ def test_an_import_that_breaks_off_leaves_nothing(
 
 
 def test_a_space_name_that_is_none_is_refused(database: Database, shop: Path) -> None:
-    with pytest.raises(InputError, match="a space name is"):
+    with pytest.raises(InputError, match="expected a space name"):
         import_events(database, "No Such Name", shop, columns=COLUMNS)

@@ -1,4 +1,4 @@
-"""API keys: told once, stored as a hash."""
+"""API keys: the text is returned once and stored as a hash."""
 
 import hashlib
 from concurrent.futures import ThreadPoolExecutor, wait
@@ -12,14 +12,14 @@ from engine.store import api_keys, spaces
 
 @pytest.fixture
 def conn(database):
-    """Rolled back: a key that stayed would close the servers of every test after these to who has none."""
+    """Rolled back: a key that stays would make the servers of later tests refuse requests without a key."""
     with database.connect() as opened, opened.begin() as work:
         spaces.ensure(opened, "shop")
         yield opened
         work.rollback()
 
 
-def test_the_text_of_a_key_is_nowhere_in_the_table(conn):
+def test_the_table_does_not_contain_the_text_of_a_key(conn):
     text, record = api_keys.create(conn, scope="write", space="shop", label="till")
     secret = text.split("_", 2)[2]
     query = "SELECT row_to_json(api_keys)::text, hash FROM api_keys WHERE key_id = %s"
@@ -31,7 +31,7 @@ def test_the_text_of_a_key_is_nowhere_in_the_table(conn):
     assert bytes(rows[0][1]) == hashlib.sha256(text.encode()).digest()
 
 
-def test_a_key_is_found_by_its_text_and_by_nothing_else(conn):
+def test_a_key_is_found_only_by_its_text(conn):
     text, record = api_keys.create(conn, scope="read", space=None)
     other, _ = api_keys.create(conn, scope="read", space=None)
     assert api_keys.find(conn, text) == record
@@ -64,16 +64,16 @@ def test_a_revoked_key_is_not_found_and_stays_listed(conn):
             api_keys.revoke(conn, key_id)
 
 
-def test_whether_any_key_lives_is_known_and_whether_any_was_ever_made(conn):
+def test_the_store_knows_whether_any_key_is_live_and_whether_any_was_ever_created(conn):
     conn.exec_driver_sql("DELETE FROM api_keys")
-    assert (api_keys.any_live(conn), api_keys.any_made(conn)) == (False, False)
+    assert (api_keys.any_live(conn), api_keys.any_created(conn)) == (False, False)
     _, record = api_keys.create(conn, scope="read", space=None)
-    assert (api_keys.any_live(conn), api_keys.any_made(conn)) == (True, True)
+    assert (api_keys.any_live(conn), api_keys.any_created(conn)) == (True, True)
     api_keys.revoke(conn, record.key_id)
-    assert (api_keys.any_live(conn), api_keys.any_made(conn)) == (False, True)
+    assert (api_keys.any_live(conn), api_keys.any_created(conn)) == (False, True)
 
 
-def test_keys_are_of_a_space_and_not_of_its_name(conn):
+def test_keys_belong_to_a_space_and_not_to_its_name(conn):
     text, record = api_keys.create(conn, scope="admin", space="shop")
     everywhere, _ = api_keys.create(conn, scope="admin", space=None)
     spaces.delete(conn, "shop")
@@ -91,7 +91,7 @@ def test_keys_are_of_a_space_and_not_of_its_name(conn):
         api_keys.create(conn, scope="read", space="nowhere")
 
 
-def test_a_key_that_is_made_while_its_space_is_deleted_goes_with_it(database, space):
+def test_a_key_that_is_created_during_the_deletion_of_its_space_is_revoked(database, space):
     with ThreadPoolExecutor(1) as pool:
         with database.begin() as making:
             text, _ = api_keys.create(making, scope="read", space=space.name)
@@ -108,7 +108,7 @@ def deleting(database, name):
         spaces.delete(conn, name)
 
 
-def test_keys_from_before_are_of_the_space_of_their_name_that_was_there_then(conn):
+def test_the_migration_assigns_old_keys_to_the_space_that_had_the_name_when_they_were_created(conn):
     conn.exec_driver_sql("ALTER TABLE api_keys DROP COLUMN space_key")
     insert = "INSERT INTO api_keys (key_id, hash, scope, space, created_at) VALUES (%s, %s, 'read', %s, now() + %s)"
     rows = {"same": ("shop", "1s"), "older": ("shop", "-1d"), "gone": ("was-deleted", "1s"), "every": (None, "1s")}

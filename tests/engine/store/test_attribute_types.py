@@ -1,4 +1,4 @@
-"""Types of attributes: stored once, set on purpose, told from what is stored of items."""
+"""Attribute types: stored once, changed only by request, inferred from stored items."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.values.items import Item
 from engine.values.users import User
 
 
-def test_what_is_known_stays_until_it_is_set(database: Database, space: Space) -> None:
+def test_a_stored_type_stays_until_it_is_set(database: Database, space: Space) -> None:
     with database.begin() as conn:
         assert attribute_types.read(conn, space.key) == {}
         assert attribute_types.add(conn, space.key, {"price": "number"}) == {"price": "number"}
@@ -20,7 +20,7 @@ def test_what_is_known_stays_until_it_is_set(database: Database, space: Space) -
         assert attribute_types.read(conn, space.key) == {"price": "number", "size": "number"}
 
 
-def test_items_and_users_have_types_of_their_own_that_go_with_the_space(database: Database, space: Space) -> None:
+def test_items_and_users_have_separate_types_that_are_deleted_with_the_space(database: Database, space: Space) -> None:
     with database.begin() as conn:
         attribute_types.add(conn, space.key, {"age": "number"}, "user")
         assert attribute_types.read(conn, space.key, "item") == {}
@@ -29,7 +29,7 @@ def test_items_and_users_have_types_of_their_own_that_go_with_the_space(database
         assert attribute_types.read(conn, space.key, "user") == {}
 
 
-def test_a_catalogue_without_stored_types_tells_them_by_what_most_values_are(database: Database, space: Space) -> None:
+def test_types_are_inferred_by_the_majority_of_stored_values(database: Database, space: Space) -> None:
     with database.begin() as conn:
         attributes = [
             {"price": 1, "size": "S", "new": True, "tags": ["a"], "odd": 1, "gone": None},
@@ -40,15 +40,15 @@ def test_a_catalogue_without_stored_types_tells_them_by_what_most_values_are(dat
         items.upsert(conn, space.key, [Item(f"i{n}", attributes=each) for n, each in enumerate(attributes)])
         users.upsert(conn, space.key, [User("u", {"price": "x"})])
         names = ("price", "size", "new", "tags", "odd", "gone", "note", "never")
-        assert attribute_types.of_catalogue(conn, space.key, names) == {
+        assert attribute_types.infer_from_catalogue(conn, space.key, names) == {
             "price": "number",
             "size": "text",
             "new": "boolean",
             "tags": "list",
         }
-        assert attribute_types.of_catalogue(conn, space.key, ("price",), "user") == {"price": "text"}
+        assert attribute_types.infer_from_catalogue(conn, space.key, ("price",), "user") == {"price": "text"}
 
 
-def test_a_name_too_long_for_a_type_has_none(database: Database, space: Space) -> None:
+def test_an_attribute_with_a_too_long_name_gets_no_type(database: Database, space: Space) -> None:
     with database.begin() as conn:
         assert attribute_types.add(conn, space.key, {"x" * 257: "text"}) == {}

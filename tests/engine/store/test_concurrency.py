@@ -1,4 +1,4 @@
-"""Many writers of the same rows at once: nobody fails, nothing is lost."""
+"""Concurrent writers of the same rows: no writer fails and no write is lost."""
 
 import threading
 
@@ -11,11 +11,11 @@ from engine.values.items import Item
 from engine.values.users import User
 from tests.engine.store.worlds import MORNING
 
-IDS = [letter + str(n) for n in range(60) for letter in "aB_é"]  # orders that collations disagree about
+IDS = [letter + str(n) for n in range(60) for letter in "aB_é"]  # collations order these differently
 
 
 def at_once(database, work, n_threads=6):
-    """Run `work(conn, draw, n)` twelve times in each of some threads, each in a transaction of its own."""
+    """Run `work(conn, draw, n)` twelve times in each of `n_threads` threads, each time in its own transaction."""
     errors = []
 
     def run(thread):

@@ -1,4 +1,4 @@
-"""Events: append-only, each written once, read back as a history and as columns."""
+"""Events are append-only, written once, and read as a history and as columns."""
 
 from datetime import timedelta
 
@@ -65,7 +65,7 @@ def test_a_history_is_the_newest_events_newest_first(database, space):
         assert len(events.history(conn, space.key, "nobody", 3)) == 0
 
 
-def test_columns_hold_every_event_in_order_of_time(database, space):
+def test_columns_contain_every_event_ordered_by_time(database, space):
     rows = [
         Event("bob", "hat", "purchase", MORNING + timedelta(seconds=1), value=2.0),
         Event("ann", "cup", "view", MORNING),
@@ -97,7 +97,7 @@ def test_kinds_with_quotes_and_backslashes_read_back(database, space):
     assert sorted(read.kinds[code] for code in read.kind_codes) == sorted(kinds)
 
 
-def test_a_staged_bulk_is_written_once_and_equals_single_writes(database, space):
+def test_a_bulk_append_writes_each_event_once(database, space):
     rows = [
         ("e1", "ann", "cup", "view", 1.0, MORNING),
         ("e1", "ann", "cup", "view", 1.0, MORNING),
@@ -108,15 +108,15 @@ def test_a_staged_bulk_is_written_once_and_equals_single_writes(database, space)
     for _ in range(2):
         with database.begin() as conn:
             staged_users = pa.table({"user_id": ["ann", "bob"], "attributes": pa.array([None, None], pa.string())})
-            users.merge_staged(conn, space.key, staged_users)
+            users.bulk_merge(conn, space.key, staged_users)
             nothing = pa.array([None, None], pa.string())
             fields = {
                 "title": nothing,
                 "categories": pa.array([None, None], pa.list_(pa.string())),
                 "attributes": nothing,
             }
-            items.merge_staged(conn, space.key, pa.table({"item_id": ["cup", 'h"at']} | fields))
-            counts = events.merge_staged(conn, space.key, table)
+            items.bulk_merge(conn, space.key, pa.table({"item_id": ["cup", 'h"at']} | fields))
+            counts = events.bulk_append(conn, space.key, table)
         assert counts.written + counts.duplicates == 3
     assert (counts.written, counts.duplicates) == (0, 3)
     with database.connect() as conn:
@@ -125,7 +125,7 @@ def test_a_staged_bulk_is_written_once_and_equals_single_writes(database, space)
         assert (history.item_ids, history.kinds, history.values.tolist()) == (('h"at',), ("cart",), [2.5])
 
 
-def test_an_error_in_the_middle_writes_nothing(database, space):
+def test_an_error_in_a_transaction_writes_nothing(database, space):
     def stopped() -> None:
         with database.begin() as conn:
             events.append(conn, space.key, [Event("ann", "cup", "view", MORNING)])
@@ -138,7 +138,7 @@ def test_an_error_in_the_middle_writes_nothing(database, space):
         assert users.count(conn, space.key) == 0
 
 
-def test_ten_thousand_events_go_in_one_call(database, space):
+def test_ten_thousand_events_are_written_in_one_call(database, space):
     rows = [Event(f"u{n % 100}", f"i{n % 70}", "view", MORNING + timedelta(seconds=n)) for n in range(10_000)]
     with database.begin() as conn:
         assert set(events.append(conn, space.key, rows)) == {"written"}
@@ -149,7 +149,7 @@ def test_ten_thousand_events_go_in_one_call(database, space):
     assert np.all(np.diff(read.occurred_us) == 1_000_000)
 
 
-def test_a_bulk_is_joined_by_hash_when_the_tables_were_empty_when_postgresql_last_looked(database, space):
+def test_a_bulk_append_joins_by_hash_when_the_statistics_say_that_the_tables_are_empty(database, space):
     n = 20_000
     names = [f"name-{row}" for row in range(n)]
     table = pa.table(
@@ -165,9 +165,9 @@ def test_a_bulk_is_joined_by_hash_when_the_tables_were_empty_when_postgresql_las
     nothing = pa.nulls(n, pa.string())
     with database.connect() as conn, conn.begin() as transaction:
         conn.exec_driver_sql("UPDATE pg_class SET reltuples = 0, relpages = 9 WHERE relname IN ('users', 'items')")
-        users.merge_staged(conn, space.key, pa.table({"user_id": names, "attributes": nothing}))
+        users.bulk_merge(conn, space.key, pa.table({"user_id": names, "attributes": nothing}))
         fields = {"title": nothing, "categories": pa.nulls(n, pa.list_(pa.string())), "attributes": nothing}
-        items.merge_staged(conn, space.key, pa.table({"item_id": names} | fields))
+        items.bulk_merge(conn, space.key, pa.table({"item_id": names} | fields))
         conn.exec_driver_sql("SET LOCAL statement_timeout = '5s'")
-        assert events.merge_staged(conn, space.key, table) == events.StagedCounts(n, 0)
+        assert events.bulk_append(conn, space.key, table) == events.BulkAppended(n, 0)
         transaction.rollback()

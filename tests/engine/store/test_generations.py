@@ -1,4 +1,4 @@
-"""Generations: one is active, and the one before it is known."""
+"""Generations: one is active, and the previously active one is known."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,7 +10,7 @@ from engine.values.events import Event
 from tests.engine.store.worlds import MORNING, until_one_waits
 
 
-def test_the_active_pointer_moves_and_remembers_the_one_before(database, space):
+def test_activating_a_generation_makes_the_active_one_the_previous_one(database, space):
     with database.begin() as conn:
         for name in ("g1", "g2", "g3"):
             generations.add(conn, space.key, name, 1, {"recall": 0.99, "name": name})
@@ -74,7 +74,7 @@ def in_a_transaction(database, work, *arguments):
         return work(conn, *arguments)
 
 
-def test_one_that_is_removed_while_it_is_to_be_activated_is_not_found_and_the_active_one_stays(database, space, two):
+def test_activating_a_generation_that_is_being_removed_is_not_found_and_the_active_one_stays(database, space, two):
     with ThreadPoolExecutor(1) as pool:
         with database.begin() as removing:
             assert generations.remove(removing, space.key, "g1")
@@ -86,7 +86,7 @@ def test_one_that_is_removed_while_it_is_to_be_activated_is_not_found_and_the_ac
         assert generations.active(conn, space.key).generation == "g2"
 
 
-def test_one_that_is_activated_while_it_is_to_be_removed_stays(database, space, two):
+def test_a_generation_that_is_being_activated_is_not_removed(database, space, two):
     with ThreadPoolExecutor(1) as pool:
         with database.begin() as activating:
             generations.activate(activating, space.key, "g1")
@@ -97,7 +97,7 @@ def test_one_that_is_activated_while_it_is_to_be_removed_stays(database, space, 
         assert generations.active(conn, space.key).generation == "g1"
 
 
-def test_a_space_is_deleted_after_an_activation_that_has_begun_and_neither_waits_for_the_other(database, space, two):
+def test_deleting_a_space_during_an_activation_does_not_deadlock(database, space, two):
     with ThreadPoolExecutor(1) as pool:
         with database.begin() as activating:
             spaces.lock(activating, space.key)
@@ -109,7 +109,7 @@ def test_a_space_is_deleted_after_an_activation_that_has_begun_and_neither_waits
         assert generations.list_all(conn, space.key) == []
 
 
-def test_the_one_before_is_the_one_that_was_active_before_also_where_the_clock_was_put_back(database, space, two):
+def test_the_previous_generation_is_right_even_when_the_clock_was_set_back(database, space, two):
     ahead = """UPDATE generations SET activated_at = now() + '1 day', created_at = now() + '1 day'
                WHERE generation = 'g2' AND space_key = %s"""
     with database.begin() as conn:

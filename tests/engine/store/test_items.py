@@ -1,4 +1,4 @@
-"""Items: literal rows in and out; a deleted one is a tombstone."""
+"""Items: literal rows in and out; a deleted item is a tombstone."""
 
 from datetime import datetime
 
@@ -33,7 +33,7 @@ def test_writing_an_item_again_replaces_all_of_it(database, space):
         assert items.get(conn, space.key, "cup") == Item("cup", "Blue cup", (), {}, False)
 
 
-def test_categories_are_those_of_items_that_have_any(database, space):
+def test_categories_lists_only_items_that_have_categories(database, space):
     with database.begin() as conn:
         items.upsert(conn, space.key, [CUP, Item("hat"), Item("mug", categories=("kitchen",))])
         items.delete(conn, space.key, "mug")
@@ -72,7 +72,7 @@ def test_a_deleted_item_is_hidden_and_its_events_stay(database, space):
         assert {row["item_id"]: row["deleted"] for row in catalogue.to_pylist()} == {"cup": True, "hat": False}
 
 
-def test_an_event_on_a_deleted_item_does_not_bring_it_back_and_writing_it_does(database, space):
+def test_an_event_on_a_deleted_item_does_not_restore_it_and_an_upsert_does(database, space):
     with database.begin() as conn:
         items.upsert(conn, space.key, [CUP])
         items.delete(conn, space.key, "cup")
@@ -92,7 +92,7 @@ def test_deleting_an_unknown_item_or_one_twice_is_not_found(database, space):
                 items.delete(conn, space.key, item_id)
 
 
-def test_availability_answers_for_each_item(database, space):
+def test_setting_availability_returns_a_status_for_each_item(database, space):
     with database.begin() as conn:
         items.upsert(conn, space.key, [Item("cup"), Item("hat")])
         items.delete(conn, space.key, "hat")
@@ -104,7 +104,7 @@ def test_availability_answers_for_each_item(database, space):
         assert items.get(conn, space.key, "cup").available is False
 
 
-def test_fields_that_come_with_events_complete_an_item_and_never_revive_it(database, space):
+def test_a_bulk_merge_completes_an_item_and_does_not_restore_a_deleted_one(database, space):
     def table(rows):
         fields = [
             ("item_id", pa.string()),
@@ -118,7 +118,7 @@ def test_fields_that_come_with_events_complete_an_item_and_never_revive_it(datab
         items.upsert(conn, space.key, [CUP, Item("gone", "Gone")])
         items.delete(conn, space.key, "gone")
     with database.begin() as conn:
-        items.merge_staged(
+        items.bulk_merge(
             conn,
             space.key,
             table(

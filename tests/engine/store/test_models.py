@@ -1,4 +1,4 @@
-"""Model versions: stored vectors are the model's own, bit for bit; versions count up; retiring drops partitions."""
+"""Model versions: vectors are stored bit for bit, versions count up, and retiring one drops its partitions."""
 
 import threading
 
@@ -64,9 +64,9 @@ def test_binary_copy_keeps_every_float32_that_pgvector_takes(database):
     assert read.tobytes() == matrix.tobytes()
 
 
-@pytest.mark.parametrize("dim", [2, 700])  # of 700 the vectors lie outside of their table
+@pytest.mark.parametrize("dim", [2, 700])  # vectors of 700 dimensions are stored out of line (TOAST)
 @pytest.mark.parametrize("n", [1, bulk_copy.CHUNK_ROWS + 1])
-def test_vectors_go_past_one_buffer_and_one_value(database, monkeypatch, n, dim):
+def test_vectors_that_need_several_chunks_are_written_and_read(database, monkeypatch, n, dim):
     monkeypatch.setattr(bulk_copy, "VALUE_BYTES", 2**18)
     matrix = np.arange(2 * n, dtype=np.float32).repeat(dim // 2).reshape(n, dim)
     with database.begin() as conn:
@@ -96,7 +96,7 @@ def test_versions_count_up_and_the_latest_publishable_is_known(database, shop):
         assert [record.version for record in models.list_all(conn, shop.key)] == [3, 2, 1]
 
 
-def test_two_models_saved_at_once_get_two_versions(database, shop):
+def test_models_saved_at_once_get_different_versions(database, shop):
     versions = []
 
     def one():
@@ -119,7 +119,7 @@ def test_events_are_written_while_a_model_is_being_saved(database, shop):
             assert events.append(conn, shop.key, [Event("ann", "cup", "view", MORNING)]) == ["written"]
 
 
-def test_a_retired_version_drops_its_partitions_and_its_number_is_told_as_gone(database, shop):
+def test_retiring_a_version_drops_its_partitions_and_the_version_is_not_found(database, shop):
     with database.begin() as conn:
         save(conn, shop, small_space())
         save(conn, shop, small_space())

@@ -1,4 +1,4 @@
-"""Spaces: a name, a weighting, and everything that goes with them."""
+"""Spaces: name, weighting, and the deletion of everything in a space."""
 
 import pytest
 from sqlalchemy.exc import IntegrityError
@@ -11,14 +11,14 @@ from engine.values.users import User
 from tests.engine.store.worlds import MORNING, small_space
 
 
-def test_a_space_is_made_once_and_found_again(database, space):
+def test_a_space_is_created_once_and_found_again(database, space):
     with database.begin() as conn:
         assert spaces.ensure(conn, space.name) == space
         assert spaces.get(conn, space.name) == space
         assert space in spaces.list_all(conn)
 
 
-def test_a_changed_weighting_comes_back_as_it_was_set(database, space):
+def test_a_changed_weighting_is_stored(database, space):
     weighting = Weighting(
         kinds={"purchase": 2.0, "return": -2.0}, other=0.5, half_life_days=30.0, value="linear", repeat="sum"
     )
@@ -30,7 +30,7 @@ def test_a_changed_weighting_comes_back_as_it_was_set(database, space):
 
 @pytest.mark.parametrize("name", ["", "Shop", "-shop", "a b", "../etc", "shop\n", "x" * 64, "café", "a\x00b"])
 def test_a_bad_space_name_is_refused_with_the_rule(database, name):
-    with database.begin() as conn, pytest.raises(InputError, match="1 to 63 of a-z"):
+    with database.begin() as conn, pytest.raises(InputError, match="1 to 63 characters a-z"):
         spaces.ensure(conn, name)
 
 
@@ -50,7 +50,7 @@ def test_a_space_has_no_second_name(database, space):
         assert spaces.get(conn, space.name) == space
 
 
-def test_deleting_a_space_takes_everything_of_it_and_nothing_of_another(database, space):
+def test_deleting_a_space_deletes_everything_in_it_and_nothing_of_another(database, space):
     with database.begin() as conn:
         other = spaces.ensure(conn, space.name + "-other")
         for one in (space, other):
@@ -86,6 +86,6 @@ def test_a_write_to_a_space_that_another_request_deleted_is_not_found(database, 
             write(conn)
 
 
-def test_a_row_that_points_nowhere_else_is_still_our_own_mistake(database, space):
+def test_another_broken_foreign_key_is_still_our_own_mistake(database, space):
     with pytest.raises(IntegrityError), database.begin() as conn:
         conn.exec_driver_sql("INSERT INTO drift_reports (model_key, report) VALUES (-1, '{}')")

@@ -1,4 +1,4 @@
-"""Users: attributes in and out, and an erasure that leaves nothing behind."""
+"""Users: attributes are written and read, and an erasure deletes everything."""
 
 import hmac
 from concurrent.futures import ThreadPoolExecutor
@@ -33,7 +33,7 @@ def test_an_unknown_user_is_not_found(database, space):
         users.get(conn, space.key, "ann")
 
 
-def test_erasing_a_user_answers_a_receipt_and_leaves_the_others(database, space):
+def test_erasing_a_user_returns_the_deleted_rows_and_keeps_other_users(database, space):
     rows = [Event("ann", item, "view", MORNING) for item in ("cup", "hat", "pen")] + [
         Event("bob", "cup", "view", MORNING)
     ]
@@ -47,7 +47,7 @@ def test_erasing_a_user_answers_a_receipt_and_leaves_the_others(database, space)
         key = conn.exec_driver_sql(query, (space.key,)).scalar_one()
     with database.begin() as conn:
         receipt = {"events": 3, "user_vectors": 2, "users": 1}
-        assert users.delete(conn, space.key, "ann") == users.Erased(receipt, ("ann",))
+        assert users.delete(conn, space.key, "ann") == users.ErasedUser(receipt, ("ann",))
     with database.connect() as conn:
         for table in TABLES:
             assert conn.exec_driver_sql(f"SELECT count(*) FROM {table} WHERE user_key = %s", (key,)).scalar_one() == 0
@@ -58,7 +58,7 @@ def test_erasing_a_user_answers_a_receipt_and_leaves_the_others(database, space)
         users.delete(conn, space.key, "ann")
 
 
-def test_a_user_erased_while_training_ran_stays_erased(database, space):
+def test_a_user_erased_during_training_is_not_in_the_saved_model(database, space):
     with database.begin() as conn:
         events.append(conn, space.key, [Event(user, "cup", "view", MORNING) for user in ("ann", "bob")])
         users.delete(conn, space.key, "ann")
@@ -83,7 +83,7 @@ def bought(user, item="cup"):
     return Event(user, item, "purchase", MORNING)
 
 
-def test_what_is_kept_of_an_erased_user_is_the_hmac_of_the_id(database, space, monkeypatch):
+def test_of_an_erased_user_only_the_hmac_of_the_id_is_stored(database, space, monkeypatch):
     monkeypatch.setattr(erasures.secrets, "token_bytes", lambda n: b"k" * n)
     with database.begin() as conn:
         users.upsert(conn, space.key, [User("änn")])
@@ -93,21 +93,21 @@ def test_what_is_kept_of_an_erased_user_is_the_hmac_of_the_id(database, space, m
         assert erasures.erased_at(conn, space.key, "ann") is None
 
 
-def test_an_erased_user_comes_back_by_no_door_until_allowed_again(database, space):
+def test_an_erased_user_is_refused_by_every_write_until_allowed_again(database, space):
     with database.begin() as conn:
         users.upsert(conn, space.key, [User("ann"), User("visitor")])
         users.delete(conn, space.key, "ann")
     row = pa.table({"user_id": ["ann", "bob"], "attributes": pa.nulls(2, pa.string())})
     with database.begin() as conn:
         assert events.append(conn, space.key, [bought("ann", "new"), bought("bob")]) == ["erased", "written"]
-        assert items.count(conn, space.key) == 1  # nor is an item made of it
-        assert users.merge_staged(conn, space.key, row) == users.StagedUsers(0, {"ann"})
-        assert erasures.among(conn, space.key, ["ann", "bob", "eve"]) == {"ann"}
+        assert items.count(conn, space.key) == 1  # the refused event creates no item
+        assert users.bulk_merge(conn, space.key, row) == users.BulkMerged(0, {"ann"})
+        assert erasures.erased_among(conn, space.key, ["ann", "bob", "eve"]) == {"ann"}
     for write in (
         lambda conn: users.upsert(conn, space.key, [User("bob", {"a": 1}), User("ann")]),
         lambda conn: users.merge(conn, space.key, "visitor", "ann"),
     ):
-        with pytest.raises(Conflict, match="'ann' is kept out"), database.begin() as conn:
+        with pytest.raises(Conflict, match="'ann' is refused"), database.begin() as conn:
             write(conn)
     with database.begin() as conn:
         assert users.get(conn, space.key, "bob").attributes == {}
@@ -118,14 +118,14 @@ def test_an_erased_user_comes_back_by_no_door_until_allowed_again(database, spac
             erasures.allow(conn, space.key, "ann")
 
 
-def test_erasing_a_user_erases_who_was_merged_into_them(database, space):
+def test_erasing_a_user_also_erases_the_users_merged_into_it(database, space):
     with database.begin() as conn:
         for user in ("phone", "laptop", "ann", "bob"):
             events.append(conn, space.key, [bought(user)])
         users.merge(conn, space.key, "phone", "laptop")
         users.merge(conn, space.key, "laptop", "ann")
         assert users.export(conn, space.key, "ann")["merged_from"] == ["laptop", "phone"]
-        events.append(conn, space.key, [bought("phone", "hat")])  # the visitor came back meanwhile
+        events.append(conn, space.key, [bought("phone", "hat")])  # a new event under a merged id
         erased = users.delete(conn, space.key, "ann")
         assert erased.user_ids == ("ann", "laptop", "phone")
         assert (erased.rows["events"], erased.rows["users"]) == (4, 2)
@@ -133,7 +133,7 @@ def test_erasing_a_user_erases_who_was_merged_into_them(database, space):
         assert users.ids(conn, space.key) == ["bob"]
 
 
-def test_an_erasure_is_of_one_space_and_goes_with_it(database, space):
+def test_an_erasure_belongs_to_one_space_and_is_deleted_with_it(database, space):
     with database.begin() as conn:
         other = spaces.ensure(conn, f"{space.name}-b")
         for each in (space, other):
@@ -145,15 +145,15 @@ def test_an_erasure_is_of_one_space_and_goes_with_it(database, space):
         assert users.upsert(conn, spaces.ensure(conn, space.name).key, [User("ann")]) == ["created"]
 
 
-def test_nothing_is_hashed_where_nobody_was_erased(database, space):
+def test_no_id_is_hashed_in_a_space_without_erasures(database, space):
     with database.begin() as conn:
-        for query in (erasures.AMONG, erasures.SWEEP.format("= ANY(%(ids)s::text[])")):
+        for query in (erasures.ERASED_AMONG, erasures.DELETE_ERASED.format("= ANY(%(ids)s::text[])")):
             plan = conn.exec_driver_sql(f"EXPLAIN (ANALYZE) {query}", {"space": space.key, "ids": ["a"]})
             assert "never executed" in "\n".join(plan.scalars())
 
 
 @pytest.mark.parametrize("write", ["append", "upsert", "import"])
-def test_a_user_erased_while_being_written_is_gone_after_the_receipt(database, space, write):
+def test_a_user_erased_during_a_write_stays_erased(database, space, write):
     """The write begins before the erasure ends, and ends after it."""
     with database.begin() as conn:
         events.append(conn, space.key, [bought("ann", "hat")])
@@ -161,7 +161,7 @@ def test_a_user_erased_while_being_written_is_gone_after_the_receipt(database, s
     writes = {
         "append": lambda conn: events.append(conn, space.key, [bought("ann")]),
         "upsert": lambda conn: users.upsert(conn, space.key, [User("ann", {"a": 1})]),
-        "import": lambda conn: users.merge_staged(conn, space.key, row),
+        "import": lambda conn: users.bulk_merge(conn, space.key, row),
     }
 
     def written():
@@ -173,16 +173,16 @@ def test_a_user_erased_while_being_written_is_gone_after_the_receipt(database, s
             users.delete(conn, space.key, "ann")
             task = pool.submit(written)
             until_one_waits(database)
-        told = task.exception() or task.result()
-    expected = {"append": StoreBusy, "upsert": Conflict, "import": users.StagedUsers}[write]
-    assert isinstance(told, expected)
+        outcome = task.exception() or task.result()
+    expected = {"append": StoreBusy, "upsert": Conflict, "import": users.BulkMerged}[write]
+    assert isinstance(outcome, expected)
     with database.begin() as conn:
         assert users.ids(conn, space.key) == []
         assert events.count(conn, space.key) == 0
 
 
 @pytest.mark.parametrize("write", ["append", "upsert", "import"])
-def test_an_erasure_waits_for_who_is_writing_and_takes_that_too(database, space, write):
+def test_an_erasure_waits_for_an_open_write_and_deletes_its_rows_too(database, space, write):
     with database.begin() as conn:
         events.append(conn, space.key, [bought("ann", "hat")])
     row = pa.table({"user_id": ["ann"], "attributes": ['{"a": 1}']})
@@ -198,7 +198,7 @@ def test_an_erasure_waits_for_who_is_writing_and_takes_that_too(database, space,
             elif write == "upsert":
                 users.upsert(conn, space.key, [User("ann", {"a": 1})])
             else:
-                users.merge_staged(conn, space.key, row)
+                users.bulk_merge(conn, space.key, row)
             task = pool.submit(erased)
             until_one_waits(database)
         rows = task.result()

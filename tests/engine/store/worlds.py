@@ -1,4 +1,4 @@
-"""A latent space small enough to read, the moments and odd ids of the store's tests, and who waits for a lock."""
+"""Fixtures of the store tests: a small latent space, a time, unusual ids, and a wait for a blocked transaction."""
 
 import time
 from datetime import UTC, datetime
@@ -40,7 +40,7 @@ def small_space(
 
 
 def until_one_waits(database, seconds=30):
-    """Until a transaction of this database waits for a lock that another holds."""
+    """Return when a transaction of this database waits for a lock that another transaction holds."""
     query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     ends = time.monotonic() + seconds
     while time.monotonic() < ends:
@@ -48,4 +48,4 @@ def until_one_waits(database, seconds=30):
             if conn.exec_driver_sql(query).scalar_one():
                 return
         time.sleep(0.01)
-    raise AssertionError("nobody waits for a lock")
+    raise AssertionError("no transaction waits for a lock")

@@ -95,9 +95,9 @@ def learnt(database, space, vectors) -> int:
     catalogue = {"item_id": list(item_ids.ids), "title": nothing, "attributes": nothing}
     catalogue["categories"] = pa.nulls(N, pa.list_(pa.string()))
     with database.begin() as conn:
-        items.merge_staged(conn, space.key, pa.table(catalogue))
+        items.bulk_merge(conn, space.key, pa.table(catalogue))
         people = pa.table({"user_id": list(user_ids.ids), "attributes": nothing[:N_USERS]})
-        users.merge_staged(conn, space.key, people)
+        users.bulk_merge(conn, space.key, people)
         fold_in = LinearFoldIn(vectors, np.ones(N, np.float32), np.ones(DIM, np.float32))
         latent = LatentSpace(Vectors(item_ids, vectors), Vectors(user_ids, clustered(N_USERS, 2)), "cosine", fold_in)
         made = models.save(conn, space.key, embedder="made", params={}, space=latent, evaluation={}, publishable=True)

@@ -212,7 +212,7 @@ class TestGenerations:
             activate(conn, *arguments, **options)
 
         monkeypatch.setattr(generations, "activate", overtaken)
-        with pytest.raises(Conflict, match=f"{second} was published meanwhile"):
+        with pytest.raises(Conflict, match=f"got {second}, which was published in the meantime"):
             publish(shop.database, shop.space, second, shop.folder, instead_of=first)
         assert shop.live().current().generation.generation == second
         assert shop.path(second).exists()
@@ -252,7 +252,7 @@ class TestGenerations:
     def test_a_rollback_does_not_take_back_what_was_published_meanwhile(self, shop, meanwhile):
         _, second, third = shop.publish(), shop.publish(), shop.build()
         meanwhile(lambda: shop.change(generations.activate, third))
-        with pytest.raises(Conflict, match=f"{third} was published meanwhile, expected {second}"):
+        with pytest.raises(Conflict, match=f"expected {second} to be active, got {third}, which"):
             rollback(shop.database, shop.space, shop.folder)
         assert shop.live().current().generation.generation == third
 

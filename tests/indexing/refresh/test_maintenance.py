@@ -112,7 +112,7 @@ def test_an_index_that_is_not_worn_is_left_alone(shop, upkeep):
 def test_what_was_published_meanwhile_is_not_replaced_by_a_rebuild(shop):
     first, second = shop.publish(), shop.publish()
     made = shop.build()
-    with pytest.raises(Conflict, match=f"{second} was published meanwhile, expected {first}"):
+    with pytest.raises(Conflict, match=f"expected {first} to be active, got {second}, which"):
         publish(shop.database, shop.space, made, shop.folder, instead_of=first)
     assert active(shop) == second
     assert not shop.path(made).exists()
