@@ -31,7 +31,7 @@ from api.monitoring.outage_log import OutageLog
 from api.monitoring.view_gauges import set_view
 from api.routes import events, health, items, keys, latent, model_reports, models, recommend, search, spaces, users
 from engine.errors import NearfieldError
-from engine.private_folders import close_to_others
+from engine.private_folders import restrict_access
 from engine.settings import Settings
 from engine.store import spaces as stored_spaces
 from engine.store.database.connections import Database, open_database
@@ -81,7 +81,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         opened = database or open_served(settings)
         for folder in (settings.generations, settings.checkpoints):
-            close_to_others(folder)
+            restrict_access(folder)
         app.state.database, liveness_probe = opened, LivenessProbe(opened)
         app.state.history_reader = HistoryReader(opened, settings.history_limit)
         app.state.keyring = Keyring(opened, settings.require_keys)

@@ -14,13 +14,13 @@ from engine.errors import (
     BelowFloor,
     Conflict,
     CorruptGeneration,
+    DeadlineExceeded,
     DeviceUnavailable,
     DiskFull,
     InputError,
     NearfieldError,
     NotEnoughData,
     NotFound,
-    NotInTime,
     Problem,
     StoreBusy,
     StoreUnavailable,
@@ -34,7 +34,7 @@ STATUS: dict[type[NearfieldError], int] = {
     DeviceUnavailable: 409,
     BelowFloor: 409,
     CorruptGeneration: 503,
-    NotInTime: 503,
+    DeadlineExceeded: 503,
     StoreUnavailable: 503,
     StoreBusy: 503,
     DiskFull: 507,
@@ -87,7 +87,7 @@ async def expected(request: Request, error: Exception) -> Response:
     if isinstance(error, DiskFull):
         request.app.state.outage.full(str(error))
         request.state.counted = True
-    elif isinstance(error, StoreUnavailable) and error.away:
+    elif isinstance(error, StoreUnavailable) and error.is_down:
         request.app.state.outage.noticed(str(error))
         request.state.counted = True
     return problem(status, str(error), error.problems if isinstance(error, InputError) else ())

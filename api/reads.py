@@ -31,8 +31,8 @@ DEADLINE_S = 1.0  # how long min_seq is waited for by a read that does not say
 
 
 def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
-    """The view, at least as new as `min_seq` and what was acknowledged before with a lower number; NotInTime when the
-    deadline passes first."""
+    """The view, at least as new as `min_seq` and what was acknowledged before with a lower number; DeadlineExceeded when
+    the deadline passes first."""
     now = time.perf_counter()  # not when the request arrived: its body, which has min_seq, may have come later
     if asked.min_seq is not None and not view.shows(asked.min_seq, now):
         live_spaces: LiveSpaces = request.app.state.live_spaces
@@ -113,13 +113,13 @@ def check_work(
     n_shown: int = 0,
 ) -> None:
     """InputError for shelves whose filters and boosts would take longer than may be."""
-    size = request_cost.Size(len(view.items), len(view.changed))
+    size = request_cost.RequestSize(len(view.items), len(view.changed))
     if view.generation is not None:
         size = replace(size, text_bytes=view.generation.columns.text_bytes)
     asked = [*{passed for passed, _ in shelves if passed}, *(of for _, boosts in set(shelves) for of, _ in boosts)]
-    boosting = sum(size.boosting(len(boosts)) for _, boosts in shelves if boosts)
-    cost = sum(map(size.filtering, asked)) + boosting + n_shown * request_cost.SHOWN
-    request_cost.check(cost, settings.max_work, loc)
+    boosting = sum(size.boost_cost(len(boosts)) for _, boosts in shelves if boosts)
+    cost = sum(map(size.filter_cost, asked)) + boosting + n_shown * request_cost.ANSWER_ITEM_COST
+    request_cost.check_cost(cost, settings.max_work, loc)
 
 
 def check_ids(name: str, ids: Iterable[str], loc: tuple[str | int, ...] = ()) -> None:

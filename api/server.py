@@ -167,7 +167,7 @@ def _waited_for(settings: Settings) -> Database:
             if str(error) != told:
                 log.warning("a worker waits for its database", error=str(error))
             told = str(error)
-            time.sleep(waits.failed())
+            time.sleep(waits.record_failure())
 
 
 def settled(app: FastAPI) -> FastAPI:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from engine.private_folders import FILE, private
+from engine.private_folders import FILE_MODE, make_private_folder
 
 
 def write(path: Path, content: bytes) -> None:
     """Replace `path`: a neighbour is written and synced, then renamed over it, then the folder is synced."""
-    private(path.parent)
+    make_private_folder(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            partial.chmod(FILE)
+            partial.chmod(FILE_MODE)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())

@@ -15,16 +15,16 @@ class Backoff:
         self._next_s = first_s
         self._until = 0.0
 
-    def failed(self) -> float:
+    def record_failure(self) -> float:
         pause = self._next_s
         self._next_s = min(2 * pause, self._most_s)
         self._until = time.monotonic() + pause
         return pause
 
-    def worked(self) -> None:
+    def record_success(self) -> None:
         self._next_s, self._until = self._first_s, 0.0
 
     @property
-    def pausing(self) -> bool:
+    def is_pausing(self) -> bool:
         """Whether the pause after the last failure is not over."""
         return time.monotonic() < self._until

@@ -12,14 +12,14 @@ from pathlib import Path
 from engine import atomic
 
 SUFFIX = ".checkpoint"
-DIGEST = 32  # bytes of SHA-256 before the content
+DIGEST_BYTES = 32  # bytes of SHA-256 before the content
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoints:
     folder: Path
     every_s: float = 15.0  # at most so often; a training that is shorter writes nothing
-    told: list[str] = field(default_factory=list)  # what was resumed, a sentence each
+    messages: list[str] = field(default_factory=list)  # what was resumed, a sentence each
 
     def read(self, fingerprint: str) -> bytes | None:
         """None where there is none; one whose checksum is wrong is told and left aside."""
@@ -27,19 +27,19 @@ class Checkpoints:
             content = self._path(fingerprint).read_bytes()
         except FileNotFoundError:
             return None
-        digest, content = content[:DIGEST], content[DIGEST:]
+        digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
-            self.told.append(f"{self._path(fingerprint)} is damaged; training begins anew")
+            self.messages.append(f"{self._path(fingerprint)} is damaged; training begins anew")
             return None
         return content
 
     def write(self, fingerprint: str, content: bytes) -> None:
         atomic.write(self._path(fingerprint), hashlib.sha256(content).digest() + content)
 
-    def forget(self, fingerprint: str) -> None:
+    def delete(self, fingerprint: str) -> None:
         self._path(fingerprint).unlink(missing_ok=True)
 
-    def clear(self) -> None:
+    def delete_all(self) -> None:
         """Remove every one, those of trainings that nobody will end too."""
         for path in self.folder.glob(f"*{SUFFIX}"):
             path.unlink(missing_ok=True)

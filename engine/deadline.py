@@ -11,28 +11,28 @@ from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
 
-from engine.errors import NotInTime
+from engine.errors import DeadlineExceeded
 
-EVERY = 256
+CHECK_EVERY = 256
 T = TypeVar("T")
 
 _until = ContextVar("until", default=math.inf)
 
 
-def end_at(at: float) -> None:
+def set_work_deadline(at: float) -> None:
     """By time.perf_counter; of this context from now on."""
     _until.set(at)
 
 
-def check_time() -> None:
-    """NotInTime once the time has come."""
+def check_deadline() -> None:
+    """DeadlineExceeded once the time has come."""
     if time.perf_counter() >= _until.get():
-        raise NotInTime("it was not done in time; ask again, for less or with a larger deadline_ms")
+        raise DeadlineExceeded("it was not done in time; ask again, for less or with a larger deadline_ms")
 
 
-def in_time(each: Iterable[T], every: int = EVERY) -> Iterator[T]:
+def until_deadline(each: Iterable[T], every: int = CHECK_EVERY) -> Iterator[T]:
     """The same, with a look at the time at the first and every so many."""
     for at, one in enumerate(each):
         if at % every == 0:
-            check_time()
+            check_deadline()
         yield one

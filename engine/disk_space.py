@@ -11,8 +11,8 @@ from pathlib import Path
 
 from engine.errors import DiskFull
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-LEAST_BYTES = 64 * 2**20  # with less PostgreSQL ends sooner or later: its log grows by files of 16 MiB
+FULL_ERRNOS = (errno.ENOSPC, errno.EDQUOT)
+MIN_FREE_BYTES = 64 * 2**20  # with less PostgreSQL ends sooner or later: its log grows by files of 16 MiB
 
 
 def free_bytes(path: Path) -> int:
@@ -21,7 +21,7 @@ def free_bytes(path: Path) -> int:
     return shutil.disk_usage(there).free
 
 
-def full(path: Path, needed: int, what: str, then: str) -> DiskFull:
+def disk_full_error(path: Path, needed: int, what: str, then: str) -> DiskFull:
     """The error that says so: `what` needs room, and `then` is what to do once there is some."""
     free = free_bytes(path)
     return DiskFull(
@@ -31,11 +31,11 @@ def full(path: Path, needed: int, what: str, then: str) -> DiskFull:
 
 
 @contextmanager
-def told_when_full(path: Path, needed: int, what: str, then: str) -> Iterator[None]:
+def raising_disk_full(path: Path, needed: int, what: str, then: str) -> Iterator[None]:
     """DiskFull in place of what says so, be it the operating system or a library that quotes it."""
     try:
         yield
     except Exception as error:
-        if getattr(error, "errno", None) in FULL or os.strerror(errno.ENOSPC) in str(error):
-            raise full(path, needed, what, then) from error
+        if getattr(error, "errno", None) in FULL_ERRNOS or os.strerror(errno.ENOSPC) in str(error):
+            raise disk_full_error(path, needed, what, then) from error
         raise

@@ -9,7 +9,7 @@ NearfieldError
 ├── DeviceUnavailable     a GPU was asked for and is not there (409, exit 1)
 ├── BelowFloor            measured recall or quality is under the floor; not published (409, exit 1)
 ├── CorruptGeneration     a file of a generation fails its checksum (503, exit 1)
-├── NotInTime             what was asked for was not there within the deadline (503 with Retry-After, exit 1)
+├── DeadlineExceeded      what was asked for was not there within the deadline (503 with Retry-After, exit 1)
 └── StoreUnavailable      PostgreSQL is away or cannot be used (503 with Retry-After, exit 1)
     ├── StoreBusy         it answers, and something else is done with what was asked for; nothing was written
     └── DiskFull          a disk has no room left, PostgreSQL's or that of the index files (507, exit 1)
@@ -68,23 +68,23 @@ class CorruptGeneration(NearfieldError):
     pass
 
 
-class NotInTime(NearfieldError):
+class DeadlineExceeded(NearfieldError):
     pass
 
 
 class StoreUnavailable(NearfieldError):
-    away = True  # for all that is known
+    is_down = True  # for all that is known
 
 
 class StoreBusy(StoreUnavailable):
-    away = False  # it answered
+    is_down = False  # it answered
 
 
 class DiskFull(StoreUnavailable):
-    away = False  # it answered; an instance says True where PostgreSQL ended of it
+    is_down = False  # it answered; an instance says True where PostgreSQL ended of it
 
 
-def shown(value: object) -> str:
+def short_repr(value: object) -> str:
     """What was got, for a message: as Python writes it, cut to 60 characters."""
     try:
         text = repr(value)

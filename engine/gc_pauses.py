@@ -12,7 +12,7 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def put_off() -> Iterator[None]:
+def paused_gc() -> Iterator[None]:
     """Where many objects are made that stay: no object that the process has by the end is looked at, then or later.
     They go when nobody refers to them any more, as all do; of them only what refers to itself in a circle stays."""
     was_enabled = gc.isenabled()

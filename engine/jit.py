@@ -13,10 +13,10 @@ from typing import Any
 import numba
 from numba.core.caching import FunctionCache
 
-FAST = {"reassoc", "contract", "nsz"}  # sums as vectors; not and infinity stay what they are
+FASTMATH = {"reassoc", "contract", "nsz"}  # sums as vectors; not and infinity stay what they are
 
 
-class Kept(FunctionCache):
+class ResilientCache(FunctionCache):
     """numba's cache of a function, of which a damaged file or a full disk only means that it is compiled again.
 
     It is out of date where the function's file or one of `also` has changed; numba asks for the first alone.
@@ -48,13 +48,13 @@ def compiled(function=None, *, also=()):
     """
     if function is None:
         return lambda function: compiled(function, also=also)
-    made = numba.njit(nogil=True, fastmath=FAST)(function)
+    made = numba.njit(nogil=True, fastmath=FASTMATH)(function)
     # "no locator available": neither __pycache__ nor the user's cache folder; or a file that is in an archive
     with suppress(RuntimeError, OSError):
-        made._cache = Kept(function, also)
+        made._cache = ResilientCache(function, also)
     return made
 
 
-def kept_in(made) -> str | None:
+def cache_folder(made) -> str | None:
     """The folder that a compiled function is kept in; None: each process compiles it."""
-    return made._cache.cache_path if isinstance(made._cache, Kept) else None
+    return made._cache.cache_path if isinstance(made._cache, ResilientCache) else None

@@ -8,16 +8,16 @@ from pathlib import Path
 import structlog
 
 log = structlog.get_logger()
-FOLDER, FILE = 0o700, 0o600
+FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
-def private(folder: Path) -> Path:
+def make_private_folder(folder: Path) -> Path:
     """Make a folder, with those above it, that nobody else can open."""
-    folder.mkdir(mode=FOLDER, parents=True, exist_ok=True)
+    folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     return folder
 
 
-def close_to_others(folder: Path) -> None:
+def restrict_access(folder: Path) -> None:
     """Take from all others what they may do with a folder and everything in it, as an earlier version made it.
 
     What belongs to somebody else cannot be changed, and is told.
@@ -25,12 +25,12 @@ def close_to_others(folder: Path) -> None:
     if not folder.is_dir():
         return
     try:
-        _close(folder, FOLDER)
+        _close(folder, FOLDER_MODE)
         for path, folders, files in os.walk(folder):
             for name in folders:
-                _close(Path(path, name), FOLDER)
+                _close(Path(path, name), FOLDER_MODE)
             for name in files:
-                _close(Path(path, name), FILE)
+                _close(Path(path, name), FILE_MODE)
     except PermissionError as error:
         log.warning("a folder is open to others", folder=str(folder), error=str(error))
 

@@ -7,5 +7,5 @@ from collections.abc import Callable
 Progress = Callable[[str, float], None]
 
 
-def silent(what: str, share: float) -> None:
+def no_progress(what: str, share: float) -> None:
     """Progress that nobody watches."""

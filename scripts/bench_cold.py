@@ -21,7 +21,7 @@ import polars as pl
 import scipy.sparse as sp
 from bench_weighting import read
 
-from engine.catalogue.predicate import Facts, facts
+from engine.catalogue.predicate import ItemFields, item_fields
 from engine.embedders.registry import make
 from engine.fitting.fit import fit
 from engine.latent_space.item_encoder import learn
@@ -44,7 +44,9 @@ def main() -> None:
         print(json.dumps(line) if args.json else "  ".join(f"{n} {v}" for n, v in line.items()), flush=True)
 
 
-def measure(everything: Interactions, told: dict[str, Facts], args: argparse.Namespace, seed: int) -> dict[str, Any]:
+def measure(
+    everything: Interactions, told: dict[str, ItemFields], args: argparse.Namespace, seed: int
+) -> dict[str, Any]:
     often = np.flatnonzero((everything.item_counts() >= FEWEST_USERS) & [id_ in told for id_ in everything.items.ids])
     hidden = np.sort(np.random.default_rng(seed).choice(often, int(HIDDEN * len(often)), replace=False))
     known = np.setdiff1d(np.arange(len(everything.items)), hidden)
@@ -84,16 +86,16 @@ def _recall(users: Matrix, items: Matrix, wanted: sp.csr_matrix, had: sp.csr_mat
     return float(np.mean(found))
 
 
-def _facts(folder: Path) -> dict[str, Facts]:
+def _facts(folder: Path) -> dict[str, ItemFields]:
     """What the catalogue says of each item, by id."""
     core = {"title": None, "categories": [], "available": True, "created_at": None, "updated_at": None}
     if (folder / "events.parquet").exists():
         frame = pl.read_parquet(folder / "events.parquet").group_by(pl.col("StockCode").cast(pl.String).alias("item"))
         rows = frame.agg(pl.col("Description").drop_nulls().mode().first(), pl.col("UnitPrice").median()).iter_rows()
-        return {id_: facts(core | {"title": title}, {"price": price}) for id_, title, price in rows}
+        return {id_: item_fields(core | {"title": title}, {"price": price}) for id_, title, price in rows}
     frame = pl.read_parquet(folder / "products.parquet")
     return {
-        row["product_id"]: facts(
+        row["product_id"]: item_fields(
             core | {"item_id": row["product_id"]}, {name: row[name] for name in FIELDS if row[name]}
         )
         for row in frame.iter_rows(named=True)

@@ -35,7 +35,7 @@ from engine.learning.auto_select import AUTO, chooser
 from engine.learning.time_budget import Budget
 from engine.learning.trials import Choice
 from engine.learning.tune import DEFAULT, Tune
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values import splits
 from engine.values.ids import IdMap
 from engine.values.interactions import Interactions
@@ -116,7 +116,7 @@ def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
 
 
 def _progress(args: argparse.Namespace) -> Progress:
-    return (lambda what, share: print(f"{share:5.0%} {what}", flush=True)) if args.verbose else silent
+    return (lambda what, share: print(f"{share:5.0%} {what}", flush=True)) if args.verbose else no_progress
 
 
 def _fit(embedder: Embedder, train: Interactions, args: argparse.Namespace) -> tuple[LatentSpace, float, list[float]]:

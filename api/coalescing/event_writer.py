@@ -70,7 +70,7 @@ class EventWriter:
         try:
             return self._write_transaction(space_key, groups, lock_timeout_ms)
         except Exception as error:
-            if isinstance(error, StoreUnavailable) and error.away:
+            if isinstance(error, StoreUnavailable) and error.is_down:
                 return [error] * len(groups)
             if len(groups) == 1:
                 return [None if isinstance(error, StoreBusy) else error]

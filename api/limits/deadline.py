@@ -13,8 +13,8 @@ from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.problems import problem
-from engine.deadline import end_at
-from engine.errors import NotInTime
+from engine.deadline import set_work_deadline
+from engine.errors import DeadlineExceeded
 
 LONGEST_S = 30.0
 GRACE_S = 0.1  # for work that ends at the deadline by itself, which knows better what was waited for
@@ -39,15 +39,15 @@ def set_deadline(request: Request, ms: int) -> None:
     """`ms` after the request arrived. For the event loop."""
     deadline = RequestDeadline(ms, request.state.arrived + ms / 1000)
     request.state.deadline = deadline
-    end_at(deadline.at)
+    set_work_deadline(deadline.at)
     request.state.timer.reschedule(asyncio.get_running_loop().time() + deadline.at - time.perf_counter() + GRACE_S)
 
 
 def check_deadline(request: Request) -> None:
-    """Before work that may take a while: NotInTime where the answer could only be late."""
+    """Before work that may take a while: DeadlineExceeded where the answer could only be late."""
     deadline: RequestDeadline = request.state.deadline
     if deadline.passed:
-        raise NotInTime(str(deadline))
+        raise DeadlineExceeded(str(deadline))
 
 
 def left_s(request: Request, most_s: float) -> float:
@@ -68,7 +68,7 @@ class Deadline:
             return
         state, late = scope["state"], False
         state["deadline"] = RequestDeadline(None, time.perf_counter() + LONGEST_S)
-        end_at(state["deadline"].at)
+        set_work_deadline(state["deadline"].at)
 
         async def in_time(message: Message) -> None:
             nonlocal late

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
-from engine.errors import shown
+from engine.errors import short_repr
 from engine.values import numeric_timestamps
 
 OCCURRED_AT = (
@@ -26,7 +26,7 @@ def _read(value: Any) -> Any:
             return value
         at = _text(value)
     if at is None:
-        raise ValueError(f"expected {numeric_timestamps.accepted_formats(now)}; got {shown(value)}")
+        raise ValueError(f"expected {numeric_timestamps.accepted_formats(now)}; got {short_repr(value)}")
     return at
 
 

@@ -7,9 +7,9 @@ from itertools import islice
 
 from api.messages.request_schemas import PastEvent
 from engine.catalogue import predicate
-from engine.catalogue.close_names import near_names
+from engine.catalogue.close_names import close_names
 from engine.catalogue.predicate import CORE, PREFIX, Predicate
-from engine.errors import Problem, shown
+from engine.errors import Problem, short_repr
 from engine.values.events import Weighting
 from indexing.live.view import LiveView
 
@@ -25,7 +25,7 @@ def of_filter(view: LiveView, passed: Predicate | None, *, near: bool = True) ->
     unknown = frozenset[str]() if passed is None else view.unknown_fields(passed)
     if passed is None or not unknown:
         return []
-    tests = {test.field: test for test in reversed(list(predicate.tests(passed))) if test.field in unknown}
+    tests = {test.field: test for test in reversed(list(predicate.conditions(passed))) if test.field in unknown}
     told = [
         Problem(test.loc, _no_attribute(view, field, near)) for field, test in islice(reversed(tests.items()), FIELDS)
     ]
@@ -49,8 +49,8 @@ def to_json(warnings: Iterable[Problem]) -> list[dict[str, object]]:
 
 def _no_attribute(view: LiveView, field: str, near: bool) -> str:
     name = field.removeprefix(PREFIX)
-    found = near_names(name, (*CORE, *view.attributes)) if near else ()
-    return f"no item has an attribute {shown(name)}" + (f"; near names: {', '.join(found)}" if found else "")
+    found = close_names(name, (*CORE, *view.attributes)) if near else ()
+    return f"no item has an attribute {short_repr(name)}" + (f"; near names: {', '.join(found)}" if found else "")
 
 
 def _unknown_kinds(weighting: Weighting, past: Sequence[PastEvent], loc: Loc) -> list[Problem]:
@@ -58,7 +58,7 @@ def _unknown_kinds(weighting: Weighting, past: Sequence[PastEvent], loc: Loc) ->
     first = {event.kind: at for at, event in reversed([*enumerate(past)])}
     unknown = [(word, at) for word, at in reversed(first.items()) if not weighting.vocabulary.meaning(word).is_known]
     told = [
-        Problem((*loc, at, "kind"), f"{shown(word)} is of no known kind, and weighs {weighting.other:g}")
+        Problem((*loc, at, "kind"), f"{short_repr(word)} is of no known kind, and weighs {weighting.other:g}")
         for word, at in unknown[:MOST]
     ]
     return told + ([Problem(loc, f"nor {len(unknown) - MOST} more kinds")] if len(unknown) > MOST else [])
@@ -66,5 +66,5 @@ def _unknown_kinds(weighting: Weighting, past: Sequence[PastEvent], loc: Loc) ->
 
 def _unknown(view: LiveView, named: Sequence[tuple[str, Loc]], loc: Loc) -> list[Problem]:
     unknown = [(id_, place) for id_, place in named if id_ not in view.items]
-    told = [Problem(place, f"there is no item {shown(id_)}") for id_, place in unknown[:MOST]]
+    told = [Problem(place, f"there is no item {short_repr(id_)}") for id_, place in unknown[:MOST]]
     return told + ([Problem(loc, f"nor {len(unknown) - MOST} more")] if len(unknown) > MOST else [])

@@ -18,8 +18,8 @@ from api.messages.request_schemas import Availability, AvailabilityBody, ItemBod
 from api.messages.response_schemas import RowsAnswer
 from api.messages.responses import json_response, rows_response
 from api.reads import FreshView
-from engine.catalogue.attribute_types import AttributeType, fitted
-from engine.catalogue.predicate import CORE, called_like_field
+from engine.catalogue.attribute_types import AttributeType, coerce_attributes
+from engine.catalogue.predicate import CORE, name_clash_note
 from engine.errors import InputError, Problem
 from engine.store import attribute_types, items
 from engine.store.change_feeds import snapshots
@@ -48,9 +48,7 @@ def post_items(
         statuses = items.upsert(conn, view.space.key, list(checked.good.values()))
         seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(view.space.name, seq)
-    notes = {
-        row: "; ".join(map(called_like_field, _hidden(item))) for row, item in checked.good.items() if _hidden(item)
-    }
+    notes = {row: "; ".join(map(name_clash_note, _hidden(item))) for row, item in checked.good.items() if _hidden(item)}
     return rows_response(checked.results(statuses, notes), len(checked.good), seq)
 
 
@@ -81,7 +79,7 @@ def put_item(
         [status] = items.upsert(conn, view.space.key, [item])
         seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(view.space.name, seq)
-    hidden = [Problem(("body", "attributes", name), called_like_field(name)) for name in _hidden(item)]
+    hidden = [Problem(("body", "attributes", name), name_clash_note(name)) for name in _hidden(item)]
     body_json = {"item_id": item_id, "status": status, "seq": seq, "warnings": warnings.to_json(hidden)}
     return json_response(body_json)
 
@@ -132,7 +130,7 @@ def _parse(row: dict[str, Any], view: LiveView, types: Mapping[str, AttributeTyp
 
 
 def _typed(item: Item, types: Mapping[str, AttributeType], loc: tuple[str, ...]) -> Item:
-    return replace(item, attributes=fitted(item.attributes, types, (*loc, "attributes")))
+    return replace(item, attributes=coerce_attributes(item.attributes, types, (*loc, "attributes")))
 
 
 def _item(item_id: str, body: ItemFields, view: LiveView, loc: tuple[str, ...]) -> Item:

@@ -98,8 +98,10 @@ def sample(body: SampleBody, none: Nothing, request: Request, view: View, settin
 
 
 def _check_near(view: LiveView, n_points: int, settings: Settings) -> None:
-    cost = n_points * view.n_vectors * request_cost.NEAR
-    request_cost.check(cost, settings.max_work, ("body", "nearest"), "ask for fewer points, or for no nearest items")
+    cost = n_points * view.n_vectors * request_cost.DISTANCE_COST
+    request_cost.check_cost(
+        cost, settings.max_work, ("body", "nearest"), "ask for fewer points, or for no nearest items"
+    )
 
 
 def codec_of(view: LiveView) -> FeatureCodec:

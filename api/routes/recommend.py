@@ -33,7 +33,7 @@ from api.messages.response_schemas import BatchAnswer, ItemsAnswer
 from api.messages.responses import Page, items_response, shelves_response
 from api.reads import Boosts, at_once, boosts_of, check_ids, check_work, fresh, predicate_of, without_deleted
 from engine.catalogue.predicate import Predicate
-from engine.deadline import in_time
+from engine.deadline import until_deadline
 from engine.errors import InputError, Problem, StoreUnavailable
 from engine.recommending import exclusions
 from engine.recommending.boost import Boosted, Factors
@@ -89,8 +89,8 @@ def post_batch(
     now_us = time.time_ns() // 1000
     locs: list[Loc] = [("body", "shelves", at) for at in range(len(body.shelves))]
     places = [*zip(body.shelves, locs, strict=True)]
-    filters = [predicate_of(shelf.filter, (*loc, "filter")) for shelf, loc in in_time(places, every=1)]
-    boosts = [boosts_of(shelf.boost, loc) for shelf, loc in in_time(places, every=1)]
+    filters = [predicate_of(shelf.filter, (*loc, "filter")) for shelf, loc in until_deadline(places, every=1)]
+    boosts = [boosts_of(shelf.boost, loc) for shelf, loc in until_deadline(places, every=1)]
     sessions = [(shelf.user_id, _asked(shelf, now_us, loc)) for shelf, loc in places]
     view = fresh(request, view, body)
     check_work(view, settings, [*zip(filters, boosts, strict=True)], ("body", "shelves"), n_items)
@@ -100,7 +100,9 @@ def post_batch(
     ways = _Ways()  # shelves that ask for the same share it
     asked = [
         _shelf(shelf, each, parts[passed], ways.by(parts[passed], boosted), loc)
-        for (shelf, loc), each, passed, boosted in in_time(zip(places, found, filters, boosts, strict=True), every=1)
+        for (shelf, loc), each, passed, boosted in until_deadline(
+            zip(places, found, filters, boosts, strict=True), every=1
+        )
     ]
     answers = recommend_shelves(asked, weighting=view.space.weighting, now_us=now_us, distinct=body.distinct)
     pages = [
@@ -112,7 +114,7 @@ def post_batch(
             _warnings(view, shelf, passed, boosted, loc, near=at < HINTED),
         )
         for at, ((shelf, loc), each, passed, boosted, answer) in enumerate(
-            in_time(zip(places, found, filters, boosts, answers, strict=True), every=1)
+            until_deadline(zip(places, found, filters, boosts, answers, strict=True), every=1)
         )
     ]
     return shelves_response(view, list(zip(answers, pages, strict=True)), metrics)

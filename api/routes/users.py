@@ -13,7 +13,7 @@ from api.limits.executors import writes
 from api.messages.request_schemas import MergeBody, NoParameters, UserFields
 from api.messages.responses import json_response
 from api.reads import FreshView
-from engine.catalogue.attribute_types import fitted
+from engine.catalogue.attribute_types import coerce_attributes
 from engine.errors import InputError, NotFound
 from engine.store import attribute_types, erasures, users
 from engine.store.change_feeds import snapshots
@@ -32,7 +32,7 @@ def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, datab
     check_attributes(body.attributes, ("body", "attributes"))
     with database.begin() as conn:
         types = attribute_types.read(conn, view.space.key, "user")
-        attributes = fitted(body.attributes, types, ("body", "attributes"))
+        attributes = coerce_attributes(body.attributes, types, ("body", "attributes"))
         [status] = users.upsert(conn, view.space.key, [User(user_id, attributes)])
         seq = snapshots.transaction_seq(conn)
     return json_response({"user_id": user_id, "status": status, "seq": seq})

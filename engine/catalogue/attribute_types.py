@@ -14,15 +14,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
 
-from engine.catalogue.number_text import Decimal, number
-from engine.errors import InputError, shown
+from engine.catalogue.number_text import Decimal, parse_number
+from engine.errors import InputError, short_repr
 
 AttributeType = Literal["number", "text", "boolean", "time", "list", "any"]
 Subject = Literal["item", "user"]
 Votes = Mapping[AttributeType, int]
 
 NAMES: tuple[AttributeType, ...] = get_args(AttributeType)
-SAID: Mapping[AttributeType, str] = {
+DESCRIPTIONS: Mapping[AttributeType, str] = {
     "number": "a number",
     "text": "text",
     "boolean": "true or false",
@@ -31,7 +31,19 @@ SAID: Mapping[AttributeType, str] = {
     "any": "any value",
 }
 TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
-NOTHING = ("n/a", "na", "n.a.", "#n/a", "nan", "null", "none", "nil", "-", "--", "?")  # lower case; votes for no type
+NULL_WORDS = (
+    "n/a",
+    "na",
+    "n.a.",
+    "#n/a",
+    "nan",
+    "null",
+    "none",
+    "nil",
+    "-",
+    "--",
+    "?",
+)  # lower case; votes for no type
 MAX_NAME_BYTES, MAX_TYPES = 256, 10_000  # what is stored of a space; further attributes are of any type
 TIME = re.compile(
     r"\s*[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
@@ -44,14 +56,14 @@ def check_type(name: str, loc: tuple[str | int, ...] = ()) -> AttributeType:
     for known in NAMES:
         if name == known:
             return known
-    raise InputError(f"expected a type of {', '.join(NAMES)}, got {shown(name)}", loc=loc)
+    raise InputError(f"expected a type of {', '.join(NAMES)}, got {short_repr(name)}", loc=loc)
 
 
-def fit(kind: AttributeType, value: object, decimal: Decimal | None = None) -> object:
+def coerce(kind: AttributeType, value: object, decimal: Decimal | None = None) -> object:
     """A JSON value that is not null as a value of this type; None where it does not fit."""
     if kind == "number" and isinstance(value, str):
-        return number(value, decimal)
-    return FITS[kind](value)
+        return parse_number(value, decimal)
+    return COERCIONS[kind](value)
 
 
 def vote(value: object) -> AttributeType | None:
@@ -61,7 +73,7 @@ def vote(value: object) -> AttributeType | None:
     if isinstance(value, int | float):
         return "number"
     if isinstance(value, str):
-        if value.strip().lower() in ("", *NOTHING):
+        if value.strip().lower() in ("", *NULL_WORDS):
             return None
         return "time" if TIME.fullmatch(value) else "text"
     return "list" if isinstance(value, list | tuple) else "any" if isinstance(value, Mapping) else None
@@ -73,7 +85,7 @@ def majority(votes: Votes, otherwise: AttributeType | None = "any") -> Attribute
     return next((kind for kind, n in votes.items() if 2 * n > total), otherwise) if total else None
 
 
-def fitted(
+def coerce_attributes(
     attributes: Mapping[str, object], types: Mapping[str, AttributeType], loc: tuple[str | int, ...]
 ) -> dict[str, object]:
     """The attributes with each value as its type; InputError at `loc` for the first that does not fit."""
@@ -81,11 +93,11 @@ def fitted(
     for name, kind in types.items():
         value = made.get(name)
         if value is not None:
-            made[name] = fit(kind, value)
+            made[name] = coerce(kind, value)
             if made[name] is None:
                 raise InputError(
-                    f"{name} is {SAID[kind]} in this space, got {shown(value)}; leave it out or null, or change "
-                    "its type in attribute_types of the space",
+                    f"{name} is {DESCRIPTIONS[kind]} in this space, got {short_repr(value)}; leave it out or null, or "
+                    "change its type in attribute_types of the space",
                     loc=(*loc, name),
                 )
     return made
@@ -121,7 +133,7 @@ def _list(value: object) -> list[object] | None:
     return [value] if isinstance(value, int | float) else None
 
 
-FITS: Mapping[AttributeType, Callable[[object], object]] = {
+COERCIONS: Mapping[AttributeType, Callable[[object], object]] = {
     "number": _number,
     "text": _text,
     "boolean": _boolean,

@@ -11,11 +11,11 @@ import pyarrow.compute as pc
 
 from engine.catalogue.comparable_values import Kind
 
-MOST = 4  # columns are kept
+MAX_COLUMNS = 4  # columns are kept
 
 
 @dataclass(frozen=True, eq=False)
-class Folded:
+class FoldedTexts:
     texts: pa.Array  # distinct, as str.casefold makes them
     codes: npt.NDArray[np.int32]  # which of them each value is
 
@@ -32,7 +32,7 @@ class Folded:
         return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)[self.codes]
 
 
-def folded(values: pa.Array) -> Folded:
+def fold_texts(values: pa.Array) -> FoldedTexts:
     """Of the values of a column, none of which is null."""
     distinct = values.dictionary_encode()
     texts = distinct.dictionary
@@ -42,18 +42,18 @@ def folded(values: pa.Array) -> Folded:
         others = pc.invert(is_ascii)
         made = pa.array([text.casefold() for text in texts.filter(others).to_pylist()], texts.type)
         lower = pc.replace_with_mask(lower, others, made)
-    return Folded(lower, distinct.indices.to_numpy())
+    return FoldedTexts(lower, distinct.indices.to_numpy())
 
 
-class FoldedColumns:
+class FoldedTextCache:
     """Those of one catalogue that were asked for last. Two threads may make the same at once."""
 
     def __init__(self) -> None:
-        self._made: dict[tuple[str, Kind], Folded] = {}  # by field and kind, the one asked for longest ago first
+        self._made: dict[tuple[str, Kind], FoldedTexts] = {}  # by field and kind, the one asked for longest ago first
 
-    def of(self, field: str, kind: Kind, values: pa.Array) -> Folded:
-        made = self._made.pop((field, kind), None) or folded(values)
+    def of(self, field: str, kind: Kind, values: pa.Array) -> FoldedTexts:
+        made = self._made.pop((field, kind), None) or fold_texts(values)
         self._made[field, kind] = made
-        for old in list(self._made)[:-MOST]:
+        for old in list(self._made)[:-MAX_COLUMNS]:
             self._made.pop(old, None)
         return made

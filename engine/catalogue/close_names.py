@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-MOST, LOOKED_AT = 3, 200  # names: a comparison takes ten microseconds
+MAX_NAMES, MAX_COMPARED = 3, 200  # names: a comparison takes ten microseconds
 
 
-def near_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
+def close_names(name: str, names: Iterable[str]) -> tuple[str, ...]:
     """Up to three of `names` that are like it, whatever the case, the nearest first."""
-    by_fold = {each.casefold(): each for each, _ in zip(names, range(LOOKED_AT), strict=False)}
-    return tuple(by_fold[each] for each in get_close_matches(name.casefold(), by_fold, MOST))
+    by_fold = {each.casefold(): each for each, _ in zip(names, range(MAX_COMPARED), strict=False)}
+    return tuple(by_fold[each] for each in get_close_matches(name.casefold(), by_fold, MAX_NAMES))

@@ -17,10 +17,10 @@ import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from engine.catalogue.case_folded import FoldedColumns
-from engine.catalogue.comparable_values import Kind, Scalar, moment, typed
+from engine.catalogue.case_folded import FoldedTextCache
+from engine.catalogue.comparable_values import Kind, Scalar, comparables, parse_moment
 from engine.catalogue.predicate import CORE, ORDERS, PREFIX, AllOf, Condition, Not, Predicate
-from engine.deadline import check_time
+from engine.deadline import check_deadline
 
 Mask = npt.NDArray[np.bool_]
 SCHEMA = pa.schema(
@@ -37,17 +37,17 @@ SCHEMA = pa.schema(
     ]
 )
 DAY, CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}", r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?)"
-HELD = 2**53  # float64 holds all integers up to this
-COMPARE = {"lt": np.less, "lte": np.less_equal, "gt": np.greater, "gte": np.greater_equal}
-assert COMPARE.keys() == ORDERS.keys()
+MAX_EXACT_INT = 2**53  # float64 holds all integers up to this
+COMPARISONS = {"lt": np.less, "lte": np.less_equal, "gt": np.greater, "gte": np.greater_equal}
+assert COMPARISONS.keys() == ORDERS.keys()
 MAX_REST = 2**10  # of an integer of 64 bits
 
 
-PARSED = 65_536  # rows
+PARSE_BATCH_ROWS = 65_536  # rows
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class FieldValues:
     """The values of one field and kind: `values[i]` belongs to row `rows[i]`; a row with a list is there repeatedly."""
 
     rows: npt.NDArray[np.int64]
@@ -105,11 +105,11 @@ class Columns:
         return {}
 
     @cached_property
-    def _folded(self) -> FoldedColumns:
-        return FoldedColumns()
+    def _folded(self) -> FoldedTextCache:
+        return FoldedTextCache()
 
     def _test(self, test: Condition) -> Mask:
-        check_time()
+        check_deadline()
         mask = np.zeros(self.catalogue.num_rows, dtype=bool)
         if test.operator == "exists":
             mask[self._present(test.field)] = True
@@ -120,10 +120,10 @@ class Columns:
                 mask[held.rows[self._found(test, kind, held)]] = True
         return mask
 
-    def _found(self, test: Condition, kind: Kind, held: Held) -> Mask:
+    def _found(self, test: Condition, kind: Kind, held: FieldValues) -> Mask:
         """Which of the held values satisfy the test."""
         if test.moments and held.moments is not None:
-            as_text = self._found(test, kind, Held(held.rows, held.values))
+            as_text = self._found(test, kind, FieldValues(held.rows, held.values))
             return np.where(np.isnan(held.moments), as_text, _of_moments(test, held.moments))
         within = test.operator == "contains" and kind == "text"
         if test.match_case is False or (within and test.match_case is None):
@@ -137,7 +137,7 @@ class Columns:
         row = self._row_of.get(field, {}).get("present")
         return np.zeros(0, np.int64) if row is None else self.attributes["rows"][row].values.to_numpy()
 
-    def _held(self, field: str, kind: Kind) -> Held | None:
+    def _held(self, field: str, kind: Kind) -> FieldValues | None:
         if field in CORE:
             return self._core(field) if CORE[field] == kind else None
         row = self._row_of.get(field, {}).get(kind)
@@ -146,23 +146,23 @@ class Columns:
         rows = self.attributes["rows"][row].values.to_numpy()
         if kind in ("text", "texts"):
             moments = self.attributes["numbers"][row].values.to_numpy()
-            return Held(rows, self.attributes["texts"][row].values, moments=moments if len(moments) else None)
-        return Held(rows, self.attributes["numbers"][row].values.to_numpy(), self._rests(row))
+            return FieldValues(rows, self.attributes["texts"][row].values, moments=moments if len(moments) else None)
+        return FieldValues(rows, self.attributes["numbers"][row].values.to_numpy(), self._rests(row))
 
     def _rests(self, row: int) -> npt.NDArray[np.int16] | None:
         rests = self.attributes["rests"][row].values.to_numpy()
         return rests if len(rests) else None
 
-    def _core(self, field: str) -> Held:
+    def _core(self, field: str) -> FieldValues:
         column = self.catalogue[field].combine_chunks()
         if CORE[field] == "texts":
             rows = pc.list_parent_indices(column).to_numpy().astype(np.int64)
-            return Held(rows, pc.list_flatten(column))
+            return FieldValues(rows, pc.list_flatten(column))
         rows = np.flatnonzero(column.is_valid().to_numpy(zero_copy_only=False))
         valid = column.drop_null()
         if CORE[field] == "text":
-            return Held(rows, valid)
-        return Held(rows, valid.to_numpy(zero_copy_only=False).astype(np.float64))
+            return FieldValues(rows, valid)
+        return FieldValues(rows, valid.to_numpy(zero_copy_only=False).astype(np.float64))
 
 
 def attribute_table(catalogue: pa.Table) -> pa.Table:
@@ -199,13 +199,13 @@ def _read_moments(texts: pa.Array) -> npt.NDArray[np.float64]:
             return plain.astype("datetime64[us]").astype(np.int64).astype(np.float64)
         except ValueError:  # one is no day, or no time of one
             pass
-    found = [moment(text) for text in texts.to_pylist()]
+    found = [parse_moment(text) for text in texts.to_pylist()]
     return np.array([np.nan if at is None else at for at in found], np.float64)
 
 
 def _left(scalars: list[Any], numbers: npt.NDArray[np.float64]) -> list[int]:
     """The rest of each of these that is an integer which float64 does not hold; empty where there is none."""
-    if not len(numbers) or np.abs(numbers).max() < HELD:
+    if not len(numbers) or np.abs(numbers).max() < MAX_EXACT_INT:
         return []
     rests = [
         each - int(number) if isinstance(each, int) else 0
@@ -219,9 +219,9 @@ def _fields(texts: pa.ChunkedArray) -> dict[str, tuple[list[int], list[Any]]]:
     there = pc.and_(texts.is_valid(), pc.not_equal(texts, "{}")).fill_null(False)
     rows, found = np.flatnonzero(there.to_numpy()), dict[str, tuple[list[int], list[Any]]]()
     texts = texts.filter(there)
-    for start in range(0, len(rows), PARSED):
-        parsed = orjson.loads(f"[{','.join(texts.slice(start, PARSED).to_pylist())}]")
-        for row, attributes in zip(rows[start : start + PARSED].tolist(), parsed, strict=True):
+    for start in range(0, len(rows), PARSE_BATCH_ROWS):
+        parsed = orjson.loads(f"[{','.join(texts.slice(start, PARSE_BATCH_ROWS).to_pylist())}]")
+        for row, attributes in zip(rows[start : start + PARSE_BATCH_ROWS].tolist(), parsed, strict=True):
             for name, value in attributes.items():
                 if value is not None:
                     held = found.get(name)
@@ -243,14 +243,14 @@ def _kinds(rows: list[int], values: list[Any]) -> Iterator[tuple[str, list[int],
     else:
         found: dict[str, tuple[list[int], list[Any]]] = {}
         for row, value in zip(rows, values, strict=True):
-            for kind, each in typed(value):
+            for kind, each in comparables(value):
                 of_rows, scalars = found.setdefault(kind, ([], []))
                 of_rows.append(row)
                 scalars.append(each)
         yield from ((kind, of_rows, scalars) for kind, (of_rows, scalars) in found.items())
 
 
-def _holding(test: Condition, kind: Kind, held: Held) -> Mask:
+def _holding(test: Condition, kind: Kind, held: FieldValues) -> Mask:
     """Which of the held values satisfy the test, as they are written."""
     if isinstance(held.values, np.ndarray):
         return _numbers(test, held.values, held.rests)
@@ -275,7 +275,7 @@ def _numbers(test: Condition, values: npt.NDArray[np.float64], rests: npt.NDArra
                 found |= (values == number) & (rests == rest)
         return found
     [(number, rest)] = wanted
-    by = COMPARE.get(test.operator, np.equal)
+    by = COMPARISONS.get(test.operator, np.equal)
     if rests is None and rest == 0:
         return np.asarray(by(values, number))
     return np.where(values == number, by(0 if rests is None else rests, rest), by(values, number))
@@ -284,7 +284,7 @@ def _numbers(test: Condition, values: npt.NDArray[np.float64], rests: npt.NDArra
 def _of_moments(test: Condition, moments: npt.NDArray[np.float64]) -> Mask:
     if test.operator in ("eq", "in"):
         return np.isin(moments, test.moments)
-    return np.asarray(COMPARE[test.operator](moments, test.moments[0]))
+    return np.asarray(COMPARISONS[test.operator](moments, test.moments[0]))
 
 
 def _parted(value: Scalar) -> tuple[float, int]:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from engine.catalogue.attribute_types import TIME
-from engine.errors import InputError, shown
+from engine.errors import InputError, short_repr
 from engine.values.items import MAX_TEXT_BYTES
 from engine.values.numeric_timestamps import split_leap_second
 
@@ -15,7 +15,7 @@ Kind = Literal["number", "text", "bool", "time", "numbers", "texts"]  # the last
 Scalar = float | int | str | bool  # int: one that float64 does not hold; all other numbers are floats
 Loc = tuple[str | int, ...]
 
-NAMES: Mapping[Kind, str] = {
+KIND_NAMES: Mapping[Kind, str] = {
     "number": "numbers",
     "text": "text",
     "bool": "true or false",
@@ -23,11 +23,11 @@ NAMES: Mapping[Kind, str] = {
     "numbers": "lists of numbers",
     "texts": "lists of text",
 }
-ELEMENTS: Mapping[Kind, Kind] = {"number": "numbers", "text": "texts"}  # of lists
+LIST_KINDS: Mapping[Kind, Kind] = {"number": "numbers", "text": "texts"}  # of lists
 MIN_INT, MAX_INT = -(2**63), 2**64 - 1  # of integers that attributes can hold
 
 
-def typed(value: object) -> list[tuple[Kind, Scalar]]:
+def comparables(value: object) -> list[tuple[Kind, Scalar]]:
     """What a JSON value can be compared as: its kind and value, or those of each element of a list."""
     if isinstance(value, bool):
         return [("bool", value)]
@@ -36,7 +36,7 @@ def typed(value: object) -> list[tuple[Kind, Scalar]]:
     if isinstance(value, str):
         return [("text", value)]
     if isinstance(value, list | tuple):
-        pairs = [pair for each in value if isinstance(each, int | float | str) for pair in typed(each)]
+        pairs = [pair for each in value if isinstance(each, int | float | str) for pair in comparables(each)]
         return [("numbers" if kind == "number" else "texts", each) for kind, each in pairs if kind != "bool"]
     return []
 
@@ -51,22 +51,22 @@ def _number(value: int | float) -> list[tuple[Kind, Scalar]]:
     return [("number", number if is_exact else value)]
 
 
-def cased(value: Scalar, match_case: bool | None) -> Scalar:
+def fold_case(value: Scalar, match_case: bool | None) -> Scalar:
     """Text as it is compared where `match_case` is false: casefolded."""
     return value.casefold() if match_case is False and isinstance(value, str) else value
 
 
-def read_time(value: object, loc: Loc) -> float:
+def parse_time(value: object, loc: Loc) -> float:
     """Microseconds since 1970 UTC."""
     try:
         text, leap = split_leap_second(str(value))
         at = datetime.fromisoformat(text) + leap
         return float(round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1e6))
     except (ValueError, OverflowError, RecursionError):
-        raise InputError(f"expected a time such as 2026-03-01T12:00:00Z, got {shown(value)}", loc=loc) from None
+        raise InputError(f"expected a time such as 2026-03-01T12:00:00Z, got {short_repr(value)}", loc=loc) from None
 
 
-def moment(text: str) -> float | None:
+def parse_moment(text: str) -> float | None:
     """Microseconds since 1970 UTC of text that is a day, or a day and a time; None for other text.
 
     What has no zone is UTC.
@@ -75,12 +75,12 @@ def moment(text: str) -> float | None:
         return None
     day, clock = text.strip()[:10], text.strip()[10:].replace(" ", "").upper().removeprefix("T")
     try:
-        return read_time(f"{day}T{clock}" if clock[:1].isdigit() else f"{day}T00:00{clock}", ())
+        return parse_time(f"{day}T{clock}" if clock[:1].isdigit() else f"{day}T00:00{clock}", ())
     except InputError:  # no such day
         return None
 
 
-def check_text(text: str, loc: Loc) -> None:
+def check_filter_text(text: str, loc: Loc) -> None:
     """InputError for text that no stored text can be equal to."""
     try:
         size = len(text.encode())

@@ -11,10 +11,10 @@ from engine.catalogue.attribute_types import AttributeType, check_type
 from engine.catalogue.predicate import PREFIX
 
 TYPE_OF = {"bool": "boolean", "numbers": "list", "texts": "list"}  # else a kind is called as the type is
-SURE, MOSTLY = 10, 0.9
+MIN_VALUES, MIN_SHARE = 10, 0.9
 
 
-def column_types(attributes: pa.Table) -> dict[str, AttributeType]:
+def infer_types(attributes: pa.Table) -> dict[str, AttributeType]:
     """By attribute the type of nine in ten of its values, of those with ten or more; a table of `columns.SCHEMA`."""
     counts: dict[str, Counter[str]] = {}
     names = (attributes["field"].to_pylist(), attributes["kind"].to_pylist())
@@ -28,6 +28,6 @@ def column_types(attributes: pa.Table) -> dict[str, AttributeType]:
     for field, of_kinds in counts.items():
         n = of_kinds.pop("present", 0)
         kind, most = max(of_kinds.items(), key=lambda each: each[1], default=("", 0))
-        if n >= SURE and most >= MOSTLY * n:
+        if n >= MIN_VALUES and most >= MIN_SHARE * n:
             found[field.removeprefix(PREFIX)] = check_type(kind)
     return found

@@ -31,7 +31,7 @@ MONEY = re.compile(rf"(-?)\s*(?:{CURRENCY}\s*(-?[0-9.,' ]*[0-9])|(-?[0-9][0-9.,'
 _plain, _short_zero, _either = re.compile(PLAIN), re.compile(SHORT_ZERO), re.compile(EITHER)
 
 
-def number(text: str, decimal: Decimal | None = None) -> int | float | None:
+def parse_number(text: str, decimal: Decimal | None = None) -> int | float | None:
     """The finite number that `text` is, None where it is none or could be two.
 
     `decimal` says which of the two: with "comma" `12,500` is 12.5 and `1.234` is 1234, with "point" they are 12500 and
@@ -46,7 +46,7 @@ def number(text: str, decimal: Decimal | None = None) -> int | float | None:
     return _grouped(text, decimal, bool(money))
 
 
-def currency(text: str) -> str | None:
+def currency_of(text: str) -> str | None:
     """The sign or letters of an amount of money."""
     money = MONEY.fullmatch(text.translate(SPACES).strip())
     return (money and re.sub(r"[-0-9.,' ]", "", money[0])) or None

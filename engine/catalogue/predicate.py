@@ -22,18 +22,18 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from engine.catalogue.comparable_values import (
-    ELEMENTS,
-    NAMES,
+    KIND_NAMES,
+    LIST_KINDS,
     Kind,
     Loc,
     Scalar,
-    cased,
-    check_text,
-    moment,
-    read_time,
-    typed,
+    check_filter_text,
+    comparables,
+    fold_case,
+    parse_moment,
+    parse_time,
 )
-from engine.errors import InputError, shown
+from engine.errors import InputError, short_repr
 from engine.values.ids import normalise_id
 
 CORE: Mapping[str, Kind] = {
@@ -51,7 +51,7 @@ ORDERS: Mapping[str, Callable[[Scalar, Scalar], bool]] = {
     "gte": operator.ge,
 }
 OPERATORS = ("eq", "in", *ORDERS, "contains", "exists")
-MATCH_CASE, CASED = "match_case", ("eq", "in", "contains")  # the option, and the operators that it is of
+MATCH_CASE, CASE_OPERATORS = "match_case", ("eq", "in", "contains")  # the option, and the operators that it is of
 PREFIX = "attributes."
 MAX_DEPTH, MAX_TESTS, MAX_VALUES = 8, 100, 1000
 
@@ -79,7 +79,7 @@ class Condition:
         if self.kind != "text" or self.operator == "contains":
             return ()
         texts = self.value if isinstance(self.value, tuple) else (self.value,)
-        return tuple(at for text in texts if (at := moment(str(text))) is not None)
+        return tuple(at for text in texts if (at := parse_moment(str(text))) is not None)
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -88,7 +88,7 @@ class Condition:
             return ()
         if self.operator == "contains":
             return ("texts", "text") if self.kind == "text" else ("numbers",)
-        elements = ELEMENTS.get(self.kind)
+        elements = LIST_KINDS.get(self.kind)
         return (self.kind,) if elements is None or self.operator in ORDERS else (self.kind, elements)
 
 
@@ -113,27 +113,27 @@ Predicate = Condition | AllOf | AnyOf | Not
 def parse(value: object, loc: Loc = ("filter",)) -> Predicate:
     """The predicate of a JSON value. InputError names the part that is wrong, too deep (8) or too many (100 tests)."""
     made = _parse(value, loc, 1)
-    if sum(1 for _ in tests(made)) > MAX_TESTS:
+    if sum(1 for _ in conditions(made)) > MAX_TESTS:
         raise InputError(f"a filter has at most {MAX_TESTS} conditions", loc=loc)
     return made
 
 
-def tests(predicate: Predicate) -> Iterator[Condition]:
+def conditions(predicate: Predicate) -> Iterator[Condition]:
     """Every condition of a predicate."""
     if isinstance(predicate, Condition):
         yield predicate
     elif isinstance(predicate, Not):
-        yield from tests(predicate.part)
+        yield from conditions(predicate.part)
     else:
         for part in predicate.parts:
-            yield from tests(part)
+            yield from conditions(part)
 
 
 def _parse(value: object, loc: Loc, depth: int) -> Predicate:
     if depth > MAX_DEPTH:
         raise InputError(f"a filter nests at most {MAX_DEPTH} deep", loc=loc)
     if not isinstance(value, Mapping) or not value:
-        raise InputError(f'expected an object such as {{"price": {{"lt": 30}}}}, got {shown(value)}', loc=loc)
+        raise InputError(f'expected an object such as {{"price": {{"lt": 30}}}}, got {short_repr(value)}', loc=loc)
     if len(value) > MAX_TESTS:
         raise InputError(f"a filter has at most {MAX_TESTS} conditions", loc=loc)
     parts = [_entry(str(name), each, (*loc, str(name)), depth) for name, each in value.items()]
@@ -145,7 +145,7 @@ def _entry(name: str, value: object, loc: Loc, depth: int) -> Predicate:
         return Not(_parse(value, loc, depth + 1))
     if name in ("and", "or"):
         if not isinstance(value, list) or not 1 <= len(value) <= MAX_TESTS:
-            raise InputError(f"`{name}` takes a list of 1 to {MAX_TESTS} filters, got {shown(value)}", loc=loc)
+            raise InputError(f"`{name}` takes a list of 1 to {MAX_TESTS} filters, got {short_repr(value)}", loc=loc)
         parts = tuple(_parse(each, (*loc, at), depth + 1) for at, each in enumerate(value))
         return AllOf(parts) if name == "and" else AnyOf(parts)
     if name in OPERATORS and name not in CORE:
@@ -154,7 +154,7 @@ def _entry(name: str, value: object, loc: Loc, depth: int) -> Predicate:
 
 
 def _canonical(name: str, loc: Loc) -> str:
-    check_text(name, loc)
+    check_filter_text(name, loc)
     return name if name in CORE or name.startswith(PREFIX) else PREFIX + name
 
 
@@ -170,7 +170,9 @@ def _conditions(field: str, value: object, loc: Loc) -> Predicate:
         if name == MATCH_CASE:
             continue
         if name not in OPERATORS:
-            raise InputError(f"expected an operator of {', '.join(OPERATORS)}, got {shown(name)}", loc=(*loc, name))
+            raise InputError(
+                f"expected an operator of {', '.join(OPERATORS)}, got {short_repr(name)}", loc=(*loc, name)
+            )
         found.append(_test(field, name, each, (*loc, name), match_case))
     return found[0] if len(found) == 1 else AllOf(tuple(found))
 
@@ -180,9 +182,10 @@ def _match_case(value: Mapping[str, object], loc: Loc) -> bool | None:
     given = value.get(MATCH_CASE)
     if MATCH_CASE not in value:
         return None
-    if not isinstance(given, bool) or not value.keys() & set(CASED):
+    if not isinstance(given, bool) or not value.keys() & set(CASE_OPERATORS):
         raise InputError(
-            f"`{MATCH_CASE}` is true or false beside {', '.join(CASED)}, got {shown(given)}", loc=(*loc, MATCH_CASE)
+            f"`{MATCH_CASE}` is true or false beside {', '.join(CASE_OPERATORS)}, got {short_repr(given)}",
+            loc=(*loc, MATCH_CASE),
         )
     return given
 
@@ -190,20 +193,20 @@ def _match_case(value: Mapping[str, object], loc: Loc) -> bool | None:
 def _test(field: str, name: str, value: object, loc: Loc, match_case: bool | None = None) -> Condition:
     if name == "exists":
         if not isinstance(value, bool):
-            raise InputError(f"`exists` takes true or false, got {shown(value)}", loc=loc)
+            raise InputError(f"`exists` takes true or false, got {short_repr(value)}", loc=loc)
         return Condition(field, name, value, "bool", loc=loc)
     if name == "in":
         if not isinstance(value, list) or not 1 <= len(value) <= MAX_VALUES:
-            raise InputError(f"expected a list of 1 to {MAX_VALUES} values, got {shown(value)}", loc=loc)
+            raise InputError(f"expected a list of 1 to {MAX_VALUES} values, got {short_repr(value)}", loc=loc)
         pairs = [_scalar(field, each, (*loc, at)) for at, each in enumerate(value)]
         if len({kind for kind, _ in pairs}) > 1:
             raise InputError("expected values of one type: numbers, text or true and false", loc=loc)
     else:
         pairs = [_scalar(field, value, loc)]
     kind = pairs[0][0]
-    if kind != "text" or name not in CASED:
+    if kind != "text" or name not in CASE_OPERATORS:
         match_case = None
-    scalars = [cased(scalar, match_case) for _, scalar in pairs]
+    scalars = [fold_case(scalar, match_case) for _, scalar in pairs]
     test = Condition(field, name, tuple(sorted(set(scalars))) if name == "in" else scalars[0], kind, match_case, loc)
     _check_operator(test, loc)
     return test
@@ -219,38 +222,38 @@ def _check_operator(test: Condition, loc: Loc) -> None:
     if held is not None and held not in test.kinds:
         hint = "; use `contains`" if held == "texts" else ""
         raise InputError(
-            f"{test.field} holds {NAMES[held]}, `{test.operator}` {NAMES[test.kind]} cannot{hint}", loc=loc
+            f"{test.field} holds {KIND_NAMES[held]}, `{test.operator}` {KIND_NAMES[test.kind]} cannot{hint}", loc=loc
         )
 
 
 def _scalar(field: str, value: object, loc: Loc) -> tuple[Kind, Scalar]:
     if CORE.get(field) == "time":
-        return "time", read_time(value, loc)
-    pairs = typed(value)
+        return "time", parse_time(value, loc)
+    pairs = comparables(value)
     if not pairs or isinstance(value, list):
-        raise InputError(f"expected a number, text, true or false, got {shown(value)}", loc=loc)
+        raise InputError(f"expected a number, text, true or false, got {short_repr(value)}", loc=loc)
     [(kind, scalar)] = pairs
     if isinstance(scalar, str):
-        check_text(scalar, loc)
+        check_filter_text(scalar, loc)
         if field == "item_id":
             scalar = normalise_id(scalar)
     return kind, scalar
 
 
-Facts = Mapping[str, object]  # field -> JSON value, as `Condition.field` names it; times in microseconds
+ItemFields = Mapping[str, object]  # field -> JSON value, as `Condition.field` names it; times in microseconds
 
 
-def called_like_field(name: str) -> str:
+def name_clash_note(name: str) -> str:
     """What is told of an attribute that has the name of a field, which is asked for by that name alone."""
     return f"{name} is a field of every item; this attribute is asked for as {PREFIX}{name}"
 
 
-def facts(item: Mapping[str, object], attributes: Mapping[str, object]) -> Facts:
+def item_fields(item: Mapping[str, object], attributes: Mapping[str, object]) -> ItemFields:
     """The facts of a catalogue row and its attributes."""
     return {name: item[name] for name in CORE} | {PREFIX + name: value for name, value in attributes.items()}
 
 
-def matches(predicate: Predicate, item: Facts) -> bool:
+def matches(predicate: Predicate, item: ItemFields) -> bool:
     """Whether one item passes; a value of another kind does not. `engine.catalogue.columns` says the same for many."""
     if isinstance(predicate, Not):
         return not matches(predicate.part, item)
@@ -262,22 +265,22 @@ def matches(predicate: Predicate, item: Facts) -> bool:
     if predicate.operator == "exists":
         return (value is not None) == predicate.value
     return any(
-        kind in predicate.kinds and holds(predicate, kind, each) for kind, each in values(predicate.field, value)
+        kind in predicate.kinds and holds(predicate, kind, each) for kind, each in field_values(predicate.field, value)
     )
 
 
-def values(field: str, value: object) -> list[tuple[Kind, Scalar]]:
+def field_values(field: str, value: object) -> list[tuple[Kind, Scalar]]:
     """`typed`, knowing that the numbers of a time are a time."""
     kind = CORE.get(field)
-    return [(kind, each) for _, each in typed(value)] if kind == "time" else typed(value)
+    return [(kind, each) for _, each in comparables(value)] if kind == "time" else comparables(value)
 
 
 def holds(test: Condition, kind: Kind, value: Scalar) -> bool:
     """Whether a stored value of a kind that the test is about satisfies it."""
-    at = moment(value) if test.moments and isinstance(value, str) else None
+    at = parse_moment(value) if test.moments and isinstance(value, str) else None
     if at is not None:
         return at in test.moments if test.operator in ("eq", "in") else ORDERS[test.operator](at, test.moments[0])
-    wanted, value = test.value, cased(value, test.match_case)
+    wanted, value = test.value, fold_case(value, test.match_case)
     if test.operator == "in":
         assert isinstance(wanted, tuple)
         return value in wanted

@@ -10,44 +10,46 @@ from engine.catalogue.comparable_values import Loc
 from engine.catalogue.predicate import Condition, Predicate
 from engine.errors import InputError
 
-NUMBER, TEXT, WITHIN = 2, 20, 60  # to look at one value; at a text within a text
-BYTE = 2  # of it, where it is a long one
-MASK = 8  # for each item, to combine what passes and to search among it
-CHANGED = 1000  # a condition on an item that changed since the build
-SHOWN = 2000  # an item of an answer
-FEWER = "ask for fewer shelves at once, share their filters, or use fewer conditions"
-NEAR = 100  # to compare a vector with another, and sort it in
+NUMBER_COST, TEXT_COST, CONTAINS_COST = 2, 20, 60  # to look at one value; at a text within a text
+BYTE_COST = 2  # of it, where it is a long one
+MASK_COST = 8  # for each item, to combine what passes and to search among it
+CHANGED_ITEM_COST = 1000  # a condition on an item that changed since the build
+ANSWER_ITEM_COST = 2000  # an item of an answer
+ADVICE = "ask for fewer shelves at once, share their filters, or use fewer conditions"
+DISTANCE_COST = 100  # to compare a vector with another, and sort it in
 
 
 @dataclass(frozen=True)
-class Size:
+class RequestSize:
     """Of what a request asks about."""
 
     n_items: int
     n_changed: int  # since the build
     text_bytes: Callable[[str], int] = lambda field: 0  # of all the texts of a field
 
-    def most(self, n_conditions: int) -> int:
+    def max_cost(self, n_conditions: int) -> int:
         """What so many conditions cost at most."""
-        return n_conditions * (self.n_items * (WITHIN + MASK) + self.n_changed * CHANGED)
+        return n_conditions * (self.n_items * (CONTAINS_COST + MASK_COST) + self.n_changed * CHANGED_ITEM_COST)
 
-    def filtering(self, asked: Predicate) -> int:
-        tests = list(predicates.tests(asked))
-        return self.n_items * MASK + sum(map(self._looking, tests)) + self.n_changed * len(tests) * CHANGED
+    def filter_cost(self, asked: Predicate) -> int:
+        tests = list(predicates.conditions(asked))
+        return (
+            self.n_items * MASK_COST + sum(map(self._looking, tests)) + self.n_changed * len(tests) * CHANGED_ITEM_COST
+        )
 
     def _looking(self, test: Condition) -> int:
         if test.kind != "text":
-            return self.n_items * NUMBER
+            return self.n_items * NUMBER_COST
         if test.operator != "contains":
-            return self.n_items * TEXT
-        return max(self.n_items * WITHIN, self.text_bytes(test.field) * BYTE)
+            return self.n_items * TEXT_COST
+        return max(self.n_items * CONTAINS_COST, self.text_bytes(test.field) * BYTE_COST)
 
-    def boosting(self, n_boosts: int) -> int:
+    def boost_cost(self, n_boosts: int) -> int:
         """A search for each product of the factors, with a mask of its own."""
-        return self.n_items * MASK * 2**n_boosts
+        return self.n_items * MASK_COST * 2**n_boosts
 
 
-def check(cost: int, most: int, loc: Loc, less: str = FEWER) -> None:
+def check_cost(cost: int, most: int, loc: Loc, less: str = ADVICE) -> None:
     """InputError for more than `most`, which says what is `less`."""
     if cost > most:
         raise InputError(

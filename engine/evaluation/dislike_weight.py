@@ -17,7 +17,7 @@ from engine.evaluation.validation_set import K
 from engine.fitting.fit import fit
 from engine.latent_space.dislikes import LessDislikedFoldIn
 from engine.latent_space.space import Embedder, LatentSpace
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.interactions import Interactions
 from engine.values.splits import Split
 
@@ -48,7 +48,7 @@ def learnt(
     *,
     seed: int = 0,
     device: str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     checkpoints: Checkpoints | None = None,
 ) -> DislikeWeight:
     """The weight that predicts best on a split that no test has; the embedder is fitted once, where there are dislikes.

@@ -18,7 +18,7 @@ from engine.fitting.fit import fit
 from engine.fitting.training_passes import passes_of
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.recommending.popularity import Sums, standing
 from engine.values import splits
 from engine.values.interactions import Interactions
@@ -36,7 +36,7 @@ def assess(
     *,
     seed: int = 0,
     device: str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     checkpoints: Checkpoints | None = None,
     dislikes: DislikeWeight = NONE,
     categories: Categories | None = None,
@@ -95,7 +95,7 @@ def compare(
     *,
     seeds: tuple[int, int] = (0, 0),
     device: str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Both on the same users: the figures of each and of the baselines, and second - first with its interval and p."""
     if split.test.nnz == 0 or split.train.matrix.nnz == 0:

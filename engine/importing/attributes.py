@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import orjson
 import polars as pl
 
-from engine.catalogue.attribute_types import SAID, AttributeType, Subject, majority
-from engine.catalogue.number_text import currency
-from engine.catalogue.predicate import CORE, called_like_field
+from engine.catalogue.attribute_types import DESCRIPTIONS, AttributeType, Subject, majority
+from engine.catalogue.number_text import currency_of
+from engine.catalogue.predicate import CORE, name_clash_note
 from engine.errors import InputError, NotFound
 from engine.importing.cells.cells import load
 from engine.importing.cells.reading_options import Reading
@@ -47,7 +47,7 @@ class Attributes:
         found = _checks(self.columns)
         if self.reading.unfit == "reject":
             found += [
-                (f"{field} is not {SAID[self.types[field.removeprefix(ATTRIBUTE)]]}", pl.col(f"unfit {field}"))
+                (f"{field} is not {DESCRIPTIONS[self.types[field.removeprefix(ATTRIBUTE)]]}", pl.col(f"unfit {field}"))
                 for field in self.unfit
             ]
         return found
@@ -59,7 +59,7 @@ class Attributes:
     def called_like_fields(self) -> tuple[str, ...]:
         """What is told of attributes that have the name of a field."""
         names = (field.removeprefix(ATTRIBUTE) for field in self.columns)
-        return tuple(called_like_field(name) for name in names if name in CORE)
+        return tuple(name_clash_note(name) for name in names if name in CORE)
 
     def store_types(self, conn: Connection, space_key: int) -> None:
         """Inside the transaction that writes the attributes. StoreBusy where another decided otherwise meanwhile."""
@@ -119,7 +119,7 @@ def _note(
     odd = pl.DataFrame({"text": column.series, "value": fitted.column.series}).filter(fitted.odd)
     examples = odd.unique("text", keep="first", maintain_order=True).head(SHOWN)
     unfit = column.series.filter(fitted.unfit).unique(maintain_order=True).head(SHOWN)
-    found = {currency(text) for text in odd["text"].unique().to_list()} if fitted.odd.any() else set()
+    found = {currency_of(text) for text in odd["text"].unique().to_list()} if fitted.odd.any() else set()
     return TypeNote(
         name,
         kind,

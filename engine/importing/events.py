@@ -21,7 +21,7 @@ from engine.importing.reports.summary import ImportSummary
 from engine.importing.sheets.column_mapping import NONE, Fields, resolve
 from engine.importing.sheets.sheet import Column, read
 from engine.importing.transaction import arrow, transaction
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.store import events as event_store
 from engine.store import items as item_store
 from engine.store import users as user_store
@@ -45,7 +45,7 @@ def import_events(
     constants: Mapping[str, str] = NONE,
     rejects: Path | None = None,
     reading: Reading = AS_IT_IS,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     now: datetime | None = None,
 ) -> ImportSummary:
     """Write the events of a file, with their users and items, in one transaction: all of them or none.

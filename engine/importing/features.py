@@ -12,7 +12,7 @@ from engine.importing import records
 from engine.importing.records import Layout, Records
 from engine.importing.reports.summary import ImportSummary
 from engine.importing.transaction import transaction
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.store import features as feature_store
 from engine.store import spaces
 from engine.store.database.connections import Connection, Database
@@ -28,7 +28,7 @@ def import_features(
     layout: Layout | None = None,
     *,
     replace: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> ImportSummary:
     """Write the records of a CSV, Parquet, JSONL, NPY or NPZ file in one transaction; known ids are replaced.
 

@@ -20,7 +20,7 @@ from engine.importing.reports.summary import ImportSummary
 from engine.importing.sheets.column_mapping import NONE, Fields, resolve
 from engine.importing.sheets.sheet import Column, read
 from engine.importing.transaction import transaction
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.store import items as item_store
 from engine.store.database.connections import Connection, Database
 from engine.values.items import Item
@@ -39,7 +39,7 @@ def import_items(
     rejects: Path | None = None,
     reading: Reading = AS_IT_IS,
     replacing: Replacing | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> ImportSummary:
     """Write the items of a file in one transaction; a column that no field takes is an attribute.
 

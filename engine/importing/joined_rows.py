@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from engine.errors import shown
+from engine.errors import short_repr
 
 TOLD = 8  # fields
 
@@ -29,7 +29,7 @@ class Joined:
         fields = [f"{name.removeprefix('attributes.')} ({n:,})" for name, n in self.differing.items()]
         more = f" and {len(fields) - TOLD} more" if len(fields) > TOLD else ""
         id_, name, values = self.example
-        each = " then ".join(map(shown, values[:2]))
+        each = " then ".join(map(short_repr, values[:2]))
         whose = f"1 {self.noun} has" if self.n_ids == 1 else f"{self.n_ids:,} {self.noun}s have"
         return (
             f"{whose} rows that differ; the last that is not empty was kept of {', '.join(fields[:TOLD])}{more}, "

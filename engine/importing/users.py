@@ -18,7 +18,7 @@ from engine.importing.reports.summary import ImportSummary
 from engine.importing.sheets.column_mapping import NONE, Fields, resolve
 from engine.importing.sheets.sheet import read
 from engine.importing.transaction import arrow, transaction
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.store import users as user_store
 from engine.store.database.connections import Database
 
@@ -34,7 +34,7 @@ def import_users(
     constants: Mapping[str, str] = NONE,
     rejects: Path | None = None,
     reading: Reading = AS_IT_IS,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> ImportSummary:
     """Write the users of a file in one transaction; every other column of it is an attribute.
 

@@ -19,7 +19,7 @@ from engine.importing.reports.summary import ImportSummary
 from engine.importing.sheets import word2vec
 from engine.importing.transaction import transaction
 from engine.learning.train_features import space_of
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.store import items, models
 from engine.store.database.connections import Database
 from engine.store.models import ModelRecord
@@ -39,7 +39,7 @@ class Given:
 
 
 def import_vectors(
-    database: Database, space_name: str, path: Path, layout: Layout | None = None, *, progress: Progress = silent
+    database: Database, space_name: str, path: Path, layout: Layout | None = None, *, progress: Progress = no_progress
 ) -> tuple[ImportSummary, ModelRecord]:
     """Write the vectors of an NPY, NPZ, Parquet, CSV, JSONL or word2vec file as items and as a model version.
 

@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from engine.catalogue.comparable_values import typed
-from engine.catalogue.predicate import PREFIX, Facts
+from engine.catalogue.comparable_values import comparables
+from engine.catalogue.predicate import PREFIX, ItemFields
 from engine.values.vectors import Matrix
 
 MAX_ROWS = 50_000  # a sample is enough for as many features
@@ -40,7 +40,7 @@ class ItemEncoder:
     mean: npt.NDArray[np.float32]  # (dim,)
     explained: float  # share of the variance of vectors held out that it explains; 1 is all
 
-    def encode(self, items: Sequence[Facts]) -> Matrix:
+    def encode(self, items: Sequence[ItemFields]) -> Matrix:
         """(n, dim) float32; a zero row for an item of which nothing known is said."""
         told, column_of = map(described, items), {name: row for row, name in enumerate(self.features)}
         cells = _cells(told, column_of, self.centre, self.scale)
@@ -62,7 +62,7 @@ def restore(arrays: Mapping[str, npt.NDArray]) -> ItemEncoder:
     return ItemEncoder(names, arrays["centre"], arrays["scale"], arrays["weights"], arrays["mean"], explained)
 
 
-def learn(items: Sequence[Facts], vectors: Matrix, *, seed: int = 0) -> ItemEncoder | None:
+def learn(items: Sequence[ItemFields], vectors: Matrix, *, seed: int = 0) -> ItemEncoder | None:
     """From items and their (n, dim) vectors; None when nothing said of an item tells more than the mean of all.
 
     The ridge is the best of four on a tenth held out.
@@ -85,7 +85,7 @@ def learn(items: Sequence[Facts], vectors: Matrix, *, seed: int = 0) -> ItemEnco
     return ItemEncoder(names, centre, scale, weights.astype(np.float32), mean.astype(np.float32), scores[best])
 
 
-def described(item: Facts) -> Described:
+def described(item: ItemFields) -> Described:
     """What is said of an item: words as (name, None), numbers as (name, log value), measured ones as they are."""
     found: dict[str, float | None] = {}
     for category in item.get("categories") or ():  # type: ignore[attr-defined]
@@ -98,7 +98,7 @@ def described(item: Facts) -> Described:
             found[field if is_number else f"{field} {value}"] = float(value) if is_number else None  # type: ignore[arg-type]
         if not field.startswith(PREFIX):
             continue
-        for kind, each in typed(value):
+        for kind, each in comparables(value):
             if kind == "number":
                 found[f"number {field}"] = float(np.sign(each) * np.log1p(abs(float(each))))
             elif kind in ("text", "texts", "bool") and len(str(each)) <= MAX_WORD:

@@ -27,7 +27,7 @@ from engine.latent_space.space import Embedder
 from engine.learning.auto_select_checkpoint import NOT_KEPT, Kept
 from engine.learning.search_space import DEEP, DEEP_ITEMS
 from engine.learning.trials import MARGIN, Choice, Params, Trial, best, leanest, told
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.interactions import Interactions
 from engine.values.splits import Split
 
@@ -50,7 +50,7 @@ class Auto:
     seconds: float = 120.0  # of entries, after which none starts; the first always runs
     checkpoints: Checkpoints | None = None
 
-    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Choice:
+    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress) -> Choice:
         """A default with the reason where there is too little to race on."""
         fallback = make("spectral")
         on = validation(_part(split, seed), seed)
@@ -111,7 +111,7 @@ def run(
     *,
     seed: int,
     device: str,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     kept: Kept = NOT_KEPT,
 ) -> tuple[list[Trial], list[Entry]]:
     """A trial of every entry, in order, then of `seasons` of the best, until the time is up; and what had none then.

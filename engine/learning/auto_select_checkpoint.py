@@ -36,7 +36,7 @@ class Kept:
         if self.checkpoints is None or content is None:
             return []
         trials = [Trial.from_json(each) for each in orjson.loads(content)]
-        self.checkpoints.told.append(f"the race went on after {len(trials)} entries")
+        self.checkpoints.messages.append(f"the race went on after {len(trials)} entries")
         return trials
 
     def write(self, trials: Sequence[Trial]) -> None:

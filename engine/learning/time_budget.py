@@ -13,7 +13,7 @@ from engine.embedders.registry import make
 from engine.errors import InputError
 from engine.learning.trials import Choice
 from engine.learning.tune import tune
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.interactions import Interactions
 from engine.values.splits import Split
 
@@ -32,7 +32,7 @@ class Budget:
         if not self.seconds > 0:
             raise InputError(f"expected a budget above 0 seconds, got {self.seconds:g}", loc=("budget",))
 
-    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Choice:
+    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress) -> Choice:
         """As `tune`, or a width with the reason where there is no time for a search. Raises as `tune`."""
         started = time.perf_counter()
         dim, took = widest(split.train, SAFETY * self.seconds, device)

@@ -17,7 +17,7 @@ from engine.fitting.training_passes import passes_of
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.learning.trials import Choice, Chooser
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values import splits
 from engine.values.events import EventColumns, Weighting
 from engine.values.interactions import Interactions, from_events
@@ -43,7 +43,7 @@ def train(
     now_us: int,
     seed: int = 0,
     device: str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     checkpoints: Checkpoints | None = None,
     categories: Categories | None = None,
 ) -> Trained:
@@ -98,7 +98,7 @@ def chosen(
     *,
     seed: int = 0,
     device: str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Choice:
     """The embedder itself, or what a chooser makes of a split of what it may see: nothing that is predicted later."""
     if not hasattr(embedder, "choose"):

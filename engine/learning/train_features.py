@@ -19,7 +19,7 @@ from engine.latent_analysis.anomaly_value import detect
 from engine.latent_analysis.kpis import measure
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.space import LatentSpace
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.features import Features
 from engine.values.ids import IdMap
 from engine.values.vectors import Matrix, Vectors
@@ -46,7 +46,7 @@ def train_features(
     device: str = "cpu",
     keep_constant: bool = False,
     normal: str | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> TrainedFeatures:
     """Learn a space of records; None chooses by their number and says why.
 

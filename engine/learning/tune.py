@@ -24,7 +24,7 @@ from engine.fitting.training_passes import PASSES_PARAMETER, REPORTED_PASSES_PAR
 from engine.learning import tune_study as studies
 from engine.learning.search_space import DEEP_ITEMS, SPACES, Range, deep, start
 from engine.learning.trials import Choice, Trial, best, told
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.splits import Split
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Tune:
     study: Path | None = None
     restart: bool = False
 
-    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Choice:
+    def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress) -> Choice:
         return tune(
             split, self.budget_s, seed=seed, device=device, embedders=self.embedders, study=self.study,
             restart=self.restart, progress=progress,
@@ -67,7 +67,7 @@ def tune(
     embedders: Sequence[str] = DEFAULT,
     study: Path | None = None,
     restart: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Choice:
     """The best embedder found on `split` in about `budget_s` seconds, with every trial.
 

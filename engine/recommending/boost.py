@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from engine.deadline import in_time
+from engine.deadline import until_deadline
 from engine.recommending import rounding
 from engine.recommending.recommend import Hit, Popular, Reason, pick
 from engine.recommending.values.searcher import Scorer
@@ -33,7 +33,7 @@ class Boosted:
         """Among items of one factor the order is that of a search, so one for each is enough."""
         hits: list[Hit] = []
         width = min(k, view.n_vectors)
-        for factor in in_time(self._different, every=1):
+        for factor in until_deadline(self._different, every=1):
             mask = self.factors == np.float32(factor)
             if view.allowed is not None:
                 mask &= view.allowed

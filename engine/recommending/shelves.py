@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from engine.deadline import check_time, in_time
+from engine.deadline import check_deadline, until_deadline
 from engine.latent_space.dislikes import reads_dislikes
 from engine.recommending import rounding
 from engine.recommending.batch import BATCH_FLOATS
@@ -49,7 +49,7 @@ def recommend_shelves(
     """What `recommend` answers to each; with `distinct` no item is on two shelves, earlier ones choose first."""
     answers = []
     shown: set[int] = set()
-    for shelf, found in in_time(zip(shelves, _searched(shelves, weighting, now_us), strict=True), every=1):
+    for shelf, found in until_deadline(zip(shelves, _searched(shelves, weighting, now_us), strict=True), every=1):
         answer = _answer(shelf, found, found.out | shown)
         if distinct:
             shown |= {hit.row for hit in answer.hits}
@@ -81,7 +81,7 @@ def _searched(shelves: Sequence[Shelf], weighting: Weighting, now_us: int) -> li
         size = max(1, BATCH_FLOATS // max(1, view.n_vectors))
         group.sort(key=lambda at: shelves[at].k + len(outs[at]))  # those as wide share a batch
         for start in range(0, len(group), size):
-            check_time()
+            check_deadline()
             part = group[start : start + size]
             width = shelves[part[-1]].k + len(outs[part[-1]])
             for at, scores, rows in zip(part, *_search(view, [vectors[at] for at in part], width), strict=True):

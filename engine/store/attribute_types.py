@@ -8,8 +8,16 @@ from typing import get_args
 
 import sqlalchemy as sa
 
-from engine.catalogue.attribute_types import MAX_NAME_BYTES, MAX_TYPES, NOTHING, TIME, AttributeType, Subject, majority
-from engine.errors import InputError, StoreBusy, shown
+from engine.catalogue.attribute_types import (
+    MAX_NAME_BYTES,
+    MAX_TYPES,
+    NULL_WORDS,
+    TIME,
+    AttributeType,
+    Subject,
+    majority,
+)
+from engine.errors import InputError, StoreBusy, short_repr
 
 TIME_PATTERN = f"^(?:{TIME.pattern})$"
 WRITE = """
@@ -70,7 +78,7 @@ def set_types(
     """
     if long := [name for name in types if len(name.encode()) > MAX_NAME_BYTES]:
         raise InputError(
-            f"expected a name of at most {MAX_NAME_BYTES} bytes for an attribute with a type, got {shown(long[0])}"
+            f"expected a name of at most {MAX_NAME_BYTES} bytes for an attribute with a type, got {short_repr(long[0])}"
         )
     if len(read(conn, space_key, subject).keys() | types.keys()) > MAX_TYPES:
         raise InputError(f"expected types for at most {MAX_TYPES:,} attributes in a space, got more")
@@ -83,7 +91,7 @@ def infer_from_catalogue(
     """The type of each attribute by majority of its stored values; an attribute without a majority is left out."""
     query = VOTES.format(table="items" if subject == "item" else "users")
     votes: dict[str, dict[AttributeType, int]] = {}
-    for name, kind, n in conn.exec_driver_sql(query, (TIME_PATTERN, space_key, list(names), ["", *NOTHING])):
+    for name, kind, n in conn.exec_driver_sql(query, (TIME_PATTERN, space_key, list(names), ["", *NULL_WORDS])):
         votes.setdefault(name, {})[kind] = n
     return {name: kind for name, counts in votes.items() if (kind := majority(counts, None)) is not None}
 

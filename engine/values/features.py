@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from engine.errors import InputError, shown
+from engine.errors import InputError, short_repr
 from engine.values.ids import IdMap
 from engine.values.vectors import read_only
 
@@ -126,7 +126,7 @@ def from_rows(columns: Sequence[Column], rows: Sequence[object]) -> Values:
     """
     for at, row in enumerate(rows):
         if not isinstance(row, list | tuple) or len(row) != len(columns):
-            got = f"{len(row)} values" if isinstance(row, list | tuple) else shown(row)
+            got = f"{len(row)} values" if isinstance(row, list | tuple) else short_repr(row)
             raise InputError(f"expected a row of {len(columns)} values in column order, got {got}", loc=("values", at))
     if all(column.categories is None for column in columns):
         try:
@@ -182,7 +182,7 @@ def _number(cell: object, column: Column, loc: tuple[str | int, ...]) -> float:
     try:
         number = float(cell)  # type: ignore[arg-type]
     except (TypeError, ValueError, OverflowError):
-        raise InputError(f"column {column.name!r} is numeric, got {shown(cell)}", loc=loc) from None
+        raise InputError(f"column {column.name!r} is numeric, got {short_repr(cell)}", loc=loc) from None
     if np.isinf(number):
         raise InputError(f"column {column.name!r} has an infinity; send null for a missing value", loc=loc)
     return number
@@ -200,8 +200,8 @@ def _place(cell: object, column: Column, places: Mapping[str, int], loc: tuple[s
 def unseen_category_error(column: Column, text: str, loc: tuple[str | int, ...]) -> InputError:
     """The error for a category that a column has never had."""
     return InputError(
-        f"column {column.name!r} has never had the category {shown(text)}; it knows {_some(column.categories or ())}. "
-        "Import records that have it and train again, or leave the value empty",
+        f"column {column.name!r} has never had the category {short_repr(text)}; it knows "
+        f"{_some(column.categories or ())}. Import records that have it and train again, or leave the value empty",
         loc=loc,
     )
 
@@ -211,7 +211,7 @@ def _text(cell: object) -> str:
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, list | dict):
-        return shown(cell)
+        return short_repr(cell)
     return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else str(cell)
 
 

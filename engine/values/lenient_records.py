@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from engine.errors import InputError, shown
+from engine.errors import InputError, short_repr
 from engine.values.features import (
     Column,
     Values,
@@ -100,4 +100,4 @@ def _text(cell: object) -> str:
         return cell
     if isinstance(cell, float) and np.isinf(cell):
         return "infinity" if cell > 0 else "-infinity"
-    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else shown(cell)
+    return str(int(cell)) if isinstance(cell, float) and cell.is_integer() else short_repr(cell)

@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import structlog
 
-from engine.catalogue.inferred_types import column_types
-from engine.disk_space import told_when_full
+from engine.catalogue.inferred_types import infer_types
+from engine.disk_space import raising_disk_full
 from engine.errors import DeviceUnavailable, NotEnoughData
 from engine.latent_space.space import LatentSpace
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.recommending.rounding import longest
 from engine.store import attribute_types, events, generations, items, models
 from engine.store.change_feeds import snapshots
@@ -56,7 +56,7 @@ def build_generation(
     *,
     recipe: str = "auto",
     device: str = "cpu",
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> str:
     """Export model `version` of a space in one snapshot, index it under `folder / space`, record it; its name.
 
@@ -111,7 +111,7 @@ def _written(
     """`write`, whole or not at all, and a full disk is told as one."""
     needed = shelf.vectors.nbytes * (1 + len(parts["indexes"])) + users.matrix.nbytes
     what = f"an index of {len(shelf.vectors):,} items"
-    with told_when_full(folder, needed, what, "then run it again"), removed_when_failed(folder, name):
+    with raising_disk_full(folder, needed, what, "then run it again"), removed_when_failed(folder, name):
         return write(folder, name, shelf=shelf, users=users, **parts)
 
 
@@ -132,7 +132,7 @@ def _record(database: Database, space: Space, path: Path, manifest: Mapping[str,
     Attributes that no file has given a type have that of their values from now on.
     """
     try:
-        types = column_types(pa.ipc.open_file(pa.memory_map(str(path / "attributes.arrow"))).read_all())
+        types = infer_types(pa.ipc.open_file(pa.memory_map(str(path / "attributes.arrow"))).read_all())
         with database.begin() as conn:
             attribute_types.add(conn, space.key, types)
             generations.add(conn, space.key, path.name, manifest["model"], manifest)

@@ -25,12 +25,12 @@ def check_faiss() -> Check:
 
 def check_loops() -> Check:
     """Compiles the loops of coded lists where that was not done yet, so that no server has to."""
-    from engine.jit import kept_in  # numba is for those who search such lists
+    from engine.jit import cache_folder  # numba is for those who search such lists
     from indexing.searchers import int8_scan
 
     started = time.perf_counter()
     compile_loops()
-    where = kept_in(int8_scan.search)
+    where = cache_folder(int8_scan.search)
     kept = f"kept in {where}" if where else "compiled by every process: set NUMBA_CACHE_DIR to a folder to keep them in"
     return "compiled loops", True, f"ready in {time.perf_counter() - started:.1f} s, {kept}"
 

@@ -15,7 +15,7 @@ from engine.evaluation.evaluate_embedder import ALL_TIMES
 from engine.latent_space.space import Embedder
 from engine.learning.train import train
 from engine.learning.trials import Chooser
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.store import events, items, models
 from engine.store.database.connections import Database
 from engine.store.models import ModelRecord
@@ -58,7 +58,7 @@ def train_version(
     seed: int = 0,
     device: str = "cpu",
     force: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     checkpoints: Checkpoints | None = None,
 ) -> Reindexed:
     """Learn from every event of a space and save the result as its next model version.
@@ -88,8 +88,8 @@ def train_version(
             publishable=trained.beats_popularity or force,
         )
     if checkpoints is not None:
-        checkpoints.clear()
-    resumed = tuple(checkpoints.told) if checkpoints is not None else ()
+        checkpoints.delete_all()
+    resumed = tuple(checkpoints.messages) if checkpoints is not None else ()
     return Reindexed(record, trained.fit_seconds, peak_mb=peak_mb(device), resumed=resumed)
 
 
@@ -119,7 +119,7 @@ def reindex(
     seed: int = 0,
     device: str = "cpu",
     force: bool = False,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
     checkpoints: Checkpoints | None = None,
 ) -> Reindexed:
     """Train, index, verify and publish; nothing is published, and `generation` is None, when popularity is better."""

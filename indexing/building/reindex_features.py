@@ -7,7 +7,7 @@ from pathlib import Path
 
 from engine.embedders.feature_embedders import registry
 from engine.learning.train_features import train_features
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.store import features, models
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
@@ -24,7 +24,7 @@ def train_feature_version(
     device: str = "cpu",
     keep_constant: bool = False,
     normal: str | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Reindexed:
     """Learn from every feature record of a space and save the result; `features` chooses by their number."""
     from engine.embedders.training.peak_memory import peak_mb  # torch, as in `reindex`
@@ -67,7 +67,7 @@ def reindex_features(
     device: str = "cpu",
     keep_constant: bool = False,
     normal: str | None = None,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> Reindexed:
     """Train, index, verify and publish, as `reindex` does for interactions."""
     made = train_feature_version(

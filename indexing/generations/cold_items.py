@@ -12,7 +12,7 @@ import numpy.typing as npt
 import orjson
 import pyarrow as pa
 
-from engine.catalogue.predicate import Facts, facts
+from engine.catalogue.predicate import ItemFields, item_fields
 from engine.latent_space.item_encoder import MAX_ROWS, ItemEncoder, learn
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Matrix
@@ -41,7 +41,7 @@ def item_vectors(
     latent: LatentSpace,
     catalogue: pa.Table,
     own: Mapping[int, Matrix],
-    measured: Mapping[int, Facts] = MappingProxyType({}),
+    measured: Mapping[int, ItemFields] = MappingProxyType({}),
 ) -> ItemVectors:
     """Vectors for as many items as can have one; `own` are the caller's, by item_key, and beat learnt ones.
 
@@ -65,7 +65,7 @@ def item_vectors(
     return ItemVectors(catalogue, vectors, len(learnt), learnt if len(replaced) else None, encoder)
 
 
-def _learn(catalogue: pa.Table, learnt: Matrix, measured: Mapping[int, Facts]) -> ItemEncoder | None:
+def _learn(catalogue: pa.Table, learnt: Matrix, measured: Mapping[int, ItemFields]) -> ItemEncoder | None:
     rows = np.random.default_rng(0).permutation(len(learnt))[:MAX_ROWS]
     rows.sort()
     known = catalogue.take(pa.array(rows, pa.int64())).to_pylist()
@@ -77,7 +77,7 @@ def _cold(
     n_learnt: int,
     own: Mapping[int, Matrix],
     encoder: ItemEncoder | None,
-    measured: Mapping[int, Facts],
+    measured: Mapping[int, ItemFields],
 ) -> dict[int, Matrix]:
     """row -> vector of those behind the learnt ones that can have one."""
     cold = catalogue.slice(n_learnt).to_pylist()
@@ -86,9 +86,11 @@ def _cold(
     return {row: vector for row, vector in found.items() if vector.any()}
 
 
-def facts_of(items: Sequence[Mapping[str, Any]], measured: Mapping[int, Facts] = MappingProxyType({})) -> list[Facts]:
+def facts_of(
+    items: Sequence[Mapping[str, Any]], measured: Mapping[int, ItemFields] = MappingProxyType({})
+) -> list[ItemFields]:
     """What filters and the encoder know of catalogue rows; `measured` by item_key is for the encoder alone."""
     return [
-        {**facts(item, orjson.loads(item["attributes"] or "{}")), **measured.get(item["item_key"], {})}
+        {**item_fields(item, orjson.loads(item["attributes"] or "{}")), **measured.get(item["item_key"], {})}
         for item in items
     ]

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from engine.private_folders import private
+from engine.private_folders import make_private_folder
 
 AGAIN_S = 0.01
 
@@ -49,7 +49,7 @@ class Hold:
 def made(folder: Path) -> Hold:
     """Make `folder`; nobody takes it for left over while this is held."""
     while True:
-        private(folder)
+        make_private_folder(folder)
         with suppress(FileNotFoundError):
             hold = Hold(folder)
             if hold.lock(fcntl.LOCK_EX) is not False and hold.is_of(folder):

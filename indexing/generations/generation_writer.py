@@ -17,7 +17,7 @@ from safetensors import numpy as safetensors
 from engine.atomic import fsync
 from engine.catalogue.columns import attribute_table
 from engine.latent_space.space import Codec, FoldIn
-from engine.private_folders import private
+from engine.private_folders import make_private_folder
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.cold_items import ItemVectors
 from indexing.generations.folder_identity import origin
@@ -54,7 +54,7 @@ def write(
     """
     target, partial = folder / generation, folder / f".{generation}{PARTIAL}"
     for each in (folder.parent, folder):
-        private(each)
+        make_private_folder(each)
     hold = made(partial)
     name, arrays = space_fold_in.state()
     np.save(partial / "items.npy", shelf.vectors)

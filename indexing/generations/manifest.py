@@ -14,7 +14,7 @@ from typing import Any
 
 from engine.atomic import fsync
 from engine.errors import CorruptGeneration
-from engine.private_folders import FILE
+from engine.private_folders import FILE_MODE
 
 MANIFEST = "manifest.json"
 HASHERS = 2
@@ -30,7 +30,7 @@ def seal(folder: Path, described: Mapping[str, Any]) -> dict[str, Any]:
     full["checksum"] = _digest(full)
     (folder / MANIFEST).write_text(json.dumps(full, indent=2))
     for path in folder.iterdir():
-        path.chmod(FILE)
+        path.chmod(FILE_MODE)
         fsync(path)
     fsync(folder)
     return full

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 
-from engine.gc_pauses import put_off
+from engine.gc_pauses import paused_gc
 from engine.values.vectors import Matrix
 from indexing.generations.cold_items import facts_of
 from indexing.generations.generation import Generation, fields_json
@@ -28,7 +28,7 @@ def applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix], *, who
     """
     if changed.num_rows == 0 and not whole:
         return view
-    with put_off() if changed.num_rows >= MANY else nullcontext():
+    with paused_gc() if changed.num_rows >= MANY else nullcontext():
         return _applied(view, changed, own, whole)
 
 

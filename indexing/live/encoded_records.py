@@ -8,7 +8,7 @@ from datetime import datetime
 import numpy as np
 import pyarrow as pa
 
-from engine.catalogue.predicate import Facts
+from engine.catalogue.predicate import ItemFields
 from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError
 from engine.latent_space.item_encoder import MEASURED
@@ -43,7 +43,7 @@ def encoded(
     return dict(zip(keys, codec.encode(known), strict=True))
 
 
-def measured(conn: Connection, space_key: int, item_keys: Sequence[int] | None = None) -> dict[int, Facts]:
+def measured(conn: Connection, space_key: int, item_keys: Sequence[int] | None = None) -> dict[int, ItemFields]:
     """item_key -> what was measured of these items, or of all: numbers as they are, categories by name."""
     schema = features.schema(conn, space_key)
     if schema is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from engine.deadline import in_time
+from engine.deadline import until_deadline
 from engine.values.vectors import Matrix
 from indexing.live.view import LiveView
 
@@ -27,7 +27,7 @@ def near(view: LiveView, points: Matrix, k: int) -> Found:
 
 def _near(view: LiveView, points: Matrix, blocks: list[Block], k: int) -> Found:
     distances, rows = np.full((len(points), k), np.inf), np.full((len(points), k), -1, np.int64)
-    for vectors, at in in_time(blocks, every=1):
+    for vectors, at in until_deadline(blocks, every=1):
         keep = np.ones(len(at), bool) if view.allowed is None else view.allowed[at]
         apart, shown = _apart(points, vectors[keep]), at[keep]
         distances = np.concatenate([distances, apart], axis=1)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import structlog
 
-from engine.errors import Conflict, CorruptGeneration, NotInTime, StoreUnavailable
+from engine.errors import Conflict, CorruptGeneration, DeadlineExceeded, StoreUnavailable
 from engine.store import generations, items, spaces
 from engine.store.change_feeds import item_feed, snapshots
 from engine.store.database.connections import Database
@@ -103,7 +103,7 @@ class Live:
 
     def reach(self, seq: int, within_s: float, asked_at: float | None = None) -> LiveView:
         """A view that has the write `seq` and all that was acknowledged before `asked_at`, by time.perf_counter, with a
-        lower number; NotInTime when there is none within the time. Without `asked_at`: before now.
+        lower number; DeadlineExceeded when there is none within the time. Without `asked_at`: before now.
 
         A write is acknowledged after it ended, so one that PostgreSQL has not begun yet is not waited for.
         """
@@ -119,7 +119,9 @@ class Live:
                 if view.stale and view.snapshot.includes(seq):
                     why = "PostgreSQL, which is away, may have ended others before it since"
                 seen = view.snapshot.xmax - 1
-                raise NotInTime(f"changes up to {seen} are seen here, asked for min_seq {seq}, and {why}; ask again")
+                raise DeadlineExceeded(
+                    f"changes up to {seen} are seen here, asked for min_seq {seq}, and {why}; ask again"
+                )
             time.sleep(RETRY_S)
         return view
 

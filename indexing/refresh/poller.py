@@ -59,7 +59,7 @@ class Poller:
                 if live is None:  # a request took it away meanwhile
                     continue
                 tries = failing.setdefault(name, Failing())
-                if tries.pauses.pausing:
+                if tries.pauses.is_pausing:
                     continue
                 try:
                     self._after(live.refresh())
@@ -79,7 +79,7 @@ class Poller:
                     if name in self._lives:
                         self._lives[name].catch_up()
             except StoreUnavailable:  # which the poll tells of
-                self._stop.wait(tries.pauses.failed())
+                self._stop.wait(tries.pauses.record_failure())
             except Exception as error:  # as above: the poll is the truth
                 self._stop.wait(tries.failed("catching up failed", str(error)))
             else:
@@ -99,10 +99,10 @@ class Failing:
         if why != self._why:
             log.warning(event, error=why, **fields)
         self._why = why
-        return self.pauses.failed()
+        return self.pauses.record_failure()
 
     def worked(self, event: str, **fields: str) -> None:
-        self.pauses.worked()
+        self.pauses.record_success()
         if self._why is not None:
             log.warning(event, **fields)
         self._why = None

@@ -14,9 +14,9 @@ import numpy as np
 from engine.catalogue import predicate as predicates
 from engine.catalogue.columns import Columns
 from engine.catalogue.comparable_values import Kind
-from engine.catalogue.filter_type_check import check, kinds_of
-from engine.catalogue.predicate import CORE, PREFIX, Facts, Predicate
-from engine.deadline import in_time
+from engine.catalogue.filter_type_check import check_types, kinds_of
+from engine.catalogue.predicate import CORE, PREFIX, ItemFields, Predicate
+from engine.deadline import until_deadline
 from engine.errors import InputError
 from engine.recommending.values.searcher import Mask
 
@@ -31,7 +31,7 @@ class LiveItem:
     item_id: str
     key: int
     fields: bytes  # JSON
-    facts: Facts
+    facts: ItemFields
     shown: bool  # available and not deleted
 
 
@@ -96,7 +96,7 @@ class FilterMasks:
 
     def _unknown(self, predicate: Predicate, changed: Changed) -> frozenset[str]:
         built = self._columns
-        fields = {test.field for test in predicates.tests(predicate)} - CORE.keys()
+        fields = {test.field for test in predicates.conditions(predicate)} - CORE.keys()
         fields = {field for field in fields if built is None or not built.has(field)}
         for item in changed.values() if fields else ():
             fields = {field for field in fields if item.facts.get(field) is None}
@@ -131,7 +131,7 @@ class FilterMasks:
         else:
             start = mask
         mask[: len(start)] = start[:n_rows]
-        for row, item in in_time(changed.items()):
+        for row, item in until_deadline(changed.items()):
             if evaluated.get(row) is not item:
                 mask[row] = predicates.matches(predicate, item.facts)
         return mask
@@ -139,16 +139,16 @@ class FilterMasks:
     def _check(self, predicate: Predicate, changed: Changed) -> None:
         assert self._columns is not None
         try:
-            check(predicate, self._columns, {})
+            check_types(predicate, self._columns, {})
         except InputError:
-            check(predicate, self._columns, _kinds(predicate, changed))
+            check_types(predicate, self._columns, _kinds(predicate, changed))
 
 
 def _kinds(predicate: Predicate, changed: Changed) -> dict[str, set[Kind]]:
     """The kinds of value that changed items have in the fields of a predicate."""
-    fields = {test.field for test in predicates.tests(predicate)}
+    fields = {test.field for test in predicates.conditions(predicate)}
     kinds: dict[str, set[Kind]] = {field: set() for field in fields}
-    for item in in_time(changed.values()):
+    for item in until_deadline(changed.values()):
         for field in fields:
             kinds[field] |= kinds_of(item.facts.get(field))
     return kinds

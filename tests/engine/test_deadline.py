@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from engine.catalogue import request_cost
-from engine.catalogue.case_folded import folded
+from engine.catalogue.case_folded import fold_texts
 from engine.catalogue.predicate import parse
-from engine.deadline import check_time, end_at, in_time
-from engine.errors import InputError, NotInTime
+from engine.deadline import check_deadline, set_work_deadline, until_deadline
+from engine.errors import DeadlineExceeded, InputError
 from engine.recommending.boost import Boosted
 from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from tests.engine.catalogue.test_predicate import ALL, columns, item
@@ -24,7 +24,7 @@ def too_late(work):
     """What `work` says in a context whose time is over."""
 
     def late():
-        end_at(0.0)
+        set_work_deadline(0.0)
         work()
 
     contextvars.copy_context().run(late)
@@ -36,25 +36,25 @@ def too_late(work):
         lambda: columns(ALL).mask(parse(AMONG)),
         lambda: FilterMasks(None).shown(parse(AMONG), {0: LiveItem("shoe", 1, b"{}", {}, True)}, 1, None),
         lambda: Boosted(np.ones(3, np.float32)).take(NOBODY, None, None, 3, set(), "history"),
-        lambda: list(in_time([1, 2, 3])),
+        lambda: list(until_deadline([1, 2, 3])),
     ],
     ids=["a condition", "what changed since", "a boost", "a loop"],
 )
 def test_work_ends_once_its_time_is_over_and_has_no_end_of_its_own(long):
-    with pytest.raises(NotInTime, match="it was not done in time"):
+    with pytest.raises(DeadlineExceeded, match="it was not done in time"):
         too_late(long)
-    check_time()
+    check_deadline()
 
 
 def test_a_loop_looks_at_the_time_again_and_again():
     def halfway():
-        end_at(math.inf)
-        for at in in_time(range(1000), every=10):
+        set_work_deadline(math.inf)
+        for at in until_deadline(range(1000), every=10):
             if at == 500:
-                end_at(0.0)
+                set_work_deadline(0.0)
         raise AssertionError("it went on")
 
-    with pytest.raises(NotInTime):
+    with pytest.raises(DeadlineExceeded):
         contextvars.copy_context().run(halfway)
 
 
@@ -72,23 +72,23 @@ def test_few_columns_are_kept_without_their_case():
     for name in names:
         assert catalogue.mask(parse({name: {"contains": "TEXT"}})).tolist() == [True]
     assert list(catalogue._folded._made) == [(f"attributes.{name}", "text") for name in names[-4:]]
-    assert folded(catalogue._held("attributes.name-0", "text").values).texts.to_pylist() == ["text"]
+    assert fold_texts(catalogue._held("attributes.name-0", "text").values).texts.to_pylist() == ["text"]
 
 
 def test_to_look_within_long_texts_costs_by_their_length():
     catalogue = columns([item(f"i{at}", title="t" * 1000, story="s" * 500) for at in range(10)])
-    size = request_cost.Size(n_items=10, n_changed=0, text_bytes=catalogue.text_bytes)
-    assert size.filtering(parse({"title": {"contains": "a"}})) // 1000 == 20  # 10,000 bytes, and where each text ends
-    assert size.filtering(parse({"story": {"contains": "a"}})) // 1000 == 10
-    assert size.filtering(parse({"story": "a"})) == 10 * 28
-    assert size.filtering(parse({"colour": {"contains": "a"}})) == 10 * 68
+    size = request_cost.RequestSize(n_items=10, n_changed=0, text_bytes=catalogue.text_bytes)
+    assert size.filter_cost(parse({"title": {"contains": "a"}})) // 1000 == 20  # 10,000 bytes, and where each text ends
+    assert size.filter_cost(parse({"story": {"contains": "a"}})) // 1000 == 10
+    assert size.filter_cost(parse({"story": "a"})) == 10 * 28
+    assert size.filter_cost(parse({"colour": {"contains": "a"}})) == 10 * 68
 
 
 def test_a_text_within_a_text_costs_more_than_a_number_and_both_by_items():
-    size = request_cost.Size(n_items=1_000_000, n_changed=0)
+    size = request_cost.RequestSize(n_items=1_000_000, n_changed=0)
     number, text = parse({"price": {"lt": 3}}), parse(AMONG)
-    assert (size.filtering(number), size.filtering(text)) == (10_000_000, 68_000_000)
-    assert request_cost.Size(0, 1000).filtering(text) == 1_000_000
-    request_cost.check(68_000_000, 68_000_000, ("filter",))
+    assert (size.filter_cost(number), size.filter_cost(text)) == (10_000_000, 68_000_000)
+    assert request_cost.RequestSize(0, 1000).filter_cost(text) == 1_000_000
+    request_cost.check_cost(68_000_000, 68_000_000, ("filter",))
     with pytest.raises(InputError, match=r"costs about 0\.2 s of a core, at most 0\.1 s are allowed; ask for fewer"):
-        request_cost.check(200_000_000, 100_000_000, ("filter",))
+        request_cost.check_cost(200_000_000, 100_000_000, ("filter",))

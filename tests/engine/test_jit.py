@@ -4,7 +4,7 @@ import numba
 import pytest
 from numba.core import caching
 
-from engine.jit import compiled, kept_in
+from engine.jit import cache_folder, compiled
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def kept(made) -> int:
 
 def test_what_was_compiled_is_read_from_disk_the_next_time(twice):
     assert (twice()(21), kept(again := twice()), again(21), kept(again)) == (42, 0, 42, 1)
-    assert kept_in(again) is not None
+    assert cache_folder(again) is not None
 
 
 def test_a_file_it_is_made_of_that_changed_has_it_compiled_again(twice, tmp_path):
@@ -58,4 +58,4 @@ def test_a_disk_that_takes_no_more_keeps_nothing_from_running(twice, monkeypatch
 def test_where_no_folder_can_be_written_to_it_is_compiled_without_a_cache(monkeypatch):
     monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])
     made = compiled(_twice)
-    assert (made(21), kept_in(made)) == (42, None)
+    assert (made(21), cache_folder(made)) == (42, None)

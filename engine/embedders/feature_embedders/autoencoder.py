@@ -16,7 +16,7 @@ from engine.embedders.feature_embedders.pca import PCA
 from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
 
@@ -35,7 +35,9 @@ class Autoencoder:
     def __post_init__(self) -> None:
         check_network(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
 
-    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> NetworkCore:
+    def fit(
+        self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
+    ) -> NetworkCore:
         """The core of (n, width) float32 records; never worse than pca on the records held out to stop."""
         torch.manual_seed(seed)
         module = _Autoencoder(*pair(PCA(self.dim).fit(prepared), (self.hidden, self.hidden // 2)))

@@ -17,7 +17,7 @@ from engine.embedders.feature_embedders.pca import PCA
 from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
 
@@ -39,7 +39,9 @@ class Denoising:
         if not 0 <= self.corruption < 1:
             raise InputError(f"denoising: corruption is a share below 1, got {self.corruption:g}", loc=("corruption",))
 
-    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> NetworkCore:
+    def fit(
+        self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
+    ) -> NetworkCore:
         """The core of (n, width) float32 records; early stopping watches whole, clean records."""
         torch.manual_seed(seed)
         start = PCA(self.dim).fit(prepared)

@@ -19,7 +19,7 @@ import scipy.linalg
 from engine.codec.encoder_decoder import LinearCore
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
 EXACT_WIDTH = 1500  # up to here the width x width covariance is cheaper than a randomised pass
@@ -40,7 +40,9 @@ class PCA:
         if self.dim < 0:
             raise InputError("pca: dim cannot be negative", loc=("dim",))
 
-    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> LinearCore:
+    def fit(
+        self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
+    ) -> LinearCore:
         """The core of (n, width) float32 records, in memory or memory-mapped, computed on the CPU.
 
         Raises InputError for more dimensions than columns or records, DeviceUnavailable for a GPU that is not there.
@@ -124,7 +126,7 @@ def _batch(width: int) -> int:
     return max(64, BATCH_CELLS // width)
 
 
-def _batches(prepared: Matrix, progress: Progress = silent, what: str = "") -> Iterator[Matrix]:
+def _batches(prepared: Matrix, progress: Progress = no_progress, what: str = "") -> Iterator[Matrix]:
     rows = _batch(prepared.shape[1])
     for start in range(0, len(prepared), rows):
         progress(what, start / len(prepared))

@@ -10,7 +10,7 @@ from engine.codec.encoder_decoder import Core
 from engine.embedders.parameters import with_parameters
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
 DENSE: Mapping[str, str] = {
@@ -37,7 +37,9 @@ class DenseEmbedder(Protocol):
     @property
     def abilities(self) -> Abilities: ...
 
-    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> Core: ...
+    def fit(
+        self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
+    ) -> Core: ...
 
 
 def is_dense(name: str) -> bool:

@@ -12,7 +12,7 @@ import torch
 
 from engine.embedders.training.device import pick
 from engine.errors import TrainingFailed
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
 HELD_OUT, MOST_HELD_OUT = 0.1, 2000  # share and number of records that decide when to stop
@@ -54,7 +54,7 @@ def fit_module(
     *,
     seed: int,
     device: str,
-    progress: Progress = silent,
+    progress: Progress = no_progress,
 ) -> list[float]:
     """Train `module`, a Trainable, in place on (n, width) records; the held-out loss of every epoch.
 

@@ -22,7 +22,7 @@ from engine.embedders.feature_embedders.pca import PCA
 from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
 START_LOG_VARIANCE = -3.0
@@ -48,7 +48,9 @@ class VAE:
         if self.beta < 0 or not 0 <= self.warm_up <= 1:
             raise InputError("vae: beta is at least 0 and warm_up a share of 0 to 1", loc=("beta",))
 
-    def fit(self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent) -> NetworkCore:
+    def fit(
+        self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
+    ) -> NetworkCore:
         """The core of (n, width) float32 records; it encodes to the mean and samples from the standard normal."""
         torch.manual_seed(seed)
         module = _VAE(PCA(self.dim).fit(prepared), self.hidden, self.beta, self.warm_up)

@@ -21,7 +21,7 @@ from engine.embedders.feature_embedders.pca import PCA
 from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
-from engine.progress import Progress, silent
+from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
 DECAY = 0.97  # of the moving averages, per step
@@ -52,7 +52,7 @@ class VQVAE:
             raise InputError(f"vqvae: dim {self.dim} is not a multiple of slot_dim {self.slot_dim}", loc=("slot_dim",))
 
     def fit(
-        self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = silent
+        self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
     ) -> QuantisedCore:
         """The core of (n, width) float32 records; latents are entries of the codebooks."""
         torch.manual_seed(seed)

@@ -51,7 +51,7 @@ class Keeper:
         self.generator.set_state(kept["generator"].cpu())
         self.is_kept, place = True, Place(**kept["place"])
         where = f"pass {place.epoch} of {epochs}" if place.epoch <= epochs else "its end"
-        self.checkpoints.told.append(f"{name} went on at {where}")
+        self.checkpoints.messages.append(f"{name} went on at {where}")
         return place
 
     def now_and_then(self, place: Place) -> None:
@@ -65,7 +65,7 @@ class Keeper:
 
     def forget(self) -> None:
         if self.checkpoints is not None:
-            self.checkpoints.forget(self.fingerprint)
+            self.checkpoints.delete(self.fingerprint)
 
     def _write(self, checkpoints: Checkpoints, place: Place) -> None:
         buffer = io.BytesIO()

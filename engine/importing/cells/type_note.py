@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from engine.catalogue.attribute_types import SAID, AttributeType
+from engine.catalogue.attribute_types import DESCRIPTIONS, AttributeType
 
 THOUSAND = re.compile(r"(?<![0-9])[1-9][0-9]{0,2}[.,][0-9]{3}(?![0-9])")  # or a fraction of three digits
 
@@ -30,15 +30,17 @@ class TypeNote:
         if self.unfit:
             done = "rejected with their rows" if self.rejects else "left out"
             found.append(
-                f"{self.name} is {SAID[self.kind]}, and {_cells(self.unfit, 'is', 'are')} not, such as "
+                f"{self.name} is {DESCRIPTIONS[self.kind]}, and {_cells(self.unfit, 'is', 'are')} not, such as "
                 f"{', '.join(map(repr, self.unfit_examples))}: {done}; {self._remedy()}"
             )
         if self.odd:
             read = ", ".join(f"{text!r} as {value:g}" for text, value in self.odd_examples)
-            found.append(f"{self.name} is {SAID[self.kind]}: {_cells(self.odd, 'was', 'were')} read so, such as {read}")
+            found.append(
+                f"{self.name} is {DESCRIPTIONS[self.kind]}: {_cells(self.odd, 'was', 'were')} read so, such as {read}"
+            )
         if self.other is not None:
             found.append(
-                f"{self.name} is text in this space, and every cell of this file is {SAID[self.other]}; "
+                f"{self.name} is text in this space, and every cell of this file is {DESCRIPTIONS[self.other]}; "
                 f"to take them so: --type {self.name}={self.other}"
             )
         if len(self.currencies) > 1:

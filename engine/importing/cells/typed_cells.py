@@ -1,6 +1,6 @@
 """Typed: a column of cells as the type of its attribute, and what a column speaks for where no type is known.
 
-What a value is as a type is said by `engine.catalogue.attribute_types.fit`, for one; here the same is said for a column
+What a value is as a type is said by `attribute_types.coerce`, for one; here the same is said for a column
 at once, and only of cells written in odd ways each text is asked for by itself.
 """
 
@@ -14,7 +14,7 @@ import polars as pl
 
 from engine.catalogue import attribute_types as types
 from engine.catalogue.attribute_types import AttributeType
-from engine.catalogue.number_text import EITHER, LOOSE, PLAIN, SHORT_ZERO, Decimal, is_decimal_comma, number
+from engine.catalogue.number_text import EITHER, LOOSE, PLAIN, SHORT_ZERO, Decimal, is_decimal_comma, parse_number
 from engine.errors import InputError
 from engine.importing.cells import cells
 from engine.importing.cells.cells import EXACT
@@ -136,7 +136,7 @@ def _votes_of_text(text: pl.Series, decimal: Decimal | None) -> dict[AttributeTy
     n_endless, text = int(endless.sum()), text.filter(~endless & ~_nothing(text))
     plain, zero = text.str.contains(PLAIN), text.str.contains(SHORT_ZERO)
     loose = text.filter(~plain & ~zero & text.str.contains(LOOSE))
-    read = sum(n for each, n in loose.value_counts().iter_rows() if number(each, decimal) is not None)
+    read = sum(n for each, n in loose.value_counts().iter_rows() if parse_number(each, decimal) is not None)
     numbers = n_endless + int(plain.sum()) + read
     if loose.str.contains(r"^0[0-9]{3,}$").any():
         digits = text.filter(text.str.contains(r"^[0-9]+$")).str.len_bytes()
@@ -157,7 +157,7 @@ def _n_times(text: pl.Series) -> int:
 
 
 def _nothing(text: pl.Series) -> pl.Series:
-    return text.str.strip_chars().str.to_lowercase().is_in(["", *types.NOTHING])
+    return text.str.strip_chars().str.to_lowercase().is_in(["", *types.NULL_WORDS])
 
 
 def _blank(text: pl.Series) -> pl.Series:
@@ -178,7 +178,7 @@ def _as_numbers(text: pl.Series, decimal: Decimal | None) -> Fitted:
         plain &= ~text.str.contains(EITHER).fill_null(False)
     others = text.filter(~plain & text.is_not_null()).unique()
     loose = others.filter(others.str.contains(LOOSE)).to_list()
-    read = {each: number(each, decimal) for each in loose} | {
+    read = {each: parse_number(each, decimal) for each in loose} | {
         each: float(each) for each in others.filter(others.str.contains(NOT_FINITE)).to_list()
     }
     if decimal is None and any(is_decimal_comma(each) for each in loose):
@@ -204,12 +204,12 @@ def _exactly(text: pl.Series, plain: pl.Series, odd: dict[str, int | float], who
 
 
 def _by_value(ready: Column, kind: AttributeType, decimal: Decimal | None) -> Fitted:
-    """The way of `engine.catalogue.attribute_types.fit` for each distinct cell."""
+    """The way of `engine.catalogue.attribute_types.coerce` for each distinct cell."""
     series = ready.series
     read: dict[object, str] = {}
     for each in series.drop_nulls().unique().to_list():
         value = cells.load(each) if ready.is_json else each
-        made = None if value is None else types.fit(kind, value, decimal)
+        made = None if value is None else types.coerce(kind, value, decimal)
         if made is not None:
             read[each] = orjson.dumps(made).decode()
         elif ready.is_json and each == NAN:

@@ -81,7 +81,7 @@ class Database:
                 yield conn
                 committing = True
         except StoreUnavailable as error:
-            if committing and error.away:
+            if committing and error.is_down:
                 message = f"{error}; the connection was lost during the commit: the write may or may not be stored"
                 raise StoreUnavailable(message) from error
             raise
@@ -139,7 +139,7 @@ class Database:
                 self._connect_timed_out = True  # it runs, so starting it does not help
                 raise
         self._check_not_frozen()
-        if self._start_backoff.pausing:  # a failed start costs more than a second of CPU time
+        if self._start_backoff.is_pausing:  # a failed start costs more than a second of CPU time
             unreachable = StoreUnavailable(
                 f"PostgreSQL is unreachable, and its last start failed a moment ago: {self._start_error}"
             )
@@ -147,10 +147,10 @@ class Database:
         try:
             self._server.ensure_running()
         except StoreUnavailable as error:
-            self._start_backoff.failed()
+            self._start_backoff.record_failure()
             self._start_error = str(error)
             raise disk_full(self._server) or error from error
-        self._start_backoff.worked()
+        self._start_backoff.record_success()
         return self.db.connect()
 
     def _connect_by_url(self) -> sa.Connection:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import psycopg
 
-from engine.disk_space import LEAST_BYTES, free_bytes, full
+from engine.disk_space import MIN_FREE_BYTES, disk_full_error, free_bytes
 from engine.errors import DiskFull, StoreBusy, StoreUnavailable
 from engine.store.database.embedded import EmbeddedServer
 
@@ -29,7 +29,7 @@ def map_error(error: Exception, server: EmbeddedServer | None) -> StoreUnavailab
         )
     if isinstance(cause, psycopg.errors.DiskFull):
         if server is not None:
-            return full(server.data, LEAST_BYTES, "PostgreSQL", NOT_DONE)
+            return disk_full_error(server.data, MIN_FREE_BYTES, "PostgreSQL", NOT_DONE)
         return DiskFull(f"the disk of PostgreSQL is full: {first_line(error)}; free space or enlarge it, {NOT_DONE}")
     if isinstance(cause, psycopg.errors.ConnectionTimeout):
         return StoreUnavailable("PostgreSQL accepts connections but does not answer: it is frozen or overloaded")
@@ -43,10 +43,10 @@ def connection_lost(error: Exception, server: EmbeddedServer | None) -> StoreUna
 
 def disk_full(server: EmbeddedServer | None) -> DiskFull | None:
     """DiskFull when the disk of an embedded PostgreSQL is so full that PostgreSQL stopped because of it, else None."""
-    if server is None or free_bytes(server.data) >= LEAST_BYTES:
+    if server is None or free_bytes(server.data) >= MIN_FREE_BYTES:
         return None
-    error = full(server.data, LEAST_BYTES, "PostgreSQL", RETRY)
-    error.away = True
+    error = disk_full_error(server.data, MIN_FREE_BYTES, "PostgreSQL", RETRY)
+    error.is_down = True
     return error
 
 

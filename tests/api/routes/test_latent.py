@@ -124,7 +124,7 @@ def test_the_way_between_two_records_passes_real_ones(hall):
 def test_what_is_near_to_many_points_costs_what_it_may_and_to_none_nothing(hall, database):
     many = {"n": 10_000, "nearest": 100}
     n_items = ok(hall.get("/fog/status"))["items"]
-    assert 10_000 * n_items * request_cost.NEAR < hall.settings.max_work
+    assert 10_000 * n_items * request_cost.DISTANCE_COST < hall.settings.max_work
     settings = hall.settings.model_copy(update={"max_work": 10_000 * n_items})
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/fog"

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.catalogue.attribute_types import AttributeType, check_type, fit, fitted, majority, vote
+from engine.catalogue.attribute_types import AttributeType, check_type, coerce, coerce_attributes, majority, vote
 from engine.errors import InputError
 
 FITS: list[tuple[AttributeType, Any, Any]] = [
@@ -39,7 +39,7 @@ FITS: list[tuple[AttributeType, Any, Any]] = [
 
 @pytest.mark.parametrize(("kind", "value", "fits"), FITS)
 def test_a_value_is_taken_as_the_type_or_does_not_fit(kind: AttributeType, value: Any, fits: Any) -> None:
-    made = fit(kind, value)
+    made = coerce(kind, value)
     assert (made, type(made)) == (fits, type(fits))
 
 
@@ -54,13 +54,13 @@ def test_more_than_half_of_the_votes_decide_and_a_cell_that_says_nothing_has_non
 
 
 def test_a_value_that_does_not_fit_is_told_with_its_place() -> None:
-    assert fitted({"price": "12,50", "colour": 7, "new": None}, {"price": "number", "size": "text"}, ()) == {
+    assert coerce_attributes({"price": "12,50", "colour": 7, "new": None}, {"price": "number", "size": "text"}, ()) == {
         "price": 12.5,
         "colour": 7,
         "new": None,
     }
     with pytest.raises(InputError, match="price is a number in this space, got 'N/A'; leave it out") as caught:
-        fitted({"price": "N/A"}, {"price": "number"}, ("attributes",))
+        coerce_attributes({"price": "N/A"}, {"price": "number"}, ("attributes",))
     assert caught.value.problems[0].loc == ("attributes", "price")
 
 

@@ -6,7 +6,7 @@ import orjson
 import pyarrow as pa
 
 from engine.catalogue.columns import attribute_table
-from engine.catalogue.inferred_types import column_types
+from engine.catalogue.inferred_types import infer_types
 
 
 def test_nine_in_ten_of_ten_values_and_more_are_a_type_and_times_are_one() -> None:
@@ -15,4 +15,4 @@ def test_nine_in_ten_of_ten_values_and_more_are_a_type_and_times_are_one() -> No
     rows[1] |= {"season": "summer", "code": 8}
     rows[2] |= {"season": "winter"}
     catalogue = pa.table({"attributes": pa.array([orjson.dumps(row).decode() for row in rows])})
-    assert column_types(attribute_table(catalogue)) == {"price": "number", "launch": "time"}
+    assert infer_types(attribute_table(catalogue)) == {"price": "number", "launch": "time"}

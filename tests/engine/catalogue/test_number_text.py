@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from engine.catalogue.number_text import is_decimal_comma, number
+from engine.catalogue.number_text import is_decimal_comma, parse_number
 
 READ = {
     "12": 12,
@@ -53,12 +53,12 @@ NO_NUMBER = (
 
 @pytest.mark.parametrize(("text", "value"), READ.items())
 def test_a_form_that_can_mean_one_number_is_that_number(text: str, value: float) -> None:
-    assert number(text) == value
+    assert parse_number(text) == value
 
 
 @pytest.mark.parametrize("text", NO_NUMBER)
 def test_codes_units_and_words_are_no_numbers(text: str) -> None:
-    assert number(text) is None
+    assert parse_number(text) is None
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_codes_units_and_words_are_no_numbers(text: str) -> None:
 def test_what_may_be_thousands_or_a_fraction_is_read_once_it_is_declared(
     text: str, undeclared: float | None, comma: float, point: float
 ) -> None:
-    assert (number(text), number(text, "comma"), number(text, "point")) == (undeclared, comma, point)
+    assert (parse_number(text), parse_number(text, "comma"), parse_number(text, "point")) == (undeclared, comma, point)
 
 
 def test_a_decimal_comma_is_known_where_it_can_be_nothing_else() -> None:

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.catalogue.columns import Columns, attribute_table
-from engine.catalogue.comparable_values import moment
-from engine.catalogue.filter_type_check import check, kinds_of
-from engine.catalogue.predicate import facts, matches, parse
+from engine.catalogue.comparable_values import parse_moment
+from engine.catalogue.filter_type_check import check_types, kinds_of
+from engine.catalogue.predicate import item_fields, matches, parse
 from engine.errors import InputError
 from engine.store.items import CATALOGUE
 
@@ -39,7 +39,7 @@ def columns(rows):
 
 
 def one_by_one(rows, predicate):
-    return [matches(predicate, facts(row, orjson.loads(row["attributes"]))) for row in rows]
+    return [matches(predicate, item_fields(row, orjson.loads(row["attributes"]))) for row in rows]
 
 
 def passing(value):
@@ -243,7 +243,7 @@ def test_times_of_attributes_are_compared_as_moments(asked, found):
     ],
 )
 def test_text_is_a_moment_where_it_is_a_day_with_perhaps_a_time(text, at):
-    assert moment(text) == at
+    assert parse_moment(text) == at
 
 
 @pytest.mark.parametrize(
@@ -257,7 +257,7 @@ def test_text_is_a_moment_where_it_is_a_day_with_perhaps_a_time(text, at):
 )
 def test_a_value_of_a_type_that_the_field_has_nowhere_is_refused(value, sentence):
     with pytest.raises(InputError, match=sentence) as refused:
-        check(parse(value), columns(ALL), {})
+        check_types(parse(value), columns(ALL), {})
     assert refused.value.problems[0].loc[:2] == ("filter", next(iter(value)))
 
 
@@ -268,21 +268,21 @@ TIMES = [item("a", released="2026-11-01"), item("b", released="2026-11-02T00:00:
     "asked", [{"gte": "2026-11-01"}, {"lt": "2026"}, ["2026-11-01", "2026-11"], {"contains": "11"}]
 )
 def test_times_are_compared_with_times_and_parts_of_a_day(asked):
-    check(parse({"released": asked}), columns(TIMES), {})
+    check_types(parse({"released": asked}), columns(TIMES), {})
 
 
 @pytest.mark.parametrize("asked", [{"gte": "yesterday"}, "soon", ["2026-11-01", "soon"], {"lt": "01.11.2026"}])
 def test_what_is_no_time_is_refused_where_an_attribute_holds_times_alone(asked):
     with pytest.raises(InputError, match=r"released holds times, .* asks for text; a time is written as"):
-        check(parse({"released": asked}), columns(TIMES), {"attributes.released": kinds_of("2026-12-01")})
-    check(parse({"released": asked}), columns([*TIMES, item("c", released="soon")]), {})
-    check(parse({"released": asked}), columns(TIMES), {"attributes.released": kinds_of("soon")})
+        check_types(parse({"released": asked}), columns(TIMES), {"attributes.released": kinds_of("2026-12-01")})
+    check_types(parse({"released": asked}), columns([*TIMES, item("c", released="soon")]), {})
+    check_types(parse({"released": asked}), columns(TIMES), {"attributes.released": kinds_of("soon")})
 
 
 def test_a_type_that_some_item_has_is_none_of_an_error():
-    check(parse({"price": {"lt": "x"}}), columns(ALL), {})
-    check(parse({"brand": 3}), columns(ALL), {"attributes.brand": {"number"}})
-    check(parse({"never": 3}), columns(ALL), {})
+    check_types(parse({"price": {"lt": "x"}}), columns(ALL), {})
+    check_types(parse({"brand": 3}), columns(ALL), {"attributes.brand": {"number"}})
+    check_types(parse({"never": 3}), columns(ALL), {})
 
 
 NAMES = st.sampled_from(["a", "b", "title", "available"])

@@ -222,4 +222,4 @@ def test_a_column_is_taken_as_one_value_is(cell: str, kind: AttributeType, decim
     for column in (Column(pl.Series([cell]), is_text=True), Column(pl.Series([f'"{cell}"']), is_json=True)):
         made = fit(column, kind, decimal).column
         value = made.series[0]
-        assert (orjson.loads(value) if made.is_json and value else value) == types.fit(kind, cell, decimal)
+        assert (orjson.loads(value) if made.is_json and value else value) == types.coerce(kind, cell, decimal)

@@ -85,7 +85,7 @@ def test_a_race_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
         auto_select, "attempt", lambda *args, **options: ran.append(args[1:]) or attempt(*args, **options)
     )
     resumed = Auto(checkpoints=kept).choose(split(), seed=0, device="cpu")
-    assert kept.told == ["the race went on after 3 entries"]
+    assert kept.messages == ["the race went on after 3 entries"]
     assert ran == [(trial.embedder, trial.params) for trial in whole.trials]
     assert resumed.embedder == whole.embedder
     assert resumed.reason == whole.reason

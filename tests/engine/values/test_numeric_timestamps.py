@@ -66,7 +66,7 @@ def test_a_leap_second_is_read_alike_in_files_bodies_and_attributes(text: str, a
         in_bodies = None
     if in_bodies is not None and in_bodies.tzinfo is None:
         in_bodies = in_bodies.replace(tzinfo=UTC)
-    in_attributes = comparable_values.moment(text)
+    in_attributes = comparable_values.parse_moment(text)
     wanted = None if at is None else datetime.fromisoformat(at)
     assert [in_files, in_bodies] == [wanted, wanted]
     assert in_attributes == (None if wanted is None else wanted.timestamp() * 1e6)

@@ -5,7 +5,7 @@ import stat
 
 import pytest
 
-from engine.private_folders import close_to_others
+from engine.private_folders import restrict_access
 from engine.settings import Settings
 
 
@@ -45,7 +45,7 @@ def test_what_an_earlier_version_left_open_is_closed(tmp_path):
     outside.write_bytes(b"not ours")
     (kept / "link").symlink_to(outside)
     assert modes(kept) == {0o777, 0o666}
-    close_to_others(kept)
+    restrict_access(kept)
     assert modes(kept) == {0o700, 0o600}
     assert stat.S_IMODE(outside.stat().st_mode) == 0o666
-    close_to_others(tmp_path / "not there")
+    restrict_access(tmp_path / "not there")

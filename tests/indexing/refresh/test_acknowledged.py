@@ -5,7 +5,7 @@ A write has its number from when it begins; one that takes longer ends after oth
 
 import pytest
 
-from engine.errors import NotInTime, StoreUnavailable
+from engine.errors import DeadlineExceeded, StoreUnavailable
 from engine.store import items
 from engine.store.change_feeds import item_feed, snapshots
 from engine.values.items import Item
@@ -85,5 +85,7 @@ def test_while_postgresql_is_away_only_what_nobody_can_have_changed_since_is_tol
         live.reach(higher, 5.0)
     monkeypatch.setattr(item_feed, "read_since", away)
     assert "first" in shop.shown(live.reach(lower, 0.0))
-    with pytest.raises(NotInTime, match=f"asked for min_seq {higher}, and PostgreSQL, which is away, may have ended"):
+    with pytest.raises(
+        DeadlineExceeded, match=f"asked for min_seq {higher}, and PostgreSQL, which is away, may have ended"
+    ):
         live.reach(higher, 0.0)

@@ -12,7 +12,15 @@ import pytest
 
 from engine.catalogue import predicate
 from engine.embedders.registry import make
-from engine.errors import BelowFloor, Conflict, CorruptGeneration, NotEnoughData, NotFound, NotInTime, StoreUnavailable
+from engine.errors import (
+    BelowFloor,
+    Conflict,
+    CorruptGeneration,
+    DeadlineExceeded,
+    NotEnoughData,
+    NotFound,
+    StoreUnavailable,
+)
 from engine.recommending.rank import rank
 from engine.recommending.recommend import recommend
 from engine.recommending.similar import nearest, similar
@@ -262,7 +270,7 @@ class TestGenerations:
         assert live.current().generation.generation == second
         seq = publish(shop.database, shop.space, first, shop.folder)
         shop.change(items.upsert, [Item("later")])
-        with pytest.raises(NotInTime, match=f"asked for min_seq {seq}"):
+        with pytest.raises(DeadlineExceeded, match=f"asked for min_seq {seq}"):
             live.reach(seq, 0.05)
         assert "later" in shop.shown(live.current()), "what changed otherwise does not wait for it"
         live.refresh()

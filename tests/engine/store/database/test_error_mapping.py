@@ -9,7 +9,7 @@ import psutil
 import psycopg
 import pytest
 
-from engine.disk_space import told_when_full
+from engine.disk_space import raising_disk_full
 from engine.errors import DiskFull, StoreUnavailable
 from engine.settings import Settings
 from engine.store.database.connections import open_database
@@ -22,7 +22,7 @@ def test_the_error_of_a_full_disk_names_its_place_and_the_needed_space(tmp_path,
     monkeypatch.setattr("engine.disk_space.shutil.disk_usage", lambda path: SimpleNamespace(free=3 * 2**20))
     mapped = map_error(error, server)
     assert isinstance(mapped, DiskFull)
-    assert not mapped.away
+    assert not mapped.is_down
     assert str(mapped) == (
         f"the disk that holds {tmp_path}/postgres is full: 3 MiB are free and PostgreSQL needs at least 64 MiB; "
         "free some, then retry; reads continue, and the write was not done"
@@ -32,7 +32,7 @@ def test_the_error_of_a_full_disk_names_its_place_and_the_needed_space(tmp_path,
     assert str(by_url).startswith('the disk of PostgreSQL is full: could not extend file "base/5/16384"')
     lost = connection_lost(psycopg.OperationalError("server closed the connection unexpectedly"), server)
     assert isinstance(lost, DiskFull)  # PostgreSQL stopped because of the full disk
-    assert lost.away
+    assert lost.is_down
     assert "was not done" not in str(lost)
 
 
@@ -41,10 +41,10 @@ def test_a_write_error_becomes_disk_full_only_when_the_disk_is_full(tmp_path):
     for error in (OSError(28, full), RuntimeError(f"Error: write error: {full}")):
         with (
             pytest.raises(DiskFull, match="an index of 3 items needs at least 5 MiB; free some, then run it again"),
-            told_when_full(tmp_path / "not" / "there", 5 * 2**20, "an index of 3 items", "then run it again"),
+            raising_disk_full(tmp_path / "not" / "there", 5 * 2**20, "an index of 3 items", "then run it again"),
         ):
             raise error
-    with pytest.raises(PermissionError), told_when_full(tmp_path, 1, "it", ""):
+    with pytest.raises(PermissionError), raising_disk_full(tmp_path, 1, "it", ""):
         raise PermissionError(13, "Permission denied")
 
 
