@@ -30,7 +30,7 @@ import polars as pl
 from engine.codec import preprocessing
 from engine.codec.feature_codec import FeatureCodec
 from engine.embedders.feature_embedders import registry
-from engine.embedders.feature_embedders.registry import CHOICE, DENSE
+from engine.embedders.feature_embedders.registry import AUTO_FEATURES, FEATURE_EMBEDDERS
 from engine.latent_analysis import anomalies
 from engine.learning.train_features import train_features
 from engine.values.features import Column, Features
@@ -84,7 +84,7 @@ def _adbench(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
             rows.append({"data": file.stem, "method": method, "auc_roc": round(auc, 4)})
             rows[-1] |= {"average_precision": round(precision, 4), "fit_seconds": round(seconds, 3)}
             yield rows[-1]
-    yield {"summary": {method: _means(rows, method) for method in args.methods}, "default": CHOICE}
+    yield {"summary": {method: _means(rows, method) for method in args.methods}, "default": AUTO_FEATURES}
 
 
 def _means(rows: list[dict[str, Any]], method: str) -> dict[str, float]:
@@ -157,7 +157,7 @@ def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
     """Records of normal operation learnt as the product learns them."""
     columns = tuple(Column(f"column {at}") for at in range(values.shape[1]))
     features = Features(IdMap(str(row) for row in range(len(values))), columns, values)
-    if method == CHOICE:
+    if method == AUTO_FEATURES:
         return train_features(features, None, seed=seed, keep_constant=True).codec
     prepared_by = preprocessing.fit(features, keep_constant=True)
     prepared = prepared_by.apply(values)
@@ -233,7 +233,12 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--only", metavar="TEXT", help="the sets with this in their name")
-    parser.add_argument("--methods", nargs="+", default=[CHOICE, *DENSE, *PEERS], choices=[CHOICE, *DENSE, *PEERS])
+    parser.add_argument(
+        "--methods",
+        nargs="+",
+        default=[AUTO_FEATURES, *FEATURE_EMBEDDERS, *PEERS],
+        choices=[AUTO_FEATURES, *FEATURE_EMBEDDERS, *PEERS],
+    )
     parser.add_argument("--seeds", type=int, default=1, help="splits and models that the figures are means of")
     parser.add_argument("--json", action="store_true", help="one JSON line per row")
     return parser.parse_args()

@@ -177,7 +177,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--dims", type=int, nargs="+", default=[8, 16, 32])
-    methods = [REFERENCE, *registry.DENSE]
+    methods = [REFERENCE, *registry.FEATURE_EMBEDDERS]
     parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
     parser.add_argument("--rows", type=int, default=10_000, help="training images, drawn from the file")
     parser.add_argument("--set", action="append", default=[], metavar="k=v", help="a parameter of the networks")

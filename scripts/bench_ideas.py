@@ -23,7 +23,7 @@ import torch
 from bench_quality import read_train, without_valid
 
 from engine.embedders import mf
-from engine.embedders.factorisation.normalised_svd import factors
+from engine.embedders.factorisation.normalised_svd import normalised_svd
 from engine.embedders.registry import make
 from engine.embedders.spectral import Spectral
 from engine.evaluation.ranking_metrics import SpaceScorer, evaluate
@@ -137,7 +137,7 @@ def _variants(train: Interactions) -> dict[str, Learn]:
 def filtered(on: Interactions, dim: int, power: float) -> LatentSpace:
     """The default `spectral` with the filter s^power in place of its own."""
     space = fit(make("spectral", {"dim": dim}), on)
-    values = factors(
+    values = normalised_svd(
         on.matrix, dim, user_exponent=Spectral.user_exponent, item_exponent=Spectral.item_exponent, seed=0,
         device=torch.device("cpu"),
     ).values  # fmt: skip

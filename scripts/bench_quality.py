@@ -46,7 +46,7 @@ VALID_SHARE, SPLIT_SEED = 0.1, 20
 def main() -> None:
     args = _arguments()
     try:
-        figures = data_parallel.with_followers(lambda: measure(args))
+        figures = data_parallel.run_with_followers(lambda: measure(args))
     except NearfieldError as error:
         raise SystemExit(f"bench_quality: {error}") from None
     if figures is None:
@@ -110,7 +110,7 @@ def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
     # with --valid the cells of valid.parquet are what is scored at the end: the choice is made on others
     inner = splits.at_random(train, VALID_SHARE, SPLIT_SEED) if args.valid else without_valid(args.data, train)
 
-    with data_parallel.alone():
+    with data_parallel.rank_0_only():
         choice: Choice = made.choose(inner, seed=args.seed, device=args.device, progress=_progress(args))
     return choice
 

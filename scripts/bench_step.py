@@ -32,7 +32,7 @@ import torch
 
 from engine.embedders.elsa import Elsa
 from engine.embedders.mf import MF
-from engine.embedders.training.device import pick
+from engine.embedders.training.device import torch_device
 from engine.errors import NearfieldError
 from engine.fitting.fit import fit
 from engine.values.ids import IdMap
@@ -58,7 +58,7 @@ def main() -> None:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """One line of figures: the step, what it has to do, and the ceilings of this device."""
-    device, world = pick(args.device), generated(args.users, args.items, args.cells, args.seed)
+    device, world = torch_device(args.device), generated(args.users, args.items, args.cells, args.seed)
     seconds: list[float] = []
     space = fit(
         _embedder(args), world, seed=args.seed, device=args.device, report=lambda *told: seconds.append(told[2])

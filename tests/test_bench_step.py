@@ -53,4 +53,4 @@ def test_one_pass_is_refused_as_it_only_warms_up():
 def test_a_gpu_that_is_not_there_is_an_error():
     done = run("--device", "cuda")
     assert done.returncode == 1
-    assert "bench_step: cuda was asked for and torch sees no GPU here" in done.stderr
+    assert "bench_step: cuda was requested, but torch sees no GPU here" in done.stderr

@@ -95,7 +95,7 @@ def _run() -> Any:
         return command()
     from engine.embedders.training import data_parallel
 
-    return data_parallel.with_followers(command)
+    return data_parallel.run_with_followers(command)
 
 
 def _fail(message: str, code: int) -> None:

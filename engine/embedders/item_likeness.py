@@ -1,4 +1,4 @@
-"""By which likeness the items of a model are compared: that of the users whom one of these embedders gives them to."""
+"""How the items of a stored model are compared with each other."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from engine.latent_space.item_similarity import Likeness, likeness
 from engine.latent_space.space import LatentSpace
 
 
-def of_model(embedder: str, space: LatentSpace) -> Likeness | None:
-    """As `likeness`, of a space that one of our own models of users learnt.
+def similarity_of_model(embedder: str, space: LatentSpace) -> Likeness | None:
+    """`likeness(space)` if one of nearfield's embedders of interactions learnt the space, else None.
 
-    Vectors that were made elsewhere, and those of feature records, are compared by the cosine of what they are.
+    None means plain cosine: imported vectors and vectors of feature records are compared by it.
     """
     return likeness(space) if embedder in EMBEDDERS else None

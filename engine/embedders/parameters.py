@@ -1,4 +1,4 @@
-"""Hyper-parameters from text: `--set dim=64` as the type of the field, or one clear error."""
+"""Hyper-parameters from text: `--set dim=64` converted to the type of the field, or one clear error."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.errors import InputError
 
 
 def with_parameters(name: str, kind: Any, params: Mapping[str, str | float | int] | None) -> Any:
-    """The dataclass `kind` with `params` over its defaults; InputError names the parameters that there are."""
+    """An instance of the dataclass `kind` with `params` over its defaults; InputError lists the valid parameters."""
     types: dict[str, Callable[[object], object]] = {field.name: type(field.default) for field in fields(kind)}
     values: dict[str, object] = {}
     for key, value in (params or {}).items():
@@ -23,5 +23,6 @@ def with_parameters(name: str, kind: Any, params: Mapping[str, str | float | int
                 raise ValueError(value)
         except (ValueError, OverflowError):  # OverflowError: int of infinity
             expected = "whole" if types[key] is int else "finite"
-            raise InputError(f"{key} of {name} is a {expected} number, got {value!r}", loc=("set", key)) from None
+            msg = f"expected a {expected} number for {key} of {name}, got {value!r}"
+            raise InputError(msg, loc=("set", key)) from None
     return kind(**values)

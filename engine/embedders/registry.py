@@ -1,4 +1,4 @@
-"""Embedders by name, imported when asked for: torch costs a second and a half."""
+"""Embedders of interactions by name. A module is imported when it is needed, because torch takes 1.5 s to import."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ EMBEDDERS: Mapping[str, str] = {
 
 
 def make(name: str, params: Mapping[str, str | float | int] | None = None) -> Embedder:
-    """The embedder `name` with `params` over its defaults; text values are read as the field's type.
+    """The embedder `name` with `params` over its defaults; text values are converted to the field's type.
 
-    Raises InputError naming the embedders, or the parameters, that there are.
+    Raises InputError that lists the valid embedders or parameters.
     """
     if name not in EMBEDDERS:
         raise InputError(f"expected an embedder of {', '.join(EMBEDDERS)}, got {name!r}", loc=("embedder",))
     kind = getattr(import_module(f"engine.embedders.{name}"), EMBEDDERS[name])
-    made: Embedder = with_parameters(name, kind, params)
-    return made
+    embedder: Embedder = with_parameters(name, kind, params)
+    return embedder

@@ -32,7 +32,7 @@ def fit(
     from engine.embedders.training import data_parallel
 
     given = {"report": report, "checkpoints": checkpoints}
-    return data_parallel.together(learn, **{name: value for name, value in given.items() if value is not None})
+    return data_parallel.fit_on_all_ranks(learn, **{name: value for name, value in given.items() if value is not None})
 
 
 def _fitted(embedder: Embedder, interactions: Interactions, seed: int, device: str, **options: Any) -> LatentSpace:

@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 
 from engine.embedders.default_dims import default_dim
-from engine.embedders.training.chunks import users_at_once
+from engine.embedders.training.chunks import users_per_chunk
 from engine.errors import InputError
 from engine.latent_space.space import Embedder
 from engine.values.interactions import Interactions
@@ -40,7 +40,7 @@ def _parts(made: Any, shape: tuple[int, int], n_cells: int) -> list[tuple[str, i
     dim = int(made.dim) or default_dim(shape[1])
     if made.name != "blend":
         return [(made.name, dim)]
-    parts = [("spectral", dim), ("ease", made.wide_of(dim)), ("mf", made.sphere_of(shape, n_cells))]
+    parts = [("spectral", dim), ("ease", made.wide_dim(dim)), ("mf", made.sphere_dim(shape, n_cells))]
     return [(name, width) for name, width in parts if width]
 
 
@@ -51,7 +51,7 @@ def _working(name: str, dim: int, batch: int, shape: tuple[int, int]) -> int:
         return 3 * FLOAT * (n_users + n_items) * dim
     n_rows = TABLES.get(name, 0) * n_items + (n_users if name == "mf" else 0)
     trained = FLOAT * ADAM * n_rows * dim
-    batches = FLOAT * DENSE_BATCHES.get(name, 0) * min(batch, users_at_once(n_items)) * n_items
+    batches = FLOAT * DENSE_BATCHES.get(name, 0) * min(batch, users_per_chunk(n_items)) * n_items
     return max(_factors(dim, n_users, n_items), trained + batches)
 
 
@@ -77,9 +77,9 @@ def check_memory(
 def _free(device: str) -> int:
     if device == "cpu":
         return int(psutil.virtual_memory().available)
-    from engine.embedders.training.device import free_bytes
+    from engine.embedders.training.device import free_gpu_bytes
 
-    return free_bytes(device)
+    return free_gpu_bytes(device)
 
 
 def _largest(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.embedders.item_likeness import of_model
+from engine.embedders.item_likeness import similarity_of_model
 from engine.latent_analysis.projection import to_2d
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Vectors, normalise_rows
@@ -18,7 +18,7 @@ MOST = 5000  # points; more hide each other
 def placed(embedder: str, space: LatentSpace) -> Vectors:
     """What is drawn of the items of a model: directions of their places, as they are compared with each other, or their
     vectors where those are."""
-    found = of_model(embedder, space)
+    found = similarity_of_model(embedder, space)
     if found is None:
         return space.items
     return Vectors(space.items.ids, normalise_rows(found.places(space.items.matrix)))

@@ -17,8 +17,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.default_dims import SPHERE, default_dim
-from engine.embedders.factorisation.svd_cache import shared
+from engine.embedders.default_dims import DEFAULT_SPHERE_DIM, default_dim
+from engine.embedders.factorisation.svd_cache import svd_cache
 from engine.embedders.registry import make
 from engine.errors import NearfieldError
 from engine.evaluation.validation_set import Validation, validation
@@ -100,7 +100,9 @@ def entries(train: Interactions, repeats: bool = False) -> list[Entry]:
         found.append(("blend", {"sphere": 0}))
         found += [("blend", {"dim": rank, "wide": 1024, "sphere": 0}) for rank in ranks[1:3]]
     if has_passes:
-        found += [("ials", {"dim": 64})] if is_deep else [("blend", {"sphere": SPHERE}), ("ials", {"dim": 64})]
+        found += (
+            [("ials", {"dim": 64})] if is_deep else [("blend", {"sphere": DEFAULT_SPHERE_DIM}), ("ials", {"dim": 64})]
+        )
     return found
 
 
@@ -124,7 +126,7 @@ def run(
         return seasons(leanest([trial for trial in trials if (trial.embedder, trial.params) in found]), on.train)
 
     rounds: tuple[tuple[Callable[[], list[Entry]], float], ...] = ((lambda: found, seconds), (lifted, 1.5 * seconds))
-    with shared():
+    with svd_cache():
         for entries_of, limit in rounds:
             left = [each for each in entries_of() if each not in [(trial.embedder, trial.params) for trial in trials]]
             while left and not (trials and sum(trial.seconds for trial in trials) > limit):

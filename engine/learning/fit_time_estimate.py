@@ -11,7 +11,7 @@ from collections.abc import Callable
 import scipy.sparse as sp
 import torch
 
-from engine.embedders.factorisation.normalised_svd import NARROWEST, OVERSAMPLING
+from engine.embedders.factorisation.normalised_svd import MIN_WIDTH, OVERSAMPLING
 from engine.embedders.factorisation.randomised_svd import sparse_tensor
 from engine.embedders.spectral import Spectral
 
@@ -33,7 +33,7 @@ def seconds_of_spectral(matrix: sp.csr_matrix, dims: list[int], device: str = "c
 
 def _estimate(matrix: sp.csr_matrix, dim: int, per_sparse: float, per_dense: float) -> float:
     n_users, n_items = matrix.shape
-    width = min(max(dim + OVERSAMPLING, NARROWEST), n_users, n_items)
+    width = min(max(dim + OVERSAMPLING, MIN_WIDTH), n_users, n_items)
     passes = Spectral.iterations + 1
     sparse = matrix.nnz * ((2 * passes + 1) * width + FOLD_IN * dim)
     dense = width**2 * ((1.5 * passes + 1) * n_items + n_users) + n_items * width * dim + CUBES * width**3

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from engine.embedders.default_dims import SPHERE
+from engine.embedders.default_dims import DEFAULT_SPHERE_DIM
 from engine.embedders.registry import make
 
 
@@ -105,7 +105,7 @@ def start(name: str, usual: int) -> dict[str, int | float]:
     made: Any = make(name)
     defaults = {field.name: getattr(made, field.name) for field in fields(made)}
     if name == "blend":
-        defaults |= {"wide": made.wide_of(usual), "sphere": SPHERE}
+        defaults |= {"wide": made.wide_dim(usual), "sphere": DEFAULT_SPHERE_DIM}
     return {key: _within(bounds, defaults[key], usual) for key, bounds in SPACES[name].items()}
 
 

@@ -105,7 +105,7 @@ def chosen(
         return Choice(embedder, "", ())
     from engine.embedders.training import data_parallel
 
-    with data_parallel.alone():
+    with data_parallel.rank_0_only():
         choice: Choice = embedder.choose(
             split(), seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
         )

@@ -13,7 +13,7 @@ from engine.codec import preprocessing
 from engine.codec.encoder_decoder import Core
 from engine.codec.feature_codec import FeatureCodec
 from engine.embedders.feature_embedders import registry
-from engine.embedders.feature_embedders.registry import DenseEmbedder
+from engine.embedders.feature_embedders.registry import FeatureEmbedder
 from engine.latent_analysis.anomalies import learn_normal
 from engine.latent_analysis.anomaly_value import detect
 from engine.latent_analysis.kpis import measure
@@ -40,7 +40,7 @@ class TrainedFeatures:
 
 def train_features(
     features: Features,
-    embedder: DenseEmbedder | None = None,
+    embedder: FeatureEmbedder | None = None,
     *,
     seed: int = 0,
     device: str = "cpu",
@@ -89,8 +89,8 @@ def space_of(items: Vectors, codec: FeatureCodec | None) -> LatentSpace:
 
 
 def compare(
-    embedder: DenseEmbedder, prepared: Matrix, *, seed: int, device: str, stay: bool
-) -> tuple[dict[str, Any], DenseEmbedder]:
+    embedder: FeatureEmbedder, prepared: Matrix, *, seed: int, device: str, stay: bool
+) -> tuple[dict[str, Any], FeatureEmbedder]:
     """Held-out errors of the embedder and of pca with as many dimensions, and the embedder to take.
 
     With `stay` that is the one given, whatever the figures say; else pca where it is better.
@@ -123,8 +123,8 @@ def reconstruction_error(core: Core, prepared: Matrix) -> float:
     return float(np.mean((prepared - core.decode(core.encode(prepared))) ** 2))
 
 
-def _choice(embedder: DenseEmbedder | None, prepared: Matrix) -> tuple[DenseEmbedder, str]:
+def _choice(embedder: FeatureEmbedder | None, prepared: Matrix) -> tuple[FeatureEmbedder, str]:
     if embedder is not None:
         return embedder, f"{embedder.name}: asked for"
-    name, reason = registry.choose(*prepared.shape)
+    name, reason = registry.choose_by_size(*prepared.shape)
     return registry.make(name), reason

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from engine.embedders.default_dims import default_dim
-from engine.embedders.factorisation.svd_cache import shared
+from engine.embedders.factorisation.svd_cache import svd_cache
 from engine.embedders.registry import make
 from engine.errors import InputError, NearfieldError, NotEnoughData
 from engine.evaluation.validation_set import Validation, validation
@@ -75,19 +75,19 @@ def tune(
     `restart`. Trials of embedders that are not searched now stay in it. Raises InputError for an embedder without a
     search space, pick's errors for a device, and NotEnoughData where no user has anything to predict.
     """
-    from engine.embedders.training.device import pick
+    from engine.embedders.training.device import torch_device
 
     unknown = [name for name in embedders if name not in SPACES]
     if unknown or not embedders:
         raise InputError(f"expected embedders of {', '.join(SPACES)}, got {unknown or 'none'}", loc=("embedders",))
-    pick(device)  # else every trial would fail by it, until the time is up
+    torch_device(device)  # else every trial would fail by it, until the time is up
     if split.test.nnz == 0:
         raise NotEnoughData("no user has anything to predict after the split, so there is nothing to tune on")
     on, data = validation(split, seed), studies.fingerprint(split)
     same, other = ([], []) if restart else studies.load(study, data)
     aside = [trial for trial in same if trial.embedder not in embedders]
     search = Search(on, tuple(embedders), seed, device, budget_s, same, other)
-    with shared():
+    with svd_cache():
         for trial in search.trials():
             studies.save(study, data, [*aside, *search.told])
             found = best(search.told)

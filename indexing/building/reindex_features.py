@@ -29,7 +29,7 @@ def train_feature_version(
     """Learn from every feature record of a space and save the result; `features` chooses by their number."""
     from engine.embedders.training.peak_memory import peak_mb  # torch, as in `reindex`
 
-    embedder = None if name == registry.CHOICE else registry.make(name, params)
+    embedder = None if name == registry.AUTO_FEATURES else registry.make(name, params)
     progress("read records", 0.0)
     with database.begin() as conn:
         read_at, records = features.lock_and_get_time(conn, space.key), features.read(conn, space.key)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.embedders.item_likeness import of_model
+from engine.embedders.item_likeness import similarity_of_model
 from engine.latent_space.item_similarity import Likeness
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Matrix
@@ -39,7 +39,7 @@ class Alike:
 
 def alike(embedder: str, latent: LatentSpace, shelf: ItemVectors, factors: Matrix) -> Alike:
     """`factors` are the inverse lengths of the vectors on the shelf."""
-    found = of_model(embedder, latent)
+    found = similarity_of_model(embedder, latent)
     if found is None:
         return Alike(shelf.vectors, factors)
     places = found.places(shelf.vectors)

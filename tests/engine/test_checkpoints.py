@@ -54,7 +54,7 @@ def test_stopped_and_begun_again_it_ends_with_the_same_vectors(name, tmp_path):
     again, passes = Checkpoints(tmp_path, every_s=0), []
     resumed = fit(embedder, world, seed=1, report=lambda *told: passes.append(told[0]), checkpoints=again)
     assert passes[0] == 3  # the pass whose end was not kept, from its last batch on
-    assert [" went on at pass 3 of " in sentence for sentence in again.messages] == [True]
+    assert [" resumed at pass 3 of " in sentence for sentence in again.messages] == [True]
     assert np.array_equal(resumed.items.matrix, whole.items.matrix)
     assert np.array_equal(resumed.users.matrix, whole.users.matrix)
 
@@ -64,7 +64,7 @@ def test_one_that_ended_is_not_learnt_again(tmp_path):
     ended = fit(embedder, world, checkpoints=Checkpoints(tmp_path, every_s=0))
     again = Checkpoints(tmp_path, every_s=0)
     assert np.array_equal(fit(embedder, world, report=stop_at(1), checkpoints=again).items.matrix, ended.items.matrix)
-    assert again.messages == ["mf went on at its end"]
+    assert again.messages == ["mf resumed at its end"]
     again.delete_all()
     assert list(tmp_path.iterdir()) == []
 
@@ -125,5 +125,5 @@ def test_killed_it_goes_on(tmp_path):
     assert process.wait() == -signal.SIGKILL
     embedder, again = make("elsa", {"dim": 4, "batch": 8, "epochs": 400}), Checkpoints(tmp_path)
     resumed = fit(embedder, checkerboard(), checkpoints=again)
-    assert [sentence.startswith("elsa went on at pass ") for sentence in again.messages] == [True]
+    assert [sentence.startswith("elsa resumed at pass ") for sentence in again.messages] == [True]
     assert np.array_equal(resumed.items.matrix, fit(embedder, checkerboard()).items.matrix)

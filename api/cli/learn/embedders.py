@@ -27,7 +27,7 @@ def embedders(json: Json = False) -> None:
     from engine.embedders.registry import EMBEDDERS, make
 
     made: dict[str, tuple[str, Any]] = {name: ("events", make(name)) for name in EMBEDDERS}
-    made |= {name: ("features", registry.make(name)) for name in registry.DENSE}
+    made |= {name: ("features", registry.make(name)) for name in registry.FEATURE_EMBEDDERS}
     parameters = {
         name: {field.name: getattr(each, field.name) for field in fields(each)} for name, (_, each) in made.items()
     }

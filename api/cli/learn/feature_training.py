@@ -29,14 +29,14 @@ KPI_LABELS = {  # in the order of the table
 def learns_from_features(database: Database, space: Space, embedder: str) -> bool:
     """True for an embedder of records, and for `auto` in a space that has records and no events."""
     if embedder != AUTO:
-        return registry.is_dense(embedder)
+        return registry.is_feature_embedder(embedder)
     with database.connect() as conn:
         return features.schema(conn, space.key) is not None and events.count(conn, space.key) == 0
 
 
 def feature_embedder(embedder: str) -> str:
     """The name of the embedder in `dense`, which has a name of its own for the automatic choice."""
-    return registry.CHOICE if embedder == AUTO else embedder
+    return registry.AUTO_FEATURES if embedder == AUTO else embedder
 
 
 def print_evaluation(evaluation: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """A half step of alternating least squares on the CPU: conjugate gradients row by row, compiled by numba.
 
-Each row reads its own cells only, without padding, and its working memory stays in the first cache. Threads take
-blocks of rows of about as many cells, the longest rows first, so that no thread waits for one long row at the end;
-the rows do not depend on each other, so neither does the result on the threads.
+Each row reads only its own cells, without padding, and its working memory fits into the L1 cache. Threads process
+blocks of rows with about equally many cells, the longest rows first, so that no thread waits for one long row at the
+end. The rows are independent, so the result does not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 
 from engine.jit import compiled
 
-BLOCK_CELLS = 2**14  # a fraction of a second at 1024 dimensions; a dispatch takes microseconds
-SMALLEST = 1e-20
+BLOCK_CELLS = 2**14  # a fraction of a second of work at 1024 dimensions; dispatching a block takes microseconds
+MIN_DIVISOR = 1e-20
 
 
-class Rows:
-    """The cells of one side, made ready once for all half steps."""
+class CpuHalfStepSolver:
+    """Solves for the rows of one (n_rows, n_columns) matrix, whose cells are prepared once for all half steps."""
 
     def __init__(self, cells: sp.csr_matrix, threads: int):
         lengths = np.diff(cells.indptr)
@@ -37,24 +37,25 @@ class Rows:
         )
         self._threads = threads
 
-    def step(
+    def half_step(
         self, start: torch.Tensor, fixed: torch.Tensor, *, values: torch.Tensor, reg: torch.Tensor, steps: int
     ) -> torch.Tensor:
-        """The rows from `start` (n_rows, dim) towards x of (diag(values + reg) + V'WV) x = V'w; without cells it is 0.
+        """`steps` conjugate gradients per row from `start` (n_rows, dim) to x of (diag(values + reg) + V'WV) x = V'w.
 
-        V are a row's vectors of `fixed` (n_columns, dim), W its weights w; `values` (dim,), `reg` (n_rows,). float32.
+        V are the vectors in `fixed` (n_columns, dim) of the row's cells, W = diag(w) their weights; `values` is (dim,),
+        `reg` (n_rows,), all float32. Returns (n_rows, dim); a row without cells is 0.
         """
-        out = torch.zeros_like(start)
-        arrays = [each.contiguous().numpy() for each in (start, fixed, values, reg, out)]
+        solved = torch.zeros_like(start)
+        arrays = [each.contiguous().numpy() for each in (start, fixed, values, reg, solved)]
         with ThreadPoolExecutor(self._threads) as pool:
-            for _ in pool.map(lambda rows: _descend(rows, *self._cells, *arrays, steps), self._blocks):
-                pass  # an error of a thread is raised here
-        return out
+            for _ in pool.map(lambda rows: _solve_rows(rows, *self._cells, *arrays, steps), self._blocks):
+                pass  # iterating raises the errors of the threads
+        return solved
 
 
 @compiled
-def _subtract(x, target, start, end, columns, weights, fixed, out):  # type: ignore[no-untyped-def]
-    """out += V'W(target - Vx) over the cells `start` to `end`, four at a time: `out` is read once for the four."""
+def _add_weighted_residual(x, target, start, end, columns, weights, fixed, out):  # type: ignore[no-untyped-def]
+    """out += V'W(target - Vx) over the cells `start` to `end`, four at a time, so that `out` is read once for four."""
     dim, zero, cell = len(x), np.float32(0), start
     while cell + 4 <= end:
         i, j, m, n = columns[cell], columns[cell + 1], columns[cell + 2], columns[cell + 3]
@@ -79,9 +80,9 @@ def _subtract(x, target, start, end, columns, weights, fixed, out):  # type: ign
 
 
 @compiled
-def _descend(rows, indptr, columns, weights, starts, fixed, values, reg, out, steps):  # type: ignore[no-untyped-def]
-    """`steps` conjugate gradients, preconditioned with the diagonal, for each of `rows` from where `starts` has it."""
-    dim, zero, one, smallest = fixed.shape[1], np.float32(0), np.float32(1), np.float32(SMALLEST)
+def _solve_rows(rows, indptr, columns, weights, starts, fixed, values, reg, out, steps):  # type: ignore[no-untyped-def]
+    """`steps` conjugate gradients for each of `rows`, from its row of `starts`, preconditioned with the diagonal."""
+    dim, zero, one, smallest = fixed.shape[1], np.float32(0), np.float32(1), np.float32(MIN_DIVISOR)
     diagonal, residual = np.empty(dim, np.float32), np.empty(dim, np.float32)
     direction, descent = np.empty(dim, np.float32), np.empty(dim, np.float32)
     for row in rows:
@@ -89,23 +90,23 @@ def _descend(rows, indptr, columns, weights, starts, fixed, values, reg, out, st
         for k in range(dim):
             x[k], diagonal[k] = starts[row, k], values[k] + reg[row]
             residual[k] = -diagonal[k] * x[k]
-        _subtract(x, one, start, end, columns, weights, fixed, residual)
+        _add_weighted_residual(x, one, start, end, columns, weights, fixed, residual)
         size = zero
         for k in range(dim):
             direction[k] = residual[k] / diagonal[k]
             size += residual[k] * direction[k]
         for _ in range(steps):
             for k in range(dim):
-                descent[k] = -diagonal[k] * direction[k]  # of the residual, along the direction
-            _subtract(direction, zero, start, end, columns, weights, fixed, descent)
+                descent[k] = -diagonal[k] * direction[k]  # change of the residual along the direction
+            _add_weighted_residual(direction, zero, start, end, columns, weights, fixed, descent)
             curvature = zero
             for k in range(dim):
                 curvature -= direction[k] * descent[k]
-            length, before, size = size / max(curvature, smallest), size, zero
+            length, previous_size, size = size / max(curvature, smallest), size, zero
             for k in range(dim):
                 x[k] += length * direction[k]
                 residual[k] += length * descent[k]
                 size += residual[k] * residual[k] / diagonal[k]
-            turn = size / max(before, smallest)
+            beta = size / max(previous_size, smallest)
             for k in range(dim):
-                direction[k] = residual[k] / diagonal[k] + turn * direction[k]
+                direction[k] = residual[k] / diagonal[k] + beta * direction[k]

@@ -1,6 +1,6 @@
-"""The truncated SVD of the degree-normalised interactions, which the closed-form models and the warm starts share.
+"""The truncated SVD of the degree-normalised interactions: A = D_U^-a R D_I^-b ~ U S V'.
 
-A = D_U^-a R D_I^-b ~ U S V'.
+The closed-form models are made from it, and the models that learn by gradient descent start from it.
 """
 
 from __future__ import annotations
@@ -12,38 +12,38 @@ import numpy.typing as npt
 import scipy.sparse as sp
 import torch
 
-from engine.embedders.factorisation.randomised_svd import truncated
-from engine.embedders.factorisation.svd_cache import once
+from engine.embedders.factorisation.randomised_svd import randomised_svd
+from engine.embedders.factorisation.svd_cache import cached_svd
 from engine.values.vectors import Matrix, normalise_rows
 
-EPSILON = 1e-6  # singular values below this share of the first are noise of the randomised SVD
+NOISE_SHARE = 1e-6  # singular values below this share of the first are noise of the randomised SVD
 OVERSAMPLING = 64
-NARROWEST = 512  # columns of the randomised SVD; a flat spectrum needs them (electronics, dim 128: .0855 -> .0915)
-ITERATIONS = 2  # of the SVD after its first pass; with its shifts they are worth 3 without (gowalla)
-START_RIDGE = 0.25  # of the rows that training starts from
+MIN_WIDTH = 512  # columns of the randomised SVD; a flat spectrum needs them (electronics, dim 128: .0855 -> .0915)
+ITERATIONS = 2  # of the SVD after its first pass; with dynamic shifts 2 are as good as 3 without (gowalla)
+START_RIDGE = 0.25  # share of the dimensions whose eigenvalue is the ridge of the initial vectors
 
 Degrees = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Factors:
-    """Right singular vectors (n_items, dim) float32 and eigenvalues S^2 (dim,), largest first, all above noise."""
+class TruncatedSVD:
+    """Right singular vectors and squared singular values, largest first, all above the noise of the SVD."""
 
-    right: Matrix
-    values: npt.NDArray[np.float32]
-    item_degrees: Degrees  # (n_items,), 1 for an item nobody has had, whose row of `right` is zero
+    right_vectors: Matrix  # (n_items, dim) float32
+    eigenvalues: npt.NDArray[np.float32]  # S^2, (dim,)
+    item_degrees: Degrees  # (n_items,), 1 for an item without interactions, whose row of `right_vectors` is zero
 
-    def cut(self, dim: int) -> Factors:
-        """The first `dim` of them, fewer where there are fewer."""
-        return Factors(self.right[:, :dim], self.values[:dim], self.item_degrees)
+    def truncate(self, dim: int) -> TruncatedSVD:
+        """The first `dim` dimensions, or all if there are fewer."""
+        return TruncatedSVD(self.right_vectors[:, :dim], self.eigenvalues[:dim], self.item_degrees)
 
-    def ridge(self, share: float) -> npt.NDArray[np.float32]:
-        """e / (e + l) for every eigenvalue e, with l the one at `share` of them: the filter of ridge regression."""
-        level = self.values[min(int(share * len(self.values)), len(self.values) - 1)]
-        return np.asarray(self.values / (self.values + level), dtype=np.float32)
+    def ridge_filter(self, share: float) -> npt.NDArray[np.float32]:
+        """e / (e + l) for every eigenvalue e, the filter of ridge regression; l is the eigenvalue at `share` of dim."""
+        level = self.eigenvalues[min(int(share * len(self.eigenvalues)), len(self.eigenvalues) - 1)]
+        return np.asarray(self.eigenvalues / (self.eigenvalues + level), dtype=np.float32)
 
 
-def factors(
+def normalised_svd(
     matrix: sp.csr_matrix,
     dim: int,
     *,
@@ -52,13 +52,15 @@ def factors(
     seed: int,
     device: torch.device,
     iterations: int = ITERATIONS,
-) -> Factors:
-    """At most `dim` factors, fewer where the data has fewer."""
+) -> TruncatedSVD:
+    """At most `dim` dimensions, fewer where the data has fewer; from the cache inside `svd_cache()`."""
     key = (user_exponent, item_exponent, seed, str(device), iterations)
-    return once(matrix, key, dim, lambda: _find(matrix, dim, user_exponent, item_exponent, seed, device, iterations))
+    return cached_svd(
+        matrix, key, dim, lambda: _factorise(matrix, dim, user_exponent, item_exponent, seed, device, iterations)
+    )
 
 
-def _find(
+def _factorise(
     matrix: sp.csr_matrix,
     dim: int,
     user_exponent: float,
@@ -66,21 +68,23 @@ def _find(
     seed: int,
     device: torch.device,
     iterations: int,
-) -> Factors:
+) -> TruncatedSVD:
     user_degrees, item_degrees = degrees(matrix, 1), degrees(matrix, 0)
     scaled = sp.csr_matrix(
         sp.diags(user_degrees**-user_exponent) @ matrix @ sp.diags(item_degrees**-item_exponent), dtype=np.float32
     )
-    width = min(max(dim + OVERSAMPLING, NARROWEST), *matrix.shape)
-    right, values = truncated(scaled, min(dim, width), width, iterations, seed, device)
-    kept = values > EPSILON**2 * values[0]
-    return Factors(np.ascontiguousarray(right[:, kept]), values[kept], item_degrees)
+    width = min(max(dim + OVERSAMPLING, MIN_WIDTH), *matrix.shape)
+    right, values = randomised_svd(scaled, min(dim, width), width, iterations, seed, device)
+    kept = values > NOISE_SHARE**2 * values[0]
+    return TruncatedSVD(np.ascontiguousarray(right[:, kept]), values[kept], item_degrees)
 
 
-def unit_rows(matrix: sp.csr_matrix, dim: int, *, exponent: float, seed: int, device: torch.device) -> Matrix:
-    """(n_items, at most dim): the factors with the root of their filter, rows of unit length. A start for training."""
-    found = factors(matrix, dim, user_exponent=exponent, item_exponent=exponent, seed=seed, device=device)
-    return normalise_rows(found.right * np.sqrt(found.ridge(START_RIDGE)))
+def initial_item_vectors(
+    matrix: sp.csr_matrix, dim: int, *, exponent: float, seed: int, device: torch.device
+) -> Matrix:
+    """Item vectors to start training from, (n_items, at most dim), unit length: the SVD times its filter's root."""
+    svd = normalised_svd(matrix, dim, user_exponent=exponent, item_exponent=exponent, seed=seed, device=device)
+    return normalise_rows(svd.right_vectors * np.sqrt(svd.ridge_filter(START_RIDGE)))
 
 
 def degrees(matrix: sp.csr_matrix, axis: int) -> Degrees:

@@ -1,7 +1,7 @@
-"""svd: the truncated SVD of a sparse matrix by randomised subspace iteration (Halko et al. 2011) with dynamic shifts.
+"""The truncated SVD of a sparse matrix by randomised subspace iteration (Halko et al. 2011) with dynamic shifts.
 
-Each iteration takes A'A - shift for A'A, with a shift that surely is below the eigenvalues sought (Feng et al. 2024,
-"Faster randomized SVD with dynamic shifts"): what lies below falls off faster, so one iteration less does as well.
+Each iteration uses A'A - shift in place of A'A, with a shift below all wanted eigenvalues (Feng et al. 2024, "Faster
+randomized SVD with dynamic shifts"). The unwanted part decays faster, which saves one iteration.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ import torch
 
 from engine.values.vectors import Matrix
 
-WELL_CONDITIONED = 0.01  # smallest to largest pivot; the error of Cholesky QR is float32's times its inverse squared
-INVERSE_STEPS = 4  # of inverse iteration towards the smallest singular value of a triangle
+MIN_PIVOT_RATIO = 0.01  # smallest to largest pivot; the error of Cholesky QR is float32's / ratio^2
+INVERSE_ITERATIONS = 4  # towards the smallest singular value of a triangular matrix
 
 
-def truncated(
+def randomised_svd(
     matrix: sp.csr_matrix, dim: int, width: int, iterations: int, seed: int, device: torch.device
 ) -> tuple[Matrix, npt.NDArray[np.float32]]:
     """Right singular vectors (n_columns, dim) and squared singular values (dim,), largest first.
 
-    `width` columns, at least `dim`, are iterated: what is beyond `dim` makes the last ones of it exact.
+    `width` columns, at least `dim`, are iterated; the columns beyond `dim` make the last of the first `dim` exact.
     """
     forward, backward = sparse_tensor(matrix, device), sparse_tensor(matrix.T.tocsr(), device)
     generator = torch.Generator().manual_seed(seed)
     basis = torch.randn(matrix.shape[1], width, generator=generator).to(device)
-    basis, shift = _orthonormal(backward @ (forward @ basis))[0], 0.0
+    basis, shift = _orthonormalise(backward @ (forward @ basis))[0], 0.0
     for _ in range(iterations):
         image = backward @ (forward @ basis)
-        basis, triangle = _orthonormal(image.sub_(basis, alpha=shift) if shift else image)
-        shift = max(shift, (shift + _smallest(triangle)) / 2)
-    return _ritz(basis, forward @ basis, dim)
+        basis, triangle = _orthonormalise(image.sub_(basis, alpha=shift) if shift else image)
+        shift = max(shift, (shift + _smallest_singular_value(triangle)) / 2)
+    return _rayleigh_ritz(basis, forward @ basis, dim)
 
 
 def sparse_tensor(matrix: sp.csr_matrix, device: torch.device) -> torch.Tensor:
@@ -46,10 +46,13 @@ def sparse_tensor(matrix: sp.csr_matrix, device: torch.device) -> torch.Tensor:
     )
 
 
-def _ritz(basis: torch.Tensor, image: torch.Tensor, dim: int) -> tuple[Matrix, npt.NDArray[np.float32]]:
-    """The best of the space of `basis`, orthonormal but for rounding, which is taken out here; `image` is A basis."""
+def _rayleigh_ritz(basis: torch.Tensor, image: torch.Tensor, dim: int) -> tuple[Matrix, npt.NDArray[np.float32]]:
+    """The leading singular vectors within the span of `basis`; `image` is A @ basis.
+
+    `basis` is orthonormal up to rounding, which is corrected here.
+    """
     lower = torch.linalg.cholesky(basis.T @ basis).double()
-    gram = (image.T @ image).double()  # width x width: cheap and exact enough
+    gram = (image.T @ image).double()  # width x width: double precision is cheap
     half = torch.linalg.solve_triangular(lower, gram, upper=False)
     values, rotation = torch.linalg.eigh(torch.linalg.solve_triangular(lower.T, half, upper=True, left=False))
     order = torch.argsort(values, descending=True)[:dim]
@@ -58,21 +61,21 @@ def _ritz(basis: torch.Tensor, image: torch.Tensor, dim: int) -> tuple[Matrix, n
     return right.cpu().numpy(), values[order].clamp_min(0).to(torch.float32).cpu().numpy()
 
 
-def _orthonormal(basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Q and R of QR: by Cholesky, three times as fast as Householder's, where it is accurate."""
+def _orthonormalise(basis: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Q and R of a QR decomposition: by Cholesky where accurate, three times as fast as Householder's, else that."""
     lower, failed = torch.linalg.cholesky_ex(basis.T @ basis)
     pivots = torch.diagonal(lower)
-    if not failed and bool(pivots.min() > WELL_CONDITIONED * pivots.max()):
+    if not failed and bool(pivots.min() > MIN_PIVOT_RATIO * pivots.max()):
         return torch.linalg.solve_triangular(lower.T, basis, upper=True, left=False), lower.T
-    made, triangle = torch.linalg.qr(basis)
-    return made, triangle
+    orthonormal, triangle = torch.linalg.qr(basis)
+    return orthonormal, triangle
 
 
-def _smallest(triangle: torch.Tensor) -> float:
-    """The smallest singular value of an upper triangle, from above; 0 where it is singular."""
+def _smallest_singular_value(triangle: torch.Tensor) -> float:
+    """The smallest singular value of an upper triangular matrix, approximated from above; 0 if it is singular."""
     vector = torch.ones(len(triangle), 1, dtype=torch.float64, device=triangle.device)
     upper, length = triangle.double(), torch.ones(())
-    for _ in range(INVERSE_STEPS):
+    for _ in range(INVERSE_ITERATIONS):
         vector = torch.linalg.solve_triangular(upper.T, vector, upper=False)
         vector = torch.linalg.solve_triangular(upper, vector, upper=True)
         length = vector.norm()

@@ -1,4 +1,4 @@
-"""summed: the space of a table of items where a user is the sum of the rows of the history, compared by cosine."""
+"""The latent space of an item table in which a user is the weighted sum of the history's items, compared by cosine."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from engine.values.interactions import Interactions
 from engine.values.vectors import Vectors
 
 
-def summed(table: torch.Tensor, interactions: Interactions) -> LatentSpace:
-    """`table` is (n_items, dim), its rows of any length; the vectors of items are of unit length."""
+def sum_of_items_space(table: torch.Tensor, interactions: Interactions) -> LatentSpace:
+    """The space of `table` (n_items, dim), whose rows may have any length; item vectors have unit length."""
     items = normalize(table.detach(), dim=1).cpu().numpy()
     fold_in = LinearFoldIn(items, np.ones(len(items), np.float32), np.ones(items.shape[1], np.float32))
     users = Vectors(interactions.users, fold_in.vectors(interactions.matrix))

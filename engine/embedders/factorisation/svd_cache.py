@@ -1,6 +1,6 @@
-"""One SVD for many trials: inside `shared()`, the factors of one matrix with the same exponents are found once.
+"""A cache of factorisations: inside `svd_cache()`, the SVD of one matrix with the same options is computed once.
 
-A narrower model is the wide one cut off, so a race over ranks and filters costs one factorisation.
+A narrower SVD is a truncated wider one, so trials of many dimensions and filters cost one factorisation.
 """
 
 from __future__ import annotations
@@ -13,40 +13,43 @@ from typing import Protocol, Self, TypeVar
 
 import scipy.sparse as sp
 
-KEPT = 3  # factorisations: a blend has three; one of 40,000 items and 1024 dimensions is 160 MB
+MAX_CACHED = 3  # a blend has three factorisations; one of 40,000 items and 1024 dimensions is 160 MB
 
 
-class Cuttable(Protocol):
-    def cut(self, dim: int) -> Self:
+class Truncatable(Protocol):
+    def truncate(self, dim: int) -> Self:
         """The first `dim` dimensions."""
         ...
 
 
-Found = TypeVar("Found", bound=Cuttable)
-Held = OrderedDict[Hashable, tuple[sp.csr_matrix, int, Cuttable]]
+Factorisation = TypeVar("Factorisation", bound=Truncatable)
+Cache = OrderedDict[Hashable, tuple[sp.csr_matrix, int, Truncatable]]
 
-_held: ContextVar[Held | None] = ContextVar("held", default=None)
+_cache: ContextVar[Cache | None] = ContextVar("svd_cache", default=None)
 
 
 @contextmanager
-def shared() -> Iterator[None]:
-    token = _held.set(OrderedDict())
+def svd_cache() -> Iterator[None]:
+    """Cache factorisations inside the `with` block; the cache is dropped at its end."""
+    token = _cache.set(OrderedDict())
     try:
         yield
     finally:
-        _held.reset(token)
+        _cache.reset(token)
 
 
-def once(matrix: sp.csr_matrix, key: tuple[Hashable, ...], dim: int, find: Callable[[], Found]) -> Found:
-    """What `find` finds in `dim` dimensions, or a wider one found before for the same matrix and key, cut."""
-    held = _held.get()
-    if held is None:
-        return find()
-    place = (id(matrix), *key)  # the matrix is kept beside it, so no other one can take its id
-    if place not in held or held[place][1] < dim:
-        held[place] = (matrix, dim, find())
-    held.move_to_end(place)
-    while len(held) > KEPT:
-        held.popitem(last=False)
-    found: Found = held[place][2].cut(dim)  # type: ignore[assignment]
-    return found
+def cached_svd(
+    matrix: sp.csr_matrix, key: tuple[Hashable, ...], dim: int, compute: Callable[[], Factorisation]
+) -> Factorisation:
+    """The result of `compute()` in `dim` dimensions, or a cached wider one of the same matrix and key, truncated."""
+    cache = _cache.get()
+    if cache is None:
+        return compute()
+    full_key = (id(matrix), *key)  # the entry holds the matrix, so its id cannot be reused
+    if full_key not in cache or cache[full_key][1] < dim:
+        cache[full_key] = (matrix, dim, compute())
+    cache.move_to_end(full_key)
+    while len(cache) > MAX_CACHED:
+        cache.popitem(last=False)
+    truncated: Factorisation = cache[full_key][2].truncate(dim)  # type: ignore[assignment]
+    return truncated

@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits, mse_loss
 
 from engine.codec.encoder_decoder import NetworkCore
-from engine.embedders.feature_embedders.autoencoder import check_network
-from engine.embedders.feature_embedders.network import Network, pair
+from engine.embedders.feature_embedders.autoencoder import check_network_parameters
+from engine.embedders.feature_embedders.network import Network, encoder_decoder_pair
 from engine.embedders.feature_embedders.pca import PCA
-from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
+from engine.embedders.feature_embedders.training_loop import Schedule, train_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
 from engine.progress import Progress, no_progress
@@ -35,7 +35,7 @@ class AAE:
     patience: int = 15
 
     def __post_init__(self) -> None:
-        check_network(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
+        check_network_parameters(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
         if self.adversary < 0:
             raise InputError("aae: adversary cannot be negative", loc=("adversary",))
 
@@ -45,11 +45,11 @@ class AAE:
         """The core of (n, width) float32 records; it samples from the standard normal."""
         torch.manual_seed(seed)
         start = PCA(self.dim).fit(prepared)
-        encoder, decoder = pair(start, (self.hidden, self.hidden // 2), unit_variance=True)
+        encoder, decoder = encoder_decoder_pair(start, (self.hidden, self.hidden // 2), unit_variance=True)
         module = _AAE(encoder, decoder, start.dim, self.adversary)
         # the first half is for the critic to take hold; a state from before it would not be normal at all
         schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience, settle=0.5)
-        fit_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
+        train_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
         return NetworkCore(module.encoder.perceptron(), module.decoder.perceptron(), is_normal=True)
 
 
@@ -66,13 +66,13 @@ class _AAE(nn.Module):
 
     def losses(self, batch: torch.Tensor, share_done: float) -> Iterator[torch.Tensor]:
         made = self.encoder(batch).detach()
-        yield _judged(self.critic(torch.randn_like(made)), 1.0) + _judged(self.critic(made), 0.0)
+        yield _critic_loss(self.critic(torch.randn_like(made)), 1.0) + _critic_loss(self.critic(made), 0.0)
         latent = self.encoder(batch)
-        yield mse_loss(self.decoder(latent), batch) + self.adversary * _judged(self.critic(latent), 1.0)
+        yield mse_loss(self.decoder(latent), batch) + self.adversary * _critic_loss(self.critic(latent), 1.0)
 
     def held_out(self, batch: torch.Tensor) -> torch.Tensor:
         return mse_loss(self.decoder(self.encoder(batch)), batch)
 
 
-def _judged(logits: torch.Tensor, truth: float) -> torch.Tensor:
+def _critic_loss(logits: torch.Tensor, truth: float) -> torch.Tensor:
     return binary_cross_entropy_with_logits(logits, torch.full_like(logits, truth))

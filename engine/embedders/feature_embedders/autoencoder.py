@@ -11,9 +11,9 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from engine.codec.encoder_decoder import NetworkCore
-from engine.embedders.feature_embedders.network import Network, pair
+from engine.embedders.feature_embedders.network import Network, encoder_decoder_pair
 from engine.embedders.feature_embedders.pca import PCA
-from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
+from engine.embedders.feature_embedders.training_loop import Schedule, train_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
 from engine.progress import Progress, no_progress
@@ -33,16 +33,16 @@ class Autoencoder:
     patience: int = 15
 
     def __post_init__(self) -> None:
-        check_network(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
+        check_network_parameters(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
 
     def fit(
         self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
     ) -> NetworkCore:
         """The core of (n, width) float32 records; never worse than pca on the records held out to stop."""
         torch.manual_seed(seed)
-        module = _Autoencoder(*pair(PCA(self.dim).fit(prepared), (self.hidden, self.hidden // 2)))
+        module = _Autoencoder(*encoder_decoder_pair(PCA(self.dim).fit(prepared), (self.hidden, self.hidden // 2)))
         schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience)
-        fit_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
+        train_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
         return NetworkCore(module.encoder.perceptron(), module.decoder.perceptron(), is_normal=False)
 
 
@@ -61,7 +61,7 @@ class _Autoencoder(nn.Module):
         return mse_loss(self.decoder(self.encoder(batch)), batch)
 
 
-def check_network(name: str, dim: int, hidden: int, epochs: int, batch: int, learning_rate: float) -> None:
+def check_network_parameters(name: str, dim: int, hidden: int, epochs: int, batch: int, learning_rate: float) -> None:
     """InputError for a hyper-parameter that no network can have."""
     if dim < 0 or epochs < 0:
         raise InputError(f"{name}: dim and epochs cannot be negative", loc=("dim",))

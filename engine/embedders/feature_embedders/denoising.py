@@ -11,10 +11,10 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from engine.codec.encoder_decoder import NetworkCore
-from engine.embedders.feature_embedders.autoencoder import check_network
-from engine.embedders.feature_embedders.network import Network, pair
+from engine.embedders.feature_embedders.autoencoder import check_network_parameters
+from engine.embedders.feature_embedders.network import Network, encoder_decoder_pair
 from engine.embedders.feature_embedders.pca import PCA
-from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
+from engine.embedders.feature_embedders.training_loop import Schedule, train_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
 from engine.progress import Progress, no_progress
@@ -35,7 +35,7 @@ class Denoising:
     patience: int = 15
 
     def __post_init__(self) -> None:
-        check_network(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
+        check_network_parameters(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
         if not 0 <= self.corruption < 1:
             raise InputError(f"denoising: corruption is a share below 1, got {self.corruption:g}", loc=("corruption",))
 
@@ -45,9 +45,9 @@ class Denoising:
         """The core of (n, width) float32 records; early stopping watches whole, clean records."""
         torch.manual_seed(seed)
         start = PCA(self.dim).fit(prepared)
-        module = _Denoising(*pair(start, (self.hidden, self.hidden // 2)), self.corruption)
+        module = _Denoising(*encoder_decoder_pair(start, (self.hidden, self.hidden // 2)), self.corruption)
         schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience)
-        fit_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
+        train_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
         return NetworkCore(module.encoder.perceptron(), module.decoder.perceptron(), is_normal=False)
 
 

@@ -42,7 +42,9 @@ class Network(nn.Module):
         return Perceptron(np.ascontiguousarray(_array(self.straight)[:, :n_out]), tuple(weights), tuple(biases))
 
 
-def pair(start: LinearCore, hidden: tuple[int, ...], *, unit_variance: bool = False) -> tuple[Network, Network]:
+def encoder_decoder_pair(
+    start: LinearCore, hidden: tuple[int, ...], *, unit_variance: bool = False
+) -> tuple[Network, Network]:
     """An encoder and a decoder that begin as the principal components `start`.
 
     `unit_variance` scales the latent to variance 1, where a prior expects it.

@@ -25,8 +25,10 @@ from engine.values.vectors import Matrix
 EXACT_WIDTH = 1500  # up to here the width x width covariance is cheaper than a randomised pass
 BATCH_CELLS = 2**19  # a batch that stays in the cache while it is centred and multiplied
 OVERSAMPLING, ITERATIONS = 20, 6  # Halko et al. 2011; scikit-learn takes 10 and 4 to 7
-SHARE = 0.99  # of the variance that the default dimension keeps: what is odd often shows where records vary least
-MOST = 64
+VARIANCE_KEPT = (
+    0.99  # of the variance that the default dimension keeps: what is odd often shows where records vary least
+)
+MAX_DEFAULT_DIM = 64
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,12 @@ class PCA:
         Raises InputError for more dimensions than columns or records, DeviceUnavailable for a GPU that is not there.
         """
         if device != "cpu":
-            from engine.embedders.training.device import pick  # torch, which pca needs for nothing else
+            from engine.embedders.training.device import torch_device  # torch, which pca needs for nothing else
 
-            pick(device)
+            torch_device(device)
         n, width = prepared.shape
         check_dim(self.name, self.dim, n, width)
-        if width > EXACT_WIDTH and width > 3 * (self.dim or MOST):
+        if width > EXACT_WIDTH and width > 3 * (self.dim or MAX_DEFAULT_DIM):
             return self._randomised(prepared, seed, progress)
         if width > 2 * n:
             return self._from_rows(prepared)
@@ -66,10 +68,10 @@ class PCA:
         the mean of the first rows, so large means lose nothing.
         """
         n, total, gram = 0, np.zeros(width), np.zeros((width, width))
-        buffer = np.empty((_batch(width), width), np.float32)
+        buffer = np.empty((_rows_per_batch(width), width), np.float32)
         ones = np.ones(len(buffer), np.float32)
         offset: npt.NDArray | None = None
-        for part in _parts(batches, width):
+        for part in _split_batches(batches, width):
             if offset is None:
                 offset = part.mean(axis=0, dtype=np.float64).astype(np.result_type(part.dtype, np.float32))
             centred = np.subtract(part, offset, out=buffer[: len(part)], casting="same_kind")
@@ -81,28 +83,28 @@ class PCA:
         check_dim(self.name, self.dim, n, width)
         shift = total / n
         covariance = (gram - n * np.outer(shift, shift)) / (n - 1)
-        variances, vectors = _leading(covariance, self.dim, min(n - 1, width))
-        return _core(offset + shift, vectors.T, variances, self.dim, float(np.trace(covariance)))
+        variances, vectors = _leading_eigenvectors(covariance, self.dim, min(n - 1, width))
+        return _linear_core(offset + shift, vectors.T, variances, self.dim, float(np.trace(covariance)))
 
     def _from_rows(self, prepared: Matrix) -> LinearCore:
         """Few wide records: the exact singular vectors."""
         mean = prepared.mean(axis=0, dtype=np.float64)
         _, singular, right = scipy.linalg.svd(prepared - mean, full_matrices=False)
         variances = singular**2 / (len(prepared) - 1)
-        return _core(mean, right, variances, self.dim, float(variances.sum()))
+        return _linear_core(mean, right, variances, self.dim, float(variances.sum()))
 
     def _randomised(self, prepared: Matrix, seed: int, progress: Progress) -> LinearCore:
         """Halko, Martinsson and Tropp 2011, each pass block by block."""
-        dim = self.dim or min(MOST, *prepared.shape)
+        dim = self.dim or min(MAX_DEFAULT_DIM, *prepared.shape)
         mean, total = _mean_and_variance(_batches(prepared))
         basis = np.random.default_rng(seed).standard_normal((prepared.shape[1], dim + OVERSAMPLING), np.float32)
         for turn in range(ITERATIONS):
             progress(f"pass {turn + 1} of {ITERATIONS}", turn / ITERATIONS)
-            left, _ = np.linalg.qr(_onto(prepared, mean, basis))
-            basis, _ = np.linalg.qr(_back(prepared, mean, left))
-        _, singular, right = np.linalg.svd(_onto(prepared, mean, basis), full_matrices=False)
+            left, _ = np.linalg.qr(_project(prepared, mean, basis))
+            basis, _ = np.linalg.qr(_transposed_product(prepared, mean, left))
+        _, singular, right = np.linalg.svd(_project(prepared, mean, basis), full_matrices=False)
         components = (right @ basis.T)[:dim]
-        return _core(mean, components, singular[:dim] ** 2 / (len(prepared) - 1), self.dim, total)
+        return _linear_core(mean, components, singular[:dim] ** 2 / (len(prepared) - 1), self.dim, total)
 
 
 def check_dim(name: str, dim: int, n: int, width: int) -> None:
@@ -114,7 +116,7 @@ def check_dim(name: str, dim: int, n: int, width: int) -> None:
         raise InputError(f"{name}: {n} records span at most {n - 1} dimensions, got {dim}", loc=("dim",))
 
 
-def _parts(batches: Iterable[Matrix], width: int) -> Iterator[Matrix]:
+def _split_batches(batches: Iterable[Matrix], width: int) -> Iterator[Matrix]:
     """The same rows, at most a batch at a time."""
     for batch in batches:
         if batch.ndim != 2 or batch.shape[1] != width:
@@ -122,12 +124,12 @@ def _parts(batches: Iterable[Matrix], width: int) -> Iterator[Matrix]:
         yield from _batches(batch)
 
 
-def _batch(width: int) -> int:
+def _rows_per_batch(width: int) -> int:
     return max(64, BATCH_CELLS // width)
 
 
 def _batches(prepared: Matrix, progress: Progress = no_progress, what: str = "") -> Iterator[Matrix]:
-    rows = _batch(prepared.shape[1])
+    rows = _rows_per_batch(prepared.shape[1])
     for start in range(0, len(prepared), rows):
         progress(what, start / len(prepared))
         yield prepared[start : start + rows]
@@ -148,12 +150,12 @@ def _mean_and_variance(batches: Iterable[Matrix]) -> tuple[Matrix, float]:
     return (offset + shift).astype(np.float32), (squares - n * float(shift @ shift)) / (n - 1)
 
 
-def _onto(prepared: Matrix, mean: Matrix, basis: Matrix) -> Matrix:
+def _project(prepared: Matrix, mean: Matrix, basis: Matrix) -> Matrix:
     """(prepared - mean) @ basis."""
     return np.concatenate([batch @ basis for batch in _batches(prepared)]) - mean @ basis
 
 
-def _back(prepared: Matrix, mean: Matrix, left: Matrix) -> Matrix:
+def _transposed_product(prepared: Matrix, mean: Matrix, left: Matrix) -> Matrix:
     """(prepared - mean).T @ left."""
     out, at = np.zeros((prepared.shape[1], left.shape[1]), np.float32), 0
     for batch in _batches(prepared):
@@ -162,18 +164,20 @@ def _back(prepared: Matrix, mean: Matrix, left: Matrix) -> Matrix:
     return out - np.outer(mean, left.sum(axis=0))
 
 
-def _leading(covariance: npt.NDArray[np.float64], dim: int, rank: int) -> tuple[npt.NDArray, npt.NDArray]:
+def _leading_eigenvectors(covariance: npt.NDArray[np.float64], dim: int, rank: int) -> tuple[npt.NDArray, npt.NDArray]:
     """Eigenvalues, largest first, and their vectors as columns; only as many as are wanted."""
     width = len(covariance)
-    wanted = min(dim or MOST, rank)
+    wanted = min(dim or MAX_DEFAULT_DIM, rank)
     values, vectors = scipy.linalg.eigh(covariance, subset_by_index=[width - wanted, width - 1])
     return np.maximum(values[::-1], 0), vectors[:, ::-1]
 
 
-def _core(mean: npt.NDArray, components: npt.NDArray, variances: npt.NDArray, dim: int, total: float) -> LinearCore:
+def _linear_core(
+    mean: npt.NDArray, components: npt.NDArray, variances: npt.NDArray, dim: int, total: float
+) -> LinearCore:
     if not dim:
         kept = np.cumsum(variances) / max(total, 1e-300)
-        dim = min(int(np.searchsorted(kept, SHARE)) + 1, len(variances))
+        dim = min(int(np.searchsorted(kept, VARIANCE_KEPT)) + 1, len(variances))
     components = components[:dim]
     signs = np.sign(components[np.arange(dim), np.abs(components).argmax(axis=1)])
     return LinearCore(

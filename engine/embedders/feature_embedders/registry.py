@@ -13,7 +13,7 @@ from engine.latent_space.space import Abilities
 from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
-DENSE: Mapping[str, str] = {
+FEATURE_EMBEDDERS: Mapping[str, str] = {
     "pca": "PCA",
     "autoencoder": "Autoencoder",
     "vae": "VAE",
@@ -21,14 +21,14 @@ DENSE: Mapping[str, str] = {
     "vqvae": "VQVAE",
     "aae": "AAE",
 }
-CHOICE = "features"  # the name that leaves the choice to `choose`
-ENOUGH_ROWS, ENOUGH_COLUMNS = (
+AUTO_FEATURES = "features"  # the name that leaves the choice to `choose`
+MIN_NETWORK_ROWS, MIN_NETWORK_COLUMNS = (
     5_000,
     32,
 )  # from here a network has something to learn that pca cannot (mnist: half its error)
 
 
-class DenseEmbedder(Protocol):
+class FeatureEmbedder(Protocol):
     """Hyper-parameters with a fit; a frozen dataclass with a `name`, `abilities` and a `dim`, 0: by the data."""
 
     @property
@@ -42,23 +42,23 @@ class DenseEmbedder(Protocol):
     ) -> Core: ...
 
 
-def is_dense(name: str) -> bool:
-    return name in DENSE or name == CHOICE
+def is_feature_embedder(name: str) -> bool:
+    return name in FEATURE_EMBEDDERS or name == AUTO_FEATURES
 
 
-def make(name: str, params: Mapping[str, str | float | int] | None = None) -> DenseEmbedder:
+def make(name: str, params: Mapping[str, str | float | int] | None = None) -> FeatureEmbedder:
     """The dense embedder `name` with `params` over its defaults; InputError naming those that there are."""
-    if name not in DENSE:
-        raise InputError(f"expected an embedder of {', '.join(DENSE)}, got {name!r}", loc=("embedder",))
-    kind = getattr(import_module(f"engine.embedders.feature_embedders.{name}"), DENSE[name])
-    made: DenseEmbedder = with_parameters(name, kind, params)
+    if name not in FEATURE_EMBEDDERS:
+        raise InputError(f"expected an embedder of {', '.join(FEATURE_EMBEDDERS)}, got {name!r}", loc=("embedder",))
+    kind = getattr(import_module(f"engine.embedders.feature_embedders.{name}"), FEATURE_EMBEDDERS[name])
+    made: FeatureEmbedder = with_parameters(name, kind, params)
     return made
 
 
-def choose(n: int, width: int) -> tuple[str, str]:
+def choose_by_size(n: int, width: int) -> tuple[str, str]:
     """The embedder for n records of `width` prepared columns, and why."""
-    if n < ENOUGH_ROWS:
-        return "pca", f"pca: {n:,} records are few; a network needs about {ENOUGH_ROWS:,} to learn more than it"
-    if width < ENOUGH_COLUMNS:
-        return "pca", f"pca: {width} columns leave a network little to bend; from {ENOUGH_COLUMNS} on it is tried"
+    if n < MIN_NETWORK_ROWS:
+        return "pca", f"pca: {n:,} records are few; a network needs about {MIN_NETWORK_ROWS:,} to learn more than it"
+    if width < MIN_NETWORK_COLUMNS:
+        return "pca", f"pca: {width} columns leave a network little to bend; from {MIN_NETWORK_COLUMNS} on it is tried"
     return "autoencoder", f"autoencoder: {n:,} records of {width} columns are enough for a network to beat pca"

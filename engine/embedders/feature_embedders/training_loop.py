@@ -10,15 +10,15 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from engine.embedders.training.device import pick
+from engine.embedders.training.device import torch_device
 from engine.errors import TrainingFailed
 from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
-HELD_OUT, MOST_HELD_OUT = 0.1, 2000  # share and number of records that decide when to stop
-CLIP = 5.0
-STEPS = 3000  # what training takes when nobody says, in whole passes
-PATIENT_STEPS = 500  # on few records an epoch is a handful of steps
+HELD_OUT_SHARE, MAX_HELD_OUT = 0.1, 2000  # share and number of records that decide when to stop
+GRADIENT_CLIP = 5.0
+DEFAULT_STEPS = 3000  # what training takes when nobody says, in whole passes
+MIN_PATIENCE_STEPS = 500  # on few records an epoch is a handful of steps
 
 
 class Trainable(Protocol):
@@ -46,7 +46,7 @@ class Schedule:
     settle: float = 0.0  # share of the epochs before which nothing is kept: losses that warm up
 
 
-def fit_module(
+def train_module(
     name: str,
     module: torch.nn.Module,
     prepared: Matrix,
@@ -60,23 +60,23 @@ def fit_module(
 
     Raises TrainingFailed with the loss history when a loss is not finite.
     """
-    where = pick(device)
+    where = torch_device(device)
     torch.manual_seed(seed)
     order = np.random.default_rng(seed).permutation(len(prepared))
-    n_held = min(MOST_HELD_OUT, max(1, int(HELD_OUT * len(prepared)))) if len(prepared) > 1 else 0
+    n_held = min(MAX_HELD_OUT, max(1, int(HELD_OUT_SHARE * len(prepared)))) if len(prepared) > 1 else 0
     records = torch.from_numpy(np.ascontiguousarray(prepared)).to(where)
     held = records[torch.from_numpy(order[:n_held]).to(where)]
     module.to(where)
     epochs = schedule.epochs or default_epochs(len(prepared), schedule.batch)
-    return _epochs(name, module, records, order[n_held:], held, schedule, epochs, seed, progress)
+    return _train_epochs(name, module, records, order[n_held:], held, schedule, epochs, seed, progress)
 
 
 def default_epochs(n: int, batch: int) -> int:
     """About 3,000 steps, within 20 to 1,000 passes."""
-    return int(np.clip(STEPS * batch / max(n, 1), 20, 1000))
+    return int(np.clip(DEFAULT_STEPS * batch / max(n, 1), 20, 1000))
 
 
-def _epochs(
+def _train_epochs(
     name: str,
     module: torch.nn.Module,
     records: torch.Tensor,
@@ -92,8 +92,8 @@ def _epochs(
     optimisers = [torch.optim.Adam(part, lr=schedule.learning_rate, fused=True) for part in parts]
     generator = torch.Generator().manual_seed(seed)
     settled = int(schedule.settle * epochs)
-    patience = max(schedule.patience, PATIENT_STEPS * schedule.batch // max(len(rows), 1))
-    best, best_state, best_at = _held_out(module, held), copy.deepcopy(module.state_dict()), 0
+    patience = max(schedule.patience, MIN_PATIENCE_STEPS * schedule.batch // max(len(rows), 1))
+    best, best_state, best_at = _held_out_loss(module, held), copy.deepcopy(module.state_dict()), 0
     history = [best]
     for epoch in range(epochs):
         for group in (group for optimiser in optimisers for group in optimiser.param_groups):
@@ -103,8 +103,8 @@ def _epochs(
         for at in range(0, len(shuffled), schedule.batch):
             share = (epoch + at / len(shuffled)) / epochs
             _step(name, module, records[shuffled[at : at + schedule.batch]], share, optimisers, parts, history)
-        history.append(_held_out(module, held))
-        _check(name, history[-1], history)
+        history.append(_held_out_loss(module, held))
+        _check_finite(name, history[-1], history)
         progress(f"epoch {epoch + 1} of {epochs}, held-out loss {history[-1]:.5f}", (epoch + 1) / epochs)
         if history[-1] < best or epoch + 1 == settled:
             best, best_state, best_at = history[-1], copy.deepcopy(module.state_dict()), epoch + 1
@@ -126,20 +126,20 @@ def _step(
 ) -> None:
     losses: Iterator[torch.Tensor] = module.losses(batch, share)  # type: ignore[operator]
     for loss, optimiser, part in zip(losses, optimisers, parts, strict=True):
-        _check(name, loss.item(), history)
+        _check_finite(name, loss.item(), history)
         optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(part, CLIP)
+        torch.nn.utils.clip_grad_norm_(part, GRADIENT_CLIP)
         optimiser.step()
 
 
-def _held_out(module: torch.nn.Module, held: torch.Tensor) -> float:
+def _held_out_loss(module: torch.nn.Module, held: torch.Tensor) -> float:
     module.eval()
     with torch.no_grad():
         return float(module.held_out(held))  # type: ignore[operator]
 
 
-def _check(name: str, loss: float, history: list[float]) -> None:
+def _check_finite(name: str, loss: float, history: list[float]) -> None:
     if not np.isfinite(loss):
         told = ", ".join(f"{each:.4g}" for each in history[-8:])
         raise TrainingFailed(

@@ -16,17 +16,17 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from engine.codec.encoder_decoder import LinearCore, NetworkCore
-from engine.embedders.feature_embedders.autoencoder import check_network
-from engine.embedders.feature_embedders.network import Network, pair
+from engine.embedders.feature_embedders.autoencoder import check_network_parameters
+from engine.embedders.feature_embedders.network import Network, encoder_decoder_pair
 from engine.embedders.feature_embedders.pca import PCA
-from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
+from engine.embedders.feature_embedders.training_loop import Schedule, train_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
 from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
 START_LOG_VARIANCE = -3.0
-ROWS = 4096  # that the KL of each dimension is measured on
+KL_ROWS = 4096  # that the KL of each dimension is measured on
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class VAE:
     patience: int = 15
 
     def __post_init__(self) -> None:
-        check_network(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
+        check_network_parameters(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
         if self.beta < 0 or not 0 <= self.warm_up <= 1:
             raise InputError("vae: beta is at least 0 and warm_up a share of 0 to 1", loc=("beta",))
 
@@ -55,15 +55,15 @@ class VAE:
         torch.manual_seed(seed)
         module = _VAE(PCA(self.dim).fit(prepared), self.hidden, self.beta, self.warm_up)
         schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience, settle=self.warm_up)
-        fit_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
-        kl = module.kl_of(prepared[:ROWS])
+        train_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
+        kl = module.kl_of(prepared[:KL_ROWS])
         return NetworkCore(module.encoder.perceptron(module.dim), module.decoder.perceptron(), is_normal=True, kl=kl)
 
 
 class _VAE(nn.Module):
     def __init__(self, start: LinearCore, hidden: int, beta: float, warm_up: float):
         super().__init__()
-        mean, self.decoder = pair(start, (hidden, hidden // 2), unit_variance=True)
+        mean, self.decoder = encoder_decoder_pair(start, (hidden, hidden // 2), unit_variance=True)
         began = mean.perceptron()
         straight, bias = began.straight, began.biases[-1]
         uncertain = np.full_like(bias, START_LOG_VARIANCE)

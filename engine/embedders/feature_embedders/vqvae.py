@@ -15,10 +15,10 @@ from torch import nn
 from torch.nn.functional import mse_loss, one_hot
 
 from engine.codec.encoder_decoder import QuantisedCore
-from engine.embedders.feature_embedders.autoencoder import check_network
-from engine.embedders.feature_embedders.network import Network, pair
+from engine.embedders.feature_embedders.autoencoder import check_network_parameters
+from engine.embedders.feature_embedders.network import Network, encoder_decoder_pair
 from engine.embedders.feature_embedders.pca import PCA
-from engine.embedders.feature_embedders.training_loop import Schedule, fit_module
+from engine.embedders.feature_embedders.training_loop import Schedule, train_module
 from engine.errors import InputError
 from engine.latent_space.space import Abilities
 from engine.progress import Progress, no_progress
@@ -26,7 +26,7 @@ from engine.values.vectors import Matrix
 
 DECAY = 0.97  # of the moving averages, per step
 COMMITMENT = 0.25  # as in the paper
-DEAD = 0.05  # a code used this much less than its fair share is moved
+DEAD_USAGE = 0.05  # a code used this much less than its fair share is moved
 SMOOTHING = 0.1  # added to every transition count, so that no continuation is impossible
 
 
@@ -45,7 +45,7 @@ class VQVAE:
     patience: int = 15
 
     def __post_init__(self) -> None:
-        check_network(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
+        check_network_parameters(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
         if self.codes < 2 or self.slot_dim < 1:
             raise InputError("vqvae: codes is at least 2 and slot_dim at least 1", loc=("codes",))
         if self.dim % self.slot_dim:
@@ -60,11 +60,11 @@ class VQVAE:
         if start.dim % self.slot_dim:
             start = PCA(start.dim - start.dim % self.slot_dim or self.slot_dim).fit(prepared)
         latent = start.encode(prepared[np.random.default_rng(seed).permutation(len(prepared))[: 8 * self.codes]])
-        codebook = _spread(latent, start.dim // self.slot_dim, self.codes, seed)
-        module = _VQVAE(*pair(start, (self.hidden, self.hidden // 2)), torch.from_numpy(codebook))
+        codebook = _initial_codebooks(latent, start.dim // self.slot_dim, self.codes, seed)
+        module = _VQVAE(*encoder_decoder_pair(start, (self.hidden, self.hidden // 2)), torch.from_numpy(codebook))
         schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience)
-        fit_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
-        return _core(module, prepared)
+        train_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
+        return _quantised_core(module, prepared)
 
 
 class _VQVAE(nn.Module):
@@ -109,7 +109,7 @@ class _VQVAE(nn.Module):
         self.counts.mul_(DECAY).add_(hot.sum(dim=1), alpha=1 - DECAY)
         self.sums.mul_(DECAY).add_(hot.transpose(1, 2) @ parts, alpha=1 - DECAY)
         fair = len(latent) / n_codes
-        dead = self.counts < DEAD * min(fair, 1.0)
+        dead = self.counts < DEAD_USAGE * min(fair, 1.0)
         chosen = torch.randint(len(latent), dead.shape, device=latent.device)
         moved = torch.gather(parts, 1, chosen[:, :, None].expand(-1, -1, slot_dim))
         self.sums.copy_(torch.where(dead[:, :, None], moved, self.sums))
@@ -117,7 +117,7 @@ class _VQVAE(nn.Module):
         self.codebook.copy_(self.sums / self.counts.clamp_min(1e-5)[:, :, None])
 
 
-def _spread(latent: Matrix, n_slots: int, n_codes: int, seed: int) -> Matrix:
+def _initial_codebooks(latent: Matrix, n_slots: int, n_codes: int, seed: int) -> Matrix:
     """First codebooks, (n_slots, n_codes, slot_dim): records at even ranks, so that entries lie where records do."""
     parts = latent.reshape(len(latent), n_slots, -1)
     draw = np.random.default_rng(seed)
@@ -130,7 +130,7 @@ def _spread(latent: Matrix, n_slots: int, n_codes: int, seed: int) -> Matrix:
     return np.stack(books).astype(np.float32)
 
 
-def _core(module: _VQVAE, prepared: Matrix) -> QuantisedCore:
+def _quantised_core(module: _VQVAE, prepared: Matrix) -> QuantisedCore:
     """The numpy core, with how codes follow each other among the records."""
     codebook = module.codebook.detach().cpu().numpy().astype(np.float32)
     n_slots, n_codes, _ = codebook.shape

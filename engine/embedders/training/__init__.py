@@ -1,1 +1,5 @@
-"""Training loops over interactions: gradient descent with checkpoints, data-parallel training, devices, memory."""
+"""Training of the embedders that learn from interactions by gradient descent.
+
+Here are the mini-batch loop with its checkpoints, data-parallel training over several processes, the choice of the
+torch device, and the measurement of peak memory. Losses are in the files of the embedders.
+"""

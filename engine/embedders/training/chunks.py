@@ -1,11 +1,11 @@
-"""Pieces of a batch small enough for dense work over all items, so that memory does not grow with the catalogue."""
+"""Chunks of a batch for dense work over all items, so small that memory does not grow with the catalogue."""
 
 from __future__ import annotations
 
-LARGEST = 2**26  # floats of one (users, n_items) array: a batch of 512 is whole up to 131,072 items
-FEWEST = 8  # users: of a piece of fewer, reading the table takes all of the time
+MAX_FLOATS = 2**26  # of one (users, n_items) array; a batch of 512 is one chunk up to 131,072 items
+MIN_USERS = 8  # in smaller chunks, reading the item table dominates the time
 
 
-def users_at_once(n_items: int) -> int:
-    """How many users of a batch are worked on together where their work is dense."""
-    return max(FEWEST, LARGEST // max(n_items, 1))
+def users_per_chunk(n_items: int) -> int:
+    """The number of users per chunk of a batch."""
+    return max(MIN_USERS, MAX_FLOATS // max(n_items, 1))

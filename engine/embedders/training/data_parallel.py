@@ -1,8 +1,8 @@
-"""Data-parallel training over torch.distributed: each process, a rank, learns from its share of every batch.
+"""Data-parallel training over torch.distributed: each process (rank) computes gradients for its share of every batch.
 
-torchrun starts the processes: `torchrun --nproc-per-node 2 --no-python nearfield reindex`. Rank 0 runs the command as
-it would alone. The others follow: what rank 0 fits they fit with it, and nothing else, so that they need no database
-and what is chosen by trial and time is chosen once. Without torchrun nothing here does anything.
+torchrun starts the processes: `torchrun --nproc-per-node 2 --no-python nearfield reindex`. Rank 0 runs the command. The
+other ranks only join the fits that rank 0 sends them, so they need no database, and choices that depend on trials or
+time are made once. Without torchrun this module changes nothing.
 """
 
 from __future__ import annotations
@@ -20,86 +20,88 @@ import numpy.typing as npt
 import torch
 import torch.distributed as dist
 
-LONGEST = timedelta(days=7)  # that a follower waits for what to learn next: a search takes as long as it is given
-GRACE_S = 5.0  # for rank 0 to end with its own error, before a follower that has one ends all
+FOLLOWER_TIMEOUT = timedelta(days=7)  # for the next fit; a search may take as long as its budget
+GRACE_S = 5.0  # time for rank 0 to fail with its own error before a follower's error ends the job
 
-Found = TypeVar("Found")
+Result = TypeVar("Result")
 
-_together: ContextVar[bool] = ContextVar("together", default=False)  # all ranks are in the same fit
-_orders: ContextVar[dist.ProcessGroup | None] = ContextVar("orders", default=None)  # of rank 0 to its followers
-_alone: ContextVar[bool] = ContextVar("alone", default=False)  # rank 0 fits without the others
+_in_joint_fit: ContextVar[bool] = ContextVar("in_joint_fit", default=False)  # all ranks run the same fit
+# the group over which rank 0 sends fits to the followers
+_command_group: ContextVar[dist.ProcessGroup | None] = ContextVar("command_group", default=None)
+_on_rank_0_only: ContextVar[bool] = ContextVar("on_rank_0_only", default=False)  # rank 0 fits without the others
 
 
-def with_followers(command: Callable[[], Found]) -> Found | None:
-    """What the command returns, in rank 0; the others that torchrun started follow it and return None.
+def run_with_followers(command: Callable[[], Result]) -> Result | None:
+    """Run `command` on rank 0 and return its result; the other ranks join its fits and return None.
 
-    The group has gloo for what is on CPUs and nccl for GPUs, of which each rank takes the one of its LOCAL_RANK.
-    A follower ends all by the error that it has and rank 0 has not: torchrun stops the rest.
+    The process group uses gloo for CPU tensors and nccl for GPU tensors; each rank uses the GPU of its LOCAL_RANK. An
+    error on a follower ends its process, and torchrun then stops the other ranks.
     """
     if "MASTER_ADDR" not in os.environ or int(os.environ.get("WORLD_SIZE", "1")) == 1:
         return command()
     if torch.cuda.is_available():
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
     dist.init_process_group()
-    orders = dist.new_group(backend="gloo", timeout=LONGEST)  # nccl gives up earlier, and sends tensors of a GPU only
+    # gloo, because nccl times out earlier and sends only GPU tensors
+    group = dist.new_group(backend="gloo", timeout=FOLLOWER_TIMEOUT)
     if dist.get_rank() > 0:
-        _follow(orders)
-        found = None
+        _follow(group)
+        result = None
     else:
-        found = _lead(command, orders)  # its error ends the process, by which torchrun stops the followers
+        result = _lead(command, group)  # an error ends this process, and torchrun then stops the followers
     dist.destroy_process_group()
-    return found
+    return result
 
 
-def _lead(command: Callable[[], Found], orders: dist.ProcessGroup) -> Found:
-    token = _orders.set(orders)
+def _lead(command: Callable[[], Result], group: dist.ProcessGroup) -> Result:
+    token = _command_group.set(group)
     try:
-        found = command()
+        result = command()
     finally:
-        _orders.reset(token)
-    dist.broadcast_object_list([None], src=0, group=orders)
-    return found
+        _command_group.reset(token)
+    dist.broadcast_object_list([None], src=0, group=group)
+    return result
 
 
-def _follow(orders: dist.ProcessGroup) -> None:
-    while (work := _ordered(orders)) is not None:
+def _follow(group: dist.ProcessGroup) -> None:
+    while (work := _receive_fit(group)) is not None:
         try:
-            with _set(_together):
+            with _enabled(_in_joint_fit):
                 work()
         except Exception:
             time.sleep(GRACE_S)
             raise
 
 
-def _ordered(orders: dist.ProcessGroup) -> Callable[[], object] | None:
-    """What rank 0 fits next; None where it has ended, be it by an error, which it tells itself."""
-    told: list[Callable[[], object] | None] = [None]
+def _receive_fit(group: dist.ProcessGroup) -> Callable[[], object] | None:
+    """The next fit that rank 0 sends; None if rank 0 has ended, also by an error, which rank 0 reports itself."""
+    received: list[Callable[[], object] | None] = [None]
     try:
-        dist.broadcast_object_list(told, src=0, group=orders)
+        dist.broadcast_object_list(received, src=0, group=group)
     except RuntimeError:  # the connection is closed
         return None
-    return told[0]
+    return received[0]
 
 
-def together(work: Callable[..., Found], **own: object) -> Found:
-    """What `work`, which pickle takes, makes here while every follower does the same; `own` is for rank 0 alone."""
-    orders = _orders.get()
-    if orders is None or _alone.get():
-        return work(**own)
-    dist.broadcast_object_list([work], src=0, group=orders)
-    with _set(_together):
-        return work(**own)
+def fit_on_all_ranks(work: Callable[..., Result], **rank_0_options: object) -> Result:
+    """Run `work` on every rank and return rank 0's result. `work` must be picklable; only rank 0 gets the options."""
+    group = _command_group.get()
+    if group is None or _on_rank_0_only.get():
+        return work(**rank_0_options)
+    dist.broadcast_object_list([work], src=0, group=group)
+    with _enabled(_in_joint_fit):
+        return work(**rank_0_options)
 
 
 @contextmanager
-def alone() -> Iterator[None]:
-    """Rank 0 by itself: for trials, which end when the clock of one process says so."""
-    with _set(_alone):
+def rank_0_only() -> Iterator[None]:
+    """Fit on rank 0 only: for trials, which end by the clock of one process."""
+    with _enabled(_on_rank_0_only):
         yield
 
 
 @contextmanager
-def _set(flag: ContextVar[bool]) -> Iterator[None]:
+def _enabled(flag: ContextVar[bool]) -> Iterator[None]:
     token = flag.set(True)
     try:
         yield
@@ -108,35 +110,38 @@ def _set(flag: ContextVar[bool]) -> Iterator[None]:
 
 
 def n_ranks() -> int:
-    """That learn together now."""
-    return dist.get_world_size() if _together.get() else 1
+    """The number of ranks in the current fit; 1 outside a joint fit."""
+    return dist.get_world_size() if _in_joint_fit.get() else 1
 
 
 def rank() -> int:
-    return dist.get_rank() if _together.get() else 0
+    return dist.get_rank() if _in_joint_fit.get() else 0
 
 
-def share_of(users: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """This rank's users of a batch; none where there are fewer than ranks."""
+def users_of_rank(users: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """This rank's users of a batch; empty for some ranks if there are fewer users than ranks."""
     return users[rank() :: n_ranks()]
 
 
-def begin_alike(parameters: Sequence[torch.Tensor]) -> None:
-    """Rank 0's values in every rank."""
+def broadcast_parameters(parameters: Sequence[torch.Tensor]) -> None:
+    """Set the parameters of every rank to those of rank 0."""
     if n_ranks() > 1:
         for parameter in parameters:
             dist.broadcast(parameter.detach(), src=0)
 
 
-def average(parameters: Sequence[torch.Tensor], loss: torch.Tensor, share: float) -> torch.Tensor:
-    """The gradients and the loss of the whole batch, of means over users that are `share` of it here."""
+def average_gradients(parameters: Sequence[torch.Tensor], loss: torch.Tensor, share: float) -> torch.Tensor:
+    """Sum the gradients over ranks, in place, and return the loss of the whole batch.
+
+    Both are means over this rank's users, who are `share` of the batch.
+    """
     if n_ranks() == 1:
         return loss
-    whole = loss * share
-    dist.all_reduce(whole)
+    total = loss * share
+    dist.all_reduce(total)
     for parameter in parameters:
-        if parameter.grad is None:  # no user of the batch is here
+        if parameter.grad is None:  # this rank has no user of the batch
             parameter.grad = torch.zeros_like(parameter)
         parameter.grad.mul_(share)
         dist.all_reduce(parameter.grad)
-    return whole
+    return total

@@ -1,4 +1,7 @@
-"""What a descent needs to go on exactly where it was: parameters, Adam's moments, generator, place and losses."""
+"""Checkpoints of a gradient descent: parameters, Adam's moments, random generator, position and losses.
+
+A descent that resumes from one ends bit for bit as if it had not stopped.
+"""
 
 from __future__ import annotations
 
@@ -14,18 +17,18 @@ from engine.checkpoints import Checkpoints
 
 
 @dataclass
-class Place:
-    """Where a descent is: `batch` batches of `epoch` are done, with losses of sum `total`."""
+class DescentState:
+    """The position of a descent: `batch` batches of `epoch` are done, and their losses sum to `total`."""
 
     epoch: int = 1
     batch: int = 0
-    step: int = 0  # batches of all epochs
+    step: int = 0  # batches so far over all epochs
     total: float | torch.Tensor = 0.0
-    losses: list[float] = field(default_factory=list)  # of the epochs before
+    losses: list[float] = field(default_factory=list)  # of the completed epochs
 
 
-class Keeper:
-    """Saves and restores one descent in checkpoints; does nothing without any."""
+class DescentCheckpoint:
+    """Saves and restores one descent; does nothing if `checkpoints` is None."""
 
     def __init__(
         self,
@@ -36,53 +39,54 @@ class Keeper:
     ):
         self.checkpoints, self.fingerprint = checkpoints, fingerprint
         self.optimiser, self.generator = optimiser, generator
-        self.written_at, self.is_kept = time.perf_counter(), False
+        self.written_at, self.is_saved = time.perf_counter(), False
 
-    def restored(self, name: str, epochs: int) -> Place:
-        """The beginning, or where the checkpoint is, with parameters, moments and generator as they were."""
+    def restore(self, name: str, epochs: int) -> DescentState:
+        """The saved position, with parameters, moments and generator set as they were; the start if none is saved."""
         content = self.checkpoints.read(self.fingerprint) if self.checkpoints else None
         if self.checkpoints is None or content is None:
-            return Place()
-        kept = torch.load(io.BytesIO(content), weights_only=True)
+            return DescentState()
+        saved = torch.load(io.BytesIO(content), weights_only=True)
         with torch.no_grad():
-            for parameter, value in zip(parameters_of(self.optimiser), kept["parameters"], strict=True):
+            for parameter, value in zip(parameters_of(self.optimiser), saved["parameters"], strict=True):
                 parameter.copy_(value)
-        self.optimiser.load_state_dict(kept["optimiser"])
-        self.generator.set_state(kept["generator"].cpu())
-        self.is_kept, place = True, Place(**kept["place"])
-        where = f"pass {place.epoch} of {epochs}" if place.epoch <= epochs else "its end"
-        self.checkpoints.messages.append(f"{name} went on at {where}")
-        return place
+        self.optimiser.load_state_dict(saved["optimiser"])
+        self.generator.set_state(saved["generator"].cpu())
+        self.is_saved, state = True, DescentState(**saved["place"])
+        where = f"pass {state.epoch} of {epochs}" if state.epoch <= epochs else "its end"
+        self.checkpoints.messages.append(f"{name} resumed at {where}")
+        return state
 
-    def now_and_then(self, place: Place) -> None:
+    def save_if_due(self, state: DescentState) -> None:
+        """Save if the last save is `every_s` ago."""
         if self.checkpoints is not None and time.perf_counter() - self.written_at >= self.checkpoints.every_s:
-            self._write(self.checkpoints, place)
+            self._write(self.checkpoints, state)
 
-    def finished(self, place: Place) -> None:
-        """Keep the end of a training that was long enough to be kept: what follows it may be killed too."""
-        if self.checkpoints is not None and self.is_kept:
-            self._write(self.checkpoints, place)
+    def save_end(self, state: DescentState) -> None:
+        """Save the end of a training long enough to have been saved before: the steps after it may be killed too."""
+        if self.checkpoints is not None and self.is_saved:
+            self._write(self.checkpoints, state)
 
-    def forget(self) -> None:
+    def discard(self) -> None:
         if self.checkpoints is not None:
             self.checkpoints.delete(self.fingerprint)
 
-    def _write(self, checkpoints: Checkpoints, place: Place) -> None:
+    def _write(self, checkpoints: Checkpoints, state: DescentState) -> None:
         buffer = io.BytesIO()
-        kept = {
+        saved = {
             "parameters": [parameter.detach() for parameter in parameters_of(self.optimiser)],
             "optimiser": self.optimiser.state_dict(),
             "generator": self.generator.get_state(),
-            "place": asdict(place),
+            "place": asdict(state),
         }
-        torch.save(kept, buffer)
+        torch.save(saved, buffer)
         checkpoints.write(self.fingerprint, buffer.getvalue())
-        self.written_at, self.is_kept = time.perf_counter(), True
+        self.written_at, self.is_saved = time.perf_counter(), True
 
 
-def fingerprint(matrix: sp.csr_matrix, *told: object) -> str:
-    """Of the data and of everything else that decides what is learnt, by its repr."""
-    digest = hashlib.sha256(repr((matrix.shape, torch.__version__, *told)).encode())
+def fingerprint(matrix: sp.csr_matrix, *settings: object) -> str:
+    """A digest of the data and of the repr of everything else that determines the result."""
+    digest = hashlib.sha256(repr((matrix.shape, torch.__version__, *settings)).encode())
     for array in (matrix.indptr, matrix.indices, matrix.data):
         digest.update(array.tobytes())
     return digest.hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The most memory that was taken."""
+"""Peak memory of the process."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 
 
 def peak_mb(device: str) -> int:
-    """MiB, of the process since it started; on a GPU of torch there since the process started."""
+    """Peak MiB since the process started: resident memory for the CPU, memory allocated by torch for a GPU."""
     if device.startswith("cuda"):
         return int(torch.cuda.max_memory_allocated(torch.device(device)) / 2**20)
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # what ru_maxrss counts in
+    unit = 2**20 if sys.platform == "darwin" else 2**10  # the unit of ru_maxrss
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // unit

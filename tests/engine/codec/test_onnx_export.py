@@ -12,7 +12,9 @@ from engine.learning.train_features import train_features
 from engine.values.features import Column, Features
 
 PAIRS = {"dim": 4, "slot_dim": 2, "codes": 16, "epochs": 2, "hidden": 16}  # two codes of two dimensions each
-PARAMS = {name: {"dim": 2, **({} if name == "pca" else {"epochs": 2, "hidden": 16})} for name in registry.DENSE}
+PARAMS = {
+    name: {"dim": 2, **({} if name == "pca" else {"epochs": 2, "hidden": 16})} for name in registry.FEATURE_EMBEDDERS
+}
 
 
 @pytest.mark.parametrize("world", ["sensors", "curved"])

@@ -35,7 +35,7 @@ DESCENDING = dict.fromkeys(("mf", "elsa", "multvae", "item2vec"), "learning_rate
 class TestEdges:
     @pytest.mark.parametrize("edge", EDGES)
     def test_it_fits_and_folds_in_what_it_has_learnt(self, name, edge, monkeypatch):
-        monkeypatch.setattr("engine.embedders.multvae.LEAST_STEPS", 10)
+        monkeypatch.setattr("engine.embedders.multvae.MIN_STEPS", 10)
         world = interactions(EDGES[edge])
         space = make(name, {"dim": 32} | SHORT.get(name, {})).fit(world, seed=0, device="cpu")
         assert np.isfinite(space.items.matrix).all()

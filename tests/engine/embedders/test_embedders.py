@@ -163,7 +163,7 @@ class TestEmbedderContract:
             embedder.dim = 5
         with pytest.raises(InputError, match=f"{name} has no parameter 'dims'; it has dim, "):
             make(name, {"dims": 5})
-        with pytest.raises(InputError, match=r"dim of .* is a whole number, got 'many'"):
+        with pytest.raises(InputError, match=r"expected a whole number for dim of .*, got 'many'"):
             make(name, {"dim": "many"})
         with pytest.raises(InputError):
             make(name, {"dim": -1})

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from engine.embedders.registry import make
-from engine.embedders.training.gradient_descent import cells_of
+from engine.embedders.training.gradient_descent import history_batch
 from engine.errors import InputError
 from engine.evaluation.ranking_metrics import SpaceScorer, top_k
 from tests.engine.worlds import checkerboard, interactions, missing
@@ -56,7 +56,7 @@ def test_the_loss_and_its_gradients_are_those_of_the_formula(name):
     drawn = torch.arange(n_items)
     if embedder.negatives < n_items:
         drawn = torch.randint(n_items, (embedder.negatives,), generator=torch.Generator().manual_seed(7))
-    cells = cells_of(HISTORIES.matrix, np.arange(3), torch.device("cpu"))
+    cells = history_batch(HISTORIES.matrix, np.arange(3), torch.device("cpu"))
     found = embedder._loss(cells, *ours, torch.Generator().manual_seed(7))
     expected = plain(embedder, *theirs, drawn)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
@@ -71,7 +71,7 @@ def test_a_sharp_cut_leaves_the_pairs_within_the_first_k_and_half_of_the_last_of
         [[0.9, 0.1, 0.5, -0.2, 0.3, 0.7], [0.0, 0.8, 0.1, 0.2, 0.7, 0.3], [0.1, 0.2, 0.3, 0.4, 0.5, 0.6]]
     )
     embedder = make("mf", {"top_k": 2, "top_k_temperature": 0.001})
-    cells = cells_of(HISTORIES.matrix, np.arange(3), torch.device("cpu"))
+    cells = history_batch(HISTORIES.matrix, np.arange(3), torch.device("cpu"))
     near = embedder._near(cells, scores, torch.eye(6), torch.tensor([0.7, 0.7, 0.5]))
     assert near.weights.tolist() == pytest.approx([1, 0, 0.5, 3, 0.5, 0])
 
@@ -95,5 +95,5 @@ def test_sl_at_5_solves_the_checkerboard(softness):
 
 @pytest.mark.parametrize("params", [{"top_k": -1}, {"top_k_temperature": -0.1}])
 def test_a_cut_below_zero_is_refused(params):
-    with pytest.raises(InputError, match="top_k and top_k_temperature are 0 or more"):
+    with pytest.raises(InputError, match="top_k and top_k_temperature must be 0 or more"):
         make("mf", params)

@@ -12,7 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from engine.embedders.registry import make
-from engine.embedders.training.device import free_bytes
+from engine.embedders.training.device import free_gpu_bytes
 from engine.errors import DeviceUnavailable, InputError
 from engine.evaluation import segments
 from engine.evaluation.evaluate_embedder import assess, compare, strong_generalisation
@@ -203,9 +203,9 @@ def test_the_memory_of_a_gpu_that_is_not_there_is_an_error():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="for machines with a GPU")
 def test_what_is_free_on_a_gpu_shrinks_by_what_is_taken():
-    before = free_bytes("cuda")
+    before = free_gpu_bytes("cuda")
     taken = torch.empty(2**26, dtype=torch.uint8, device="cuda")
-    assert before - free_bytes("cuda") >= len(taken)
+    assert before - free_gpu_bytes("cuda") >= len(taken)
 
 
 def test_the_estimate_of_a_blend_counts_all_its_parts():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from engine.embedders.item_likeness import of_model
+from engine.embedders.item_likeness import similarity_of_model
 from engine.embedders.registry import EMBEDDERS, make
 from engine.evaluation import similar_items
 from engine.evaluation.similar_items import LikenessScorer, coherence, pairs
@@ -66,7 +66,7 @@ def test_users_that_tell_no_items_apart_leave_the_cosine():
     assert between(items, np.zeros((0, 3), np.float32), "cosine") is None
     assert between(items, np.ones((5, 3), np.float32), "cosine") is None
     assert between(0 * items, np.eye(3, dtype=np.float32), "dot") is None
-    assert of_model("imported", make("spectral").fit(groups()[0], seed=0, device="cpu")) is None
+    assert similarity_of_model("imported", make("spectral").fit(groups()[0], seed=0, device="cpu")) is None
 
 
 def test_wide_spaces_are_compared_by_their_widest_directions():

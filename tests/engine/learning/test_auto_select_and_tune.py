@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from engine.checkpoints import Checkpoints
-from engine.embedders.default_dims import SPHERE
+from engine.embedders.default_dims import DEFAULT_SPHERE_DIM
 from engine.embedders.factorisation import normalised_svd
-from engine.embedders.factorisation.svd_cache import shared
+from engine.embedders.factorisation.svd_cache import svd_cache
 from engine.embedders.registry import EMBEDDERS, make
-from engine.embedders.training.device import pick
+from engine.embedders.training.device import torch_device
 from engine.errors import InputError, NotEnoughData
 from engine.evaluation.validation_set import validation
 from engine.fitting.training_passes import PASSES_PARAMETER, REPORTED_PASSES_PARAMETER
@@ -114,7 +114,7 @@ def test_blends_race_without_passes_and_with_them_only_on_data_that_they_are_qui
     quick = [params.get("sphere") for name, params in entries(tastes()) if name == "blend"]
     monkeypatch.setattr(auto_select, "PASSES_CELLS", 10)
     large = entries(tastes())
-    assert quick[-1] == SPHERE
+    assert quick[-1] == DEFAULT_SPHERE_DIM
     assert quick[:-1] == [0] * (len(quick) - 1)
     assert {params.get("sphere") for name, params in large if name == "blend"} == {0}
     assert "ials" not in {name for name, _ in large}
@@ -125,7 +125,7 @@ def test_entries_of_one_factorisation_share_it_and_find_what_each_finds_alone(mo
     svd = normalised_svd.truncated
     monkeypatch.setattr(normalised_svd, "truncated", lambda *args: calls.append(args) or svd(*args))
     world = tastes()
-    with shared():
+    with svd_cache():
         wide, narrow = (make("spectral", {"dim": dim}).fit(world, seed=0, device="cpu") for dim in (32, 8))
     assert len(calls) == 1
     alone = make("spectral", {"dim": 8}).fit(world, seed=0, device="cpu")
@@ -137,13 +137,13 @@ def test_entries_of_one_factorisation_share_it_and_find_what_each_finds_alone(mo
 
 def test_factors_of_another_matrix_or_exponent_are_not_shared():
     first, second = tastes(seed=0).matrix, tastes(seed=1).matrix
-    options = {"user_exponent": 0.4, "seed": 0, "device": pick("cpu")}
-    with shared():
-        of_first = normalised_svd.factors(first, 4, item_exponent=0.4, **options)
-        of_second = normalised_svd.factors(second, 4, item_exponent=0.4, **options)
-        other = normalised_svd.factors(first, 4, item_exponent=0.1, **options)
-    assert not np.allclose(of_first.values, of_second.values)
-    assert not np.allclose(of_first.values, other.values)
+    options = {"user_exponent": 0.4, "seed": 0, "device": torch_device("cpu")}
+    with svd_cache():
+        of_first = normalised_svd.normalised_svd(first, 4, item_exponent=0.4, **options)
+        of_second = normalised_svd.normalised_svd(second, 4, item_exponent=0.4, **options)
+        other = normalised_svd.normalised_svd(first, 4, item_exponent=0.1, **options)
+    assert not np.allclose(of_first.eigenvalues, of_second.eigenvalues)
+    assert not np.allclose(of_first.eigenvalues, other.eigenvalues)
 
 
 @pytest.mark.parametrize("name", sorted(SPACES))
@@ -246,7 +246,7 @@ def test_trials_of_one_blend_share_all_its_factorisations(monkeypatch):
     monkeypatch.setattr(normalised_svd, "truncated", lambda *args: calls.append(args) or svd(*args))
     world = tastes()
     params = {"dim": 8, "wide": 16, "sphere": 8, "sphere_epochs": 1, "user_exponent": 0.2}
-    with shared():
+    with svd_cache():
         make("blend", params).fit(world, seed=0, device="cpu")
         first = len(calls)
         for weight in (0.3, 0.6):
@@ -326,8 +326,8 @@ def test_validation_scores_a_sample_where_there_are_many_users(monkeypatch):
 
 def test_a_blend_has_an_mf_part_where_data_is_sparse_or_one_is_asked_for():
     sparse, dense = (1000, 1000, 10_000), (1000, 1000, 40_000)
-    for params, expected in (({}, [SPHERE, 0]), ({"sphere": 0}, [0, 0]), ({"sphere": 16}, [16, 16])):
+    for params, expected in (({}, [DEFAULT_SPHERE_DIM, 0]), ({"sphere": 0}, [0, 0]), ({"sphere": 16}, [16, 16])):
         made = make("blend", params)
-        assert [made.sphere_of((users, items), cells) for users, items, cells in (sparse, dense)] == expected
+        assert [made.sphere_dim((users, items), cells) for users, items, cells in (sparse, dense)] == expected
     of_three = make("blend", {"dim": 2, "wide": 3}).fit(tastes(), seed=0, device="cpu")
     assert of_three.dim == 5  # no part that the data is too dense for

@@ -11,13 +11,16 @@ import scipy.sparse as sp
 import torch
 
 from engine.embedders.factorisation import als_cpu
-from engine.embedders.factorisation.als_cpu import Rows
-from engine.embedders.factorisation.als_gpu import Batches
+from engine.embedders.factorisation.als_cpu import CpuHalfStepSolver
+from engine.embedders.factorisation.als_gpu import GpuHalfStepSolver
 
 ROOT = Path(__file__).parent.parent.parent.parent.parent
 DIM = 12
 CPU = torch.device("cpu")
-SIDES = {"loops": lambda cells: Rows(cells, threads=2), "batches": lambda cells: Batches(cells, DIM, CPU)}
+SIDES = {
+    "loops": lambda cells: CpuHalfStepSolver(cells, threads=2),
+    "batches": lambda cells: GpuHalfStepSolver(cells, DIM, CPU),
+}
 
 
 def world():
@@ -41,32 +44,34 @@ def exact(cells, fixed, values, reg):
 @pytest.mark.parametrize("side", SIDES)
 def test_as_many_steps_as_dimensions_end_at_the_exact_solution(side):
     cells, start, fixed, values, reg = world()
-    found = SIDES[side](cells).step(start, fixed, values=values, reg=reg, steps=DIM + 4)
+    found = SIDES[side](cells).half_step(start, fixed, values=values, reg=reg, steps=DIM + 4)
     assert found.numpy() == pytest.approx(exact(cells, fixed, values, reg), abs=1e-4)
 
 
 def test_loops_and_batches_are_at_the_same_place_after_every_step():
     cells, start, fixed, values, reg = world()
     for steps in range(5):
-        loops, batches = (SIDES[side](cells).step(start, fixed, values=values, reg=reg, steps=steps) for side in SIDES)
+        loops, batches = (
+            SIDES[side](cells).half_step(start, fixed, values=values, reg=reg, steps=steps) for side in SIDES
+        )
         assert loops.numpy() == pytest.approx(batches.numpy(), abs=1e-4)
 
 
 def test_neither_threads_nor_blocks_change_a_bit_of_the_result(monkeypatch):
     cells, start, fixed, values, reg = world()
-    once = Rows(cells, threads=1).step(start, fixed, values=values, reg=reg, steps=3)
+    once = CpuHalfStepSolver(cells, threads=1).half_step(start, fixed, values=values, reg=reg, steps=3)
     monkeypatch.setattr(als_cpu, "BLOCK_CELLS", 7)
-    again = Rows(cells, threads=3).step(start, fixed, values=values, reg=reg, steps=3)
+    again = CpuHalfStepSolver(cells, threads=3).half_step(start, fixed, values=values, reg=reg, steps=3)
     assert torch.equal(once, again)
 
 
 def test_a_side_without_any_cell_is_zero_and_read_only_cells_are_read():
     _, start, fixed, values, reg = world()
     nothing = sp.csr_matrix((22, 30), dtype=np.float32)
-    assert not Rows(nothing, threads=2).step(start, fixed, values=values, reg=reg, steps=3).any()
+    assert not CpuHalfStepSolver(nothing, threads=2).half_step(start, fixed, values=values, reg=reg, steps=3).any()
     cells = world()[0]
     cells.data.flags.writeable = cells.indices.flags.writeable = cells.indptr.flags.writeable = False
-    assert Rows(cells, threads=2).step(start, fixed, values=values, reg=reg, steps=3).any()
+    assert CpuHalfStepSolver(cells, threads=2).half_step(start, fixed, values=values, reg=reg, steps=3).any()
 
 
 def test_numba_is_imported_by_a_fit_of_ials_on_the_cpu_and_by_nothing_before():

@@ -6,7 +6,7 @@ import scipy.sparse as sp
 import torch
 
 from engine.embedders.factorisation import fold_in_regression
-from engine.embedders.factorisation.fold_in_regression import inputs_for
+from engine.embedders.factorisation.fold_in_regression import fold_in_inputs
 
 CPU = torch.device("cpu")
 
@@ -27,15 +27,15 @@ def exact(users, matrix):
 
 
 def test_the_inputs_are_those_of_the_ridge_regression(monkeypatch):
-    monkeypatch.setattr(fold_in_regression, "STEPS", 400)
-    monkeypatch.setattr(fold_in_regression, "ENOUGH", 1e-6)
+    monkeypatch.setattr(fold_in_regression, "MAX_STEPS", 400)
+    monkeypatch.setattr(fold_in_regression, "TOLERANCE", 1e-6)
     matrix, users = world()
-    np.testing.assert_allclose(inputs_for(users, matrix, CPU), exact(users, matrix), atol=2e-3)
+    np.testing.assert_allclose(fold_in_inputs(users, matrix, CPU), exact(users, matrix), atol=2e-3)
 
 
 def test_with_more_items_than_users_a_history_points_where_its_user_does():
     matrix, users = world(n_users=40, n_items=300)
-    found = matrix @ inputs_for(users, matrix, CPU)
+    found = matrix @ fold_in_inputs(users, matrix, CPU)
     cosines = (found * users).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(users, axis=1)
     assert cosines.min() > 0.98
 
@@ -43,7 +43,7 @@ def test_with_more_items_than_users_a_history_points_where_its_user_does():
 @pytest.mark.parametrize("shape", [(1, 1), (3, 1), (1, 5)])
 def test_a_world_of_one_user_or_one_item_has_finite_inputs(shape):
     matrix = sp.csr_matrix(np.ones(shape, np.float32))
-    found = inputs_for(np.ones((shape[0], 2), np.float32), matrix, CPU)
+    found = fold_in_inputs(np.ones((shape[0], 2), np.float32), matrix, CPU)
     assert found.shape == (shape[1], 2)
     assert np.isfinite(found).all()
 
@@ -51,6 +51,6 @@ def test_a_world_of_one_user_or_one_item_has_finite_inputs(shape):
 def test_users_and_items_without_cells_are_zero_and_harm_nobody():
     matrix, users = world()
     padded = sp.csr_matrix((matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])), shape=(61, 41))
-    alone, beside = inputs_for(users, matrix, CPU), inputs_for(np.vstack([users, users[:1] * 0]), padded, CPU)
+    alone, beside = fold_in_inputs(users, matrix, CPU), fold_in_inputs(np.vstack([users, users[:1] * 0]), padded, CPU)
     np.testing.assert_allclose(beside[:-1], alone, atol=1e-5)
     assert not beside[-1].any()

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from engine.embedders.factorisation.recency_lift import lift, trending
+from engine.embedders.factorisation.recency_lift import recency_factors, with_recency_lift
 from engine.embedders.registry import make
 from engine.errors import InputError
 from engine.evaluation.ranking_metrics import SpaceScorer
@@ -64,10 +64,10 @@ def test_flags_must_fit_the_cells():
 
 def test_nothing_is_lifted_where_times_are_unknown_all_recent_or_the_power_is_0():
     world = tastes()
-    assert lift(world, 1.0) is None
-    assert lift(dated(), 0.0) is None
+    assert recency_factors(world, 1.0) is None
+    assert recency_factors(dated(), 0.0) is None
     everything = Interactions(world.users, world.items, world.matrix, np.ones(world.matrix.nnz, bool))
-    assert lift(everything, 1.0) == pytest.approx(1)
+    assert recency_factors(everything, 1.0) == pytest.approx(1)
 
 
 @pytest.mark.parametrize(
@@ -77,12 +77,12 @@ def test_lifted_items_meet_the_same_users(name, params):
     world = dated()
     plain = make(name, params | {"trend": 0.0}).fit(world, seed=0, device="cpu")
     lifted = make(name, params | {"trend": 1.0}).fit(world, seed=0, device="cpu")
-    factors = lift(world, 1.0)
+    factors = recency_factors(world, 1.0)
     assert factors[1::2].min() > 1 > factors[::2].max()
     np.testing.assert_allclose(lifted.users.matrix, plain.users.matrix, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(lifted.items.matrix, plain.items.matrix * factors[:, None], rtol=1e-5)
     np.testing.assert_array_equal(lifted.fold_in.vectors(world.matrix), lifted.users.matrix)
-    again = trending(plain, world, 1.0)
+    again = with_recency_lift(plain, world, 1.0)
     np.testing.assert_allclose(again.items.matrix, lifted.items.matrix, rtol=1e-5)
 
 

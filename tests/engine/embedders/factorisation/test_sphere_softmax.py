@@ -4,7 +4,7 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn.functional import normalize
 
-from engine.embedders.factorisation.sphere_softmax import log_sum_exp, on_sphere
+from engine.embedders.factorisation.sphere_softmax import log_sum_exp, unit_rows
 
 
 def table(rows, seed=0):
@@ -13,13 +13,13 @@ def table(rows, seed=0):
 
 
 def test_rows_of_unit_length_and_their_gradients():
-    torch.testing.assert_close(on_sphere(table(7)), normalize(table(7), dim=1))
-    assert gradcheck(on_sphere, (table(7),))
+    torch.testing.assert_close(unit_rows(table(7)), normalize(table(7), dim=1))
+    assert gradcheck(unit_rows, (table(7),))
 
 
 def test_a_row_of_zeros_stays_one_with_a_finite_gradient():
     zeros = torch.zeros(2, 3, requires_grad=True)
-    unit = on_sphere(zeros)
+    unit = unit_rows(zeros)
     assert not unit.any()
     unit.sum().backward()
     assert torch.isfinite(zeros.grad).all()

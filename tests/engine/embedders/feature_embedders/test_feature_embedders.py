@@ -14,7 +14,7 @@ from engine.latent_analysis.anomalies import learn_normal
 from engine.learning.train_features import compare, reconstruction_error, train_features
 
 QUICK = {"dim": 2, "epochs": 40, "hidden": 64, "batch": 64, "learning_rate": 3e-3}
-NETWORKS = {name: QUICK for name in registry.DENSE if name != "pca"}
+NETWORKS = {name: QUICK for name in registry.FEATURE_EMBEDDERS if name != "pca"}
 PARAMS = {"pca": {"dim": 2}, **NETWORKS}
 
 
@@ -28,7 +28,7 @@ def fitted(prepared):
     return {name: registry.make(name, params).fit(prepared, seed=1) for name, params in PARAMS.items()}
 
 
-@pytest.mark.parametrize("name", registry.DENSE)
+@pytest.mark.parametrize("name", registry.FEATURE_EMBEDDERS)
 def test_a_stored_core_encodes_and_decodes_bit_for_bit_as_the_fitted_one(name, fitted, prepared):
     core = fitted[name]
     kind, arrays = core.state()
@@ -40,7 +40,7 @@ def test_a_stored_core_encodes_and_decodes_bit_for_bit_as_the_fitted_one(name, f
     assert np.array_equal(again.decode(latent), core.decode(latent))
 
 
-@pytest.mark.parametrize("name", registry.DENSE)
+@pytest.mark.parametrize("name", registry.FEATURE_EMBEDDERS)
 def test_what_it_declares_is_what_its_space_does(name, make_features):
     draw = np.random.default_rng(4)
     records = make_features(draw.standard_normal((60, 2)) @ draw.standard_normal((2, 5)))
@@ -56,7 +56,7 @@ def test_what_it_declares_is_what_its_space_does(name, make_features):
 
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="torch sees no GPU on this machine")
-@pytest.mark.parametrize("name", registry.DENSE)
+@pytest.mark.parametrize("name", registry.FEATURE_EMBEDDERS)
 def test_it_learns_on_a_gpu_where_it_says_so(name, prepared):
     torch.cuda.reset_peak_memory_stats()
     before = torch.cuda.max_memory_allocated()
@@ -77,7 +77,7 @@ def test_the_same_seed_gives_the_same_core_and_another_does_not(name, prepared):
     assert not np.array_equal(first, other)
 
 
-@pytest.mark.parametrize("name", registry.DENSE)
+@pytest.mark.parametrize("name", registry.FEATURE_EMBEDDERS)
 def test_a_model_samples_likely_records_or_says_who_can(name, fitted, prepared):
     core, draw = fitted[name], np.random.default_rng(3)
     if not registry.make(name).abilities.samples:
@@ -130,10 +130,10 @@ def test_a_network_that_does_not_beat_pca_says_so_and_the_choice_falls_back(make
 
 
 def test_the_default_is_chosen_by_size_and_explained():
-    assert registry.choose(500, 100)[0] == "pca"
-    assert registry.choose(50_000, 9)[0] == "pca"
-    assert registry.choose(50_000, 100)[0] == "autoencoder"
-    assert "500 records are few" in registry.choose(500, 100)[1]
+    assert registry.choose_by_size(500, 100)[0] == "pca"
+    assert registry.choose_by_size(50_000, 9)[0] == "pca"
+    assert registry.choose_by_size(50_000, 100)[0] == "autoencoder"
+    assert "500 records are few" in registry.choose_by_size(500, 100)[1]
 
 
 def test_training_learns_everything_that_travels(sensors):
@@ -158,7 +158,7 @@ def test_training_learns_everything_that_travels(sensors):
     [
         ("pcaa", {}, "expected an embedder of pca, autoencoder"),
         ("pca", {"depth": "3"}, "pca has no parameter 'depth'; it has dim"),
-        ("vae", {"beta": "x"}, "beta of vae is a finite number"),
+        ("vae", {"beta": "x"}, "expected a finite number for beta of vae"),
         ("vae", {"beta": "-1"}, "beta is at least 0"),
         ("vqvae", {"dim": "3", "slot_dim": "2"}, "dim 3 is not a multiple of slot_dim 2"),
         ("autoencoder", {"learning_rate": "0"}, "learning_rate is above 0"),

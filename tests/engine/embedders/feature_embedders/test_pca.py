@@ -84,5 +84,5 @@ def test_float64_batches_far_from_zero_lose_nothing():
 
 def test_a_gpu_that_is_not_there_is_an_error(monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(DeviceUnavailable, match="cuda was asked for"):
+    with pytest.raises(DeviceUnavailable, match="cuda was requested"):
         PCA(dim=2).fit(low_rank(30, 5), device="cuda")

@@ -5,8 +5,8 @@ import pytest
 
 from engine.embedders.registry import make
 from engine.embedders.training import chunks
-from engine.embedders.training.chunks import users_at_once
-from engine.embedders.training.gradient_descent import Cells
+from engine.embedders.training.chunks import users_per_chunk
+from engine.embedders.training.gradient_descent import HistoryBatch
 from engine.evaluation.ranking_metrics import SpaceScorer, top_k
 from engine.fitting.memory_estimate import DENSE_BATCHES, estimate
 from tests.engine.worlds import checkerboard, missing
@@ -16,25 +16,25 @@ PARAMS = {"elsa": {"dim": 4, "batch": 32, "epochs": 8}, "multvae": {"dim": 8, "c
 
 def fitted(name, monkeypatch, largest):
     """The space of the checkerboard, its losses, and how many users each dense array of the fit had."""
-    monkeypatch.setattr(chunks, "LARGEST", largest)
-    dense, sizes, losses = Cells.dense, [], []
+    monkeypatch.setattr(chunks, "MAX_FLOATS", largest)
+    dense, sizes, losses = HistoryBatch.dense, [], []
 
     def counted(cells, n_items):
         sizes.append(cells.n_users)
         return dense(cells, n_items)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Cells, "dense", counted)
+        patched.setattr(HistoryBatch, "dense", counted)
         space = make(name, PARAMS[name]).fit(checkerboard(), seed=1, report=lambda _, loss, __: losses.append(loss))
     return space, losses, sizes
 
 
 def test_pieces_shrink_with_the_catalogue_to_a_handful_and_are_whole_batches_at_usual_sizes():
     for name in DENSE_BATCHES:
-        assert users_at_once(100_000) >= make(name).batch
-    assert users_at_once(1_000_000) == 67
-    assert users_at_once(100_000_000) == 8
-    assert users_at_once(0) >= 512
+        assert users_per_chunk(100_000) >= make(name).batch
+    assert users_per_chunk(1_000_000) == 67
+    assert users_per_chunk(100_000_000) == 8
+    assert users_per_chunk(0) >= 512
 
 
 @pytest.mark.parametrize("name", PARAMS)
