@@ -17,11 +17,11 @@ from api.auth_middleware import KeyFirst
 from api.coalescing.event_writer import EventWriter
 from api.coalescing.history_reader import HistoryReader
 from api.deps import LiveSpaces
-from api.limits.body_buffering import WholeBody
-from api.limits.concurrency_limit import Gate
-from api.limits.concurrency_middleware import Admission
-from api.limits.deadline import Deadline
-from api.limits.early_rejection import Door
+from api.limits.body_buffering import BodyBuffer
+from api.limits.concurrency_limit import ConcurrencyLimit
+from api.limits.concurrency_middleware import ConcurrencyMiddleware
+from api.limits.deadline import DeadlineMiddleware
+from api.limits.early_rejection import EarlyRejection
 from api.limits.executors import CONNECTIONS, body_parsers, long_readers, readers, writers
 from api.logs import RequestLog, configure
 from api.messages.encoded_paths import EncodedSlashes
@@ -104,7 +104,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
 
         def looked(view: LiveView) -> None:
             if not view.stale:
-                app.state.outage.over()
+                app.state.outage_log.database_available()
                 app.state.clock.looked(view.space)
             set_view(metrics, app.state.live_spaces, view, app.state.sampler.recall_in(view.space.name))
             upkeep(view)
@@ -112,7 +112,8 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         poller = Poller(app.state.live_spaces, settings.poll_s, Listener(opened), after=looked)
         poller.start()
         try:
-            yield {"door": Door(gate, metrics.refused.labels("429"), settings.max_body_bytes)}
+            rejections = metrics.refused.labels("429")
+            yield {"early_rejection": EarlyRejection(concurrency_limit, rejections, settings.max_body_bytes)}
         finally:
             poller.stop()
             upkeep.close()
@@ -123,28 +124,31 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
                 opened.close()
 
     metrics = Metrics()
-    gate = Gate(active=settings.max_active, waiting=settings.max_waiting, wait_s=settings.max_wait_s)
+    concurrency_limit = ConcurrencyLimit(
+        max_active=settings.max_active, max_waiting=settings.max_waiting, max_wait_s=settings.max_wait_s
+    )
     app = FastAPI(title="nearfield", version=version("nearfield"), lifespan=lifespan)
-    app.state.settings, app.state.metrics, app.state.outage, app.state.gate = settings, metrics, OutageLog(), gate
+    app.state.settings, app.state.metrics, app.state.outage_log = settings, metrics, OutageLog()
+    app.state.concurrency_limit = concurrency_limit
     for module in ROUTERS:
         app.include_router(module.router)
-    _surround(app, settings, metrics, gate)
+    _add_middleware(app, settings, metrics, concurrency_limit)
     return app
 
 
-def _surround(app: FastAPI, settings: Settings, metrics: Metrics, gate: Gate) -> None:
-    """With what every request passes on its way, the last added first."""
+def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, concurrency_limit: ConcurrencyLimit) -> None:
+    """In the order from the endpoint outwards: a request passes the last one first."""
     problems.install(app)
-    app.add_middleware(Deadline)
-    app.add_middleware(Admission, metrics=metrics, gate=gate)
-    app.add_middleware(  # before admission
-        WholeBody,
+    app.add_middleware(DeadlineMiddleware)
+    app.add_middleware(ConcurrencyMiddleware, metrics=metrics, concurrency_limit=concurrency_limit)
+    app.add_middleware(
+        BodyBuffer,
         metrics=metrics,
         max_bytes=settings.max_body_bytes,
-        seconds=settings.max_body_s,
-        most_held=settings.max_bodies_bytes,
+        max_seconds=settings.max_body_s,
+        max_total_bytes=settings.max_bodies_bytes,
     )
-    app.add_middleware(KeyFirst, routers=[module.router for module in ROUTERS])  # and before the body
+    app.add_middleware(KeyFirst, routers=[module.router for module in ROUTERS])
     app.add_middleware(EncodedSlashes)
     app.add_middleware(Timed, metrics=metrics)
     app.add_middleware(RequestLog)

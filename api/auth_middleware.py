@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
 from api.auth import ASK_S, Needs, bearer_of, look, needs_of
-from api.limits.body_buffering import has_body, unread
+from api.limits.body_buffering import has_body, without_body
 from engine.errors import NearfieldError, StoreUnavailable
 from engine.store import spaces
 from engine.store.database.connections import Database
@@ -58,7 +58,7 @@ class KeyFirst:
         if scope["type"] == "http" and has_body(scope):
             refusal = await self._looked(scope)
             if refusal is not None:
-                await unread(refusal, scope)(scope, receive, send)
+                await without_body(refusal, scope)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 

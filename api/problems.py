@@ -60,14 +60,15 @@ def problem(
     )
 
 
-def on_the_wire(answer: Response) -> tuple[bytes, bytes]:
-    """Status line and headers up to where more may follow, and the body: what a connection says without the app."""
-    status = f"HTTP/1.1 {answer.status_code} {HTTPStatus(answer.status_code).phrase}\r\n".encode()
-    return status + header_lines(answer.raw_headers), bytes(answer.body)
+def response_parts(response: Response) -> tuple[bytes, bytes]:
+    """(status line and headers, body) as sent on the wire, for a connection that responds without the app. The caller
+    may add headers and writes the empty line that ends them."""
+    status = f"HTTP/1.1 {response.status_code} {HTTPStatus(response.status_code).phrase}\r\n".encode()
+    return status + header_lines(response.raw_headers), bytes(response.body)
 
 
 def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
-    """As they stand in an answer, each with its end of line."""
+    """The headers as sent on the wire, each with its line end."""
     return b"".join(b"%b: %b\r\n" % line for line in headers)
 
 
@@ -85,10 +86,10 @@ async def expected(request: Request, error: Exception) -> Response:
     assert isinstance(error, NearfieldError)
     status = STATUS.get(type(error), 500)
     if isinstance(error, DiskFull):
-        request.app.state.outage.full(str(error))
+        request.app.state.outage_log.disk_full(str(error))
         request.state.counted = True
     elif isinstance(error, StoreUnavailable) and error.is_down:
-        request.app.state.outage.noticed(str(error))
+        request.app.state.outage_log.database_unavailable(str(error))
         request.state.counted = True
     return problem(status, str(error), error.problems if isinstance(error, InputError) else ())
 

@@ -25,7 +25,7 @@ from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
 from api.app import create_app, open_served
-from api.limits.early_rejection import DoorProtocol
+from api.limits.early_rejection import EarlyRejectionProtocol
 from api.logs import configure, take_over
 from api.shutdown import DRAIN_S, LAST_S, WORKER_S, Ending, EndingServer
 from engine.backoff import Backoff
@@ -199,7 +199,7 @@ def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
-        http=DoorProtocol,
+        http=EarlyRejectionProtocol,
         workers=workers,
         log_config=None,  # see `take_over`
         log_level="warning",

@@ -1,6 +1,7 @@
-"""WholeBody: a request is worked on once its body is there, so that a slow client holds no place of another.
+"""BodyBuffer: a request reaches the app when its body is complete, so that a slow client holds no concurrency slot.
 
-What all bodies of a process take is bounded. The last quarter is for small ones: who sends much keeps nobody out.
+The memory of all bodies of a process is bounded. The last quarter of it is reserved for small bodies, so that large
+uploads do not reject them.
 """
 
 from __future__ import annotations
@@ -13,20 +14,23 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.monitoring.metrics import Metrics
 from api.problems import problem
 
-SMALL = 65_536  # bytes, which a connection reads before anybody asks for them
-FOR_LARGE = 0.75  # of what bodies may take
-CLOSES = {"Connection": "close"}
+SMALL_BYTES = 65_536  # uvicorn buffers this much of a body before the app reads it
+LARGE_BODY_SHARE = 0.75  # of the memory for bodies
+CLOSE = {"Connection": "close"}
 
 
-class WholeBody:
-    """ASGI middleware: 413 for a body over the limit, whether its headers say so or not; 408 for one too slow; 503 for
-    one that there is no room for. One that no route reads has the same limits, and is not kept."""
+class BodyBuffer:
+    """ASGI middleware: 413 for a body over the limit, with or without a Content-Length; 408 for a body that arrives too
+    slowly; 503 when there is no memory for it. The body of a route that reads none has the same limits and is dropped.
+    """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, max_bytes: int, seconds: float, most_held: int):
+    def __init__(self, app: ASGIApp, metrics: Metrics, max_bytes: int, max_seconds: float, max_total_bytes: int):
         self.app, self.metrics = app, metrics
-        self.max_bytes, self.seconds = max_bytes, seconds
-        self.most_held = max(most_held, int(max_bytes / FOR_LARGE) + 1)  # one as large as may be is no matter of luck
-        self.held = 0  # bytes
+        self.max_bytes, self.max_seconds = max_bytes, max_seconds
+        self.max_total_bytes = max(
+            max_total_bytes, int(max_bytes / LARGE_BODY_SHARE) + 1
+        )  # one largest body always fits
+        self.total_bytes = 0
         self.too_large = f"a body has at most {max_bytes} bytes; send several requests"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -36,72 +40,74 @@ class WholeBody:
         declared = dict(scope["headers"]).get(b"content-length", b"0")
         n_bytes = int(declared) if declared.isdigit() else 0
         if n_bytes > self.max_bytes:
-            await unread(problem(413, self.too_large), scope)(scope, receive, send)
+            await without_body(problem(413, self.too_large), scope)(scope, receive, send)
             return
         if not scope["state"].get("reads_body", True):
             n_bytes = 0
-        if self._is_full(self.held + n_bytes, n_bytes):
-            await unread(self._no_room(scope), scope)(scope, receive, send)
+        if self.exceeds_memory(self.total_bytes + n_bytes, n_bytes):
+            await without_body(self._no_memory(scope), scope)(scope, receive, send)
             return
         body = _Body(self, scope["state"].get("reads_body", True))
         try:
-            answer = await self._answer(body, scope, receive)
-            if answer is not None:
-                await answer(scope, receive, send)
-            elif not body.gone:
-                await self.app(scope, _once(body.taken(), receive), send)
+            error = await self._read(body, scope, receive)
+            if error is not None:
+                await error(scope, receive, send)
+            elif not body.disconnected:
+                await self.app(scope, _replay(body.take(), receive), send)
         finally:
-            self.held -= body.n_held
+            self.total_bytes -= body.n_buffered
 
-    async def _answer(self, body: _Body, scope: Scope, receive: Receive) -> Response | None:
-        """Once the body was read as far as it may be; None where it is there, or its client went away."""
+    async def _read(self, body: _Body, scope: Scope, receive: Receive) -> Response | None:
+        """Read the body; an error response, or None when the body is complete or the client disconnected."""
         try:
-            async with asyncio.timeout(self.seconds):
+            async with asyncio.timeout(self.max_seconds):
                 await body.read(receive)
         except TimeoutError:
-            return problem(408, f"the body did not arrive within {self.seconds:g} s", headers=CLOSES)
-        if body.size > self.max_bytes:
-            return problem(413, self.too_large, headers=CLOSES)
-        return self._no_room(scope) if body.crowded else None
+            return problem(408, f"the body did not arrive within {self.max_seconds:g} s", headers=CLOSE)
+        if body.n_bytes > self.max_bytes:
+            return problem(413, self.too_large, headers=CLOSE)
+        return self._no_memory(scope) if body.exceeds_memory else None
 
-    def _is_full(self, held: int, n_bytes: int) -> bool:
-        """Whether that is too much to hold for a body of so many bytes."""
-        return held > (self.most_held if n_bytes <= SMALL else FOR_LARGE * self.most_held)
+    def exceeds_memory(self, total_bytes: int, n_bytes: int) -> bool:
+        """Whether `total_bytes` is too much when the current body has `n_bytes`."""
+        share = 1.0 if n_bytes <= SMALL_BYTES else LARGE_BODY_SHARE
+        return total_bytes > share * self.max_total_bytes
 
-    def _no_room(self, scope: Scope) -> Response:
+    def _no_memory(self, scope: Scope) -> Response:
         self.metrics.refused.labels("503").inc()
         scope["state"]["counted"] = True
-        return problem(503, "the bodies of other requests take all the room there is; ask again in a second")
+        return problem(503, "the bodies of other requests take all the memory for bodies; try again in a second")
 
 
 class _Body:
-    """One that is being read."""
+    """A body while it is being read."""
 
-    def __init__(self, of: WholeBody, is_kept: bool):
-        self._of, self._is_kept = of, is_kept
+    def __init__(self, buffer: BodyBuffer, is_kept: bool):
+        self._buffer, self._is_kept = buffer, is_kept
         self._bytes = bytearray()
-        self.size = self.n_held = 0
-        self.gone = self.crowded = False
+        self.n_bytes = self.n_buffered = 0
+        self.disconnected = self.exceeds_memory = False
 
     async def read(self, receive: Receive) -> None:
-        """All of it, or as much as shows that it is too large, or that there is no room for it."""
+        """Read to the end, or until the body proves too large or there is no memory for it."""
         more = True
-        while more and self.size <= self._of.max_bytes and not self.crowded:
+        while more and self.n_bytes <= self._buffer.max_bytes and not self.exceeds_memory:
             message = await receive()
             if message["type"] == "http.disconnect":
-                self.gone = True
+                self.disconnected = True
                 return
             part, more = message.get("body", b""), message.get("more_body", False)
-            self.size += len(part)
+            self.n_bytes += len(part)
             if self._is_kept:
                 self._bytes += part
-                self.n_held += len(part)
-                self._of.held += len(part)
-                self.crowded = self._of._is_full(self._of.held, self.size)
+                self.n_buffered += len(part)
+                self._buffer.total_bytes += len(part)
+                self.exceeds_memory = self._buffer.exceeds_memory(self._buffer.total_bytes, self.n_bytes)
 
-    def taken(self) -> bytes:
-        made, self._bytes = bytes(self._bytes), bytearray()
-        return made
+    def take(self) -> bytes:
+        """The bytes; the buffer is empty afterwards."""
+        body, self._bytes = bytes(self._bytes), bytearray()
+        return body
 
 
 def has_body(scope: Scope) -> bool:
@@ -109,23 +115,25 @@ def has_body(scope: Scope) -> bool:
     return b"content-length" in names or b"transfer-encoding" in names
 
 
-def unread(answer: Response, scope: Scope) -> Response:
-    """One that is given before the body is read. It may or may not follow where it is sent only when it is asked for:
-    that connection is at its end. The rest of another is dropped as it comes."""
+def without_body(response: Response, scope: Scope) -> Response:
+    """A response that is sent before the body is read. The rest of the body is dropped as it arrives.
+
+    After `Expect: 100-continue` the body may or may not follow, so the connection closes.
+    """
     if any(name == b"expect" for name, _ in scope["headers"]):
-        answer.headers["Connection"] = "close"
-    return answer
+        response.headers["Connection"] = "close"
+    return response
 
 
-def _once(body: bytes, receive: Receive) -> Receive:
-    """The body as one message; what comes after it is that the client went away."""
-    kept: bytes | None = body
+def _replay(body: bytes, receive: Receive) -> Receive:
+    """A `receive` that returns the body as one message, then the messages that follow it, such as a disconnect."""
+    pending: bytes | None = body
 
-    async def whole() -> Message:
-        nonlocal kept
-        if kept is None:
+    async def receive_body() -> Message:
+        nonlocal pending
+        if pending is None:
             return await receive()
-        told, kept = kept, None
-        return {"type": "http.request", "body": told, "more_body": False}
+        whole, pending = pending, None
+        return {"type": "http.request", "body": whole, "more_body": False}
 
-    return whole
+    return receive_body

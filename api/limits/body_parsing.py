@@ -46,7 +46,7 @@ class TooMuch(NearfieldError):
         self.status = status
 
 
-async def parsed(body: bytes, threads: Executor) -> Any:
+async def parse_body(body: bytes, threads: Executor) -> Any:
     """The value of a JSON text; JSONDecodeError, or HTTPException 413 or 422 where it is beyond a bound."""
     try:
         if len(body) <= SMALL:

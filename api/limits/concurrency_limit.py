@@ -1,10 +1,11 @@
-"""Gate: so many requests are worked on at once, some more wait for a moment, the rest are told to come back.
+"""ConcurrencyLimit: at most `max_active` requests run at once, `max_waiting` more wait for a moment, the rest is
+rejected.
 
-A burst may wait its time. A queue that was not empty for as long is no burst: whoever waits in it will be answered
-late, and so would everybody after them (after Nichols and Jacobson, Controlling Queue Delay, 2012). From then on half
-as many are worked on, which answers as many a second in half of the time, a few wait for a tenth of the time so that no
-place is idle, and the rest is refused at once; until nobody had to be for as long as a burst may wait, or for a tenth
-of that while nobody is at work. Figures are in scripts/LOG.md.
+A burst may wait up to `max_wait_s`. A queue that has not been empty for that long is no burst but overload: each
+request in it, and each that follows, would be answered late (after Nichols and Jacobson, Controlling Queue Delay,
+2012). During overload half as many requests run, which gives the same throughput at half the latency; a few wait, for a
+tenth of the time, so that no slot stays idle; the rest is rejected at once. Overload ends when no request has been
+rejected for `max_wait_s`, or for a tenth of it while no request runs. Figures are in scripts/LOG.md.
 """
 
 from __future__ import annotations
@@ -15,110 +16,119 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-STANDING = 0.1  # of the wait, in a queue that stands
-ACTIVE = 0.5  # of those at work
-WAITING = 0.125  # of the same, so many wait
-HELD_S = 0.1
-MOST_HELD = 64
+OVERLOAD_WAIT = 0.1  # of `max_wait_s`, during overload
+OVERLOAD_ACTIVE = 0.5  # of `max_active`, during overload
+OVERLOAD_WAITING = 0.125  # of `max_active`: so many requests may wait during overload
+BLOCKED_AFTER_S = 0.1
+MAX_BLOCKED = 64
 
 
-class Place:
-    """Of one request that was let in. It may have to wait for its turn."""
+class Slot:
+    """The slot of one accepted request. The request may have to wait for its turn."""
 
-    __slots__ = ("held", "left", "patience_s", "turn")
+    __slots__ = ("is_blocked", "is_released", "max_wait_s", "turn")
 
-    def __init__(self, turn: asyncio.Future[None] | None = None, patience_s: float = 0.0):
-        self.turn = turn  # None: at once
-        self.patience_s = patience_s
-        self.held = self.left = False
+    def __init__(self, turn: asyncio.Future[None] | None = None, max_wait_s: float = 0.0):
+        self.turn = turn  # None: the request runs at once
+        self.max_wait_s = max_wait_s
+        self.is_blocked = self.is_released = False
 
-    async def come(self) -> bool:
-        """Wait for the turn; False when it did not come in time, and the place is to be left all the same."""
+    async def wait_for_turn(self) -> bool:
+        """False when the turn did not come within `max_wait_s`. The slot has to be released in either case."""
         if self.turn is None:
             return True
         try:
-            async with asyncio.timeout(self.patience_s):
+            async with asyncio.timeout(self.max_wait_s):
                 await self.turn
         except TimeoutError:
             return False
         return True
 
 
-class Gate:
-    """Of one event loop. Who enters leaves."""
+class ConcurrencyLimit:
+    """For one event loop. Every acquired slot has to be released."""
 
-    def __init__(self, *, active: int, waiting: int, wait_s: float, clock: Callable[[], float] = time.monotonic):
-        self.active, self.waiting, self.wait_s = active, waiting, wait_s
-        self.standing = False
-        self.at_work, self.held, self.queue = 0, 0, deque[Place]()
+    def __init__(
+        self,
+        *,
+        max_active: int,
+        max_waiting: int,
+        max_wait_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ):
+        self.max_active, self.max_waiting, self.max_wait_s = max_active, max_waiting, max_wait_s
+        self.is_overloaded = False
+        self.n_active, self.n_blocked, self.queue = 0, 0, deque[Slot]()
         self._clock = clock
-        self._emptied = self._turned_away = clock()  # when nobody waited; when somebody was turned away
+        self._queue_empty_at = self._rejected_at = clock()  # the last time of each
 
-    def full(self) -> bool:
-        """Whether whoever comes now is turned away."""
+    def is_full(self) -> bool:
+        """Whether a request that arrives now is rejected; counts as a rejection if so."""
         now = self._clock()
-        self._look(now)
-        if self.at_work < self._most_at_work() and not self.queue:
+        self._update_overload(now)
+        if self.n_active < self._active_limit() and not self.queue:
             return False
-        most = min(self.waiting, max(1, int(WAITING * self.active))) if self.standing else self.waiting
-        if len(self.queue) < most:
+        max_waiting = self.max_waiting
+        if self.is_overloaded:
+            max_waiting = min(max_waiting, max(1, int(OVERLOAD_WAITING * self.max_active)))
+        if len(self.queue) < max_waiting:
             return False
-        self._turned_away = now
+        self._rejected_at = now
         return True
 
-    def enter(self) -> Place | None:
-        """A place, which is to be left; None when the gate is full."""
-        if self.full():
+    def acquire(self) -> Slot | None:
+        """A slot, which has to be released; None when the request is rejected."""
+        if self.is_full():
             return None
-        if self.at_work < self._most_at_work() and not self.queue:
-            self.at_work += 1
-            return Place()
-        patience_s = STANDING * self.wait_s if self.standing else self.wait_s
-        place = Place(asyncio.get_running_loop().create_future(), patience_s)
-        self.queue.append(place)
-        return place
+        if self.n_active < self._active_limit() and not self.queue:
+            self.n_active += 1
+            return Slot()
+        max_wait_s = OVERLOAD_WAIT * self.max_wait_s if self.is_overloaded else self.max_wait_s
+        slot = Slot(asyncio.get_running_loop().create_future(), max_wait_s)
+        self.queue.append(slot)
+        return slot
 
-    def leave(self, place: Place) -> None:
-        """Its turn, if it came, goes to the next; once."""
-        if place.left:
+    def release(self, slot: Slot) -> None:
+        """Give the slot to the next request in the queue. A second release of the same slot does nothing."""
+        if slot.is_released:
             return
-        place.left = True
-        if place.turn is not None and (place.turn.cancelled() or not place.turn.done()):
-            with suppress(ValueError):  # passed over
-                self.queue.remove(place)
-            self._turned_away = self._clock()
+        slot.is_released = True
+        if slot.turn is not None and (slot.turn.cancelled() or not slot.turn.done()):
+            with suppress(ValueError):  # already removed from the queue below
+                self.queue.remove(slot)
+            self._rejected_at = self._clock()
             return
-        self.at_work -= 1
-        while self.queue and self.at_work < self._most_at_work():
+        self.n_active -= 1
+        while self.queue and self.n_active < self._active_limit():
             turn = self.queue.popleft().turn
-            if turn is not None and not turn.done():  # done: it gave up a moment ago
-                self.at_work += 1
+            if turn is not None and not turn.done():  # done: the request timed out a moment ago
+                self.n_active += 1
                 turn.set_result(None)
 
     @contextmanager
-    def giving_way(self, place: Place) -> Iterator[None]:
-        """For what may have to wait for something else than the cores: after HELD_S it is `held`, and its place is
-        another's. Whoever begins such work sees to it that no more than MOST_HELD are."""
-        timer = asyncio.get_running_loop().call_later(HELD_S, self._hold, place)
+    def released_when_blocked(self, slot: Slot) -> Iterator[None]:
+        """For work that may wait for something other than the CPU, such as a lock in PostgreSQL. After BLOCKED_AFTER_S
+        the request counts as blocked and its slot is released. The caller allows at most MAX_BLOCKED such requests."""
+        timer = asyncio.get_running_loop().call_later(BLOCKED_AFTER_S, self._release_blocked, slot)
         try:
             yield
         finally:
             timer.cancel()
-            self.held -= place.held
+            self.n_blocked -= slot.is_blocked
 
-    def _hold(self, place: Place) -> None:
-        place.held = True
-        self.held += 1
-        self.leave(place)
+    def _release_blocked(self, slot: Slot) -> None:
+        slot.is_blocked = True
+        self.n_blocked += 1
+        self.release(slot)
 
-    def _most_at_work(self) -> int:
-        return max(1, int(ACTIVE * self.active)) if self.standing else self.active
+    def _active_limit(self) -> int:
+        return max(1, int(OVERLOAD_ACTIVE * self.max_active)) if self.is_overloaded else self.max_active
 
-    def _look(self, now: float) -> None:
-        """Whether the queue stands."""
-        if self.standing and now - self._turned_away > (self.wait_s if self.at_work else STANDING * self.wait_s):
-            self.standing, self._emptied = False, now
+    def _update_overload(self, now: float) -> None:
+        quiet_s = self.max_wait_s if self.n_active else OVERLOAD_WAIT * self.max_wait_s
+        if self.is_overloaded and now - self._rejected_at > quiet_s:
+            self.is_overloaded, self._queue_empty_at = False, now
         if not self.queue:
-            self._emptied = now
-        elif now - self._emptied > self.wait_s and not self.standing:
-            self.standing, self._turned_away = True, now
+            self._queue_empty_at = now
+        elif now - self._queue_empty_at > self.max_wait_s and not self.is_overloaded:
+            self.is_overloaded, self._rejected_at = True, now

@@ -1,48 +1,48 @@
-"""Admission: every request but those of whoever watches passes the gate, unless its connection saw to that already."""
+"""ConcurrencyMiddleware: applies the concurrency limit to each request whose connection did not apply it already."""
 
 from __future__ import annotations
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.limits.concurrency_limit import Gate, Place
+from api.limits.concurrency_limit import ConcurrencyLimit, Slot
 from api.monitoring.metrics import Metrics
 from api.problems import problem
 
-EXEMPT = ("/healthz", "/readyz", "/metrics")  # whoever watches must get through
-FULL = "as many requests wait as may; ask again in a second"
+EXEMPT = ("/healthz", "/readyz", "/metrics")  # monitoring has to work during overload
+OVERLOADED = "the server is overloaded and its queue is full; try again in a second"
 
 
-class Admission:
-    """ASGI middleware: 429 where the gate is full, 503 where the turn did not come in time."""
+class ConcurrencyMiddleware:
+    """ASGI middleware: 429 when the limit is reached, 503 when a request waited too long for its turn."""
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, gate: Gate):
-        self.app, self.metrics, self.gate = app, metrics, gate
+    def __init__(self, app: ASGIApp, metrics: Metrics, concurrency_limit: ConcurrencyLimit):
+        self.app, self.metrics, self.concurrency_limit = app, metrics, concurrency_limit
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or scope["path"] in EXEMPT:
             await self.app(scope, receive, send)
             return
-        place = scope.setdefault("state", {}).get("place")
-        if place is not None:  # the connection's, which leaves it
-            await self._within(place, scope, receive, send)
+        slot = scope.setdefault("state", {}).get("slot")
+        if slot is not None:  # the connection acquired the slot and releases it
+            await self._run_in_turn(slot, scope, receive, send)
             return
-        place = scope["state"]["place"] = self.gate.enter()
-        if place is None:
-            await self._refuse(429, FULL, scope, receive, send)
+        slot = scope["state"]["slot"] = self.concurrency_limit.acquire()
+        if slot is None:
+            await self._reject(429, OVERLOADED, scope, receive, send)
             return
         try:
-            await self._within(place, scope, receive, send)
+            await self._run_in_turn(slot, scope, receive, send)
         finally:
-            self.gate.leave(place)
+            self.concurrency_limit.release(slot)
 
-    async def _within(self, place: Place, scope: Scope, receive: Receive, send: Send) -> None:
-        if await place.come():
+    async def _run_in_turn(self, slot: Slot, scope: Scope, receive: Receive, send: Send) -> None:
+        if await slot.wait_for_turn():
             await self.app(scope, receive, send)
         else:
-            why = f"no turn within {place.patience_s:g} s; ask again in a second"
-            await self._refuse(503, why, scope, receive, send)
+            detail = f"the server is overloaded: no turn within {slot.max_wait_s:g} s; try again in a second"
+            await self._reject(503, detail, scope, receive, send)
 
-    async def _refuse(self, status: int, why: str, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _reject(self, status: int, detail: str, scope: Scope, receive: Receive, send: Send) -> None:
         self.metrics.refused.labels(str(status)).inc()
         scope["state"]["counted"] = True
-        await problem(status, why)(scope, receive, send)
+        await problem(status, detail)(scope, receive, send)

@@ -1,6 +1,6 @@
-"""Deadline: every request is answered by its own, and none later than that as if it were in time.
+"""Deadlines: every request is answered before its deadline; a response that is ready later is replaced by 503.
 
-A read may say how long it may take. Whoever does not say, and every write, has LONGEST_S.
+A read sets its deadline with `deadline_ms`. A request without it, and every write, has DEFAULT_DEADLINE_S.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from api.problems import problem
 from engine.deadline import set_work_deadline
 from engine.errors import DeadlineExceeded
 
-LONGEST_S = 30.0
-GRACE_S = 0.1  # for work that ends at the deadline by itself, which knows better what was waited for
+DEFAULT_DEADLINE_S = 30.0
+GRACE_S = 0.1  # work that checks the deadline itself gets this long to fail with a more precise message
 
 
 @dataclass(frozen=True)
 class RequestDeadline:
-    ms: int | None  # as asked
+    ms: int | None  # as requested; None: the default
     at: float  # by time.perf_counter
 
     @property
@@ -31,12 +31,14 @@ class RequestDeadline:
 
     def __str__(self) -> str:
         if self.ms is None:
-            return f"no answer within {LONGEST_S:g} s; what was asked may or may not have been done, or be done yet"
-        return f"the deadline of {self.ms} ms has passed; ask again, or with a larger deadline_ms"
+            return (
+                f"no response within {DEFAULT_DEADLINE_S:g} s; the request may have been carried out, or may still be"
+            )
+        return f"the deadline of {self.ms} ms has passed; try again, or with a larger deadline_ms"
 
 
 def set_deadline(request: Request, ms: int) -> None:
-    """`ms` after the request arrived. For the event loop."""
+    """`ms` milliseconds after the request arrived. Call on the event loop."""
     deadline = RequestDeadline(ms, request.state.arrived + ms / 1000)
     request.state.deadline = deadline
     set_work_deadline(deadline.at)
@@ -44,20 +46,20 @@ def set_deadline(request: Request, ms: int) -> None:
 
 
 def check_deadline(request: Request) -> None:
-    """Before work that may take a while: DeadlineExceeded where the answer could only be late."""
+    """DeadlineExceeded after the deadline. Call before work that may take long."""
     deadline: RequestDeadline = request.state.deadline
     if deadline.passed:
         raise DeadlineExceeded(str(deadline))
 
 
-def left_s(request: Request, most_s: float) -> float:
-    """How long something may be waited for: until the deadline of the request, and at most `most_s`."""
+def remaining_s(request: Request, max_s: float) -> float:
+    """Seconds until the deadline of the request, at most `max_s`."""
     deadline: RequestDeadline = request.state.deadline
-    return min(most_s, max(deadline.at - time.perf_counter(), 0.0))
+    return min(max_s, max(deadline.at - time.perf_counter(), 0.0))
 
 
-class Deadline:
-    """ASGI middleware: 503 in place of an answer that is late, or does not come."""
+class DeadlineMiddleware:
+    """ASGI middleware: 503 in place of a successful response that is late or does not come."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -66,24 +68,24 @@ class Deadline:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        state, late = scope["state"], False
-        state["deadline"] = RequestDeadline(None, time.perf_counter() + LONGEST_S)
+        state, is_late = scope["state"], False
+        state["deadline"] = RequestDeadline(None, time.perf_counter() + DEFAULT_DEADLINE_S)
         set_work_deadline(state["deadline"].at)
 
-        async def in_time(message: Message) -> None:
-            nonlocal late
+        async def send_in_time(message: Message) -> None:
+            nonlocal is_late
             if message["type"] == "http.response.start":
                 timer.reschedule(None)
                 if message["status"] < 400 and state["deadline"].passed:
-                    late = True
+                    is_late = True
                     await problem(503, str(state["deadline"]))(scope, receive, send)
-            if not late:
+            if not is_late:
                 await send(message)
 
         try:
-            async with asyncio.timeout(LONGEST_S + GRACE_S) as timer:
+            async with asyncio.timeout(DEFAULT_DEADLINE_S + GRACE_S) as timer:
                 state["timer"] = timer
-                await self.app(scope, receive, in_time)
+                await self.app(scope, receive, send_in_time)
         except TimeoutError:
             if not timer.expired():
                 raise

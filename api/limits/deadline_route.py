@@ -1,8 +1,9 @@
-"""Timely: a route whose request is answered by its deadline, whatever its work waits for.
+"""DeadlineRoute: the route class of every route. It reads the deadline of a request and runs the endpoint in a thread
+pool.
 
-A thread cannot be cancelled. It goes on, and only its answer is given up: so there are few of them, those of `threads`,
-and work that none of them has begun when it is given up is not begun at all. FastAPI's threads count as free as soon as
-nobody waits for them.
+A Python thread cannot be cancelled. When a request times out, its response is abandoned and the thread keeps running;
+the pools of `executors` are therefore small, and queued work whose request has timed out is dropped. FastAPI's own pool
+is not used: it counts a thread as free as soon as its request is abandoned.
 """
 
 from __future__ import annotations
@@ -20,71 +21,72 @@ from fastapi import Request, Response
 from fastapi.routing import APIRoute
 from pydantic import ValidationError
 
-from api.limits.body_parsing import parsed
-from api.limits.concurrency_limit import MOST_HELD
+from api.limits.body_parsing import parse_body
+from api.limits.concurrency_limit import MAX_BLOCKED
 from api.limits.deadline import set_deadline
 from api.limits.executors import is_long_running, is_write
 from api.messages.request_schemas import Fresh
 from engine.errors import StoreBusy
 
-_threads = ContextVar[Executor | None]("threads", default=None)  # None: the event loop's own
+_executor = ContextVar[Executor | None]("executor", default=None)  # None: the default executor of the event loop
 
 
 class DeadlineRoute(APIRoute):
-    """Of a function that is no coroutine each call has a thread, of the writers where it `writes`.
-
-    What writes may wait for another transaction, and has a place at the gate only until it seems to.
+    """An endpoint that is a plain function runs in a thread: of the `writers` for `@writes`, of the `long_readers` for
+    `@long_running`, else of the `readers`. A write that blocks on another transaction gives its concurrency slot back.
     """
 
     def __init__(self, path: str, endpoint: Callable[..., Any], **options: Any):
-        super().__init__(path, endpoint if iscoroutinefunction(endpoint) else _in_a_thread(endpoint), **options)
+        super().__init__(path, endpoint if iscoroutinefunction(endpoint) else _run_in_thread(endpoint), **options)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle, by_writers = super().get_route_handler(), is_write(self.endpoint)
-        threads = "writers" if by_writers else "long_readers" if is_long_running(self.endpoint) else None
+        handle, writes = super().get_route_handler(), is_write(self.endpoint)
+        pool = "writers" if writes else "long_readers" if is_long_running(self.endpoint) else None
 
         async def handle_in_time(request: Request) -> Response:
             state = request.app.state
-            _threads.set(
-                None if threads is None else getattr(state, threads)
-            )  # it may be in the context of the request before it
-            hasty = DeadlineRequest(request.scope, request.receive)
+            # Set in every case: requests of one connection may share a context.
+            _executor.set(None if pool is None else getattr(state, pool))
+            request = DeadlineRequest(request.scope, request.receive)
             if request.scope["query_string"]:
-                _hear(hasty, hasty.query_params.get("deadline_ms"))
-            if not by_writers:
-                return await handle(hasty)
-            if state.gate.held >= MOST_HELD:
-                raise StoreBusy(f"{MOST_HELD} writes wait already; nothing was written, ask again in a moment")
-            with state.gate.giving_way(request.state.place):
-                return await handle(hasty)
+                _apply_deadline(request, request.query_params.get("deadline_ms"))
+            if not writes:
+                return await handle(request)
+            if state.concurrency_limit.n_blocked >= MAX_BLOCKED:
+                raise StoreBusy(
+                    f"{MAX_BLOCKED} writes wait for other transactions; nothing was written, try again in a moment"
+                )
+            with state.concurrency_limit.released_when_blocked(request.state.slot):
+                return await handle(request)
 
         return handle_in_time
 
 
 class DeadlineRequest(Request):
-    """Heeds the deadline in its body as soon as that is read: keys and views are waited for before it is checked."""
+    """Applies the deadline of a body as soon as the body is parsed, before FastAPI validates it, so that the deadline
+    also limits the time for keys and views."""
 
     async def json(self) -> Any:
         if not hasattr(self, "_json"):
-            self._json = await parsed(await self.body(), self.app.state.body_parsers)
+            self._json = await parse_body(await self.body(), self.app.state.body_parsers)
             if isinstance(self._json, dict):
-                _hear(self, self._json.get("deadline_ms"))
+                _apply_deadline(self, self._json.get("deadline_ms"))
         return self._json
 
 
-def _hear(request: Request, given: object) -> None:
-    """What is no deadline is refused later, with its name."""
-    if given is not None:
+def _apply_deadline(request: Request, deadline_ms: object) -> None:
+    """An invalid value is ignored here; the validation of the request reports it."""
+    if deadline_ms is not None:
         with suppress(ValidationError):
-            ms = Fresh.model_validate({"deadline_ms": given}).deadline_ms
+            ms = Fresh.model_validate({"deadline_ms": deadline_ms}).deadline_ms
             assert ms is not None
             set_deadline(request, ms)
 
 
-def _in_a_thread(work: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
-    @wraps(work)
-    async def wait(**given: Any) -> Any:
+def _run_in_thread(endpoint: Callable[..., Any]) -> Callable[..., Coroutine[Any, Any, Any]]:
+    @wraps(endpoint)
+    async def run(**arguments: Any) -> Any:
         loop, context = asyncio.get_running_loop(), copy_context()
-        return await loop.run_in_executor(_threads.get(), partial(context.run, work, **given))
+        return await loop.run_in_executor(_executor.get(), partial(context.run, endpoint, **arguments))
 
-    return wait
+    return run

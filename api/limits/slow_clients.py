@@ -1,5 +1,6 @@
-"""Patience with slow clients: nothing is awaited of them without a clock, and no headers without an end. Of bodies that
-are read, see `bodies`.
+"""Slow clients: every wait for a client has a time limit, and request headers have a size limit.
+
+`body_buffering` limits the time and size of bodies.
 """
 
 from __future__ import annotations
@@ -9,164 +10,172 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
-from api.problems import header_lines, on_the_wire, problem
+from api.problems import header_lines, problem, response_parts
 
 HEADERS_S = 10.0
-MOST_HEADERS = 65_536  # bytes of a request's address, headers and trailers together
-SEPARATORS = 4  # ": " and the end of the line
+MAX_HEADER_BYTES = 65_536  # of a request's URL, headers and trailers together
+SEPARATOR_BYTES = 4  # ": " and the end of the line
 UNREAD_S = 10.0
-LEAST_READ = 65_536  # bytes of a long answer, in that time
+MIN_READ_BYTES = 65_536  # of a long response, in that time
 
 
-class TooLong(Exception):
-    """Told to the parser, which ends there."""
+class HeadersTooLarge(Exception):
+    """Stops the parser."""
 
 
-class PatientProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which closes a connection whose headers, or a body that nobody reads any more, do not come to
-    an end in time, one that is left open for no reason, and one whose answers are not read: a request that waits to be
-    answered on it holds a place. Headers of more than MOST_HEADERS are a 431.
+class SlowClientProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with limits for slow clients.
+
+    It closes a connection whose headers are not complete within `headers_s`, or whose unread body does not end in
+    that time; a connection that is idle for longer than the keep-alive time-out; and a connection whose client reads
+    less than MIN_READ_BYTES of a pending response within `unread_s`, because that request holds a concurrency slot.
+    Headers of more than MAX_HEADER_BYTES are answered with 431.
     """
 
     headers_s = HEADERS_S
     unread_s = UNREAD_S
     _in_headers = _in_message = False
-    _head = 0  # bytes of the address and headers so far
-    _delivers = False  # whether the parser made anything of this read
-    _unmade = 0  # bytes of reads that it made nothing of yet: a line without an end
-    _is_told = False  # that headers are too long
-    _cut: asyncio.TimerHandle | None = None
-    _unread: asyncio.TimerHandle | None = None
-    _at_work: RequestResponseCycle | None = None
+    _n_header_bytes = 0  # of the current request so far
+    _parsed_something = False  # whether the parser called back during this read
+    _n_unparsed = 0  # bytes read since the parser last called back, such as a line without an end
+    _headers_rejected = False
+    _close_timer: asyncio.TimerHandle | None = None
+    _unread_timer: asyncio.TimerHandle | None = None
+    _running_cycle: RequestResponseCycle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._wait()
+        self._start_close_timer()
 
     def data_received(self, data: bytes) -> None:
-        if self._is_told:
+        if self._headers_rejected:
             return
-        self._delivers = False
+        self._parsed_something = False
         super().data_received(data)
-        self._unmade = 0 if self._delivers else self._unmade + len(data)
-        if self._head + self._unmade > MOST_HEADERS:
-            self._refuse_headers()
-        if self._cut is None and (self._in_headers or not self._answering()):
-            self._set_clock()
+        self._n_unparsed = 0 if self._parsed_something else self._n_unparsed + len(data)
+        if self._n_header_bytes + self._n_unparsed > MAX_HEADER_BYTES:
+            self._reject_headers()
+        if self._close_timer is None and (self._in_headers or not self._is_responding()):
+            self._start_timer()
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._in_headers = self._in_message = self._delivers = True
-        self._head = 0
+        self._in_headers = self._in_message = self._parsed_something = True
+        self._n_header_bytes = 0
 
     def on_url(self, url: bytes) -> None:
-        self._count(len(url))
+        self._count_header_bytes(len(url))
         super().on_url(url)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """One that comes after the body is a trailer, and says nothing: what was asked, and by whom, stands."""
-        self._count(len(name) + len(value) + SEPARATORS)
+        """A header after the body is a trailer. Trailers are ignored: they must not change the key or the request."""
+        self._count_header_bytes(len(name) + len(value) + SEPARATOR_BYTES)
         if self._in_headers:
             super().on_header(name, value)
 
     def on_body(self, body: bytes) -> None:
-        self._delivers = True
+        self._parsed_something = True
         super().on_body(body)
 
     def on_headers_complete(self) -> None:
-        self._headers_came()
+        self._headers_complete()
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
-        self._message_came()
+        self._message_complete()
         super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
-        self._watch()
+        self._start_unread_timer()
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self._watched()
+        self._stop_unread_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._done()
-        self._watched()
-        if self._at_work is not None:  # uvicorn tells the newest, which may be behind it
-            self._at_work.disconnected = True
-            self._at_work.message_event.set()
+        self._stop_close_timer()
+        self._stop_unread_timer()
+        if self._running_cycle is not None:  # uvicorn notifies only the newest request, which may wait behind this one
+            self._running_cycle.disconnected = True
+            self._running_cycle.message_event.set()
         super().connection_lost(exc)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        self._at_work = cycle
+        self._running_cycle = cycle
         super()._start_asgi_task(cycle, app)
 
-    def _headers_came(self) -> None:
+    def _headers_complete(self) -> None:
         self._in_headers = False
-        self._done()
+        self._stop_close_timer()
 
-    def _message_came(self) -> None:
+    def _message_complete(self) -> None:
         self._in_message = False
-        self._done()
+        self._stop_close_timer()
 
-    def _count(self, n_bytes: int) -> None:
-        self._delivers = True
-        self._head += n_bytes
-        if self._head > MOST_HEADERS:
-            raise TooLong
+    def _count_header_bytes(self, n_bytes: int) -> None:
+        self._parsed_something = True
+        self._n_header_bytes += n_bytes
+        if self._n_header_bytes > MAX_HEADER_BYTES:
+            raise HeadersTooLarge
 
     def send_400_response(self, msg: str) -> None:
-        if self._head <= MOST_HEADERS:  # else it is told when the read is done
+        if self._n_header_bytes <= MAX_HEADER_BYTES:  # otherwise `data_received` sends 431
             super().send_400_response(msg)
 
-    def _refuse_headers(self) -> None:
-        """What still comes is dropped until the clock ends it: closed at once, the answer would be lost."""
-        if self._is_told or self.transport.is_closing():
+    def _reject_headers(self) -> None:
+        """Later bytes are dropped until the timer closes the connection: closing at once would lose the response."""
+        if self._headers_rejected or self.transport.is_closing():
             return
-        self._is_told = True
-        if not self._in_headers:  # trailers, or a part of a body without an end, of a request that waits for its end
+        self._headers_rejected = True
+        if not self._in_headers:  # trailers, or a chunk line without an end; that request waits for its body
             self.transport.close()
-        elif self._answering():  # one before it, whose answer is the last
+        elif self._is_responding():  # to the request before this one; its response is the last
             self.cycle.keep_alive = False
         else:
-            head = header_lines([*self.server_state.default_headers, (b"connection", b"close")])
-            self.transport.write(b"".join((HEAD, head, b"\r\n", BODY)))
+            headers = header_lines([*self.server_state.default_headers, (b"connection", b"close")])
+            self.transport.write(b"".join((HEAD, headers, b"\r\n", BODY)))
 
-    def _answering(self) -> bool:
+    def _is_responding(self) -> bool:
         return self.cycle is not None and not self.cycle.response_complete
 
-    def _set_clock(self) -> None:
-        """Most requests come whole, and need none; whatever came after an answer stopped that of the connection."""
+    def _start_timer(self) -> None:
+        """Most requests arrive in one read and need no timer. Data after a response stops the keep-alive timer, so an
+        idle connection gets a new one here."""
         if self._in_message:
-            self._wait()
+            self._start_close_timer()
         elif self.timeout_keep_alive_task is None:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
-    def _wait(self) -> None:
-        self._done()
-        self._cut = self.loop.call_later(self.headers_s, self.transport.close)
+    def _start_close_timer(self) -> None:
+        self._stop_close_timer()
+        self._close_timer = self.loop.call_later(self.headers_s, self.transport.close)
 
-    def _done(self) -> None:
-        if self._cut is not None:
-            self._cut.cancel()
-            self._cut = None
+    def _stop_close_timer(self) -> None:
+        if self._close_timer is not None:
+            self._close_timer.cancel()
+            self._close_timer = None
 
-    def _watch(self) -> None:
-        unread = self.transport.get_write_buffer_size()
-        self._unread = self.loop.call_later(self.unread_s, self._look, unread)
+    def _start_unread_timer(self) -> None:
+        n_unread = self.transport.get_write_buffer_size()
+        self._unread_timer = self.loop.call_later(self.unread_s, self._check_unread, n_unread)
 
-    def _look(self, before: int) -> None:
-        if before - self.transport.get_write_buffer_size() >= LEAST_READ:
-            self._watch()
+    def _check_unread(self, n_unread_before: int) -> None:
+        if n_unread_before - self.transport.get_write_buffer_size() >= MIN_READ_BYTES:
+            self._start_unread_timer()
         else:
             self.transport.abort()
 
-    def _watched(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-            self._unread = None
+    def _stop_unread_timer(self) -> None:
+        if self._unread_timer is not None:
+            self._unread_timer.cancel()
+            self._unread_timer = None
 
 
-HEAD, BODY = on_the_wire(problem(431, f"expected an address and headers of at most {MOST_HEADERS:,} bytes, got more"))
+HEAD, BODY = response_parts(
+    problem(
+        431, f"expected a URL and headers of at most {MAX_HEADER_BYTES:,} bytes, got more; send fewer or shorter ones"
+    )
+)

@@ -1,4 +1,5 @@
-"""Outage: PostgreSQL is away, or a disk is full. A line when that is noticed and one when it is back, not each time."""
+"""OutageLog: one log line when PostgreSQL becomes unavailable and one when it is back; one line a minute for a full
+disk."""
 
 from __future__ import annotations
 
@@ -8,41 +9,42 @@ import time
 import structlog
 
 log = structlog.get_logger()
-FULL_S = 60.0
+DISK_FULL_INTERVAL_S = 60.0
 
 
 class OutageLog:
-    """Of one process; a line for each request that was told so would be load of its own."""
+    """For one process. A line for each failed request would be load of its own."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._since: float | None = None
-        self._requests = 0
-        self._told_full, self._full_again = 0, 0.0
+        self._n_requests = 0
+        self._n_disk_full, self._next_disk_full_line = 0, 0.0
 
-    def noticed(self, why: str) -> None:
-        """By a request, which is answered 503."""
+    def database_unavailable(self, why: str) -> None:
+        """Called for each request that is answered with 503 because PostgreSQL is unavailable."""
         with self._lock:
-            self._requests += 1
+            self._n_requests += 1
             if self._since is not None:
                 return
             self._since = time.monotonic()
         log.warning("PostgreSQL is away", error=why)
 
-    def full(self, why: str) -> None:
-        """A disk is full, which a request is answered with: a line a minute, with how many were told meanwhile."""
+    def disk_full(self, why: str) -> None:
+        """Called for each request that is answered with 507."""
         with self._lock:
-            self._told_full += 1
+            self._n_disk_full += 1
             now = time.monotonic()
-            if now < self._full_again:
+            if now < self._next_disk_full_line:
                 return
-            requests, self._told_full, self._full_again = self._told_full, 0, now + FULL_S
+            requests, self._n_disk_full, self._next_disk_full_line = self._n_disk_full, 0, now + DISK_FULL_INTERVAL_S
         log.error("a disk is full", error=why, requests_answered_507=requests)
 
-    def over(self) -> None:
+    def database_available(self) -> None:
+        """Called after each successful read of PostgreSQL by the poller."""
         with self._lock:
             if self._since is None:
                 return
-            seconds, requests = time.monotonic() - self._since, self._requests
-            self._since, self._requests = None, 0
+            seconds, requests = time.monotonic() - self._since, self._n_requests
+            self._since, self._n_requests = None, 0
         log.warning("PostgreSQL is back", seconds=round(seconds, 1), requests_answered_503=requests)

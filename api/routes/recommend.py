@@ -23,7 +23,7 @@ from api.coalescing.user_profile import (
     with_session,
 )
 from api.deps import AppDatabase, AppMetrics, AppReadContext, AppSettings, ReadContext, View, check_k
-from api.limits.deadline import check_deadline, left_s
+from api.limits.deadline import check_deadline, remaining_s
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.messages import cursors, warnings
@@ -169,7 +169,7 @@ async def _recommend(
     user = UserProfile(past)
     if body.user_id is not None:
         try:
-            within_s = left_s(request, MAX_WAIT_S)
+            within_s = remaining_s(request, MAX_WAIT_S)
             user = with_session(past, await context.history_reader.read(view.space.key, body.user_id, within_s))
         except StoreUnavailable:
             user = profile_without_database(body.user_id, past, view)

@@ -52,7 +52,7 @@ def test_bodies_beyond_the_room_there_is_are_told_to_come_back_and_small_ones_ar
             except TimeoutError:
                 return False  # it is waited for
         assert (status, headers["retry-after"]) == (503, "1")
-        assert "take all the room" in body["detail"]
+        assert "take all the memory" in body["detail"]
         return True
 
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""Who is let in, who waits, and who is turned away, by the clock."""
+"""Which requests run, which wait and which are rejected, over time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import wraps
 
 import pytest
 
-from api.limits.concurrency_limit import Gate, Place
+from api.limits.concurrency_limit import ConcurrencyLimit, Slot
 
 
 class Clock:
@@ -26,88 +26,88 @@ def on_a_loop(test: Callable[[], Coroutine[None, None, None]]) -> Callable[[], N
     return run
 
 
-def entered(gate: Gate) -> Place:
-    place = gate.enter()
-    assert place is not None
-    return place
+def acquired(limit: ConcurrencyLimit) -> Slot:
+    slot = limit.acquire()
+    assert slot is not None
+    return slot
 
 
 @on_a_loop
-async def test_a_place_that_is_left_goes_to_who_waited_longest() -> None:
-    gate = Gate(active=1, waiting=2, wait_s=5.0)
-    first, second, third = entered(gate), entered(gate), entered(gate)
-    assert gate.full()
-    assert gate.enter() is None
-    assert await first.come()
-    gate.leave(first)
-    assert await second.come()
+async def test_a_released_slot_goes_to_the_request_that_waited_longest() -> None:
+    limit = ConcurrencyLimit(max_active=1, max_waiting=2, max_wait_s=5.0)
+    first, second, third = acquired(limit), acquired(limit), acquired(limit)
+    assert limit.is_full()
+    assert limit.acquire() is None
+    assert await first.wait_for_turn()
+    limit.release(first)
+    assert await second.wait_for_turn()
     assert third.turn is not None
     assert not third.turn.done()
-    gate.leave(second)
-    assert await third.come()
-    gate.leave(third)
-    assert (gate.at_work, len(gate.queue)) == (0, 0)
+    limit.release(second)
+    assert await third.wait_for_turn()
+    limit.release(third)
+    assert (limit.n_active, len(limit.queue)) == (0, 0)
 
 
 @on_a_loop
-async def test_who_waited_in_vain_takes_no_place_along() -> None:
-    gate = Gate(active=1, waiting=2, wait_s=0.01, clock=Clock())
-    first, second = entered(gate), entered(gate)
-    assert not await second.come()
-    third = entered(gate)
-    gate.leave(first)  # before the second left
-    gate.leave(second)
-    assert await third.come()
-    gate.leave(third)
-    assert (gate.at_work, len(gate.queue)) == (0, 0)
+async def test_a_request_that_timed_out_in_the_queue_takes_no_slot() -> None:
+    limit = ConcurrencyLimit(max_active=1, max_waiting=2, max_wait_s=0.01, clock=Clock())
+    first, second = acquired(limit), acquired(limit)
+    assert not await second.wait_for_turn()
+    third = acquired(limit)
+    limit.release(first)  # before the second
+    limit.release(second)
+    assert await third.wait_for_turn()
+    limit.release(third)
+    assert (limit.n_active, len(limit.queue)) == (0, 0)
 
 
 @on_a_loop
-async def test_who_leaves_without_having_waited_leaves_the_queue() -> None:
-    gate = Gate(active=1, waiting=1, wait_s=5.0)
-    first, second = entered(gate), entered(gate)
-    gate.leave(second)
-    assert not gate.full()
-    gate.leave(first)
-    assert (gate.at_work, len(gate.queue)) == (0, 0)
+async def test_a_slot_released_before_its_turn_leaves_the_queue() -> None:
+    limit = ConcurrencyLimit(max_active=1, max_waiting=1, max_wait_s=5.0)
+    first, second = acquired(limit), acquired(limit)
+    limit.release(second)
+    assert not limit.is_full()
+    limit.release(first)
+    assert (limit.n_active, len(limit.queue)) == (0, 0)
 
 
 @on_a_loop
-async def test_a_burst_may_wait_and_a_queue_that_stands_may_not() -> None:
+async def test_a_burst_waits_and_a_lasting_queue_is_overload() -> None:
     clock = Clock()
-    gate = Gate(active=16, waiting=100, wait_s=1.0, clock=clock)
-    places = [entered(gate) for _ in range(60)]
-    assert len(gate.queue) == 44
+    limit = ConcurrencyLimit(max_active=16, max_waiting=100, max_wait_s=1.0, clock=clock)
+    slots = [acquired(limit) for _ in range(60)]
+    assert len(limit.queue) == 44
     clock.now += 1.1
-    assert gate.full()
-    for place in places[:50]:
-        gate.leave(place)  # the first of the queue get their turn
-    assert gate.at_work == 8, "half as many are worked on"
-    assert len(gate.queue) == 2
-    assert gate.full()
-    gate.leave(places[50])
-    assert not gate.full()
-    late = entered(gate)
-    assert late.patience_s == 0.1
+    assert limit.is_full()
+    for slot in slots[:50]:
+        limit.release(slot)  # the first of the queue get their turn
+    assert limit.n_active == 8, "half as many run"
+    assert len(limit.queue) == 2
+    assert limit.is_full()
+    limit.release(slots[50])
+    assert not limit.is_full()
+    late = acquired(limit)
+    assert late.max_wait_s == 0.1
 
 
-@pytest.mark.parametrize(("at_work", "quiet_s"), [(True, 1.0), (False, 0.1)])
-def test_the_gate_is_as_before_once_nobody_was_turned_away_for_a_while(at_work: bool, quiet_s: float) -> None:
+@pytest.mark.parametrize(("n_running", "quiet_s"), [(True, 1.0), (False, 0.1)])
+def test_overload_ends_when_nothing_was_rejected_for_a_while(n_running: bool, quiet_s: float) -> None:
     @on_a_loop
     async def test() -> None:
         clock = Clock()
-        gate = Gate(active=4, waiting=8, wait_s=1.0, clock=clock)
-        places = [entered(gate) for _ in range(6)]
+        limit = ConcurrencyLimit(max_active=4, max_waiting=8, max_wait_s=1.0, clock=clock)
+        slots = [acquired(limit) for _ in range(6)]
         clock.now += 1.1
-        assert gate.full()
-        for place in places[at_work:]:
-            gate.leave(place)
-        assert gate.at_work == at_work
+        assert limit.is_full()
+        for slot in slots[n_running:]:
+            limit.release(slot)
+        assert limit.n_active == n_running
         clock.now += 0.9 * quiet_s
-        gate.leave(entered(gate))
-        assert gate.standing
+        limit.release(acquired(limit))
+        assert limit.is_overloaded
         clock.now += 0.2 * quiet_s
-        assert [entered(gate).turn is None for _ in range(4)] == [True, True, True, not at_work]
-        assert not gate.standing
+        assert [acquired(limit).turn is None for _ in range(4)] == [True, True, True, not n_running]
+        assert not limit.is_overloaded
 
     test()

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api.limits.early_rejection import DoorProtocol
+from api.limits.early_rejection import EarlyRejectionProtocol
 from api.limits.slow_clients import HEADERS_S
 from api.server import bound, running
 from engine.store.database.connections import Database
@@ -69,7 +69,7 @@ def occupied(shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch, **
 
 @pytest.fixture
 def full(shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Occupied]:
-    monkeypatch.setattr(DoorProtocol, "headers_s", BODY_S)
+    monkeypatch.setattr(EarlyRejectionProtocol, "headers_s", BODY_S)
     with occupied(shop, database, monkeypatch, max_body_bytes=1000) as server:
         yield server
 
@@ -174,7 +174,7 @@ def test_a_connection_that_sent_something_after_its_answer_is_not_left_open(
     full: Occupied, monkeypatch: pytest.MonkeyPatch, head: str, lines: list[str], rest: bytes
 ) -> None:
     monkeypatch.setattr(
-        DoorProtocol, "timeout_keep_alive", property(lambda self: 0.5, lambda self, seconds: None), False
+        EarlyRejectionProtocol, "timeout_keep_alive", property(lambda self: 0.5, lambda self, seconds: None), False
     )
     with Wire(full.url) as wire:
         wire.send("\r\n".join([head.format(path=full.path) + " HTTP/1.1", "Host: x", *lines, "", ""]).encode())

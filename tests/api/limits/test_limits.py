@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from api.limits.slow_clients import HEADERS_S, PatientProtocol
+from api.limits.slow_clients import HEADERS_S, SlowClientProtocol
 from api.logs import SANE, configure
 from api.server import bound, running
 from engine.settings import Settings
@@ -82,7 +82,7 @@ def test_at_ten_times_the_capacity_the_admitted_are_answered_and_the_rest_told_t
 
 
 def test_headers_that_trickle_are_cut_off(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PatientProtocol, "headers_s", 0.3)
+    monkeypatch.setattr(SlowClientProtocol, "headers_s", 0.3)
     with connected(narrow) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
         started = time.monotonic()
@@ -101,7 +101,7 @@ TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
 def test_headers_without_an_end_are_answered_431_and_others_go_on(
     narrow: str, begin: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(PatientProtocol, "headers_s", 2.0)
+    monkeypatch.setattr(SlowClientProtocol, "headers_s", 2.0)
     with connected(narrow) as endless:
         endless.sendall(begin.encode())
         time.sleep(0.05)
@@ -110,7 +110,7 @@ def test_headers_without_an_end_are_answered_431_and_others_go_on(
         answer = answered(endless)
         assert endless.recv(100) == b""
     assert answer.startswith(TOO_LONG)
-    assert b"expected an address and headers of at most 65,536 bytes" in answer
+    assert b"expected a URL and headers of at most 65,536 bytes" in answer
     assert httpx.get(narrow + "/recommend", params={"k": 1}).status_code == 200
 
 
@@ -148,9 +148,9 @@ def test_a_body_in_many_reads_is_no_header(narrow: str) -> None:
 
 
 def test_the_answer_before_endless_headers_is_still_given(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse, refused = PatientProtocol._refuse_headers, threading.Event()
+    refuse, refused = SlowClientProtocol._reject_headers, threading.Event()
 
-    def refusing(connection: PatientProtocol) -> None:
+    def refusing(connection: SlowClientProtocol) -> None:
         refuse(connection)
         refused.set()
 
@@ -159,7 +159,7 @@ def test_the_answer_before_endless_headers_is_still_given(narrow: str, monkeypat
         return []
 
     listing(monkeypatch, held)
-    monkeypatch.setattr(PatientProtocol, "_refuse_headers", refusing)
+    monkeypatch.setattr(SlowClientProtocol, "_reject_headers", refusing)
     with connected(narrow) as both:
         both.sendall(f"GET {urlsplit(narrow).path}/generations HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         both.sendall(b"GET /healthz HTTP/1.1\r\nX-Much: " + b"y" * 1_000_000)  # more than one read takes
@@ -208,7 +208,7 @@ def taken(url: str) -> bool:
 def test_who_does_not_read_the_answers_holds_no_place(
     shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(PatientProtocol, "unread_s", 1.0)
+    monkeypatch.setattr(SlowClientProtocol, "unread_s", 1.0)
     settings = shop.settings.model_copy(update={"max_active": 1, "max_waiting": 0})
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}"
@@ -259,7 +259,7 @@ def test_who_waited_too_long_is_told_503(shop: Shop, database: Database, monkeyp
 
 
 def test_a_connection_kept_alive_may_rest_between_requests(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PatientProtocol, "headers_s", 1.0)
+    monkeypatch.setattr(SlowClientProtocol, "headers_s", 1.0)
     with httpx.Client() as client:
         for _ in range(2):
             assert client.get(narrow + "/recommend", params={"k": 1}).status_code == 200

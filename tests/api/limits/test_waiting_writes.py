@@ -77,7 +77,7 @@ def test_every_read_goes_on_while_writes_wait(
 def test_more_writes_than_may_wait_are_refused_at_once_and_reads_go_on(
     client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadline_route, "MOST_HELD", WRITERS)
+    monkeypatch.setattr(deadline_route, "MAX_BLOCKED", WRITERS)
     with held_up(client, database, [f"first-{n}" for n in range(MANY)]) as answers:
         eventually(lambda: waiting_for_locks(database) == WRITERS)
 
@@ -87,7 +87,7 @@ def test_more_writes_than_may_wait_are_refused_at_once_and_reads_go_on(
             except httpx.TimeoutException:  # one of those that may wait
                 return False
             assert answer.status_code == 503, "it cannot be written"
-            return f"{WRITERS} writes wait already" in answer.json()["detail"]
+            return f"{WRITERS} writes wait for other transactions" in answer.json()["detail"]
 
         eventually(refused)
         assert client.get("/search?item_id=odd-01").status_code == 200
@@ -125,14 +125,15 @@ def test_a_read_behind_a_write_on_its_connection_has_a_thread_of_the_readers(
 def test_writes_that_wait_too_long_are_given_up_and_those_that_no_thread_began_are_never_made(
     client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deadline, "LONGEST_S", 3.0)  # so that every thread has begun one, on a busy machine too
+    # Long enough for each thread to begin one, on a busy machine too.
+    monkeypatch.setattr(deadline, "DEFAULT_DEADLINE_S", 3.0)
     names = [f"late-{n}" for n in range(MANY)]
     with held_up(client, database, names) as waiting:
         eventually(lambda: waiting_for_locks(database) == WRITERS)
         answers = [each.result() for each in waiting]
     for answer in answers:
         assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
-        assert "may or may not have been done" in answer.json()["detail"]
+        assert "may have been carried out, or may still be" in answer.json()["detail"]
         assert answer.elapsed.total_seconds() < LONGEST_WAIT_S
     monkeypatch.undo()
     assert client.put("/items/after", json={}).status_code == 200
