@@ -1,9 +1,9 @@
-"""create_app: the HTTP API of one database. Thin: it checks what comes in and says what the engine answers."""
+"""create_app: the FastAPI app over one database, with its middleware and background services."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from importlib.metadata import version
@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from api import problems
 from api.auth import Keyring
-from api.auth_middleware import KeyFirst
+from api.auth_middleware import AuthMiddleware
 from api.coalescing.event_writer import EventWriter
 from api.coalescing.history_reader import HistoryReader
 from api.deps import LiveSpaces
@@ -23,10 +23,10 @@ from api.limits.concurrency_middleware import ConcurrencyMiddleware
 from api.limits.deadline import DeadlineMiddleware
 from api.limits.early_rejection import EarlyRejection
 from api.limits.executors import CONNECTIONS, body_parsers, long_readers, readers, writers
-from api.logs import RequestLog, configure
-from api.messages.encoded_paths import EncodedSlashes
+from api.logs import RequestLog, configure_logging
+from api.messages.encoded_paths import EncodedPaths
 from api.monitoring.clock_skew import ClockSkew
-from api.monitoring.metrics import Metrics, Timed
+from api.monitoring.metrics import Metrics, RequestMetrics
 from api.monitoring.outage_log import OutageLog
 from api.monitoring.view_gauges import set_view
 from api.routes import events, health, items, keys, latent, model_reports, models, recommend, search, spaces, users
@@ -44,89 +44,38 @@ from indexing.refresh.maintenance import Upkeep
 from indexing.refresh.poller import Poller
 
 log = structlog.get_logger()
-LOCK_S = 10.0  # a write that waits so long for another transaction is told to come back
+LOCK_TIMEOUT_S = 10.0  # a write that waits so long for a lock of another transaction is answered with 503
 ROUTERS = (health, keys, recommend, model_reports, search, events, items, users, latent, models, spaces)
 
 
-def _warm(live_spaces: LiveSpaces, name: str) -> None:
-    """Open a space before the first request; one that cannot be opened is tried again by that, and stops no other."""
-    try:
-        live_spaces.view(name)
-    except NearfieldError as error:
-        log.error("a space could not be opened", space=name, error=str(error))
-
-
-def open_served(settings: Settings) -> Database:
-    """The database of one server."""
-    return open_database(settings, pool_size=CONNECTIONS, lock_s=LOCK_S)
-
-
-def _start_threads(app: FastAPI) -> None:
-    app.state.readers, app.state.long_readers = readers(), long_readers()
-    app.state.writers, app.state.body_parsers = writers(), body_parsers()
-    asyncio.get_running_loop().set_default_executor(app.state.readers)
-
-
-def _shut_down_threads(app: FastAPI) -> None:
-    for threads in (app.state.readers, app.state.long_readers, app.state.writers, app.state.body_parsers):
-        threads.shutdown(wait=False, cancel_futures=True)
-    # A loop that ends waits for the threads of its default executor: it gets a pool without threads.
-    asyncio.get_running_loop().set_default_executor(readers())
+def open_server_database(settings: Settings) -> Database:
+    """The database, with a connection pool of the size that one server process needs."""
+    return open_database(settings, pool_size=CONNECTIONS, lock_s=LOCK_TIMEOUT_S)
 
 
 def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
-    """The app over `database`, which stays open after it; without one it opens that of `settings` and closes it."""
-
-    @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
-        opened = database or open_served(settings)
-        for folder in (settings.generations, settings.checkpoints):
-            restrict_access(folder)
-        app.state.database, liveness_probe = opened, LivenessProbe(opened)
-        app.state.history_reader = HistoryReader(opened, settings.history_limit)
-        app.state.keyring = Keyring(opened, settings.require_keys)
-        app.state.keyring.closed()  # asked once, so that a worker nobody called yet answers while PostgreSQL is away
-        app.state.clock = ClockSkew(opened, metrics)
-        notifier = Notifier(opened)
-        app.state.sampler = Sampler(observe=metrics.observe_search)
-        upkeep = Upkeep(opened, settings.generations, partial(configure, settings.log_level))
-        owner = "" if settings.device == "cpu" else address(settings.home, settings.device)
-        app.state.live_spaces = LiveSpaces(
-            opened, settings.generations, notifier, app.state.sampler, owner, gone=metrics.forget
-        )
-        _start_threads(app)
-        app.state.event_writer = EventWriter(opened, app.state.writers)
-        with opened.begin() as conn:
-            stored_spaces.ensure(conn, "default")
-            names = [space.name for space in stored_spaces.list_all(conn)]
-        for name in names:
-            _warm(app.state.live_spaces, name)
-
-        def looked(view: LiveView) -> None:
-            if not view.stale:
-                app.state.outage_log.database_available()
-                app.state.clock.looked(view.space)
-            set_view(metrics, app.state.live_spaces, view, app.state.sampler.recall_in(view.space.name))
-            upkeep(view)
-
-        poller = Poller(app.state.live_spaces, settings.poll_s, Listener(opened), after=looked)
-        poller.start()
-        try:
-            rejections = metrics.refused.labels("429")
-            yield {"early_rejection": EarlyRejection(concurrency_limit, rejections, settings.max_body_bytes)}
-        finally:
-            poller.stop()
-            upkeep.close()
-            for each in (app.state.sampler, notifier, liveness_probe, app.state.keyring, app.state.event_writer):
-                each.close()
-            _shut_down_threads(app)
-            if database is None:
-                opened.close()
-
+    """The app over `database`, which stays open when the app ends. Without `database` the app opens the database of
+    `settings` when it starts and closes it when it ends."""
     metrics = Metrics()
     concurrency_limit = ConcurrencyLimit(
         max_active=settings.max_active, max_waiting=settings.max_waiting, max_wait_s=settings.max_wait_s
     )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
+        opened = database or open_server_database(settings)
+        for folder in (settings.generations, settings.checkpoints):
+            close_to_others(folder)
+        stop_services = _start_services(app, settings, opened)
+        try:
+            rejections = metrics.refused.labels("429")
+            yield {"early_rejection": EarlyRejection(concurrency_limit, rejections, settings.max_body_bytes)}
+        finally:
+            stop_services()
+            _shut_down_executors(app)
+            if database is None:
+                opened.close()
+
     app = FastAPI(title="nearfield", version=version("nearfield"), lifespan=lifespan)
     app.state.settings, app.state.metrics, app.state.outage_log = settings, metrics, OutageLog()
     app.state.concurrency_limit = concurrency_limit
@@ -134,6 +83,69 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
         app.include_router(module.router)
     _add_middleware(app, settings, metrics, concurrency_limit)
     return app
+
+
+def _start_services(app: FastAPI, settings: Settings, database: Database) -> Callable[[], None]:
+    """Put into `app.state` what requests use, open every space and start the poller. Returns the function that stops
+    and closes all of it."""
+    state, metrics = app.state, app.state.metrics
+    state.database, liveness_probe = database, LivenessProbe(database)
+    state.history_reader = HistoryReader(database, settings.history_limit)
+    state.keyring = Keyring(database, settings.require_keys)
+    state.keyring.requires_key()  # cached, so that a new worker can answer its first request while PostgreSQL is away
+    state.clock_skew = ClockSkew(database, metrics)
+    notifier = Notifier(database)
+    state.sampler = Sampler(observe=metrics.observe_search)
+    maintenance = Upkeep(database, settings.generations, partial(configure_logging, settings.log_level))
+    gpu_address = "" if settings.device == "cpu" else address(settings.home, settings.device)
+    state.live_spaces = LiveSpaces(
+        database, settings.generations, notifier, state.sampler, gpu_address, on_removed=metrics.forget
+    )
+    _start_executors(app)
+    state.event_writer = EventWriter(database, state.writers)
+    with database.begin() as conn:
+        stored_spaces.ensure(conn, "default")
+        names = [space.name for space in stored_spaces.list_all(conn)]
+    for name in names:
+        _open_space(state.live_spaces, name)
+
+    def after_poll(view: LiveView) -> None:
+        if not view.stale:
+            state.outage_log.database_available()
+            state.clock_skew.update(view.space)
+        set_view(metrics, state.live_spaces, view, state.sampler.recall_in(view.space.name))
+        maintenance(view)
+
+    poller = Poller(state.live_spaces, settings.poll_s, Listener(database), after=after_poll)
+    poller.start()
+
+    def stop_services() -> None:
+        poller.stop()
+        for service in (maintenance, state.sampler, notifier, liveness_probe, state.keyring, state.event_writer):
+            service.close()
+
+    return stop_services
+
+
+def _open_space(live_spaces: LiveSpaces, name: str) -> None:
+    """Open a space before its first request. A failure is logged; the first request tries again."""
+    try:
+        live_spaces.view(name)
+    except NearfieldError as error:
+        log.error("a space could not be opened", space=name, error=str(error))
+
+
+def _start_executors(app: FastAPI) -> None:
+    app.state.readers, app.state.long_readers = readers(), long_readers()
+    app.state.writers, app.state.body_parsers = writers(), body_parsers()
+    asyncio.get_running_loop().set_default_executor(app.state.readers)
+
+
+def _shut_down_executors(app: FastAPI) -> None:
+    for executor in (app.state.readers, app.state.long_readers, app.state.writers, app.state.body_parsers):
+        executor.shutdown(wait=False, cancel_futures=True)
+    # The event loop waits for the threads of its default executor when it ends; a new pool has no threads yet.
+    asyncio.get_running_loop().set_default_executor(readers())
 
 
 def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, concurrency_limit: ConcurrencyLimit) -> None:
@@ -148,7 +160,7 @@ def _add_middleware(app: FastAPI, settings: Settings, metrics: Metrics, concurre
         max_seconds=settings.max_body_s,
         max_total_bytes=settings.max_bodies_bytes,
     )
-    app.add_middleware(KeyFirst, routers=[module.router for module in ROUTERS])
-    app.add_middleware(EncodedSlashes)
-    app.add_middleware(Timed, metrics=metrics)
+    app.add_middleware(AuthMiddleware, routers=[module.router for module in ROUTERS])
+    app.add_middleware(EncodedPaths)
+    app.add_middleware(RequestMetrics, metrics=metrics)
     app.add_middleware(RequestLog)

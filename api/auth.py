@@ -1,4 +1,4 @@
-"""Who may do what: bearer keys with scopes read < write < admin, each for one space or all."""
+"""API keys: bearer keys with the scopes read < write < admin, each for one space or for every space."""
 
 from __future__ import annotations
 
@@ -18,175 +18,178 @@ from engine.store import api_keys
 from engine.store.api_keys import KeyRecord, Scope
 from engine.store.database.connections import Database
 
-REMEMBER_S = 2.0  # how long a revoked key may still work
-ASK_S = 3.0  # a PostgreSQL that says nothing for so long is away
-UNKNOWN = "this key is unknown or revoked"
-MAX_REMEMBERED = 10_000
-MOST_ASKED = 64  # unknown keys looked up at once: whoever makes them up leaves the threads to others
+CACHE_S = 2.0  # a revoked key works for at most this long
+LOOKUP_TIMEOUT_S = 3.0  # PostgreSQL counts as unavailable after this
+UNKNOWN_KEY = "this key is unknown or revoked"
+MAX_CACHED = 10_000
+MAX_LOOKUPS = 64  # concurrent lookups of unknown keys; a flood of invented keys must not take all threads
 Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
 @dataclass(frozen=True)
-class Standing:
-    """Of who sent a request: the record of their key, if it is a live one, and whether one is needed."""
+class KeyStatus:
+    """The record of the key of a request, None if the key is unknown or revoked, and whether the server needs a key."""
 
     record: KeyRecord | None = None
-    closed: bool = True
+    key_required: bool = True
 
 
 class Keyring:
-    """Keys looked up in PostgreSQL and remembered for a moment. Never holds or logs the text of a key."""
+    """Keys looked up in PostgreSQL and cached for CACHE_S. It never stores or logs the text of a key."""
 
     def __init__(self, database: Database, require_keys: bool):
-        self._database, self._require = database, require_keys
-        self._found: dict[bytes, tuple[float, KeyRecord | None]] = {}
-        self._closed: tuple[float, bool] = (0.0, True)
-        self._asking: dict[bytes, tuple[asyncio.Future[Standing], float]] = {}  # until when each is waited for
+        self._database, self._require_keys = database, require_keys
+        self._cache: dict[bytes, tuple[float, KeyRecord | None]] = {}  # by digest; with the time of the lookup
+        self._key_required: tuple[float, bool] = (0.0, True)  # with the time of the lookup
+        self._lookups: dict[bytes, tuple[asyncio.Future[KeyStatus], float]] = {}  # with the time at which waiting ends
         self._threads = key_lookups()
 
     def close(self) -> None:
         self._threads.shutdown(wait=False)
 
-    def known(self, text: str | None) -> Standing | None:
-        """What is remembered of a key, or of who has none; None: only `asked` can say."""
-        asked_at, last = self._last(text)
-        fresh = time.monotonic() - asked_at <= REMEMBER_S or (text is None and self._require)
-        return last if fresh else None
+    def cached(self, key: str | None) -> KeyStatus | None:
+        """The cached status of a key, or of a request without a key; None when `look_up` has to ask PostgreSQL."""
+        looked_up_at, last = self._last_status(key)
+        is_fresh = time.monotonic() - looked_up_at <= CACHE_S or (key is None and self._require_keys)
+        return last if is_fresh else None
 
-    def _last(self, text: str | None) -> tuple[float, Standing]:
-        if text is None:
-            asked_at, closed = self._closed
-            return asked_at, Standing(closed=closed or self._require)
-        asked_at, record = self._found.get(_digest(text), (0.0, None))
-        return asked_at, Standing(record)
+    def _last_status(self, key: str | None) -> tuple[float, KeyStatus]:
+        if key is None:
+            looked_up_at, key_required = self._key_required
+            return looked_up_at, KeyStatus(key_required=key_required or self._require_keys)
+        looked_up_at, record = self._cache.get(_digest(key), (0.0, None))
+        return looked_up_at, KeyStatus(record)
 
-    async def found(self, text: str | None) -> Standing:
-        """As `asked`, by one thread for all who ask at once; what was known last where PostgreSQL says nothing."""
-        digest = b"" if text is None else _digest(text)
-        if digest not in self._asking:
-            if len(self._asking) >= MOST_ASKED and not self._is_good(text):
-                raise StoreBusy(f"{MOST_ASKED} keys are looked up already; ask again in a moment")
-            asking = asyncio.get_running_loop().run_in_executor(self._threads, self.asked, text)
-            self._asking[digest] = asking, time.monotonic() + ASK_S
-            asking.add_done_callback(lambda done: self._answered(digest, done))
-        asking, until = self._asking[digest]
-        await asyncio.wait([asking], timeout=max(until - time.monotonic(), 0.0))
-        if asking.done():
-            return asking.result()
-        asked_at, last = self._last(text)
-        if not asked_at or (text is not None and last.record is None):
-            raise StoreUnavailable(f"PostgreSQL did not answer within {ASK_S:g} s")
-        return last  # reads go on while PostgreSQL is away
+    async def look_up(self, key: str | None) -> KeyStatus:
+        """As `look_up_blocking`, in a thread; concurrent lookups of one key share it. While PostgreSQL does not answer,
+        the last known status of a known key. StoreBusy or StoreUnavailable for other keys."""
+        digest = b"" if key is None else _digest(key)
+        if digest not in self._lookups:
+            if len(self._lookups) >= MAX_LOOKUPS and not self._was_valid(key):
+                raise StoreBusy(f"{MAX_LOOKUPS} keys are being looked up; try again in a moment")
+            lookup = asyncio.get_running_loop().run_in_executor(self._threads, self.look_up_blocking, key)
+            self._lookups[digest] = lookup, time.monotonic() + LOOKUP_TIMEOUT_S
+            lookup.add_done_callback(lambda done: self._lookup_done(digest, done))
+        lookup, until = self._lookups[digest]
+        await asyncio.wait([lookup], timeout=max(until - time.monotonic(), 0.0))
+        if lookup.done():
+            return lookup.result()
+        looked_up_at, last = self._last_status(key)
+        if not looked_up_at or (key is not None and last.record is None):
+            raise StoreUnavailable(f"PostgreSQL did not answer within {LOOKUP_TIMEOUT_S:g} s")
+        return last  # reads go on while PostgreSQL is unavailable
 
-    def _is_good(self, text: str | None) -> bool:
-        """As far as is known."""
-        return text is None or self._last(text)[1].record is not None
+    def _was_valid(self, key: str | None) -> bool:
+        """By the last lookup."""
+        return key is None or self._last_status(key)[1].record is not None
 
-    def _answered(self, digest: bytes, done: asyncio.Future[Standing]) -> None:
-        del self._asking[digest]
+    def _lookup_done(self, digest: bytes, done: asyncio.Future[KeyStatus]) -> None:
+        del self._lookups[digest]
         if not done.cancelled():
-            done.exception()  # seen, also when nobody waits any more
+            done.exception()  # mark the error as retrieved: every caller may have timed out
 
-    def asked(self, text: str | None) -> Standing:
-        """The same, from PostgreSQL where it is not remembered: not for an event loop, which would wait for it."""
-        return Standing(closed=self.closed()) if text is None else Standing(self.find(text))
+    def look_up_blocking(self, key: str | None) -> KeyStatus:
+        """From the cache, else from PostgreSQL. Blocks: not for the event loop."""
+        return KeyStatus(key_required=self.requires_key()) if key is None else KeyStatus(self.find(key))
 
-    def closed(self) -> bool:
-        """Whether a key is needed: always when required, else from the first key that was ever made."""
-        if self._require:
+    def requires_key(self) -> bool:
+        """Whether requests need a key: always with `require_keys`, otherwise once any key has been created."""
+        if self._require_keys:
             return True
-        asked_at, closed = self._closed
-        if time.monotonic() - asked_at > REMEMBER_S:
+        looked_up_at, key_required = self._key_required
+        if time.monotonic() - looked_up_at > CACHE_S:
             try:
                 with self._database.connect() as conn:
-                    closed = api_keys.any_created(conn)
+                    key_required = api_keys.any_made(conn)
             except StoreUnavailable:
-                if not asked_at:
+                if not looked_up_at:
                     raise
-                return closed  # reads go on while PostgreSQL is away
-            self._closed = (time.monotonic(), closed)
-        return closed
+                return key_required  # reads go on while PostgreSQL is unavailable
+            self._key_required = (time.monotonic(), key_required)
+        return key_required
 
-    def find(self, text: str) -> KeyRecord | None:
-        digest = _digest(text)
-        asked_at, record = self._found.get(digest, (0.0, None))
-        if time.monotonic() - asked_at <= REMEMBER_S:
-            return record
+    def find(self, key: str) -> KeyRecord | None:
+        digest = _digest(key)
+        looked_up_at, cached = self._cache.get(digest, (0.0, None))
+        if time.monotonic() - looked_up_at <= CACHE_S:
+            return cached
         try:
             with self._database.connect() as conn:
-                found = api_keys.find(conn, text)
+                record = api_keys.find(conn, key)
         except StoreUnavailable:
-            if record is not None:
-                return record  # reads go on while PostgreSQL is away
+            if cached is not None:
+                return cached  # reads go on while PostgreSQL is unavailable
             raise
-        if len(self._found) >= MAX_REMEMBERED:
-            self._found.clear()
-        self._found[digest] = (time.monotonic(), found)
-        if found is not None:  # nobody may ask without one again before PostgreSQL goes away
-            self._closed = (time.monotonic(), True)
-        return found
+        if len(self._cache) >= MAX_CACHED:
+            self._cache.clear()
+        self._cache[digest] = (time.monotonic(), record)
+        if record is not None:  # a key exists: remember it, in case PostgreSQL fails before `requires_key` asks again
+            self._key_required = (time.monotonic(), True)
+        return record
 
 
-def _digest(text: str) -> bytes:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+def _digest(key: str) -> bytes:
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
 
 
-def bearer_of(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """The text of the key that was sent, as FastAPI's HTTPBearer reads it."""
-    given = next((value for name, value in headers if name == b"authorization"), b"").decode("latin-1")
-    scheme, _, text = given.partition(" ")
-    return text.strip() or None if scheme.lower() == "bearer" else None
+def bearer_key(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+    """The key of the Authorization header, parsed as FastAPI's HTTPBearer does."""
+    header = next((value for name, value in headers if name == b"authorization"), b"").decode("latin-1")
+    scheme, _, key = header.partition(" ")
+    return key.strip() or None if scheme.lower() == "bearer" else None
 
 
 @dataclass(frozen=True)
-class Needs:
-    """Of a route: a key with this scope, for the space of its path."""
+class RequiredScope:
+    """The scope that a route requires in the space of its path."""
 
     scope: Scope
-    of_any_space: bool = False  # it says itself what a key for one space may do
+    of_any_space: bool = False  # a key for any space is enough; the route itself limits what the key may do
 
 
-async def look(keyring: Keyring, text: str | None, needs: Needs, space: str | None) -> KeyRecord | None:
-    """The key of who asks, None where none is needed; HTTPException 401 or 403 for one that may not do this here."""
-    standing = keyring.known(text)
-    if standing is None:
-        standing = await keyring.found(text)
-    record = standing.record
+async def authorize(keyring: Keyring, key: str | None, required: RequiredScope, space: str | None) -> KeyRecord | None:
+    """The record of the key, None when no key is required. HTTPException 401 for a missing or unknown key, 403 for a
+    key without the required scope."""
+    status = keyring.cached(key)
+    if status is None:
+        status = await keyring.look_up(key)
+    record = status.record
     if record is None:
-        if standing.closed:
-            why = UNKNOWN if text else "a key is needed: Authorization: Bearer nf_..."
-            raise HTTPException(401, why, {"WWW-Authenticate": "Bearer"})
-    elif not (record.includes(needs.scope) if needs.of_any_space else record.allows(needs.scope, space)):
-        raise HTTPException(403, f"this key has no {needs.scope} scope here")
+        if status.key_required:
+            detail = UNKNOWN_KEY if key else "a key is needed: Authorization: Bearer nf_..."
+            raise HTTPException(401, detail, {"WWW-Authenticate": "Bearer"})
+    elif not (record.includes(required.scope) if required.of_any_space else record.allows(required.scope, space)):
+        raise HTTPException(403, f"this key has no {required.scope} scope here")
     return record
 
 
 def require(scope: Scope, *, of_any_space: bool = False) -> Callable[[Request, Bearer], Awaitable[None]]:
-    """A dependency that lets a request through if its key has `scope` in the space of its path."""
-    needs = Needs(scope, of_any_space)
+    """A dependency that accepts a request whose key has `scope` in the space of its path."""
+    required_scope = RequiredScope(scope, of_any_space)
 
-    async def required(request: Request, bearer: Bearer) -> None:
-        text = None if bearer is None else bearer.credentials
-        key = await look(request.app.state.keyring, text, needs, request.path_params.get("space"))
-        request.scope.setdefault("state", {})["key"] = key
+    async def check_key(request: Request, bearer: Bearer) -> None:
+        key = None if bearer is None else bearer.credentials
+        space = request.path_params.get("space")
+        record = await authorize(request.app.state.keyring, key, required_scope, space)
+        request.scope.setdefault("state", {})["key"] = record
 
-    required.__dict__["needs"] = needs
-    return required
+    check_key.__dict__["required_scope"] = required_scope
+    return check_key
 
 
-def needs_of(dependencies: Iterable[params.Depends]) -> Needs | None:
-    """What `require` asks for among the dependencies of a route; None: no key."""
-    found = (getattr(each.dependency, "needs", None) for each in dependencies)
-    return next((needs for needs in found if needs is not None), None)
+def required_scope_of(dependencies: Iterable[params.Depends]) -> RequiredScope | None:
+    """The scope of the `require` among the dependencies of a route; None: the route needs no key."""
+    scopes = (getattr(each.dependency, "required_scope", None) for each in dependencies)
+    return next((scope for scope in scopes if scope is not None), None)
 
 
 def key_of(request: Request) -> KeyRecord | None:
-    """That of who asks; None where none is needed."""
+    """The record of the request's key; None when no key is required."""
     return request.scope["state"].get("key")
 
 
 def check_key_space(request: Request, space_key: int) -> None:
-    """HTTPException 401 for the key of a space that had this name before, which is known a moment longer."""
-    key = key_of(request)
-    if key is not None and key.space_key not in (None, space_key):
-        raise HTTPException(401, UNKNOWN, {"WWW-Authenticate": "Bearer"})
+    """HTTPException 401 for the key of a deleted space of the same name, which the cache may still hold."""
+    record = key_of(request)
+    if record is not None and record.space_key not in (None, space_key):
+        raise HTTPException(401, UNKNOWN_KEY, {"WWW-Authenticate": "Bearer"})

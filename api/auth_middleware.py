@@ -1,6 +1,6 @@
-"""KeyFirst: key, scope and space of a request are looked at before its body is read.
+"""AuthMiddleware: checks the key, scope and space of a request before its body is read.
 
-Of one without a body the route itself looks, so that it is matched once.
+A request without a body is checked by its route alone (`auth.require`), so that its path is matched only once.
 """
 
 from __future__ import annotations
@@ -15,85 +15,86 @@ from fastapi.routing import APIRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import problems
-from api.auth import ASK_S, Needs, bearer_of, look, needs_of
+from api.auth import LOOKUP_TIMEOUT_S, RequiredScope, authorize, bearer_key, required_scope_of
 from api.limits.body_buffering import has_body, without_body
 from engine.errors import NearfieldError, StoreUnavailable
 from engine.store import spaces
 from engine.store.database.connections import Database
 
-IN_SPACE = "/v1/{space}/"  # routes of a space that is there already
+SPACE_PREFIX = "/v1/{space}/"  # routes that need an existing space
 
 
 @dataclass(frozen=True)
-class Way:
-    """What of a route is known from the headers of a request."""
+class RouteRule:
+    """What can be checked of a route before the body."""
 
     path: re.Pattern[str]
-    needs: Needs | None  # None: no key
-    in_space: bool
-    reads: bool  # a body
+    required_scope: RequiredScope | None  # None: no key
+    needs_space: bool
+    reads_body: bool
 
 
-def ways(routers: Iterable[APIRouter]) -> dict[str, list[Way]]:
-    """Those of each method, in the order in which they are matched."""
-    found: dict[str, list[Way]] = {}
+def route_rules(routers: Iterable[APIRouter]) -> dict[str, list[RouteRule]]:
+    """By HTTP method, in the order in which routes are matched."""
+    rules: dict[str, list[RouteRule]] = {}
     for router in routers:
         for route in router.routes:
             assert isinstance(route, APIRoute)
-            in_space, reads = route.path.startswith(IN_SPACE), route.body_field is not None
-            way = Way(route.path_regex, needs_of(route.dependencies), in_space, reads)
+            needs_space, reads_body = route.path.startswith(SPACE_PREFIX), route.body_field is not None
+            rule = RouteRule(route.path_regex, required_scope_of(route.dependencies), needs_space, reads_body)
             for method in route.methods or ():
-                found.setdefault(method, []).append(way)
-    return found
+                rules.setdefault(method, []).append(rule)
+    return rules
 
 
-class KeyFirst:
-    """ASGI middleware: 401, 403 or 404 for a request whose body nobody is to read. Says in `reads_body` of its state
-    whether anybody will."""
+class AuthMiddleware:
+    """ASGI middleware: 401, 403 or 404 before the body is read. It sets `reads_body` in the state of the request, which
+    tells BodyBuffer whether the route reads the body."""
 
     def __init__(self, app: ASGIApp, routers: Iterable[APIRouter]):
-        self.app, self._ways = app, ways(routers)
+        self.app, self._rules = app, route_rules(routers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and has_body(scope):
-            refusal = await self._looked(scope)
-            if refusal is not None:
-                await without_body(refusal, scope)(scope, receive, send)
+            error = await self._check(scope)
+            if error is not None:
+                await without_body(error, scope)(scope, receive, send)
                 return
         await self.app(scope, receive, send)
 
-    async def _looked(self, scope: Scope) -> Response | None:
+    async def _check(self, scope: Scope) -> Response | None:
         scope["state"]["reads_body"] = False
-        for way in self._ways.get(scope["method"], ()):
-            found = way.path.match(scope["path"])
-            if found is not None:
-                scope["state"]["reads_body"] = way.reads
-                return None if way.needs is None else await self._refusal(scope, way, found.groupdict().get("space"))
+        for rule in self._rules.get(scope["method"], ()):
+            match = rule.path.match(scope["path"])
+            if match is not None:
+                scope["state"]["reads_body"] = rule.reads_body
+                space = match.groupdict().get("space")
+                return None if rule.required_scope is None else await self._check_key(scope, rule, space)
         return None
 
-    async def _refusal(self, scope: Scope, way: Way, space: str | None) -> Response | None:
+    async def _check_key(self, scope: Scope, rule: RouteRule, space: str | None) -> Response | None:
         request = Request(scope)
-        assert way.needs is not None
+        assert rule.required_scope is not None
         try:
-            await look(request.app.state.keyring, bearer_of(scope["headers"]), way.needs, space)
-            if way.in_space and space is not None and request.app.state.live_spaces.view_if_open(space) is None:
-                await _exists(request.app.state.database, space)
+            await authorize(request.app.state.keyring, bearer_key(scope["headers"]), rule.required_scope, space)
+            if rule.needs_space and space is not None and request.app.state.live_spaces.view_if_open(space) is None:
+                await _check_space_exists(request.app.state.database, space)
         except HTTPException as error:
-            return await problems.http(request, error)
+            return await problems.handle_http_exception(request, error)
         except NearfieldError as error:
-            return await problems.expected(request, error)
+            return await problems.handle_nearfield_error(request, error)
         return None
 
 
-async def _exists(database: Database, space: str) -> None:
-    """NotFound where there is none; where PostgreSQL does not say so the route will see."""
+async def _check_space_exists(database: Database, space: str) -> None:
+    """NotFound when there is no such space. While PostgreSQL is unavailable the route decides."""
 
-    def ask() -> None:
+    def check() -> None:
         with database.connect() as conn:
             spaces.get(conn, space)
 
     try:
-        async with asyncio.timeout(ASK_S):
-            await asyncio.to_thread(ask)
+        async with asyncio.timeout(LOOKUP_TIMEOUT_S):
+            await asyncio.to_thread(check)
     except (TimeoutError, StoreUnavailable):
         return

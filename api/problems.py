@@ -39,8 +39,8 @@ STATUS: dict[type[NearfieldError], int] = {
     StoreBusy: 503,
     DiskFull: 507,
 }
-MOST_TOLD = 100  # of what is wrong with one request
-GONE = 499  # nginx's: the client went away before there was an answer, which nobody sees; for logs and metrics
+MAX_ERRORS = 100  # in one response
+CLIENT_CLOSED = 499  # as nginx: the client disconnected before the response; only logs and metrics show it
 
 
 def problem(
@@ -73,16 +73,16 @@ def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 
 def install(app: FastAPI) -> None:
-    """Every expected error of the app leaves as a problem; of others, see `logs.RequestLog`.
+    """Turn every expected error of the app into a problem response. `logs.RequestLog` handles unexpected errors.
 
-    By coroutines: a function would wait for a thread, and perhaps none is free because of what it is to tell.
+    The handlers are coroutines: FastAPI runs a plain function in a thread, and an overloaded server may have none free.
     """
-    app.add_exception_handler(NearfieldError, expected)
-    app.add_exception_handler(RequestValidationError, _invalid)
-    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(NearfieldError, handle_nearfield_error)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, handle_http_exception)
 
 
-async def expected(request: Request, error: Exception) -> Response:
+async def handle_nearfield_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, NearfieldError)
     status = STATUS.get(type(error), 500)
     if isinstance(error, DiskFull):
@@ -94,25 +94,26 @@ async def expected(request: Request, error: Exception) -> Response:
     return problem(status, str(error), error.problems if isinstance(error, InputError) else ())
 
 
-async def _invalid(request: Request, error: Exception) -> Response:
+async def _handle_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    told = error.errors()[:MOST_TOLD]
-    found = [Problem(tuple(each["loc"]), _message(each["type"], each["msg"])) for each in told]
-    places = ", ".join(".".join(str(part) for part in each.loc) for each in found[:3])
-    return problem(422, f"the request is not valid at {places}", found)
+    problems = [
+        Problem(tuple(each["loc"]), _message(each["type"], each["msg"])) for each in error.errors()[:MAX_ERRORS]
+    ]
+    places = ", ".join(".".join(str(part) for part in each.loc) for each in problems[:3])
+    return problem(422, f"the request is not valid at {places}", problems)
 
 
 def _message(kind: str, message: str) -> str:
     return "there is no such parameter" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 
-async def http(request: Request, error: Exception) -> Response:
+async def handle_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return problem(error.status_code, str(error.detail), headers=dict(error.headers or {}))
 
 
 def _encodable(value: object) -> object:
-    """JSON text has no lone surrogates; a message about one shows it escaped."""
+    """JSON text has no lone surrogates; a message that quotes one shows it escaped."""
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
     if isinstance(value, dict):

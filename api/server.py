@@ -24,9 +24,9 @@ from fastapi import FastAPI
 from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.supervisors.multiprocess import Multiprocess, Process
 
-from api.app import create_app, open_served
+from api.app import create_app, open_server_database
 from api.limits.early_rejection import EarlyRejectionProtocol
-from api.logs import configure, take_over
+from api.logs import capture_library_logs, configure_logging
 from api.shutdown import DRAIN_S, LAST_S, WORKER_S, Ending, EndingServer
 from engine.backoff import Backoff
 from engine.errors import Conflict, InputError, StoreUnavailable
@@ -51,15 +51,15 @@ def serve(
 
     Raises Conflict for a port in use, or an address beyond loopback while there is no key.
     """
-    configure(settings.log_level)
-    take_over(settings.log_level)
+    configure_logging(settings.log_level)
+    capture_library_logs(settings.log_level)
     if workers < 1:
         raise InputError(f"expected at least 1 worker, got {workers}", loc=("workers",))
     with (
         Ending(LAST_S) as ending,
         bound(host, port) as listener,
         owning(settings.home, settings.device),
-        open_served(settings) as database,
+        open_server_database(settings) as database,
     ):
         if not is_loopback(host):
             _check_key(database, host)
@@ -151,8 +151,8 @@ def worker() -> FastAPI:
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(SET_PARENT_DEATH_SIGNAL, signal.SIGTERM)
     settings = Settings()
-    configure(settings.log_level)
-    take_over(settings.log_level)
+    configure_logging(settings.log_level)
+    capture_library_logs(settings.log_level)
     Ending(WORKER_S).heed()  # uvicorn heeds signals already
     return settled(patient(create_app(settings, _waited_for(settings))))
 
@@ -162,7 +162,7 @@ def _waited_for(settings: Settings) -> Database:
     waits, told = Backoff(RETRY_S, WAIT_S), ""
     while True:
         try:
-            return open_served(settings)
+            return open_server_database(settings)
         except StoreUnavailable as error:
             if str(error) != told:
                 log.warning("a worker waits for its database", error=str(error))
@@ -201,7 +201,7 @@ def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:
         factory=isinstance(app, str),
         http=EarlyRejectionProtocol,
         workers=workers,
-        log_config=None,  # see `take_over`
+        log_config=None,  # see `capture_library_logs`
         log_level="warning",
         access_log=False,
         server_header=False,

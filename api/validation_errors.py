@@ -1,6 +1,6 @@
-"""FewFaults: a request is told all that is wrong with it; one with a great many faults is told how many.
+"""BoundedErrorsModel: a response lists every error of a request, up to MAX_ERRORS; beyond that, only their number.
 
-To tell a fault takes 10 microseconds, in which the event loop stands, and a body has room for a million of them.
+Each error takes 10 microseconds of the event loop to build, and one body has room for a million of them.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from typing import Any, Self
 from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
-MOST_FAULTS = 1000
+MAX_ERRORS = 1000
 
 
-class FewFaults(BaseModel):
+class BoundedErrorsModel(BaseModel):
     @model_validator(mode="wrap")
     @classmethod
-    def few_faults(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        n_faults = len(value) - len(cls.model_fields) if isinstance(value, dict) else 0  # names, at least
-        if n_faults <= MOST_FAULTS:
+    def bound_errors(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        n_errors = len(value) - len(cls.model_fields) if isinstance(value, dict) else 0  # unknown names
+        if n_errors <= MAX_ERRORS:
             try:
                 return handler(value)
             except ValidationError as error:
-                n_faults = error.error_count()
-                if n_faults <= MOST_FAULTS:
+                n_errors = error.error_count()
+                if n_errors <= MAX_ERRORS:
                     raise
-        told = f"expected what /docs describes, got {n_faults:,} faults or more: unknown names, or wrong values"
-        raise PydanticCustomError("too_many_faults", "{told}", {"told": told})
+        message = f"expected a request as /docs describes it, got {n_errors:,} or more unknown names or wrong values"
+        raise PydanticCustomError("too_many_faults", "{message}", {"message": message})

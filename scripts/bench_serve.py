@@ -42,8 +42,8 @@ from made_items import clustered, store
 from uvicorn import Server
 from uvicorn.supervisors import Multiprocess
 
-from api.app import create_app, open_served
-from api.logs import configure
+from api.app import create_app, open_server_database
+from api.logs import configure_logging
 from api.server import bound, settled, uvicorn_config
 from engine.errors import NearfieldError
 from engine.settings import Settings
@@ -289,10 +289,10 @@ def ready(port: int) -> bool:
 def serve(port: int, workers: int) -> None:
     """As `nearfield serve` does, over the app with the stubs."""
     settings = Settings()
-    with bound("127.0.0.1", port) as listener, open_served(settings) as database:
+    with bound("127.0.0.1", port) as listener, open_server_database(settings) as database:
         signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
         if workers == 1:
-            configure("warning")
+            configure_logging("warning")
             Server(uvicorn_config(settled(with_stubs(create_app(settings, database))), 1)).run([listener])
         else:
             with tempfile.TemporaryDirectory() as folder:
@@ -301,7 +301,7 @@ def serve(port: int, workers: int) -> None:
 
 
 def worker() -> FastAPI:
-    configure("warning")
+    configure_logging("warning")
     return settled(with_stubs(create_app(Settings())))
 
 

@@ -17,7 +17,7 @@ from api.cli.records import anomalies, compress, drift, encode, export, interpol
 from api.cli.serve import index, publish, serve
 from api.cli.shop import demo, import_catalogue, recommend, users
 from api.cli.terminal.output import err
-from api.logs import configure
+from api.logs import configure_logging
 from engine.errors import InputError, NearfieldError
 
 GROUPS = {  # the panels of `--help` with their commands, in this order
@@ -69,7 +69,7 @@ for group in app.registered_groups:
 
 def main() -> None:
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the database is closed
-    configure()
+    configure_logging()
     try:
         sys.exit(_run())
     except typer.Abort:  # Ctrl-C

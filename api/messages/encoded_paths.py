@@ -1,6 +1,8 @@
-"""EncodedSlashes: `/items/a%2Fb/similar` asks about item `a/b`. The server decoded the path; this splits it first.
+"""EncodedPaths: ids with slashes in a path. `/items/a%2Fb/similar` is about item `a/b`.
 
-Control characters are hidden like slashes: a route does not match a newline.
+The server decodes a path before the router splits it. This middleware splits the raw path first and replaces encoded
+slashes by placeholders, which `restored` turns back. Control characters get placeholders too: a route does not match a
+newline.
 """
 
 from __future__ import annotations
@@ -9,12 +11,12 @@ from urllib.parse import unquote_to_bytes
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-# An encoded slash or control character inside one segment, as a lone surrogate, which no valid text has.
-HIDDEN = {code: 0xDC00 + code for code in (*range(0x20), ord("/"), 0x7F)}
-SHOWN = {hidden: code for code, hidden in HIDDEN.items()}
+# The placeholders are lone surrogates, which no valid text has.
+PLACEHOLDERS = {code: 0xDC00 + code for code in (*range(0x20), ord("/"), 0x7F)}
+ORIGINALS = {placeholder: code for code, placeholder in PLACEHOLDERS.items()}
 
 
-class EncodedSlashes:
+class EncodedPaths:
     """ASGI middleware."""
 
     def __init__(self, app: ASGIApp):
@@ -26,13 +28,14 @@ class EncodedSlashes:
             await self.app(scope, receive, send)
             return
         parts = [unquote_to_bytes(part).decode("utf-8", "surrogateescape") for part in raw.split(b"/")]
-        split = {**scope, "path": "/".join(part.translate(HIDDEN) for part in parts)}  # the server reads its own path
+        # A copy, because uvicorn reads the original path.
+        split = {**scope, "path": "/".join(part.translate(PLACEHOLDERS) for part in parts)}
         try:
             await self.app(split, receive, send)
         finally:
-            if "route" in split:  # for metrics and logs
+            if "route" in split:  # for the metrics and logs further out
                 scope["route"] = split["route"]
 
 
 def restored(segment: str) -> str:
-    return segment.translate(SHOWN)
+    return segment.translate(ORIGINALS)

@@ -18,7 +18,7 @@ from pydantic import (
 from pydantic import Json as JsonText
 
 from api.messages.timestamps import OCCURRED_AT, Moment
-from api.validation_errors import FewFaults
+from api.validation_errors import BoundedErrorsModel
 from engine.catalogue.attribute_types import AttributeType
 from engine.recommending.exclusions import left_out, written
 from engine.recommending.recommend import Fill
@@ -43,7 +43,7 @@ Cursor = Annotated[str, Field(max_length=65_536, description="of the answer befo
 USER, ITEM = "u-204", "oak-bedside-table"
 
 
-class Closed(FewFaults, BaseModel):
+class Closed(BoundedErrorsModel, BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 

@@ -1,1 +1,3 @@
-"""What a server says of itself: Prometheus metrics and gauges, and the log of an outage of PostgreSQL."""
+"""How a server is observed: Prometheus metrics and gauges, clock skew, and log lines about outages of PostgreSQL and
+full disks.
+"""

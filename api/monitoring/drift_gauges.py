@@ -1,4 +1,4 @@
-"""Drift of the served models, as the newest report of each says, for /metrics."""
+"""The drift gauges of /metrics: the newest drift report of each served model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from indexing.refresh.live_space import Live
 
 
 def set_drift(metrics: Metrics, live_spaces: Mapping[str, Live], database: Database) -> None:
-    """A space whose served model has no report has no gauge, also when an earlier model had one."""
+    """A space whose served model has no drift report has no gauge, even if an earlier model had one."""
     with database.connect() as conn:
         for name, live in live_spaces.items():
             view = live.current()

@@ -1,4 +1,4 @@
-"""Free memory of the GPU that a server searches on, for /metrics."""
+"""The gauge of /metrics for the free memory of the GPU that searches."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ from api.monitoring.metrics import Metrics, forget
 from engine.errors import DeviceUnavailable
 from indexing.recipes.faiss_gpu import asked, free_bytes
 
-WITHIN_S = 5.0  # a driver that hangs may hold up a scrape, not outlast its patience
+TIMEOUT_S = 5.0  # for a driver that hangs; below the usual 10 s of a Prometheus scrape
 
 
 def set_gpu(metrics: Metrics, device: str) -> None:
-    """Nothing for the CPU, nor while the driver does not tell."""
+    """Sets no gauge for a server on the CPU, or while the driver does not answer."""
     gpu = asked(device)
     if gpu is None:
         return
     try:
-        metrics.gpu_free_bytes.labels(str(gpu)).set(free_bytes(gpu, WITHIN_S))
+        metrics.gpu_free_bytes.labels(str(gpu)).set(free_bytes(gpu, TIMEOUT_S))
     except DeviceUnavailable:
         forget(metrics.gpu_free_bytes, str(gpu))

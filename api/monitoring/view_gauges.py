@@ -1,4 +1,4 @@
-"""What each worker tells of the views it serves, whoever is scraped: set at every look at them."""
+"""The gauges of /metrics for each served space. Every worker sets them after each poll, whichever worker is scraped."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from indexing.refresh.maintenance import wear
 
 
 def set_view(metrics: Metrics, live_spaces: Mapping[str, Live], view: LiveView, recall: float | None) -> None:
-    """Moments, not ages: a worker that looks no more goes on ageing in what the others tell of it."""
+    """Timestamps, not ages: the age of a worker that stopped polling keeps growing for whoever reads the gauge."""
     name, served, worn = view.space.name, view.generation, wear(view)
     live = live_spaces.get(name)
     if live is not None:
@@ -27,5 +27,5 @@ def set_view(metrics: Metrics, live_spaces: Mapping[str, Live], view: LiveView, 
         metrics.stored_unknown.labels(name).set(sum(unknown.values()))
     if recall is not None:
         metrics.sampled_recall.labels(name).set(recall)
-    if name not in live_spaces:  # deleted meanwhile
+    if name not in live_spaces:  # deleted during the poll
         metrics.forget(name)

@@ -44,7 +44,7 @@ async def post_events(
     live_spaces: AppLiveSpaces,
     settings: AppSettings,
     metrics: AppMetrics,
-    clock: AppClockSkew,
+    clock_skew: AppClockSkew,
 ) -> Response:
     """Each row is `written`, `duplicate` (its event_id is known; harmless) or `rejected` with the reason: an event of
     a user who was erased, too.
@@ -61,7 +61,7 @@ async def post_events(
     try:
         checked = check() if len(body.events) <= MAX_COALESCED_EVENTS else await asyncio.to_thread(check)
     finally:
-        clock.refused(view.space, future, now)
+        clock_skew.count_rejected(view.space, future, now)
     written = await event_writer.write(view.space.key, list(checked.good.values()))
     if any(event.item_id not in view.items for event in checked.good.values()):
         # an item first heard of here can be searched for and shown at once

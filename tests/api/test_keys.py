@@ -19,7 +19,7 @@ from fastapi import Request
 from fastapi.security import HTTPAuthorizationCredentials
 
 from api import auth
-from api.auth import ASK_S, MOST_ASKED, REMEMBER_S, Keyring, require
+from api.auth import CACHE_S, LOOKUP_TIMEOUT_S, MAX_LOOKUPS, Keyring, require
 from api.server import bound, running, serve
 from engine.errors import Conflict, StoreBusy, StoreUnavailable
 from engine.settings import Settings
@@ -48,7 +48,7 @@ def test_a_key_opens_its_space_for_its_scope_and_nothing_else(
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
         assert httpx.get(f"{url}/default/status").status_code == 200  # no key yet, on loopback: open
         admin = httpx.post(f"{url}/keys", json={"scope": "admin"}).json()
-        time.sleep(REMEMBER_S + 0.1)
+        time.sleep(CACHE_S + 0.1)
         closed = httpx.get(f"{url}/default/status")
         assert closed.status_code == 401
         assert closed.headers["www-authenticate"] == "Bearer"
@@ -70,7 +70,7 @@ def test_a_key_opens_its_space_for_its_scope_and_nothing_else(
         assert not any(key in listed.text for key in (admin["key"], *made.values()))
         assert len(listed.json()["keys"]) == 3
         assert httpx.delete(f"{url}/keys/{made['read'].split('_')[1]}", headers=headers).status_code == 200
-        time.sleep(REMEMBER_S + 0.1)
+        time.sleep(CACHE_S + 0.1)
         assert httpx.get(f"{url}/default/recommend", headers=bearer(made["read"])).status_code == 401
     written = capfd.readouterr()
     assert not any(key in written.out + written.err for key in (admin["key"], *made.values()))
@@ -104,7 +104,7 @@ def test_whatever_is_forgotten_meanwhile_the_event_loop_asks_no_database(
     with own[1].begin() as conn:
         text, _ = api_keys.create(conn, scope="read", space=None)
     keyring = Keyring(Watched(), require_keys=True)  # type: ignore[arg-type]
-    keyring._found = Forgetful()  # type: ignore[assignment]
+    keyring._cache = Forgetful()  # type: ignore[assignment]
     app = SimpleNamespace(state=SimpleNamespace(keyring=keyring))
     request = Request({"type": "http", "app": app, "path_params": {}, "headers": []})
     sent = HTTPAuthorizationCredentials(scheme="Bearer", credentials=text)
@@ -131,12 +131,12 @@ def test_a_server_that_has_seen_a_key_is_closed_though_nobody_asked_without_one_
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(api_keys, "any_created", lambda conn: False)
         patched.setattr(api_keys, "find", lambda conn, text: found[0])
-        assert keyring.closed() is False
+        assert keyring.requires_key() is False
         found[0] = SimpleNamespace(scope="read")
         assert keyring.find("nf_first") is found[0]
         found.clear()
-        keyring._closed = (keyring._closed[0] - REMEMBER_S - 1, keyring._closed[1])
-        assert keyring.closed() is True
+        keyring._key_required = (keyring._key_required[0] - CACHE_S - 1, keyring._key_required[1])
+        assert keyring.requires_key() is True
 
 
 class Silent(Database):
@@ -162,9 +162,10 @@ def test_while_postgres_says_nothing_what_was_known_of_a_key_holds_and_a_new_one
             assert httpx.get(url).status_code == 401
             silent.speaks.clear()
             try:
-                time.sleep(REMEMBER_S + 0.1)
+                time.sleep(CACHE_S + 0.1)
                 for sent, status in ((bearer(text), 200), ({}, 401), (bearer("nf_new_key"), 503)):
-                    for most_s in (ASK_S + 10, ASK_S if status < 500 else ASK_S + 10):  # who knows does not wait again
+                    again_s = LOOKUP_TIMEOUT_S if status < 500 else LOOKUP_TIMEOUT_S + 10
+                    for most_s in (LOOKUP_TIMEOUT_S + 10, again_s):  # a known status is not waited for again
                         started = time.monotonic()
                         assert httpx.get(url, headers=sent, timeout=30).status_code == status
                         assert time.monotonic() - started < most_s
@@ -251,14 +252,14 @@ def test_many_unknown_keys_are_not_looked_up_at_once_and_a_known_one_is_let_in()
             yield None
 
     keyring = Keyring(Waiting(), require_keys=True)  # type: ignore[arg-type]
-    keyring._found[auth._digest("nf_good")] = (-1e9, SimpleNamespace(scope="read"))  # type: ignore[assignment]
+    keyring._cache[auth._digest("nf_good")] = (-1e9, SimpleNamespace(scope="read"))  # type: ignore[assignment]
 
     async def ask() -> list[object]:
-        made_up = [asyncio.create_task(keyring.found(f"nf_made_{n}")) for n in range(MOST_ASKED)]
+        made_up = [asyncio.create_task(keyring.look_up(f"nf_made_{n}")) for n in range(MAX_LOOKUPS)]
         await asyncio.sleep(0)
-        with pytest.raises(StoreBusy, match="keys are looked up already"):
-            await keyring.found("nf_one_more")
-        good = asyncio.create_task(keyring.found("nf_good"))
+        with pytest.raises(StoreBusy, match="keys are being looked up"):
+            await keyring.look_up("nf_one_more")
+        good = asyncio.create_task(keyring.look_up("nf_good"))
         await asyncio.sleep(0)
         Waiting.answers.set()
         return [each.record for each in await asyncio.gather(good, *made_up)]
@@ -266,7 +267,7 @@ def test_many_unknown_keys_are_not_looked_up_at_once_and_a_known_one_is_let_in()
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(api_keys, "find", lambda conn, text: SimpleNamespace() if text == "nf_good" else None)
         found = asyncio.run(ask())
-    assert (found[0] is not None, found[1:]) == (True, [None] * MOST_ASKED)
+    assert (found[0] is not None, found[1:]) == (True, [None] * MAX_LOOKUPS)
 
 
 @pytest.fixture
@@ -333,7 +334,7 @@ def test_a_server_whose_last_key_is_revoked_stays_closed(
         for record in api_keys.list_all(conn):
             if record.revoked_at is None:
                 api_keys.revoke(conn, record.key_id)
-    time.sleep(REMEMBER_S + 0.1)
+    time.sleep(CACHE_S + 0.1)
     assert httpx.get(f"{url}/default/status").status_code == 401
     assert httpx.get(f"{url}/default/status", headers=admin).status_code == 401
     with bound("127.0.0.1", 0) as listener, running(*own, listener):  # after it starts anew too

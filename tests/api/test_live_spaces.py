@@ -86,7 +86,7 @@ def test_who_had_a_view_of_a_space_that_is_gone_is_told_that_it_is_not_found(
         answer = httpx.get(f"{root}/{name}/{path}", timeout=30)
         assert (answer.status_code, answer.json()["detail"]) == (
             404,
-            f"there is no space '{name}'; it was deleted meanwhile",
+            f"there is no space '{name}'; it was deleted a moment ago",
         )
     assert httpx.post(f"{root}/{name}/items", json=[{"item_id": "hat"}], timeout=30).json()["accepted"] == 1
     monkeypatch.undo()
@@ -107,9 +107,9 @@ class TakenAway(LiveSpaces):
 def test_the_poller_goes_on_when_a_request_takes_a_space_away_at_the_same_moment(
     database: Database, space: Space, tmp_path: Path
 ) -> None:
-    gone: list[str] = []
+    removed: list[str] = []
     polled = threading.Semaphore(0)
-    live_spaces = TakenAway(database, tmp_path, cast(Notifier, None), gone=gone.append)
+    live_spaces = TakenAway(database, tmp_path, cast(Notifier, None), on_removed=removed.append)
     for name in ("no-such-space", space.name):
         live_spaces[name] = Live(database, tmp_path, name)
     poller = Poller(live_spaces, poll_s=0.01, after=lambda view: polled.release())
@@ -119,7 +119,7 @@ def test_the_poller_goes_on_when_a_request_takes_a_space_away_at_the_same_moment
             assert polled.acquire(timeout=10)
     finally:
         poller.stop()
-    assert gone == ["no-such-space"]
+    assert removed == ["no-such-space"]
 
 
 def test_a_write_to_a_space_that_another_worker_deleted_is_not_found(shop: Shop, database: Database) -> None:

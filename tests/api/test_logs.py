@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from api.logs import JsonFormatter, take_over
+from api.logs import JsonFormatter, capture_library_logs
 
 
 def told(message, error=None):
@@ -42,7 +42,7 @@ def test_a_line_of_uvicorn_is_json_with_the_fields_of_ours():
 )
 def test_what_was_cancelled_with_the_server_is_one_line_without_a_trace(message, error):
     line = told(message, error)
-    assert (line["event"], line["level"]) == ("what was under way was ended with the server", "warning")
+    assert (line["event"], line["level"]) == ("unfinished work was cancelled when the server stopped", "warning")
     assert "exception" not in line
 
 
@@ -50,7 +50,7 @@ def test_the_loggers_of_uvicorn_write_through_ours(capsys):
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     try:
-        take_over()
+        capture_library_logs()
         logging.getLogger("uvicorn.error").error("gone")
         [line] = capsys.readouterr().err.splitlines()
         assert json.loads(line)["event"] == "gone"

@@ -200,12 +200,12 @@ def test_a_worker_that_loses_postgres_while_it_starts_ends_as_one_that_waits(tmp
     code = f"""
 import uvicorn
 from api.app import create_app
-from api.logs import configure
+from api.logs import configure_logging
 from api.server import patient, uvicorn_config
 from engine.settings import Settings
 from engine.store.database.connections import Database
 
-configure()
+configure_logging()
 gone = Database("postgresql://ann@127.0.0.1:{free_port()}/shop")
 uvicorn.Server(uvicorn_config(patient(create_app(Settings(home={str(tmp_path)!r}), gone)), 1)).run()
 """

@@ -19,7 +19,7 @@ import httpx
 import pytest
 
 from api.limits.slow_clients import HEADERS_S, SlowClientProtocol
-from api.logs import SANE, configure
+from api.logs import VALID_REQUEST_ID, configure_logging
 from api.server import bound, running
 from engine.settings import Settings
 from engine.store.database.connections import Database
@@ -220,7 +220,7 @@ def test_who_does_not_read_the_answers_holds_no_place(
 
 
 def test_who_goes_away_before_the_body_is_there_is_no_failure(narrow: str, capfd: pytest.CaptureFixture[str]) -> None:
-    configure("debug")
+    configure_logging("debug")
     with connected(narrow) as leaving:
         head = f"POST {urlsplit(narrow).path}/recommend HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n{{"
         leaving.sendall(head.encode())
@@ -272,7 +272,7 @@ def test_every_answer_has_the_id_of_its_request(shop: Shop) -> None:
     for strange in ("with space", "x" * 65, 'quo"te'):
         made = httpx.get(url, headers={"X-Request-ID": strange}).headers["X-Request-ID"]
         assert made != strange
-        assert SANE.fullmatch(made)
+        assert VALID_REQUEST_ID.fullmatch(made)
 
 
 def test_a_failure_is_logged_with_its_id_and_without_the_key(
@@ -282,7 +282,7 @@ def test_a_failure_is_logged_with_its_id_and_without_the_key(
         raise RuntimeError("the disk is on fire")
 
     listing(monkeypatch, broken)
-    configure()
+    configure_logging()
     headers = {"Authorization": "Bearer nf_secret", "X-Request-ID": "abc-1"}
     answer = httpx.get(shop.url + "/generations", headers=headers)
     assert answer.status_code in (401, 500)

@@ -15,8 +15,8 @@ import pytest
 from pydantic import SecretStr
 
 from api import auth
-from api.app import LOCK_S as LONGEST_WAIT_S
-from api.app import open_served
+from api.app import LOCK_TIMEOUT_S as LONGEST_WAIT_S
+from api.app import open_server_database
 from api.limits import deadline, deadline_route
 from api.limits.executors import WRITERS
 from api.server import bound, running
@@ -61,7 +61,7 @@ def _one_after_another(
 def test_every_read_goes_on_while_writes_wait(
     client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "REMEMBER_S", 0.0)  # keys are asked for each time
+    monkeypatch.setattr(auth, "CACHE_S", 0.0)  # keys are asked for each time
     assert client.put("/items/beside", json={"vector": [1.0] * 8}).status_code == 200  # reads leave the event loop
     with held_up(client, database, [f"held-{n}" for n in range(MORE)]) as answers:
         eventually(lambda: waiting_for_locks(database) == WRITERS)
@@ -182,7 +182,7 @@ def test_a_write_of_what_an_import_holds_is_told_that_nothing_was_written_and_ot
 
 def test_the_database_of_a_server_knows_how_long_a_write_may_wait(own: tuple[Settings, Database]) -> None:
     settings = own[0].model_copy(update={"database_url": SecretStr(own[1].url)})
-    with open_served(settings) as served:
+    with open_server_database(settings) as served:
         for _ in range(2):  # as a new connection, and again from the pool
             with served.connect() as conn:
                 assert conn.exec_driver_sql("SHOW lock_timeout").scalar_one() == f"{LONGEST_WAIT_S:g}s"

@@ -52,11 +52,11 @@ def test_the_skew_is_postgres_clock_less_ours_and_a_large_one_is_told_once(datab
     )
     with database.connect() as conn:
         assert clock_skew.skew_s(conn) == pytest.approx(100_000, abs=30)
-    looking = ClockSkew(database, Metrics())
+    clock = ClockSkew(database, Metrics())
     with capture_logs() as lines:
-        looking.looked(space)
-        looking.looked(space)
-    assert [line["event"] for line in lines] == ["PostgreSQL's clock is another than this server's"]
+        clock.update(space)
+        clock.update(space)
+    assert [line["event"] for line in lines] == ["PostgreSQL's clock differs from this server's clock"]
     assert lines[0]["skew_s"] == pytest.approx(100_000, abs=30)
 
 
@@ -66,14 +66,16 @@ def test_what_was_refused_is_told_once_a_minute_and_kept_while_postgres_is_away(
             raise StoreUnavailable("PostgreSQL is away")
 
     now = datetime.now(UTC)
-    looking = ClockSkew(Away(), Metrics())
+    clock = ClockSkew(Away(), Metrics())
     with capture_logs() as lines:
-        looking.refused(space, [now + timedelta(days=2)], now)
-        looking.refused(space, [now + timedelta(days=5), now + timedelta(days=3)], now)
-        looking.looked(space)
-    assert [(line["event"], line["ahead_hours"]) for line in lines] == [("events are refused as of the future", 48.0)]
-    looking._database = database
-    looking.looked(space)
+        clock.count_rejected(space, [now + timedelta(days=2)], now)
+        clock.count_rejected(space, [now + timedelta(days=5), now + timedelta(days=3)], now)
+        clock.update(space)
+    assert [(line["event"], line["ahead_hours"]) for line in lines] == [
+        ("events are rejected because they are dated in the future", 48.0)
+    ]
+    clock._database = database
+    clock.update(space)
     with database.connect() as conn:
         found = clock_skew.refused(conn, space.key)
     assert found is not None
