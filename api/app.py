@@ -65,7 +65,7 @@ def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[dict[str, object]]:
         opened = database or open_server_database(settings)
         for folder in (settings.generations, settings.checkpoints):
-            close_to_others(folder)
+            restrict_access(folder)
         stop_services = _start_services(app, settings, opened)
         try:
             rejections = metrics.refused.labels("429")

@@ -100,7 +100,7 @@ class Keyring:
         if time.monotonic() - looked_up_at > CACHE_S:
             try:
                 with self._database.connect() as conn:
-                    key_required = api_keys.any_made(conn)
+                    key_required = api_keys.any_created(conn)
             except StoreUnavailable:
                 if not looked_up_at:
                     raise

@@ -31,8 +31,8 @@ DEADLINE_S = 1.0  # how long min_seq is waited for by a read that does not say
 
 
 def fresh(request: Request, view: LiveView, asked: Fresh) -> LiveView:
-    """The view, at least as new as `min_seq` and what was acknowledged before with a lower number; DeadlineExceeded when
-    the deadline passes first."""
+    """The view, at least as new as `min_seq` and what was acknowledged before with a lower number; DeadlineExceeded
+    when the deadline passes first."""
     now = time.perf_counter()  # not when the request arrived: its body, which has min_seq, may have come later
     if asked.min_seq is not None and not view.shows(asked.min_seq, now):
         live_spaces: LiveSpaces = request.app.state.live_spaces
