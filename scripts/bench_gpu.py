@@ -33,7 +33,7 @@ from made_items import clustered
 from engine.errors import DeviceUnavailable, NearfieldError
 from engine.recommending.values.searcher import Found, Mask, Searcher
 from engine.values.vectors import Matrix
-from indexing.recipes.faiss_gpu import number, on_gpu
+from indexing.recipes.faiss_gpu import copy_to_gpu, gpu_number
 from indexing.recipes.recipe import build, choose
 from indexing.searchers.approximate import ApproximateSearcher
 from indexing.searchers.exact import ExactSearcher
@@ -112,7 +112,7 @@ def numbers(text: str) -> list[int]:
 
 def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     dim, device = options.dim, options.device
-    gpu = number(device)
+    gpu = gpu_number(device)
     if gpu is not None and not torch.cuda.is_available():
         raise DeviceUnavailable(f"{device} was asked for and torch sees no GPU here; install a CUDA build of torch")
     ceilings = _ceilings(torch.device(device))
@@ -127,7 +127,7 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
             built = build(choose(name, n, device), vectors, queries, device=device)
             _say(f"{built.recipe} over {n:,} built and measured in {time.perf_counter() - started:.1f} s")
             assert isinstance(built.searcher, ExactSearcher | ApproximateSearcher)
-            searcher = built.searcher if gpu is None else on_gpu(gpu, built.searcher)
+            searcher = built.searcher if gpu is None else copy_to_gpu(gpu, built.searcher)
             for batch, truth in truths.items():
                 ms = _ms(searcher, truth.queries, batch, options.seconds)
                 least = ceilings.ms(_work(built.searcher, truth.queries, batch))

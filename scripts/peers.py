@@ -18,7 +18,7 @@ from engine.store.database import bulk_copy
 from engine.store.database.connections import Database
 from engine.values.vectors import Matrix
 from indexing.generations.generation import Generation
-from indexing.recipes.recipe import CODED, efforts, filled, steps
+from indexing.recipes.recipe import INT8_FACTORY, build_index, effort_ladder, ladder
 
 K = 20
 Rows = npt.NDArray[np.int64]
@@ -53,9 +53,11 @@ class BareFaiss:
     """
 
     def __init__(self, path: Path, recipe: Mapping[str, Any], vectors: Matrix):
-        lists = CODED.fullmatch(recipe["factory"])
-        self._index = filled(f"{lists[1]},SQfp16", vectors) if lists else faiss.read_index(str(path / recipe["file"]))
-        self.efforts = efforts(self._index) if lists else (recipe["effort"],)
+        lists = INT8_FACTORY.fullmatch(recipe["factory"])
+        self._index = (
+            build_index(f"{lists[1]},SQfp16", vectors) if lists else faiss.read_index(str(path / recipe["file"]))
+        )
+        self.efforts = effort_ladder(self._index) if lists else (recipe["effort"],)
 
     def aim(self, effort: int) -> None:
         graph = isinstance(self._index, faiss.IndexHNSW)
@@ -70,7 +72,7 @@ class BareFaiss:
 class Pgvector:
     """HNSW (m 16, ef_construction 64, its defaults) on unit vectors; a prepared statement with binary parameters."""
 
-    efforts = steps(40, 1000)
+    efforts = ladder(40, 1000)
 
     def __init__(self, database: Database, vectors: Matrix):
         self._context = database.connect()
@@ -97,7 +99,7 @@ class Pgvector:
 
 
 class Usearch:
-    efforts = steps(32, 1024)
+    efforts = ladder(32, 1024)
 
     def __init__(self, vectors: Matrix):
         from usearch.index import Index
@@ -115,7 +117,7 @@ class Usearch:
 class LanceDb:
     """IVF without compression: its compressed indexes stayed below recall 0.99."""
 
-    efforts = steps(4, 128)
+    efforts = ladder(4, 128)
 
     def __init__(self, folder: Path, vectors: Matrix):
         import lancedb
@@ -143,7 +145,7 @@ class LanceDb:
 
 
 class Chroma:
-    efforts = steps(32, 800)
+    efforts = ladder(32, 800)
 
     def __init__(self, vectors: Matrix):
         import chromadb

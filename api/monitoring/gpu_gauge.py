@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from api.monitoring.metrics import Metrics, forget
 from engine.errors import DeviceUnavailable
-from indexing.recipes.faiss_gpu import asked, free_bytes
+from indexing.recipes.faiss_gpu import free_bytes, parse_device
 
 TIMEOUT_S = 5.0  # for a driver that hangs; below the usual 10 s of a Prometheus scrape
 
 
 def set_gpu(metrics: Metrics, device: str) -> None:
     """Sets no gauge for a server on the CPU, or while the driver does not answer."""
-    gpu = asked(device)
+    gpu = parse_device(device)
     if gpu is None:
         return
     try:

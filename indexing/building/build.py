@@ -39,7 +39,7 @@ from indexing.generations.item_similarity import Alike, alike
 from indexing.live import popularity_updates
 from indexing.live.encoded_records import encoded, measured
 from indexing.recipes import recipe as recipes
-from indexing.recipes.recipe import Built, Recipe
+from indexing.recipes.recipe import BuiltIndex, Recipe
 from indexing.recipes.tuner import tune
 from indexing.searchers.metric import inverse_lengths, query_vectors
 
@@ -161,7 +161,7 @@ def build_again(database: Database, space: Space, like: GenerationRecord, folder
 
 def _indexes(
     vectors: Matrix, factors: Matrix, like: Alike, latent: LatentSpace, recipe: str, device: str, progress: Progress
-) -> dict[str, Built]:
+) -> dict[str, BuiltIndex]:
     """For users by the metric of the space and for items by how like they are; where that is the same, both share one
     index."""
     same = latent.metric == "cosine" and like.likeness is None

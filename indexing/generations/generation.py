@@ -34,7 +34,7 @@ from indexing.generations.generation_writer import CODEC, FORMAT, INT8_LISTS_SUF
 from indexing.generations.item_similarity import LIKENESS, Alike
 from indexing.generations.manifest import check
 from indexing.generations.memory_map import mapped
-from indexing.recipes.recipe import Index, Recipe, searcher_of, with_filter_selftest
+from indexing.recipes.recipe import Index, Recipe, make_searcher, with_filter_selftest
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_lists import Int8Lists
 from indexing.searchers.metric import MeasurableScorer, MeasurableSearcher, MetricSearcher
@@ -189,7 +189,7 @@ def _searcher(
     if described["file"] is None:
         return ExactSearcher(vectors, factors)
     index = _index(path / described["file"], vectors)
-    return with_filter_selftest(searcher_of(index, recipe, vectors, factors))
+    return with_filter_selftest(make_searcher(index, recipe, vectors, factors))
 
 
 def _index(path: Path, vectors: Matrix) -> Index:

@@ -24,7 +24,7 @@ from indexing.generations.folder_identity import origin
 from indexing.generations.folder_locks import Hold, made
 from indexing.generations.item_similarity import LIKENESS, Alike
 from indexing.generations.manifest import seal
-from indexing.recipes.recipe import Built, Index
+from indexing.recipes.recipe import BuiltIndex, Index
 from indexing.searchers.int8_lists import Int8Lists
 
 FORMAT = 4
@@ -44,7 +44,7 @@ def write(
     users: Vectors,
     space_fold_in: FoldIn,
     codec: Codec | None = None,
-    indexes: Mapping[str, Built],
+    indexes: Mapping[str, BuiltIndex],
     manifest: Mapping[str, Any],
 ) -> tuple[dict[str, Any], Hold]:
     """Write the folder `folder / generation`; nothing of that name is ever there half done.
@@ -101,7 +101,7 @@ def removed_when_failed(folder: Path, generation: str) -> Iterator[None]:
         raise
 
 
-def _write_indexes(folder: Path, indexes: Mapping[str, Built]) -> dict[str, dict[str, Any]]:
+def _write_indexes(folder: Path, indexes: Mapping[str, BuiltIndex]) -> dict[str, dict[str, Any]]:
     """What the manifest says of each; the file of an index is named after the first that uses it."""
     files: dict[int, str] = {}
     described = {}

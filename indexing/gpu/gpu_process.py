@@ -14,7 +14,7 @@ from engine.recommending.values.searcher import Searcher
 from indexing.generations.generation import Generation, open_generation
 from indexing.gpu.gpu_server import OwnedSearcher, Owner, address
 from indexing.gpu.process_supervisor import restarting
-from indexing.recipes.faiss_gpu import Twin, number, on_gpu
+from indexing.recipes.faiss_gpu import Twin, copy_to_gpu, gpu_number
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_searcher import Int8Searcher
 from indexing.searchers.metric import MetricSearcher
@@ -26,7 +26,7 @@ def owning(home: Path, device: str) -> Iterator[None]:
 
     DeviceUnavailable when the device is not there.
     """
-    if number(device) is None:
+    if gpu_number(device) is None:
         yield
         return
     with restarting(own, address(home, device), device):
@@ -41,7 +41,7 @@ def own(where: str, device: str) -> None:
 
 def searchers(folder: Path, device: str) -> dict[str, Searcher]:
     """Those of a generation, on the device, by label."""
-    opened, gpu = open_generation(folder), number(device)
+    opened, gpu = open_generation(folder), gpu_number(device)
     found = {"metric": opened.users_to_items, "cosine": opened.items_to_items}
     if gpu is None:
         return dict(found)
@@ -52,7 +52,7 @@ def searchers(folder: Path, device: str) -> dict[str, Searcher]:
         assert isinstance(twin, Twin)
         same = opened.metric == "cosine" and opened.alike.likeness is None
         shared = label == "cosine" and same and isinstance(twin, ExactSearcher | Int8Searcher)
-        made[label] = made["metric"] if shared else MetricSearcher(on_gpu(gpu, twin), searcher.metric)
+        made[label] = made["metric"] if shared else MetricSearcher(copy_to_gpu(gpu, twin), searcher.metric)
     return made
 
 

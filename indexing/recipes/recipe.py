@@ -1,4 +1,4 @@
-"""Recipe: how to index, by a name or as FAISS calls it, with the least effort whose measured recall is enough."""
+"""Recipe: how to index, by name or FAISS factory string, with the least effort whose measured recall is enough."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 from engine.errors import DeviceUnavailable, InputError
 from engine.recommending.values.searcher import Searcher
 from engine.values.vectors import Matrix
-from indexing.recipes.faiss_gpu import cagra, filled_on, number
+from indexing.recipes.faiss_gpu import build_cagra, build_on_gpu, gpu_number
 from indexing.recipes.filter_selftest import filter_works
 from indexing.searchers.approximate import ApproximateSearcher, is_graph
 from indexing.searchers.exact import ExactSearcher
@@ -25,18 +25,18 @@ from indexing.searchers.recall import GroundTruth, Recall, check_floor, filtered
 
 EXACT_ROWS = 20_000  # below this, exact search answers within a millisecond
 TARGET = 0.99  # recall@20
-FLATTERY = 0.0025  # more of rows of the index than of other queries: up to .003, by the number of lists
-CAGRA = "CAGRA"  # the graph of cuVS, searched on the CPU as HNSW is
-CODED = re.compile(r"(IVF[1-9]\d*),int8")  # `coded.CodedLists`, nearfield's own
+SAMPLE_BIAS = 0.0025  # recall of queries that are rows of the index is higher than of others, by up to .003
+CAGRA = "CAGRA"  # a graph built by cuVS; the CPU searches it as HNSW
+INT8_FACTORY = re.compile(r"(IVF[1-9]\d*),int8")  # `int8_lists.Int8Lists`, not a FAISS index
 SAMPLE = 500
-# Of k-means. FAISS's own 256 rows a list and 10 rounds take ten times as long for the same recall.
+# k-means: rows per list, and rounds. FAISS's defaults of 256 and 10 take ten times as long for the same recall.
 TRAIN_ROWS, TRAIN_ROUNDS = 40, 5
 REFINE = {
     "Flat": 0,
     "SQfp16": 0,
     "SQ8": 5,
     CAGRA: 0,
-}  # by how an index is quantised; anything else 10. float16 keeps 3 digits
+}  # by quantisation; 10 for all others. float16 keeps 3 digits
 
 
 Index: TypeAlias = faiss.Index | Int8Lists
@@ -46,38 +46,38 @@ IndexSearcher: TypeAlias = ApproximateSearcher | Int8Searcher
 @dataclass(frozen=True)
 class Recipe:
     factory: str  # "Flat", a FAISS factory string of an IVF or HNSW index, or IVF447,int8
-    effort: int = 0  # nprobe or efSearch; 0: found by measuring
+    effort: int = 0  # nprobe or efSearch; 0: measure and choose
 
     @property
     def refine(self) -> int:
-        """How many times k rows are scored again in float32; 0: the index has float32 itself."""
+        """k x `refine` rows are scored again in float32; 0: the index itself holds float32."""
         return REFINE.get(self.factory.rsplit(",", 1)[-1], 10)
 
 
 @dataclass(frozen=True, eq=False)
-class Built:
+class BuiltIndex:
     recipe: Recipe
-    index: Index | None  # None: exact
+    index: Index | None  # None: exact search
     searcher: Searcher
     recall: float
-    filtered: Mapping[str, float] = field(default_factory=dict)  # recall by the share of rows that a filter allows
-    curve: Sequence[Mapping[str, Any]] = ()  # what the tuner saw
+    filtered: Mapping[str, float] = field(default_factory=dict)  # share of rows that a filter allows -> recall
+    curve: Sequence[Mapping[str, Any]] = ()  # what the tuner measured
 
 
 def choose(name: str, n_rows: int, device: str = "cpu") -> Recipe:
-    """The recipe of a name: auto, flat, ivf, hnsw, cagra, a FAISS factory string, or lists of 8-bit codes, IVF447,int8.
+    """The recipe of a name: auto, flat, ivf, hnsw, cagra, a FAISS factory string, or int8 lists such as IVF447,int8.
 
-    `tuner.tune` knows better for auto. DeviceUnavailable for a GPU that is not there.
+    For auto, `tuner.tune` finds a better one by measuring. DeviceUnavailable for a GPU that does not exist.
     """
-    if device != "cpu" and CODED.fullmatch(name):
+    if device != "cpu" and INT8_FACTORY.fullmatch(name):
         raise InputError(f"{name} is searched on the CPU alone; use --device cpu, or SQ8 for int8", loc=("recipe",))
-    number(device)
+    gpu_number(device)
     if name.lower() == CAGRA.lower():
         if device == "cpu":
             raise DeviceUnavailable("recipe cagra is built on a GPU; use --device cuda, or recipe hnsw")
         return Recipe(CAGRA)
     nlist = int(2 ** np.round(np.log2(max(4 * np.sqrt(max(n_rows, 1)), 1))))
-    nlist = max(1, min(nlist, n_rows // 39))  # FAISS wants 39 rows to train a centroid
+    nlist = max(1, min(nlist, n_rows // 39))  # FAISS expects 39 rows to train a centroid
     ivf, hnsw = Recipe(f"IVF{nlist},Flat"), Recipe("HNSW32,Flat")
     named = {"flat": Recipe("Flat"), "ivf": ivf if nlist > 1 else Recipe("Flat"), "hnsw": hnsw}
     if name == "auto":
@@ -101,32 +101,32 @@ def build(
     index: Index | None = None,
     device: str = "cpu",
     curve: Sequence[Mapping[str, Any]] = (),
-) -> Built:
-    """Index `vectors` x `factors` with the least effort whose recall@20 of `queries` surely meets the target.
+) -> BuiltIndex:
+    """Index `vectors` x `factors` with the least effort whose recall@20 of `queries` meets the target.
 
-    `vectors` are raw, `queries` scaled; `index` has them already where another search needs the same one.
-    BelowFloor when the best effort finds less than the floor, filtered or not.
+    `vectors` are raw, `queries` are scaled. `index` is an existing index of the same vectors, to be shared.
+    BelowFloor when recall is below the floor with the best effort, filtered or not.
     """
     exact = ExactSearcher(vectors, factors)
     if recipe.factory == "Flat":
-        return Built(recipe, None, exact, 1.0, curve=curve)
+        return BuiltIndex(recipe, None, exact, 1.0, curve=curve)
     if index is None:
-        index = filled(recipe.factory, vectors, factors, device=device)
+        index = build_index(recipe.factory, vectors, factors, device=device)
     truth = GroundTruth(exact, queries)
     if recipe.effort:
-        searcher = searcher_of(index, recipe, vectors, factors)
-        found = truth.recall(searcher)
+        searcher = make_searcher(index, recipe, vectors, factors)
+        measured = truth.recall(searcher)
     else:
-        searcher, found = tuned(index, recipe, truth)
-    check_floor(recipe.factory, found.mean)
+        searcher, measured = tune_effort(index, recipe, truth)
+    check_floor(recipe.factory, measured.mean)
     searcher = with_filter_selftest(searcher)
     filtered = filtered_recall(searcher, exact, queries)
-    for share, part in filtered.items():
-        check_floor(recipe.factory, part, allowed=share)
-    return Built(Recipe(recipe.factory, searcher.effort), index, searcher, found.mean, filtered, curve)
+    for share, filtered_mean in filtered.items():
+        check_floor(recipe.factory, filtered_mean, allowed=share)
+    return BuiltIndex(Recipe(recipe.factory, searcher.effort), index, searcher, measured.mean, filtered, curve)
 
 
-def filled(
+def build_index(
     factory: str,
     vectors: Matrix,
     factors: Matrix | None = None,
@@ -134,16 +134,16 @@ def filled(
     centroids: Matrix | None = None,
     device: str = "cpu",
 ) -> Index:
-    """The index of a factory string over all rows; `centroids` (nlist, dim) save training those of an IVF index.
+    """Build the index of a factory string over all rows. With `centroids` (nlist, dim), an IVF index is not trained.
 
-    An IVF index is trained and filled on the GPU of `device`, a graph is built on the CPU unless it is CAGRA.
+    An IVF index is trained and filled on the GPU of `device`; a graph is built on the CPU unless it is CAGRA.
 
     InputError for a string that FAISS cannot build over so many rows, or that is neither IVF nor HNSW.
     """
-    gpu = number(device)
+    gpu = gpu_number(device)
     if gpu is not None and factory == CAGRA:
-        return cagra(gpu, vectors, factors)
-    lists = CODED.fullmatch(factory)
+        return build_cagra(gpu, vectors, factors)
+    lists = INT8_FACTORY.fullmatch(factory)
     try:
         index = faiss.index_factory(
             vectors.shape[1], f"{lists[1]},Flat" if lists else factory, faiss.METRIC_INNER_PRODUCT
@@ -154,7 +154,7 @@ def filled(
                 index.quantizer.add(centroids)
         sample = _sample(vectors, factors, TRAIN_ROWS * getattr(index, "nlist", 1000))
         if gpu is not None and isinstance(index, faiss.IndexIVF) and not lists:
-            return filled_on(gpu, index, sample, vectors, factors)
+            return build_on_gpu(gpu, index, sample, vectors, factors)
         index.train(sample)
     except RuntimeError as error:
         raise InputError(f"FAISS cannot build {factory!r} over {len(vectors)} rows: {error}", loc=("recipe",)) from None
@@ -175,52 +175,52 @@ def centroids_of(index: Index, dim: int) -> Matrix:
     return index.quantizer.reconstruct_n(0, index.nlist)
 
 
-def searcher_of(index: Index, recipe: Recipe, vectors: Matrix, factors: Matrix | None = None) -> IndexSearcher:
+def make_searcher(index: Index, recipe: Recipe, vectors: Matrix, factors: Matrix | None = None) -> IndexSearcher:
     if isinstance(index, Int8Lists):
         return Int8Searcher(index, vectors, recipe.effort, factors)
     return ApproximateSearcher(index, vectors, recipe.effort, factors, recipe.refine)
 
 
 def with_filter_selftest(searcher: IndexSearcher) -> IndexSearcher:
-    """The searcher, its filter path off, exact instead, where the index ignores filters."""
+    """The searcher; filtered searches become exact where the index fails the self-test."""
     return searcher if filter_works(searcher) else replace(searcher, filters=False)
 
 
-def tuned(index: Index, recipe: Recipe, truth: GroundTruth) -> tuple[IndexSearcher, Recall]:
-    """The searcher of the least effort whose recall surely meets the target, or the most effort."""
-    exact, found = truth.exact, dict[int, Recall]()
+def tune_effort(index: Index, recipe: Recipe, truth: GroundTruth) -> tuple[IndexSearcher, Recall]:
+    """The searcher with the least effort whose recall meets the target, or with the largest effort."""
+    exact, measured = truth.exact, dict[int, Recall]()
 
     def searcher(effort: int) -> IndexSearcher:
-        return searcher_of(index, Recipe(recipe.factory, effort), exact.vectors, exact.factors)
+        return make_searcher(index, Recipe(recipe.factory, effort), exact.vectors, exact.factors)
 
     def enough(effort: int) -> bool:
-        found[effort] = truth.recall(searcher(effort))
-        return met(found[effort].mean, found[effort].lower_bound)
+        measured[effort] = truth.recall(searcher(effort))
+        return meets_target(measured[effort].mean, measured[effort].lower_bound)
 
-    ladder = efforts(index)
-    best = ladder[min(bisect_left(ladder, True, key=enough), len(ladder) - 1)]
-    if best not in found:
+    efforts = effort_ladder(index)
+    best = efforts[min(bisect_left(efforts, True, key=enough), len(efforts) - 1)]
+    if best not in measured:
         enough(best)
-    return searcher(best), found[best]
+    return searcher(best), measured[best]
 
 
-def met(recall: float, surely: float) -> bool:
-    """Whether the target is, by a sample of rows of the index: the chance of the sample and its flattery left off."""
-    return surely >= TARGET and recall >= TARGET + FLATTERY
+def meets_target(recall: float, lower_bound: float) -> bool:
+    """Whether the target is met, with allowance for the sampling error and the bias of queries from the index."""
+    return lower_bound >= TARGET and recall >= TARGET + SAMPLE_BIAS
 
 
-def efforts(index: Index) -> list[int]:
-    return steps(32, 1024) if is_graph(index) else steps(1, index.nlist)
+def effort_ladder(index: Index) -> list[int]:
+    return ladder(32, 1024) if is_graph(index) else ladder(1, index.nlist)
 
 
-def steps(least: int, most: int) -> list[int]:
-    """Both, and of 1 to 16, 18, 20 and so on what is between them: steps of a sixteenth to an eighth."""
-    ladder = {*range(1, 8)} | {step << power for step in range(8, 16) for power in range(8)}
-    return sorted({each for each in ladder if least < each < most} | {least, most})
+def ladder(smallest: int, largest: int) -> list[int]:
+    """Both ends and, of 1 to 16, 18, 20, ..., all numbers between; steps are a sixteenth to an eighth of the number."""
+    steps = {*range(1, 8)} | {step << power for step in range(8, 16) for power in range(8)}
+    return sorted({step for step in steps if smallest < step < largest} | {smallest, largest})
 
 
 def _sample(vectors: Matrix, factors: Matrix | None, n_rows: int) -> Matrix:
-    """At most `n_rows` scaled rows, drawn at random, in order."""
+    """At most `n_rows` scaled rows, sampled at random, in row order."""
     if n_rows >= len(vectors):
         return scale(vectors, factors)
     rows = np.sort(np.random.default_rng(2).choice(len(vectors), n_rows, replace=False))

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from engine.errors import DeviceUnavailable, InputError
-from indexing.recipes.faiss_gpu import admit, needed_bytes, number, on_gpu
-from indexing.recipes.recipe import Recipe, build, filled
+from indexing.recipes.faiss_gpu import check_fits, copy_to_gpu, gpu_number, needed_bytes
+from indexing.recipes.recipe import Recipe, build, build_index
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.metric import normalise_rows
 from indexing.searchers.recall import recall
@@ -37,7 +37,7 @@ KINDS.append(pytest.param("CAGRA", marks=[*needs_gpu, needs_cuvs]))
 @pytest.mark.parametrize("share", [None, 0.6, 0.01, 0.0001])
 def test_a_gpu_index_finds_what_exact_search_finds_filtered_or_not(vectors, factory, share):
     made = build(Recipe(factory), vectors, vectors[:200], device="cuda")
-    searcher = on_gpu(0, made.searcher)
+    searcher = copy_to_gpu(0, made.searcher)
     allowed = None if share is None else np.random.default_rng(2).random(N) < share
     scores, rows = searcher.search(vectors[:64], K, allowed)
     wanted = K if allowed is None else min(K, int(allowed.sum()))
@@ -54,26 +54,26 @@ def test_a_gpu_index_finds_what_exact_search_finds_filtered_or_not(vectors, fact
 @pytest.mark.gpu
 @pytest.mark.skipif(not GPUS, reason="FAISS sees no GPU on this machine")
 def test_an_index_built_on_a_gpu_is_read_on_a_cpu(vectors):
-    index = filled("IVF64,Flat", vectors, device="cuda")
+    index = build_index("IVF64,Flat", vectors, device="cuda")
     assert index.ntotal == N
     assert not type(index).__name__.startswith("Gpu")
 
 
 def test_a_device_is_cpu_or_cuda_with_a_number_and_one_that_is_not_there_is_an_error():
-    assert number("cpu") is None
+    assert gpu_number("cpu") is None
     with pytest.raises(InputError, match="expected a device of cpu, cuda or cuda:1, got 'tpu'"):
-        number("tpu")
+        gpu_number("tpu")
     with pytest.raises(DeviceUnavailable, match=f"cuda:{GPUS} was asked for and FAISS sees"):
-        number(f"cuda:{GPUS}")
+        gpu_number(f"cuda:{GPUS}")
 
 
 def test_an_index_that_does_not_fit_is_not_admitted():
     needed = needed_bytes(None, 1_000_000, 64)
     assert 256e6 < needed < 700e6
     assert needed_bytes(faiss.index_factory(64, "IVF100,SQ8"), 1_000_000, 64) < needed
-    admit(needed, needed, 0)
+    check_fits(needed, needed, 0)
     with pytest.raises(DeviceUnavailable, match=r"the index needs \d+ MiB, GPU 0 has 100 MiB free; choose a smaller"):
-        admit(needed, 100 * 2**20, 0)
+        check_fits(needed, 100 * 2**20, 0)
 
 
 @pytest.mark.parametrize(("expected", "code"), [("0", 0), ("1", 0 if GPUS else 1)])

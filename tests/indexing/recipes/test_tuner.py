@@ -15,7 +15,7 @@ from engine.values.vectors import Vectors
 from indexing.building.build import build_generation
 from indexing.generations.generation import open_generation
 from indexing.recipes import recipe, tuner
-from indexing.recipes.recipe import EXACT_ROWS, TARGET, Recipe, met
+from indexing.recipes.recipe import EXACT_ROWS, TARGET, Recipe, meets_target
 from indexing.recipes.tuner import GRAPH, tune
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_searcher import Int8Searcher
@@ -52,7 +52,7 @@ def less_is_tried(monkeypatch):
 
 
 def cheapest(curve):
-    good = [point for point in curve if met(point["recall"], point["surely"])]
+    good = [point for point in curve if meets_target(point["recall"], point["surely"])]
     return min(good, key=lambda point: point["projected_us"])
 
 
@@ -70,7 +70,7 @@ def test_the_choice_is_the_cheapest_point_of_the_curve_that_surely_meets_the_tar
 
 
 def test_what_is_cheap_and_misses_the_target_is_measured_and_not_chosen(vectors, queries, monkeypatch):
-    monkeypatch.setattr(recipe, "efforts", lambda index: [1])  # one list of 142
+    monkeypatch.setattr(recipe, "effort_ladder", lambda index: [1])  # one list of 142
     chosen, curve = tune(vectors, queries)
     assert chosen == Recipe("Flat")
     assert len(curve) > 1
@@ -191,7 +191,7 @@ def test_finalists_are_timed_in_turns_so_that_a_slow_moment_decides_nothing(quer
     point = tuner.Point("", 1, 1.0, 1.0, 9e6, 9e6, 0.0)
     searchers = Sleeping(0, 0.02), Sleeping(0.1, 0.0002, for_first=8)  # a busy machine adds some milliseconds to each
     finalists = [tuner.Candidate(point, each, lambda us: 2 * us) for each in searchers]
-    steady, disturbed = tuner._run_off(finalists, queries[:21])
+    steady, disturbed = tuner._time_in_turns(finalists, queries[:21])
     assert disturbed < steady
     assert finalists[0].timed(disturbed).projected_us == 2 * disturbed
     assert finalists[0].timed(9e7).latency_us == 9e6
