@@ -24,8 +24,8 @@ from bench_weighting import read
 from engine.embedders.registry import make
 from engine.fitting.fit import fit
 from engine.fitting.uninformative_items import alone
+from engine.latent_space.score_floor import longest_length, score_floors
 from engine.latent_space.space import LatentSpace
-from engine.recommending import rounding
 from engine.values.events import Weighting
 from engine.values.interactions import Interactions, from_events
 from engine.values.vectors import Matrix, normalise_rows
@@ -70,7 +70,7 @@ def _cut(space: LatentSpace, seen: sp.csr_matrix) -> dict[str, Any]:
 
 def _cut_of(queries: Matrix, items: Matrix, metric: Any, seen: sp.csr_matrix) -> dict[str, Any]:
     known = np.flatnonzero(queries.any(axis=1))
-    longest, size, ratios = rounding.longest(items), max(1, BATCH_FLOATS // len(items)), list[npt.NDArray[np.float64]]()
+    longest, size, ratios = longest_length(items), max(1, BATCH_FLOATS // len(items)), list[npt.NDArray[np.float64]]()
     cut = 0
     for start in range(0, len(known), size):
         rows = known[start : start + size]
@@ -78,7 +78,7 @@ def _cut_of(queries: Matrix, items: Matrix, metric: Any, seen: sp.csr_matrix) ->
         had = seen[rows]
         scores[np.repeat(np.arange(len(rows)), np.diff(had.indptr)), had.indices] = -np.inf
         top = -np.sort(-np.partition(scores, -K, axis=1)[:, -K:], axis=1)
-        floor = rounding.floors(queries[rows], metric, longest)
+        floor = score_floors(queries[rows], metric, longest)
         cut += int((np.abs(top) <= floor[:, None]).any(axis=1).sum())
         ratios.append(top[:, -1] / floor)
     last = np.concatenate(ratios)

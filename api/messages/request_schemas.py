@@ -20,12 +20,12 @@ from pydantic import Json as JsonText
 from api.messages.timestamps import OCCURRED_AT, Moment
 from api.validation_errors import BoundedErrorsModel
 from engine.catalogue.attribute_types import AttributeType
-from engine.recommending.exclusions import left_out, written
-from engine.recommending.recommend import Fill
+from engine.recommending.exclusions import exclude_from_text, parse_exclude
+from engine.recommending.values.request import Fill
 from engine.values.ids import normalise_id
 
 Excluded = Literal["seen", "purchased", "none"] | list[Literal["seen", "purchased", "returned", "disliked"]]
-Exclude = Annotated[frozenset[str], PlainValidator(left_out, json_schema_input_type=Excluded)]
+Exclude = Annotated[frozenset[str], PlainValidator(parse_exclude, json_schema_input_type=Excluded)]
 EXCLUDE = (
     "leave out what the user has seen, or purchased, or none, and each time what was returned or disliked; or a list "
     "of what alone to leave out"
@@ -117,7 +117,7 @@ class RecommendQuery(Shelf, Explained):
     vector: ClassVar[Sequence[float] | None] = None
     filter: FilterText | None = None
     boost: JsonText[Boosts] = Field([], description="as the body of POST has it; as JSON")
-    exclude: Annotated[Exclude, BeforeValidator(written)] = Field(
+    exclude: Annotated[Exclude, BeforeValidator(exclude_from_text)] = Field(
         "seen", description=EXCLUDE + ", as JSON or given several times", validate_default=True
     )
 

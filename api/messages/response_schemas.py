@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from engine.recommending.recommend import Reason
+from engine.recommending.values.answer import Reason
 
 
 class Contribution(BaseModel):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -12,8 +12,7 @@ from fastapi import Response
 from api.messages import cursors, warnings
 from api.monitoring.metrics import Metrics
 from engine.errors import Problem
-from engine.recommending.explanation import Explanation
-from engine.recommending.recommend import Answer, Hit
+from engine.recommending.values.answer import Answer, Explanation, Hit
 from indexing.live.view import LiveView
 
 
@@ -28,7 +27,6 @@ class Page:
     fields: Collection[str] | None = None  # None: all
     shown: Sequence[str] = ()  # item ids of the pages before
     degraded: bool = False
-    because: Mapping[str, Explanation] | None = None  # by item id; None: nobody asked
     warnings: Sequence[Problem] = ()
 
 
@@ -59,21 +57,21 @@ def _shelf(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> dict
         metrics.shortfalls.labels(name).inc()
     shown = [] if short is not None else [*page.shown, *(hit.item_id for hit in answer.hits)]
     return {
-        "items": [_item(view, hit, page) for hit in answer.hits],
+        "items": [_item(view, hit, answer, page) for hit in answer.hits],
         "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
         "cursor": cursors.after(shown),
         "warnings": warnings.to_json(page.warnings),
     }
 
 
-def _item(view: LiveView, hit: Hit, page: Page) -> dict[str, object]:
+def _item(view: LiveView, hit: Hit, answer: Answer, page: Page) -> dict[str, object]:
     text = view.fields(hit.item_id, hit.row)
     fields: object = orjson.Fragment(text)
     if page.fields is not None:
         fields = {name: value for name, value in orjson.loads(text).items() if name in page.fields}
     item: dict[str, object] = {"item_id": hit.item_id, "score": hit.score, "reason": hit.reason, "fields": fields}
-    if page.because is not None:
-        item["because"] = _because(page.because.get(hit.item_id))
+    if answer.because is not None:
+        item["because"] = _because(answer.because.get(hit.item_id))
     return item
 
 

@@ -5,16 +5,34 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import islice
 
-from api.messages.request_schemas import PastEvent
+from api.messages.request_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
 from engine.catalogue import predicate
 from engine.catalogue.close_names import close_names
 from engine.catalogue.predicate import CORE, PREFIX, Predicate
 from engine.errors import Problem, short_repr
+from engine.recommending.values.request import Request
 from engine.values.events import Weighting
 from indexing.live.view import LiveView
 
 Loc = tuple[str | int, ...]
 MOST, FIELDS = 10, 3  # of unknown items in one list, and attributes in one filter; the rest is counted
+
+
+def of_request(
+    view: LiveView,
+    request: Request,
+    body: ShelfBody | RecommendQuery | RankBody,
+    loc: Loc = (),
+    *,
+    near: bool = True,
+) -> list[Problem]:
+    """The warnings of a request and of the body it was parsed from, whose places they name."""
+    found = of_filter(view, request.predicate, near=near)
+    for predicate_, _ in request.boosts:
+        found += of_filter(view, predicate_, near=near)
+    if body.item_ids:
+        found += of_items(view, body.item_ids, (*loc, "item_ids"))
+    return found + of_history(view, body.history, (*loc, "history")) if body.history else found
 
 
 def of_filter(view: LiveView, passed: Predicate | None, *, near: bool = True) -> list[Problem]:

@@ -10,6 +10,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
 from api.deps import AppDatabase, AppLiveSpaces, ItemId, View
+from api.fresh_view import FreshView
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages import warnings
@@ -17,7 +18,6 @@ from api.messages.bulk_rows import check_rows
 from api.messages.request_schemas import Availability, AvailabilityBody, ItemBody, ItemFields, ItemsBody, NoParameters
 from api.messages.response_schemas import RowsAnswer
 from api.messages.responses import json_response, rows_response
-from api.reads import FreshView
 from engine.catalogue.attribute_types import AttributeType, coerce_attributes
 from engine.catalogue.predicate import CORE, name_clash_note
 from engine.errors import InputError, Problem

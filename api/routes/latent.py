@@ -10,13 +10,13 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.auth import require
 from api.deps import AppDatabase, AppSettings, View, check_indexed
+from api.fresh_view import fresh_view
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.messages import latent_responses as bodies
 from api.messages.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
 from api.messages.request_schemas import NoParameters
 from api.messages.responses import json_response
-from api.reads import fresh
 from engine.catalogue import request_cost
 from engine.codec.feature_codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
@@ -41,7 +41,7 @@ Nothing = Annotated[NoParameters, Query()]
 @long_running
 def encode(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """Answers `{"vectors"}`, with `codes` of a vqvae; one for each record, in order."""
-    view = fresh(request, view, body)
+    view = fresh_view(request, view, body)
     codec = codec_of(view)
     return _answer(view, bodies.encoded(codec, values_of(view, codec, body, database)))
 
@@ -49,7 +49,7 @@ def encode(body: RecordsBody, none: Nothing, request: Request, view: View, datab
 @router.post("/decode", summary="Vectors to records")
 @long_running
 def decode(body: VectorsBody, none: Nothing, request: Request, view: View) -> Response:
-    view = fresh(request, view, body)
+    view = fresh_view(request, view, body)
     codec = codec_of(view)
     return _answer(view, bodies.decoded(codec, _vectors(view, codec, body)))
 
@@ -58,7 +58,7 @@ def decode(body: VectorsBody, none: Nothing, request: Request, view: View) -> Re
 @long_running
 def reconstruct(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """An error is the mean squared difference per prepared column, in scales of the training records."""
-    view = fresh(request, view, body)
+    view = fresh_view(request, view, body)
     codec = codec_of(view)
     return _answer(view, bodies.reconstructed(codec, values_of(view, codec, body, database)))
 
@@ -67,7 +67,7 @@ def reconstruct(body: RecordsBody, none: Nothing, request: Request, view: View, 
 @long_running
 def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
     """What no training record had (an unseen category, text for a number, nothing at all) is odd, and named."""
-    view = fresh(request, view, body)
+    view = fresh_view(request, view, body)
     codec = codec_of(view)
     given = readings_of(view, codec, body, database)
     rate = operations.FALSE_ALARM_RATE if body.false_alarm_rate is None else body.false_alarm_rate
@@ -78,7 +78,7 @@ def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, 
 @router.post("/interpolate", summary="The way from one record to another, with the real items nearest to it")
 @long_running
 def interpolate(body: InterpolateBody, none: Nothing, request: Request, view: View, settings: AppSettings) -> Response:
-    view = fresh(request, view, body)
+    view = fresh_view(request, view, body)
     _check_near(view, body.steps if body.nearest else 0, settings)
     codec = codec_of(view)
     start, end = (_point(view, codec, each, name) for name, each in (("start", body.start), ("end", body.end)))
@@ -89,7 +89,7 @@ def interpolate(body: InterpolateBody, none: Nothing, request: Request, view: Vi
 @long_running
 def sample(body: SampleBody, none: Nothing, request: Request, view: View, settings: AppSettings) -> Response:
     """Only of vae, vqvae and aae; the answer has the seed that repeats it."""
-    view = fresh(request, view, body)
+    view = fresh_view(request, view, body)
     _check_near(view, body.n if body.nearest else 0, settings)
     codec = codec_of(view)
     seed = secrets.randbits(31) if body.seed is None else body.seed

@@ -9,13 +9,13 @@ from pydantic import Field
 
 from api.auth import require
 from api.deps import AppDatabase, View
+from api.fresh_view import fresh_view
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.maps import page
 from api.messages.kpi_responses import kpis
 from api.messages.request_schemas import Fresh
 from api.messages.responses import json_response
-from api.reads import fresh
 from engine.errors import NotFound
 from engine.store import model_reports, models
 from engine.store.database.connections import Connection
@@ -41,7 +41,7 @@ class MapQuery(Fresh):
 @router.get("/kpis", summary="The figures of a model version and its newest drift report")
 @long_running
 def get_kpis(query: Annotated[KpisQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
-    view = fresh(request, view, query)
+    view = fresh_view(request, view, query)
     with database.connect() as conn:
         return json_response(kpis(conn, view.space.key, _version(conn, view, query.model)))
 
@@ -49,7 +49,7 @@ def get_kpis(query: Annotated[KpisQuery, Query()], request: Request, view: View,
 @router.get("/map", summary="The map that `nearfield map` made, as JSON or as a page")
 @long_running
 def get_map(query: Annotated[MapQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
-    view = fresh(request, view, query)
+    view = fresh_view(request, view, query)
     with database.connect() as conn:
         found = model_reports.get_map(conn, view.space.key, _version(conn, view, query.model), query.method)
     if query.format == "json":
@@ -60,7 +60,7 @@ def get_map(query: Annotated[MapQuery, Query()], request: Request, view: View, d
 @router.get("/compress", summary="What vectors cost as float32, float16, int8 and PQ, and lose")
 @long_running
 def get_compress(query: Annotated[KpisQuery, Query()], request: Request, view: View, database: AppDatabase) -> Response:
-    view = fresh(request, view, query)
+    view = fresh_view(request, view, query)
     with database.begin() as conn:
         return json_response(compression.of_model(conn, view.space.key, _version(conn, view, query.model)))
 

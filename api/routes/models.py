@@ -9,11 +9,11 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
 from api.deps import AppDatabase, AppLiveSpaces, AppSettings, View
+from api.fresh_view import FreshView
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.request_schemas import NoParameters
 from api.messages.responses import json_response
-from api.reads import FreshView
 from engine.store import attribute_types, events, generations, items, models, users
 from engine.store.database import clock_skew
 from engine.store.database.leader_election import is_job_running

@@ -1,15 +1,15 @@
-"""recommend and rank: what to show to whom."""
+"""recommend and rank: items for a user, a session, a list of items or a vector; given items in the order of a user."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any
 
-import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import require
@@ -19,31 +19,27 @@ from api.coalescing.user_profile import (
     profile_without_database,
     read_profile,
     read_profiles,
-    session_history,
     with_session,
 )
 from api.deps import AppDatabase, AppMetrics, AppReadContext, AppSettings, ReadContext, View, check_k
+from api.fresh_view import fresh_view
 from api.limits.deadline import check_deadline, remaining_s
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
-from api.messages import cursors, warnings
+from api.limits.work_limit import check_work, is_quick
+from api.messages import warnings
 from api.messages.query_parameters import documented, query_of
-from api.messages.request_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery, ShelfBody
+from api.messages.request_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery
 from api.messages.response_schemas import BatchAnswer, ItemsAnswer
 from api.messages.responses import Page, items_response, shelves_response
-from api.reads import Boosts, at_once, boosts_of, check_ids, check_work, fresh, predicate_of, without_deleted
-from engine.catalogue.predicate import Predicate
+from api.monitoring.metrics import Metrics
+from api.request_parsing import Loc, parse_rank, parse_recommend, with_profile, with_vector
 from engine.deadline import until_deadline
-from engine.errors import InputError, Problem, StoreUnavailable
-from engine.recommending import exclusions
-from engine.recommending.boost import Boosted, Factors
-from engine.recommending.explanation import Explanation, explain
-from engine.recommending.rank import rank
-from engine.recommending.recommend import BY_SCORE, Answer, Shortfall, Taking, recommend
-from engine.recommending.shelves import Shelf, recommend_shelves
-from engine.values.events import History, view_history
-from engine.values.ids import check_id
-from engine.values.vectors import MAX_QUERY_LENGTH, Matrix, check_length, check_vector
+from engine.errors import InputError, StoreUnavailable
+from engine.recommending.pipeline import recommend
+from engine.recommending.values.request import Request as Shelf
+from engine.store import items
+from engine.store.database.connections import Database
 from indexing.live.view import LiveView
 
 router = APIRouter(
@@ -52,8 +48,7 @@ router = APIRouter(
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}}
 MAX_BATCH_ITEMS = 100_000  # shelves times k
-HINTED = 10  # shelves of a batch that are told what may have been meant by an attribute that no item has
-Loc = tuple[str | int, ...]
+MAX_WITH_NEAR_NAMES = 10  # shelves of a batch whose warnings name attributes that may have been meant
 
 
 @router.get(
@@ -89,32 +84,29 @@ def post_batch(
     now_us = time.time_ns() // 1000
     locs: list[Loc] = [("body", "shelves", at) for at in range(len(body.shelves))]
     places = [*zip(body.shelves, locs, strict=True)]
-    filters = [predicate_of(shelf.filter, (*loc, "filter")) for shelf, loc in until_deadline(places, every=1)]
-    boosts = [boosts_of(shelf.boost, loc) for shelf, loc in until_deadline(places, every=1)]
-    sessions = [(shelf.user_id, _asked(shelf, now_us, loc)) for shelf, loc in places]
-    view = fresh(request, view, body)
-    check_work(view, settings, [*zip(filters, boosts, strict=True)], ("body", "shelves"), n_items)
-    parts = {passed: view.where(passed) for passed in filters}
-    found = read_profiles(sessions, view, database, settings.history_limit)
-    check_deadline(request)
-    ways = _Ways()  # shelves that ask for the same share it
-    asked = [
-        _shelf(shelf, each, parts[passed], ways.by(parts[passed], boosted), loc)
-        for (shelf, loc), each, passed, boosted in until_deadline(
-            zip(places, found, filters, boosts, strict=True), every=1
-        )
+    shelves = [
+        parse_recommend(shelf, now_us, filter_loc=(*loc, "filter"), loc=loc, explain=body.explain)
+        for shelf, loc in until_deadline(places, every=1)
     ]
-    answers = recommend_shelves(asked, weighting=view.space.weighting, now_us=now_us, distinct=body.distinct)
+    view = fresh_view(request, view, body)
+    check_work(view, settings, shelves, ("body", "shelves"), n_items)
+    sessions = [(shelf.user_id, shelf.history) for shelf in shelves]
+    profiles = read_profiles(sessions, view, database, settings.history_limit)
+    check_deadline(request)
+    shelves = [
+        with_profile(with_vector(shelf, each.vector, view, loc), profile)
+        for shelf, (each, loc), profile in zip(shelves, places, profiles, strict=True)
+    ]
+    answers = recommend(view, shelves, weighting=view.space.weighting, now_us=now_us, distinct=body.distinct)
     pages = [
         Page(
             body.fields,
-            cursors.shown(shelf.cursor, (*loc, "cursor")),
-            each.degraded,
-            _because(view, answer, each, now_us, body.explain),
-            _warnings(view, shelf, passed, boosted, loc, near=at < HINTED),
+            shelf.shown,
+            profile.degraded,
+            warnings.of_request(view, shelf, each, loc, near=at < MAX_WITH_NEAR_NAMES),
         )
-        for at, ((shelf, loc), each, passed, boosted, answer) in enumerate(
-            until_deadline(zip(places, found, filters, boosts, answers, strict=True), every=1)
+        for at, (shelf, (each, loc), profile) in enumerate(
+            until_deadline(zip(shelves, places, profiles, strict=True), every=1)
         )
     ]
     return shelves_response(view, list(zip(answers, pages, strict=True)), metrics)
@@ -125,168 +117,67 @@ def post_rank(
     body: RankBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
     """Items that may not be shown, or do not pass the filter, are left out; `shortfall` says how many."""
-    check_ids("item_ids", body.item_ids)
-    if len(set(body.item_ids)) != len(body.item_ids):
-        raise InputError("item_ids names an item twice", loc=("item_ids",))
-    if body.user_id is not None:
-        check_id(body.user_id, ("user_id",))
-    passed, boosts = predicate_of(body.filter, ("body", "filter")), boosts_of(body.boost)
     now_us = time.time_ns() // 1000
-    view = fresh(request, view, body)
-    check_work(view, settings, [(passed, boosts)], ("body", "filter"))
-    view = view.where(passed)
-    user = read_profile(body.user_id, session_history(body.history, now_us), view, database, settings.history_limit)
+    shelf = parse_rank(body, now_us)
+    view = fresh_view(request, view, body)
+    check_work(view, settings, [shelf], ("body", "filter"))
+    profile = read_profile(shelf.user_id, shelf.history, view, database, settings.history_limit)
     check_deadline(request)
-    hits = rank(
-        view,
-        body.item_ids,
-        weighting=view.space.weighting,
-        now_us=now_us,
-        history=user.history,
-        factors=_factors(view, boosts),
-    )
+    shelf = replace(shelf, history=profile.history)
     with suppress(StoreUnavailable):  # while PostgreSQL is away, as far as is known
-        hits = without_deleted(hits, view.space.key, database)
-    why = "the other items may not be shown" + (" or do not pass the filter" if passed else "")
-    short = Shortfall(len(body.item_ids), len(hits), why) if len(hits) < len(body.item_ids) else None
-    answer = Answer(hits, short)
-    because = _because(view, answer, user, now_us, body.explain)
-    told = _warnings(view, body, passed, boosts)
-    return items_response(view, answer, metrics, Page(body.fields, (), user.degraded, because, told))
+        shelf = replace(shelf, item_ids=without_deleted(shelf.item_ids, view, database))
+    return _answered(view, shelf, body, profile.degraded, now_us, metrics)
+
+
+def without_deleted(item_ids: Sequence[str], view: LiveView, database: Database) -> Sequence[str]:
+    """Item ids without those deleted before the generation was built, which the view knows nothing of."""
+    unknown = [id_ for id_ in item_ids if id_ not in view.items]
+    if not unknown:
+        return item_ids
+    with database.connect() as conn:
+        deleted = items.deleted(conn, view.space.key, unknown)
+    return [id_ for id_ in item_ids if id_ not in deleted]
 
 
 async def _recommend(
     body: RecommendBody | RecommendQuery, filter_loc: Loc, request: Request, view: LiveView, context: ReadContext
 ) -> Response:
-    """The history first, read together with those of others; then, in a thread where it may take a while, the rest."""
+    """Reads the history first, together with those of concurrent requests; then answers here, or in a thread where that
+    may take a while."""
     check_k(body.k, context.settings)
-    passed, now_us = predicate_of(body.filter, filter_loc), time.time_ns() // 1000
-    past, quick = _asked(body, now_us), at_once(view, body, passed, "metric")
-    boosts = boosts_of(body.boost)
-    if not quick and (passed or boosts):
-        check_work(view, context.settings, [(passed, boosts)], filter_loc)
-    view = view if quick else await asyncio.to_thread(fresh, request, view, body)
-    user = UserProfile(past)
-    if body.user_id is not None:
-        try:
-            within_s = remaining_s(request, MAX_WAIT_S)
-            user = with_session(past, await context.history_reader.read(view.space.key, body.user_id, within_s))
-        except StoreUnavailable:
-            user = profile_without_database(body.user_id, past, view)
-    check_deadline(request)  # a history may have taken its time
-    answer = partial(_answered, body, passed, boosts, user, now_us, view, context)
+    now_us = time.time_ns() // 1000
+    shelf = parse_recommend(body, now_us, filter_loc=filter_loc, explain=body.explain)
+    quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
+    if not quick:
+        if shelf.predicate or shelf.boosts:
+            check_work(view, context.settings, [shelf], filter_loc)
+        view = await asyncio.to_thread(fresh_view, request, view, body)
+    shelf = with_vector(shelf, body.vector, view)
+    degraded = False
+    if shelf.user_id is not None:
+        profile = await _profile(shelf.user_id, shelf, request, view, context)
+        shelf, degraded = with_profile(shelf, profile), profile.degraded
+    check_deadline(request)  # reading a history may take long
+    answer = partial(_answered, view, shelf, body, degraded, now_us, context.metrics)
     return answer() if quick else await asyncio.to_thread(answer)
 
 
+async def _profile(user_id: str, shelf: Shelf, request: Request, view: LiveView, context: ReadContext) -> UserProfile:
+    try:
+        stored = await context.history_reader.read(view.space.key, user_id, remaining_s(request, MAX_WAIT_S))
+        return with_session(shelf.history, stored)
+    except StoreUnavailable:
+        return profile_without_database(user_id, shelf.history, view)
+
+
 def _answered(
-    body: RecommendBody | RecommendQuery,
-    passed: Predicate | None,
-    boosts: Boosts,
-    user: UserProfile,
+    view: LiveView,
+    shelf: Shelf,
+    body: RecommendBody | RecommendQuery | RankBody,
+    degraded: bool,
     now_us: int,
-    view: LiveView,
-    context: ReadContext,
+    metrics: Metrics,
 ) -> Response:
-    view = view.where(passed)
-    shown = cursors.shown(body.cursor, ("cursor",))
-    answer = recommend(
-        view,
-        k=body.k,
-        weighting=view.space.weighting,
-        now_us=now_us,
-        history=user.history,
-        vector=_vector(body, user, view),
-        exclude=[*exclusions.of_history(user.history, view.space.weighting, body.exclude), *body.exclude_items, *shown],
-        way=body.fill,
-        by=_by(view, boosts),
-    )
-    because = _because(view, answer, user, now_us, body.explain)
-    page = Page(body.fields, shown, user.degraded, because, _warnings(view, body, passed, boosts))
-    return items_response(view, answer, context.metrics, page)
-
-
-class _Ways:
-    """The way of taking by view and boosts: what a boost is worth to each item is made once for many shelves."""
-
-    def __init__(self) -> None:
-        self._made: dict[tuple[int, Boosts], Taking] = {}
-
-    def by(self, view: LiveView, boosts: Boosts) -> Taking:
-        key = (id(view), boosts)
-        if key not in self._made:
-            self._made[key] = _by(view, boosts)
-        return self._made[key]
-
-
-def _by(view: LiveView, boosts: Boosts) -> Taking:
-    factors = _factors(view, boosts)
-    return BY_SCORE if factors is None else Boosted(factors)
-
-
-def _factors(view: LiveView, boosts: Boosts) -> Factors | None:
-    """By row of the view; None where nothing is boosted."""
-    if not boosts:
-        return None
-    factors = np.ones(len(view.items), np.float32)
-    for boosted, factor in boosts:
-        passed = view.where(boosted).allowed
-        factors[slice(None) if passed is None else passed] *= np.float32(factor)
-    return factors
-
-
-def _because(
-    view: LiveView, answer: Answer, user: UserProfile, now_us: int, most: int | None
-) -> Mapping[str, Explanation] | None:
-    """None where nobody asked."""
-    if most is None or view.generation is None:
-        return None if most is None else {}
-    weighting, metric = view.space.weighting, view.generation.metric
-    return explain(view, answer, user.history, weighting=weighting, now_us=now_us, metric=metric, most=most)
-
-
-def _warnings(
-    view: LiveView,
-    body: ShelfBody | RecommendQuery | RankBody,
-    passed: Predicate | None,
-    boosts: Boosts,
-    loc: Loc = (),
-    *,
-    near: bool = True,
-) -> list[Problem]:
-    told = warnings.of_filter(view, passed, near=near)
-    for boosted, _ in boosts:
-        told += warnings.of_filter(view, boosted, near=near)
-    told += warnings.of_items(view, body.item_ids, (*loc, "item_ids"))
-    return told + warnings.of_history(view, body.history, (*loc, "history"))
-
-
-def _shelf(body: ShelfBody, user: UserProfile, view: LiveView, by: Taking, loc: Loc) -> Shelf:
-    exclude = [
-        *exclusions.of_history(user.history, view.space.weighting, body.exclude),
-        *body.exclude_items,
-        *cursors.shown(body.cursor, (*loc, "cursor")),
-    ]
-    return Shelf(view, body.k, user.history, _vector(body, user, view, loc), exclude, body.fill, by)
-
-
-def _asked(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc = ()) -> History:
-    """The session of a request, once its ids are checked."""
-    if body.user_id is not None:
-        check_id(body.user_id, (*loc, "user_id"))
-    check_ids("item_ids", body.item_ids, loc)
-    check_ids("exclude_items", body.exclude_items, loc)
-    if body.vector is not None and (body.history or body.item_ids):
-        message = "a vector already says who it is for; leave history and item_ids away"
-        raise InputError(message, loc=(*loc, "vector"))
-    return session_history(body.history, now_us, loc).followed_by(view_history(body.item_ids, now_us))
-
-
-def _vector(body: ShelfBody | RecommendQuery, user: UserProfile, view: LiveView, loc: Loc = ()) -> Matrix | None:
-    """The user vector of the request, or that of the user, where there is one instead of a history."""
-    if body.vector is None:
-        return user.vector
-    if view.generation is None:
-        raise InputError("there is no model yet that this vector could belong to", loc=(*loc, "vector"))
-    loc = (*loc, "vector")
-    vector = check_vector(body.vector, view.dim, loc)
-    return vector if view.generation.metric == "cosine" else check_length(vector, MAX_QUERY_LENGTH, loc)
+    [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
+    page = Page(body.fields, shelf.shown, degraded, warnings.of_request(view, shelf, body))
+    return items_response(view, answer, metrics, page)

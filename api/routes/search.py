@@ -1,30 +1,34 @@
-"""search and similar: by item, by vector, by items wanted and not wanted; users like a user."""
+"""search and similar: items like an item, a vector, a record, or some items but not others; users like a user."""
 
 from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from api.auth import require
 from api.deps import AppDatabase, AppReadContext, AppSettings, ItemId, ReadContext, UserId, View, check_indexed, check_k
+from api.fresh_view import fresh_view
 from api.limits.deadline_route import DeadlineRoute
-from api.messages import cursors, warnings
+from api.limits.work_limit import check_work, is_quick
+from api.messages import warnings
 from api.messages.query_parameters import documented, query_of
 from api.messages.request_schemas import Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
 from api.messages.response_schemas import ItemsAnswer
 from api.messages.responses import Page, items_response, json_response
-from api.reads import at_once, check_ids, check_work, fresh, predicate_of
+from api.request_parsing import parse_search
 from api.routes.latent import record_vector
-from engine.catalogue.predicate import Predicate
 from engine.errors import NotFound
-from engine.recommending.recommend import user_vector
-from engine.recommending.similar import nearest, similar, similar_users
+from engine.recommending.pipeline import recommend
+from engine.recommending.similar_users import similar_users
+from engine.recommending.sources.user_vectors import user_vector
+from engine.recommending.values.request import Request as Shelf
 from engine.store import events, users
 from engine.values.ids import check_id
-from engine.values.vectors import Matrix, check_vector
+from engine.values.vectors import check_vector
 from indexing.live.view import LiveView
 
 router = APIRouter(
@@ -43,16 +47,15 @@ async def get_search(
 
 @router.post("/search", responses=ANSWER, summary="Items like an item, a vector, or some items but not others")
 def post_search(body: SearchBody, request: Request, view: View, context: AppReadContext) -> Response:
-    passed = predicate_of(body.filter, ("body", "filter"))
-    check_ids("positive", body.positive)
-    check_ids("negative", body.negative)
-    view = fresh(request, view, body)
+    check_k(body.k, context.settings)
+    item_ids = body.positive if body.item_id is None else [check_id(body.item_id, ("item_id",))]
+    shelf = parse_search(body, body.filter, ("body", "filter"), item_ids, body.negative)
+    view = fresh_view(request, view, body)
     if body.record is not None:
-        return _near(body, record_vector(view, body.record), passed, view, context)
-    if body.vector is not None:
-        return _near(body, check_vector(body.vector, check_indexed(view).dim), passed, view, context)
-    positive = body.positive if body.item_id is None else [check_id(body.item_id, ("item_id",))]
-    return _near(body, positive, passed, view, context, body.negative)
+        shelf = replace(shelf, vector=record_vector(view, body.record))
+    elif body.vector is not None:
+        shelf = replace(shelf, vector=check_vector(body.vector, check_indexed(view).dim))
+    return _answered(view, shelf, body, context)
 
 
 @router.get(
@@ -72,36 +75,20 @@ async def similar_items(
 
 
 async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveView, context: ReadContext) -> Response:
-    """Items like one; in a thread where that may take a while."""
+    """Items like one item; in a thread where that may take a while."""
+    check_k(query.k, context.settings)
+    shelf = parse_search(query, query.filter, ("query", "filter"), [item_id], ())
+    if query.min_seq is None and query.deadline_ms is None and is_quick(view, shelf):
+        return _answered(view, shelf, query, context)
+    view = await asyncio.to_thread(fresh_view, request, view, query)
+    return await asyncio.to_thread(_answered, view, shelf, query, context)
 
-    passed = predicate_of(query.filter, ("query", "filter"))
 
-    def answer() -> Response:
-        return _near(query, [item_id], passed, fresh(request, view, query), context)
-
-    return answer() if at_once(view, query, passed) else await asyncio.to_thread(answer)
-
-
-def _near(
-    asked: Near,
-    target: list[str] | Matrix,
-    passed: Predicate | None,
-    view: LiveView,
-    context: ReadContext,
-    unlike: list[str] | None = None,
-) -> Response:
-    """What is near to items, away from those of `unlike`, or near to a vector."""
-    k = check_k(asked.k, context.settings)
-    if passed is not None:
-        check_work(view, context.settings, [(passed, ())], ("filter",))
-    check_ids("exclude_items", asked.exclude_items)
-    shown = cursors.shown(asked.cursor, ("cursor",))
-    exclude, view = [*asked.exclude_items, *shown], view.where(passed)
-    if isinstance(target, list):
-        answer = similar(view, target, unlike or [], k=k, exclude=exclude)
-    else:
-        answer = nearest(view, target, k=k, exclude=exclude)
-    page = Page(asked.fields, shown, warnings=warnings.of_filter(view, passed))
+def _answered(view: LiveView, shelf: Shelf, near: Near, context: ReadContext) -> Response:
+    if shelf.predicate is not None:
+        check_work(view, context.settings, [shelf], ("filter",))
+    [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=time.time_ns() // 1000)
+    page = Page(near.fields, shelf.shown, warnings=warnings.of_filter(view, shelf.predicate))
     return items_response(view, answer, context.metrics, page)
 
 
@@ -116,7 +103,7 @@ def get_similar_users(
 ) -> Response:
     """Answers `{"users": [{"user_id", "score"}], "model", "generation", "degraded"}`, cosine between user vectors."""
     k = check_k(query.k, settings)
-    view = check_indexed(fresh(request, view, query))
+    view = check_indexed(fresh_view(request, view, query))
     with database.connect() as conn:
         users.get(conn, view.space.key, user_id)
         history = events.history(conn, view.space.key, user_id, settings.history_limit)

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from api.auth import check_key_space, require
 from api.deps import AppDatabase, AppLiveSpaces, AppSettings
+from api.fresh_view import FreshView
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.request_schemas import NoParameters, SpaceBody
 from api.messages.responses import json_response
-from api.reads import FreshView
 from engine.store import attribute_types, spaces
 from engine.store.change_feeds import snapshots
 from engine.store.spaces import Space

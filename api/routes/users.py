@@ -8,11 +8,11 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
 from api.deps import AppDatabase, UserId, View
+from api.fresh_view import FreshView
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.request_schemas import MergeBody, NoParameters, UserFields
 from api.messages.responses import json_response
-from api.reads import FreshView
 from engine.catalogue.attribute_types import coerce_attributes
 from engine.errors import InputError, NotFound
 from engine.store import attribute_types, erasures, users

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine.latent_space.fold_in import LeastSquaresFoldIn, LinearFoldIn, PerceptronFoldIn, SumFoldIn, TwoTableFoldIn
+from engine.latent_space.score_floor import EPSILON
 from engine.latent_space.space import FoldIn, LatentSpace
-from engine.recommending.rounding import EPSILON
 from engine.values.interactions import Interactions
 from engine.values.vectors import Matrix, Vectors, row_lengths
 

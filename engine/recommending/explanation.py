@@ -1,68 +1,59 @@
-"""Explain: how much of a score each item of the history makes."""
+"""Explanation: how much each item of the history contributes to a score."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.sparse as sp
 
-from engine.latent_space.dislikes import LessDislikedFoldIn, divided, reads_dislikes
+from engine.latent_space.dislikes import LessDislikedFoldIn, divided
 from engine.latent_space.fold_in import LeastSquaresFoldIn, LinearFoldIn, PerceptronFoldIn, SumFoldIn, TwoTableFoldIn
-from engine.latent_space.space import FoldIn, Metric
-from engine.recommending.recommend import Answer
-from engine.recommending.values.view import View
-from engine.values.events import History, Weighting
-from engine.values.interactions import from_history
+from engine.latent_space.space import FoldIn
+from engine.recommending.sources.user_vectors import history_cells
+from engine.recommending.values.answer import Explanation, Hit
+from engine.recommending.values.context import Context
 from engine.values.vectors import EPSILON, Matrix, row_lengths
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """Items of the history and what they add to the score, most first; those left out add less, in absolute terms."""
-
-    by: tuple[tuple[str, float], ...]
-    exact: bool  # all of them together are the score; else each is what the score loses without that item
-
-
-def explain(
-    view: View, answer: Answer, history: History, *, weighting: Weighting, now_us: int, metric: Metric, most: int
-) -> Mapping[str, Explanation]:
-    """By item id, for each item whose score is of the history: the `most` largest contributions, by absolute value."""
-    hits = [hit for hit in answer.hits if hit.reason in ("history", "rank")]
-    if not hits or view.fold_in is None:
+def explain(context: Context, hits: Sequence[Hit]) -> Mapping[str, Explanation]:
+    """By item id, for each item that the history scored: its largest contributions by absolute value."""
+    view, request = context.view, context.request
+    scored = [hit for hit in hits if hit.reason in ("history", "rank")]
+    if not scored or view.fold_in is None or view.users_to_items is None:
         return {}
-    signed = reads_dislikes(view.fold_in)
-    cells = from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt, signed=signed)
+    cells = history_cells(view, request.history, context.weighting, context.now_us)
     parts, exact = parts_of(view.fold_in, cells)
-    items = np.array([view.vector(hit.row) for hit in hits], np.float64)  # whose squares and products are in its range
+    items = np.array([view.vector(hit.row) for hit in scored], np.float64)  # holds all squares and products of float32
     user = view.fold_in.vectors(cells)[0].astype(np.float64)
-    long = np.linalg.norm(user) * np.linalg.norm(items, axis=1) if metric == "cosine" else np.ones(len(items))
-    long[long == 0] = 1
-    score = items @ user / long
-    boosts = np.array([_ratio(hit.score, each) for hit, each in zip(hits, score.tolist(), strict=True)])
-    contributions = parts @ items.T * (boosts / long)  # (cells, hits)
-    largest = np.argsort(-np.abs(contributions), axis=0, kind="stable")[:most]
+    norms = np.ones(len(items))
+    if view.users_to_items.metric == "cosine":
+        norms = np.linalg.norm(user) * np.linalg.norm(items, axis=1)
+    norms[norms == 0] = 1
+    scores = items @ user / norms
+    factors = np.array([_factor(hit.score, score) for hit, score in zip(scored, scores.tolist(), strict=True)])
+    contributions = parts @ items.T * (factors / norms)  # (cells, hits)
+    largest = np.argsort(-np.abs(contributions), axis=0, kind="stable")[: request.explain]
     names = [view.items.ids[row] for row in cells.indices.tolist()]
     return {
         hit.item_id: Explanation(
             tuple((names[at], float(contributions[at, column])) for at in largest[:, column].tolist()), exact
         )
-        for column, hit in enumerate(hits)
+        for column, hit in enumerate(scored)
     }
 
 
-def _ratio(score: float, before: float) -> float:
-    """What a boost made of a score, as a factor."""
+def _factor(score: float, before: float) -> float:
+    """By how much boosts multiplied a score."""
     return score / before if abs(before) > EPSILON else 1.0
 
 
 def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
-    """What each of n cells of a history, (1, n_columns), adds to the user vector: (n, dim), and whether the sum is it.
+    """What each of the n cells of a history, (1, n_columns), contributes to the user vector, (n, dim), and whether the
+    contributions sum to the vector.
 
-    It is where the fold-in is a sum over the history, as in linear models; a block that is made unit length is one
-    too, once its length is known. Of others, it is what the vector loses without the cell.
+    They do when the fold-in is a sum over the history, as in linear models, or a block of it scaled to unit length.
+    For other fold-ins a contribution is the loss of the vector without the cell.
     """
     n = cells.nnz
     if isinstance(fold_in, LinearFoldIn | TwoTableFoldIn):
@@ -84,7 +75,7 @@ def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
 
 
 def _signed_parts(fold_in: LessDislikedFoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
-    """Of likes and of dislikes, which take away, in the order of the cells."""
+    """The contributions of likes, and of dislikes, which are subtracted, in the order of the cells."""
     liked, disliked = divided(cells)
     added, exact = parts_of(fold_in.likes, liked)
     if disliked.nnz == 0:

@@ -21,9 +21,9 @@ import structlog
 from engine.catalogue.inferred_types import infer_types
 from engine.disk_space import raising_disk_full
 from engine.errors import DeviceUnavailable, NotEnoughData
+from engine.latent_space.score_floor import longest_length
 from engine.latent_space.space import LatentSpace
 from engine.progress import Progress, no_progress
-from engine.recommending.rounding import longest
 from engine.store import attribute_types, events, generations, items, models
 from engine.store.change_feeds import snapshots
 from engine.store.change_feeds.snapshots import Snapshot
@@ -121,7 +121,7 @@ def _described(space: Space, record: ModelRecord, start: Snapshot, latent: Laten
         "model": record.version,
         "embedder": record.embedder,
         "metric": record.metric,
-        "longest": longest(latent.items.matrix),
+        "longest": longest_length(latent.items.matrix),
         "start": {"snapshot": str(start), "epoch": start.epoch},
     }
 

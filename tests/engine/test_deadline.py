@@ -12,7 +12,8 @@ from engine.catalogue.case_folded import fold_texts
 from engine.catalogue.predicate import parse
 from engine.deadline import check_deadline, set_work_deadline, until_deadline
 from engine.errors import DeadlineExceeded, InputError
-from engine.recommending.boost import Boosted
+from engine.recommending.values.boosts import Boost
+from engine.recommending.values.nearest import Nearest
 from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from tests.engine.catalogue.test_predicate import ALL, columns, item
 
@@ -35,7 +36,7 @@ def too_late(work):
     [
         lambda: columns(ALL).mask(parse(AMONG)),
         lambda: FilterMasks(None).shown(parse(AMONG), {0: LiveItem("shoe", 1, b"{}", {}, True)}, 1, None),
-        lambda: Boosted(np.ones(3, np.float32)).take(NOBODY, None, None, 3, set(), "history"),
+        lambda: Nearest("users_to_items", None, "history").best(NOBODY, 3, set(), Boost(np.ones(3, np.float32))),
         lambda: list(until_deadline([1, 2, 3])),
     ],
     ids=["a condition", "what changed since", "a boost", "a loop"],

@@ -5,7 +5,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from engine.embedders.registry import make
-from engine.recommending.recommend import recommend
+from engine.recommending.pipeline import recommend
+from engine.recommending.values.request import Request
 from engine.store import events, models
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
@@ -59,8 +60,18 @@ class Shop:
         with self.database.connect() as conn:
             return events.history(conn, self.space.key, user_id, 100)
 
+    def answer_to(self, view, **request):
+        [answer] = recommend(view, [Request(**request)], weighting=self.space.weighting, now_us=NOW_US)
+        return answer
+
+    def similar(self, view, item_ids, unlike=(), **request):
+        return self.answer_to(view, source="similar", item_ids=item_ids, unlike=unlike, **request)
+
+    def ranked(self, view, item_ids, **request):
+        """The given items in the order of a history."""
+        return self.answer_to(view, source="given_items", k=len(item_ids), item_ids=item_ids, **request).hits
+
     def shown(self, view, user_id="u0", k=100, exclude=()):
         """The ids that a user is shown, best first."""
-        weighting, history = self.space.weighting, self.history(user_id)
-        answer = recommend(view, k=k, weighting=weighting, now_us=NOW_US, history=history, exclude=exclude)
+        answer = self.answer_to(view, k=k, history=self.history(user_id), exclude_items=exclude)
         return [hit.item_id for hit in answer.hits]

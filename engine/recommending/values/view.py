@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from engine.catalogue.predicate import Predicate
 from engine.latent_space.space import FoldIn
 from engine.recommending.values.searcher import Mask, Scorer
 from engine.values.ids import IdIndex
@@ -14,10 +15,10 @@ from engine.values.vectors import Matrix, Vectors
 
 
 class View(Protocol):
-    """What is served at one moment; see indexing.live.view.
+    """An immutable state of the catalogue and the model.
 
     Rows below `n_learnt` are the columns of the fold-in, only rows below `n_vectors` can be found by a search, and rows
-    from `n_built` on are items first heard of since the build.
+    from `n_built` on are items added since the build.
     """
 
     @property
@@ -29,17 +30,20 @@ class View(Protocol):
     @property
     def n_built(self) -> int: ...
     @property
+    def dim(self) -> int: ...
+    @property
     def fold_in(self) -> FoldIn | None: ...
+
     @property
     def users_to_items(self) -> Scorer | None:
-        """By the metric of the space; takes raw user vectors."""
+        """Searches items by the metric of the space, with raw user vectors."""
 
     @property
     def items_to_items(self) -> Scorer | None:
-        """By how like items are; takes places."""
+        """Searches items by their similarity, with places."""
 
     def place(self, row: int) -> Matrix | None:
-        """(n,), where an item is among those that `items_to_items` compares; None for an item that has no vector."""
+        """(n,), the vector of an item in `items_to_items`; None for an item that has no vector."""
 
     def placed(self, vector: Matrix) -> Matrix:
         """The place of a raw (dim,) vector."""
@@ -47,38 +51,40 @@ class View(Protocol):
 
     @property
     def longest(self) -> float:
-        """Length of the longest vector that the model made of an item."""
+        """Length of the longest item vector of the model."""
         ...
 
     def vector(self, row: int) -> Matrix | None:
-        """(dim,), raw; None for an item that has none."""
+        """(dim,), raw; None for an item that has no vector."""
 
-    @property
-    def dim(self) -> int: ...
     @property
     def users(self) -> Vectors | None:
         """As of the build."""
 
     @property
     def popular(self) -> npt.NDArray[np.int64]:
-        """Every row, most popular first, what is given back or disliked more than taken up last."""
+        """Every row, the most popular first; items that users return or dislike more than they take come last."""
         ...
 
     @property
     def popularity(self) -> npt.NDArray[np.float32]:
-        """Share of the most popular by row, below 0 for what is given back or disliked more."""
+        """By row, as a share of the most popular item; negative for items that users return or dislike more."""
         ...
 
     @property
     def newest(self) -> npt.NDArray[np.int64]:
-        """Every row, the one first heard of last first."""
+        """Every row, the item added last first."""
         ...
 
     @property
     def allowed(self) -> Mask | None:
-        """Rows that may be shown, (len(items),); None: all."""
+        """(len(items),): the rows that may be shown. None: all."""
 
     @property
     def filtered(self) -> bool:
-        """Whether a filter decided on `allowed` too."""
+        """Whether a filter is part of `allowed`."""
+        ...
+
+    def where(self, predicate: Predicate) -> View:
+        """The view of the items that pass the predicate; the same mask as long as nothing changes."""
         ...

@@ -12,10 +12,10 @@ from typing import Any
 import httpx
 import pytest
 
-from api.messages.request_schemas import RecommendQuery
-from api.reads import at_once
+from api.limits.work_limit import is_quick
 from api.server import bound, running
 from engine.catalogue import predicate
+from engine.recommending.values.request import Request
 from engine.recommending.values.searcher import Found, Mask, Searcher
 from engine.store.database.connections import Database
 from engine.values.vectors import Matrix
@@ -60,13 +60,13 @@ def gated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Gat
 
 
 def test_only_searches_of_this_process_are_answered_on_the_event_loop(shop: Shop, database: Database) -> None:
-    query, cheap = RecommendQuery(k=5), predicate.parse({"price": {"lt": 3}})
-    for index in ("cosine", "metric"):
+    cheap = predicate.parse({"price": {"lt": 3}})
+    for source in ("similar", "for_you"):
         for where, expected in (("", True), (address(shop.settings.home, "cuda"), False)):
             view = Live(database, shop.settings.generations, shop.space.name, owner=where).current()
             view.where(cheap)  # so that it is known how many items pass
-            assert at_once(view, query, None, index) is expected
-            assert at_once(view, query, cheap, index) is expected
+            assert is_quick(view, Request(source=source, k=5)) is expected
+            assert is_quick(view, Request(source=source, k=5, predicate=cheap)) is expected
 
 
 def test_while_an_owner_hangs_a_worker_answers_the_rest_and_its_searches_come_together(

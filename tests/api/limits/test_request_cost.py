@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from api import request_parsing
 from api.routes import recommend
 from api.server import bound, running
 from engine.store.database.connections import Database
@@ -68,20 +69,20 @@ def test_a_page_costs_little(cheap: str) -> None:
 
 
 def test_pages_have_threads_of_their_own(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads, shelves_of = list[str](), recommend.recommend_shelves
+    threads, recommend_all = list[str](), recommend.recommend
 
     def watched(*given: object, **options: object) -> object:
         threads.append(threading.current_thread().name.rsplit("_", 1)[0])
-        return shelves_of(*given, **options)  # type: ignore[arg-type]
+        return recommend_all(*given, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(recommend, "recommend_shelves", watched)
+    monkeypatch.setattr(recommend, "recommend", watched)
     assert shop.post("/recommend/batch", {"shelves": PAGE}).status_code == 200
     assert threads == ["nearfield-long-reader"]
 
 
 def test_a_page_ends_at_its_deadline(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     begun, let = threading.Event(), threading.Event()
-    looked, parse = list[object](), recommend.predicate_of
+    looked, parse = list[object](), request_parsing.parse_filter
 
     def slow(*given: object, **options: object) -> object:
         looked.append(given)
@@ -89,7 +90,7 @@ def test_a_page_ends_at_its_deadline(shop: Shop, monkeypatch: pytest.MonkeyPatch
         let.wait(20)
         return parse(*given, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(recommend, "predicate_of", slow)
+    monkeypatch.setattr(request_parsing, "parse_filter", slow)
     answer = shop.post("/recommend/batch", {"shelves": PAGE * 100, "deadline_ms": 200})
     assert answer.status_code == 503
     assert begun.is_set()

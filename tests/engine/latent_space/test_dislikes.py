@@ -16,16 +16,15 @@ from engine.evaluation.dislike_weight import learnt
 from engine.latent_space import fold_in
 from engine.latent_space.dislikes import LessDislikedFoldIn, divided, with_dislikes
 from engine.learning.train import train
-from engine.recommending.batch import recommend_all
-from engine.recommending.explanation import explain, parts_of
-from engine.recommending.rank import rank
-from engine.recommending.recommend import recommend
-from engine.recommending.shelves import Shelf, recommend_shelves
+from engine.recommending.all_users import recommend_to_all
+from engine.recommending.explanation import parts_of
+from engine.recommending.pipeline import recommend
+from engine.recommending.values.request import Request
 from engine.values import splits
 from engine.values.events import EventColumns, History, Weighting
 from engine.values.ids import IdMap
 from engine.values.interactions import Interactions, from_events, from_history
-from tests.engine.recommending.test_recommend import VECTORS, SmallView
+from tests.engine.recommending.small_view import VECTORS, SmallView, answer_to
 from tests.engine.worlds import checkerboard, columns
 
 FOLD_INS = ("spectral", "ease", "ials", "mf", "blend", "multvae")
@@ -180,22 +179,24 @@ def past(**kinds: str) -> History:
 def test_every_way_of_answering_takes_dislikes_away_alike_and_says_so() -> None:
     view, history = averse(), past(mug="purchase", hat="dislike")
     asked = {"weighting": DEFAULT, "now_us": 0}
-    alone = recommend(view, k=6, history=history, exclude=["hat"], **asked)
+    request = Request(k=6, history=history, exclude_items=["hat"], explain=9)
+    [alone] = recommend(view, [request], **asked)
     scores = {hit.item_id: hit.score for hit in alone.hits}
-    plain = {hit.item_id: hit for hit in recommend(SmallView(), k=6, history=history, **asked).hits}
+    plain = {hit.item_id: hit for hit in answer_to(SmallView(), k=6, history=history, **asked).hits}
     assert (scores["cap"] < 0, plain["cap"].reason) == (True, "popular"), "it is like the hat"
     assert scores["cup"] == plain["cup"].score > 0
     assert alone.shortfall is not None, "six were asked for"
     assert alone.shortfall.returned == 5, "and every item but the disliked one came"
-    [shelf] = recommend_shelves([Shelf(view, 6, history, exclude=["hat"])], **asked)
-    assert shelf == alone
+    assert recommend(view, [request, request], **asked)[1] == alone
     rows = [("ann", item, kind, 1, 0) for item, kind in zip(history.item_ids, history.kinds, strict=True)]
     rows += [("bob", "cap", "purchase", 1, 0)]
-    batch = dict(recommend_all(view, columns(rows), ["ann", "bob"], k=6, exclude={"disliked"}, **asked))["ann"]
+    every = Request(k=6, exclude=frozenset({"disliked"}))
+    batch = dict(recommend_to_all(view, columns(rows), ["ann", "bob"], every, **asked))["ann"]
     assert [(hit.item_id, hit.score) for hit in batch.hits] == [(hit.item_id, hit.score) for hit in alone.hits]
-    ranked = {hit.item_id: hit.score for hit in rank(view, ["cap", "cup"], history=history, **asked)}
+    given = {"source": "given_items", "item_ids": ["cap", "cup"], "k": 2}
+    ranked = {hit.item_id: hit.score for hit in answer_to(view, history=history, **given, **asked).hits}
     assert ranked == {"cap": scores["cap"], "cup": scores["cup"]}
-    because = explain(view, alone, history, metric="dot", most=9, **asked)
+    because = alone.because
     for item_id, found in because.items():
         assert found.exact
         assert sum(adds for _, adds in found.by) == pytest.approx(scores[item_id], abs=1e-6)
@@ -203,7 +204,7 @@ def test_every_way_of_answering_takes_dislikes_away_alike_and_says_so() -> None:
 
 
 def test_who_only_dislikes_is_shown_what_is_popular() -> None:
-    answer = recommend(averse(), k=3, history=past(hat="dislike"), exclude=["hat"], weighting=DEFAULT, now_us=0)
+    answer = answer_to(averse(), k=3, history=past(hat="dislike"), exclude_items=["hat"], weighting=DEFAULT)
     assert {hit.reason for hit in answer.hits} == {"popular"}
 
 

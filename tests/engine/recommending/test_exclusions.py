@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.recommending.exclusions import EXCLUDES, PARTS, left_out, of_events, of_history, written
+from engine.recommending.exclusions import (
+    RELATIONS,
+    WORDS,
+    exclude_from_text,
+    parse_exclude,
+    related_items,
+    related_pairs,
+)
 from engine.values.events import History, Weighting
 from tests.engine.worlds import columns
 
@@ -18,12 +25,12 @@ def history(*rows: tuple[str, str, float, int]) -> History:
     return History(items, kinds, np.array(values, np.float32), np.array(occurred, np.int64))
 
 
-def standing(*rows: tuple[str, str, float, int], weighting: Weighting = DEFAULT) -> dict[str, set[str]]:
-    return {part: of_history(history(*rows), weighting, [part]) for part in PARTS}
+def related(*rows: tuple[str, str, float, int], weighting: Weighting = DEFAULT) -> dict[str, set[str]]:
+    return {relation: related_items(history(*rows), weighting, [relation]) for relation in RELATIONS}
 
 
 def test_each_way_an_item_can_stand() -> None:
-    found = standing(
+    found = related(
         ("looked at", "view", 1, 1),
         ("bought", "Order Completed", 1, 2),
         ("bought and returned", "purchase", 2, 3),
@@ -37,15 +44,15 @@ def test_each_way_an_item_can_stand() -> None:
 
 
 def test_an_item_that_only_stood_on_a_shelf_was_not_seen() -> None:
-    assert standing(("a", "view_item_list", 1, 1), ("b", "impression", 1, 2), ("b", "view", 1, 3))["seen"] == {"b"}
+    assert related(("a", "view_item_list", 1, 1), ("b", "impression", 1, 2), ("b", "view", 1, 3))["seen"] == {"b"}
 
 
 def test_what_is_kept_in_part_or_bought_again_is_not_returned() -> None:
-    assert standing(("cup", "purchase", 12, 1), ("cup", "return", 2, 2), ("cup", "return", 2, 3))["returned"] == set()
-    assert standing(("cup", "purchase", 1, 1), ("cup", "return", 1, 2), ("cup", "purchase", 1, 3))["returned"] == set()
-    assert standing(("cup", "return", 1, 1))["returned"] == {"cup"}
+    assert related(("cup", "purchase", 12, 1), ("cup", "return", 2, 2), ("cup", "return", 2, 3))["returned"] == set()
+    assert related(("cup", "purchase", 1, 1), ("cup", "return", 1, 2), ("cup", "purchase", 1, 3))["returned"] == set()
+    assert related(("cup", "return", 1, 1))["returned"] == {"cup"}
     ignored = Weighting(value="ignore")
-    assert standing(("cup", "purchase", 9, 1), ("cup", "return", 1, 2), weighting=ignored)["returned"] == {"cup"}
+    assert related(("cup", "purchase", 9, 1), ("cup", "return", 1, 2), weighting=ignored)["returned"] == {"cup"}
 
 
 @pytest.mark.parametrize(
@@ -65,35 +72,35 @@ def test_what_is_kept_in_part_or_bought_again_is_not_returned() -> None:
 )
 def test_the_last_that_was_made_known_decides(kinds: tuple[str, ...], disliked: bool) -> None:
     rows = [("cup", kind, 1, at) for at, kind in enumerate(kinds)]
-    assert standing(*rows)["disliked"] == ({"cup"} if disliked else set())
-    assert standing(*reversed(rows))["disliked"] == ({"cup"} if disliked else set()), "in whatever order they come"
+    assert related(*rows)["disliked"] == ({"cup"} if disliked else set())
+    assert related(*reversed(rows))["disliked"] == ({"cup"} if disliked else set()), "in whatever order they come"
 
 
 def test_of_two_at_once_the_dislike_counts() -> None:
-    assert standing(("cup", "like", 1, 5), ("cup", "dislike", 1, 5))["disliked"] == {"cup"}
+    assert related(("cup", "like", 1, 5), ("cup", "dislike", 1, 5))["disliked"] == {"cup"}
 
 
 def test_a_word_of_the_shop_with_a_weight_below_zero_is_a_dislike_and_one_above_takes_it_back() -> None:
     listed = Weighting(kinds=dict(DEFAULT.kinds) | {"swiped_left": -1.0, "wishlist": 2.0})
-    assert standing(("cup", "swiped left", 1, 1), weighting=listed)["disliked"] == {"cup"}
-    assert standing(("cup", "swiped left", 1, 1), ("cup", "wishlist", 1, 2), weighting=listed)["disliked"] == set()
-    assert standing(("cup", "swiped left", 1, 1))["disliked"] == set(), "nobody knows what it means"
+    assert related(("cup", "swiped left", 1, 1), weighting=listed)["disliked"] == {"cup"}
+    assert related(("cup", "swiped left", 1, 1), ("cup", "wishlist", 1, 2), weighting=listed)["disliked"] == set()
+    assert related(("cup", "swiped left", 1, 1))["disliked"] == set(), "nobody knows what it means"
 
 
 def test_a_word_leaves_out_what_was_disliked_or_returned_too_and_a_list_just_what_it_names() -> None:
-    assert left_out("none") == {"returned", "disliked"}
-    assert left_out("purchased") == {"purchased", "returned", "disliked"}
-    assert left_out("seen") == set(PARTS)
-    assert left_out([]) == set()
-    assert left_out(["purchased"]) == {"purchased"}
-    assert left_out(written(["[]"])) == left_out(written("[]")) == set()
-    assert left_out(written(["purchased", "disliked"])) == {"purchased", "disliked"}
-    assert left_out(written(["none"])) == left_out("none")
+    assert parse_exclude("none") == {"returned", "disliked"}
+    assert parse_exclude("purchased") == {"purchased", "returned", "disliked"}
+    assert parse_exclude("seen") == set(RELATIONS)
+    assert parse_exclude([]) == set()
+    assert parse_exclude(["purchased"]) == {"purchased"}
+    assert parse_exclude(exclude_from_text(["[]"])) == parse_exclude(exclude_from_text("[]")) == set()
+    assert parse_exclude(exclude_from_text(["purchased", "disliked"])) == {"purchased", "disliked"}
+    assert parse_exclude(exclude_from_text(["none"])) == parse_exclude("none")
     with pytest.raises(ValueError, match=r'such as \["disliked"\], of seen, purchased'):
-        left_out(["none"])
+        parse_exclude(["none"])
     for wrong in ("some", ["bought"], [1], None, {"seen": 1}, "[1"):
         with pytest.raises(ValueError, match="expected seen, purchased or none"):
-            left_out(written(wrong))
+            parse_exclude(exclude_from_text(wrong))
 
 
 ROWS = st.lists(
@@ -109,14 +116,14 @@ ROWS = st.lists(
 )
 
 
-@given(ROWS, st.sampled_from([*EXCLUDES.values(), {"disliked"}, {"returned"}, {"purchased"}, set()]))
+@given(ROWS, st.sampled_from([*WORDS.values(), {"disliked"}, {"returned"}, {"purchased"}, set()]))
 def test_a_live_history_stands_as_the_events_do(rows: list, parts: set[str]) -> None:
     events = columns(rows)
-    users, items = of_events(events, DEFAULT, parts)
+    users, items = related_pairs(events, DEFAULT, parts)
     found = {(events.user_ids[user], events.item_ids[item]) for user, item in zip(users, items, strict=True)}
     live = {
         (user, item)
         for user in {row[0] for row in rows}
-        for item in of_history(history(*(row[1:] for row in rows if row[0] == user)), DEFAULT, parts)
+        for item in related_items(history(*(row[1:] for row in rows if row[0] == user)), DEFAULT, parts)
     }
     assert found == live

@@ -11,20 +11,17 @@ from engine.embedders.registry import EMBEDDERS, make
 from engine.fitting.fit import fit
 from engine.fitting.uninformative_items import alone
 from engine.latent_space.fold_in import LinearFoldIn
-from engine.recommending import rounding
-from engine.recommending.boost import Boosted
-from engine.recommending.explanation import explain
-from engine.recommending.rank import rank
-from engine.recommending.recommend import recommend
-from engine.recommending.shelves import Shelf, recommend_shelves
-from engine.recommending.similar import similar, similar_users
+from engine.latent_space.score_floor import longest_length, score_floors
+from engine.recommending.pipeline import recommend
+from engine.recommending.similar_users import similar_users
+from engine.recommending.values.request import Request
 from engine.values.events import Weighting
 from engine.values.ids import IdMap
 from engine.values.interactions import Interactions
 from engine.values.vectors import Vectors, normalise_rows
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.metric import MetricSearcher
-from tests.engine.recommending.test_recommend import VECTORS, SmallView, history
+from tests.engine.recommending.small_view import VECTORS, SmallView, answer_to, history
 
 WEIGHTING = Weighting()
 FEW = {"mf": {"epochs": 2}, "elsa": {"epochs": 2}, "multvae": {"epochs": 2}, "item2vec": {"epochs": 2}}
@@ -82,7 +79,7 @@ def view_of(space, interactions):
         n_built=len(items),
         dim=space.dim,
         fold_in=space.fold_in,
-        longest=rounding.longest(items),
+        longest=longest_length(items),
         users_to_items=MetricSearcher(by_metric, space.metric),
         items_to_items=MetricSearcher(ExactSearcher(normalise_rows(items)), "cosine"),
         popular=np.argsort(-counts, kind="stable"),
@@ -91,14 +88,13 @@ def view_of(space, interactions):
     )
 
 
-class _Latest(SmallView):
-    newest = np.arange(5, -1, -1)
+def similar(view, item_id, k):
+    return answer_to(view, source="similar", item_ids=[item_id], k=k)
 
 
 def shown(view, *item_ids, k=4, **asked):
-    answer = recommend(
-        view, k=k, weighting=WEIGHTING, now_us=0, history=history(*item_ids, kind="purchase"), exclude=item_ids, **asked
-    )
+    past = history(*item_ids, kind="purchase")
+    answer = answer_to(view, k=k, weighting=WEIGHTING, history=past, exclude_items=item_ids, **asked)
     return [(hit.item_id, hit.reason) for hit in answer.hits]
 
 
@@ -121,9 +117,9 @@ def test_an_item_that_only_one_person_has_is_like_nothing_and_tells_nothing(name
 @pytest.mark.parametrize("name", ["spectral", "ease", "blend", "ials"])
 def test_beside_an_item_that_only_one_person_has_are_popular_ones_and_it_is_like_none(name):
     view = view_of(fit(make(name), a_loner()), a_loner())
-    beside = [(hit.item_id, hit.reason) for hit in similar(view, ["S"], [], k=5, exclude=()).hits]
+    beside = [(hit.item_id, hit.reason) for hit in similar(view, "S", k=5).hits]
     assert beside == [(view.items.ids[row], "popular") for row in view.popular[:5].tolist()]
-    others = similar(view, ["a0"], [], k=17, exclude=())
+    others = similar(view, "a0", k=17)
     assert (len(others.hits), others.shortfall.reason) == (16, "no more items have a vector")
     assert {hit.item_id: hit.reason for hit in others.hits}["S"] == "popular"
 
@@ -132,10 +128,11 @@ def test_beside_an_item_that_only_one_person_has_are_popular_ones_and_it_is_like
 def test_of_a_world_apart_a_history_says_nothing(name):
     view = view_of(fit(make(name), two_worlds()), two_worlds())
     assert shown(view, "A") == [("B", "history"), ("P", "popular"), ("Q", "popular")]
-    hits = rank(view, ["Q", "P", "B"], weighting=WEIGHTING, now_us=0, history=history("A", kind="purchase"))
+    given = {"source": "given_items", "item_ids": ["Q", "P", "B"], "k": 3}
+    hits = answer_to(view, weighting=WEIGHTING, history=history("A", kind="purchase"), **given).hits
     assert [hit.item_id for hit in hits] == ["B", "Q", "P"]
     assert [hit.score for hit in hits[1:]] == [0.0, 0.0]
-    found = {hit.item_id: hit.reason for hit in similar(view, ["A"], [], k=3, exclude=()).hits}
+    found = {hit.item_id: hit.reason for hit in similar(view, "A", k=3).hits}
     assert (found["P"], found["Q"]) == ("popular", "popular")
 
 
@@ -143,13 +140,12 @@ def test_the_floor_is_the_same_for_shelves_boosts_and_explanations():
     view = view_of(fit(make("spectral"), two_worlds()), two_worlds())
     asked = history("A", kind="purchase")
     wanted = [("B", "history"), ("P", "popular"), ("Q", "popular")]
-    [shelf] = recommend_shelves([Shelf(view, 3, history=asked, exclude={"A"})], weighting=WEIGHTING, now_us=0)
+    request = Request(k=3, history=asked, exclude_items={"A"}, explain=5)
+    [shelf, _] = recommend(view, [request, request], weighting=WEIGHTING, now_us=0)
     assert [(hit.item_id, hit.reason) for hit in shelf.hits] == wanted
-    boost = np.array([1, 1, 1, 1e9], np.float32)
-    boosted = shown(view, "A", by=Boosted(boost))
+    boosted = shown(view, "A", boosts=((("Q",), 1e9),))
     assert boosted == [("B", "history"), ("Q", "popular"), ("P", "popular")]
-    told = explain(view, shelf, asked, weighting=WEIGHTING, now_us=0, metric="dot", most=5)
-    assert set(told) == {"B"}
+    assert set(shelf.because) == {"B"}
 
 
 def test_a_factor_for_which_there_are_no_dimensions_is_not_told_by_rounding():
@@ -165,13 +161,14 @@ def test_an_old_history_is_small_and_no_rounding():
     view = view_of(fit(make("spectral"), two_worlds()), two_worlds())
     fading = Weighting(half_life_days=7.0)
     now_us = 60 * 7 * 86_400_000_000  # sixty half-lives: weights of 1e-18
-    answer = recommend(view, k=3, weighting=fading, now_us=now_us, history=history("A", kind="purchase"), exclude=["A"])
+    past = history("A", kind="purchase")
+    answer = answer_to(view, k=3, weighting=fading, now_us=now_us, history=past, exclude_items=["A"])
     assert (answer.hits[0].item_id, answer.hits[0].reason) == ("B", "history")
     assert 0 < answer.hits[0].score < 1e-15
 
 
 def test_scores_of_long_vectors_have_a_floor_as_well():
-    floor = rounding.floors(np.array([[1e20, 1e20]], np.float32), "dot", 3.0)
+    floor = score_floors(np.array([[1e20, 1e20]], np.float32), "dot", 3.0)
     assert floor[0] == pytest.approx(4 * 2**-23 * 2**0.5 * 3.0 * 2**0.5 * 1e20, rel=1e-6)
 
 
@@ -180,10 +177,10 @@ def test_what_is_unsure_stands_between_what_is_liked_and_what_is_not():
     # of who had cup and hat: cup 4, mug 2, hat -1 and cap -3; of who had cup alone hat and cap are unsure
     assert shown(view, "cup", "hat", k=2) == [("mug", "history"), ("cap", "history")]
     assert shown(view, "cup", k=3) == [("mug", "history"), ("cap", "popular"), ("hat", "popular")]
-    assert shown(view, "cup", k=3, way="none") == [("mug", "history")]
-    latest = _Latest()
-    assert shown(latest, "cup", k=3, way="new") == [("mug", "history"), ("new", "new"), ("pen", "new")]
-    assert shown(latest, "cup", k=4, way="new")[1:3] == [("cap", "new"), ("hat", "new")]
+    assert shown(view, "cup", k=3, fill_with="none") == [("mug", "history")]
+    latest = SmallView()
+    assert shown(latest, "cup", k=3, fill_with="new") == [("mug", "history"), ("new", "new"), ("pen", "new")]
+    assert shown(latest, "cup", k=4, fill_with="new")[1:3] == [("cap", "new"), ("hat", "new")]
 
 
 def test_users_who_have_nothing_in_common_are_not_similar():

@@ -1,14 +1,16 @@
 """From events with dislikes to a shelf: the learnt weight goes with the model and its generation."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from engine.embedders.registry import make
 from engine.latent_space.dislikes import LessDislikedFoldIn
-from engine.recommending.batch import recommend_all
-from engine.recommending.exclusions import EXCLUDES, of_history
-from engine.recommending.recommend import recommend
+from engine.recommending.all_users import recommend_to_all
+from engine.recommending.exclusions import WORDS, related_items
+from engine.recommending.pipeline import recommend
+from engine.recommending.values.request import Request
 from engine.store import events, models
 from engine.values.events import Event, History
 from indexing.building.reindex import reindex
@@ -42,8 +44,8 @@ def test_a_dislike_of_a_session_lowers_what_is_like_it_once_the_shop_has_learnt_
     def shown(theme, n, *kinds):  # to a visitor who looked at one item of each style, and then says more
         items = (f"{theme}-0-{n}", f"{theme}-1-{n}", f"{theme}-1-{n + 1}")[: len(kinds)]
         history = History(items, kinds, np.ones(len(kinds), np.float32), np.full(len(kinds), now_us))
-        out = of_history(history, space.weighting, EXCLUDES["seen"])
-        return [hit.item_id for hit in recommend(view, k=10, history=history, exclude=out, **asked).hits]
+        [answer] = recommend(view, [Request(k=10, history=history, exclude=WORDS["seen"])], **asked)
+        return [hit.item_id for hit in answer.hits]
 
     def of_the_other_style(*kinds):
         found = [(theme, shown(theme, n, *kinds)) for theme in range(5) for n in range(11)]
@@ -51,9 +53,10 @@ def test_a_dislike_of_a_session_lowers_what_is_like_it_once_the_shop_has_learnt_
         return sum(id_.startswith(f"{theme}-1") for theme, shelf in found for id_ in shelf)
 
     assert of_the_other_style("view", "view", "dislike") < 0.5 * of_the_other_style("view", "view")
-    batch = dict(recommend_all(view, columns, ["u0"], k=10, exclude=EXCLUDES["none"], **asked))["u0"]
-    out = of_history(past, space.weighting, EXCLUDES["none"])
-    alone = recommend(view, k=10, history=past, exclude=out, **asked)
+    request = Request(k=10, exclude=WORDS["none"])
+    batch = dict(recommend_to_all(view, columns, ["u0"], request, **asked))["u0"]
+    out = related_items(past, space.weighting, WORDS["none"])
+    [alone] = recommend(view, [replace(request, history=past)], **asked)
     assert [hit.item_id for hit in batch.hits] == [hit.item_id for hit in alone.hits]
     assert set(past.item_ids) & {hit.item_id for hit in alone.hits}, "what was looked at may come again"
     assert not out & {hit.item_id for hit in alone.hits}

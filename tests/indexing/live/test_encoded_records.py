@@ -8,7 +8,8 @@ import pytest
 
 from engine.embedders.registry import make
 from engine.importing import Layout, import_features
-from engine.recommending.similar import similar
+from engine.recommending.pipeline import recommend
+from engine.recommending.values.request import Request
 from engine.store import events, features, items, models, spaces
 from engine.values.events import Event
 from indexing.building.build import build_generation
@@ -46,7 +47,9 @@ def load(database, space, folder, *lines):
 
 
 def near(live, item_id, k=10):
-    return {hit.item_id.split("-")[0] for hit in similar(live.refresh(), [item_id], [], k=k, exclude=()).hits}
+    view, request = live.refresh(), Request(source="similar", item_ids=[item_id], k=k)
+    [answer] = recommend(view, [request], weighting=view.space.weighting, now_us=0)
+    return {hit.item_id.split("-")[0] for hit in answer.hits}
 
 
 def test_an_item_that_nobody_has_had_is_near_those_it_measures_like_at_once_and_after_a_build(

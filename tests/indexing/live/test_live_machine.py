@@ -31,15 +31,14 @@ from hypothesis.stateful import (
 )
 
 from api.messages import cursors
-from api.reads import without_deleted
+from api.routes.recommend import without_deleted
 from engine.catalogue import predicate
 from engine.errors import Conflict, NotFound
 from engine.latent_space.item_similarity import EVIDENCE
-from engine.recommending import rounding
-from engine.recommending.boost import Boosted
-from engine.recommending.rank import rank
-from engine.recommending.recommend import Answer, recommend, user_vector
-from engine.recommending.similar import nearest
+from engine.latent_space.score_floor import score_floors
+from engine.recommending.sources.user_vectors import user_vector
+from engine.recommending.values.answer import Answer
+from engine.recommending.values.request import NO_HISTORY
 from engine.store import events, items, spaces, users
 from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Database
@@ -262,10 +261,7 @@ class LiveMachine(RuleBasedStateMachine):
     @rule(user=user_ids, k=ks, sent=filters, favoured=tests, factor=st.sampled_from([0.25, 3.0]))
     def boost(self, user: str, k: int, sent: Sent | None, favoured: Sent, factor: float) -> None:
         view, history = self._view(sent), self.shop.history(user)
-        factors = np.ones(len(view.items), np.float32)
-        factors[view.where(predicate.parse(favoured)).allowed] = factor
-        asked = {"weighting": self.shop.space.weighting, "now_us": NOW_US, "history": history}
-        answer = recommend(view, k=k, by=Boosted(factors), **asked)
+        answer = self.shop.answer_to(view, k=k, boosts=((predicate.parse(favoured), factor),), history=history)
         eligible = self.truth.eligible(sent)
         self._shown(answer, k, eligible)
         vector = user_vector(view, history, self.shop.space.weighting, NOW_US)
@@ -291,7 +287,7 @@ class LiveMachine(RuleBasedStateMachine):
     @rule(vector=vectors, k=ks, sent=filters, out=st.sets(ids, max_size=3))
     def search(self, vector: tuple[float, ...], k: int, sent: Sent | None, out: set[str]) -> None:
         view, asked = self._view(sent), np.array(vector, np.float32)
-        answer = nearest(view, asked, k=k, exclude=out)
+        answer = self.shop.similar(view, (), vector=asked, k=k, exclude_items=out)
         eligible = self.truth.eligible(sent, out)
         with_vector = {id_ for id_ in eligible if self._vector(view, id_) is not None}
         self._shown(answer, k, with_vector)
@@ -300,8 +296,7 @@ class LiveMachine(RuleBasedStateMachine):
     @rule(user=user_ids, wanted=st.lists(ids, min_size=1, max_size=8, unique=True), sent=filters)
     def rank(self, user: str, wanted: list[str], sent: Sent | None) -> None:
         view, history = self._view(sent), self.shop.history(user)
-        found = rank(view, wanted, weighting=self.shop.space.weighting, now_us=NOW_US, history=history)
-        hits = without_deleted(found, view.space.key, self.database)
+        hits = self.shop.ranked(view, without_deleted(wanted, view, self.database), history=history)
         unknown = set() if sent else set(wanted) - self.truth.things.keys() - self.truth.deleted
         assert {hit.item_id for hit in hits} == self.truth.eligible(sent) & set(wanted) | unknown
         assert len({hit.item_id for hit in hits}) == len(hits)
@@ -323,11 +318,11 @@ class LiveMachine(RuleBasedStateMachine):
     @rule()
     def a_view_that_is_kept_stays_as_it_was(self) -> None:
         view = self._view(None)
-        before = [hit.item_id for hit in self._recommend(view, None, 30, ()).hits]
+        before = [hit.item_id for hit in self._recommend(view, NO_HISTORY, 30, ()).hits]
         self.put("n5", "red", 1, True, None)
         self.delete("n5")
         self._view(None)
-        assert [hit.item_id for hit in self._recommend(view, None, 30, ()).hits] == before
+        assert [hit.item_id for hit in self._recommend(view, NO_HISTORY, 30, ()).hits] == before
 
     # what is held to
 
@@ -342,9 +337,9 @@ class LiveMachine(RuleBasedStateMachine):
         self.ways.now.clear()  # of builds and warm-ups
         return view.where(None if sent is None else predicate.parse(sent))
 
-    def _recommend(self, view: LiveView, history: History | None, k: int, out: Collection[str]) -> Answer:
-        weighting = self.shop.space.weighting
-        return recommend(view, k=k, weighting=weighting, now_us=NOW_US, history=history, exclude=out)
+    def _recommend(self, view: LiveView, history: History, k: int, out: Collection[str]) -> Answer:
+        answer: Answer = self.shop.answer_to(view, k=k, history=history, exclude_items=out)
+        return answer
 
     def _shown(self, answer: Answer, k: int, eligible: set[str]) -> None:
         shown = [hit.item_id for hit in answer.hits]
@@ -405,7 +400,7 @@ class LiveMachine(RuleBasedStateMachine):
         assert found == pytest.approx({id_: true[id_] for id_ in found}, abs=CLOSE)
         beside = view.delta.vectors if view.delta is not None else ()
         sure = true if self.ways.exact else {id_: true[id_] for id_ in true if view.items.row(id_) in beside}
-        floor = float(rounding.floors(asked[None], "cosine" if cosine else "dot", view.longest)[0])
+        floor = float(score_floors(asked[None], "cosine" if cosine else "dot", view.longest)[0])
         if any(abs(score) < 10 * floor for score in true.values()):  # what is unsure stands behind what is liked
             assert all(abs(true[id_]) > floor / 10 for id_ in found)
             found = {id_: score for id_, score in found.items() if score > 0}

@@ -7,10 +7,8 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from engine.recommending.boost import Boosted
+from engine.catalogue import predicate
 from engine.recommending.popularity import uptake
-from engine.recommending.rank import rank
-from engine.recommending.recommend import recommend
 from engine.store import events, items, spaces, users
 from engine.store.change_feeds import event_feed as stored
 from engine.store.change_feeds import snapshots
@@ -34,7 +32,7 @@ def bought(n, item_id, at=NOW, kind="purchase", who="v"):
 
 
 def nobody(shop, view, k=3, **asked):
-    answer = recommend(view, k=k, weighting=shop.space.weighting, now_us=NOW_US, **asked)
+    answer = shop.answer_to(view, k=k, **asked)
     return [(hit.item_id, hit.reason) for hit in answer.hits]
 
 
@@ -71,7 +69,7 @@ def test_what_users_send_back_or_dislike_is_shown_last_and_nobody_calls_it_popul
     assert shown[0] == ("good", "popular")
     assert [id_ for id_, _ in shown[-2:]] == ["broken", "hated"]
     assert shown[-1] == ("hated", "unranked")
-    hits = rank(view, ["hated", "broken", "good"], weighting=shop.space.weighting, now_us=NOW_US, history=None)
+    hits = shop.ranked(view, ["hated", "broken", "good"])
     assert [hit.item_id for hit in hits] == ["good", "broken", "hated"]
 
 
@@ -114,9 +112,8 @@ def test_items_first_heard_of_since_the_build_become_popular(shop):
     shop.change(items.upsert, [Item("quieter")])
     view = live.catch_up()
     assert nobody(shop, view, k=ITEMS + 3)[-2:] == [("quiet", "new"), ("quieter", "new")]
-    factors = np.ones(len(view.items), np.float32)
-    factors[view.items.row("quiet")] = 5.0
-    assert nobody(shop, view, k=1, by=Boosted(factors)) == [("hot", "popular")]
+    quiet = predicate.parse({"item_id": "quiet"})
+    assert nobody(shop, view, k=1, boosts=((quiet, 5.0),)) == [("hot", "popular")]
 
 
 def test_an_event_whose_item_no_view_has_a_row_of_yet_is_kept_for_it(shop):

@@ -21,9 +21,6 @@ from engine.errors import (
     NotFound,
     StoreUnavailable,
 )
-from engine.recommending.rank import rank
-from engine.recommending.recommend import recommend
-from engine.recommending.similar import nearest, similar
 from engine.store import events, generations, items, models, spaces, users
 from engine.store.change_feeds import item_feed, snapshots
 from engine.store.change_feeds.snapshots import EPOCH, Snapshot
@@ -59,9 +56,8 @@ class TestRecommend:
         view = shop.live().current()
         for user_id in ("u0", "u1", "u39"):
             stored = view.users.matrix[view.users.ids.row(user_id)]
-            weighting = shop.space.weighting
-            by_vector = recommend(view, k=5, weighting=weighting, now_us=NOW_US, vector=stored)
-            by_history = recommend(view, k=5, weighting=weighting, now_us=NOW_US, history=shop.history(user_id))
+            by_vector = shop.answer_to(view, k=5, vector=stored)
+            by_history = shop.answer_to(view, k=5, history=shop.history(user_id))
             assert {hit.reason for hit in by_vector.hits} == {"vector"}
             assert {hit.reason for hit in by_history.hits} == {"history"}
             assert [hit.score for hit in by_vector.hits] == pytest.approx(
@@ -73,18 +69,18 @@ class TestRecommend:
         view = shop.live().current()
         shop.change(events.append, [Event("newcomer", "i3", "view", NOW)])
         assert {int(id_[1:]) % 2 for id_ in shop.shown(view, "newcomer", k=10)} == {1}
-        nobody = recommend(view, k=3, weighting=shop.space.weighting, now_us=NOW_US)
+        nobody = shop.answer_to(view, k=3)
         assert {hit.reason for hit in nobody.hits} == {"popular"}
         assert nobody.hits[0].score == 1.0
 
     def test_a_shelf_is_full_or_tells_why_not(self, shop):
         shop.publish()
         view = shop.live().current()
-        asked = {"weighting": shop.space.weighting, "now_us": NOW_US, "history": shop.history("u0")}
-        full = recommend(view, k=ITEMS, **asked)
+        history = shop.history("u0")
+        full = shop.answer_to(view, k=ITEMS, history=history)
         assert (len(full.hits), full.shortfall) == (ITEMS, None)
         assert len({hit.item_id for hit in full.hits}) == ITEMS
-        short = recommend(view, k=ITEMS + 5, exclude=["i0", "nothing"], **asked)
+        short = shop.answer_to(view, k=ITEMS + 5, exclude_items=["i0", "nothing"], history=history)
         assert (short.shortfall.requested, short.shortfall.returned) == (ITEMS + 5, ITEMS - 1)
         assert "i0" not in {hit.item_id for hit in short.hits}
 
@@ -92,29 +88,26 @@ class TestRecommend:
         shop.publish()
         view = shop.live().current()
         asked = ["ghost", "i1", "i2", "i3", "i2"]
-        hits = rank(view, asked, weighting=shop.space.weighting, now_us=NOW_US, history=shop.history("u0"))
+        hits = shop.ranked(view, asked, history=shop.history("u0"))
         assert [hit.item_id for hit in hits][:2] == ["i2", "i2"]
         assert (hits[-1].item_id, hits[-1].reason) == ("ghost", "unranked")
         assert sorted(hit.item_id for hit in hits) == sorted(asked)
-        nobody = rank(view, asked, weighting=shop.space.weighting, now_us=NOW_US, history=None)
+        nobody = shop.ranked(view, asked)
         assert [hit.reason for hit in nobody] == ["popular"] * 4 + ["unranked"]
-        assert (
-            rank(view, ["ghost"], weighting=shop.space.weighting, now_us=NOW_US, history=shop.history("u0"))[0].row
-            == -1
-        )
+        assert shop.ranked(view, ["ghost"], history=shop.history("u0"))[0].row == -1
 
     def test_items_similar_to_an_even_one_are_even_and_not_itself(self, shop):
         shop.publish()
         view = shop.live().current()
-        answer = similar(view, ["i4"], [], k=10, exclude=["i6"])
+        answer = shop.similar(view, ["i4"], k=10, exclude_items=["i6"])
         found = [hit.item_id for hit in answer.hits]
         assert len(found) == 10
         assert {int(id_[1:]) % 2 for id_ in found} == {0}
         assert not {"i4", "i6"} & set(found)
         assert answer.hits[0].score == pytest.approx(1 / np.hypot(1, 0.5), abs=1e-3)  # as all items have the same users
-        away = similar(view, ["i4"], ["i5"], k=10, exclude=())
+        away = shop.similar(view, ["i4"], ["i5"], k=10)
         assert {int(hit.item_id[1:]) % 2 for hit in away.hits} == {0}
-        assert similar(view, ["i4"], [], k=100, exclude=()).shortfall.returned == ITEMS - 1
+        assert shop.similar(view, ["i4"], k=100).shortfall.returned == ITEMS - 1
 
     def test_an_item_that_is_not_there_or_has_no_vector_cannot_be_searched_from(self, shop):
         shop.change(items.upsert, [Item("catalogued")])
@@ -122,15 +115,15 @@ class TestRecommend:
         shop.change(items.upsert, [Item("newer")])
         view = shop.live().current()
         with pytest.raises(NotFound, match="there is no item 'ghost' to search from"):
-            similar(view, ["i0", "ghost"], [], k=3, exclude=())
+            shop.similar(view, ["i0", "ghost"], k=3)
         for item_id in ("catalogued", "newer"):
             with pytest.raises(NotFound, match=f"item '{item_id}' has no vector yet"):
-                similar(view, [item_id], [], k=3, exclude=())
+                shop.similar(view, [item_id], k=3)
 
     def test_before_the_first_generation_new_items_fill_the_shelf_and_search_says_so(self, shop):
         view = shop.live().current()
         assert len(shop.shown(view, k=5)) == 5
-        assert "nothing is indexed yet" in nearest(view, np.ones(2, np.float32), k=5).shortfall.reason
+        assert "nothing is indexed yet" in shop.similar(view, (), vector=np.ones(2, np.float32), k=5).shortfall.reason
 
 
 class TestGenerations:
@@ -319,7 +312,7 @@ class TestLive:
             "categories": ["new"],
             "price": 2,
         }
-        assert not {"i0", "i2"} & {hit.item_id for hit in similar(view, ["i4"], [], k=100, exclude=()).hits}
+        assert not {"i0", "i2"} & {hit.item_id for hit in shop.similar(view, ["i4"], k=100).hits}
         shop.change(items.set_availability, {"i2": True, "fresh": False})
         shown = shop.shown(live.refresh())
         assert "i2" in shown
@@ -389,10 +382,12 @@ class TestLive:
         at_once = live.refresh()
         shop.publish()
         for view in (at_once, live.refresh()):
-            best = similar(view, ["i4"], [], k=2, exclude=()).hits
+            best = shop.similar(view, ["i4"], k=2).hits
             assert sorted(hit.item_id for hit in best) == ["i8", "own"]
             assert [hit.score for hit in best] == pytest.approx([1.0, 1.0], abs=1e-5)
-            assert similar(view, ["own"], [], k=1, exclude=["i8"]).hits[0].score == pytest.approx(0.894, abs=1e-3)
+            assert shop.similar(view, ["own"], k=1, exclude_items=["i8"]).hits[0].score == pytest.approx(
+                0.894, abs=1e-3
+            )
             assert len(view.place(view.items.row("own"))) == view.generation.alike.likeness.dim
 
     def test_a_filter_asked_of_a_newer_view_tells_an_older_one_nothing(self, shop):
@@ -541,7 +536,7 @@ class TestLive:
             again = spaces.ensure(conn, shop.space.name)
             items.upsert(conn, again.key, [Item("only")])
         view = live.refresh()
-        answer = recommend(view, k=50, weighting=again.weighting, now_us=NOW_US)
+        answer = shop.answer_to(view, k=50)
         assert [hit.item_id for hit in answer.hits] == ["only"]
 
     def test_an_erased_user_is_gone_from_the_next_generation(self, shop):
@@ -551,7 +546,7 @@ class TestLive:
         view = shop.live().current()
         assert view.users.ids.row("u0") is None
         assert view.users.ids.row("u1") is not None
-        answer = recommend(view, k=3, weighting=shop.space.weighting, now_us=NOW_US, history=shop.history("u0"))
+        answer = shop.answer_to(view, k=3, history=shop.history("u0"))
         assert {hit.reason for hit in answer.hits} == {"popular"}
 
     def test_swaps_under_four_searching_threads_raise_no_error(self, shop):
@@ -565,7 +560,7 @@ class TestLive:
             while not stop.is_set():
                 try:
                     view = live.current()
-                    answer = recommend(view, k=5, weighting=shop.space.weighting, now_us=NOW_US, history=history)
+                    answer = shop.answer_to(view, k=5, history=history)
                     assert [int(hit.item_id[1:]) % 2 for hit in answer.hits] == [0] * 5
                     assert all(view.fields(hit.item_id, hit.row) for hit in answer.hits)
                     seen.add(view.generation.generation)

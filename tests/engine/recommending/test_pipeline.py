@@ -1,70 +1,42 @@
-"""Recommend, rank and similar as pure functions of a small view with a real index."""
+"""Recommend, rank and similar: one pipeline over a small view with a real index."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pytest
 
 from engine.errors import InputError, NotFound
-from engine.latent_space.fold_in import LinearFoldIn
-from engine.recommending.rank import rank
-from engine.recommending.recommend import recommend, user_vector
-from engine.recommending.similar import nearest, similar, similar_users
-from engine.values.events import History, Weighting
+from engine.recommending.similar_users import similar_users
+from engine.recommending.sources.user_vectors import user_vector
+from engine.values.events import History
 from engine.values.ids import IdMap
 from engine.values.vectors import Vectors
 from indexing.generations.generation import MetricSearcher
 from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.metric import inverse_lengths, normalise_rows
-
-VECTORS = np.array([[2, 0], [1, 0], [0, 1], [0, 3]], np.float32)  # cup and mug, hat and cap
-WEIGHTING = Weighting(repeat="binary")
-
-
-@dataclass(frozen=True, eq=False)
-class SmallView:
-    """Four items with vectors, one of the catalogue without, and one too new to have a row."""
-
-    allowed: Any = None
-    filtered: bool = False
-    items: IdMap = field(default_factory=lambda: IdMap(["cup", "mug", "hat", "cap", "pen", "new"]))
-    n_learnt: int = 4
-    n_vectors: int = 4
-    n_built: int = 5
-    longest: float = 3.0
-    dim: int = 2
-    users: Any = None
-    fold_in: Any = field(default_factory=lambda: LinearFoldIn(VECTORS, np.ones(4, np.float32), np.ones(2, np.float32)))
-    users_to_items: Any = field(default_factory=lambda: MetricSearcher(ExactSearcher(VECTORS), "dot"))
-    items_to_items: Any = field(
-        default_factory=lambda: MetricSearcher(ExactSearcher(normalise_rows(VECTORS)), "cosine")
-    )
-    popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4, 5]))
-    popularity: Any = field(default_factory=lambda: np.array([0.8, 0.5, 0.2, 1.0, 0.0, 0.0], np.float32))
-
-    def vector(self, row):
-        return VECTORS[row] if row < 4 else None
-
-    def place(self, row):
-        return self.vector(row)
-
-    def placed(self, vector):
-        return vector
-
-
-def history(*item_ids, kind="view"):
-    n = len(item_ids)
-    return History(item_ids, (kind,) * n, np.ones(n, np.float32), np.zeros(n, np.int64))
+from indexing.searchers.metric import inverse_lengths
+from tests.engine.recommending.small_view import VECTORS, WEIGHTING, SmallView, answer_to, history
 
 
 def asked(view, **request):
-    answer = recommend(view, **{"k": 3, "weighting": WEIGHTING, "now_us": 0} | request)
+    answer = answer_to(view, **{"k": 3} | request)
     return [(hit.item_id, hit.reason) for hit in answer.hits]
 
 
+def ranked(view, item_ids, **request):
+    return answer_to(view, source="given_items", k=len(item_ids), item_ids=item_ids, **request).hits
+
+
+def similar(view, item_ids, unlike, **request):
+    return answer_to(view, source="similar", item_ids=item_ids, unlike=unlike, **request)
+
+
+def near(view, vector, **request):
+    return answer_to(view, source="similar", vector=vector, **request)
+
+
 def test_a_history_gives_its_own_taste_first_with_its_scores():
-    answer = recommend(SmallView(), k=2, weighting=WEIGHTING, now_us=0, history=history("mug"))
+    answer = answer_to(SmallView(), k=2, history=history("mug"))
     assert [(hit.item_id, hit.row, hit.score, hit.reason) for hit in answer.hits] == [
         ("cup", 0, 2.0, "history"),
         ("mug", 1, 1.0, "history"),
@@ -74,15 +46,15 @@ def test_a_history_gives_its_own_taste_first_with_its_scores():
 def test_what_is_excluded_is_never_shown_whichever_way_it_would_come():
     view = SmallView()
     out = {"cup", "pen", "new", "unknown"}
-    shown = [id_ for id_, _ in asked(view, k=10, history=history("mug"), exclude=out)]
+    shown = [id_ for id_, _ in asked(view, k=10, history=history("mug"), exclude_items=out)]
     assert sorted(shown) == ["cap", "hat", "mug"]
-    assert asked(view, k=10, exclude=out) == [("cap", "popular"), ("mug", "popular"), ("hat", "popular")]
+    assert asked(view, k=10, exclude_items=out) == [("cap", "popular"), ("mug", "popular"), ("hat", "popular")]
 
 
 def test_popular_then_new_items_fill_the_shelf_and_say_so():
     assert asked(SmallView(), k=6, history=history("mug"))[:1] == [("cup", "history")]
     assert asked(SmallView(), k=6, history=history("mug"))[4:] == [("pen", "popular"), ("new", "new")]
-    answer = recommend(SmallView(), k=9, weighting=WEIGHTING, now_us=0, history=history("mug"))
+    answer = answer_to(SmallView(), k=9, history=history("mug"))
     assert (answer.shortfall.requested, answer.shortfall.returned, answer.shortfall.reason) == (
         9,
         6,
@@ -91,7 +63,7 @@ def test_popular_then_new_items_fill_the_shelf_and_say_so():
 
 
 def test_a_history_that_says_nothing_is_answered_with_what_is_popular():
-    for nothing in (None, History(), history("pen"), history("unknown"), history("cup", kind="return")):
+    for nothing in (History(), history("pen"), history("unknown"), history("cup", kind="return")):
         assert asked(SmallView(), k=1, history=nothing) == [("cap", "popular")]
         assert user_vector(SmallView(), nothing, WEIGHTING, 0) is None
 
@@ -99,7 +71,7 @@ def test_a_history_that_says_nothing_is_answered_with_what_is_popular():
 def test_items_that_may_not_be_shown_are_not():
     view = SmallView(allowed=np.array([False, True, True, False, False, True]))
     assert asked(view, k=10, history=history("cup")) == [("mug", "history"), ("hat", "popular"), ("new", "new")]
-    assert [hit.item_id for hit in nearest(view, np.array([0, 1], np.float32), k=10).hits] == ["hat", "mug"]
+    assert [hit.item_id for hit in near(view, np.array([0, 1], np.float32), k=10).hits] == ["hat", "mug"]
 
 
 def test_a_vector_is_searched_as_it_is():
@@ -107,26 +79,24 @@ def test_a_vector_is_searched_as_it_is():
 
 
 def test_given_items_are_ranked_for_the_user():
-    hits = rank(
-        SmallView(), ["pen", "hat", "cup", "ghost", "mug"], weighting=WEIGHTING, now_us=0, history=history("mug")
-    )
+    hits = ranked(SmallView(), ["pen", "hat", "cup", "ghost", "mug"], history=history("mug"))
     assert [(hit.item_id, hit.reason) for hit in hits] == [
         ("cup", "rank"), ("mug", "rank"), ("hat", "rank"), ("pen", "unranked"), ("ghost", "unranked"),
     ]  # fmt: skip
-    assert rank(SmallView(), [], weighting=WEIGHTING, now_us=0, history=None) == ()
+    assert ranked(SmallView(), []) == ()
 
 
 def test_likeness_is_by_direction_whatever_the_length():
-    answer = similar(SmallView(), ["hat"], [], k=2, exclude=())
+    answer = similar(SmallView(), ["hat"], [], k=2)
     assert next((hit.item_id, hit.score) for hit in answer.hits) == ("cap", pytest.approx(1.0))
-    both = similar(SmallView(), ["cup", "hat"], [], k=5, exclude=())
+    both = similar(SmallView(), ["cup", "hat"], [], k=5)
     assert sorted(hit.item_id for hit in both.hits) == ["cap", "mug"]
     assert (both.shortfall.requested, both.shortfall.returned) == (5, 2)
 
 
 def test_items_that_cancel_out_give_no_direction():
     with pytest.raises(InputError, match="cancel out"):
-        similar(SmallView(), ["cup"], ["mug"], k=2, exclude=())
+        similar(SmallView(), ["cup"], ["mug"], k=2)
 
 
 @pytest.mark.parametrize(
@@ -139,18 +109,18 @@ def test_items_that_cancel_out_give_no_direction():
 )
 def test_an_item_to_search_from_must_have_a_vector(item_id, sentence):
     with pytest.raises(NotFound, match=sentence):
-        similar(SmallView(), [item_id], [], k=2, exclude=())
+        similar(SmallView(), [item_id], [], k=2)
     with pytest.raises(NotFound, match=sentence):
-        similar(SmallView(), ["cup"], [item_id], k=2, exclude=())
+        similar(SmallView(), ["cup"], [item_id], k=2)
 
 
 @pytest.mark.parametrize("size", [1e20, 1e-30])
 def test_scores_are_cosines_at_either_end_of_float32(size):
     vectors = (VECTORS * size).astype(np.float32)
     view = FarView(vectors)
-    hits = nearest(view, np.array([0, size], np.float32), k=4).hits
+    hits = near(view, np.array([0, size], np.float32), k=4).hits
     assert [(hit.item_id, round(hit.score, 3)) for hit in hits[:2]] == [("hat", 1), ("cap", 1)]
-    assert [hit.score for hit in similar(view, ["hat"], ["cup"], k=1, exclude=()).hits] == [pytest.approx(0.5**0.5)]
+    assert [hit.score for hit in similar(view, ["hat"], ["cup"], k=1).hits] == [pytest.approx(0.5**0.5)]
     assert similar_users(view.users, vectors[3], k=2) == [("ben", pytest.approx(1))]  # ann has nothing in common
 
 

@@ -1,0 +1,49 @@
+"""Work limit: what a read costs before it starts: whether it may run on the event loop, and whether it may run at
+all."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from engine.catalogue import request_cost
+from engine.recommending.values.request import Request
+from engine.settings import Settings
+from indexing.gpu.gpu_server import OwnedSearcher
+from indexing.live.view import LiveView
+
+QUICK_K = 100
+QUICK_FLOATS = 2**20  # multiplied and added in a few tenths of a millisecond
+
+
+def is_quick(view: LiveView, request: Request) -> bool:
+    """Whether the answer takes less time than a move to a thread: few items known to pass the filter, and an index that
+    is searched in well under a millisecond."""
+    generation = view.generation
+    if request.k > QUICK_K or request.boosts or request.explain is not None or generation is None:
+        return False
+    if view.delta is not None:
+        return False
+    searches_items = request.source == "similar"
+    if isinstance(generation.items_to_items if searches_items else generation.users_to_items, OwnedSearcher):
+        return False  # another process answers: on the event loop its searches would not be batched, and all would wait
+    if request.predicate is not None:
+        n_passing = view.n_passing(request.predicate)
+        return n_passing is not None and n_passing * view.dim <= QUICK_FLOATS
+    exact = generation.manifest["indexes"]["cosine" if searches_items else "metric"]["factory"] == "Flat"
+    return not exact or view.n_vectors * view.dim <= QUICK_FLOATS
+
+
+def check_work(
+    view: LiveView, settings: Settings, requests: Sequence[Request], loc: tuple[str | int, ...], n_shown: int = 0
+) -> None:
+    """InputError when the filters and boosts of the requests, and `n_shown` items, cost more than is allowed."""
+    size = request_cost.RequestSize(len(view.items), len(view.changed))
+    if view.generation is not None:
+        size = replace(size, text_bytes=view.generation.columns.text_bytes)
+    filters = {request.predicate for request in requests if request.predicate is not None}
+    boosts = {(request.predicate, request.boosts) for request in requests}
+    predicates = [*filters, *(predicate for _, boosted in boosts for predicate, _ in boosted)]
+    boosting = sum(size.boost_cost(len(request.boosts)) for request in requests if request.boosts)
+    cost = sum(map(size.filter_cost, predicates)) + boosting + n_shown * request_cost.ANSWER_ITEM_COST
+    request_cost.check_cost(cost, settings.max_work, loc)

@@ -1,0 +1,138 @@
+"""Request parsing: bodies and queries to the one request value of the engine. Ids are checked, filters and boosts are
+predicates, a session is a history, a cursor is opened. What the view must tell, such as the dimensions of a vector, is
+checked against the view that answers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import orjson
+
+from api.coalescing.user_profile import UserProfile, session_history
+from api.messages import cursors
+from api.messages.request_schemas import Boost, Near, RankBody, RecommendQuery, ShelfBody
+from engine.catalogue import predicate
+from engine.catalogue.predicate import Predicate
+from engine.errors import InputError
+from engine.recommending.values.request import NO_HISTORY, Boosts, Request
+from engine.values.events import History, view_history
+from engine.values.ids import check_id
+from engine.values.vectors import MAX_QUERY_LENGTH, Matrix, check_length, check_vector
+from indexing.live.view import LiveView
+
+Loc = tuple[str | int, ...]
+
+
+def parse_recommend(
+    body: ShelfBody | RecommendQuery, now_us: int, *, filter_loc: Loc, loc: Loc = (), explain: int | None = None
+) -> Request:
+    """Without the vector, see `with_vector`, and the stored history, see `with_profile`."""
+    filter_ = parse_filter(body.filter, filter_loc)
+    if body.user_id is not None:
+        check_id(body.user_id, (*loc, "user_id"))
+    check_ids("item_ids", body.item_ids, loc)
+    check_ids("exclude_items", body.exclude_items, loc)
+    if body.vector is not None and (body.history or body.item_ids):
+        message = "a vector already says who it is for; leave history and item_ids away"
+        raise InputError(message, loc=(*loc, "vector"))
+    return Request(
+        k=body.k,
+        user_id=body.user_id,
+        history=_session(body, now_us, loc),
+        predicate=filter_,
+        boosts=parse_boosts(body.boost, loc),
+        exclude=body.exclude,
+        exclude_items=body.exclude_items,
+        shown=cursors.shown(body.cursor, (*loc, "cursor")),
+        fill_with=body.fill,
+        explain=explain,
+    )
+
+
+def parse_rank(body: RankBody, now_us: int) -> Request:
+    check_ids("item_ids", body.item_ids)
+    if len(set(body.item_ids)) != len(body.item_ids):
+        raise InputError("item_ids names an item twice", loc=("item_ids",))
+    if body.user_id is not None:
+        check_id(body.user_id, ("user_id",))
+    return Request(
+        source="given_items",
+        k=len(body.item_ids),
+        user_id=body.user_id,
+        history=session_history(body.history, now_us) if body.history else NO_HISTORY,
+        item_ids=body.item_ids,
+        predicate=parse_filter(body.filter, ("body", "filter")),
+        boosts=parse_boosts(body.boost),
+        explain=body.explain,
+    )
+
+
+def parse_search(
+    near: Near, filter_: Mapping[str, Any] | str | None, filter_loc: Loc, item_ids: Sequence[str], unlike: Sequence[str]
+) -> Request:
+    """A search from items; a search from a vector or a record gets it by `dataclasses.replace`."""
+    parsed = parse_filter(filter_, filter_loc)
+    check_ids("positive", item_ids)
+    check_ids("negative", unlike)
+    check_ids("exclude_items", near.exclude_items)
+    return Request(
+        source="similar",
+        k=near.k,
+        item_ids=item_ids,
+        unlike=unlike,
+        predicate=parsed,
+        exclude_items=near.exclude_items,
+        shown=cursors.shown(near.cursor, ("cursor",)),
+    )
+
+
+def with_vector(request: Request, values: Sequence[float] | None, view: LiveView, loc: Loc = ()) -> Request:
+    """The request with its user vector, checked against the model that answers."""
+    return request if values is None else replace(request, vector=_user_vector(values, view, (*loc, "vector")))
+
+
+def with_profile(request: Request, profile: UserProfile) -> Request:
+    """The request with what is known of its user. A vector of the request wins."""
+    vector = profile.vector if request.vector is None else request.vector
+    return replace(request, history=profile.history, vector=vector)
+
+
+def parse_filter(text_or_json: Mapping[str, Any] | str | None, loc: Loc) -> Predicate | None:
+    """The filter of a body, or the JSON text of a query; InputError names the part that is wrong."""
+    if text_or_json is None:
+        return None
+    if isinstance(text_or_json, str):
+        try:
+            text_or_json = orjson.loads(text_or_json)
+        except orjson.JSONDecodeError as error:
+            raise InputError(f'a filter is JSON such as {{"price": {{"lt": 30}}}}; {error}', loc=loc) from None
+    return predicate.parse(text_or_json, loc)
+
+
+def parse_boosts(boosts: Sequence[Boost], loc: Loc = ()) -> Boosts:
+    if not boosts:
+        return ()
+    return tuple(
+        (predicate.parse(boost.filter, (*loc, "boost", at, "filter")), boost.factor) for at, boost in enumerate(boosts)
+    )
+
+
+def check_ids(name: str, ids: Iterable[str], loc: Loc = ()) -> None:
+    for at, id_ in enumerate(ids):
+        check_id(id_, (*loc, name, at))
+
+
+def _session(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc) -> History:
+    if not body.history and not body.item_ids:
+        return NO_HISTORY
+    return session_history(body.history, now_us, loc).followed_by(view_history(body.item_ids, now_us))
+
+
+def _user_vector(values: Sequence[float], view: LiveView, loc: Loc) -> Matrix:
+    if view.generation is None:
+        raise InputError("there is no model yet that this vector could belong to", loc=loc)
+    vector = check_vector(values, view.dim, loc)
+    return vector if view.generation.metric == "cosine" else check_length(vector, MAX_QUERY_LENGTH, loc)

@@ -1,0 +1,184 @@
+"""The pipeline that makes every list of items: shelves, pages, similar items, ranked items, recommendations for all.
+
+    requests -> eligibility -> candidates -> exclusions -> scoring -> filling -> shaping -> explanation
+
+Eligibility is one mask per filter, shared by the requests. Exclusions are rows per request; with `distinct`, the items
+of earlier shelves too. Scoring puts all eligible items in their true order, boosts included. Filling continues a shelf
+with the fallback of its source, and shaping chooses from both, so that the guarantee holds whatever source and stages a
+request uses: when k eligible items exist, k come back; otherwise the shortfall says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.catalogue.predicate import Predicate
+from engine.deadline import check_deadline, until_deadline
+from engine.recommending.exclusions import excluded_rows
+from engine.recommending.explanation import explain
+from engine.recommending.filling import fill, has_unranked, rank_unranked
+from engine.recommending.shaping.registry import SHAPING
+from engine.recommending.sources.registry import SOURCES
+from engine.recommending.sources.source import Source
+from engine.recommending.values.answer import Answer, Hit, Shortfall
+from engine.recommending.values.boosts import Boost, boost_of
+from engine.recommending.values.context import Context
+from engine.recommending.values.nearest import Nearest, search
+from engine.recommending.values.ranking import Ranking
+from engine.recommending.values.request import Boosts, Request
+from engine.recommending.values.view import View
+from engine.values.events import Weighting
+
+BATCH_FLOATS = 2**24  # scores of one search
+WIDEN = 4  # shaping that leaves a shelf short gets so many times the candidates
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Plan:
+    """A request over rows: everything the pipeline needs to fill its shelf."""
+
+    context: Context
+    source: Source
+    ranking: Ranking | None  # None: the source knows nothing for this request
+    excluded: set[int]
+    boost: Boost | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Searched:
+    """What a search found for one of many plans, excluded rows included."""
+
+    scores: list[float]
+    rows: list[int]  # -1: no more
+
+    def is_all(self, view: View) -> bool:
+        """Whether a wider search finds nothing more."""
+        return len(self.rows) >= view.n_vectors or self.rows[-1] < 0
+
+
+def recommend(
+    view: View, requests: Sequence[Request], *, weighting: Weighting, now_us: int, distinct: bool = False
+) -> list[Answer]:
+    """The answer to each request, in order. `distinct`: an item is on one shelf only; earlier shelves choose first."""
+    return answers(plans(view, requests, weighting, now_us), distinct=distinct)
+
+
+def plans(view: View, requests: Sequence[Request], weighting: Weighting, now_us: int) -> list[Plan]:
+    """Requests with the same filter share a view, and with the same boosts too, a boost."""
+    filtered: dict[Predicate, View] = {}
+    contexts = []
+    for request in requests:
+        eligible, predicate = view, request.predicate
+        if predicate is not None:
+            eligible = filtered[predicate] = filtered.get(predicate) or view.where(predicate)
+        contexts.append(Context(eligible, request, weighting, now_us))
+    boosts: dict[tuple[Predicate | None, Boosts], Boost | None] = {}
+    made = []
+    for context, ranking in until_deadline(zip(contexts, _rankings(contexts), strict=True), every=1):
+        source, request, boost = SOURCES[context.request.source], context.request, None
+        if request.boosts:
+            key = (request.predicate, request.boosts)
+            boost = boosts[key] = boosts.get(key) or boost_of(context.view, request.boosts)
+        made.append(Plan(context, source, ranking, excluded_rows(context, source.never_shows(request)), boost))
+    return made
+
+
+def answers(planned: Sequence[Plan], *, distinct: bool = False) -> list[Answer]:
+    made = []
+    shown: set[int] = set()
+    for plan, searched in until_deadline(zip(planned, _search(planned), strict=True), every=1):
+        hits = _shelf(plan, searched, plan.excluded | shown if shown else plan.excluded)
+        if distinct:
+            shown.update(hit.row for hit in hits)
+        made.append(_answer(plan.context, plan.source, hits))
+    return made
+
+
+def _rankings(contexts: Sequence[Context]) -> Sequence[Ranking | None]:
+    """Each source ranks all of its requests with one call."""
+    if len(contexts) == 1:
+        return SOURCES[contexts[0].request.source].rank(contexts)
+    places: dict[str, list[int]] = {}
+    for at, context in enumerate(contexts):
+        places.setdefault(context.request.source, []).append(at)
+    rankings: list[Ranking | None] = [None] * len(contexts)
+    for source, of_source in places.items():
+        for at, ranking in zip(of_source, SOURCES[source].rank([contexts[at] for at in of_source]), strict=True):
+            rankings[at] = ranking
+    return rankings
+
+
+def _search(planned: Sequence[Plan]) -> list[Searched | None]:
+    """The searches of many plans over one view as products of matrices; None where a shelf searches for itself."""
+    searched: list[Searched | None] = [None] * len(planned)
+    if len(planned) == 1:
+        return searched
+    groups: dict[tuple[int, str], list[int]] = {}
+    for at, plan in enumerate(planned):
+        if isinstance(plan.ranking, Nearest) and plan.boost is None:  # a boost has a search for each factor
+            groups.setdefault((id(plan.context.view), plan.ranking.index), []).append(at)
+    for group in groups.values():
+        size = max(1, BATCH_FLOATS // max(1, planned[group[0]].context.view.n_vectors))
+        group.sort(key=lambda at: _width(planned[at]))  # plans of about the same width share a search
+        for start in range(0, len(group), size):
+            check_deadline()
+            part = group[start : start + size]
+            for at, found in zip(part, _search_together([planned[at] for at in part]), strict=True):
+                searched[at] = found
+    return searched
+
+
+def _search_together(planned: Sequence[Plan]) -> list[Searched]:
+    """`planned` are of one view and index, the widest last."""
+    rankings = [plan.ranking for plan in planned if isinstance(plan.ranking, Nearest)]
+    view, vectors = planned[0].context.view, np.array([ranking.vector for ranking in rankings], np.float32)
+    scores, rows = search(view, rankings[0].index, vectors, _width(planned[-1]), view.allowed)
+    return [Searched(*found) for found in zip(scores.tolist(), rows.tolist(), strict=True)]
+
+
+def _width(plan: Plan) -> int:
+    return plan.context.request.k + len(plan.excluded)
+
+
+def _shelf(plan: Plan, searched: Searched | None, excluded: AbstractSet[int]) -> list[Hit]:
+    """Shaping chooses among n candidates; while it leaves the shelf short and there are more, n grows."""
+    request = plan.context.request
+    n = max((stage.n_candidates(request) for stage in SHAPING), default=request.k)
+    while True:
+        candidates = _candidates(plan, n, searched, excluded)
+        shaped = candidates
+        for stage in SHAPING:
+            shaped = stage.shape(plan.context, shaped)
+        if len(shaped) >= request.k or len(candidates) < n:
+            return shaped[: request.k]
+        n *= WIDEN
+
+
+def _candidates(plan: Plan, n: int, searched: Searched | None, excluded: AbstractSet[int]) -> list[Hit]:
+    """The `n` best items: those of the source, then those of its fallback."""
+    view, ranking, boost = plan.context.view, plan.ranking, plan.boost
+    hits: list[Hit] = []
+    if searched is not None and isinstance(ranking, Nearest):
+        hits = ranking.hits(view, searched.scores, searched.rows, n, excluded)
+        if len(hits) < n and not searched.is_all(view):  # earlier shelves show it, or shaping needs more
+            hits = ranking.best(view, n, excluded, boost)
+    elif ranking is not None:
+        hits = ranking.best(view, n, excluded, boost)
+    is_searched = isinstance(ranking, Nearest)
+    if len(hits) == n and not (is_searched and has_unranked(hits)):
+        return hits
+    fallback = plan.source.fallback(plan.context)
+    if is_searched:
+        hits = rank_unranked(hits, n, fallback, view, boost)
+    return fill(hits, n, fallback, view, excluded, boost)
+
+
+def _answer(context: Context, source: Source, hits: list[Hit]) -> Answer:
+    k, shortfall = context.request.k, None
+    if len(hits) < k:
+        shortfall = Shortfall(k, len(hits), source.shortfall(context))
+    return Answer(tuple(hits), shortfall, None if context.request.explain is None else explain(context, hits))

@@ -1,0 +1,50 @@
+"""User vectors: the histories of many requests folded in with one call."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import scipy.sparse as sp
+
+from engine.latent_space.dislikes import reads_dislikes
+from engine.recommending.values.context import Context
+from engine.recommending.values.view import View
+from engine.values.events import History, Weighting
+from engine.values.interactions import from_history
+from engine.values.vectors import Matrix
+
+
+def user_vector(view: View, history: History, weighting: Weighting, now_us: int) -> Matrix | None:
+    """The (dim,) vector of a history; None when no item of the history has a vector."""
+    if view.fold_in is None or not len(history):
+        return None
+    cells = history_cells(view, history, weighting, now_us)
+    if cells.nnz == 0:
+        return None
+    vector: Matrix = view.fold_in.vectors(cells)[0]
+    return vector if vector.any() else None
+
+
+def user_vectors(contexts: Sequence[Context]) -> list[Matrix | None]:
+    """`user_vector` of each request. All views are of one generation, so their fold-in is the same."""
+    if len(contexts) == 1:
+        [context] = contexts
+        return [user_vector(context.view, context.request.history, context.weighting, context.now_us)]
+    vectors: list[Matrix | None] = [None] * len(contexts)
+    with_history = [at for at, context in enumerate(contexts) if len(context.request.history)]
+    fold_in = contexts[0].view.fold_in if contexts else None
+    if fold_in is None or not with_history:
+        return vectors
+    cells = [
+        history_cells(context.view, context.request.history, context.weighting, context.now_us)
+        for context in (contexts[at] for at in with_history)
+    ]
+    for at, vector in zip(with_history, fold_in.vectors(sp.csr_matrix(sp.vstack(cells))), strict=True):
+        vectors[at] = vector if vector.any() else None
+    return vectors
+
+
+def history_cells(view: View, history: History, weighting: Weighting, now_us: int) -> sp.csr_matrix:
+    """(1, n_learnt): the weighted history as the fold-in reads it."""
+    signed = reads_dislikes(view.fold_in)
+    return from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt, signed=signed)

@@ -1,0 +1,38 @@
+"""Answer: the items of one shelf, best first, with their scores and the reasons why they are on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+Reason = Literal["history", "popular", "similar", "vector", "new", "rank", "unranked"]
+
+
+class Hit(NamedTuple):
+    item_id: str
+    row: int  # -1: not in the catalogue
+    score: float
+    reason: Reason
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    requested: int
+    returned: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Items of the history and their contributions to a score, the largest absolute values first."""
+
+    by: tuple[tuple[str, float], ...]
+    exact: bool  # all contributions sum to the score; otherwise each is the loss of the score without that item
+
+
+@dataclass(frozen=True)
+class Answer:
+    hits: tuple[Hit, ...]
+    shortfall: Shortfall | None = None
+    because: Mapping[str, Explanation] | None = None  # by item id; None: not requested

@@ -1,0 +1,19 @@
+"""Context: what a stage reads beside the candidates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from engine.recommending.values.request import Request
+from engine.recommending.values.view import View
+from engine.values.events import Weighting
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Context:
+    """One request over the view that answers it. The mask of the view holds the availability and the filter."""
+
+    view: View
+    request: Request
+    weighting: Weighting
+    now_us: int

@@ -1,0 +1,43 @@
+"""Listed: a ranking of a few items that the request, or a list kept for it, names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+import numpy as np
+
+from engine.recommending.values.answer import Hit, Reason
+from engine.recommending.values.boosts import Boost, Rows, Scores, boosted
+from engine.recommending.values.view import View
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Listed:
+    """Items by score; items without a score come last, in their own order, and are "unranked"."""
+
+    item_ids: Sequence[str]
+    rows: Rows  # (n,), -1: not in the catalogue
+    scores: Scores  # (n,), NaN: no score
+    reason: Reason
+
+    def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
+        """An item that is not in the catalogue passes no filter, and everything else."""
+        kept = [at for at, row in enumerate(self.rows.tolist()) if _is_eligible(view, row) and row not in excluded]
+        rows, scores = self.rows[kept], self.scores[kept]
+        if boost is not None:
+            scores[rows >= 0] = boosted(scores[rows >= 0], boost.factors[rows[rows >= 0]])
+        known = ~np.isnan(scores)
+        values = np.where(known, scores, 0)
+        order = np.lexsort((-values, ~known))[:n].tolist()
+        return [
+            Hit(self.item_ids[kept[at]], int(rows[at]), float(values[at]), self.reason if known[at] else "unranked")
+            for at in order
+        ]
+
+
+def _is_eligible(view: View, row: int) -> bool:
+    if row < 0:
+        return not view.filtered
+    return view.allowed is None or bool(view.allowed[row])

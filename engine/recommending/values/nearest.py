@@ -1,0 +1,76 @@
+"""Nearest: a ranking by a vector search. Scores that are rounding errors become 0, and their items are "unranked"."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from engine.deadline import until_deadline
+from engine.latent_space.score_floor import score_floors
+from engine.recommending.values.answer import Hit, Reason
+from engine.recommending.values.boosts import Boost, boosted
+from engine.recommending.values.searcher import Found, Mask, Scorer
+from engine.recommending.values.view import View
+from engine.values.vectors import Matrix
+
+Index = Literal["users_to_items", "items_to_items"]  # of the view
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Nearest:
+    """The items with the highest scores for a raw vector, (dim,) float32."""
+
+    index: Index
+    vector: Matrix
+    reason: Reason
+
+    def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
+        """Searches past the excluded rows, then drops them: cheaper than a mask for each request."""
+        if boost is not None:
+            return self._boosted(view, n, excluded, boost)
+        scores, rows = search(view, self.index, self.vector[None], n + len(excluded), view.allowed)
+        return self.hits(view, scores[0].tolist(), rows[0].tolist(), n, excluded)
+
+    def hits(
+        self, view: View, scores: Sequence[float], rows: Sequence[int], n: int, excluded: AbstractSet[int]
+    ) -> list[Hit]:
+        """The first `n` rows that are not excluded, of those a search found."""
+        names, reason = view.items.ids, self.reason
+        hits: list[Hit] = []
+        for score, row in zip(scores, rows, strict=True):
+            if row >= 0 and row not in excluded:
+                hits.append(Hit(names[row], row, score, reason if score else "unranked"))
+                if len(hits) == n:
+                    break
+        return hits
+
+    def _boosted(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost) -> list[Hit]:
+        """Items with one factor keep the order of the search, so one search for each factor finds the best of all."""
+        hits: list[Hit] = []
+        for factor in until_deadline(boost.distinct, every=1):
+            mask = boost.factors == np.float32(factor)
+            if view.allowed is not None:
+                mask &= view.allowed
+            mask[list(excluded)] = False
+            scores, rows = search(view, self.index, self.vector[None], n, mask)
+            hits += self.hits(view, boosted(scores[0], np.float32(factor)).tolist(), rows[0].tolist(), n, frozenset())
+        return sorted(hits, key=lambda hit: -hit.score)[:n]
+
+
+def search(view: View, index: Index, vectors: Matrix, width: int, mask: Mask | None) -> Found:
+    """The `width` best rows for (n, dim) raw vectors; a score that is a rounding error is 0.
+
+    The mask of a view is passed as it is, because searchers keep what they made of it.
+    """
+    searcher: Scorer | None = getattr(view, index)
+    if searcher is None:
+        return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
+    scores, rows = searcher.search(np.asarray(vectors, np.float32), min(width, view.n_vectors), mask)
+    floors = score_floors(vectors, searcher.metric, view.longest)
+    if scores.shape[1] == 0 or (scores[:, -1] > floors).all():  # scores are best first
+        return scores, rows
+    return np.where(np.abs(scores) <= floors[:, None], np.float32(0), scores), rows

@@ -1,0 +1,52 @@
+"""Ordered: a ranking of the whole catalogue that is known before the request, such as popularity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+
+from engine.recommending.values.answer import Hit, Reason
+from engine.recommending.values.boosts import Boost, Rows, Scores
+from engine.recommending.values.view import View
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ordered:
+    """Every row, best first, and the score of each row; without scores, every score is 0 and boosts do nothing."""
+
+    rows: Rows
+    scores: Scores | None
+    reason: Callable[[View, int, float], Reason]  # of a row and its score
+    admits: Callable[[int], bool] | None = None  # a condition on rows beside the mask of the view
+
+    def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
+        rows, scores = self._order(boost)
+        return [self._hit(view, row, scores) for row in islice(self._eligible(view, rows, excluded), n)]
+
+    def among(self, view: View, rows: Collection[int], boost: Boost | None) -> list[Hit]:
+        """These rows alone, in this order."""
+        order, scores = self._order(boost)
+        return [self._hit(view, row, scores) for row in order[np.isin(order, list(rows))].tolist()]
+
+    def _order(self, boost: Boost | None) -> tuple[Rows, Scores | None]:
+        return (self.rows, self.scores) if boost is None or self.scores is None else boost.order(self.rows, self.scores)
+
+    def _hit(self, view: View, row: int, scores: Scores | None) -> Hit:
+        score = 0.0 if scores is None else float(scores[row])
+        return Hit(view.items.ids[row], row, score, self.reason(view, row, score))
+
+    def _eligible(self, view: View, rows: Rows, excluded: AbstractSet[int]) -> Iterator[int]:
+        """Reads the rows in growing pieces, because most shelves need only a few."""
+        start, size = 0, 64
+        while start < len(rows):
+            piece = rows[start : start + size]
+            if view.allowed is not None:
+                piece = piece[view.allowed[piece]]
+            for row in piece.tolist():
+                if row not in excluded and (self.admits is None or self.admits(row)):
+                    yield row
+            start, size = start + size, size * 4

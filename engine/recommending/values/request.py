@@ -1,0 +1,34 @@
+"""Request: one shelf as it was asked for, parsed once: valid ids, filters as predicates, sessions as histories."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from engine.catalogue.predicate import Predicate
+from engine.values.events import History
+from engine.values.vectors import Matrix
+
+Fill = Literal["popular", "new", "none"]  # the source that continues a shelf whose own source has no more items
+Boosts = tuple[tuple[Predicate, float], ...]  # the items whose scores are multiplied, and the factor
+
+NO_HISTORY = History()
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Request:
+    source: str = "for_you"  # a name in `engine.recommending.sources.registry.SOURCES`
+    k: int = 10
+    user_id: str | None = None
+    history: History = NO_HISTORY  # the events of the session, followed by the stored ones
+    vector: Matrix | None = None  # (dim,), raw: a user vector instead of a history, or a vector to search from
+    item_ids: Sequence[str] = ()  # the items to rank, or to search from
+    unlike: Sequence[str] = ()  # a search goes away from these
+    predicate: Predicate | None = None
+    boosts: Boosts = ()
+    exclude: frozenset[str] = frozenset()  # of `engine.recommending.exclusions.RELATIONS`
+    exclude_items: Sequence[str] = ()
+    shown: Sequence[str] = ()  # the items of the pages before this one
+    fill_with: Fill = "popular"
+    explain: int | None = None  # so many items of the history beside each item; None: no explanation
