@@ -12,6 +12,7 @@ from api.cli.terminal.options import Json, SpaceName, opened, pairs
 from api.cli.terminal.output import emit, out, table
 from engine.errors import InputError
 from engine.store import spaces
+from engine.values.events import Weighting
 from engine.values.kind_synonyms import SYNONYMS
 
 JUDGED_BY = {"new": "items new to the user", "any": "any item, bought before or not"}
@@ -73,17 +74,16 @@ def weights(
     body: dict[str, Any] = {field.name: getattr(changed, field.name) for field in fields(changed)} | {"kinds": kinds}
     body["synonyms"] = {kind: words.split() for kind, words in SYNONYMS.items()}
 
-    def show() -> None:
-        table(kind_table.NAMES, kind_table.rows(changed))
-        half_life = f"{changed.half_life_days:g} days" if changed.half_life_days else "none, old events count in full"
-        out.print(f"half-life: {half_life}; value: {changed.value}; repeat: {changed.repeat}")
-        if changed.repeat == "binary":
-            out.print(
-                "an item counts once if its events add up to more than zero; their kind, value and age do not count"
-            )
-        out.print(f"models are judged by {JUDGED_BY[changed.predict]}")
+    emit(json, body, lambda: _print_weighting(changed))
 
-    emit(json, body, show)
+
+def _print_weighting(weighting: Weighting) -> None:
+    table(kind_table.NAMES, kind_table.rows(weighting))
+    half_life = f"{weighting.half_life_days:g} days" if weighting.half_life_days else "none, old events count in full"
+    out.print(f"half-life: {half_life}; value: {weighting.value}; repeat: {weighting.repeat}")
+    if weighting.repeat == "binary":
+        out.print("an item counts once if its events add up to more than zero; their kind, value and age do not count")
+    out.print(f"models are judged by {JUDGED_BY[weighting.predict]}")
 
 
 def _number(text: str) -> float:
