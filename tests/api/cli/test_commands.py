@@ -216,7 +216,7 @@ def test_a_comparison_is_printed_with_the_baselines(shop: Any, versions: tuple[s
     [
         (["1", "999"], 1, "there is no model version 999"),
         (["1", "-1"], 1, "there is no model version -1"),
-        (["1", "1", "--set", "dim=4"], 2, "leave --embedder and --set out"),
+        (["1", "1", "--set", "dim=4"], 2, "leave out --embedder and --set"),
         (["1", "latest"], 2, "'--compare': Input should be a valid integer"),
         (["1"], 2, "'--compare' requires 2 arguments"),
         (["1", "1", "--split", "weekly"], 2, "expected a --split of time, random, last, got 'weekly'"),
