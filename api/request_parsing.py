@@ -126,9 +126,12 @@ def check_ids(name: str, ids: Iterable[str], loc: Loc = ()) -> None:
 
 
 def _session(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc) -> History:
-    if not body.history and not body.item_ids:
-        return NO_HISTORY
-    return session_history(body.history, now_us, loc).followed_by(view_history(body.item_ids, now_us))
+    """The events of the session, then a view of each listed item."""
+    session = session_history(body.history, now_us, loc) if body.history else NO_HISTORY
+    if not body.item_ids:
+        return session
+    viewed = view_history(body.item_ids, now_us)
+    return session.followed_by(viewed) if len(session) else viewed
 
 
 def _user_vector(values: Sequence[float], view: LiveView, loc: Loc) -> Matrix:

@@ -26,6 +26,7 @@ from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from indexing.searchers.metric import MeasurableScorer
 
 NOTHING = IdMap(())
+MAX_FILTERED = 32  # parts of a view that are kept, a byte per item each
 
 
 @dataclass(frozen=True)
@@ -198,18 +199,37 @@ class LiveView:
         """Items first heard of since the build that may be shown."""
         return [id_ for id_, row in self.new_rows.items() if self.allowed is None or self.allowed[row]]
 
-    def where(self, asked: Predicate | None) -> LiveView:
-        """The view of only those items that pass; InputError as `Filters.shown`."""
-        if asked is None:
+    @cached_property
+    def _filtered(self) -> dict[Predicate, LiveView]:
+        return {}
+
+    def where(self, predicate: Predicate | None) -> LiveView:
+        """The view of the items that pass the predicate. InputError as `FilterMasks.shown`."""
+        if predicate is None:
             return self
-        shown = self.filters.shown(asked, self.changed, len(self.items), self.allowed)
-        part = replace(self, allowed=shown, filtered=True)
-        part.__dict__.update(items=self.items, standing=self.standing)  # made once for all parts
+        part = self._filtered.get(predicate)
+        if part is None:
+            shown = self.filters.shown(predicate, self.changed, len(self.items), self.allowed)
+            part = replace(self, allowed=shown, filtered=True)
+            part.__dict__.update(items=self.items, standing=self.standing)  # computed once for all parts
+            self._keep(predicate, part)
         return part
 
-    def n_passing(self, asked: Predicate) -> int | None:
-        """How many items `where` leaves; None where that is not known yet."""
-        return self.filters.n_shown(asked, self.changed, self.allowed)
+    def _keep(self, predicate: Predicate, part: LiveView) -> None:
+        """A view without a filter keeps its newest parts, so that requests with the same filter share one."""
+        if not self.filtered:
+            if len(self._filtered) >= MAX_FILTERED:
+                self._filtered.clear()
+            self._filtered[predicate] = part
+
+    def n_passing(self, predicate: Predicate) -> int | None:
+        """How many items `where` leaves; None when that is not known yet."""
+        part = self._filtered.get(predicate)
+        return part._n_allowed if part is not None else self.filters.n_shown(predicate, self.changed, self.allowed)
+
+    @cached_property
+    def _n_allowed(self) -> int:
+        return len(self.items) if self.allowed is None else int(np.count_nonzero(self.allowed))
 
     def unknown_fields(self, asked: Predicate) -> frozenset[str]:
         """Attributes in a predicate that no item has."""

@@ -10,9 +10,10 @@ from typing import Literal
 import numpy as np
 
 from engine.deadline import until_deadline
-from engine.latent_space.score_floor import score_floors
+from engine.latent_space.score_floor import score_floor, score_floors
+from engine.latent_space.space import Metric
 from engine.recommending.values.answer import Hit, Reason
-from engine.recommending.values.boosts import Boost, boosted
+from engine.recommending.values.boosts import Boost, Scores, boosted
 from engine.recommending.values.searcher import Found, Mask, Scorer
 from engine.recommending.values.view import View
 from engine.values.vectors import Matrix
@@ -70,7 +71,16 @@ def search(view: View, index: Index, vectors: Matrix, width: int, mask: Mask | N
     if searcher is None:
         return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
     scores, rows = searcher.search(np.asarray(vectors, np.float32), min(width, view.n_vectors), mask)
-    floors = score_floors(vectors, searcher.metric, view.longest)
-    if scores.shape[1] == 0 or (scores[:, -1] > floors).all():  # scores are best first
-        return scores, rows
-    return np.where(np.abs(scores) <= floors[:, None], np.float32(0), scores), rows
+    return without_rounding(scores, vectors, searcher.metric, view.longest), rows
+
+
+def without_rounding(scores: Scores, vectors: Matrix, metric: Metric, longest: float) -> Scores:
+    """(n, k) scores, best first, with 0 for those that are rounding errors."""
+    if scores.shape[1] == 0:
+        return scores
+    if len(scores) == 1 and float(scores[0, -1]) > score_floor(vectors[0], metric, longest):
+        return scores
+    floors = score_floors(vectors, metric, longest)
+    if (scores[:, -1] > floors).all():
+        return scores
+    return np.where(np.abs(scores) <= floors[:, None], np.float32(0), scores)

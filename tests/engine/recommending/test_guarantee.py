@@ -1,0 +1,192 @@
+"""If k eligible items exist, k come back: whatever source, filter, exclusions, boosts and shaping a request uses."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.latent_space.fold_in import LinearFoldIn
+from engine.latent_space.score_floor import longest_length
+from engine.recommending import pipeline
+from engine.recommending.pipeline import recommend
+from engine.recommending.shaping.stage import Stage
+from engine.recommending.sources.fallback import no_more_items, requested_fallback
+from engine.recommending.sources.registry import SOURCES
+from engine.recommending.sources.source import Source
+from engine.recommending.values.listed import Listed
+from engine.recommending.values.request import Request
+from engine.values.events import Weighting
+from engine.values.ids import IdMap
+from engine.values.vectors import normalise_rows
+from indexing.searchers.exact import ExactSearcher
+from indexing.searchers.metric import MetricSearcher
+from tests.engine.recommending.small_view import SmallView, answer_to, history
+
+WEIGHTING = Weighting()
+MAX_ITEMS = 14
+
+
+@dataclass(frozen=True, eq=False)
+class MadeView(SmallView):
+    raw: Any = None
+
+    def vector(self, row):
+        return self.raw[row] if row < len(self.raw) else None
+
+
+def made_view(seed: int, n_items: int, n_vectors: int, share_allowed: float, metric: str) -> MadeView:
+    """Vectors of few distinct directions: many scores tie, many are 0."""
+    draw = np.random.default_rng(seed)
+    raw = draw.integers(-1, 2, (n_vectors, 3)).astype(np.float32)
+    popularity = np.round(draw.normal(size=n_items), 1).astype(np.float32)
+    by_metric = normalise_rows(raw) if metric == "cosine" else raw
+    return MadeView(
+        raw=raw,
+        allowed=None if share_allowed == 1 else draw.random(n_items) < share_allowed,
+        items=IdMap(f"i{row}" for row in range(n_items)),
+        n_learnt=n_vectors,
+        n_vectors=n_vectors,
+        n_built=n_items - n_items // 5,
+        longest=longest_length(raw),
+        dim=3,
+        fold_in=LinearFoldIn(raw, np.ones(n_vectors, np.float32), np.ones(3, np.float32)),
+        users_to_items=MetricSearcher(ExactSearcher(by_metric), metric),
+        items_to_items=MetricSearcher(ExactSearcher(normalise_rows(raw)), "cosine"),
+        popular=np.argsort(-popularity, kind="stable"),
+        popularity=popularity,
+        newest=draw.permutation(n_items),
+    )
+
+
+views = st.builds(
+    lambda seed, n_items, missing, share, metric: made_view(seed, n_items, max(1, n_items - missing), share, metric),
+    st.integers(0, 2**16),
+    st.integers(1, MAX_ITEMS),
+    st.integers(0, 5),
+    st.sampled_from([1, 0.8, 0.3, 0]),
+    st.sampled_from(["dot", "cosine"]),
+)
+ids = st.sampled_from([f"i{row}" for row in range(MAX_ITEMS)] + ["unknown"])
+some = st.lists(ids, max_size=5, unique=True).map(tuple)
+predicates = st.none() | st.lists(ids, max_size=9, unique=True).map(tuple)
+requests = st.builds(
+    lambda past, likes, **more: Request(history=history(*past, kind="purchase" if likes else "view"), **more),
+    past=some,
+    likes=st.booleans(),
+    k=st.integers(1, MAX_ITEMS + 2),
+    predicate=predicates,
+    exclude=st.sampled_from([frozenset(), frozenset({"seen"})]),
+    exclude_items=some,
+    shown=some,
+    boosts=st.lists(st.tuples(some, st.sampled_from([0.1, 1.0, 3.0])), max_size=2).map(tuple),
+    fill_with=st.sampled_from(["popular", "new"]),
+    explain=st.sampled_from([None, 2]),
+)
+
+
+def only_even(context, hits):
+    return [hit for hit in hits if hit.row % 2 == 0]
+
+
+def every_third_last(context, hits):
+    return [hit for at, hit in enumerate(hits) if at % 3] + hits[::3]
+
+
+SHAPINGS = {
+    "none": (),
+    "drops": (Stage(only_even),),
+    "reorders": (Stage(every_third_last, n_candidates=lambda request: 3 * request.k),),
+    "both": (Stage(only_even), Stage(every_third_last, n_candidates=lambda request: request.k + 2)),
+}
+
+
+def eligible(view: MadeView, request: Request) -> set[str]:
+    seen = set(request.history.item_ids) if request.exclude else set()
+    out = seen | {*request.exclude_items, *request.shown}
+    found = {
+        id_
+        for row, id_ in enumerate(view.items.ids)
+        if (view.allowed is None or view.allowed[row]) and (request.predicate is None or id_ in request.predicate)
+    }
+    if request.source == "similar":
+        found = {id_ for id_ in found if view.vector(view.items.row(id_)) is not None} - set(request.item_ids)
+    if request.source == "given_items":
+        found &= set(request.item_ids)
+    return found - out
+
+
+def hold(view: MadeView, request: Request, answer: Any, expected: set[str]) -> None:
+    shown = [hit.item_id for hit in answer.hits]
+    assert set(shown) <= expected
+    assert len(set(shown)) == len(shown) == min(request.k, len(expected))
+    assert (answer.shortfall is None) == (len(shown) == request.k)
+    assert (answer.because is None) == (request.explain is None)
+
+
+@pytest.mark.parametrize("shaping", SHAPINGS)
+@pytest.mark.parametrize("source", SOURCES)
+@given(view=views, request=requests, seed=st.integers(0, MAX_ITEMS - 1), given_ids=some)
+def test_a_shelf_is_full_when_enough_items_are_eligible(source, shaping, view, request, seed, given_ids) -> None:
+    request = replace(request, source=source)
+    if source == "similar":
+        request = replace(request, item_ids=[f"i{seed % view.n_vectors}"])
+    if source == "given_items":
+        request = replace(request, item_ids=[id_ for id_ in given_ids if id_ in view.items])
+    expected = eligible(view, request)
+    if shaping in ("drops", "both"):
+        expected = {id_ for id_ in expected if view.items.row(id_) % 2 == 0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(pipeline, "SHAPING", SHAPINGS[shaping])
+        [answer] = recommend(view, [request], weighting=WEIGHTING, now_us=0)
+        hold(view, request, answer, expected)
+
+
+@given(view=views, page=st.lists(requests, min_size=2, max_size=5), sources=st.data())
+def test_the_shelves_of_a_page_are_full_and_distinct(view, page, sources) -> None:
+    page = [replace(each, source=sources.draw(st.sampled_from(["for_you", "popular", "new"]))) for each in page]
+    answers = recommend(view, page, weighting=WEIGHTING, now_us=0, distinct=True)
+    shown: set[str] = set()
+    for request, answer in zip(page, answers, strict=True):
+        hold(view, request, answer, eligible(view, request) - shown)
+        shown |= {hit.item_id for hit in answer.hits}
+
+
+@given(view=views, page=st.lists(requests, min_size=1, max_size=5))
+def test_many_requests_are_answered_as_each_alone(view, page) -> None:
+    together = recommend(view, page, weighting=WEIGHTING, now_us=0)
+    for request, answer in zip(page, together, strict=True):
+        [alone] = recommend(view, [request], weighting=WEIGHTING, now_us=0)
+        assert [hit.score for hit in answer.hits] == pytest.approx([hit.score for hit in alone.hits], abs=1e-5)
+        assert answer.shortfall == alone.shortfall
+
+
+@given(view=views, request=requests)
+def test_boosted_scores_are_in_their_true_order(view, request) -> None:
+    hits = answer_to(view, weighting=WEIGHTING, **{name: getattr(request, name) for name in Request.__slots__}).hits
+    for reason in ("history", "popular"):
+        scores = [hit.score for hit in hits if hit.reason == reason]
+        assert scores == sorted(scores, reverse=True)
+
+
+def test_a_source_is_a_file_and_a_line_and_gets_everything_else_from_the_pipeline(monkeypatch) -> None:
+    """A toy source, 'last letter first', with filter, exclusions, boosts, shaping and fallback."""
+
+    def rank(contexts):
+        return [Listed(["pen", "mug"], np.array([4, 1]), np.array([1.0, 0.5], np.float32), "similar") for _ in contexts]
+
+    monkeypatch.setitem(SOURCES, "toy", Source(rank, requested_fallback, no_more_items))
+    view = SmallView()
+
+    def shown(**asked):
+        return [(hit.item_id, hit.reason) for hit in answer_to(view, source="toy", k=3, **asked).hits]
+
+    assert shown() == [("pen", "similar"), ("mug", "similar"), ("cap", "popular")]
+    assert shown(exclude_items=["pen"]) == [("mug", "similar"), ("cap", "popular"), ("cup", "popular")]
+    assert shown(predicate=("mug", "hat")) == [("mug", "similar"), ("hat", "popular")]
+    assert shown(boosts=((("mug",), 3.0),))[:2] == [("mug", "similar"), ("pen", "similar")]
+    assert shown(fill_with="none") == [("pen", "similar"), ("mug", "similar")]
+    monkeypatch.setattr(pipeline, "SHAPING", (Stage(lambda context, hits: [hit for hit in hits if hit.row != 4]),))
+    assert shown() == [("mug", "similar"), ("cap", "popular"), ("cup", "popular")]
