@@ -22,7 +22,7 @@ from bench_weighting import read
 
 from engine.evaluation import baselines, popularity_half_life
 from engine.evaluation.ranking_metrics import Scorer, evaluate
-from engine.recommending.popularity import standing, uptake
+from engine.recommending.popularity import pair_weights, rank_by_popularity
 from engine.values import splits
 from engine.values.events import Weighting
 from engine.values.splits import Split
@@ -43,15 +43,15 @@ def rows(split: Split) -> Iterator[dict[str, Any]]:
     assert recent is not None
     yield {"popularity": "distinct users"} | _figures(baselines.popularity(split.train), split)
     yield {"popularity": "distinct users of 28 days"} | _figures(baselines.Popularity(recent.astype(np.float32)), split)
-    cells = uptake(split.events, split.weighting)
+    cells = pair_weights(split.events, split.weighting)
     columns = [names.index(id_) for id_ in split.train.items.ids]
     for days in popularity_half_life.HALF_LIVES:
-        sums = cells.sums(days, int(split.events.occurred_us.max()), len(names))[columns]
-        yield {"half_life_days": days} | _figures(baselines.Popularity(standing(sums).shares), split)
+        sums = cells.item_sums(days, int(split.events.occurred_us.max()), len(names))[columns]
+        yield {"half_life_days": days} | _figures(baselines.Popularity(rank_by_popularity(sums).shares), split)
     started = time.perf_counter()
     sums, choice = popularity_half_life.learnt(split)
     seconds = round(time.perf_counter() - started, 2)
-    found = _figures(baselines.Popularity(standing(sums).shares), split)
+    found = _figures(baselines.Popularity(rank_by_popularity(sums).shares), split)
     yield {"popularity": "served", **choice.to_json()} | found | {"seconds_to_choose": seconds}
 
 

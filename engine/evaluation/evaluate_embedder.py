@@ -19,7 +19,7 @@ from engine.fitting.training_passes import passes_of
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.progress import Progress, no_progress
-from engine.recommending.popularity import Sums, standing
+from engine.recommending.popularity import Sums, rank_by_popularity
 from engine.values import splits
 from engine.values.interactions import Interactions
 from engine.values.splits import Split
@@ -165,7 +165,7 @@ def _beaten(split: Split, progress: Progress) -> dict[str, Any]:
 
 def _baselines(split: Split, sums: Sums) -> dict[str, Callable[[], Scorer]]:
     """By name; popularity as it is served. Recent popularity only where it is known when things happened."""
-    shares = standing(sums).shares
+    shares = rank_by_popularity(sums).shares
     found: dict[str, Callable[[], Scorer]] = {"popularity": lambda: baselines.Popularity(shares)}
     recent = split.train.recent_counts()
     if recent is not None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from engine.evaluation.significance import rounded
-from engine.recommending.popularity import Rows, Sums, Uptake, most, standing, uptake
+from engine.recommending.popularity import PairWeights, Rows, Sums, max_pair_weight, pair_weights, rank_by_popularity
 from engine.values.events import EventColumns, Weighting
 from engine.values.splits import Split, select_events
 
@@ -42,13 +42,13 @@ def choose(events: EventColumns, weighting: Weighting, n_items: int, share: floa
         return Choice(None)
     occurred = events.occurred_us
     cut = min(int(np.quantile(occurred, 1 - share)), int(occurred.max()) - 1)  # more may be of the last moment, a day
-    before, after = (uptake(select_events(events, part), weighting) for part in (occurred <= cut, occurred > cut))
+    before, after = (pair_weights(select_events(events, part), weighting) for part in (occurred <= cut, occurred > cut))
     asked = _asked(before, after, n_items, repeats=weighting.predict == "any")
     if asked.n_users < FEWEST_USERS:
         return Choice(USUAL)
     tried: list[dict[str, Any]] = []
     for half_life in HALF_LIVES:
-        recall, ndcg = asked.figures(standing(before.sums(half_life, cut, n_items)).order)
+        recall, ndcg = asked.figures(rank_by_popularity(before.item_sums(half_life, cut, n_items)).order)
         tried.append({"half_life_days": half_life, "recall@20": rounded(recall), "ndcg@20": rounded(ndcg)})
     figures = [each["recall@20"] + each["ndcg@20"] for each in tried]
     best = int(np.argmax(figures))
@@ -59,12 +59,12 @@ def learnt(split: Split) -> tuple[Sums, Choice]:
     """What a split learns from as popularity, (n_items,) as the columns of `train`, by a half-life chosen within it."""
     items = split.train.items
     if split.events is None:  # cells without a time, nor what was given back
-        cells = np.minimum(split.train.matrix.data, most(split.weighting))
+        cells = np.minimum(split.train.matrix.data, max_pair_weight(split.weighting))
         return np.bincount(split.train.matrix.indices, cells, minlength=len(items)).astype(np.float64), Choice(None)
     n_items = len(split.events.item_ids)
     choice = choose(split.events, split.weighting, n_items)
     as_of_us = int(split.events.occurred_us.max(initial=0))
-    sums = uptake(split.events, split.weighting).sums(choice.half_life_days, as_of_us, n_items)
+    sums = pair_weights(split.events, split.weighting).item_sums(choice.half_life_days, as_of_us, n_items)
     row_of = {id_: row for row, id_ in enumerate(split.events.item_ids)}
     return sums[[row_of[id_] for id_ in items.ids]], choice
 
@@ -94,12 +94,12 @@ class _Asked:
         return float(recall.mean()), float(ndcg.mean())
 
 
-def _asked(before: Uptake, after: Uptake, n_items: int, *, repeats: bool) -> _Asked:
-    taken = before.worth > 0
+def _asked(before: PairWeights, after: PairWeights, n_items: int, *, repeats: bool) -> _Asked:
+    taken = before.weights > 0
     had = before.users[taken], before.items[taken]
     is_known = np.zeros(n_items, dtype=bool)
     is_known[had[1]] = True
-    wanted = (after.worth > 0) & is_known[after.items]
+    wanted = (after.weights > 0) & is_known[after.items]
     asking = np.unique(after.users[wanted])
     if len(asking) > MOST_USERS:
         asking = np.sort(np.random.default_rng(0).choice(asking, MOST_USERS, replace=False))

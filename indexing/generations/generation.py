@@ -24,7 +24,7 @@ from engine.errors import CorruptGeneration
 from engine.latent_space import fold_in, item_encoder, item_similarity
 from engine.latent_space.item_encoder import ItemEncoder
 from engine.latent_space.space import FoldIn, Metric
-from engine.recommending.popularity import Standing, standing
+from engine.recommending.popularity import PopularityRanking, rank_by_popularity
 from engine.recommending.values.searcher import Mask
 from engine.values.ids import IdMap
 from engine.values.vectors import Matrix, Vectors
@@ -60,7 +60,7 @@ class Generation:
     encoder: ItemEncoder | None
     catalogue: pa.Table
     attributes: pa.Table  # engine.catalogue.columns.SCHEMA
-    standing: Standing  # what was popular, by row
+    popularity_ranking: PopularityRanking  # what was popular, by row
     codec: FeatureCodec | None = None  # of a model that learnt from feature records
     hold: Hold | None = None  # on its folder, for as long as it is in use
     _fields: dict[int, bytes] = field(default_factory=dict)
@@ -150,7 +150,7 @@ def _opened(path: Path, manifest: Mapping[str, Any]) -> Generation:
         encoder=item_encoder.restore(safetensors.load_file(encoder)) if encoder.name in contents else None,
         catalogue=catalogue,
         attributes=contents.tables["attributes.arrow"],
-        standing=standing(np.array(contents.arrays["popularity.npy"])),
+        popularity_ranking=rank_by_popularity(np.array(contents.arrays["popularity.npy"])),
         codec=codecs.restore("features", safetensors.load_file(path / CODEC)) if CODEC in contents else None,
     )
     _try(made)

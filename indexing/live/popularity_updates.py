@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from engine.evaluation import popularity_half_life
-from engine.recommending.popularity import Standing, Sums, uptake
+from engine.recommending.popularity import PopularityRanking, Sums, pair_weights
 from engine.store.change_feeds import event_feed as stored
 from engine.store.change_feeds import snapshots
 from engine.store.change_feeds.event_feed import ChangedPairs
@@ -50,9 +50,9 @@ def built(conn: Connection, space: Space, record: ModelRecord, catalogue: pa.Tab
     if "half_life_days" not in judged:
         judged = popularity_half_life.choose(events, space.weighting, catalogue.num_rows).to_json()
     days = judged["half_life_days"]
-    cells = uptake(events, space.weighting, now_us)
-    as_of_us = int(cells.last_us.max(initial=0))
-    return Built(cells.sums(days, as_of_us, catalogue.num_rows), days, as_of_us)
+    cells = pair_weights(events, space.weighting, now_us)
+    as_of_us = int(cells.newest_us.max(initial=0))
+    return Built(cells.item_sums(days, as_of_us, catalogue.num_rows), days, as_of_us)
 
 
 def _of_catalogue(events: EventColumns, keys: np.ndarray) -> EventColumns:
@@ -74,7 +74,7 @@ class Following:
         self._waiting: dict[str, float] = {}  # what came of items that the view has no row of yet
         self._not_before = 0.0  # of time.monotonic
 
-    def standing(self, view: LiveView, now_us: int) -> Standing | None:
+    def updated_ranking(self, view: LiveView, now_us: int) -> PopularityRanking | None:
         """What is popular by now; None where it is as the view has it, or where it was looked at a moment ago."""
         if view.generation is None:
             return None
@@ -112,15 +112,16 @@ def _by_key(touched: ChangedPairs, weighting: Weighting, generation: Any, now_us
     told = generation.manifest["popularity"]
     keys, rows = np.unique(touched.events.item_rows, return_inverse=True)
     events = replace(touched.events, item_rows=rows.astype(np.int64))
-    parts = events, splits.select_events(events, ~touched.is_new)
+    half_life_days, as_of_us = told["half_life_days"], told["as_of_us"]
     now, before = (
-        uptake(part, weighting, now_us).sums(told["half_life_days"], told["as_of_us"], len(keys)) for part in parts
+        pair_weights(part, weighting, now_us).item_sums(half_life_days, as_of_us, len(keys))
+        for part in (events, splits.select_events(events, ~touched.is_new))
     )
     return dict(zip(keys.tolist(), (now - before).tolist(), strict=True))
 
 
-def _moved(view: LiveView, came: Mapping[int, float]) -> Standing | None:
+def _moved(view: LiveView, came: Mapping[int, float]) -> PopularityRanking | None:
     if not came:
         return None
     rows = np.fromiter(came, np.int64, len(came))
-    return view.standing.moved(rows, np.fromiter(came.values(), np.float64, len(came)))
+    return view.popularity_ranking.updated(rows, np.fromiter(came.values(), np.float64, len(came)))

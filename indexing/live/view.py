@@ -13,7 +13,7 @@ import numpy.typing as npt
 from engine.catalogue.predicate import Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
-from engine.recommending.popularity import Standing, standing
+from engine.recommending.popularity import PopularityRanking, rank_by_popularity
 from engine.recommending.values.searcher import Mask, Scorer
 from engine.store.change_feeds.snapshots import Snapshot
 from engine.store.spaces import Space
@@ -39,7 +39,7 @@ class Refused:
 
 
 UNSEEN = Snapshot(1, 1)
-NOBODY_KNOWS = standing(np.zeros(0))
+NOBODY_KNOWS = rank_by_popularity(np.zeros(0))
 
 
 class LiveIds:
@@ -87,7 +87,7 @@ class LiveView:
     filtered: bool = False  # a part of another view, see `where`
     filters: FilterMasks = field(default_factory=lambda: FilterMasks(None))
     sampler: Sampler | None = None  # watches the recall of searches
-    moved: Standing | None = None  # what is popular, once that is not as it was built
+    updated_popularity: PopularityRanking | None = None  # what is popular, once that is not as it was built
 
     @property
     def degraded(self) -> bool:
@@ -175,18 +175,18 @@ class LiveView:
         return len(self.generation.items) if self.generation else 0
 
     @cached_property
-    def standing(self) -> Standing:
+    def popularity_ranking(self) -> PopularityRanking:
         """What is popular, by row."""
-        built = self.generation.standing if self.generation else NOBODY_KNOWS
-        return (built if self.moved is None else self.moved).widened(len(self.items))
+        built = self.generation.popularity_ranking if self.generation else NOBODY_KNOWS
+        return (built if self.updated_popularity is None else self.updated_popularity).extended(len(self.items))
 
     @property
-    def popular(self) -> npt.NDArray[np.int64]:
-        return self.standing.order
+    def most_popular(self) -> npt.NDArray[np.int64]:
+        return self.popularity_ranking.order
 
     @property
     def popularity(self) -> npt.NDArray[np.float32]:
-        return self.standing.shares
+        return self.popularity_ranking.shares
 
     @cached_property
     def newest(self) -> npt.NDArray[np.int64]:
@@ -211,7 +211,9 @@ class LiveView:
         if part is None:
             shown = self.filters.shown(predicate, self.changed, len(self.items), self.allowed)
             part = replace(self, allowed=shown, filtered=True)
-            part.__dict__.update(items=self.items, standing=self.standing)  # computed once for all parts
+            part.__dict__.update(
+                items=self.items, popularity_ranking=self.popularity_ranking
+            )  # computed once for all parts
             self._keep(predicate, part)
         return part
 

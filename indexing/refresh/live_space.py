@@ -82,11 +82,11 @@ class Live:
     def _follow(self, view: LiveView) -> None:
         """What is popular by now, read beside the changes: after an import it takes long, and no write waits for it."""
         with suppress(StoreUnavailable):  # the next look tries again
-            moved = self._following.standing(view, time.time_ns() // 1000)
-            if moved is not None:
+            updated = self._following.updated_ranking(view, time.time_ns() // 1000)
+            if updated is not None:
                 with self._lock:
                     assert self._view is not None
-                    self._view = replace(self._view, moved=moved)
+                    self._view = replace(self._view, updated_popularity=updated)
 
     def catch_up(self, seq: int | None = None, asked_at: float = -math.inf) -> LiveView:
         """Look at what changed only, unless the view shows `seq` to a read of that moment; what cannot be read leaves

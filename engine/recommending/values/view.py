@@ -62,7 +62,7 @@ class View(Protocol):
         """As of the build."""
 
     @property
-    def popular(self) -> npt.NDArray[np.int64]:
+    def most_popular(self) -> npt.NDArray[np.int64]:
         """Every row, the most popular first; items that users return or dislike more than they take come last."""
         ...
 

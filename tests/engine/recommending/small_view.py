@@ -36,7 +36,7 @@ class SmallView:
     items_to_items: Any = field(
         default_factory=lambda: MetricSearcher(ExactSearcher(normalise_rows(VECTORS)), "cosine")
     )
-    popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4, 5]))
+    most_popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4, 5]))
     popularity: Any = field(default_factory=lambda: np.array([0.8, 0.5, 0.2, 1.0, 0.0, 0.0], np.float32))
     newest: Any = field(default_factory=lambda: np.arange(5, -1, -1))
 

@@ -55,7 +55,7 @@ def made_view(seed: int, n_items: int, n_vectors: int, share_allowed: float, met
         fold_in=LinearFoldIn(raw, np.ones(n_vectors, np.float32), np.ones(3, np.float32)),
         users_to_items=MetricSearcher(ExactSearcher(by_metric), metric),
         items_to_items=MetricSearcher(ExactSearcher(normalise_rows(raw)), "cosine"),
-        popular=np.argsort(-popularity, kind="stable"),
+        most_popular=np.argsort(-popularity, kind="stable"),
         popularity=popularity,
         newest=draw.permutation(n_items),
     )

@@ -8,7 +8,7 @@ from engine.evaluation import popularity_half_life
 from engine.evaluation.baselines import Popularity
 from engine.evaluation.evaluate_embedder import assess
 from engine.evaluation.ranking_metrics import evaluate
-from engine.recommending.popularity import standing, uptake
+from engine.recommending.popularity import pair_weights, rank_by_popularity
 from engine.values import splits
 from engine.values.events import Weighting
 from tests.engine.worlds import DAY_US, columns
@@ -16,7 +16,7 @@ from tests.engine.worlds import DAY_US, columns
 
 def sums(rows, half_life_days=None, as_of_us=0, weighting=None):
     events = columns(rows)
-    made = uptake(events, weighting or Weighting()).sums(half_life_days, as_of_us, len(events.item_ids))
+    made = pair_weights(events, weighting or Weighting()).item_sums(half_life_days, as_of_us, len(events.item_ids))
     return dict(zip(events.item_ids, made.tolist(), strict=True))
 
 
@@ -37,7 +37,7 @@ def test_what_is_disliked_or_given_back_is_not_popular():
         "broken": 0.0,
         "good": pytest.approx(30 * np.log1p(5)),
     }
-    order = standing(np.array([found["hated"], found["broken"], found["good"]])).order.tolist()
+    order = rank_by_popularity(np.array([found["hated"], found["broken"], found["good"]])).order.tolist()
     assert order == [2, 1, 0]
 
 
@@ -65,15 +65,15 @@ def test_a_cell_is_as_old_as_its_newest_event_and_a_late_report_of_an_old_one_ma
 
 def test_an_event_dated_in_the_future_counts_as_of_now():
     events = columns([("ann", "cup", "view", 1.0, 900 * DAY_US), ("ben", "hat", "view", 1.0, 0)])
-    made = uptake(events, Weighting(), now_us=DAY_US).sums(7.0, DAY_US, 2)
+    made = pair_weights(events, Weighting(), now_us=DAY_US).item_sums(7.0, DAY_US, 2)
     assert made.tolist() == pytest.approx([np.log1p(1), np.log1p(1) * 2 ** (-1 / 7)])
 
 
 def test_twenty_years_of_silence_leave_an_order():
     rows = [("ann", "older", "view", 1.0, 0), ("ben", "old", "view", 1.0, 7 * DAY_US)]
-    found = standing(np.array(list(sums(rows, 7.0, 19 * 365 * DAY_US).values())))
+    found = rank_by_popularity(np.array(list(sums(rows, 7.0, 19 * 365 * DAY_US).values())))
     assert (found.order.tolist(), (found.shares > 0).all()) == ([0, 1], True)  # old, older
-    new = found.moved(np.array([2]), np.array([1.0]))
+    new = found.updated(np.array([2]), np.array([1.0]))
     assert new.order.tolist() == [2, 0, 1]
     assert (new.shares > 0).all()
 
@@ -83,14 +83,14 @@ def test_what_happens_moves_items_to_where_a_new_order_would_have_them():
     made = np.round(draw.normal(size=200), 1)
     for _ in range(20):
         rows, by = draw.permutation(210)[:15], np.round(draw.normal(size=15), 1)
-        before, wider = standing(made), np.concatenate([made, np.zeros(max(0, rows.max() + 1 - len(made)))])
+        before, wider = rank_by_popularity(made), np.concatenate([made, np.zeros(max(0, rows.max() + 1 - len(made)))])
         made = wider.copy()
         made[rows] += by
-        after = before.moved(rows, by)
+        after = before.updated(rows, by)
         assert after.sums.tolist() == made.tolist()
         assert np.sort(after.order).tolist() == list(range(len(made)))
         assert (np.diff(made[after.order]) <= 0).all()
-    assert len(standing(made).widened(300).order) == 300
+    assert len(rank_by_popularity(made).extended(300).order) == 300
 
 
 def seasons(n_users=400):
@@ -149,9 +149,11 @@ def test_the_popularity_of_an_evaluation_is_the_one_that_is_served():
     told = assess(make("spectral", {"dim": 4}), split)["popularity"]
     assert told["half_life_days"] == 7.0
     assert len(told["half_lives_tried"]) == 7
-    sums = uptake(split.events, Weighting()).sums(7.0, int(split.events.occurred_us.max()), len(split.events.item_ids))
+    sums = pair_weights(split.events, Weighting()).item_sums(
+        7.0, int(split.events.occurred_us.max()), len(split.events.item_ids)
+    )
     rows = [split.events.item_ids.index(id_) for id_ in split.train.items.ids]
-    made = evaluate(Popularity(standing(sums[rows]).shares), split.train.matrix, split.test)
+    made = evaluate(Popularity(rank_by_popularity(sums[rows]).shares), split.train.matrix, split.test)
     assert told["recall@20"] == pytest.approx(made.recall.mean(), abs=1e-5)
     assert told["recall@20"] > 0
     assert "half_life_days" not in assess(make("spectral", {"dim": 4}), split)["popularity_of_all_times"]

@@ -82,7 +82,7 @@ def view_of(space, interactions):
         longest=longest_length(items),
         users_to_items=MetricSearcher(by_metric, space.metric),
         items_to_items=MetricSearcher(ExactSearcher(normalise_rows(items)), "cosine"),
-        popular=np.argsort(-counts, kind="stable"),
+        most_popular=np.argsort(-counts, kind="stable"),
         popularity=(counts / counts.max()).astype(np.float32),
         raw=items,
     )
@@ -118,7 +118,7 @@ def test_an_item_that_only_one_person_has_is_like_nothing_and_tells_nothing(name
 def test_beside_an_item_that_only_one_person_has_are_popular_ones_and_it_is_like_none(name):
     view = view_of(fit(make(name), a_loner()), a_loner())
     beside = [(hit.item_id, hit.reason) for hit in similar(view, "S", k=5).hits]
-    assert beside == [(view.items.ids[row], "popular") for row in view.popular[:5].tolist()]
+    assert beside == [(view.items.ids[row], "popular") for row in view.most_popular[:5].tolist()]
     others = similar(view, "a0", k=17)
     assert (len(others.hits), others.shortfall.reason) == (16, "no more items have a vector")
     assert {hit.item_id: hit.reason for hit in others.hits}["S"] == "popular"

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from engine.catalogue import predicate
-from engine.recommending.popularity import uptake
+from engine.recommending.popularity import pair_weights
 from engine.store import events, items, spaces, users
 from engine.store.change_feeds import event_feed as stored
 from engine.store.change_feeds import snapshots
@@ -43,13 +43,13 @@ def from_scratch(shop, view):
         made = stored.read_all(conn, shop.space.key)
         ids = stored.item_ids(conn, sorted(set(made.item_rows.tolist())))
     keys, rows = np.unique(made.item_rows, return_inverse=True)
-    cells = uptake(replace(made, item_rows=rows), shop.space.weighting)
-    sums = cells.sums(told["half_life_days"], told["as_of_us"], len(keys))
+    cells = pair_weights(replace(made, item_rows=rows), shop.space.weighting)
+    sums = cells.item_sums(told["half_life_days"], told["as_of_us"], len(keys))
     return {ids[key]: sum_ for key, sum_ in zip(keys.tolist(), sums.tolist(), strict=True)}
 
 
 def live_sums(view):
-    return {view.items.ids[row]: view.standing.sums[row] for row in range(len(view.items))}
+    return {view.items.ids[row]: view.popularity_ranking.sums[row] for row in range(len(view.items))}
 
 
 def test_what_users_send_back_or_dislike_is_shown_last_and_nobody_calls_it_popular(shop):
@@ -97,7 +97,7 @@ def test_purchases_move_popularity_between_reindexes_and_a_bot_does_not(shop):
     assert gained["i9"] < gained["i7"] / 50
     shop.change(events.append, bought(60, "i7", NOW + DAY / 24, "return"))
     assert live_sums(live.refresh()) == pytest.approx(from_scratch(shop, view), abs=1e-9)
-    assert shop.live().current().standing.order.tolist() == live.current().standing.order.tolist()
+    assert shop.live().current().popularity_ranking.order.tolist() == live.current().popularity_ranking.order.tolist()
 
 
 def test_items_first_heard_of_since_the_build_become_popular(shop):
@@ -121,13 +121,13 @@ def test_an_event_whose_item_no_view_has_a_row_of_yet_is_kept_for_it(shop):
     live = shop.live()
     old = live.current()
     following = Following(shop.database)
-    assert following.standing(old, NOW_US) is None
+    assert following.updated_ranking(old, NOW_US) is None
     shop.change(events.append, bought(3, "unseen"))
-    assert following.standing(old, NOW_US) is None
+    assert following.updated_ranking(old, NOW_US) is None
     view = live.catch_up()
-    moved = following.standing(view, NOW_US)
+    moved = following.updated_ranking(view, NOW_US)
     assert moved.sums[view.items.row("unseen")] == pytest.approx(3 * np.log1p(5) * _fade(view, NOW_US))
-    assert following.standing(view, NOW_US) is None
+    assert following.updated_ranking(view, NOW_US) is None
 
 
 def _fade(view, at_us):
@@ -178,7 +178,7 @@ def test_a_generation_begins_with_what_it_was_built_with(shop):
     live.refresh()
     shop.publish()
     view = live.refresh()
-    assert view.moved is None
+    assert view.updated_popularity is None
     assert live_sums(view) == pytest.approx(from_scratch(shop, view))
 
 
@@ -191,7 +191,7 @@ def test_events_restored_from_another_database_are_not_taken_for_new_ones(shop):
         n_events, n_numbered = conn.exec_driver_sql(query, (shop.space.key,)).one()
     assert n_events > 0
     assert n_numbered == 0
-    assert shop.live().current().moved is None
+    assert shop.live().current().updated_popularity is None
 
 
 def test_a_snapshot_of_another_database_tells_nothing_of_what_is_new(shop):
@@ -222,7 +222,7 @@ def test_users_who_go_leave_no_error(shop):
     shop.change(users.merge, "gone2", "gone3")
     shop.change(events.append, [Event("gone3", "i3", "view", NOW)])
     view = live.refresh()
-    assert view.standing.sums[view.items.row("i3")] > 0
+    assert view.popularity_ranking.sums[view.items.row("i3")] > 0
 
 
 def test_the_weighting_of_now_is_that_of_new_events(shop):
