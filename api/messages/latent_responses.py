@@ -49,7 +49,7 @@ def reconstructed(codec: FeatureCodec, values: Values) -> dict[str, Any]:
 
 def judged(codec: FeatureCodec, readings: LenientRecords, found: Anomalies, top: int) -> dict[str, Any]:
     """Each record's score and the `top` columns that make most of it, with their value and what was expected."""
-    given, expected = readings.records(), to_records(codec.columns, found.expected)
+    given, expected = readings.to_records(), to_records(codec.columns, found.expected)
     worst = np.argsort(-found.contributions, axis=1, kind="stable")[:, :top]
     names = [column.name for column in codec.columns]
     rows = [

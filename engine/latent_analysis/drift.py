@@ -98,7 +98,7 @@ def _unseen(readings: LenientRecords, strange: Flags) -> dict[str, dict[str, int
     """By column the most frequent of what no training record had, with how often it is there."""
     found = {}
     for at in np.flatnonzero(strange.any(axis=0)).tolist():
-        counts = Counter(readings.text(row, at) for row in np.flatnonzero(strange[:, at]).tolist())
+        counts = Counter(readings.cell_text(row, at) for row in np.flatnonzero(strange[:, at]).tolist())
         found[readings.columns[at].name] = dict(counts.most_common(NAMED))
     return found
 

@@ -1,4 +1,4 @@
-"""Event, and the one weighting of events, used for training and for live histories."""
+"""Events, histories, and the weighting of events that training and live histories share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ PREDICT_MODES = ("new", "any")
 
 @dataclass(frozen=True)
 class Event:
-    """One thing a user did to an item. `event_id` None: derived from the other fields, so a resend is a duplicate."""
+    """One action of a user on an item.
+
+    If `event_id` is None, it is derived from the other fields, so that an event sent twice is stored once.
+    """
 
     user_id: str
     item_id: str
@@ -36,29 +39,27 @@ class Event:
 
 @dataclass(frozen=True)
 class Weighting:
-    """What an event is worth: kind weight x value x 2^(-age / half-life); a user-item cell is the saturated sum.
+    """Weight of an event = kind weight x value x 2^(-age / half-life); a user-item cell is the saturated sum of these.
 
-    A kind that is not listed weighs `other`; `vocabulary` knows it by any usual name. Sums at or below zero leave no
-    cell: a return takes its purchase away.
+    A kind that is not listed weighs `other`; `vocabulary` maps the usual synonyms of a kind to it. A sum at or below
+    zero leaves no cell: a return cancels its purchase.
     """
 
     kinds: Mapping[str, float] = field(default_factory=lambda: dict(KIND_WEIGHTS))
     other: float = 0.0
     half_life_days: float | None = None
-    value: Literal["ignore", "log", "linear"] = "log"  # how an event's value (a quantity) counts
-    repeat: Literal["sum", "log", "binary"] = (
-        "log"  # how the sum of a cell saturates; binary: kinds and ages no longer count
-    )
-    predict: Literal["new", "any"] = "new"  # what models are judged by: items new to the user, or bought before as well
+    value: Literal["ignore", "log", "linear"] = "log"  # how the value of an event (a quantity) scales its weight
+    repeat: Literal["sum", "log", "binary"] = "log"  # how the sum of a cell saturates; binary ignores kinds and ages
+    predict: Literal["new", "any"] = "new"  # evaluation target: items new to the user, or any item
 
     def __post_init__(self) -> None:
-        for name, given, choices in (
+        for name, mode, choices in (
             ("value", self.value, VALUE_MODES),
             ("repeat", self.repeat, REPEAT_MODES),
             ("predict", self.predict, PREDICT_MODES),
         ):
-            if given not in choices:
-                raise InputError(f"expected a {name} of {', '.join(choices)}, got {given!r}", loc=("weighting", name))
+            if mode not in choices:
+                raise InputError(f"expected a {name} of {', '.join(choices)}, got {mode!r}", loc=("weighting", name))
         if not all(math.isfinite(weight) for weight in (*self.kinds.values(), self.other)):
             raise InputError("expected finite weights", loc=("weighting", "kinds"))
         if self.half_life_days is not None and not 0 < self.half_life_days < math.inf:
@@ -76,23 +77,23 @@ class Weighting:
         values: npt.NDArray[np.float32],
         ages_s: npt.NDArray[np.float64],
     ) -> npt.NDArray[np.float32]:
-        """Signed weight of each event, (n,) float32; `ages_s` are seconds before the moment of weighing."""
+        """Signed weight of each event, (n,) float32; `ages_s` are the ages of the events in seconds."""
         if isinstance(kinds, list):  # a live history
-            known = {kind: self.vocabulary.meaning(kind).weight for kind in set(kinds)}
-            worth = np.array([known[kind] for kind in kinds], dtype=np.float64)
+            weight_of = {kind: self.vocabulary.meaning(kind).weight for kind in set(kinds)}
+            kind_weights = np.array([weight_of[kind] for kind in kinds], dtype=np.float64)
         else:
             names, codes = np.unique(kinds.astype(str), return_inverse=True)
             table = np.array([self.vocabulary.meaning(str(name)).weight for name in names], dtype=np.float64)
-            worth = table[codes] if len(codes) else np.zeros(0)
+            kind_weights = table[codes] if len(codes) else np.zeros(0)
         size = np.abs(values.astype(np.float64))
         scale = np.log2(1.0 + size) if self.value == "log" else size if self.value == "linear" else np.ones_like(size)
-        weights = worth * scale
+        weights = kind_weights * scale
         if self.half_life_days:
             weights = weights * np.exp2(-np.maximum(ages_s, 0.0) / (self.half_life_days * DAY_S))
         return weights.astype(np.float32)
 
     def saturate(self, sums: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        """Cell values of summed weights, same shape; cells at or below zero become 0 (callers drop them)."""
+        """Cell values for summed weights, same shape; sums at or below zero become 0, and callers drop such cells."""
         positive = np.maximum(sums, 0.0)
         if self.repeat == "sum":
             return positive.astype(np.float32)
@@ -101,7 +102,7 @@ class Weighting:
 
 @dataclass(frozen=True, eq=False)
 class EventColumns:
-    """Many events as columns: rows into two id lists, a kind code per event, time in microseconds since 1970 UTC."""
+    """Many events as columns: rows into two id lists, a kind code per event, times in microseconds since 1970 UTC."""
 
     user_ids: tuple[str, ...]
     item_ids: tuple[str, ...]
@@ -118,7 +119,7 @@ class EventColumns:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """One user's live events, newest first."""
+    """The events of one user, newest first."""
 
     item_ids: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
@@ -129,7 +130,7 @@ class History:
         return len(self.item_ids)
 
     def followed_by(self, older: History) -> History:
-        """These events, then `older` ones."""
+        """A history of these events followed by the `older` ones."""
         return History(
             self.item_ids + older.item_ids,
             self.kinds + older.kinds,
@@ -139,12 +140,12 @@ class History:
 
 
 def view_history(item_ids: Sequence[str], now_us: int) -> History:
-    """A history of having viewed these items just now."""
+    """The history of a user who views these items at `now_us`."""
     n = len(item_ids)
     return History(tuple(item_ids), ("view",) * n, np.ones(n, np.float32), np.full(n, now_us, np.int64))
 
 
 def derive_event_id(user_id: str, item_id: str, kind: str, value: float, occurred_us: int, extra: str = "") -> str:
-    """An id made of the event itself, so that a resend is a duplicate; `extra` tells apart what the fields do not."""
+    """An id derived from the fields, so that an event sent twice has one id; `extra` distinguishes equal events."""
     text = "\x1f".join((user_id, item_id, kind, f"{value:.9g}", str(occurred_us), extra))
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,4 +1,8 @@
-"""Features: records of numbers and categories, as they were measured; what becomes of them is in preprocessing."""
+"""Feature records: numbers and categories as measured, and their strict parsing from JSON.
+
+Scaling and one-hot encoding are in `engine.codec.preprocessing`; parsing that accepts unseen values is in
+`engine.values.lenient_records`.
+"""
 
 from __future__ import annotations
 
@@ -13,14 +17,14 @@ from engine.errors import InputError, short_repr
 from engine.values.ids import IdMap
 from engine.values.vectors import read_only
 
-Values = npt.NDArray[np.float64]  # numbers as they are, categories as their place in the column's list, NaN is missing
-MISSING_WORDS = frozenset({"", "nan", "na", "n/a", "null", "none"})  # lower case, what exports write for no value
+Values = npt.NDArray[np.float64]  # numbers as measured, categories as codes (index in the column's list), NaN: missing
+MISSING_WORDS = frozenset({"", "nan", "na", "n/a", "null", "none"})  # lower case; exports write these for no value
 MAX_NAMED = 5
 
 
 @dataclass(frozen=True)
 class Column:
-    """One measured thing. `categories` of a categorical column; columns of one `unit` are scaled by one number."""
+    """A column of feature records; categorical if it has `categories`. Columns of one `unit` share one scale."""
 
     name: str
     categories: tuple[str, ...] | None = None
@@ -37,7 +41,7 @@ def column_from_json(value: Mapping[str, Any]) -> Column:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """`values` is (n, n_columns) float64; `labels` are kept apart from training, None where a record has none."""
+    """Feature records with ids: `values` is (n, n_columns) float64; `labels` are never trained on, None if absent."""
 
     ids: IdMap
     columns: tuple[Column, ...]
@@ -53,7 +57,7 @@ class Features:
         return len(self.ids)
 
     def with_label(self, label: str) -> Features:
-        """The records with this label; InputError when there is none."""
+        """The records with this label; InputError if there are none."""
         rows = [row for row, each in enumerate(self.labels or ()) if each == label]
         if not rows:
             known = dict.fromkeys(each for each in self.labels or () if each is not None)
@@ -65,38 +69,39 @@ class Features:
 
 
 def check_column_set(
-    expected: Sequence[Column], given: Sequence[str], loc: tuple[str | int, ...] = ("records",)
+    expected: Sequence[Column], names: Sequence[str], loc: tuple[str | int, ...] = ("records",)
 ) -> None:
-    """InputError that lists the columns that are missing and those nobody asked for."""
-    names = [column.name for column in expected]
-    missing, unexpected = [n for n in names if n not in given], [n for n in given if n not in names]
+    """Raise InputError with the missing and unexpected columns if `names` differ from the expected columns."""
+    expected_names = [column.name for column in expected]
+    missing = [name for name in expected_names if name not in names]
+    unexpected = [name for name in names if name not in expected_names]
     if missing or unexpected:
         parts = [f"missing {_some(missing)}"] if missing else []
         parts += [f"unexpected {_some(unexpected)}"] if unexpected else []
-        raise InputError(f"expected the {len(names)} columns this was made of; {'; '.join(parts)}", loc=loc)
+        raise InputError(f"expected the {len(expected)} known columns; {'; '.join(parts)}", loc=loc)
 
 
 def from_records(columns: Sequence[Column], records: Sequence[Mapping[str, object]]) -> Values:
-    """(n, n_columns) values of records with exactly these columns; null or NaN is missing.
+    """(n, n_columns) values of records with exactly these columns; null and NaN are missing values.
 
     Raises InputError for another column set, text in a numeric column, an infinity or an unseen category.
     """
     values = np.empty((len(records), len(columns)))
-    known = [None if column.categories is None else _places(column.categories) for column in columns]
+    codes_of = [None if column.categories is None else _codes(column.categories) for column in columns]
     names = {column.name for column in columns}
-    for row, given in enumerate(records):
-        record = given if given.keys() == names else expand_lists(given)
+    for row, original in enumerate(records):
+        record = original if original.keys() == names else expand_lists(original)
         if record.keys() != names:
             check_column_set(columns, list(record), ("records", row))
         for at, column in enumerate(columns):
-            cell, places = record[column.name], known[at]
+            cell, codes = record[column.name], codes_of[at]
             loc = ("records", row, column.name)
-            values[row, at] = _number(cell, column, loc) if places is None else _place(cell, column, places, loc)
+            values[row, at] = _number(cell, column, loc) if codes is None else _code(cell, column, codes, loc)
     return values
 
 
 def expand_lists(record: Mapping[str, object]) -> Mapping[str, object]:
-    """The record with each list of values as columns NAME.0, NAME.1 and so on."""
+    """The record with each list expanded into columns NAME.0, NAME.1 and so on."""
     if not any(isinstance(cell, list) for cell in record.values()):
         return record
     return {
@@ -109,7 +114,7 @@ def expand_lists(record: Mapping[str, object]) -> Mapping[str, object]:
 
 
 def check_finite(columns: Sequence[Column], values: npt.NDArray[np.floating]) -> None:
-    """InputError for the first infinity; NaN is a missing value and stays."""
+    """Raise InputError for the first infinity; NaN is a missing value and allowed."""
     infinite = np.isinf(values)
     if infinite.any():
         row, at = np.argwhere(infinite)[0]
@@ -120,9 +125,9 @@ def check_finite(columns: Sequence[Column], values: npt.NDArray[np.floating]) ->
 
 
 def from_rows(columns: Sequence[Column], rows: Sequence[object]) -> Values:
-    """(n, n_columns) values of rows, null or NaN for missing.
+    """(n, n_columns) values of rows in column order; null and NaN are missing values.
 
-    Raises InputError for a row of another length, text where a number belongs, an infinity or an unseen category.
+    Raises InputError for a row of another length, text in a numeric column, an infinity or an unseen category.
     """
     for at, row in enumerate(rows):
         if not isinstance(row, list | tuple) or len(row) != len(columns):
@@ -134,7 +139,7 @@ def from_rows(columns: Sequence[Column], rows: Sequence[object]) -> Values:
             if values.ndim == 2 and not np.isinf(values).any():
                 return values
         except (TypeError, ValueError, OverflowError):
-            pass  # which cell it was, the way by name says
+            pass  # the cell-by-cell parsing below names the cell
     names = [column.name for column in columns]
     return from_records(columns, [dict(zip(names, row, strict=True)) for row in rows])  # type: ignore[call-overload]
 
@@ -142,28 +147,28 @@ def from_rows(columns: Sequence[Column], rows: Sequence[object]) -> Values:
 def align_columns(
     columns: Sequence[Column], stored: Sequence[Column], values: Values, *, unseen: Literal["error", "skip", "keep"]
 ) -> Values:
-    """Stored values in the terms of a model's `columns`, which may know fewer categories than were stored since.
+    """Stored values in the column order and category codes of a model, which may have fewer categories.
 
-    Raises InputError for another column set, and with new="error" for a category that the model has never had;
-    "skip" takes such a value as missing, "keep" leaves it at its place behind the model's own.
+    `unseen` is the treatment of a category that the model has not seen: "error" raises InputError, "skip" makes the
+    value missing, "keep" keeps its code, which is beyond the model's categories. Another column set is an InputError.
     """
     check_column_set(columns, [column.name for column in stored])
-    place = {column.name: at for at, column in enumerate(stored)}
-    found = values[:, [place[column.name] for column in columns]]
+    stored_at = {column.name: at for at, column in enumerate(stored)}
+    aligned = values[:, [stored_at[column.name] for column in columns]]
     for at, column in enumerate(columns):
         if column.categories is None:
             continue
-        later = found[:, at] >= len(column.categories)
-        if later.any() and unseen == "error":
-            names = stored[place[column.name]].categories or ()
-            raise unseen_category_error(column, names[int(found[later, at][0])], ("records",))
+        is_unseen = aligned[:, at] >= len(column.categories)
+        if is_unseen.any() and unseen == "error":
+            names = stored[stored_at[column.name]].categories or ()
+            raise unseen_category_error(column, names[int(aligned[is_unseen, at][0])], ("records",))
         if unseen != "keep":
-            found[later, at] = np.nan
-    return found
+            aligned[is_unseen, at] = np.nan
+    return aligned
 
 
 def to_records(columns: Sequence[Column], values: Values) -> list[dict[str, object]]:
-    """Values as JSON-ready records, missing as null."""
+    """Values as records ready for JSON, with null for a missing value."""
     lists: list[list[object]] = []
     for at, column in enumerate(columns):
         cells = values[:, at]
@@ -172,8 +177,8 @@ def to_records(columns: Sequence[Column], values: Values) -> list[dict[str, obje
     return [dict(zip((c.name for c in columns), cells, strict=True)) for cells in zip(*lists, strict=True)]
 
 
-def _places(categories: Sequence[str]) -> dict[str, int]:
-    return {name: place for place, name in enumerate(categories)}
+def _codes(categories: Sequence[str]) -> dict[str, int]:
+    return {name: code for code, name in enumerate(categories)}
 
 
 def _number(cell: object, column: Column, loc: tuple[str | int, ...]) -> float:
@@ -188,17 +193,17 @@ def _number(cell: object, column: Column, loc: tuple[str | int, ...]) -> float:
     return number
 
 
-def _place(cell: object, column: Column, places: Mapping[str, int], loc: tuple[str | int, ...]) -> float:
+def _code(cell: object, column: Column, codes: Mapping[str, int], loc: tuple[str | int, ...]) -> float:
     if cell is None or (isinstance(cell, str) and cell.strip().lower() in MISSING_WORDS):
         return float("nan")
     text = _text(cell)
-    if text not in places:
+    if text not in codes:
         raise unseen_category_error(column, text, loc)
-    return float(places[text])
+    return float(codes[text])
 
 
 def unseen_category_error(column: Column, text: str, loc: tuple[str | int, ...]) -> InputError:
-    """The error for a category that a column has never had."""
+    """The error for a category that the model has not seen in this column."""
     return InputError(
         f"column {column.name!r} has never had the category {short_repr(text)}; it knows "
         f"{_some(column.categories or ())}. Import records that have it and train again, or leave the value empty",
@@ -207,7 +212,7 @@ def unseen_category_error(column: Column, text: str, loc: tuple[str | int, ...])
 
 
 def _text(cell: object) -> str:
-    """A category as an import would name it: true, 3 and not 3.0."""
+    """The name of a category as an import writes it: "true" for True, "3" for 3.0."""
     if isinstance(cell, bool):
         return str(cell).lower()
     if isinstance(cell, list | dict):

@@ -1,4 +1,4 @@
-"""IdMap: external id <-> row. Ids outside, rows inside."""
+"""Ids: normalisation, validation, and the map between external ids and internal rows."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from engine.errors import InputError, NotFound
 
 MAX_ID_BYTES = 256
 
-# What no eye sees around an id: Unicode's white space, zero width signs, marks of direction, the byte order mark.
+# Characters that no user sees around an id: Unicode white space, zero-width characters, direction marks, the byte
+# order mark.
 INVISIBLE = (
     "\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a"
     "\u2028\u2029\u202f\u205f\u3000\u200b\u200c\u200d\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060"
@@ -28,22 +29,22 @@ Rows = npt.NDArray[np.int64]
 
 
 def normalise_id(text: str) -> str:
-    """The form in which an id is kept: without AROUND at its ends, in Unicode's NFC. "1 " is "1", e and an accent é.
+    """The stored form of an id: stripped of INVISIBLE characters, in Unicode NFC. "1 " becomes "1".
 
-    17850.0 is 17850, whatever ids stand beside it: so a column of integers is exported once one of them is missing.
-    Every door does this: files, bodies, queries, paths, the command line.
+    "17850.0" becomes "17850": an integer column is exported with ".0" as soon as one of its cells is missing. Every
+    entry point normalises ids: files, request bodies, query parameters, paths and the command line.
     """
     text = text.strip() if text.isascii() else unicodedata.normalize("NFC", text.strip(INVISIBLE))
     return text[:-2] if text.endswith(".0") and WHOLE_FLOAT.fullmatch(text) else text
 
 
 def check_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
-    """The normal form of `value` if it is a valid id; else InputError at `loc`."""
+    """Return the normalised form of `value`; InputError at `loc` if it is not a valid id."""
     return check_normalised_id(normalise_id(value) if isinstance(value, str) else value, loc)
 
 
 def check_normalised_id(value: object, loc: tuple[str | int, ...] = ("id",)) -> str:
-    """Return `value` if it is a valid id: 1 to 256 bytes of UTF-8 without NUL; else InputError at `loc`."""
+    """Return `value`, already normalised, if it has 1 to 256 bytes of UTF-8 and no NUL; else InputError at `loc`."""
     if not isinstance(value, str) or not value:
         raise InputError(f"expected a non-empty text id, got {value!r}", loc=loc)
     if "\x00" in value:
@@ -62,7 +63,7 @@ class IdSequence(Protocol):
 
 
 class IdIndex(Protocol):
-    """Rows of ids and ids of rows: an IdMap, or one that goes on where an IdMap ends."""
+    """A two-way map between ids and rows: an IdMap, or an IdMap that is extended by later ids."""
 
     @property
     def ids(self) -> IdSequence: ...
@@ -72,7 +73,7 @@ class IdIndex(Protocol):
 
 
 class IdMap:
-    """Distinct ids in row order. `ids[row]` and `rows([id])` are inverse."""
+    """Distinct ids in row order; `ids[row]` and `rows([id])` are inverse to each other."""
 
     def __init__(self, ids: Iterable[str]):
         self.ids: tuple[str, ...] = tuple(ids)
@@ -98,7 +99,7 @@ class IdMap:
         return self._row_of.get(id_)
 
     def rows(self, ids: Sequence[str], *, missing: Literal["error", "skip"]) -> Rows:
-        """Rows of `ids`, in order, int64. Unknown ids raise NotFound or are left out."""
+        """The rows of `ids` in their order, int64. Unknown ids raise NotFound or are skipped."""
         found = [row for id_ in ids if (row := self._row_of.get(id_)) is not None]
         if missing == "error" and len(found) != len(ids):
             unknown = [id_ for id_ in ids if id_ not in self._row_of]

@@ -1,4 +1,4 @@
-"""Interactions: two IdMaps and the sparse users x items matrix, weighted from events at one moment."""
+"""Interactions: the sparse users x items matrix that training and histories share, weighted from events."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Interactions:
     users: IdMap
     items: IdMap
     matrix: sp.csr_matrix  # (n_users, n_items) float32, every stored cell > 0, sorted indices
-    recent: Flags | None = None  # (nnz,) cells with an event in the last RECENT_DAYS, where it is known when
-    dislikes: sp.csr_matrix | None = None  # as `matrix`, of what is not wanted, every stored cell > 0; None: nothing
+    recent: Flags | None = None  # (nnz,) whether a cell has an event in the last RECENT_DAYS; None without event times
+    dislikes: sp.csr_matrix | None = None  # like `matrix`, strength of dislikes, every stored cell > 0; None: none
 
     def __post_init__(self) -> None:
         if self.matrix.shape != (len(self.users), len(self.items)):
@@ -36,7 +36,7 @@ class Interactions:
 
     @property
     def signed(self) -> sp.csr_matrix:
-        """The cells with those of dislikes, which are below zero."""
+        """The matrix with dislikes as cells below zero."""
         return self.matrix if self.dislikes is None else sp.csr_matrix(self.matrix - self.dislikes)
 
     def item_counts(self) -> np.ndarray:
@@ -44,21 +44,21 @@ class Interactions:
         return np.bincount(self.matrix.indices, minlength=len(self.items)).astype(np.int64)
 
     def recent_counts(self) -> np.ndarray | None:
-        """Users per item with an event of late, (n_items,) int64; None where it is not known when things happened."""
+        """Users per item with a recent event, (n_items,) int64; None if the events have no times."""
         if self.recent is None:
             return None
         return np.bincount(self.matrix.indices[self.recent], minlength=len(self.items)).astype(np.int64)
 
-    def select_cells(self, kept: Flags) -> Interactions:
-        """Those cells alone, (nnz,), with every user and item."""
+    def select_cells(self, selected: Flags) -> Interactions:
+        """The cells where `selected` (nnz,) is true, with all users and items."""
         matrix = self.matrix.copy()
-        matrix.data = np.where(kept, matrix.data, 0).astype(np.float32)
+        matrix.data = np.where(selected, matrix.data, 0).astype(np.float32)
         matrix.eliminate_zeros()
-        recent = None if self.recent is None else self.recent[kept]
+        recent = None if self.recent is None else self.recent[selected]
         return Interactions(self.users, self.items, matrix, recent, self.dislikes)
 
     def select_users(self, rows: np.ndarray) -> Interactions:
-        """Those users alone, in that order, with every item."""
+        """The users of `rows` in that order, with all items."""
         ids, matrix, recent = self.users.ids, sp.csr_matrix(self.matrix[rows]), None
         if self.recent is not None:
             flags = sp.csr_matrix(
@@ -70,20 +70,23 @@ class Interactions:
 
 
 def from_events(events: EventColumns, weighting: Weighting, now_us: int) -> Interactions:
-    """Weigh every event at `now_us`, sum per user and item, saturate; users and items with no cell left are dropped."""
+    """Weigh every event at the time `now_us`, sum per user and item, and saturate.
+
+    Users and items without a cell are dropped.
+    """
     weights = _weights(events, weighting, now_us)
-    late = (weights > 0) & (events.occurred_us > events.occurred_us.max(initial=0) - RECENT_DAYS * DAY_US)
+    is_recent = (weights > 0) & (events.occurred_us > events.occurred_us.max(initial=0) - RECENT_DAYS * DAY_US)
     shape, cells = (len(events.user_ids), len(events.item_ids)), (events.user_rows, events.item_rows)
-    exact = weights.astype(np.float64)  # float32 sums leave a crumb of what was bought and returned
-    sums, recent = (sp.coo_matrix((each, cells), shape=shape).tocsr() for each in (exact, late.astype(np.float32)))
+    exact = weights.astype(np.float64)  # float32 sums of a purchase and its return differ from zero by rounding
+    sums, recent = (sp.coo_matrix((each, cells), shape=shape).tocsr() for each in (exact, is_recent.astype(np.float32)))
     weight = weighting.saturate(sums.data)
     kept = weight > 0
     rows = np.repeat(np.arange(shape[0]), np.diff(sums.indptr))
-    users = np.bincount(rows[kept], minlength=shape[0])
-    items = np.bincount(sums.indices[kept], minlength=shape[1])
-    user_rows, item_rows = np.flatnonzero(users), np.flatnonzero(items)
-    columns = (np.cumsum(items > 0) - 1)[sums.indices[kept]]
-    indptr = np.concatenate([[0], np.cumsum(users[user_rows])])
+    user_counts = np.bincount(rows[kept], minlength=shape[0])
+    item_counts = np.bincount(sums.indices[kept], minlength=shape[1])
+    user_rows, item_rows = np.flatnonzero(user_counts), np.flatnonzero(item_counts)
+    columns = (np.cumsum(item_counts > 0) - 1)[sums.indices[kept]]
+    indptr = np.concatenate([[0], np.cumsum(user_counts[user_rows])])
     matrix = sp.csr_matrix((weight[kept], columns, indptr), shape=(len(user_rows), len(item_rows)), dtype=np.float32)
     dislikes = _dislikes(events, exact, weighting)
     return Interactions(
@@ -96,7 +99,7 @@ def from_events(events: EventColumns, weighting: Weighting, now_us: int) -> Inte
 
 
 def dislikes(events: EventColumns, weighting: Weighting, now_us: int) -> sp.csr_matrix | None:
-    """Of every user and item of the events, also those with no other cell, as `Interactions.dislikes` has them."""
+    """`Interactions.dislikes` for all users and items of the events, also for those without a positive cell."""
     return _dislikes(events, _weights(events, weighting, now_us).astype(np.float64), weighting)
 
 
@@ -107,16 +110,16 @@ def _weights(events: EventColumns, weighting: Weighting, now_us: int) -> npt.NDA
 
 
 def _dislikes(events: EventColumns, weights: npt.NDArray[np.float64], weighting: Weighting) -> sp.csr_matrix | None:
-    """What sums to less than nothing, above zero; what only takes back what was given before leaves no dislike."""
+    """The absolute value of the negative sums. Kinds that reverse another kind ("unlike") make no dislike."""
     if not (weights < 0).any():
         return None
-    takes_back = np.array([weighting.vocabulary.kind(word) in REVERSES for word in events.kinds], dtype=bool)
-    weights = np.where(takes_back[events.kind_codes], 0, weights)
+    reverses = np.array([weighting.vocabulary.kind(word) in REVERSES for word in events.kinds], dtype=bool)
+    weights = np.where(reverses[events.kind_codes], 0, weights)
     shape, cells = (len(events.user_ids), len(events.item_ids)), (events.user_rows, events.item_rows)
-    made = sp.coo_matrix((weights, cells), shape=shape).tocsr()
-    made = sp.csr_matrix((weighting.saturate(-made.data), made.indices, made.indptr), shape=shape)
-    made.eliminate_zeros()
-    return made
+    sums = sp.coo_matrix((weights, cells), shape=shape).tocsr()
+    disliked = sp.csr_matrix((weighting.saturate(-sums.data), sums.indices, sums.indptr), shape=shape)
+    disliked.eliminate_zeros()
+    return disliked
 
 
 def from_history(
@@ -128,9 +131,9 @@ def from_history(
     n_columns: int | None = None,
     signed: bool = False,
 ) -> sp.csr_matrix:
-    """One live history as a row of the same cells `from_events` makes; unknown items are skipped.
+    """One history as a (1, n_columns) row of the cells that `from_events` makes; unknown items are skipped.
 
-    The row is (1, n_columns): the first `n_columns` items, all of them if None. `signed`: with dislikes, below zero.
+    The columns are the first `n_columns` items, or all items if None. With `signed`, dislikes are cells below zero.
     """
     n_columns = len(items) if n_columns is None else n_columns
     weights = weighting.weigh(list(history.kinds), history.values, (now_us - history.occurred_us) / 1e6)
@@ -138,9 +141,9 @@ def from_history(
     rows = np.array(sorted(sums), dtype=np.int64)
     cells = weighting.saturate(np.array([sums[row] for row in rows.tolist()], dtype=np.float64))
     if signed and any(weight < 0 for weight in sums.values()):
-        back = {kind for kind in set(history.kinds) if weighting.vocabulary.kind(kind) in REVERSES}
-        stays = [kind not in back for kind in history.kinds]
-        sums = _sums(history.item_ids, (weights * stays).tolist(), items, n_columns)
+        reversing = {kind for kind in set(history.kinds) if weighting.vocabulary.kind(kind) in REVERSES}
+        counts = [kind not in reversing for kind in history.kinds]
+        sums = _sums(history.item_ids, (weights * counts).tolist(), items, n_columns)
         cells -= weighting.saturate(-np.array([sums[row] for row in rows.tolist()], dtype=np.float64))
     kept = cells != 0
     if not kept.all():
@@ -149,7 +152,7 @@ def from_history(
 
 
 def _sums(item_ids: Sequence[str], weights: list[float], items: IdIndex, n_columns: int) -> dict[int, float]:
-    """By row. Of a few dozen events, it is quicker than arrays; in float64, as in `from_events`."""
+    """Sums of weights by item row. For a few dozen events a dict is faster than arrays; float64 as in `from_events`."""
     sums: dict[int, float] = {}
     for id_, weight in zip(item_ids, weights, strict=True):
         row = items.row(id_)

@@ -1,4 +1,4 @@
-"""Item: one thing a storefront sells."""
+"""Items of a storefront, and the limits that PostgreSQL and JSON set for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_ATTRIBUTES_BYTES = 65_536
 
 @dataclass(frozen=True)
 class ItemVector:
-    """A vector that the caller gave an item; it means something in the space of one model version only."""
+    """A vector that the caller supplied for an item; valid only in the latent space of the given model version."""
 
     model: int
     values: tuple[float, ...]
@@ -30,11 +30,11 @@ class Item:
     categories: tuple[str, ...] = ()
     attributes: Mapping[str, object] = field(default_factory=dict)  # JSON values
     available: bool = True
-    vector: ItemVector | None = None  # None: learnt, or predicted from what is said of the item
+    vector: ItemVector | None = None  # None: the vector is learned from events, or predicted from the item's attributes
 
 
 def check_item(item: Item, loc: tuple[str | int, ...] = ("item",)) -> Item:
-    """Return `item` if PostgreSQL and JSON can hold it; else InputError at `loc`."""
+    """Return `item` if PostgreSQL and JSON can store it; else InputError at `loc`."""
     check_id(item.item_id, (*loc, "item_id"))
     for name, text in (("title", item.title), *(("categories", category) for category in item.categories)):
         if text is not None:
@@ -44,7 +44,7 @@ def check_item(item: Item, loc: tuple[str | int, ...] = ("item",)) -> Item:
 
 
 def check_text(text: str, loc: tuple[str | int, ...]) -> str:
-    """Return `text` if it has no NUL, is valid Unicode and at most 4,096 bytes of UTF-8."""
+    """Return `text` if it is valid Unicode without NUL and has at most 4,096 bytes of UTF-8; else InputError."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
@@ -57,12 +57,14 @@ def check_text(text: str, loc: tuple[str | int, ...]) -> str:
 
 
 def check_attributes(attributes: Mapping[str, object], loc: tuple[str | int, ...]) -> str:
-    """The JSON text of attributes; InputError for NaN, infinity, integers past 64 bits, NUL, lone
-    surrogates or more than 64 KiB."""
+    """Return the attributes as JSON text.
+
+    Raises InputError for NaN, infinity, an integer beyond 64 bits, NUL, a lone surrogate, or more than 64 KiB.
+    """
     try:
         text = json.dumps(dict(attributes), allow_nan=False, ensure_ascii=False)
         size = len(text.encode())
-        orjson.dumps(dict(attributes))  # what answers are written with: no integer past 64 bits
+        orjson.dumps(dict(attributes))  # responses are written with orjson, which refuses integers beyond 64 bits
     except (ValueError, TypeError, RecursionError) as error:
         raise InputError(f"attributes are JSON values; {error}", loc=loc) from None
     if "\\u0000" in text:

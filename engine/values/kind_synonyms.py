@@ -1,8 +1,8 @@
-"""Synonyms: what shops, analytics and published data sets call the kinds of events, by our kind.
+"""Synonyms of the built-in event kinds, as shops, analytics tools and published data sets use them.
 
-Of GA4 and Universal Analytics, Segment, Shopify (web pixels and webhooks), WooCommerce, Klaviyo, Meta, Matomo, Amazon
-Personalize, Recombee, Algolia, Gorse, RetailRocket, REES46 and Taobao. Case and what separates the parts of a word make
-no difference. A word that means different things to different shops is not here: who uses it says what it is worth.
+Sources: GA4 and Universal Analytics, Segment, Shopify (web pixels and webhooks), WooCommerce, Klaviyo, Meta, Matomo,
+Amazon Personalize, Recombee, Algolia, Gorse, RetailRocket, REES46 and Taobao. Case and separators are ignored. A word
+that means different things to different shops is not listed here; such a shop lists the word's weight itself.
 """
 
 from __future__ import annotations

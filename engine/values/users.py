@@ -1,4 +1,4 @@
-"""User: one customer, with whatever attributes the storefront keeps."""
+"""Users of a storefront, with the attributes that the storefront stores for them."""
 
 from __future__ import annotations
 

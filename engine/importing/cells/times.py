@@ -85,5 +85,5 @@ def _moments(numbers: pl.Series, unit: Unit) -> pl.Series:
         digits = inside.set(inside != inside.floor(), None).cast(pl.Int64).cast(pl.String)
         days = digits.str.to_date("%Y%m%d", strict=False)
         return days.cast(pl.Datetime("us")).dt.replace_time_zone("UTC")
-    zero_us = round(unit.zero.timestamp() * 1e6)
-    return ((inside * unit.us).round().cast(pl.Int64) + zero_us).cast(pl.Datetime("us", "UTC"))
+    epoch_us = round(unit.epoch.timestamp() * 1e6)
+    return ((inside * unit.unit_us).round().cast(pl.Int64) + epoch_us).cast(pl.Datetime("us", "UTC"))

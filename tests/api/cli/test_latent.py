@@ -160,7 +160,7 @@ def test_a_map_is_written_as_picture_page_and_json(hall: Any) -> None:
     ("arguments", "message"),
     [
         (("encode",), "give a FILE of records, or --item, or --record"),
-        (("encode", "machines.csv"), "expected the 4 columns this was made of; unexpected machine, state"),
+        (("encode", "machines.csv"), "expected the 4 known columns; unexpected machine, state"),
         (("encode", "--record", "{"), "--record is not JSON: "),
         (("encode", "--record", "[1]"), "--record is a JSON object of columns and values, got '[1]'"),
         (("encode", "--record", '{"heat": 1}'), "missing pressure, speed, mode"),

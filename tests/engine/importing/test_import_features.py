@@ -111,7 +111,7 @@ def test_a_table_that_cannot_be_taken_is_one_clear_error_and_nothing_is_written(
 
 def test_another_column_set_lists_what_is_missing_and_what_is_unexpected(load, stored):
     load(CSV)
-    with pytest.raises(InputError, match="expected the 2 columns this was made of; missing heat; unexpected cold, wet"):
+    with pytest.raises(InputError, match="expected the 2 known columns; missing heat; unexpected cold, wet"):
         load("id,cold,mode,wet,fault\nq,1,L,2,no\n")
     assert len(stored()) == 3
 
@@ -122,7 +122,7 @@ def test_records_for_a_model_know_only_its_categories_and_arrays_go_by_place(tmp
     with pytest.raises(InputError, match="column 'mode' has never had the category 'X'; it knows H, L"):
         read_for_model(tmp_path / "new.csv", Layout(), columns)
     np.save(tmp_path / "new.npy", np.ones((2, 3)))
-    with pytest.raises(InputError, match="expected the 2 columns this was made of; missing heat, mode; unexpected"):
+    with pytest.raises(InputError, match="expected the 2 known columns; missing heat, mode; unexpected"):
         read_for_model(tmp_path / "new.npy", Layout(), columns)
     three = tuple(Column(name) for name in "abc")
     assert read_for_model(tmp_path / "new.npy", Layout(), three).columns == three

@@ -46,8 +46,8 @@ def test_what_training_never_had_is_odder_than_all_of_it_and_named(machine, sens
     good = {"heat": 300, "pressure": 600, "speed": 1500, "mode": "L"}
     odd = [good, good | {"mode": "X"}, good | {"speed": "fast"}, good | {"heat": float("inf")}, dict.fromkeys(good)]
     given = lenient_records.parse_records(sensors.columns, odd)
-    assert [record["mode"] for record in given.records()] == ["L", "X", "L", "L", None]
-    assert [given.records()[2]["speed"], given.records()[3]["heat"]] == ["fast", "infinity"]
+    assert [record["mode"] for record in given.to_records()] == ["L", "X", "L", "L", None]
+    assert [given.to_records()[2]["speed"], given.to_records()[3]["heat"]] == ["fast", "infinity"]
     found = operations.anomalies(machine, given.values, false_alarm_rate=0)
     assert found.flags.tolist() == [False, True, True, True, True]
     names = [sensors.columns[at].name for at in found.contributions.argmax(axis=1)]

@@ -73,7 +73,7 @@ def test_what_only_has_a_direction_is_brought_to_a_length_that_products_can_stan
     assert not made[4].any()
 
 
-def test_a_length_that_counts_and_whose_products_leave_float32_is_refused():
+def test_under_the_inner_product_a_length_whose_products_overflow_float32_is_rejected():
     assert check_length(np.array([3, 4], np.float32), 1e7).tolist() == [3, 4]
     for number, got in ((1e20, "1.4e\\+20"), (1e-30, "1.4e-30")):
         with pytest.raises(InputError, match=f"expected a length of 1e-07 to 1e\\+07, got {got}; scale the vector"):
