@@ -1,4 +1,4 @@
-"""A hook of MkDocs: the reference pages, generated from the code each time the documentation is built.
+"""A hook of MkDocs: generates the reference pages from the code each time the documentation is built.
 
 The command line comes from Typer, the HTTP API from the OpenAPI document, the settings from `engine.settings`, and the
 rooms from their docstrings and imports.
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).parent))  # MkDocs takes it back once this hook is loaded
+sys.path.insert(0, str(Path(__file__).parent))  # MkDocs removes it after this hook is loaded
 
 import docs_rooms
 
@@ -19,16 +19,17 @@ METHODS = ("get", "post", "put", "delete")
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Adds the generated pages to those of the `docs` folder."""
+    """Adds the generated files to those of the folder `docs`."""
     from mkdocs.structure.files import File
 
     for name, lines in (("cli", command_line()), ("http", http()), ("settings", settings())):
         files.append(File.generated(config, f"reference/{name}.md", content="\n".join(lines)))
-    files.append(File.generated(config, "design/rooms.svg", content=docs_rooms.drawing()))
+    for package in docs_rooms.PACKAGES:
+        files.append(File.generated(config, f"design/rooms-{package}.svg", content=docs_rooms.diagram(package)))
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **given: Any) -> str:
+def on_page_markdown(markdown: str, page: Any, **options: Any) -> str:
     """Adds the rooms to their page."""
     if page.file.src_uri != "design/rooms.md":
         return markdown
@@ -36,25 +37,27 @@ def on_page_markdown(markdown: str, page: Any, **given: Any) -> str:
 
 
 def command_line() -> Iterator[str]:
-    """Every command with its arguments and options, as Markdown."""
+    """Every command with its arguments and options by groups, as Markdown."""
     import typer
 
-    from api.cli.main import app
+    from api.cli.main import GROUPS, app
 
     yield "# Command line\n"
     yield "Every command takes `--help`. With `--json` the last line of the output is one JSON object."
     root = typer.main.get_command(app)
-    for name, command in root.commands.items():  # type: ignore[attr-defined]
-        yield from _command(f"nearfield {name}", command)
+    for group, names in GROUPS.items():
+        yield f"\n## {group}"
+        for name in names:
+            yield from _command(f"nearfield {name}", root.commands[name])  # type: ignore[attr-defined]
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
-    parts = getattr(command, "commands", {})
-    if parts:
-        for part, inner in parts.items():
-            yield from _command(f"{name} {part}", inner)
+    subcommands = getattr(command, "commands", {})
+    if subcommands:
+        for subname, subcommand in subcommands.items():
+            yield from _command(f"{name} {subname}", subcommand)
         return
-    yield f"\n## {name}\n"
+    yield f"\n### {name}\n"
     yield f"{(command.help or '').strip()}\n"
     rows = [_parameter(each) for each in command.params if each.name != "help"]
     if rows:
@@ -72,7 +75,7 @@ def _parameter(parameter: Any) -> str:
 
 
 def http() -> Iterator[str]:
-    """Every route with its parameters and the fields of its body, as Markdown."""
+    """Every route by groups, with its parameters and body, then the fields of every body, as Markdown."""
     from api.app import create_app
     from engine.settings import Settings
 
@@ -83,10 +86,15 @@ def http() -> Iterator[str]:
         "A running server shows the same with examples at `/docs`, and as an OpenAPI document at `/openapi.json`. "
         "Errors are [problem+json](https://www.rfc-editor.org/rfc/rfc9457) and name the field that is wrong."
     )
+    groups: dict[str, list[str]] = {}
     for path, routes in document["paths"].items():
         for method in METHODS:
             if method in routes:
-                yield from _route(method.upper(), path, routes[method], schemas)
+                tag = routes[method].get("tags", ["operate"])[0]
+                groups.setdefault(tag, []).extend(_route(method.upper(), path, routes[method], schemas))
+    for tag, lines in groups.items():
+        yield f"\n## {tag.capitalize()}"
+        yield from lines
     yield "\n## Bodies\n"
     for name, schema in sorted(schemas.items()):
         if name not in ("HTTPValidationError", "ValidationError"):
@@ -94,7 +102,7 @@ def http() -> Iterator[str]:
 
 
 def _route(method: str, path: str, route: dict[str, Any], schemas: dict[str, Any]) -> Iterator[str]:
-    yield f"\n## {method} {path}\n"
+    yield f"\n### {method} {path}\n"
     yield f"{route.get('summary', '')}. {route.get('description', '')}".strip() + "\n"
     parameters = [each for each in route.get("parameters", []) if each["name"] != "space"]
     if parameters:

@@ -1,4 +1,4 @@
-"""The README is true: its first steps run, the files that it names exist, and the overview has every command and route."""
+"""The README is true: its first steps run, the files that pages name exist, and the overview is complete."""
 
 from __future__ import annotations
 
