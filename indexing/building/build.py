@@ -35,7 +35,7 @@ from engine.values.vectors import Matrix, Vectors
 from indexing.generations.cold_items import ItemVectors, item_vectors
 from indexing.generations.folder_locks import Hold
 from indexing.generations.generation_writer import removed_when_failed, write
-from indexing.generations.item_similarity import Alike, alike
+from indexing.generations.similarity_vectors import Alike, alike
 from indexing.live import popularity_updates
 from indexing.live.encoded_records import encoded, measured
 from indexing.recipes import recipe as recipes

@@ -31,9 +31,9 @@ from engine.values.vectors import Matrix, Vectors
 from indexing.generations.contents import Contents, check_codec, check_encoder, check_fold_in, check_likeness
 from indexing.generations.folder_locks import Hold, served
 from indexing.generations.generation_writer import CODEC, FORMAT, INT8_LISTS_SUFFIX
-from indexing.generations.item_similarity import LIKENESS, Alike
 from indexing.generations.manifest import check
 from indexing.generations.memory_map import mapped
+from indexing.generations.similarity_vectors import LIKENESS, Alike
 from indexing.recipes.recipe import Index, Recipe, make_searcher, with_filter_selftest
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_lists import Int8Lists

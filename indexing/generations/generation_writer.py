@@ -22,8 +22,8 @@ from engine.values.vectors import Matrix, Vectors
 from indexing.generations.cold_items import ItemVectors
 from indexing.generations.folder_identity import origin
 from indexing.generations.folder_locks import Hold, made
-from indexing.generations.item_similarity import LIKENESS, Alike
 from indexing.generations.manifest import seal
+from indexing.generations.similarity_vectors import LIKENESS, Alike
 from indexing.recipes.recipe import BuiltIndex, Index
 from indexing.searchers.int8_lists import Int8Lists
 
