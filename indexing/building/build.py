@@ -33,9 +33,9 @@ from engine.store.models import ModelRecord
 from engine.store.spaces import Space
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.cold_items import ItemVectors, item_vectors
-from indexing.generations.folder_locks import Hold
-from indexing.generations.generation_writer import removed_when_failed, write
-from indexing.generations.similarity_vectors import Alike, alike
+from indexing.generations.folder_locks import FolderLock
+from indexing.generations.generation_writer import remove_on_failure, write
+from indexing.generations.similarity_vectors import SimilarityVectors, similarity_vectors
 from indexing.live import popularity_updates
 from indexing.live.encoded_records import encoded, measured
 from indexing.recipes import recipe as recipes
@@ -81,16 +81,16 @@ def build_generation(
         raise NotEnoughData(f"model version {version} has no item vectors to index")
     progress("index", 0.2)
     factors = inverse_lengths(shelf.vectors)
-    like = alike(record.embedder, latent, shelf, factors)
+    like = similarity_vectors(record.embedder, latent, shelf, factors)
     indexes = _indexes(shelf.vectors, factors, like, latent, recipe, device, progress)
     progress("write and hash", 0.8)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-m{version}-{secrets.token_hex(3)}"
-    manifest, hold = _written(
+    manifest, folder_lock = _written(
         folder / space.name,
         name,
-        shelf=shelf,
+        all_items=shelf,
         factors=factors,
-        alike=like,
+        similarity=like,
         popularity=popularity.sums,
         users=latent.users,
         space_fold_in=latent.fold_in,
@@ -100,19 +100,19 @@ def build_generation(
         | {"popularity": popularity.to_json(), "recipe": recipe, "device": device, "kinds": kinds},
     )
     _record(database, space, folder / space.name / name, manifest)
-    hold.close()
+    folder_lock.close()
     progress("done", 1.0)
     return name
 
 
 def _written(
-    folder: Path, name: str, *, shelf: ItemVectors, users: Vectors, **parts: Any
-) -> tuple[dict[str, Any], Hold]:
+    folder: Path, name: str, *, all_items: ItemVectors, users: Vectors, **parts: Any
+) -> tuple[dict[str, Any], FolderLock]:
     """`write`, whole or not at all, and a full disk is told as one."""
-    needed = shelf.vectors.nbytes * (1 + len(parts["indexes"])) + users.matrix.nbytes
-    what = f"an index of {len(shelf.vectors):,} items"
-    with raising_disk_full(folder, needed, what, "then run it again"), removed_when_failed(folder, name):
-        return write(folder, name, shelf=shelf, users=users, **parts)
+    needed = all_items.vectors.nbytes * (1 + len(parts["indexes"])) + users.matrix.nbytes
+    what = f"an index of {len(all_items.vectors):,} items"
+    with raising_disk_full(folder, needed, what, "then run it again"), remove_on_failure(folder, name):
+        return write(folder, name, all_items=all_items, users=users, **parts)
 
 
 def _described(space: Space, record: ModelRecord, start: Snapshot, latent: LatentSpace) -> dict[str, Any]:
@@ -160,19 +160,25 @@ def build_again(database: Database, space: Space, like: GenerationRecord, folder
 
 
 def _indexes(
-    vectors: Matrix, factors: Matrix, like: Alike, latent: LatentSpace, recipe: str, device: str, progress: Progress
+    vectors: Matrix,
+    factors: Matrix,
+    like: SimilarityVectors,
+    latent: LatentSpace,
+    recipe: str,
+    device: str,
+    progress: Progress,
 ) -> dict[str, BuiltIndex]:
     """For users by the metric of the space and for items by how like they are; where that is the same, both share one
     index."""
-    same = latent.metric == "cosine" and like.likeness is None
-    users, items = query_vectors(_sample(latent.users.matrix), latent.metric), _sample(like.places)
+    same = latent.metric == "cosine" and like.transform is None
+    users, items = query_vectors(_sample(latent.users.matrix), latent.metric), _sample(like.vectors)
     by_metric = factors if latent.metric == "cosine" else None
     queries = users if len(users) else query_vectors(query_vectors(_sample(vectors), "cosine"), latent.metric)
     chosen, curve = _chosen(recipe, vectors, queries, by_metric, device)
     for_users = recipes.build(chosen, vectors, queries, by_metric, device=device, curve=curve)
     progress("index", 0.5)
     index, queries = for_users.index if same else None, query_vectors(items, "cosine")
-    for_items = recipes.build(chosen, like.places, queries, like.factors, index=index, device=device)
+    for_items = recipes.build(chosen, like.vectors, queries, like.factors, index=index, device=device)
     return {"metric": for_users, "cosine": for_items}
 
 

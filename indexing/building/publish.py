@@ -10,7 +10,7 @@ from engine.store import generations, spaces
 from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
-from indexing.generations.manifest import check
+from indexing.generations.manifest import verify
 
 
 def publish(
@@ -29,7 +29,7 @@ def publish(
     """
     with database.connect() as conn:
         record = generations.get(conn, space.key, generation)
-    check(folder / space.name / generation, record.manifest)
+    verify(folder / space.name / generation, record.manifest)
     try:
         with database.begin() as conn:
             generations.activate(conn, space.key, generation, instead_of=instead_of)
@@ -57,7 +57,7 @@ def rollback(database: Database, space: Space, folder: Path) -> str:
         served, before = generations.active(conn, space.key), generations.previous(conn, space.key)
     if served is None or before is None:
         raise Conflict("there is no earlier generation to go back to")
-    check(folder / space.name / before.generation, before.manifest)  # without the lock: it may take seconds
+    verify(folder / space.name / before.generation, before.manifest)  # without the lock: it may take seconds
     with database.begin() as conn:
         spaces.lock(conn, space.key)
         now = generations.active(conn, space.key)

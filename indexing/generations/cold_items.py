@@ -1,4 +1,4 @@
-"""Vectors of items that the model has not learnt: the caller's own, or predicted from what is said of the item."""
+"""Vectors of cold items, which the model has not learnt: given by the caller, or predicted from the item's fields."""
 
 from __future__ import annotations
 
@@ -20,77 +20,79 @@ from engine.values.vectors import Matrix
 
 @dataclass(frozen=True, eq=False)
 class ItemVectors:
-    """Every item of a generation in row order: learnt ones, then others that have a vector, then the rest."""
+    """All items of a generation in row order: learnt items, then cold items with a vector, then items without one."""
 
     catalogue: pa.Table
     vectors: Matrix  # (n_vectors, dim), raw
     n_learnt: int
-    learnt: Matrix | None  # (n_learnt, dim), as the model made them; None: the first rows of `vectors` are those
+    learnt: Matrix | None  # (n_learnt, dim), as the model made them; None: equal to the first rows of `vectors`
     encoder: ItemEncoder | None
 
     @property
     def is_learnt(self) -> npt.NDArray[np.bool_]:
-        """(n_vectors,), whether a vector is as the model made it, and not the caller's or a predicted one."""
-        found = np.arange(len(self.vectors)) < self.n_learnt
+        """(n_vectors,) True where the model made the vector; False where it is the caller's or predicted."""
+        is_learnt = np.arange(len(self.vectors)) < self.n_learnt
         if self.learnt is not None:
-            found[: self.n_learnt] = (self.vectors[: self.n_learnt] == self.learnt).all(axis=1)
-        return found
+            is_learnt[: self.n_learnt] = (self.vectors[: self.n_learnt] == self.learnt).all(axis=1)
+        return is_learnt
 
 
 def item_vectors(
     latent: LatentSpace,
     catalogue: pa.Table,
-    own: Mapping[int, Matrix],
-    measured: Mapping[int, ItemFields] = MappingProxyType({}),
+    caller_vectors: Mapping[int, Matrix],
+    record_fields: Mapping[int, ItemFields] = MappingProxyType({}),
 ) -> ItemVectors:
-    """Vectors for as many items as can have one; `own` are the caller's, by item_key, and beat learnt ones.
+    """Vectors for as many items as can have one. `caller_vectors`, by item_key, take precedence over learnt ones.
 
-    `measured` are facts by item_key that the catalogue does not hold: an item's feature record.
-
-    `catalogue` has the learnt items first, in their order, as `latent.items`.
+    `catalogue` has the learnt items first, in the order of `latent.items`. `record_fields`, by item_key, are the values
+    of an item's feature record, which the catalogue does not hold.
     """
     learnt = latent.items.matrix
-    encoder = _learn(catalogue, learnt, measured)
-    found = _cold(catalogue, len(learnt), own, encoder, measured)
-    with_vector = sorted(found)
-    rest = [row for row in range(len(learnt), catalogue.num_rows) if row not in found]
-    more = np.array([found[row] for row in with_vector], np.float32).reshape(-1, latent.dim)
+    encoder = _learn(catalogue, learnt, record_fields)
+    cold_vectors = _cold(catalogue, len(learnt), caller_vectors, encoder, record_fields)
+    with_vector = sorted(cold_vectors)
+    rest = [row for row in range(len(learnt), catalogue.num_rows) if row not in cold_vectors]
+    added = np.array([cold_vectors[row] for row in with_vector], np.float32).reshape(-1, latent.dim)
     keys = catalogue["item_key"].to_numpy()[: len(learnt)]
-    replaced = np.flatnonzero(np.isin(keys, np.fromiter(own, np.int64, len(own))))
-    vectors = np.concatenate([learnt, more]) if len(more) or len(replaced) else learnt
+    replaced = np.flatnonzero(np.isin(keys, np.fromiter(caller_vectors, np.int64, len(caller_vectors))))
+    vectors = np.concatenate([learnt, added]) if len(added) or len(replaced) else learnt
     for row in replaced.tolist():
-        vectors[row] = own[int(keys[row])]
+        vectors[row] = caller_vectors[int(keys[row])]
     if rest and with_vector:
         catalogue = catalogue.take(pa.array(np.r_[: len(learnt), with_vector, rest], pa.int64()))
     return ItemVectors(catalogue, vectors, len(learnt), learnt if len(replaced) else None, encoder)
 
 
-def _learn(catalogue: pa.Table, learnt: Matrix, measured: Mapping[int, ItemFields]) -> ItemEncoder | None:
+def _learn(catalogue: pa.Table, learnt: Matrix, record_fields: Mapping[int, ItemFields]) -> ItemEncoder | None:
     rows = np.random.default_rng(0).permutation(len(learnt))[:MAX_ROWS]
     rows.sort()
     known = catalogue.take(pa.array(rows, pa.int64())).to_pylist()
-    return learn(facts_of(known, measured), np.asarray(learnt)[rows])
+    return learn(fields_of_items(known, record_fields), np.asarray(learnt)[rows])
 
 
 def _cold(
     catalogue: pa.Table,
     n_learnt: int,
-    own: Mapping[int, Matrix],
+    caller_vectors: Mapping[int, Matrix],
     encoder: ItemEncoder | None,
-    measured: Mapping[int, ItemFields],
+    record_fields: Mapping[int, ItemFields],
 ) -> dict[int, Matrix]:
-    """row -> vector of those behind the learnt ones that can have one."""
+    """Row -> vector of the cold items that can have one."""
     cold = catalogue.slice(n_learnt).to_pylist()
-    found = {} if encoder is None else dict(enumerate(encoder.encode(facts_of(cold, measured)), n_learnt))
-    found |= {n_learnt + at: own[item["item_key"]] for at, item in enumerate(cold) if item["item_key"] in own}
-    return {row: vector for row, vector in found.items() if vector.any()}
+    cold_vectors: dict[int, Matrix] = {}
+    if encoder is not None:
+        cold_vectors = dict(enumerate(encoder.encode(fields_of_items(cold, record_fields)), n_learnt))
+    keys = [item["item_key"] for item in cold]
+    cold_vectors |= {row: caller_vectors[key] for row, key in enumerate(keys, n_learnt) if key in caller_vectors}
+    return {row: vector for row, vector in cold_vectors.items() if vector.any()}
 
 
-def facts_of(
-    items: Sequence[Mapping[str, Any]], measured: Mapping[int, ItemFields] = MappingProxyType({})
+def fields_of_items(
+    items: Sequence[Mapping[str, Any]], record_fields: Mapping[int, ItemFields] = MappingProxyType({})
 ) -> list[ItemFields]:
-    """What filters and the encoder know of catalogue rows; `measured` by item_key is for the encoder alone."""
+    """The fields of catalogue rows for filters and the encoder; `record_fields`, by item_key, is for the encoder only."""
     return [
-        {**item_fields(item, orjson.loads(item["attributes"] or "{}")), **measured.get(item["item_key"], {})}
+        {**item_fields(item, orjson.loads(item["attributes"] or "{}")), **record_fields.get(item["item_key"], {})}
         for item in items
     ]

@@ -1,7 +1,8 @@
-"""Contents: what the files of a generation must be for each other. One that disagrees is refused when it is opened.
+"""Checks that the files of a generation fit each other. A generation with inconsistent files is refused when opened.
 
-A checksum tells that a file is what was written, not that what was written fits: with a vector too few every request
-would fail. ARRAYS and TABLES are the one list of what is looked at; a size is what the first file that has it says.
+A checksum proves that a file is as it was written, not that it is consistent with the others; with one vector missing,
+every request would fail. ARRAYS and TABLES list everything that is checked. The first file that has a size, such as
+n_rows, defines it; all other files must agree.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ from engine.latent_space.space import FoldIn, Metric
 from engine.store.items import CATALOGUE
 from engine.values.vectors import Matrix
 
-# The kind of number and the size of each dimension by name. One that a generation may do without is in its manifest
-# where it is there.
+# File -> type of number, and the size of each dimension by name. Optional files are listed in the manifest if present.
 ARRAYS: Mapping[str, tuple[type[np.floating], tuple[str, ...]]] = {
     "items.npy": (np.float32, ("n_vectors", "dim")),
     "learnt.npy": (np.float32, ("n_learnt", "dim")),
@@ -36,12 +36,12 @@ ARRAYS: Mapping[str, tuple[type[np.floating], tuple[str, ...]]] = {
     "users.npy": (np.float32, ("n_users", "dim")),
     "popularity.npy": (np.floating, ("n_rows",)),
 }
-TABLES: Mapping[str, tuple[str | None, pa.Schema]] = {  # how many rows it has, and its columns
+TABLES: Mapping[str, tuple[str | None, pa.Schema]] = {  # file -> number of rows by name, and columns
     "catalogue.arrow": ("n_rows", CATALOGUE),
     "users.arrow": ("n_users", pa.schema([("user_id", pa.string())])),
     "attributes.arrow": (None, SCHEMA),
 }
-FOLD_INS: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # where a wrong size would be stretched to fit
+FOLD_INS: Mapping[str, Mapping[str, tuple[str, ...]]] = {  # arrays whose wrong size numpy would broadcast silently
     "linear": {"item_scale": ("n_learnt",), "dim_scale": ("dim",)},
     "two_tables": {"inputs": ("n_learnt", "dim")},
     "least_squares": {"gram": ("dim", "dim")},
@@ -50,7 +50,7 @@ NEVER_NULL = ("item_key", "item_id", "available", "deleted", "created_at", "upda
 
 
 class Contents:
-    """The arrays and tables of the generation in `folder`, memory-mapped; CorruptGeneration where one does not fit."""
+    """The arrays and tables of the generation in `folder`, memory-mapped; CorruptGeneration where they do not fit."""
 
     def __init__(self, folder: Path, manifest: Mapping[str, Any]):
         self._folder, self._files = folder, manifest["files"]
@@ -74,7 +74,7 @@ class Contents:
         return self._sizes[name]
 
     def _array(self, name: str) -> Matrix:
-        """As a plain array: those of numpy's own class are slower to slice."""
+        """A plain array, because np.memmap is slower to slice."""
         array = np.asarray(np.load(self._folder / name, mmap_mode="r"))
         kind, sizes = ARRAYS[name]
         if not np.issubdtype(array.dtype, kind) or array.ndim != len(sizes):
@@ -97,18 +97,18 @@ class Contents:
             self._refuse(name, f"a {size} of {found} where other files have {self._sizes[size]}")
 
     def _check_attributes(self, table: pa.Table) -> None:
-        """Every row that a column names is one of the catalogue, and each has its value."""
+        """All row numbers must be in the catalogue, and every row number needs a value."""
         rows = pc.list_flatten(table["rows"])
-        least, most = pc.min_max(rows).as_py().values()
-        if len(rows) and not 0 <= least <= most < self._sizes["n_rows"]:
-            self._refuse("attributes.arrow", f"rows {least} to {most} of {self._sizes['n_rows']}")
+        first, last = pc.min_max(rows).as_py().values()
+        if len(rows) and not 0 <= first <= last < self._sizes["n_rows"]:
+            self._refuse("attributes.arrow", f"rows {first} to {last} of {self._sizes['n_rows']}")
         lengths = {name: pc.list_value_length(table[name]).to_numpy() for name in ("rows", "numbers", "texts", "rests")}
-        of_texts = pc.is_in(table["kind"], pa.array(["text", "texts"])).to_numpy()
-        values = np.where(of_texts, lengths["texts"], lengths["numbers"])
-        beside = np.where(of_texts, lengths["numbers"], lengths["rests"])  # what not every value has, if one does
-        whole = (values == lengths["rows"]) & ((beside == 0) | (beside == lengths["rows"]))
+        is_text = pc.is_in(table["kind"], pa.array(["text", "texts"])).to_numpy()
+        values = np.where(is_text, lengths["texts"], lengths["numbers"])
+        optional = np.where(is_text, lengths["numbers"], lengths["rests"])  # all values have it or none has
+        complete = (values == lengths["rows"]) & ((optional == 0) | (optional == lengths["rows"]))
         present = pc.equal(table["kind"], "present").to_numpy()
-        if not (present | whole).all():
+        if not (present | complete).all():
             self._refuse("attributes.arrow", "another number of values than of rows that have one")
 
     def _refuse(self, name: str, found: str) -> None:
@@ -116,7 +116,7 @@ class Contents:
 
 
 def check_fold_in(fold_in: FoldIn, n_learnt: int, dim: int) -> None:
-    """It folds in the first and the last item it learnt; what goes wrong in it is raised as it is."""
+    """Fold in the first and the last learnt item; errors of the fold-in itself pass through."""
     if isinstance(fold_in, LessDislikedFoldIn):
         check_fold_in(fold_in.likes, n_learnt, dim)
         return
@@ -141,7 +141,7 @@ def check_likeness(likeness: Likeness, dim: int, place_dim: int) -> None:
 
 
 def check_codec(codec: FeatureCodec, dim: int) -> None:
-    """It encodes and decodes a record of which nothing is known."""
+    """Encode and decode a record whose values are all missing."""
     latent = codec.encode(np.full((1, len(codec.columns)), np.nan))
     _check_shape("codec", latent, (1, dim))
     _check_shape("codec", codec.decode(latent), (1, len(codec.columns)))

@@ -1,5 +1,8 @@
-"""Origin: in which folder of generations one was built. Servers with folders of their own over one database do not find
-each other's generations, which is no damage to be mended: each would take the place of the other's, again and again."""
+"""The identity of a folder of generations, recorded in every manifest as `origin`.
+
+Servers that share a database but not a folder do not find each other's generations. Such a generation is not damaged
+and must not be rebuilt, because the servers would replace each other's generations again and again.
+"""
 
 from __future__ import annotations
 
@@ -15,22 +18,22 @@ from engine import atomic
 NAME = ".origin"
 
 
-def origin(folder: Path) -> str:
-    """What a folder of generations is known by, wherever it is mounted; made at the first call."""
+def folder_identity(folder: Path) -> str:
+    """A random id that a folder of generations keeps wherever it is mounted; created at the first call."""
     path = folder / NAME
     with suppress(FileNotFoundError):
         return path.read_text()
-    mine = folder / f"{NAME}.{os.getpid()}.{secrets.token_hex(4)}"
-    atomic.write(mine, secrets.token_hex(8).encode())
-    with suppress(FileExistsError):  # another was sooner
-        os.link(mine, path)
-    mine.unlink()
+    temporary = folder / f"{NAME}.{os.getpid()}.{secrets.token_hex(4)}"
+    atomic.write(temporary, secrets.token_hex(8).encode())
+    with suppress(FileExistsError):  # another process was faster
+        os.link(temporary, path)
+    temporary.unlink()
     return path.read_text()
 
 
-def is_ours(manifest: Mapping[str, Any], folder: Path) -> bool:
-    """Whether a recorded generation was built in this folder; one of before there were origins is taken as such."""
-    built_in = manifest.get("origin", "")
-    with suppress(OSError):  # nothing was built here, or nobody can tell
-        return not built_in or built_in == (folder / NAME).read_text()
+def built_in_folder(manifest: Mapping[str, Any], folder: Path) -> bool:
+    """Whether a recorded generation was built in this folder; True for manifests older than `origin`."""
+    origin = manifest.get("origin", "")
+    with suppress(OSError):  # nothing was built in this folder, or it cannot be read
+        return not origin or origin == (folder / NAME).read_text()
     return False

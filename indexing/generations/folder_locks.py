@@ -1,7 +1,8 @@
-"""Under way: a generation's folder is locked by whoever makes it, until it is recorded, and by whoever serves it.
+"""Locks on the folder of a generation: exclusive while a process builds it, until it is recorded; shared while a
+process serves it.
 
-The kernel lets go of a lock with its process, however that ends. So what is left of a build that was killed is told
-from one that goes on without asking a clock, which may have jumped. Where there are no such locks nobody can tell.
+The kernel releases a lock when its process ends for any reason. The remains of a killed build can therefore be told
+from a running build without a clock, which may jump. On file systems without such locks, no folder counts as abandoned.
 """
 
 from __future__ import annotations
@@ -16,20 +17,20 @@ from pathlib import Path
 
 from engine.private_folders import make_private_folder
 
-AGAIN_S = 0.01
+RETRY_S = 0.01
 
 
-class Hold:
-    """On a folder, also where it is renamed meanwhile, until it is closed or nobody has it any more."""
+class FolderLock:
+    """A lock on a folder that survives a rename; released by `close` or when the object is garbage-collected."""
 
     def __init__(self, folder: Path):
         self.handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        self._end = weakref.finalize(self, os.close, self.handle)
+        self._close = weakref.finalize(self, os.close, self.handle)
 
-    def lock(self, how: int) -> bool | None:
-        """Whether nobody else has it; None where there are no such locks."""
+    def acquire(self, mode: int) -> bool | None:
+        """Take the lock without waiting; False where another process has it, None where locks are not supported."""
         try:
-            fcntl.flock(self.handle, how | fcntl.LOCK_NB)
+            fcntl.flock(self.handle, mode | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:
@@ -37,44 +38,44 @@ class Hold:
         return True
 
     def is_of(self, folder: Path) -> bool:
-        """Whether the folder is still there under that name."""
+        """Whether the locked folder still exists under this path."""
         with suppress(FileNotFoundError):
             return os.path.samestat(os.fstat(self.handle), folder.stat())
         return False
 
     def close(self) -> None:
-        self._end()
+        self._close()
 
 
-def made(folder: Path) -> Hold:
-    """Make `folder`; nobody takes it for left over while this is held."""
+def create_locked(folder: Path) -> FolderLock:
+    """Create `folder`; it does not count as abandoned while the lock is held."""
     while True:
         make_private_folder(folder)
         with suppress(FileNotFoundError):
-            hold = Hold(folder)
-            if hold.lock(fcntl.LOCK_EX) is not False and hold.is_of(folder):
-                return hold
-        time.sleep(AGAIN_S)  # somebody is just removing it as left over
+            lock = FolderLock(folder)
+            if lock.acquire(fcntl.LOCK_EX) is not False and lock.is_of(folder):
+                return lock
+        time.sleep(RETRY_S)  # another process is removing a folder of this name as abandoned
 
 
-def served(folder: Path) -> Hold | None:
-    """Nobody takes `folder` for left over while this is held, recorded or not; None where it cannot be opened."""
+def lock_for_serving(folder: Path) -> FolderLock | None:
+    """Lock `folder` so that it does not count as abandoned, recorded or not; None where it cannot be opened."""
     with suppress(OSError):
-        hold = Hold(folder)
-        hold.lock(fcntl.LOCK_SH)
-        return hold
+        lock = FolderLock(folder)
+        lock.acquire(fcntl.LOCK_SH)
+        return lock
     return None
 
 
 @contextmanager
-def left_over(folder: Path) -> Iterator[bool]:
-    """Whether nobody is at work on `folder` or serves it; then nobody else removes it until the block ends."""
+def lock_if_abandoned(folder: Path) -> Iterator[bool]:
+    """Yield whether no process builds or serves `folder`; if so, the lock is held until the block ends."""
     try:
-        hold = Hold(folder)
+        lock = FolderLock(folder)
     except OSError:
         yield False
         return
     try:
-        yield hold.lock(fcntl.LOCK_EX) is True and hold.is_of(folder)
+        yield lock.acquire(fcntl.LOCK_EX) is True and lock.is_of(folder)
     finally:
-        hold.close()
+        lock.close()

@@ -1,4 +1,4 @@
-"""Generation: the immutable folder that is served, opened only if whole; its files are memory-mapped, not copied."""
+"""Generation: the immutable folder that is served. It is verified when opened; its files are memory-mapped, not copied."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from engine.recommending.values.searcher import Mask
 from engine.values.ids import IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.contents import Contents, check_codec, check_encoder, check_fold_in, check_likeness
-from indexing.generations.folder_locks import Hold, served
+from indexing.generations.folder_locks import FolderLock, lock_for_serving
 from indexing.generations.generation_writer import CODEC, FORMAT, INT8_LISTS_SUFFIX
-from indexing.generations.manifest import check
-from indexing.generations.memory_map import mapped
-from indexing.generations.similarity_vectors import LIKENESS, Alike
+from indexing.generations.manifest import verify
+from indexing.generations.memory_map import map_arrays
+from indexing.generations.similarity_vectors import LIKENESS, SimilarityVectors
 from indexing.recipes.recipe import Index, Recipe, make_searcher, with_filter_selftest
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_lists import Int8Lists
 from indexing.searchers.metric import MeasurableScorer, MeasurableSearcher, MetricSearcher
 
-CHUNK = 4096  # ids made at a time: other threads get their turn in between
+ID_CHUNK = 4096  # ids decoded at a time, so that other threads can run in between
 WARM_QUERIES = 32
 
 
@@ -48,21 +48,21 @@ class Generation:
     generation: str
     manifest: Mapping[str, Any]
     metric: Metric
-    items: IdMap  # rows with vectors first, then the rest of the catalogue
+    items: IdMap  # items with vectors first, then the rest of the catalogue
     vectors: Matrix  # (n_vectors, dim), raw, memory-mapped
     fold_in: FoldIn
     user_ids: pa.ChunkedArray
     user_vectors: Matrix
     users_to_items: MeasurableScorer
     items_to_items: MeasurableScorer
-    alike: Alike  # what `items_to_items` searches
-    learnt: Matrix  # (n_learnt, dim), the columns of `fold_in`; `vectors` has the caller's own in their place
+    similarity_vectors: SimilarityVectors  # the vectors that `items_to_items` searches
+    learnt: Matrix  # (n_learnt, dim), the columns of `fold_in`; in `vectors` the caller's own may replace them
     encoder: ItemEncoder | None
     catalogue: pa.Table
     attributes: pa.Table  # engine.catalogue.columns.SCHEMA
-    popularity_ranking: PopularityRanking  # what was popular, by row
-    codec: FeatureCodec | None = None  # of a model that learnt from feature records
-    hold: Hold | None = None  # on its folder, for as long as it is in use
+    popularity_ranking: PopularityRanking  # popularity at the build, by row
+    codec: FeatureCodec | None = None  # only of a model of feature records
+    folder_lock: FolderLock | None = None  # held while the generation is in use
     _fields: dict[int, bytes] = field(default_factory=dict)
 
     @property
@@ -71,7 +71,7 @@ class Generation:
 
     @cached_property
     def users(self) -> Vectors:
-        return Vectors(IdMap(_texts(self.user_ids)), self.user_vectors)
+        return Vectors(IdMap(_iterate_texts(self.user_ids)), self.user_vectors)
 
     @cached_property
     def columns(self) -> Columns:
@@ -79,27 +79,27 @@ class Generation:
 
     @cached_property
     def newest(self) -> npt.NDArray[np.int64]:
-        """Every row, the one first heard of last first."""
+        """All rows, newest item first."""
         return np.argsort(-self.catalogue["created_at"].to_numpy(), kind="stable").astype(np.int64)
 
     @cached_property
     def shown(self) -> Mask | None:
-        """The rows that could be shown when this was built; None: every row."""
+        """The rows that could be shown at the build: available and not deleted; None: all rows."""
         shown = pc.and_(self.catalogue["available"], pc.invert(self.catalogue["deleted"])).to_numpy()
         shown.flags.writeable = False
         return None if shown.all() else shown
 
     def fields(self, row: int) -> bytes:
-        """The item's fields as JSON; made once per row."""
-        made = self._fields.get(row)
-        if made is None:
-            made = self._fields[row] = fields_json(self.catalogue.slice(row, 1).to_pylist()[0])
-        return made
+        """The item's fields as JSON, cached."""
+        fields = self._fields.get(row)
+        if fields is None:
+            fields = self._fields[row] = fields_json(self.catalogue.slice(row, 1).to_pylist()[0])
+        return fields
 
 
 def fields_json(item: Mapping[str, Any]) -> bytes:
-    """What an answer shows of a catalogue row: title, categories, then its attributes; `attributes.title` is one called
-    title."""
+    """The fields of an item in a response: title, categories, then attributes. An attribute named title appears as
+    `attributes.title`."""
     fields = {"title": item["title"], "categories": item["categories"] or []}
     attributes = orjson.loads(item["attributes"] or "{}")
     hidden = {f"{PREFIX}{name}": attributes.pop(name) for name in fields if name in attributes}
@@ -107,20 +107,20 @@ def fields_json(item: Mapping[str, Any]) -> bytes:
 
 
 def open_generation(path: Path, recorded: Mapping[str, Any] | None = None) -> Generation:
-    """Open a generation after checking every file against its checksum; CorruptGeneration names the first bad one.
+    """Open a generation: verify all checksums, check that the files fit each other (see `contents`), warm up.
 
-    `recorded` is the manifest as its record has it. What is in the files must fit too, see `contents`. It is warm when
-    this returns: both indexes have answered, and the filters of each were tested on it.
+    `recorded` is the manifest in the database. CorruptGeneration names the first bad file. When this returns, both
+    indexes have answered queries and passed the filter self-test.
     """
-    hold = served(path)
-    manifest = check(path, recorded)
+    folder_lock = lock_for_serving(path)
+    manifest = verify(path, recorded)
     if manifest.get("format") != FORMAT:
         raise CorruptGeneration(f"generation {path.name} was built by another version of nearfield")
     try:
-        return replace(_opened(path, manifest), hold=hold)
+        return replace(_opened(path, manifest), folder_lock=folder_lock)
     except (CorruptGeneration, MemoryError):
         raise
-    except Exception as error:  # of numpy, Arrow, FAISS and ours: what they read is not what they wrote
+    except Exception as error:  # numpy, Arrow, FAISS and our code raise many types for a malformed file
         why = f"{type(error).__name__}: {error}"
         raise CorruptGeneration(f"the files of generation {path.name} do not fit together: {why}") from error
 
@@ -131,21 +131,23 @@ def _opened(path: Path, manifest: Mapping[str, Any]) -> Generation:
     items, factors = contents.arrays["items.npy"], contents.arrays["factors.npy"]
     learnt = contents.arrays.get("learnt.npy", items[: manifest["n_learnt"]])
     catalogue, encoder = contents.tables["catalogue.arrow"], path / "encoder.safetensors"
-    alike = _alike(path, contents, Alike(items, factors))
+    similarity_vectors = _alike(path, contents, SimilarityVectors(items, factors))
     made = Generation(
         generation=manifest["generation"],
         manifest=manifest,
         metric=metric,
-        items=IdMap(_texts(catalogue["item_id"])),
+        items=IdMap(_iterate_texts(catalogue["item_id"])),
         vectors=items,
-        fold_in=fold_in.restore(manifest["fold_in"], learnt, mapped(path / "fold_in.safetensors")),
+        fold_in=fold_in.restore(manifest["fold_in"], learnt, map_arrays(path / "fold_in.safetensors")),
         user_ids=contents.tables["users.arrow"]["user_id"],
         user_vectors=contents.arrays["users.npy"],
         users_to_items=MetricSearcher(
             _searcher(path, "metric", manifest, items, factors if metric == "cosine" else None), metric
         ),
-        items_to_items=MetricSearcher(_searcher(path, "cosine", manifest, alike.places, alike.factors), "cosine"),
-        alike=alike,
+        items_to_items=MetricSearcher(
+            _searcher(path, "cosine", manifest, similarity_vectors.vectors, similarity_vectors.factors), "cosine"
+        ),
+        similarity_vectors=similarity_vectors,
         learnt=learnt,
         encoder=item_encoder.restore(safetensors.load_file(encoder)) if encoder.name in contents else None,
         catalogue=catalogue,
@@ -153,32 +155,35 @@ def _opened(path: Path, manifest: Mapping[str, Any]) -> Generation:
         popularity_ranking=rank_by_popularity(np.array(contents.arrays["popularity.npy"])),
         codec=codecs.restore("features", safetensors.load_file(path / CODEC)) if CODEC in contents else None,
     )
-    _try(made)
+    _self_test(made)
     return made
 
 
-def _try(made: Generation) -> None:
-    """Everything that answers requests answers once, whatever that raises."""
+def _self_test(made: Generation) -> None:
+    """Use every part that answers requests once; errors pass through."""
     n_rows, dim = made.vectors.shape
     check_fold_in(made.fold_in, len(made.learnt), dim)
     if made.encoder is not None:
         check_encoder(made.encoder, dim)
     if made.codec is not None:
         check_codec(made.codec, dim)
-    if made.alike.likeness is not None:
-        check_likeness(made.alike.likeness, dim, made.alike.places.shape[1])
-    for searcher, asked in ((made.users_to_items, made.vectors), (made.items_to_items, made.alike.places)):
+    if made.similarity_vectors.transform is not None:
+        check_likeness(made.similarity_vectors.transform, dim, made.similarity_vectors.vectors.shape[1])
+    for searcher, asked in (
+        (made.users_to_items, made.vectors),
+        (made.items_to_items, made.similarity_vectors.vectors),
+    ):
         for row in np.linspace(0, n_rows - 1, min(WARM_QUERIES, n_rows), dtype=np.int64):
             _, found = searcher.search(asked[row : row + 1], 20)
             if found.max(initial=-1) >= n_rows:
-                raise CorruptGeneration(f"an index of generation {made.generation} finds rows that there are none of")
+                raise CorruptGeneration(f"an index of generation {made.generation} returns rows that do not exist")
 
 
-def _alike(path: Path, contents: Contents, by_cosine: Alike) -> Alike:
+def _alike(path: Path, contents: Contents, by_cosine: SimilarityVectors) -> SimilarityVectors:
     if LIKENESS not in contents:
         return by_cosine
     found = item_similarity.restore(safetensors.load_file(path / LIKENESS))
-    return Alike(contents.arrays["places.npy"], contents.arrays["place_factors.npy"], found)
+    return SimilarityVectors(contents.arrays["places.npy"], contents.arrays["place_factors.npy"], found)
 
 
 def _searcher(
@@ -193,9 +198,9 @@ def _searcher(
 
 
 def _index(path: Path, vectors: Matrix) -> Index:
-    """CorruptGeneration where it is not one of so many vectors of so many dimensions."""
+    """Open an index file; CorruptGeneration where its size or dimension is not that of `vectors`."""
     if path.name.endswith(INT8_LISTS_SUFFIX):
-        lists = Int8Lists(**mapped(path))
+        lists = Int8Lists(**map_arrays(path))
         lists.check(*vectors.shape)
         return lists
     index = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
@@ -205,6 +210,6 @@ def _index(path: Path, vectors: Matrix) -> Index:
     return index
 
 
-def _texts(column: pa.ChunkedArray) -> Iterator[str]:
-    for start in range(0, len(column), CHUNK):
-        yield from column.slice(start, CHUNK).to_pylist()
+def _iterate_texts(column: pa.ChunkedArray) -> Iterator[str]:
+    for start in range(0, len(column), ID_CHUNK):
+        yield from column.slice(start, ID_CHUNK).to_pylist()

@@ -1,4 +1,4 @@
-"""Writing: the folder of a generation, made beside, hashed, fsynced and renamed: never there half done."""
+"""Writes the folder of a generation atomically: a temporary folder is filled, hashed, fsynced and then renamed."""
 
 from __future__ import annotations
 
@@ -20,80 +20,80 @@ from engine.latent_space.space import Codec, FoldIn
 from engine.private_folders import make_private_folder
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.cold_items import ItemVectors
-from indexing.generations.folder_identity import origin
-from indexing.generations.folder_locks import Hold, made
+from indexing.generations.folder_identity import folder_identity
+from indexing.generations.folder_locks import FolderLock, create_locked
 from indexing.generations.manifest import seal
-from indexing.generations.similarity_vectors import LIKENESS, Alike
+from indexing.generations.similarity_vectors import LIKENESS, SimilarityVectors
 from indexing.recipes.recipe import BuiltIndex, Index
 from indexing.searchers.int8_lists import Int8Lists
 
 FORMAT = 4
 CODEC = "codec.safetensors"
-INT8_LISTS_SUFFIX = ".int8.safetensors"  # the end of the name of a file of them
-PARTIAL = ".partial"  # the end of the name of a folder that is not finished
+INT8_LISTS_SUFFIX = ".int8.safetensors"  # suffix of a file of Int8Lists
+PARTIAL = ".partial"  # suffix of an unfinished folder
 
 
 def write(
     folder: Path,
     generation: str,
     *,
-    shelf: ItemVectors,
+    all_items: ItemVectors,
     factors: Matrix,
-    alike: Alike,
+    similarity: SimilarityVectors,
     popularity: npt.NDArray[np.float64],
     users: Vectors,
     space_fold_in: FoldIn,
     codec: Codec | None = None,
     indexes: Mapping[str, BuiltIndex],
     manifest: Mapping[str, Any],
-) -> tuple[dict[str, Any], Hold]:
-    """Write the folder `folder / generation`; nothing of that name is ever there half done.
+) -> tuple[dict[str, Any], FolderLock]:
+    """Write the folder `folder / generation` atomically.
 
-    Returns the manifest, and a hold on the folder: one that is not recorded yet would be taken for left over.
-    `factors` are the inverse lengths of the vectors; two of `indexes` that share one share its file.
+    Returns the manifest and a lock on the folder; without the lock, an unrecorded folder would count as abandoned.
+    `factors` are the inverse lengths of the vectors. Two entries of `indexes` with the same index share a file.
     """
     target, partial = folder / generation, folder / f".{generation}{PARTIAL}"
     for each in (folder.parent, folder):
         make_private_folder(each)
-    hold = made(partial)
+    folder_lock = create_locked(partial)
     name, arrays = space_fold_in.state()
-    np.save(partial / "items.npy", shelf.vectors)
-    if shelf.learnt is not None:
-        np.save(partial / "learnt.npy", shelf.learnt)
+    np.save(partial / "items.npy", all_items.vectors)
+    if all_items.learnt is not None:
+        np.save(partial / "learnt.npy", all_items.learnt)
     np.save(partial / "factors.npy", factors)
-    if alike.likeness is not None:
-        np.save(partial / "places.npy", alike.places)
-        np.save(partial / "place_factors.npy", alike.factors)
-        _write_arrays(partial / LIKENESS, alike.likeness.state())
+    if similarity.transform is not None:
+        np.save(partial / "places.npy", similarity.vectors)
+        np.save(partial / "place_factors.npy", similarity.factors)
+        _write_arrays(partial / LIKENESS, similarity.transform.state())
     np.save(partial / "users.npy", users.matrix)
     np.save(partial / "popularity.npy", popularity)
     _write_arrays(partial / "fold_in.safetensors", arrays)
     if codec is not None:
         _write_arrays(partial / CODEC, codec.state()[1])
-    if shelf.encoder is not None:
-        safetensors.save_file(dict(shelf.encoder.state()), partial / "encoder.safetensors")
-    _write_arrow(partial / "catalogue.arrow", shelf.catalogue)
-    _write_arrow(partial / "attributes.arrow", attribute_table(shelf.catalogue))
+    if all_items.encoder is not None:
+        safetensors.save_file(dict(all_items.encoder.state()), partial / "encoder.safetensors")
+    _write_arrow(partial / "catalogue.arrow", all_items.catalogue)
+    _write_arrow(partial / "attributes.arrow", attribute_table(all_items.catalogue))
     _write_arrow(partial / "users.arrow", pa.table({"user_id": pa.array(users.ids.ids, pa.string())}))
     full = dict(manifest) | {
         "format": FORMAT,
         "generation": generation,
-        "origin": origin(folder.parent),
+        "origin": folder_identity(folder.parent),
         "fold_in": name,
-        "n_vectors": len(shelf.vectors),
-        "n_learnt": shelf.n_learnt,
-        "encoder_explains": None if shelf.encoder is None else round(shelf.encoder.explained, 4),
+        "n_vectors": len(all_items.vectors),
+        "n_learnt": all_items.n_learnt,
+        "encoder_explains": None if all_items.encoder is None else round(all_items.encoder.explained, 4),
         "indexes": _write_indexes(partial, indexes),
     }
     sealed = seal(partial, full)
     partial.rename(target)
     fsync(folder)
-    return sealed, hold
+    return sealed, folder_lock
 
 
 @contextmanager
-def removed_when_failed(folder: Path, generation: str) -> Iterator[None]:
-    """What was written of a generation goes at once where that fails: a full disk has no room for it."""
+def remove_on_failure(folder: Path, generation: str) -> Iterator[None]:
+    """Remove the partly written folder at once if the block fails, because a full disk needs the space."""
     try:
         yield
     except BaseException:
@@ -102,7 +102,7 @@ def removed_when_failed(folder: Path, generation: str) -> Iterator[None]:
 
 
 def _write_indexes(folder: Path, indexes: Mapping[str, BuiltIndex]) -> dict[str, dict[str, Any]]:
-    """What the manifest says of each; the file of an index is named after the first that uses it."""
+    """Write the index files; returns the `indexes` entry of the manifest. A shared file is named after its first label."""
     files: dict[int, str] = {}
     described = {}
     for label, built in indexes.items():
@@ -120,7 +120,7 @@ def _write_indexes(folder: Path, indexes: Mapping[str, BuiltIndex]) -> dict[str,
 
 
 def _write_index(folder: Path, label: str, index: Index) -> str:
-    """The name of its file."""
+    """Write one index; returns its file name."""
     if isinstance(index, Int8Lists):
         _write_arrays(folder / f"{label}{INT8_LISTS_SUFFIX}", index.state())
         return f"{label}{INT8_LISTS_SUFFIX}"

@@ -1,4 +1,4 @@
-"""Manifest: what a generation is made of, file by file with sizes and checksums, so that only a whole one is served."""
+"""The manifest of a generation: every file with size and checksum, so that a damaged generation is never served."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from engine.private_folders import FILE_MODE
 
 MANIFEST = "manifest.json"
 HASHERS = 2
-NICE = 10  # a server goes on answering while it checks the next generation
+NICE = 10  # a server keeps answering while it verifies the next generation
 
 
 def seal(folder: Path, described: Mapping[str, Any]) -> dict[str, Any]:
-    """Write the manifest of everything in `folder`, make all of it durable and close it to others; the manifest."""
+    """Write the manifest of all files in `folder`, fsync everything and restrict access to the owner; returns the
+    manifest."""
     paths = sorted(folder.iterdir())
     sizes = {path.name: path.stat().st_size for path in paths}
     hashes = _hashes(paths)
@@ -36,22 +37,24 @@ def seal(folder: Path, described: Mapping[str, Any]) -> dict[str, Any]:
     return full
 
 
-def check(path: Path, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """The manifest, once every file has the size and SHA-256 it was written with; FAISS notices no flipped bit.
+def verify(path: Path, recorded: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Check size and SHA-256 of every file and return the manifest. FAISS does not detect flipped bits.
 
-    It must be that of the generation which the folder is named after and, where its record is given, the very one that
-    was recorded: another generation's is whole too, and would be served as this one.
+    CorruptGeneration also where the manifest belongs to another generation: its name must be that of the folder, and
+    its checksum that of `recorded`, the manifest in the database. Another generation's files are valid by themselves
+    and would be served in place of this one.
     """
     try:
         manifest: dict[str, Any] = json.loads((path / MANIFEST).read_text())
         if manifest["checksum"] != _digest(manifest):
-            raise CorruptGeneration(f"{path / MANIFEST} is not what was written")
+            raise CorruptGeneration(f"{path / MANIFEST} is damaged: its checksum differs from its content")
         _check_identity(path, manifest, recorded)
         hashes = _hashes([path / name for name in manifest["files"]])
         for name, expected in manifest["files"].items():
             if (path / name).stat().st_size != expected["bytes"] or hashes[name] != expected["sha256"]:
                 raise CorruptGeneration(
-                    f"{path / name} is not what was written; it is rebuilt from PostgreSQL by `nearfield index`"
+                    f"{path / name} is damaged: its size or checksum differs from the manifest; "
+                    "rebuild the generation from PostgreSQL with `nearfield index`"
                 )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CorruptGeneration(f"generation {path.name} cannot be read: {error}") from error
@@ -68,14 +71,14 @@ def _check_identity(path: Path, manifest: Mapping[str, Any], recorded: Mapping[s
 
 
 def _hashes(paths: Sequence[Path]) -> dict[str, str]:
-    """SHA-256 by name; largest first, so that no thread is left with a large one at the end."""
+    """File name -> SHA-256; hashes the largest files first, so that the threads end at about the same time."""
     by_size = sorted(paths, key=lambda path: -path.stat().st_size)
-    with ThreadPoolExecutor(HASHERS, "nearfield-hash", initializer=_be_nice) as pool:
+    with ThreadPoolExecutor(HASHERS, "nearfield-hash", initializer=_lower_priority) as pool:
         return dict(zip((path.name for path in by_size), pool.map(_sha256, by_size), strict=True))
 
 
-def _be_nice() -> None:
-    with suppress(OSError, AttributeError):  # where a thread has no priority of its own, all is as it was
+def _lower_priority() -> None:
+    with suppress(OSError, AttributeError):  # not supported on all systems
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
@@ -85,6 +88,6 @@ def _sha256(path: Path) -> str:
 
 
 def _digest(manifest: Mapping[str, Any]) -> str:
-    """Of everything in the manifest but the checksum itself."""
+    """SHA-256 of the manifest without its checksum."""
     rest = {key: value for key, value in manifest.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Mapped: arrays of a safetensors file, memory-mapped, so that the workers of a server share one copy."""
+"""Memory-maps the arrays of a safetensors file, so that the workers of a server share one copy."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 DTYPES = {"F16": "<f2", "F32": "<f4", "F64": "<f8", "I8": "i1", "I32": "<i4", "I64": "<i8", "U8": "u1", "BOOL": "?"}
 
 
-def mapped(path: Path) -> dict[str, npt.NDArray]:
-    """Every array of the file by name, read-only; the format is 8 bytes of length, a JSON header, then the arrays."""
+def map_arrays(path: Path) -> dict[str, npt.NDArray]:
+    """Name -> read-only array. The file format is 8 bytes of header length, a JSON header, then the arrays."""
     with path.open("rb") as file:
         whole = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     data = np.frombuffer(whole, np.uint8)

@@ -1,4 +1,8 @@
-"""Alike: the places by which the items of a generation are compared with each other, and what scales them."""
+"""SimilarityVectors: the vectors by which the items of a generation are compared with each other.
+
+For models of users these are the item vectors after the transform of `engine.latent_space.item_similarity`. For
+imported vectors and for models of feature records, they are the item vectors themselves, compared by cosine.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +18,35 @@ from engine.values.vectors import Matrix
 from indexing.generations.cold_items import ItemVectors
 from indexing.searchers.metric import index_vectors, scale
 
-LIKENESS = "likeness.safetensors"
+LIKENESS = "likeness.safetensors"  # the file of the transform
 
 
 @dataclass(frozen=True, eq=False)
-class Alike:
-    """A query is a place of unit length; a score is its product with a place times its factor."""
+class SimilarityVectors:
+    """A query is a transformed vector of unit length; a score is its product with one of `vectors` times its factor."""
 
-    places: Matrix  # (n_vectors, n), those of `vectors` themselves without a likeness
+    vectors: Matrix  # (n_vectors, n); without a transform, the item vectors themselves
     factors: Matrix  # (n_vectors,)
-    likeness: Likeness | None = None  # None: by the cosine of their vectors
+    transform: Likeness | None = None  # None: items are compared by the cosine of their vectors
 
-    def placed(self, vectors: Matrix) -> Matrix:
-        """The places of raw vectors, (n, dim)."""
-        return vectors if self.likeness is None else self.likeness.places(vectors)
+    def transformed(self, raw: Matrix) -> Matrix:
+        """(n, dim) raw item vectors -> (n, self.vectors.shape[1])."""
+        return raw if self.transform is None else self.transform.places(raw)
 
-    def scaled(self, vectors: Matrix, learnt: npt.NDArray[np.bool_]) -> Matrix:
-        """What is to be searched, of raw vectors, (n, dim), learnt ones or brought and predicted ones."""
-        if self.likeness is None:
-            return index_vectors(vectors, "cosine")
-        places = self.likeness.places(vectors)
-        return scale(places, self.likeness.factors(places, learnt))
+    def scaled(self, raw: Matrix, learnt: npt.NDArray[np.bool_]) -> Matrix:
+        """What to index for (n, dim) raw item vectors; `learnt`, (n,), is False for vectors not made by the model."""
+        if self.transform is None:
+            return index_vectors(raw, "cosine")
+        transformed = self.transform.places(raw)
+        return scale(transformed, self.transform.factors(transformed, learnt))
 
 
-def alike(embedder: str, latent: LatentSpace, shelf: ItemVectors, factors: Matrix) -> Alike:
-    """`factors` are the inverse lengths of the vectors on the shelf."""
-    found = similarity_of_model(embedder, latent)
-    if found is None:
-        return Alike(shelf.vectors, factors)
-    places = found.places(shelf.vectors)
-    return Alike(places, found.factors(places, shelf.is_learnt), found)
+def similarity_vectors(
+    embedder: str, latent: LatentSpace, item_vectors: ItemVectors, factors: Matrix
+) -> SimilarityVectors:
+    """`factors` are the inverse lengths of `item_vectors`."""
+    transform = similarity_of_model(embedder, latent)
+    if transform is None:
+        return SimilarityVectors(item_vectors.vectors, factors)
+    transformed = transform.places(item_vectors.vectors)
+    return SimilarityVectors(transformed, transform.factors(transformed, item_vectors.is_learnt), transform)

@@ -50,7 +50,7 @@ def searchers(folder: Path, device: str) -> dict[str, Searcher]:
         assert isinstance(searcher, MetricSearcher)
         twin = searcher.inner
         assert isinstance(twin, Twin)
-        same = opened.metric == "cosine" and opened.alike.likeness is None
+        same = opened.metric == "cosine" and opened.similarity_vectors.transform is None
         shared = label == "cosine" and same and isinstance(twin, ExactSearcher | Int8Searcher)
         made[label] = made["metric"] if shared else MetricSearcher(copy_to_gpu(gpu, twin), searcher.metric)
     return made

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from engine.gc_pauses import paused_gc
 from engine.values.vectors import Matrix
-from indexing.generations.cold_items import facts_of
+from indexing.generations.cold_items import fields_of_items
 from indexing.generations.generation import Generation, fields_json
 from indexing.live.delta import Delta
 from indexing.live.view import NOTHING, LiveView
@@ -38,7 +38,7 @@ def _applied(view: LiveView, changed: pa.Table, own: Mapping[int, Matrix], whole
     touched: dict[int, LiveItem] = {}
     for start in range(0, changed.num_rows, AT_A_TIME):
         rows = changed.slice(start, AT_A_TIME).to_pylist()
-        for item, facts in zip(rows, facts_of(rows), strict=True):
+        for item, facts in zip(rows, fields_of_items(rows), strict=True):
             shown = item["available"] and not item["deleted"]
             row = built.row(item["item_id"])
             if row is None:

@@ -89,7 +89,7 @@ class Delta:
 
     @cached_property
     def items_to_items(self) -> MergedSearcher:
-        scaled = self.generation.alike.scaled(self._raw, self._is_learnt)
+        scaled = self.generation.similarity_vectors.scaled(self._raw, self._is_learnt)
         return self._merged(self.generation.items_to_items, "cosine", scaled)
 
     @cached_property

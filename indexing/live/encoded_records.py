@@ -17,7 +17,7 @@ from engine.store import features
 from engine.store.database.connections import Connection
 from engine.values.features import align_columns, to_records
 from engine.values.vectors import Matrix
-from indexing.generations.cold_items import facts_of
+from indexing.generations.cold_items import fields_of_items
 from indexing.live.view import LiveView
 
 
@@ -68,5 +68,5 @@ def predicted(conn: Connection, view: LiveView, changed: pa.Table) -> dict[int, 
         for row in changed.to_pylist()
         if row["item_key"] in found and ((at := built.row(row["item_id"])) is None or at >= view.n_learnt)
     ]
-    vectors = generation.encoder.encode(facts_of(unlearnt, found))
+    vectors = generation.encoder.encode(fields_of_items(unlearnt, found))
     return {row["item_key"]: vector for row, vector in zip(unlearnt, vectors, strict=True) if np.any(vector)}

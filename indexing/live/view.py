@@ -157,14 +157,14 @@ class LiveView:
     def place(self, row: int) -> Matrix | None:
         """(n,), where it is among the items that are compared with each other; None for one that has no vector."""
         if self.delta is None or row not in self.delta.vectors:
-            built = self.generation.alike.places if self.generation else ()
+            built = self.generation.similarity_vectors.vectors if self.generation else ()
             return np.asarray(built[row]) if row < len(built) else None
         vector = self.delta.vectors[row]
         return None if vector is None else self.placed(vector)
 
     def placed(self, vector: Matrix) -> Matrix:
         """The place of a raw (dim,) vector."""
-        return self.generation.alike.placed(vector[None])[0] if self.generation else vector
+        return self.generation.similarity_vectors.transformed(vector[None])[0] if self.generation else vector
 
     @property
     def users(self) -> Vectors | None:

@@ -22,7 +22,7 @@ from engine.store.generations import GenerationRecord
 from engine.store.spaces import Space
 from indexing.building.build import build_again, rebuilding
 from indexing.building.publish import publish
-from indexing.generations.folder_identity import is_ours
+from indexing.generations.folder_identity import built_in_folder
 from indexing.generations.generation import open_generation
 from indexing.gpu.gpu_process import owned
 from indexing.live.apply_changes import applied
@@ -154,7 +154,11 @@ class Live:
 
     def _refusal(self, wanted: list[GenerationRecord]) -> Refused | None:
         why = self._refused.get(wanted[0].generation) if wanted else None
-        return None if why is None else Refused(wanted[0].generation, why, is_ours(wanted[0].manifest, self._folder))
+        return (
+            None
+            if why is None
+            else Refused(wanted[0].generation, why, built_in_folder(wanted[0].manifest, self._folder))
+        )
 
     def _whole(self, space: Space, record: GenerationRecord) -> LiveView | None:
         """The view of a generation; None where it is refused, now or before."""
@@ -193,7 +197,7 @@ class Live:
             if active.generation in self._refused:
                 log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
                 name = build_again(self._database, space, active, self._folder)
-                damaged = is_ours(active.manifest, self._folder)
+                damaged = built_in_folder(active.manifest, self._folder)
                 with suppress(Conflict):  # another was published meanwhile
                     publish(self._database, space, name, self._folder, instead_of=active.generation, damaged=damaged)
             return self._view_of(space, self._active(space))

@@ -25,7 +25,7 @@ from engine.store.database.connections import Database
 from engine.store.database.leader_election import LeaderElection
 from indexing.building.build import NAMES, build_again, rebuilding
 from indexing.building.publish import publish
-from indexing.generations.folder_locks import left_over
+from indexing.generations.folder_locks import lock_if_abandoned
 from indexing.generations.generation_writer import PARTIAL
 from indexing.generations.manifest import MANIFEST
 from indexing.live.view import LiveView
@@ -210,7 +210,7 @@ def remove_unrecorded(database: Database, folder: Path) -> int:
 
 def _remove(path: Path, unless: Callable[[Path], bool] = lambda path: False) -> bool:
     """Whether it went; `unless` is asked once nobody is at work on it, as its build may just have recorded it."""
-    with left_over(path) as idle:
+    with lock_if_abandoned(path) as idle:
         if not idle or unless(path):
             return False
         log.info("removing what was left over of a build", path=f"{path.parent.name}/{path.name}")

@@ -236,7 +236,7 @@ class TestRebuild:
         live = shop.live()
         view = live.current()
         assert (view.generation.generation, view.refused.generation) == (first, second)
-        assert "metric.faiss is not what was written" in view.refused.why
+        assert "metric.faiss is damaged" in view.refused.why
         upkeep(view)
         with shop.database.connect() as conn:
             assert is_job_running(conn, rebuilding(shop.space))

@@ -363,7 +363,7 @@ class LiveMachine(RuleBasedStateMachine):
     def _likeness(self, view: LiveView, asked: np.ndarray, vector: np.ndarray, is_learnt: bool) -> float:
         """What is like a vector is so by its place; of a learnt one what is known of it counts too."""
         assert view.generation is not None
-        found = view.generation.alike.likeness
+        found = view.generation.similarity_vectors.transform
         assert found is not None
         here, there = found.places(np.array([asked, vector]))
         length = np.hypot(np.linalg.norm(there), EVIDENCE * found.usual) if is_learnt else np.linalg.norm(there)

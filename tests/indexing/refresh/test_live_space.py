@@ -30,7 +30,7 @@ from engine.values.items import Item, ItemVector
 from indexing.building.build import build_again, build_generation
 from indexing.building.publish import publish, rollback
 from indexing.generations.generation import open_generation
-from indexing.generations.manifest import MANIFEST, check
+from indexing.generations.manifest import MANIFEST, verify
 from indexing.live.nearest_by_distance import near
 from indexing.refresh.poller import Poller
 from tests.engine.worlds import missing
@@ -150,11 +150,11 @@ class TestGenerations:
             for at in (0, file.stat().st_size // 2, file.stat().st_size - 1):
                 flip(file, at)
                 with pytest.raises(CorruptGeneration):
-                    check(shop.path(name))
+                    verify(shop.path(name))
                 with pytest.raises(CorruptGeneration):
                     publish(shop.database, shop.space, name, shop.folder)
                 flip(file, at)
-        assert check(shop.path(name))["generation"] == name
+        assert verify(shop.path(name))["generation"] == name
 
     def test_a_flipped_bit_anywhere_in_the_manifest_changes_nothing_or_is_noticed(self, shop):
         path = shop.path(shop.build()) / MANIFEST
@@ -162,7 +162,7 @@ class TestGenerations:
         for at in range(0, size, 7):
             flip(path, at)
             with contextlib.suppress(CorruptGeneration):
-                assert check(path.parent) == whole
+                assert verify(path.parent) == whole
             flip(path, at)
 
     def test_a_missing_or_cut_file_is_noticed(self, shop):
@@ -236,10 +236,10 @@ class TestGenerations:
         def once(do):
             def checked(path, recorded=None):
                 monkeypatch.undo()
-                check(path)
+                verify(path)
                 do()
 
-            monkeypatch.setattr("indexing.building.publish.check", checked)
+            monkeypatch.setattr("indexing.building.publish.verify", checked)
 
         return once
 
@@ -388,7 +388,7 @@ class TestLive:
             assert shop.similar(view, ["own"], k=1, exclude_items=["i8"]).hits[0].score == pytest.approx(
                 0.894, abs=1e-3
             )
-            assert len(view.place(view.items.row("own"))) == view.generation.alike.likeness.dim
+            assert len(view.place(view.items.row("own"))) == view.generation.similarity_vectors.transform.dim
 
     def test_a_filter_asked_of_a_newer_view_tells_an_older_one_nothing(self, shop):
         shop.change(items.upsert, [Item("i0", attributes={"price": 50}), Item("i1", attributes={"price": 10})])

@@ -17,7 +17,7 @@ from engine.store.database.leader_election import LeaderElection
 from engine.values.items import Item, ItemVector
 from indexing.building.build import NAMES
 from indexing.building.publish import publish
-from indexing.generations.folder_locks import made, served
+from indexing.generations.folder_locks import create_locked, lock_for_serving
 from indexing.generations.manifest import MANIFEST
 from indexing.refresh.maintenance import Upkeep, Wear, rebuild, remove_orphans, wear
 from tests.indexing.shop import ITEMS
@@ -140,13 +140,13 @@ def test_an_unfinished_folder_is_removed_when_nobody_is_at_work_on_it_whatever_t
     left, in_use = (shop.folder / shop.space.name / f".{each}.partial" for each in ("left", "in-use"))
     left.mkdir()
     (left / "items.npy").write_bytes(b"half")
-    hold = made(in_use)
+    lock = create_locked(in_use)
     (in_use / "items.npy").write_bytes(b"half")
     age(in_use, 10 * 86_400)  # the clock was put forward since
     age(left, -86_400)  # or back
     assert remove_orphans(shop.folder) == 1
     assert sorted(path.name for path in (shop.folder / shop.space.name).iterdir()) == [in_use.name, name]
-    hold.close()
+    lock.close()
     assert remove_orphans(shop.folder) == 1
     assert [path.name for path in (shop.folder / shop.space.name).iterdir()] == [name]
 
@@ -184,11 +184,11 @@ def test_generations_without_a_record_are_removed(shop, upkeep):
         manifest["start"]["epoch"] = "-".join(map(str, epoch))
         (shop.path(name) / MANIFEST).write_text(json.dumps(manifest))
     shutil.copytree(shop.path(active), shop.path("kept by hand"))
-    hold = served(shop.path(at_work))
+    lock = lock_for_serving(shop.path(at_work))
     upkeep(shop.live().current())
     remaining = sorted(path.name for path in (shop.folder / shop.space.name).iterdir())
     assert remaining == sorted([later, foreign, at_work, recorded, before, active, "kept by hand"])
-    hold.close()
+    lock.close()
 
 
 def test_what_a_deleted_space_leaves_goes_too(shop, upkeep, database):
@@ -209,7 +209,7 @@ STEPS = [  # the last thing that is done before the process dies
     "indexing.generations.generation_writer._write_indexes",
     "indexing.generations.generation_writer.seal",
     "indexing.generations.generation_writer.fsync",
-    "indexing.building.publish.check",
+    "indexing.building.publish.verify",
     "indexing.building.publish._unlink",
 ]
 KILLED = """
