@@ -40,7 +40,7 @@ def command():
         losses.clear()
         made = make(name, params)
         engine.fitting.fit.fit(made, checkerboard(), seed=1, report=lambda epoch, loss, s: losses.append(loss))
-data_parallel.with_followers(command)
+data_parallel.run_with_followers(command)
 """
 CHOICE = """
 import json, sys
@@ -63,7 +63,7 @@ def command():
     fits.clear()
     engine.fitting.fit.fit(make("elsa", {"dim": 4}), split().train)
     return {"trials": len(choice.trials), "tried": tried}
-told = data_parallel.with_followers(command)
+told = data_parallel.run_with_followers(command)
 open(f"{folder}/choice{rank}.json", "w").write(json.dumps({"told": told, "fits": fits}))
 """
 FAILING = """
@@ -80,7 +80,7 @@ def short(*args, **options):
     return fitted(*args, **options)
 short.__module__, short.__qualname__ = fitted.__module__, fitted.__qualname__
 engine.fitting.fit._fitted = short
-data_parallel.with_followers(lambda: engine.fitting.fit.fit(make("elsa", {"dim": 4}), checkerboard()))
+data_parallel.run_with_followers(lambda: engine.fitting.fit.fit(make("elsa", {"dim": 4}), checkerboard()))
 """
 
 
