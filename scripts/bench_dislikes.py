@@ -22,8 +22,8 @@ import numpy as np
 from bench_weighting import read
 
 from engine.embedders.registry import make
-from engine.evaluation.dislike_weight import WEIGHTS, figures, learnt, users_of
-from engine.evaluation.significance import paired
+from engine.evaluation.dislike_weight import WEIGHTS, learn_dislike_weight, metrics_at_weight, users_with_dislikes
+from engine.evaluation.significance import paired_test
 from engine.fitting.fit import fit
 from engine.values import splits
 from engine.values.events import EventColumns, Weighting
@@ -53,18 +53,18 @@ def row(events: EventColumns, embedder: str) -> dict[str, Any]:
     weighting, made = Weighting(), make(embedder)
     started = time.perf_counter()
     everything = from_events(events, weighting, int(events.occurred_us.max()))
-    choice = learnt(made, everything, lambda: splits.validation_split(events, weighting))
+    choice = learn_dislike_weight(made, everything, lambda: splits.validation_split(events, weighting))
     seconds = round(time.perf_counter() - started, 2)
     split = splits.by_time_or_random(events, weighting)
-    space, users = fit(made, split.train), users_of(split)
-    each = {weight: figures(space, split, users, weight) for weight in (0.0, *WEIGHTS)}
+    space, users = fit(made, split.train), users_with_dislikes(split)
+    each = {weight: metrics_at_weight(space, split, users, weight) for weight in (0.0, *WEIGHTS)}
     return {
         "chosen": choice.weight,
         "seconds_to_choose": seconds,
         "n_users": len(users),
         "of_users": int(np.count_nonzero(np.diff(split.test.indptr))),
         "by_weight": {f"{weight:g}": round(float(found.mean()), 5) for weight, found in each.items()},
-        "chosen_against_0": paired(each[0.0], each[choice.weight]),
+        "chosen_against_0": paired_test(each[0.0], each[choice.weight]),
     }
 
 

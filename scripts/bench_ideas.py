@@ -26,7 +26,7 @@ from engine.embedders import mf
 from engine.embedders.factorisation.normalised_svd import normalised_svd
 from engine.embedders.registry import make
 from engine.embedders.spectral import Spectral
-from engine.evaluation.ranking_metrics import SpaceScorer, evaluate
+from engine.evaluation.ranking_metrics import SpaceScorer, evaluate_ranking
 from engine.fitting.fit import fit
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.space import LatentSpace
@@ -154,7 +154,7 @@ def measured(learn: Learn, split: Split) -> dict[str, float]:
     started = time.perf_counter()
     space = learn(split.train)
     seconds = time.perf_counter() - started
-    made = evaluate(SpaceScorer(space), split.train.matrix, split.test)
+    made = evaluate_ranking(SpaceScorer(space), split.train.matrix, split.test)
     return {"recall": float(made.recall.mean()), "ndcg": float(made.ndcg.mean()), "seconds": seconds}
 
 

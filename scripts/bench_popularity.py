@@ -21,7 +21,7 @@ import numpy as np
 from bench_weighting import read
 
 from engine.evaluation import baselines, popularity_half_life
-from engine.evaluation.ranking_metrics import Scorer, evaluate
+from engine.evaluation.ranking_metrics import Scorer, evaluate_ranking
 from engine.recommending.popularity import pair_weights, rank_by_popularity
 from engine.values import splits
 from engine.values.events import Weighting
@@ -49,14 +49,14 @@ def rows(split: Split) -> Iterator[dict[str, Any]]:
         sums = cells.item_sums(days, int(split.events.occurred_us.max()), len(names))[columns]
         yield {"half_life_days": days} | _figures(baselines.Popularity(rank_by_popularity(sums).shares), split)
     started = time.perf_counter()
-    sums, choice = popularity_half_life.learnt(split)
+    sums, choice = popularity_half_life.popularity_of_training_part(split)
     seconds = round(time.perf_counter() - started, 2)
     found = _figures(baselines.Popularity(rank_by_popularity(sums).shares), split)
     yield {"popularity": "served", **choice.to_json()} | found | {"seconds_to_choose": seconds}
 
 
 def _figures(scorer: Scorer, split: Split) -> dict[str, Any]:
-    made = evaluate(scorer, split.train.matrix, split.test, repeats=split.repeats)
+    made = evaluate_ranking(scorer, split.train.matrix, split.test, repeats=split.repeats)
     figures = {"recall@20": round(float(made.recall.mean()), 5), "ndcg@20": round(float(made.ndcg.mean()), 5)}
     return figures | {"n_users": len(made.users)}
 

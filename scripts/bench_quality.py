@@ -28,13 +28,13 @@ from engine.embedders.training import data_parallel
 from engine.embedders.training.peak_memory import peak_mb
 from engine.errors import InputError, NearfieldError
 from engine.evaluation.evaluate_embedder import K, strong_generalisation
-from engine.evaluation.ranking_metrics import SpaceScorer, evaluate
+from engine.evaluation.ranking_metrics import SpaceScorer, evaluate_ranking
 from engine.fitting.fit import fit
 from engine.latent_space.space import Embedder, LatentSpace
-from engine.learning.auto_select import AUTO, chooser
-from engine.learning.time_budget import Budget
+from engine.learning.auto_select import AUTO, embedder_or_chooser
+from engine.learning.time_budget import TimeBudget
 from engine.learning.trials import Choice
-from engine.learning.tune import DEFAULT, Tune
+from engine.learning.tune import DEFAULT_EMBEDDERS, Tune
 from engine.progress import Progress, no_progress
 from engine.values import splits
 from engine.values.ids import IdMap
@@ -68,7 +68,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     space, fit_seconds, epochs = _fit(embedder, train, args)
     peak = peak_mb(args.device)
     # read last: the model is done before the test file is opened
-    found = evaluate(SpaceScorer(space), train.matrix, split.test if split else read_test(args.data, train))
+    found = evaluate_ranking(SpaceScorer(space), train.matrix, split.test if split else read_test(args.data, train))
     strong = None if args.valid or args.weak else _strong(embedder, train, args)
     params: dict[str, Any] = asdict(embedder) if is_dataclass(embedder) and not isinstance(embedder, type) else {}
     return {
@@ -100,11 +100,11 @@ def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
         raise InputError("--tune and --budget find the parameters: leave --set out")
     if args.budget is not None and args.embedder != AUTO:
         raise InputError(f"--budget finds the embedder: expected --embedder auto, got {args.embedder}")
-    made: Any = chooser(args.embedder, given)
+    made: Any = embedder_or_chooser(args.embedder, given)
     if args.budget is not None:
-        made = Budget(60 * args.budget)
+        made = TimeBudget(60 * args.budget)
     elif args.tune is not None:
-        made = Tune(60 * args.tune, DEFAULT if args.embedder == AUTO else (args.embedder,))
+        made = Tune(60 * args.tune, DEFAULT_EMBEDDERS if args.embedder == AUTO else (args.embedder,))
     if not hasattr(made, "choose"):
         return Choice(made, "", ())
     # with --valid the cells of valid.parquet are what is scored at the end: the choice is made on others

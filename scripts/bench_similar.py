@@ -25,10 +25,10 @@ from bench_weighting import read
 from engine.embedders.registry import EMBEDDERS, make
 from engine.evaluation import baselines, similar_items
 from engine.evaluation.ranking_metrics import Scorer
-from engine.evaluation.similar_items import LikenessScorer
+from engine.evaluation.similar_items import ItemSimilarityScorer
 from engine.fitting.fit import fit
 from engine.latent_space.space import Embedder
-from engine.learning.auto_select import AUTO, Auto
+from engine.learning.auto_select import AUTO, AutoSelect
 from engine.values import splits
 from engine.values.events import Weighting
 from engine.values.ids import IdMap
@@ -60,7 +60,7 @@ def generated(n_items: int, events: float, own: float, args: argparse.Namespace)
     yield about | {"by": "item-kNN", "share@5": round(float(theirs.mean()), 4)}
     for name in args.embedder:
         made = [(embedder(name, shop, seed), shop, group) for seed, (shop, group) in enumerate(shops)]
-        ours = np.array([share(LikenessScorer.of(fit(each, shop)), group) for each, shop, group in made])
+        ours = np.array([share(ItemSimilarityScorer.of(fit(each, shop)), group) for each, shop, group in made])
         apart = {"beside": round(float((ours - theirs).mean()), 4), "worst": round(float((ours - theirs).min()), 4)}
         chosen = {"chosen": sorted({each.name for each, _, _ in made})} if name == AUTO else {}
         yield about | {"by": name, "share@5": round(float(ours.mean()), 4)} | apart | chosen
@@ -70,8 +70,10 @@ def of_shop(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     events, weighting = read(folder), Weighting()
     split, kinds = splits.by_time_or_random(events, weighting), categories(folder)
     for name in args.embedder:
-        chosen = Auto().choose(splits.validation_split(events, weighting)).embedder if name == AUTO else make(name)
-        found = similar_items.figures(fit(chosen, split.train), split, kinds)
+        chosen = (
+            AutoSelect().choose(splits.validation_split(events, weighting)).embedder if name == AUTO else make(name)
+        )
+        found = similar_items.similar_item_metrics(fit(chosen, split.train), split, kinds)
         if name == args.embedder[0]:
             yield {"data": folder.name, "by": "item-kNN"} | found["item_knn"]
         told = {key: value for key, value in found.items() if key != "item_knn"}
@@ -81,7 +83,7 @@ def of_shop(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
 def embedder(name: str, shop: Interactions, seed: int) -> Embedder:
     if name != AUTO:
         return make(name)
-    return Auto().choose(splits.at_random(shop, 0.2, seed)).embedder
+    return AutoSelect().choose(splits.at_random(shop, 0.2, seed)).embedder
 
 
 def share(scorer: Scorer, group: np.ndarray) -> float:

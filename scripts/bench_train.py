@@ -29,7 +29,7 @@ from threadpoolctl import threadpool_limits
 
 from engine.embedders.ials import IALS
 from engine.embedders.spectral import Spectral
-from engine.evaluation.ranking_metrics import SpaceScorer, evaluate
+from engine.evaluation.ranking_metrics import SpaceScorer, evaluate_ranking
 from engine.values.ids import IdMap
 from engine.values.interactions import Interactions
 
@@ -113,7 +113,7 @@ def _timed(fit: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
 
 
 def _figures(scorer: Any, train: Interactions, test: Any) -> dict[str, float]:
-    found = evaluate(scorer, train.matrix, test)
+    found = evaluate_ranking(scorer, train.matrix, test)
     return {"recall@20": round(float(found.recall.mean()), 5), "ndcg@20": round(float(found.ndcg.mean()), 5)}
 
 

@@ -29,9 +29,9 @@ import scipy.sparse as sp
 
 from engine.embedders.registry import make
 from engine.evaluation import baselines
-from engine.evaluation.ranking_metrics import Scorer, SpaceScorer, evaluate
+from engine.evaluation.ranking_metrics import Scorer, SpaceScorer, evaluate_ranking
 from engine.fitting.fit import fit
-from engine.learning.auto_select import Auto
+from engine.learning.auto_select import AutoSelect
 from engine.values import splits
 from engine.values.events import EventColumns, Weighting
 from engine.values.splits import Split
@@ -84,7 +84,7 @@ def embedders(events: EventColumns, cut: int, args: argparse.Namespace) -> Itera
     weighting = Weighting(predict=args.predict)
     split = splits.by_time(events, weighting, until_us=cut)
     inner = splits.by_time(_before(events, cut), weighting, until_us=cut - WEEKS * WEEK_US)
-    choice = Auto().choose(inner)
+    choice = AutoSelect().choose(inner)
     recent = split.train.recent_counts()
     assert recent is not None
     scorers: dict[str, Scorer] = {
@@ -117,7 +117,7 @@ def _scored(split: Split, test: Split, args: argparse.Namespace) -> dict[str, fl
 
 
 def _figures(scorer: Scorer, split: Split) -> dict[str, float]:
-    made = evaluate(scorer, split.train.matrix, split.test, repeats=split.repeats)
+    made = evaluate_ranking(scorer, split.train.matrix, split.test, repeats=split.repeats)
     return {"recall@20": float(made.recall.mean()), "ndcg@20": float(made.ndcg.mean()), "n_users": len(made.users)}
 
 

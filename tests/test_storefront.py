@@ -11,7 +11,7 @@ import pytest
 
 from engine.embedders.registry import make
 from engine.errors import InputError
-from engine.evaluation.evaluate_embedder import assess
+from engine.evaluation.evaluate_embedder import evaluate_embedder
 from engine.importing import import_events, import_items
 from engine.store import events, items
 from engine.store.database.connections import Database
@@ -74,7 +74,7 @@ def test_a_purchase_follows_a_cart_and_a_cart_a_view_of_the_same_item(shop: Stor
 
 
 def test_tastes_can_be_learnt(shop: Storefront) -> None:
-    evaluation = assess(make("spectral", {}), by_time(shop.events, Weighting()))
+    evaluation = evaluate_embedder(make("spectral", {}), by_time(shop.events, Weighting()))
     assert evaluation["recall@20"] > 1.5 * evaluation["popularity"]["recall@20"]
 
 

@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from engine.evaluation.significance import interval, rounded
+from engine.evaluation.significance import bootstrap_interval, rounded
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Matrix, normalise_rows
 
 BATCH_FLOATS = 2**25
 
-Figures = npt.NDArray[np.float64]
+PerUser = npt.NDArray[np.float64]
 
 
 class Scorer(Protocol):
@@ -62,23 +62,23 @@ class Evaluation:
         return replace(self, k=k, ranked=self.ranked[:, :k], hits=self.hits[:, :k])
 
     @property
-    def recall(self) -> Figures:
-        found: Figures = self.hits.sum(axis=1) / self.relevant
+    def recall(self) -> PerUser:
+        found: PerUser = self.hits.sum(axis=1) / self.relevant
         return found
 
     @property
-    def ndcg(self) -> Figures:
+    def ndcg(self) -> PerUser:
         discount = 1 / np.log2(np.arange(self.ranked.shape[1]) + 2)
         ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(self.relevant, self.ranked.shape[1])]
         return np.asarray(self.hits @ discount / ideal, dtype=np.float64)
 
     @property
-    def hit(self) -> Figures:
+    def hit(self) -> PerUser:
         """Whether anything was taken up."""
         return np.asarray(self.hits.any(axis=1), dtype=np.float64)
 
     @property
-    def mrr(self) -> Figures:
+    def mrr(self) -> PerUser:
         """1 / rank of the first hit, 0 without one."""
         if not self.hits.shape[1]:
             return np.zeros(len(self.hits))
@@ -92,18 +92,18 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         k, recall, ndcg = self.k, self.recall, self.ndcg
         return {
-            f"recall@{k}": mean(recall),
-            f"recall@{k}_interval": interval(recall),
-            f"ndcg@{k}": mean(ndcg),
-            f"ndcg@{k}_interval": interval(ndcg),
-            f"hit@{k}": mean(self.hit),
-            f"mrr@{k}": mean(self.mrr),
+            f"recall@{k}": rounded_mean(recall),
+            f"recall@{k}_interval": bootstrap_interval(recall),
+            f"ndcg@{k}": rounded_mean(ndcg),
+            f"ndcg@{k}_interval": bootstrap_interval(ndcg),
+            f"hit@{k}": rounded_mean(self.hit),
+            f"mrr@{k}": rounded_mean(self.mrr),
             f"coverage@{k}": rounded(self.coverage),
             "n_users": len(recall),
         }
 
 
-def evaluate(
+def evaluate_ranking(
     scorer: Scorer, histories: sp.csr_matrix, test: sp.csr_matrix, k: int = 20, repeats: bool = False
 ) -> Evaluation:
     """Rank for every user with test items; `histories` and `test` are (n_users, n_items) with the same rows.
@@ -140,6 +140,6 @@ def _hits(ranked: npt.NDArray[np.int64], test: sp.csr_matrix) -> npt.NDArray[np.
     return np.isin(asked, wanted) & (ranked >= 0)
 
 
-def mean(figures: Figures) -> float:
+def rounded_mean(figures: PerUser) -> float:
     """Over users, 0 without any."""
     return rounded(figures.mean()) if len(figures) else 0.0

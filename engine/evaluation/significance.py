@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 
 RESAMPLES = 1000
-FLIPS = 4000
+SIGN_FLIPS = 4000
 CHUNK_FLOATS = 2**24
 
-Figures = npt.NDArray[np.float64]
+PerUser = npt.NDArray[np.float64]
 
 
-def interval(values: Figures, seed: int = 0) -> list[float]:
+def bootstrap_interval(values: PerUser, seed: int = 0) -> list[float]:
     """95% bootstrap interval of the mean over users."""
     if len(values) == 0:
         return [0.0, 0.0]
@@ -23,7 +23,7 @@ def interval(values: Figures, seed: int = 0) -> list[float]:
     return [rounded(bound) for bound in np.percentile(means, [2.5, 97.5])]
 
 
-def paired(first: Figures, second: Figures, seed: int = 0) -> dict[str, Any]:
+def paired_test(first: PerUser, second: PerUser, seed: int = 0) -> dict[str, Any]:
     """second - first over the same users: mean, 95% interval, two-sided p of a randomisation test (Fisher 1935).
 
     Under no difference every user's difference is as likely of either sign; p is the share of random signs whose mean
@@ -36,14 +36,14 @@ def paired(first: Figures, second: Figures, seed: int = 0) -> dict[str, Any]:
     seen, moved = abs(apart.sum()), apart[apart != 0]
     chunk = max(1, CHUNK_FLOATS // max(1, len(moved)))
     extreme = 0
-    for start in range(0, FLIPS, chunk):
-        signs = draw.integers(0, 2, (min(chunk, FLIPS - start), len(moved)), dtype=np.int8)
+    for start in range(0, SIGN_FLIPS, chunk):
+        signs = draw.integers(0, 2, (min(chunk, SIGN_FLIPS - start), len(moved)), dtype=np.int8)
         sums = 2 * (signs.astype(np.float32) @ moved) - moved.sum()
         extreme += int((np.abs(sums) >= seen * (1 - 1e-6)).sum())
     return {
         "difference": rounded(apart.mean()),
-        "interval": interval(apart, seed),
-        "p": rounded((extreme + 1) / (FLIPS + 1)),
+        "interval": bootstrap_interval(apart, seed),
+        "p": rounded((extreme + 1) / (SIGN_FLIPS + 1)),
     }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.checkpoints import Checkpoints
 from engine.fitting.memory_estimate import check_memory
-from engine.fitting.training_passes import Report
+from engine.fitting.training_passes import PassReport
 from engine.fitting.uninformative_items import without_silent
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.values.interactions import Interactions
@@ -19,14 +19,14 @@ def fit(
     *,
     seed: int = 0,
     device: str = "cpu",
-    report: Report | None = None,
+    report: PassReport | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> LatentSpace:
     """The latent space. InputError, before anything is learnt, where the memory would not be enough.
 
     What is learnt in passes is learnt by every process that torchrun started.
     """
-    learn = partial(_fitted, embedder, interactions, seed, device)
+    learn = partial(_check_and_fit, embedder, interactions, seed, device)
     if not embedder.abilities.resumable:
         return learn()
     from engine.embedders.training import data_parallel
@@ -35,6 +35,8 @@ def fit(
     return data_parallel.fit_on_all_ranks(learn, **{name: value for name, value in given.items() if value is not None})
 
 
-def _fitted(embedder: Embedder, interactions: Interactions, seed: int, device: str, **options: Any) -> LatentSpace:
+def _check_and_fit(
+    embedder: Embedder, interactions: Interactions, seed: int, device: str, **options: Any
+) -> LatentSpace:
     check_memory(embedder, interactions, device)
     return without_silent(embedder.fit(interactions, seed=seed, device=device, **options), interactions)

@@ -17,22 +17,27 @@ from engine.errors import InputError
 from engine.latent_space.space import Embedder
 from engine.values.interactions import Interactions
 
-FLOAT = 4
-SPARSE = 3 * 12  # bytes of a cell: both orientations as float32 and int64 tensors, and the one it came from
-NARROWEST, OVERSAMPLING = 512, 64  # of the randomised SVD
-ADAM = 4  # a table, its gradient and two moments
-KEPT_FREE = 0.9  # share of what is free that a fit may take
-TABLES = {"mf": 1, "elsa": 1, "multvae": 2, "item2vec": 2}  # (n_items, dim) each, trained; mf has one of users too
+FLOAT_BYTES = 4
+SPARSE_CELL_BYTES = 3 * 12  # bytes of a cell: both orientations as float32 and int64 tensors, and the one it came from
+MIN_SVD_WIDTH, OVERSAMPLING = 512, 64  # of the randomised SVD
+ADAM_COPIES = 4  # a table, its gradient and two moments
+USABLE_SHARE = 0.9  # share of what is free that a fit may take
+TRAINED_ITEM_TABLES = {
+    "mf": 1,
+    "elsa": 1,
+    "multvae": 2,
+    "item2vec": 2,
+}  # (n_items, dim) each, trained; mf has one of users too
 DENSE_BATCHES = {"elsa": 6, "multvae": 6}  # (users at once, n_items) each
 
 
-def estimate(embedder: Embedder, shape: tuple[int, int], n_cells: int) -> int:
+def estimate_bytes(embedder: Embedder, shape: tuple[int, int], n_cells: int) -> int:
     """Bytes that a fit needs beside the (n_users, n_items) interactions themselves."""
     made: Any = embedder
     parts = _parts(made, shape, n_cells)
-    working = max(_working(name, dim, int(getattr(made, "batch", 0)), shape) for name, dim in parts)
-    vectors = FLOAT * sum(shape) * sum(dim for _, dim in parts)
-    return int(working + 2 * vectors + SPARSE * n_cells)
+    working = max(_working_bytes(name, dim, int(getattr(made, "batch", 0)), shape) for name, dim in parts)
+    vectors = FLOAT_BYTES * sum(shape) * sum(dim for _, dim in parts)
+    return int(working + 2 * vectors + SPARSE_CELL_BYTES * n_cells)
 
 
 def _parts(made: Any, shape: tuple[int, int], n_cells: int) -> list[tuple[str, int]]:
@@ -44,15 +49,15 @@ def _parts(made: Any, shape: tuple[int, int], n_cells: int) -> list[tuple[str, i
     return [(name, width) for name, width in parts if width]
 
 
-def _working(name: str, dim: int, batch: int, shape: tuple[int, int]) -> int:
+def _working_bytes(name: str, dim: int, batch: int, shape: tuple[int, int]) -> int:
     """Bytes that one part needs beside its vectors while it is learnt."""
     n_users, n_items = shape
     if name == "ials":
-        return 3 * FLOAT * (n_users + n_items) * dim
-    n_rows = TABLES.get(name, 0) * n_items + (n_users if name == "mf" else 0)
-    trained = FLOAT * ADAM * n_rows * dim
-    batches = FLOAT * DENSE_BATCHES.get(name, 0) * min(batch, users_per_chunk(n_items)) * n_items
-    return max(_factors(dim, n_users, n_items), trained + batches)
+        return 3 * FLOAT_BYTES * (n_users + n_items) * dim
+    n_rows = TRAINED_ITEM_TABLES.get(name, 0) * n_items + (n_users if name == "mf" else 0)
+    trained = FLOAT_BYTES * ADAM_COPIES * n_rows * dim
+    batches = FLOAT_BYTES * DENSE_BATCHES.get(name, 0) * min(batch, users_per_chunk(n_items)) * n_items
+    return max(_svd_bytes(dim, n_users, n_items), trained + batches)
 
 
 def check_memory(
@@ -60,11 +65,11 @@ def check_memory(
 ) -> None:
     """InputError naming the largest dim that fits, where the device has not enough bytes free; they can be given."""
     shape, n_cells = interactions.matrix.shape, interactions.matrix.nnz
-    left = int(KEPT_FREE * (_free(device) if free is None else free))
-    needed = estimate(embedder, shape, n_cells)
+    left = int(USABLE_SHARE * (_free_bytes(device) if free is None else free))
+    needed = estimate_bytes(embedder, shape, n_cells)
     if needed <= left:
         return
-    fits = _largest(embedder, shape, n_cells, left)
+    fits = _largest_dim(embedder, shape, n_cells, left)
     where, other = ("", "a larger machine") if device == "cpu" else (f" on {device}", "a larger GPU, or --device cpu")
     advice = f"dim {fits} would fit" if fits else f"no dim would fit; give it fewer events or {other}"
     raise InputError(
@@ -74,7 +79,7 @@ def check_memory(
     )
 
 
-def _free(device: str) -> int:
+def _free_bytes(device: str) -> int:
     if device == "cpu":
         return int(psutil.virtual_memory().available)
     from engine.embedders.training.device import free_gpu_bytes
@@ -82,20 +87,20 @@ def _free(device: str) -> int:
     return free_gpu_bytes(device)
 
 
-def _largest(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:
+def _largest_dim(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:
     """The largest dim, a multiple of 8, that fits, or one within a hundredth of it; 0 where none does."""
     made: Any = embedder
     most = max(8, int(made.dim) or default_dim(shape[1]))
     dim = most // 8 * 8
-    while dim > 0 and estimate(replace(made, dim=dim), shape, n_cells) > free:
+    while dim > 0 and estimate_bytes(replace(made, dim=dim), shape, n_cells) > free:
         dim -= max(8, dim // 1000 * 8)  # not by halves: a wide blend may need less, without a part of its own
     return dim
 
 
-def _factors(dim: int, n_users: int, n_items: int) -> int:
+def _svd_bytes(dim: int, n_users: int, n_items: int) -> int:
     """The randomised SVD: a basis of items three times over, its image of users, and its small square."""
-    width = min(max(dim + OVERSAMPLING, NARROWEST), n_users, n_items)
-    return FLOAT * width * (3 * n_items + n_users) + 3 * 8 * width**2
+    width = min(max(dim + OVERSAMPLING, MIN_SVD_WIDTH), n_users, n_items)
+    return FLOAT_BYTES * width * (3 * n_items + n_users) + 3 * 8 * width**2
 
 
 def _gb(n_bytes: int) -> str:

@@ -17,10 +17,10 @@ PASSES_PARAMETER: Mapping[str, str] = {
 # A blend is never stopped after a third of its passes: its closed-form parts take time as well.
 REPORTED_PASSES_PARAMETER: Mapping[str, str] = {**PASSES_PARAMETER, "blend": "sphere_epochs"}
 
-Report = Callable[[int, float, float], None]  # pass from 1, mean loss, seconds
+PassReport = Callable[[int, float, float], None]  # pass from 1, mean loss, seconds
 
 
-def passes_of(progress: Progress, what: str, start: float, end: float, embedder: Embedder) -> Report:
+def report_passes(progress: Progress, what: str, start: float, end: float, embedder: Embedder) -> PassReport:
     """A `Report` that forwards each pass to `progress`, as a share between `start` and `end`."""
     passes = int(getattr(embedder, REPORTED_PASSES_PARAMETER.get(embedder.name, "epochs"), 1))
 

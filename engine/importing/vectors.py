@@ -18,7 +18,7 @@ from engine.importing.records import Layout
 from engine.importing.reports.summary import ImportSummary
 from engine.importing.sheets import word2vec
 from engine.importing.transaction import transaction
-from engine.learning.train_features import space_of
+from engine.learning.train_features import feature_space
 from engine.progress import Progress, no_progress
 from engine.store import items, models
 from engine.store.database.connections import Database
@@ -65,7 +65,7 @@ def import_vectors(
             space.key,
             embedder=EMBEDDER,
             params={"file": path.name},
-            space=space_of(Vectors(IdMap(last), rescale_extremes(found.matrix[rows])), None),
+            space=feature_space(Vectors(IdMap(last), rescale_extremes(found.matrix[rows])), None),
             evaluation={"note": f"{len(last):,} vectors made elsewhere, from {path.name}"},
             publishable=True,
         )

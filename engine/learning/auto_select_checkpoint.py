@@ -10,26 +10,26 @@ import numpy as np
 import orjson
 
 from engine.checkpoints import Checkpoints
-from engine.evaluation.validation_set import Validation
+from engine.evaluation.validation_set import ValidationSet
 from engine.learning.trials import Trial
 
 
 @dataclass(frozen=True, eq=False)
-class Kept:
+class RaceCheckpoint:
     """Of one race, which is known by its data and settings."""
 
     checkpoints: Checkpoints | None = None
     fingerprint: str = ""
 
     @staticmethod
-    def of(on: Validation, checkpoints: Checkpoints | None, what: str) -> Kept:
+    def of(on: ValidationSet, checkpoints: Checkpoints | None, what: str) -> RaceCheckpoint:
         if checkpoints is None:
-            return NOT_KEPT
+            return NO_CHECKPOINT
         digest = hashlib.sha256(what.encode())
         for matrix in (on.train.matrix, on.test):
             for array in (matrix.indptr, matrix.indices, matrix.data):
                 digest.update(np.ascontiguousarray(array).tobytes())
-        return Kept(checkpoints, f"race-{digest.hexdigest()[:32]}")
+        return RaceCheckpoint(checkpoints, f"race-{digest.hexdigest()[:32]}")
 
     def read(self) -> list[Trial]:
         content = None if self.checkpoints is None else self.checkpoints.read(self.fingerprint)
@@ -44,4 +44,4 @@ class Kept:
             self.checkpoints.write(self.fingerprint, orjson.dumps([trial.to_json() for trial in trials]))
 
 
-NOT_KEPT = Kept()
+NO_CHECKPOINT = RaceCheckpoint()

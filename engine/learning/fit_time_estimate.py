@@ -15,32 +15,32 @@ from engine.embedders.factorisation.normalised_svd import MIN_WIDTH, OVERSAMPLIN
 from engine.embedders.factorisation.randomised_svd import sparse_tensor
 from engine.embedders.spectral import Spectral
 
-PROBE = 256  # columns of the products that are timed: of fewer, more stays in the cache
-FOLD_IN = 4  # products of the sparse kind that the vectors of all users take in one thread
-CUBES = 20  # products of width^3 that the eigenvalues in double precision take
+PROBE_COLUMNS = 256  # columns of the products that are timed: of fewer, more stays in the cache
+FOLD_IN_PRODUCTS = 4  # products of the sparse kind that the vectors of all users take in one thread
+EIGEN_PRODUCTS = 20  # products of width^3 that the eigenvalues in double precision take
 
 
 def seconds_of_spectral(matrix: sp.csr_matrix, dims: list[int], device: str = "cpu") -> dict[int, float]:
     """Estimated seconds of a fit in each of `dims`; within a third of the truth where the machine is left alone."""
     target = torch.device(device)
     sparse = sparse_tensor(matrix, target)
-    thin = torch.randn(matrix.shape[1], PROBE, device=target)
-    per_sparse = _seconds(lambda: sparse @ thin, target) / (matrix.nnz * PROBE)
-    square = torch.randn(matrix.shape[1], min(PROBE, *matrix.shape), device=target)
-    per_dense = _seconds(lambda: square.T @ square, target) / (matrix.shape[1] * square.shape[1] ** 2)
-    return {dim: _estimate(matrix, dim, per_sparse, per_dense) for dim in dims}
+    thin = torch.randn(matrix.shape[1], PROBE_COLUMNS, device=target)
+    per_sparse = _time_product(lambda: sparse @ thin, target) / (matrix.nnz * PROBE_COLUMNS)
+    square = torch.randn(matrix.shape[1], min(PROBE_COLUMNS, *matrix.shape), device=target)
+    per_dense = _time_product(lambda: square.T @ square, target) / (matrix.shape[1] * square.shape[1] ** 2)
+    return {dim: _estimate_seconds(matrix, dim, per_sparse, per_dense) for dim in dims}
 
 
-def _estimate(matrix: sp.csr_matrix, dim: int, per_sparse: float, per_dense: float) -> float:
+def _estimate_seconds(matrix: sp.csr_matrix, dim: int, per_sparse: float, per_dense: float) -> float:
     n_users, n_items = matrix.shape
     width = min(max(dim + OVERSAMPLING, MIN_WIDTH), n_users, n_items)
     passes = Spectral.iterations + 1
-    sparse = matrix.nnz * ((2 * passes + 1) * width + FOLD_IN * dim)
-    dense = width**2 * ((1.5 * passes + 1) * n_items + n_users) + n_items * width * dim + CUBES * width**3
+    sparse = matrix.nnz * ((2 * passes + 1) * width + FOLD_IN_PRODUCTS * dim)
+    dense = width**2 * ((1.5 * passes + 1) * n_items + n_users) + n_items * width * dim + EIGEN_PRODUCTS * width**3
     return sparse * per_sparse + dense * per_dense
 
 
-def _seconds(product: Callable[[], torch.Tensor], device: torch.device) -> float:
+def _time_product(product: Callable[[], torch.Tensor], device: torch.device) -> float:
     """Of the quicker of two, after one that warms up."""
     found = []
     for _ in range(3):

@@ -89,8 +89,10 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
         "negative_power": Range(0.0, 1.0),
     },
 }
-DEEP_ITEMS = 20_000  # a catalogue above is large; the deep blend is worse on electronics with 8,360 items
-DEEP: Mapping[str, int | float] = {  # beside twice the usual dimensions; gowalla +6% recall and ndcg over `spectral`
+DEEP_BLEND_ITEMS = 20_000  # a catalogue above is large; the deep blend is worse on electronics with 8,360 items
+DEEP_BLEND: Mapping[
+    str, int | float
+] = {  # beside twice the usual dimensions; gowalla +6% recall and ndcg over `spectral`
     "sphere": 256,
     "sphere_weight": 2.5,
     "sphere_epochs": 30,
@@ -100,21 +102,21 @@ DEEP: Mapping[str, int | float] = {  # beside twice the usual dimensions; gowall
 }
 
 
-def start(name: str, usual: int) -> dict[str, int | float]:
+def start_params(name: str, usual: int) -> dict[str, int | float]:
     """The embedder's defaults within its ranges; a default the data decides becomes `usual`."""
     made: Any = make(name)
     defaults = {field.name: getattr(made, field.name) for field in fields(made)}
     if name == "blend":
         defaults |= {"wide": made.wide_dim(usual), "sphere": DEFAULT_SPHERE_DIM}
-    return {key: _within(bounds, defaults[key], usual) for key, bounds in SPACES[name].items()}
+    return {key: _clip_to_range(bounds, defaults[key], usual) for key, bounds in SPACES[name].items()}
 
 
-def deep(usual: int) -> dict[str, int | float]:
+def deep_blend_params(usual: int) -> dict[str, int | float]:
     """Where the search of blends starts on a catalogue of more than DEEP_ITEMS."""
-    return {**start("blend", 2 * usual), **DEEP}
+    return {**start_params("blend", 2 * usual), **DEEP_BLEND}
 
 
-def _within(bounds: Range, value: float, usual: int) -> int | float:
+def _clip_to_range(bounds: Range, value: float, usual: int) -> int | float:
     if value <= 0 and bounds.whole and bounds.low > 0:
         value = usual
     elif value <= 0 and bounds.log:

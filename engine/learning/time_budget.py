@@ -17,13 +17,13 @@ from engine.progress import Progress, no_progress
 from engine.values.interactions import Interactions
 from engine.values.splits import Split
 
-FITS = 4  # of the default, that a search is worth beginning with: two or three trials and the last fit
-SAFETY = 0.8  # share of the time that is planned with; the rest is for estimates that are too low
-NARROWEST = 16
+MIN_FITS = 4  # of the default, that a search is worth beginning with: two or three trials and the last fit
+PLANNED_SHARE = 0.8  # share of the time that is planned with; the rest is for estimates that are too low
+MIN_DIM = 16
 
 
 @dataclass(frozen=True)
-class Budget:
+class TimeBudget:
     """A chooser for `seconds` of wall time, the fit of what is chosen included."""
 
     seconds: float
@@ -35,9 +35,9 @@ class Budget:
     def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress) -> Choice:
         """As `tune`, or a width with the reason where there is no time for a search. Raises as `tune`."""
         started = time.perf_counter()
-        dim, took = widest(split.train, SAFETY * self.seconds, device)
-        left = SAFETY * self.seconds - (time.perf_counter() - started)
-        if FITS * took > left:
+        dim, took = widest_spectral(split.train, PLANNED_SHARE * self.seconds, device)
+        left = PLANNED_SHARE * self.seconds - (time.perf_counter() - started)
+        if MIN_FITS * took > left:
             reason = (
                 f"spectral (dim {dim}), because it takes about {took:.1f} s and {max(left, 0):.0f} s "
                 f"are too few for a search"
@@ -46,12 +46,12 @@ class Budget:
         return tune(split, left, seed=seed, device=device, progress=progress)
 
 
-def widest(train: Interactions, seconds: float, device: str = "cpu") -> tuple[int, float]:
+def widest_spectral(train: Interactions, seconds: float, device: str = "cpu") -> tuple[int, float]:
     """The widest `spectral` up to the default that should be learnt in these seconds, and its estimate."""
     from engine.learning.fit_time_estimate import seconds_of_spectral
 
     dims = [default_dim(len(train.items))]
-    while dims[-1] > NARROWEST:
+    while dims[-1] > MIN_DIM:
         dims.append(dims[-1] * 3 // 4)
     estimates = seconds_of_spectral(train.matrix, dims, device)
     dim = next((each for each in dims if estimates[each] <= seconds), dims[-1])

@@ -10,10 +10,10 @@ from typing import Any
 from engine.checkpoints import Checkpoints
 from engine.errors import NotEnoughData
 from engine.evaluation import dislike_weight
-from engine.evaluation.evaluate_embedder import ALL_TIMES, assess
+from engine.evaluation.evaluate_embedder import POPULARITY_OF_ALL_TIMES, evaluate_embedder
 from engine.evaluation.similar_items import Categories
 from engine.fitting.fit import fit
-from engine.fitting.training_passes import passes_of
+from engine.fitting.training_passes import report_passes
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.learning.trials import Choice, Chooser
@@ -25,7 +25,7 @@ from engine.values.splits import Split
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedModel:
     space: LatentSpace
     interactions: Interactions
     embedder: str
@@ -46,7 +46,7 @@ def train(
     progress: Progress = no_progress,
     checkpoints: Checkpoints | None = None,
     categories: Categories | None = None,
-) -> Trained:
+) -> TrainedModel:
     """Evaluate `embedder` on the last tenth of the events, a random one where no times are known, then fit it on all.
 
     A chooser chooses one without that tenth. Raises NotEnoughData when no user has taken up an item. Too little data to
@@ -55,7 +55,7 @@ def train(
     everything = from_events(events, weighting, now_us)
     if everything.matrix.nnz == 0:
         raise NotEnoughData("no user has an item with positive weight; import events, or look at `nearfield weights`")
-    choice = chosen(
+    choice = choose_embedder(
         embedder,
         lambda: splits.validation_split(events, weighting, seed=seed),
         seed=seed,
@@ -63,7 +63,7 @@ def train(
         progress=progress,
     )
     best = choice.embedder
-    dislikes = dislike_weight.learnt(
+    dislikes = dislike_weight.learn_dislike_weight(
         best,
         everything,
         lambda: splits.validation_split(events, weighting, seed=seed),
@@ -73,7 +73,7 @@ def train(
         checkpoints=checkpoints,
     )
     split = splits.by_time_or_random(events, weighting, seed=seed)
-    evaluation = assess(
+    evaluation = evaluate_embedder(
         best, split, seed=seed, device=device, progress=progress, checkpoints=checkpoints, dislikes=dislikes,
         categories=categories,
     )  # fmt: skip
@@ -83,16 +83,18 @@ def train(
         evaluation["choice"] = choice.to_json()
     progress("fit on everything", 0.9)
     started = time.perf_counter()
-    report = passes_of(progress, "fit on everything", 0.9, 1.0, best)
+    report = report_passes(progress, "fit on everything", 0.9, 1.0, best)
     space = fit(best, everything, seed=seed, device=device, report=report, checkpoints=checkpoints)
     space = with_dislikes(space, dislikes.weight, everything)
     fit_seconds = time.perf_counter() - started
     progress("done", 1.0)
     params: dict[str, Any] = asdict(best) if is_dataclass(best) and not isinstance(best, type) else {}
-    return Trained(space, everything, best.name, params | {"seed": seed}, evaluation, fit_seconds, _beats(evaluation))
+    return TrainedModel(
+        space, everything, best.name, params | {"seed": seed}, evaluation, fit_seconds, _beats_popularity(evaluation)
+    )
 
 
-def chosen(
+def choose_embedder(
     embedder: Embedder | Chooser,
     split: Callable[[], Split],
     *,
@@ -112,8 +114,8 @@ def chosen(
     return choice
 
 
-def _beats(evaluation: Mapping[str, Any]) -> bool:
+def _beats_popularity(evaluation: Mapping[str, Any]) -> bool:
     """Whether it is at least as good as popularity of all times; true when there was nothing to evaluate on."""
-    if ALL_TIMES not in evaluation:
+    if POPULARITY_OF_ALL_TIMES not in evaluation:
         return True
-    return bool(evaluation["recall@20"] >= evaluation[ALL_TIMES]["recall@20"])
+    return bool(evaluation["recall@20"] >= evaluation[POPULARITY_OF_ALL_TIMES]["recall@20"])

@@ -24,8 +24,8 @@ from engine.values.features import Features
 from engine.values.ids import IdMap
 from engine.values.vectors import Matrix, Vectors
 
-HELD_OUT = 0.1
-LEAST = 20  # records; below, holding some out says nothing
+HELD_OUT_SHARE = 0.1
+MIN_RECORDS = 20  # records; below, holding some out says nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,8 @@ def train_features(
     learnt = features if normal is None else features.with_label(normal)
     prepared_by = preprocessing.fit(learnt, keep_constant=keep_constant)
     prepared = prepared_by.apply(learnt.values)
-    chosen, reason = _choice(embedder, prepared)
-    comparison, chosen = compare(chosen, prepared, seed=seed, device=device, stay=embedder is not None)
+    chosen, reason = _choose_embedder(embedder, prepared)
+    comparison, chosen = compare_with_pca(chosen, prepared, seed=seed, device=device, stay=embedder is not None)
     progress("fit on everything", 0.5)
     started = time.perf_counter()
     core = chosen.fit(prepared, seed=seed, device=device, progress=lambda what, at: progress(what, 0.5 + 0.4 * at))
@@ -74,31 +74,31 @@ def train_features(
     comparison |= {} if dropped is None else {"dropped": dropped}
     evaluation = {"choice": reason, "learnt_from": len(learnt), **comparison, "kpis": figures}
     params: dict[str, Any] = asdict(chosen) if is_dataclass(chosen) and not isinstance(chosen, type) else {}
-    space = space_of(Vectors(features.ids, latent), codec)
+    space = feature_space(Vectors(features.ids, latent), codec)
     progress("done", 1.0)
     return TrainedFeatures(
         space, codec, chosen.name, params | {"seed": seed, "normal": normal}, evaluation, fit_seconds
     )
 
 
-def space_of(items: Vectors, codec: FeatureCodec | None) -> LatentSpace:
+def feature_space(items: Vectors, codec: FeatureCodec | None) -> LatentSpace:
     """Records as the items of a space; whoever looked at some of them has their mean as vector."""
     ones = np.ones(len(items), np.float32), np.ones(items.dim, np.float32)
     nobody = Vectors(IdMap(()), np.zeros((0, items.dim), np.float32))
     return LatentSpace(items, nobody, "cosine", LinearFoldIn(items.matrix, *ones), codec)
 
 
-def compare(
+def compare_with_pca(
     embedder: FeatureEmbedder, prepared: Matrix, *, seed: int, device: str, stay: bool
 ) -> tuple[dict[str, Any], FeatureEmbedder]:
     """Held-out errors of the embedder and of pca with as many dimensions, and the embedder to take.
 
     With `stay` that is the one given, whatever the figures say; else pca where it is better.
     """
-    if len(prepared) < LEAST:
+    if len(prepared) < MIN_RECORDS:
         return {"note": f"{len(prepared)} records are too few to hold some out"}, embedder
     order = np.random.default_rng(seed).permutation(len(prepared))
-    n_held = int(HELD_OUT * len(prepared))
+    n_held = int(HELD_OUT_SHARE * len(prepared))
     held, kept = prepared[order[:n_held]], prepared[order[n_held:]]
     core = embedder.fit(kept, seed=seed, device=device)
     error = reconstruction_error(core, held)
@@ -123,7 +123,7 @@ def reconstruction_error(core: Core, prepared: Matrix) -> float:
     return float(np.mean((prepared - core.decode(core.encode(prepared))) ** 2))
 
 
-def _choice(embedder: FeatureEmbedder | None, prepared: Matrix) -> tuple[FeatureEmbedder, str]:
+def _choose_embedder(embedder: FeatureEmbedder | None, prepared: Matrix) -> tuple[FeatureEmbedder, str]:
     if embedder is not None:
         return embedder, f"{embedder.name}: asked for"
     name, reason = registry.choose_by_size(*prepared.shape)

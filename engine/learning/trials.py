@@ -87,19 +87,19 @@ class Chooser(Protocol):
     def choose(self, split: Split, *, seed: int, device: str, progress: Progress) -> Choice: ...
 
 
-def best(trials: Sequence[Trial]) -> Trial | None:
+def best_trial(trials: Sequence[Trial]) -> Trial | None:
     """The finished trial with the highest figure, the first of equals; None when none has finished."""
     done = [trial for trial in trials if trial.state == "done"]
     return max(done, key=lambda trial: trial.figure, default=None)
 
 
-def leanest(trials: Sequence[Trial]) -> Trial | None:
+def smallest_near_best(trials: Sequence[Trial]) -> Trial | None:
     """The one of fewest dimensions among those within MARGIN of the best, the better one of equals.
 
     Dimensions cost memory and time at every search, and the last bit of a validation figure is chance. Of those, one
     whose similar items are much worse than another's is not taken.
     """
-    winner = best(trials)
+    winner = best_trial(trials)
     if winner is None:
         return None
     near = [trial for trial in trials if trial.state == "done" and trial.figure >= (1 - MARGIN) * winner.figure]
@@ -108,7 +108,7 @@ def leanest(trials: Sequence[Trial]) -> Trial | None:
     return min(alike, key=lambda trial: (trial.dim, -trial.figure))
 
 
-def told(trial: Trial) -> str:
+def describe(trial: Trial) -> str:
     """`spectral (dim 512)` for people."""
     params = ", ".join(f"{name} {value:g}" for name, value in trial.params.items())
     return f"{trial.embedder} ({params or 'defaults'})"

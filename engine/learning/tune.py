@@ -18,12 +18,12 @@ from engine.embedders.default_dims import default_dim
 from engine.embedders.factorisation.svd_cache import svd_cache
 from engine.embedders.registry import make
 from engine.errors import InputError, NearfieldError, NotEnoughData
-from engine.evaluation.validation_set import Validation, validation
+from engine.evaluation.validation_set import ValidationSet, validation_set
 from engine.fitting.fit import fit
-from engine.fitting.training_passes import PASSES_PARAMETER, REPORTED_PASSES_PARAMETER, Report
+from engine.fitting.training_passes import PASSES_PARAMETER, REPORTED_PASSES_PARAMETER, PassReport
 from engine.learning import tune_study as studies
-from engine.learning.search_space import DEEP_ITEMS, SPACES, Range, deep, start
-from engine.learning.trials import Choice, Trial, best, told
+from engine.learning.search_space import DEEP_BLEND_ITEMS, SPACES, Range, deep_blend_params, start_params
+from engine.learning.trials import Choice, Trial, best_trial, describe
 from engine.progress import Progress, no_progress
 from engine.values.splits import Split
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
 # Left out, and searched where they are named: ease, whose items are like nothing (race.py); multvae, which on ml-1m has
 # .2336 recall on validation, less than any of these; item2vec, whose 30 passes take 4.2 s each there (mf's 10 .34 s)
-DEFAULT = ("spectral", "blend", "ials", "mf", "elsa")
-SHORT = 1 / 3  # of the passes, after which a trial may be given up
-OLD_BEST = 3  # trials of a study of other data that are tried again
-MISFITS = 5  # trials in a row that would take too long, after which the search ends
+DEFAULT_EMBEDDERS = ("spectral", "blend", "ials", "mf", "elsa")
+SHORT_FIT_SHARE = 1 / 3  # of the passes, after which a trial may be given up
+OLD_TRIALS_RETRIED = 3  # trials of a study of other data that are tried again
+MAX_MISFITS = 5  # trials in a row that would take too long, after which the search ends
 
 
 class OutOfTime(Exception):
@@ -47,7 +47,7 @@ class Tune:
     """The chooser behind `nearfield tune`."""
 
     budget_s: float
-    embedders: Sequence[str] = DEFAULT
+    embedders: Sequence[str] = DEFAULT_EMBEDDERS
     study: Path | None = None
     restart: bool = False
 
@@ -64,7 +64,7 @@ def tune(
     *,
     seed: int = 0,
     device: str = "cpu",
-    embedders: Sequence[str] = DEFAULT,
+    embedders: Sequence[str] = DEFAULT_EMBEDDERS,
     study: Path | None = None,
     restart: bool = False,
     progress: Progress = no_progress,
@@ -83,17 +83,17 @@ def tune(
     torch_device(device)  # else every trial would fail by it, until the time is up
     if split.test.nnz == 0:
         raise NotEnoughData("no user has anything to predict after the split, so there is nothing to tune on")
-    on, data = validation(split, seed), studies.fingerprint(split)
-    same, other = ([], []) if restart else studies.load(study, data)
+    on, data = validation_set(split, seed), studies.split_fingerprint(split)
+    same, other = ([], []) if restart else studies.load_trials(study, data)
     aside = [trial for trial in same if trial.embedder not in embedders]
     search = Search(on, tuple(embedders), seed, device, budget_s, same, other)
     with svd_cache():
         for trial in search.trials():
-            studies.save(study, data, [*aside, *search.told])
-            found = best(search.told)
+            studies.save_trials(study, data, [*aside, *search.told])
+            found = best_trial(search.told)
             so_far = f"best {found.figure:.4f} by {found.embedder}" if found else "none finished yet"
             progress(f"trial {len(search.told)} {trial.embedder}, {so_far}", min(1.0, search.elapsed() / budget_s))
-    winner = best(search.told)
+    winner = best_trial(search.told)
     if winner is None:
         return Choice(make("spectral"), "spectral, because no trial finished within the time", search.told)
     return Choice(make(winner.embedder, winner.params), _reason(winner, search.told), search.told)
@@ -104,7 +104,7 @@ class Search:
 
     def __init__(
         self,
-        on: Validation,
+        on: ValidationSet,
         embedders: tuple[str, ...],
         seed: int,
         device: str,
@@ -116,13 +116,13 @@ class Search:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.on, self.embedders, self.seed, self.device, self.budget_s = on, embedders, seed, device, budget_s
-        self.told: list[Trial] = [trial for trial in same if trial.embedder in embedders and _of_today(trial)]
-        other = other + [trial for trial in same if not _of_today(trial)]
+        self.told: list[Trial] = [trial for trial in same if trial.embedder in embedders and _has_current_params(trial)]
+        other = other + [trial for trial in same if not _has_current_params(trial)]
         sampler = optuna.samplers.TPESampler(seed=seed + len(self.told), n_startup_trials=2 * len(embedders))
         pruner = optuna.pruners.MedianPruner(n_startup_trials=3)
         self.study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
         for trial in self.told:
-            self.study.add_trial(_finished(trial, embedders))
+            self.study.add_trial(_optuna_trial(trial, embedders))
         if not self.told:
             self._begin(other)
         self.started = time.perf_counter()
@@ -130,14 +130,16 @@ class Search:
     def _begin(self, other: list[Trial]) -> None:
         """Every embedder's defaults first, the closed forms at several ranks, and the best of a former study."""
         n_items = len(self.on.train.items)
-        usual, is_large = default_dim(n_items), n_items > DEEP_ITEMS
+        usual, is_large = default_dim(n_items), n_items > DEEP_BLEND_ITEMS
         for name in self.embedders:
-            self._enqueue(name, deep(usual) if name == "blend" and is_large else start(name, usual))
+            self._enqueue(name, deep_blend_params(usual) if name == "blend" and is_large else start_params(name, usual))
         for name, rank in (("spectral", usual // 2), ("spectral", 2 * usual), ("blend", usual // 2)):
             bounds = SPACES[name]["dim"]
             if name in self.embedders and bounds.low <= rank <= bounds.high:
-                self._enqueue(name, start(name, usual) | {"dim": rank})
-        for trial in sorted((each for each in other if each.embedder in self.embedders), key=_worst_first)[:OLD_BEST]:
+                self._enqueue(name, start_params(name, usual) | {"dim": rank})
+        for trial in sorted((each for each in other if each.embedder in self.embedders), key=_worst_first)[
+            :OLD_TRIALS_RETRIED
+        ]:
             self._enqueue(trial.embedder, dict(trial.params))
 
     def _enqueue(self, name: str, params: dict[str, Any]) -> None:
@@ -146,7 +148,7 @@ class Search:
     def trials(self) -> Any:
         """Trials, told as they end, until the time is up or nothing fits into it any more."""
         misfits = 0
-        while self.left() > 0 and misfits < MISFITS:
+        while self.left() > 0 and misfits < MAX_MISFITS:
             asked = self.study.ask()
             name = asked.suggest_categorical("embedder", list(self.embedders))
             params = {key: _suggest(asked, f"{name}.{key}", each) for key, each in SPACES[name].items()}
@@ -164,7 +166,7 @@ class Search:
         return min(rest / 2, rest - self._refit())
 
     def _refit(self) -> float:
-        found = best(self.told)
+        found = best_trial(self.told)
         return found.seconds if found else 0.0
 
     def _run(self, asked: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
@@ -185,7 +187,7 @@ class Search:
 
     def _scored(self, asked: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
         passes, short = PASSES_PARAMETER.get(name), None
-        if passes is not None and (few := round(SHORT * self._passes(name, params))) >= 1:
+        if passes is not None and (few := round(SHORT_FIT_SHARE * self._passes(name, params))) >= 1:
             began = time.perf_counter()
             recall, ndcg = self._fit(name, params | {passes: few})
             short = (recall + ndcg) / 2
@@ -194,7 +196,7 @@ class Search:
             if asked.should_prune():
                 note = f"below the median after {few} {passes}"
                 return Trial(name, params, "pruned", recall, ndcg, 0.0, note, short)
-            self._fits_in(took / SHORT)
+            self._fits_in(took / SHORT_FIT_SHARE)
         recall, ndcg = self._fit(name, params)
         return Trial(name, params, "done", recall, ndcg, 0.0, "", short)
 
@@ -207,7 +209,7 @@ class Search:
         report = self._watch(self._passes(name, params)) if embedder.abilities.resumable else None
         return self.on.score(fit(embedder, self.on.train, seed=self.seed, device=self.device, report=report))
 
-    def _watch(self, epochs: int) -> Report:
+    def _watch(self, epochs: int) -> PassReport:
         def report(epoch: int, loss: float, seconds: float) -> None:
             if epoch == epochs:
                 return  # what is done is looked at
@@ -234,7 +236,7 @@ def _suggest(asked: optuna.Trial, name: str, bounds: Range) -> int | float:
     return asked.suggest_float(name, bounds.low, bounds.high, log=bounds.log, step=bounds.step)
 
 
-def _finished(trial: Trial, embedders: tuple[str, ...]) -> optuna.trial.FrozenTrial:
+def _optuna_trial(trial: Trial, embedders: tuple[str, ...]) -> optuna.trial.FrozenTrial:
     """A trial of a former run, as Optuna keeps it."""
     import optuna
 
@@ -263,7 +265,7 @@ def _step(bounds: Range) -> int:
     return int(bounds.step or 1)
 
 
-def _of_today(trial: Trial) -> bool:
+def _has_current_params(trial: Trial) -> bool:
     """Whether it was asked for what is asked for now; of a study by a former version, a start at most."""
     return trial.params.keys() == SPACES.get(trial.embedder, {}).keys()
 
@@ -275,4 +277,4 @@ def _worst_first(trial: Trial) -> float:
 def _reason(winner: Trial, trials: Sequence[Trial]) -> str:
     ended = {state: sum(trial.state == state for trial in trials) for state in ("done", "pruned", "failed")}
     counts = ", ".join(f"{n} {state}" for state, n in ended.items() if n)
-    return f"{told(winner)}: mean of recall@20 and ndcg@20 {winner.figure:.4f} on validation, best of {counts}"
+    return f"{describe(winner)}: mean of recall@20 and ndcg@20 {winner.figure:.4f} on validation, best of {counts}"

@@ -17,7 +17,7 @@ from engine.learning.trials import Trial
 from engine.values.splits import Split
 
 
-def fingerprint(split: Split) -> str:
+def split_fingerprint(split: Split) -> str:
     """Of the cells that are learnt from and scored."""
     digest = hashlib.sha256()
     for matrix in (split.train.matrix, split.test):
@@ -26,7 +26,7 @@ def fingerprint(split: Split) -> str:
     return digest.hexdigest()[:32]
 
 
-def load(path: Path | None, data: str) -> tuple[list[Trial], list[Trial]]:
+def load_trials(path: Path | None, data: str) -> tuple[list[Trial], list[Trial]]:
     """(trials of this data, trials of other data); none without a file. InputError for a file that is not a study."""
     if path is None or not path.exists():
         return [], []
@@ -38,7 +38,7 @@ def load(path: Path | None, data: str) -> tuple[list[Trial], list[Trial]]:
         raise InputError(f"{path} is not a study of nearfield ({error}); delete it to begin again") from None
 
 
-def save(path: Path | None, data: str, trials: Sequence[Trial]) -> None:
+def save_trials(path: Path | None, data: str, trials: Sequence[Trial]) -> None:
     if path is not None:
         body = {"data": data, "trials": [asdict(trial) | {"params": dict(trial.params)} for trial in trials]}
         write(path, json.dumps(body).encode())

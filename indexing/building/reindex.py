@@ -11,7 +11,7 @@ from typing import Any
 
 from engine.checkpoints import Checkpoints
 from engine.errors import BelowFloor
-from engine.evaluation.evaluate_embedder import ALL_TIMES
+from engine.evaluation.evaluate_embedder import POPULARITY_OF_ALL_TIMES
 from engine.latent_space.space import Embedder
 from engine.learning.train import train
 from engine.learning.trials import Chooser
@@ -145,7 +145,9 @@ def published(
 def check_publishable(record: ModelRecord) -> None:
     """BelowFloor for a version that was saved as worse than popularity."""
     if not record.publishable:
-        beaten_by = record.evaluation.get(ALL_TIMES) or record.evaluation["popularity"]  # models of earlier versions
+        beaten_by = (
+            record.evaluation.get(POPULARITY_OF_ALL_TIMES) or record.evaluation["popularity"]
+        )  # models of earlier versions
         ours, theirs = record.evaluation["recall@20"], beaten_by["recall@20"]
         raise BelowFloor(
             f"model version {record.version} has recall@20 {ours:.4f}, popularity of all times {theirs:.4f}; it is "

@@ -48,7 +48,7 @@ def built(conn: Connection, space: Space, record: ModelRecord, catalogue: pa.Tab
     events = _of_catalogue(stored.read_all(conn, space.key), catalogue["item_key"].to_numpy())
     judged = record.evaluation.get("popularity", {})
     if "half_life_days" not in judged:
-        judged = popularity_half_life.choose(events, space.weighting, catalogue.num_rows).to_json()
+        judged = popularity_half_life.choose_half_life(events, space.weighting, catalogue.num_rows).to_json()
     days = judged["half_life_days"]
     cells = pair_weights(events, space.weighting, now_us)
     as_of_us = int(cells.newest_us.max(initial=0))

@@ -59,12 +59,12 @@ def evaluate(
             raise InputError("--compare fits two versions with their own parameters; leave out --embedder and --set")
         _compare(compare, split, seed, device, space, json)
         return
-    from engine.evaluation.dislike_weight import learnt
-    from engine.evaluation.evaluate_embedder import assess
-    from engine.learning.auto_select import chooser
-    from engine.learning.train import chosen
+    from engine.evaluation.dislike_weight import learn_dislike_weight
+    from engine.evaluation.evaluate_embedder import evaluate_embedder
+    from engine.learning.auto_select import embedder_or_chooser
+    from engine.learning.train import choose_embedder
 
-    embedder_or_auto = chooser(embedder, pairs(set_, "--set"))
+    embedder_or_auto = embedder_or_chooser(embedder, pairs(set_, "--set"))
     with opened(space) as (_, database, found), progress() as tell:
         with database.connect() as conn:
             columns = events.read_columns(conn, found.key)
@@ -72,9 +72,9 @@ def evaluate(
         split = _possible_split(split, columns)
         divided = _divided(columns, found.weighting, split, seed)
         validation = partial(_validation_split, divided, columns, found.weighting, split, seed)
-        choice = chosen(embedder_or_auto, validation, **options)
-        dislikes = learnt(choice.embedder, divided.train, validation, **options)
-        evaluation = assess(choice.embedder, divided, **options, dislikes=dislikes) | {"split": split}
+        choice = choose_embedder(embedder_or_auto, validation, **options)
+        dislikes = learn_dislike_weight(choice.embedder, divided.train, validation, **options)
+        evaluation = evaluate_embedder(choice.embedder, divided, **options, dislikes=dislikes) | {"split": split}
         if choice.reason:
             evaluation["choice"] = choice.to_json()
 
@@ -87,7 +87,7 @@ def evaluate(
 
 def _compare(versions: tuple[int, int], split: str, seed: int, device: str, space: str, json: bool) -> None:
     from engine.embedders.registry import make
-    from engine.evaluation.evaluate_embedder import compare
+    from engine.evaluation.evaluate_embedder import compare_embedders
 
     with opened(space) as (_, database, found), progress() as tell:
         with database.connect() as conn:
@@ -98,7 +98,7 @@ def _compare(versions: tuple[int, int], split: str, seed: int, device: str, spac
         first, second = (make(record.embedder, each) for record, each in zip(records, params, strict=True))
         split = _possible_split(split, columns)
         divided = _divided(columns, found.weighting, split, seed)
-        body = compare(first, second, divided, seeds=seeds, device=device, progress=tell)
+        body = compare_embedders(first, second, divided, seeds=seeds, device=device, progress=tell)
     body = {"models": list(versions), "split": split} | body
     emit(json, body, lambda: _print_differences(body, records[0].embedder, records[1].embedder))
 

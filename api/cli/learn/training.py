@@ -12,7 +12,7 @@ from api.cli.terminal.output import out
 from engine.checkpoints import Checkpoints
 from engine.errors import InputError
 from engine.latent_space.space import Embedder
-from engine.learning.auto_select import Auto
+from engine.learning.auto_select import AutoSelect
 from engine.store.models import ModelRecord
 
 Normal = Annotated[
@@ -26,11 +26,11 @@ KeepConstant = Annotated[
 ]
 
 
-def event_embedder(name: str, parameters: dict[str, str], checkpoints: Checkpoints) -> Embedder | Auto:
+def event_embedder(name: str, parameters: dict[str, str], checkpoints: Checkpoints) -> Embedder | AutoSelect:
     """The embedder of events called `name`, or the automatic selection."""
-    from engine.learning.auto_select import chooser
+    from engine.learning.auto_select import embedder_or_chooser
 
-    return chooser(name, parameters, checkpoints)
+    return embedder_or_chooser(name, parameters, checkpoints)
 
 
 def check_options_for_events(normal: str | None, keep_constant: bool) -> None:

@@ -12,7 +12,7 @@ from api.cli.terminal.output import emit, out, progress, table
 from engine.checkpoints import Checkpoints
 from engine.errors import InputError
 from engine.learning.trials import State, Trial
-from engine.learning.tune import DEFAULT, Tune
+from engine.learning.tune import DEFAULT_EMBEDDERS, Tune
 
 SHOWN_TRIALS = 10
 
@@ -49,7 +49,7 @@ def tune(
         raise InputError(f"expected --minutes above 0, got {minutes:g}")
     with opened(space) as (settings, database, found), progress() as tell:
         study = settings.home / "studies" / f"{space}.json"
-        chooser = Tune(60 * minutes, tuple(embedder or DEFAULT), study, restart)
+        chooser = Tune(60 * minutes, tuple(embedder or DEFAULT_EMBEDDERS), study, restart)
         checkpoints = Checkpoints(settings.checkpoints / space)  # of the final fits of the best trial
         trained = train_version(
             database, found, chooser, seed=seed, device=device, force=force, progress=tell, checkpoints=checkpoints

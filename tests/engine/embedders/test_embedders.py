@@ -11,7 +11,7 @@ from engine.embedders.registry import EMBEDDERS, make
 from engine.errors import InputError
 from engine.evaluation.baselines import item_knn
 from engine.evaluation.ranking_metrics import SpaceScorer, top_k
-from engine.evaluation.similar_items import LikenessScorer
+from engine.evaluation.similar_items import ItemSimilarityScorer
 from engine.latent_space import fold_in
 from indexing.generations.generation import MetricSearcher
 from indexing.recipes.recipe import Recipe, build
@@ -126,7 +126,7 @@ class TestEmbedderContract:
 
     def test_similar_items_of_the_checkerboard_are_of_one_colour(self, name):
         world = checkerboard()
-        scores = LikenessScorer.of(self.fit(name, world, dim=30)).scores(sp.identity(30, np.float32, "csr"))
+        scores = ItemSimilarityScorer.of(self.fit(name, world, dim=30)).scores(sp.identity(30, np.float32, "csr"))
         assert share_of_own(scores, np.arange(30) % 2) == 1.0
 
     @pytest.mark.parametrize(("n_items", "n_users"), [(20, 40), (40, 80)])
@@ -136,7 +136,7 @@ class TestEmbedderContract:
             world, group = groups(n_items, n_users, seed)
             each = sp.identity(len(group), np.float32, "csr")
             space = make(name, SMALL_SHOP.get(name)).fit(world, seed=0, device="cpu")
-            ours.append(share_of_own(LikenessScorer.of(space).scores(each), group))
+            ours.append(share_of_own(ItemSimilarityScorer.of(space).scores(each), group))
             theirs.append(share_of_own(item_knn(world).scores(each), group))
         assert np.mean(theirs) > 0.7  # of .25 by chance
         assert np.mean(ours) >= np.mean(theirs) - 0.03

@@ -15,10 +15,10 @@ from engine.embedders.registry import make
 from engine.embedders.training.device import free_gpu_bytes
 from engine.errors import DeviceUnavailable, InputError
 from engine.evaluation import segments
-from engine.evaluation.evaluate_embedder import assess, compare, strong_generalisation
-from engine.evaluation.ranking_metrics import Evaluation, evaluate
-from engine.evaluation.significance import paired
-from engine.fitting.memory_estimate import check_memory, estimate
+from engine.evaluation.evaluate_embedder import compare_embedders, evaluate_embedder, strong_generalisation
+from engine.evaluation.ranking_metrics import Evaluation, evaluate_ranking
+from engine.evaluation.significance import paired_test
+from engine.fitting.memory_estimate import check_memory, estimate_bytes
 from engine.values import splits
 from engine.values.events import Weighting
 from tests.engine.learning.test_auto_select_and_tune import split, tastes
@@ -30,7 +30,7 @@ def small():
 
 
 def test_an_assessment_has_all_figures_and_is_json():
-    figures = assess(small(), split(), seed=0)
+    figures = evaluate_embedder(small(), split(), seed=0)
     assert set(figures) >= {"recall@20", "ndcg@20", "hit@20", "mrr@20", "coverage@20", "novelty@20", "strong"}
     assert set(figures["at"]) == {"5", "10", "20", "50"}
     assert figures["at"]["20"]["recall"] == figures["recall@20"]
@@ -52,20 +52,20 @@ def test_users_never_seen_are_served_nearly_as_well_as_those_learnt_from():
 
 
 def test_too_little_data_is_told():
-    assert assess(small(), splits.at_random(tastes(), 0.0))["note"].startswith("too little data")
-    assert compare(small(), small(), splits.at_random(tastes(), 0.0))["n_users"] == 0
+    assert evaluate_embedder(small(), splits.at_random(tastes(), 0.0))["note"].startswith("too little data")
+    assert compare_embedders(small(), small(), splits.at_random(tastes(), 0.0))["n_users"] == 0
 
 
 def test_two_models_are_compared_on_the_same_users():
-    same = compare(small(), small(), split())
+    same = compare_embedders(small(), small(), split())
     assert same["recall@20"] == {"difference": 0.0, "interval": [0.0, 0.0], "p": 1.0}
-    apart = compare(small(), make("ials", {"dim": 1, "iterations": 1, "reg": 1000.0}), split())
+    apart = compare_embedders(small(), make("ials", {"dim": 1, "iterations": 1, "reg": 1000.0}), split())
     assert apart["recall@20"]["difference"] < 0
     assert apart["recall@20"]["p"] < 0.01
     assert apart["second"]["recall@20"] - apart["first"]["recall@20"] == pytest.approx(
         apart["recall@20"]["difference"], abs=2e-5
     )
-    alone = assess(small(), split())
+    alone = evaluate_embedder(small(), split())
     assert {name: apart[name] for name in ("popularity", "item_knn")} == {
         name: alone[name] for name in ("popularity", "item_knn")
     }
@@ -75,8 +75,8 @@ def test_two_models_are_compared_on_the_same_users():
 def test_a_difference_by_chance_is_not_significant():
     draw = np.random.default_rng(0)
     first, second = draw.random(400), draw.random(400)
-    assert paired(first, second)["p"] > 0.05
-    assert paired(first, first + 0.1 * draw.random(400))["p"] < 0.001
+    assert paired_test(first, second)["p"] > 0.05
+    assert paired_test(first, first + 0.1 * draw.random(400))["p"] < 0.001
 
 
 def test_segments_are_what_they_are_called():
@@ -89,14 +89,14 @@ def test_segments_are_what_they_are_called():
         np.array([1, 1, 2]),
         5,
     )
-    by_user = segments.by_user(made, train.matrix)
+    by_user = segments.metrics_by_user_segment(made, train.matrix)
     assert by_user["cold"] == {"n_users": 1, "items": [1, 1], "recall@2": 0.0, "ndcg@2": 0.0}
     assert by_user["heavy"]["items"] == [3, 3]
     test = interactions([[0, 0, 0, 1, 0], [0, 0, 0, 0, 1], [0, 0, 1, 1, 0]]).matrix
-    by_item = segments.by_item(made, train.matrix, test)
+    by_item = segments.recall_by_item_segment(made, train.matrix, test)
     assert by_item["head"] == {"n_items": 1, "n_users": 0, "recall@2": 0.0}
     assert by_item["tail"] == {"n_items": 4, "n_users": 3, "recall@2": 0.5}
-    bias = segments.popularity(made, train.matrix)
+    bias = segments.popularity_bias(made, train.matrix)
     assert bias["popularity_of_histories"] == pytest.approx((2 / 3 + 1 + 5 / 6) / 3, abs=1e-4)
 
 
@@ -140,7 +140,7 @@ def test_figures_agree_with_an_independent_implementation():
         def scores(self, histories):
             return scores.copy()
 
-    made = evaluate(Fixed(), sp.csr_matrix((50, 80), dtype=np.float32), test, 20)
+    made = evaluate_ranking(Fixed(), sp.csr_matrix((50, 80), dtype=np.float32), test, 20)
     wanted = {f"u{row}": {f"i{column}": 1 for column in test[row].indices} for row in range(50) if test[row].nnz}
     answered = {name: {f"i{column}": float(scores[int(name[1:]), column]) for column in range(80)} for name in wanted}
     names = ["recall@20", "ndcg@20", "hit_rate@20", "mrr@20"]
@@ -166,16 +166,16 @@ def test_a_fit_that_would_not_fit_into_memory_is_refused_before_it_starts(monkey
         available = 2**30
 
     monkeypatch.setattr("engine.fitting.memory_estimate.psutil.virtual_memory", lambda: Free)
-    huge = estimate(make("spectral", {"dim": 1024}), (10**6, 10**6), 10**7)
+    huge = estimate_bytes(make("spectral", {"dim": 1024}), (10**6, 10**6), 10**7)
     assert huge > 2**30
-    monkeypatch.setattr("engine.fitting.memory_estimate.estimate", lambda made, shape, n: made.dim * 2**24)
+    monkeypatch.setattr("engine.fitting.memory_estimate.estimate_bytes", lambda made, shape, n: made.dim * 2**24)
     with pytest.raises(InputError, match=r"ials needs about 8\.0 GiB .* are free; dim 5\d would fit"):
         check_memory(make("ials", {"dim": 512}), world)
 
 
 def test_memory_that_is_free_on_a_gpu_is_looked_at_too():
     world, embedder = tastes(), make("mf", {"dim": 4096})
-    needed = estimate(embedder, world.matrix.shape, world.matrix.nnz)
+    needed = estimate_bytes(embedder, world.matrix.shape, world.matrix.nnz)
     check_memory(embedder, world, "cuda", free=int(1.2 * needed))
     told = r"mf needs about .* for 120 users and 60 items, .* are free on cuda; dim (\d+) would fit"
     with pytest.raises(InputError, match=told) as refused:
@@ -211,7 +211,7 @@ def test_what_is_free_on_a_gpu_shrinks_by_what_is_taken():
 def test_the_estimate_of_a_blend_counts_all_its_parts():
     shape = (10**6, 10**5)
     alone, without, whole, deep = (
-        estimate(make(name, params), shape, 10**7)
+        estimate_bytes(make(name, params), shape, 10**7)
         for name, params in [
             ("spectral", {"dim": 512}),
             ("blend", {"dim": 512, "sphere": 0}),

@@ -7,7 +7,8 @@ import pytest
 import scipy.sparse as sp
 
 from engine.evaluation import baselines
-from engine.evaluation.ranking_metrics import SpaceScorer, evaluate, interval, top_k
+from engine.evaluation.ranking_metrics import SpaceScorer, evaluate_ranking, top_k
+from engine.evaluation.significance import bootstrap_interval
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Vectors
@@ -33,7 +34,7 @@ def test_recall_and_ndcg_are_those_worked_out_by_hand():
     scorer = Fixed([[9, 8, 7, 1], [9, 8, 7, 1]])
     histories = csr([[1, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 1]])
     test = csr([[0, 0, 1, 1], [1, 0, 0, 0], [0, 0, 0, 0]])
-    made = evaluate(scorer, histories, test, k=2)
+    made = evaluate_ranking(scorer, histories, test, k=2)
     assert made.recall.tolist() == [0.5, 1.0]
     assert made.ndcg.tolist() == pytest.approx([(1 / log2(3)) / (1 + 1 / log2(3)), 1.0])
     assert made.coverage == 0.75
@@ -49,12 +50,12 @@ def test_what_a_user_had_is_never_ranked_and_an_empty_place_is_minus_one():
 def test_where_repeats_count_what_a_user_had_is_ranked_too():
     scorer, histories, test = Fixed([[3, 2, 1]]), csr([[1, 0, 1]]), csr([[1, 1, 0]])
     assert top_k(scorer, histories, 3, repeats=True).tolist() == [[0, 1, 2]]
-    assert evaluate(scorer, histories, test, 2, repeats=True).recall.tolist() == [1.0]
-    assert evaluate(scorer, histories, test, 2).recall.tolist() == [0.5]
+    assert evaluate_ranking(scorer, histories, test, 2, repeats=True).recall.tolist() == [1.0]
+    assert evaluate_ranking(scorer, histories, test, 2).recall.tolist() == [0.5]
 
 
 def test_k_over_the_number_of_items_ranks_them_all():
-    made = evaluate(Fixed([[3, 2, 1]]), csr([[0, 0, 0]]), csr([[0, 0, 1]]), k=50)
+    made = evaluate_ranking(Fixed([[3, 2, 1]]), csr([[0, 0, 0]]), csr([[0, 0, 1]]), k=50)
     assert made.recall.tolist() == [1.0]
     assert made.ndcg.tolist() == pytest.approx([1 / log2(4)])
 
@@ -62,20 +63,20 @@ def test_k_over_the_number_of_items_ranks_them_all():
 def test_users_in_many_batches_get_the_same_figures(monkeypatch):
     world = checkerboard()
     test = csr(np.roll(world.matrix.toarray(), 1, axis=1) * (world.matrix.toarray() == 0))
-    whole = evaluate(baselines.item_knn(world), world.matrix, test, k=5)
+    whole = evaluate_ranking(baselines.item_knn(world), world.matrix, test, k=5)
     monkeypatch.setattr("engine.evaluation.ranking_metrics.BATCH_FLOATS", 90)
-    parts = evaluate(baselines.item_knn(world), world.matrix, test, k=5)
+    parts = evaluate_ranking(baselines.item_knn(world), world.matrix, test, k=5)
     assert parts.recall.tolist() == whole.recall.tolist()
 
 
 def test_the_interval_contains_the_mean_and_narrows_with_more_users():
     few = np.random.default_rng(0).random(50)
     many = np.tile(few, 20)
-    low, high = interval(few)
+    low, high = bootstrap_interval(few)
     assert low < few.mean() < high
-    assert interval(many)[1] - interval(many)[0] < (high - low) / 2
-    assert interval(np.zeros(0)) == [0.0, 0.0]
-    assert interval(np.ones(5)) == [1.0, 1.0]
+    assert bootstrap_interval(many)[1] - bootstrap_interval(many)[0] < (high - low) / 2
+    assert bootstrap_interval(np.zeros(0)) == [0.0, 0.0]
+    assert bootstrap_interval(np.ones(5)) == [1.0, 1.0]
 
 
 def test_popularity_counts_users_and_item_knn_finds_the_neighbour():

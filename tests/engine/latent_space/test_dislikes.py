@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from engine.embedders.registry import make
 from engine.evaluation import dislike_weight
-from engine.evaluation.dislike_weight import learnt
+from engine.evaluation.dislike_weight import learn_dislike_weight
 from engine.latent_space import fold_in
 from engine.latent_space.dislikes import LessDislikedFoldIn, divided, with_dislikes
 from engine.learning.train import train
@@ -114,8 +114,10 @@ def test_the_weight_is_learnt_where_dislikes_tell_something_and_is_served_as_it_
 def test_of_very_many_cells_a_part_of_the_users_says_the_weight(monkeypatch: pytest.MonkeyPatch) -> None:
     events = of_styles()
     everything = from_events(events, DEFAULT, 1000)
-    monkeypatch.setattr(dislike_weight, "MOST_CELLS", everything.matrix.nnz * 2 // 3)
-    found = learnt(make("spectral", {"dim": 16}), everything, lambda: splits.validation_split(events, DEFAULT))
+    monkeypatch.setattr(dislike_weight, "MAX_CELLS", everything.matrix.nnz * 2 // 3)
+    found = learn_dislike_weight(
+        make("spectral", {"dim": 16}), everything, lambda: splits.validation_split(events, DEFAULT)
+    )
     assert found.weight > 0
     told = int(found.reason.split(" for the ")[1].split()[0])
     assert 60 < told < 120, "of about 145 who dislike something and bought in that tenth"
@@ -128,7 +130,9 @@ def test_the_weight_is_none_where_dislikes_tell_nothing_or_are_too_few() -> None
     assert "beyond chance" in made.evaluation["dislikes"]["reason"]
     assert not isinstance(made.space.fold_in, LessDislikedFoldIn)
     few = of_styles(n_users=40)
-    found = learnt(make("spectral"), from_events(few, DEFAULT, 1000), lambda: splits.validation_split(few, DEFAULT))
+    found = learn_dislike_weight(
+        make("spectral"), from_events(few, DEFAULT, 1000), lambda: splits.validation_split(few, DEFAULT)
+    )
     assert (found.weight, found.tried) == (0, {})
     assert "too few" in found.reason
 

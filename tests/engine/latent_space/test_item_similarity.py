@@ -7,7 +7,7 @@ import scipy.sparse as sp
 from engine.embedders.item_likeness import similarity_of_model
 from engine.embedders.registry import EMBEDDERS, make
 from engine.evaluation import similar_items
-from engine.evaluation.similar_items import LikenessScorer, coherence, pairs
+from engine.evaluation.similar_items import ItemSimilarityScorer, category_coherence, next_item_pairs
 from engine.latent_space.item_similarity import MOST, between, likeness, restore
 from engine.values.events import Weighting
 from engine.values.interactions import from_events
@@ -34,7 +34,7 @@ def clicks():
 def test_of_the_seven_clicks_of_the_readme_stove_and_tent_are_like_the_lamp_and_the_tent_is_second(name):
     world = clicks()
     lamp = sp.csr_matrix(np.array([[id_ == "lamp" for id_ in world.items.ids]], np.float32))
-    scores = LikenessScorer.of(make(name).fit(world, seed=0, device="cpu")).scores(lamp)[0]
+    scores = ItemSimilarityScorer.of(make(name).fit(world, seed=0, device="cpu")).scores(lamp)[0]
     ranked = [world.items.ids[row] for row in np.argsort(-scores) if world.items.ids[row] != "lamp"]
     assert sorted(ranked[:2]) == ["stove", "tent"]
     if name != "ials":  # two dimensions are left of three users, in which tent and stove are one
@@ -85,7 +85,7 @@ def test_wide_spaces_are_compared_by_their_widest_directions():
 def test_the_next_item_is_looked_for_from_five_items_of_each_history():
     train = interactions([[1, 1, 1, 1, 1, 1, 1, 0], [1, 0, 0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 0, 0, 0]])
     test = interactions([[0, 0, 0, 0, 0, 0, 0, 1], [0, 0, 0, 0, 0, 0, 0, 0], [1, 0, 0, 0, 0, 0, 0, 1]]).matrix
-    found = pairs(train.matrix, test)
+    found = next_item_pairs(train.matrix, test)
     assert len(found) == 6
     assert found.had.toarray().sum(axis=1).tolist() == [1] * 6
     assert found.next.toarray()[:, [0, 7]].tolist() == [[0, 1]] * 5 + [[1, 1]]
@@ -97,10 +97,10 @@ def test_similar_items_have_figures_beside_those_of_item_knn():
     split = Split(world.select_cells(~held), world.select_cells(held).matrix)
     kinds = {id_: [f"group {group[row]}"] for row, id_ in enumerate(world.items.ids)}
     space = make("spectral").fit(split.train, seed=0, device="cpu")
-    told = similar_items.figures(space, split, kinds)
+    told = similar_items.similar_item_metrics(space, split, kinds)
     assert told["recall@20"] > 0.6
     assert told["recall@20"] > told["item_knn"]["recall@20"] - 0.05
     assert told["coherence@5"] > 0.8
     assert set(told["item_knn"]) == {"recall@20", "recall@20_interval", "coherence@5"}
-    assert "coherence@5" not in similar_items.figures(space, split)
-    assert coherence(LikenessScorer.of(space), world.items.ids, {world.items.ids[0]: ["one"]}) == {}
+    assert "coherence@5" not in similar_items.similar_item_metrics(space, split)
+    assert category_coherence(ItemSimilarityScorer.of(space), world.items.ids, {world.items.ids[0]: ["one"]}) == {}

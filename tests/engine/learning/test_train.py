@@ -8,7 +8,7 @@ import scipy.sparse as sp
 
 from engine.embedders.registry import make
 from engine.errors import NotEnoughData
-from engine.learning.auto_select import Auto
+from engine.learning.auto_select import AutoSelect
 from engine.learning.train import train
 from engine.values import splits
 from engine.values.events import Weighting
@@ -66,7 +66,7 @@ def test_the_passes_of_a_fit_are_told_evenly_up_to_its_end(name, params):
 def test_events_without_times_are_raced_and_evaluated_on_random_parts_of_them():
     events = tasteful()
     events = replace(events, occurred_us=np.full_like(events.occurred_us, 7 * DAY_US))
-    made = train(events, Auto(), Weighting(), now_us=NOW)
+    made = train(events, AutoSelect(), Weighting(), now_us=NOW)
     assert made.evaluation["split"] == "random"
     assert made.evaluation["recall@20"] > 1.2 * made.evaluation["popularity"]["recall@20"]
     assert len(made.evaluation["choice"]["trials"]) > 1
@@ -76,7 +76,9 @@ def test_events_without_times_are_raced_and_evaluated_on_random_parts_of_them():
 def test_a_history_of_one_moment_before_events_with_times_is_raced_on_a_random_part_of_it():
     events = tasteful()
     late = events.occurred_us > np.quantile(events.occurred_us, 0.92)
-    made = train(replace(events, occurred_us=np.where(late, events.occurred_us, 0)), Auto(), Weighting(), now_us=NOW)
+    made = train(
+        replace(events, occurred_us=np.where(late, events.occurred_us, 0)), AutoSelect(), Weighting(), now_us=NOW
+    )
     assert "split" not in made.evaluation
     assert len(made.evaluation["choice"]["trials"]) > 1
 
@@ -138,7 +140,7 @@ def test_the_same_seed_and_clock_train_the_same_model():
 
 
 def test_auto_chooses_without_the_last_tenth_and_the_choice_is_kept():
-    made = train(tasteful(), Auto(), Weighting(), now_us=NOW)
+    made = train(tasteful(), AutoSelect(), Weighting(), now_us=NOW)
     choice = made.evaluation["choice"]
     assert choice["embedder"] == made.embedder
     assert len(choice["trials"]) > 5

@@ -6,8 +6,8 @@ import pytest
 from engine.embedders.registry import make
 from engine.evaluation import popularity_half_life
 from engine.evaluation.baselines import Popularity
-from engine.evaluation.evaluate_embedder import assess
-from engine.evaluation.ranking_metrics import evaluate
+from engine.evaluation.evaluate_embedder import evaluate_embedder
+from engine.evaluation.ranking_metrics import evaluate_ranking
 from engine.recommending.popularity import pair_weights, rank_by_popularity
 from engine.values import splits
 from engine.values.events import Weighting
@@ -54,7 +54,8 @@ def test_forty_buyers_of_the_last_two_weeks_are_before_a_hundred_of_last_summer(
     found = sums(rows, 28.0, now)
     assert found["winter"] == pytest.approx(40 * np.log1p(5) * 2 ** (-7 / 28))
     assert found["summer"] < found["winter"] / 10
-    assert popularity_half_life.choose(columns(rows), Weighting(), 2).half_life_days == 28.0  # too few to choose on
+    choice = popularity_half_life.choose_half_life(columns(rows), Weighting(), 2)
+    assert choice.half_life_days == 28.0  # too few to choose on
 
 
 def test_a_cell_is_as_old_as_its_newest_event_and_a_late_report_of_an_old_one_makes_it_no_younger():
@@ -115,18 +116,18 @@ def evergreens(n_users=400):
 
 
 def test_the_half_life_is_short_where_fashions_change_and_long_where_they_do_not():
-    short = popularity_half_life.choose(seasons(), Weighting(), len(seasons().item_ids))
+    short = popularity_half_life.choose_half_life(seasons(), Weighting(), len(seasons().item_ids))
     assert short.half_life_days == 7.0
-    long = popularity_half_life.choose(evergreens(), Weighting(), 300)
+    long = popularity_half_life.choose_half_life(evergreens(), Weighting(), 300)
     assert long.half_life_days is None or long.half_life_days >= 56.0
     assert [each["half_life_days"] for each in short.tried] == [28.0, 14.0, 56.0, 7.0, 112.0, 365.0, None]
 
 
 def test_without_times_nothing_is_forgotten():
     rows = [(f"u{user}", f"i{item}", "view", 1.0, 0) for user in range(40) for item in range(user % 5, 9)]
-    assert popularity_half_life.choose(columns(rows), Weighting(), 9).half_life_days is None
+    assert popularity_half_life.choose_half_life(columns(rows), Weighting(), 9).half_life_days is None
     split = splits.by_time_or_random(columns(rows), Weighting())
-    assert popularity_half_life.learnt(split)[1].half_life_days is None
+    assert popularity_half_life.popularity_of_training_part(split)[1].half_life_days is None
 
 
 def test_the_figures_of_a_choice_are_those_of_an_evaluation():
@@ -134,11 +135,11 @@ def test_the_figures_of_a_choice_are_those_of_an_evaluation():
     events = evergreens()
     before = splits.without_latest(events)
     split = splits.by_time(events, Weighting(), until_us=int(before.occurred_us.max()))
-    made = assess(make("spectral", {"dim": 4}), split)["popularity"]
+    made = evaluate_embedder(make("spectral", {"dim": 4}), split)["popularity"]
     known = np.isin(events.user_rows, before.user_rows)  # the evaluation asks for known users alone
     [tried] = [
         each
-        for each in popularity_half_life.choose(splits.select_events(events, known), Weighting(), 300).tried
+        for each in popularity_half_life.choose_half_life(splits.select_events(events, known), Weighting(), 300).tried
         if each["half_life_days"] == made["half_life_days"]
     ]
     assert (tried["recall@20"], tried["ndcg@20"]) == pytest.approx((made["recall@20"], made["ndcg@20"]), abs=0.01)
@@ -146,14 +147,14 @@ def test_the_figures_of_a_choice_are_those_of_an_evaluation():
 
 def test_the_popularity_of_an_evaluation_is_the_one_that_is_served():
     split = splits.by_time_or_random(seasons(), Weighting())
-    told = assess(make("spectral", {"dim": 4}), split)["popularity"]
+    told = evaluate_embedder(make("spectral", {"dim": 4}), split)["popularity"]
     assert told["half_life_days"] == 7.0
     assert len(told["half_lives_tried"]) == 7
     sums = pair_weights(split.events, Weighting()).item_sums(
         7.0, int(split.events.occurred_us.max()), len(split.events.item_ids)
     )
     rows = [split.events.item_ids.index(id_) for id_ in split.train.items.ids]
-    made = evaluate(Popularity(rank_by_popularity(sums[rows]).shares), split.train.matrix, split.test)
+    made = evaluate_ranking(Popularity(rank_by_popularity(sums[rows]).shares), split.train.matrix, split.test)
     assert told["recall@20"] == pytest.approx(made.recall.mean(), abs=1e-5)
     assert told["recall@20"] > 0
-    assert "half_life_days" not in assess(make("spectral", {"dim": 4}), split)["popularity_of_all_times"]
+    assert "half_life_days" not in evaluate_embedder(make("spectral", {"dim": 4}), split)["popularity_of_all_times"]

@@ -7,9 +7,9 @@ from engine.embedders.factorisation.recency_lift import recency_factors, with_re
 from engine.embedders.registry import make
 from engine.errors import InputError
 from engine.evaluation.ranking_metrics import SpaceScorer
-from engine.evaluation.validation_set import validation
+from engine.evaluation.validation_set import validation_set
 from engine.learning import auto_select
-from engine.learning.trials import Trial, best
+from engine.learning.trials import Trial, best_trial
 from engine.values import splits
 from engine.values.events import Weighting
 from engine.values.interactions import Interactions, from_events
@@ -102,36 +102,38 @@ def test_of_two_things_that_go_as_well_the_one_that_sells_now_comes_first():
 
 def test_the_winner_of_a_race_runs_again_with_what_sells_where_times_are_known():
     for world, is_dated in ((dated(), True), (tastes(), False)):
-        on = validation(splits.at_random(world, 0.3, 1))
-        trials, _ = auto_select.run(on, [("spectral", {}), ("spectral", {"dim": 4})], 60.0, seed=0, device="cpu")
-        assert len(trials) == (2 + len(auto_select.TRENDS) * len(auto_select.POPULAR) - 1 if is_dated else 2)
+        on = validation_set(splits.at_random(world, 0.3, 1))
+        trials, _ = auto_select.run_race(on, [("spectral", {}), ("spectral", {"dim": 4})], 60.0, seed=0, device="cpu")
+        assert len(trials) == (
+            2 + len(auto_select.TRENDS) * len(auto_select.OUT_EXPONENT_INCREASES) - 1 if is_dated else 2
+        )
         assert {trial.params.get("trend") for trial in trials[2:]} == (set(auto_select.TRENDS) if is_dated else set())
         assert all(trial.state == "done" for trial in trials)
-        assert best(trials).figure == max(trial.figure for trial in trials)
+        assert best_trial(trials).figure == max(trial.figure for trial in trials)
 
 
 def test_seasons_run_where_the_last_entries_had_no_time(monkeypatch):
     def took(seconds):
         return lambda on, name, params, **options: Trial(name, params, "done", 0.1, 0.1, seconds, dim=4)
 
-    monkeypatch.setattr(auto_select, "attempt", took(7.0))
+    monkeypatch.setattr(auto_select, "run_trial", took(7.0))
     on, found = (
-        validation(splits.at_random(dated(), 0.3, 1)),
+        validation_set(splits.at_random(dated(), 0.3, 1)),
         [("spectral", {}), ("spectral", {"dim": 4}), ("ials", {})],
     )
-    trials, late = auto_select.run(on, found, 12.0, seed=0, device="cpu")
+    trials, late = auto_select.run_race(on, found, 12.0, seed=0, device="cpu")
     assert ["trend" in trial.params for trial in trials] == [False, False, True]
     assert late[0] == ("ials", {})
-    assert len(late) == len(auto_select.TRENDS) * len(auto_select.POPULAR) - 1
-    monkeypatch.setattr(auto_select, "attempt", took(20.0))
-    assert len(auto_select.run(on, found, 12.0, seed=0, device="cpu")[0]) == 1
+    assert len(late) == len(auto_select.TRENDS) * len(auto_select.OUT_EXPONENT_INCREASES) - 1
+    monkeypatch.setattr(auto_select, "run_trial", took(20.0))
+    assert len(auto_select.run_race(on, found, 12.0, seed=0, device="cpu")[0]) == 1
 
 
 def test_a_blend_with_an_mf_part_is_not_learnt_again_for_every_exponent():
     winner = Trial("blend", {"sphere": 4}, "done", 0.1, 0.1, 1.0)
-    assert auto_select.seasons(winner, dated()) == [
+    assert auto_select.trend_entries(winner, dated()) == [
         ("blend", {"sphere": 4, "trend": 0.0}),
         ("blend", {"sphere": 4, "trend": 1.0}),
     ]
-    assert auto_select.seasons(Trial("ials", {}, "done", 0.1, 0.1, 1.0), dated()) == []
-    assert auto_select.seasons(None, dated()) == []
+    assert auto_select.trend_entries(Trial("ials", {}, "done", 0.1, 0.1, 1.0), dated()) == []
+    assert auto_select.trend_entries(None, dated()) == []

@@ -11,7 +11,7 @@ from engine.codec.feature_codec import FeatureCodec
 from engine.embedders.feature_embedders import registry
 from engine.errors import InputError, TrainingFailed
 from engine.latent_analysis.anomalies import learn_normal
-from engine.learning.train_features import compare, reconstruction_error, train_features
+from engine.learning.train_features import compare_with_pca, reconstruction_error, train_features
 
 QUICK = {"dim": 2, "epochs": 40, "hidden": 64, "batch": 64, "learning_rate": 3e-3}
 NETWORKS = {name: QUICK for name in registry.FEATURE_EMBEDDERS if name != "pca"}
@@ -120,11 +120,11 @@ def test_a_network_that_does_not_beat_pca_says_so_and_the_choice_falls_back(make
     draw = np.random.default_rng(0)
     straight = (draw.standard_normal((300, 3)) @ draw.standard_normal((3, 10))).astype(np.float32)
     weak = registry.make("denoising", {"dim": 3, "epochs": 1, "corruption": 0.9})
-    found, stayed = compare(weak, straight, seed=0, device="cpu", stay=True)
+    found, stayed = compare_with_pca(weak, straight, seed=0, device="cpu", stay=True)
     assert not found["beats_pca"]
     assert found["note"] == "denoising does not beat pca of 3 dimensions here; consider pca"
     assert stayed is weak
-    found, taken = compare(weak, straight, seed=0, device="cpu", stay=False)
+    found, taken = compare_with_pca(weak, straight, seed=0, device="cpu", stay=False)
     assert taken.name == "pca"
     assert "so pca it is" in found["note"]
 

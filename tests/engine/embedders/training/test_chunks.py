@@ -8,7 +8,7 @@ from engine.embedders.training import chunks
 from engine.embedders.training.chunks import users_per_chunk
 from engine.embedders.training.gradient_descent import HistoryBatch
 from engine.evaluation.ranking_metrics import SpaceScorer, top_k
-from engine.fitting.memory_estimate import DENSE_BATCHES, estimate
+from engine.fitting.memory_estimate import DENSE_BATCHES, estimate_bytes
 from tests.engine.worlds import checkerboard, missing
 
 PARAMS = {"elsa": {"dim": 4, "batch": 32, "epochs": 8}, "multvae": {"dim": 8, "code": 8, "batch": 32}}
@@ -64,8 +64,8 @@ def test_the_estimate_counts_whole_batches_up_to_100_000_items_and_pieces_above(
     large = make(name, {"dim": 64, "batch": 2048})
 
     def of_batch(n_items):
-        return estimate(large, (1000, n_items), 10**6) - estimate(embedder, (1000, n_items), 10**6)
+        return estimate_bytes(large, (1000, n_items), 10**6) - estimate_bytes(embedder, (1000, n_items), 10**6)
 
     assert of_batch(30_000) == 4 * DENSE_BATCHES[name] * 30_000 * (2048 - embedder.batch)
     assert of_batch(1_000_000) == 0
-    assert estimate(large, (1000, 1_000_000), 10**6) < 10 * 2**30
+    assert estimate_bytes(large, (1000, 1_000_000), 10**6) < 10 * 2**30

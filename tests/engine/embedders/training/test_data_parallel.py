@@ -28,13 +28,13 @@ from engine.embedders.registry import make
 from tests.engine.embedders.training.test_data_parallel import PARAMS
 from tests.engine.worlds import checkerboard
 rank, folder = sys.argv[1:]
-fitted, losses = engine.fitting.fit._fitted, []
+fitted, losses = engine.fitting.fit._check_and_fit, []
 @functools.wraps(fitted)
 def kept(embedder, *args, **options):
     space = fitted(embedder, *args, **options)
     np.savez(f"{folder}/{embedder.name}{rank}.npz", items=space.items.matrix, users=space.users.matrix, losses=losses)
     return space
-engine.fitting.fit._fitted = kept
+engine.fitting.fit._check_and_fit = kept
 def command():
     for name, params in PARAMS.items():
         losses.clear()
@@ -47,18 +47,18 @@ import json, sys
 import engine.fitting.fit
 from engine.embedders.training import data_parallel
 from engine.embedders.registry import make
-from engine.learning.auto_select import Auto
-from engine.learning.train import chosen
+from engine.learning.auto_select import AutoSelect
+from engine.learning.train import choose_embedder
 from tests.engine.learning.test_auto_select_and_tune import split
 rank, folder = sys.argv[1:]
-fitted, fits = engine.fitting.fit._fitted, []
+fitted, fits = engine.fitting.fit._check_and_fit, []
 def counted(embedder, *args, **options):
     fits.append((embedder.name, data_parallel.n_ranks()))
     return fitted(embedder, *args, **options)
 counted.__module__, counted.__qualname__ = fitted.__module__, fitted.__qualname__
-engine.fitting.fit._fitted = counted
+engine.fitting.fit._check_and_fit = counted
 def command():
-    choice = chosen(Auto(seconds=600.0), split, seed=0)
+    choice = choose_embedder(AutoSelect(seconds=600.0), split, seed=0)
     tried = [*fits]
     fits.clear()
     engine.fitting.fit.fit(make("elsa", {"dim": 4}), split().train)
@@ -73,13 +73,13 @@ from engine.embedders.training import data_parallel
 from engine.embedders.registry import make
 from engine.errors import InputError
 from tests.engine.worlds import checkerboard
-fitted, data_parallel.GRACE_S = engine.fitting.fit._fitted, 0.1
+fitted, data_parallel.GRACE_S = engine.fitting.fit._check_and_fit, 0.1
 def short(*args, **options):
     if sys.argv[1] == "1":
         raise InputError("no room here")
     return fitted(*args, **options)
 short.__module__, short.__qualname__ = fitted.__module__, fitted.__qualname__
-engine.fitting.fit._fitted = short
+engine.fitting.fit._check_and_fit = short
 data_parallel.run_with_followers(lambda: engine.fitting.fit.fit(make("elsa", {"dim": 4}), checkerboard()))
 """
 
