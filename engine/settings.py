@@ -29,7 +29,7 @@ class Settings(BaseSettings):
     max_work: int = Field(
         2_000_000_000,
         gt=0,
-        description="Largest cost of the filters, boosts and shelves of a read, about nanoseconds of a core; above it 422.",
+        description="Largest cost of filters, boosts and shelves of a read, about nanoseconds; above it 422.",
     )
     max_events: int = Field(10_000, gt=0, description="Most events in one POST.")
     history_limit: int = Field(
@@ -48,7 +48,7 @@ class Settings(BaseSettings):
         0.25,
         gt=0,
         allow_inf_nan=False,
-        description="Longest time that a request waits; after it 503. During overload a tenth of it, with half of max_active.",
+        description="Longest wait of a request; after it 503. During overload a tenth of it.",
     )
     max_body_s: float = Field(
         30.0, gt=0, allow_inf_nan=False, description="Longest time until a body has arrived; after it 408."

@@ -67,7 +67,7 @@ def phases(settings: Settings, users: list[str], options: argparse.Namespace) ->
 def row(name: str, found: Figures, rate: float | None, process: psutil.Process, seconds: float) -> dict[str, Any]:
     refused = {str(status): n for status, n in sorted(found.statuses.items()) if status != 200}
     offered = sum(found.statuses.values()) / seconds
-    untold = sum(refused.values()) - found.told_when
+    untold = sum(refused.values()) - found.with_retry_after
     rss_mb = process.memory_info().rss / 2**20
     tell(
         f"{name:<11} asked {f'{rate:.0f}/s' if rate else 'all':>7}  offered {offered:6.0f}/s  "

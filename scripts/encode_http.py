@@ -1,4 +1,4 @@
-"""A server that encodes raw records, for measuring how many it does in bulk."""
+"""A server that encodes records, for bench_features.py to measure its throughput."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from engine.store import spaces
 from engine.store.database.connections import open_database
 from indexing.building.reindex_features import reindex_features
 
-LEARNT_FROM, ROWS, ROUNDS, PATIENCE_S = 500, 1000, 10, 30
+TRAINING_ROWS, ROWS, ROUNDS, TIMEOUT_S = 500, 1000, 10, 30
 Measure = Callable[[str, int], float]
 
 
 @contextmanager
 def encoding_server(pixels: npt.NDArray[np.uint8]) -> Iterator[Measure]:
-    """Rows per second of POST /encode for an embedder and a dimension, the best of some requests of 1,000 images.
+    """Yields a function of an embedder and a dimension: rows per second of POST /encode, the best of ten requests.
 
-    `pixels` is (n, width). The models are learnt from few images and for one epoch: their size decides the speed.
+    `pixels` is (n, width); a request has 1,000 rows. The models learn from 500 rows for one epoch, because only their
+    size decides the speed.
     """
     with tempfile.TemporaryDirectory() as home:
         settings = Settings(home=Path(home), poll_s=0.2)
         file = Path(home) / "images.npy"
-        np.save(file, pixels[:LEARNT_FROM])
+        np.save(file, pixels[:TRAINING_ROWS])
         body = json.dumps({"values": pixels[:ROWS].tolist()}).encode()
         with (
             open_database(settings) as database,
@@ -55,16 +56,16 @@ def encoding_server(pixels: npt.NDArray[np.uint8]) -> Iterator[Measure]:
 
 
 def _fastest(url: str, body: bytes) -> float:
-    """Seconds of the fastest request, once the model is served."""
-    took, deadline = [], time.monotonic() + PATIENCE_S
+    """Seconds of the fastest of ROUNDS requests; waits until the model is served."""
+    seconds, deadline = [], time.monotonic() + TIMEOUT_S
     with httpx.Client(headers={"Content-Type": "application/json"}, timeout=60) as client:
-        while len(took) < ROUNDS:
+        while len(seconds) < ROUNDS:
             started = time.perf_counter()
-            answer = client.post(url, content=body)
-            if answer.status_code == httpx.codes.OK:
-                took.append(time.perf_counter() - started)
+            response = client.post(url, content=body)
+            if response.status_code == httpx.codes.OK:
+                seconds.append(time.perf_counter() - started)
             elif time.monotonic() > deadline:
-                raise SystemExit(f"bench_features: {url} answers {answer.status_code}: {answer.text[:200]}")
+                raise SystemExit(f"bench_features: {url} answers {response.status_code}: {response.text[:200]}")
             else:
                 time.sleep(0.2)  # the server has not seen the new model yet
-    return min(took)
+    return min(seconds)

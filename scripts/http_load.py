@@ -1,8 +1,8 @@
-"""The other end of bench_serve.py, a process of its own: keep-alive connections that send ready requests.
+"""The load generator of bench_serve.py and bench_overload.py: a process with keep-alive connections.
 
-One request at a time per connection. Without a rate each is sent as soon as the one before is answered. With a rate
-(requests per second over all connections) each has a moment at which it is due, and its latency counts from there, so
-a server that stalls cannot hide it by stalling the load too.
+A connection has one request in flight. Without a rate, the next request is sent when the previous one is answered
+(closed loop). With a rate, in requests per second over all connections, each request is due at a random moment, and its latency
+counts from that moment (open loop): a server that stalls cannot hide it by slowing the load.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ class Load:
     connections: int
     seconds: float
     rate: float | None = None
-    warm_s: float = 1.0  # answers before this count for nothing
+    warm_s: float = 1.0  # warm-up: requests sent before this are not counted
 
 
 @dataclass(frozen=True)
 class Figures:
-    rps: float  # answers of 200, as are the two that follow
+    rps: float  # answers with status 200; the latencies below are of these too
     p50_ms: float
     p99_ms: float
     errors: int  # answers other than 200, and connections that broke
-    client_share: float  # of the time this process was busy; near 1 it was the bottleneck
-    statuses: dict[int, int] = field(default_factory=dict)  # how many answers of each
-    refused_p99_ms: float = float("nan")  # of answers other than 200
-    told_when: int = 0  # of those, how many had a Retry-After
+    client_share: float  # share of the time that this process was busy; near 1, the load generator was the bottleneck
+    statuses: dict[int, int] = field(default_factory=dict)  # status -> number of answers
+    refused_p99_ms: float = float("nan")  # p99 of answers other than 200
+    with_retry_after: int = 0  # answers other than 200 that had a Retry-After header
 
 
 def get(path: str) -> bytes:
@@ -56,22 +56,23 @@ def post(path: str, body: bytes) -> bytes:
 
 
 def measure(load: Load) -> Figures:
-    """What the server does under `load`, sent from a process that imports nothing but this file."""
-    command = [sys.executable, "-c", "import http_load; http_load.answer()"]
+    """The figures of a server under `load`, which a process of its own sends."""
+    command = [sys.executable, "-c", "import http_load; http_load.run_from_stdin()"]
     done = subprocess.run(
         command, cwd=Path(__file__).parent, input=pickle.dumps(load), stdout=subprocess.PIPE, check=True
     )
     return cast(Figures, pickle.loads(done.stdout))
 
 
-def answer() -> None:
+def run_from_stdin() -> None:
+    """Reads a pickled Load from stdin, runs it and writes its pickled Figures to stdout."""
     gc.disable()
-    sys.stdout.buffer.write(pickle.dumps(uvloop.run(_drive(pickle.load(sys.stdin.buffer)))))
+    sys.stdout.buffer.write(pickle.dumps(uvloop.run(_run(pickle.load(sys.stdin.buffer)))))
 
 
 @dataclass(eq=False)
 class _Client(asyncio.Protocol):
-    """One connection."""
+    """One connection. `due` is the moment at which its request was due."""
 
     state: _State
     buffer: bytes = b""
@@ -94,9 +95,9 @@ class _Client(asyncio.Protocol):
         at = self.buffer.lower().find(b"content-length:", 0, end)
         length = int(self.buffer[at + 15 : self.buffer.find(b"\r\n", at)])
         if len(self.buffer) >= end + 4 + length:
-            status, told = int(self.buffer[9:12]), self.buffer.lower().find(b"retry-after:", 0, end) >= 0
+            status, has_retry_after = int(self.buffer[9:12]), self.buffer.lower().find(b"retry-after:", 0, end) >= 0
             self.buffer = b""
-            self.state.answered(self, status, told)
+            self.state.answered(self, status, has_retry_after)
 
     def connection_lost(self, error: Exception | None) -> None:
         if not self.state.over:
@@ -107,7 +108,7 @@ class _State:
     def __init__(self, load: Load):
         self.load = load
         self.latencies: dict[int, list[float]] = {200: []}  # by status
-        self.errors, self.sent, self.told_when, self.over = 0, 0, 0, False
+        self.errors, self.sent, self.with_retry_after, self.over = 0, 0, 0, False
         self.begin = time.perf_counter() + load.warm_s
         self.idle: deque[_Client] = deque()
         self.waiting: deque[float] = deque()
@@ -116,12 +117,12 @@ class _State:
         self.sent += 1
         return self.load.requests[self.sent % len(self.load.requests)]
 
-    def answered(self, client: _Client, status: int, told: bool) -> None:
+    def answered(self, client: _Client, status: int, has_retry_after: bool) -> None:
         now = time.perf_counter()
         if client.due >= self.begin:
             self.latencies.setdefault(status, []).append(now - client.due)
             self.errors += status != 200
-            self.told_when += told
+            self.with_retry_after += has_retry_after
         if self.over:
             return
         if self.load.rate is None:
@@ -138,7 +139,7 @@ class _State:
             self.waiting.append(moment)
 
 
-async def _drive(load: Load) -> Figures:
+async def _run(load: Load) -> Figures:
     state, loop = _State(load), asyncio.get_running_loop()
     clients = []
     for _ in range(load.connections):
@@ -153,20 +154,20 @@ async def _drive(load: Load) -> Figures:
         state.idle.extend(clients)
         await _pace(state, load.rate)
     state.over = True
-    took, busy = time.perf_counter() - began, time.process_time() - cpu
+    elapsed, busy = time.perf_counter() - began, time.process_time() - cpu
     for client in clients:
         assert client.transport is not None
         client.transport.close()
-    refused = [each for status, found in state.latencies.items() if status != 200 for each in found]
+    refused = [each for status, latencies in state.latencies.items() if status != 200 for each in latencies]
     return Figures(
         len(state.latencies[200]) / load.seconds,
         _percentile(state.latencies[200], 50),
         _percentile(state.latencies[200], 99),
         state.errors,
-        busy / took,
-        {status: len(found) for status, found in state.latencies.items()},
+        busy / elapsed,
+        {status: len(latencies) for status, latencies in state.latencies.items()},
         _percentile(refused, 99),
-        state.told_when,
+        state.with_retry_after,
     )
 
 
@@ -175,7 +176,7 @@ def _percentile(seconds: list[float], share: int) -> float:
 
 
 async def _pace(state: _State, rate: float) -> None:
-    """Requests become due at random moments, `rate` a second on average, as those of many visitors do."""
+    """Makes requests due at random moments, `rate` per second on average (a Poisson process, as of many visitors)."""
     draw = np.random.default_rng(0)
     due = time.perf_counter()
     end = state.begin + state.load.seconds

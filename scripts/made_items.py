@@ -1,10 +1,10 @@
-"""Vectors to measure with, and the space that holds them: what bench_search.py and bench_reindex.py index.
+"""Item vectors for the benchmarks, generated or learnt, and a space that holds them.
 
-Made vectors are clustered as those of real items are. Departments, categories and tastes are three levels of centres
-(1, 0.7 and 0.5 of the length), their sizes fall as 1 / rank, and items spread around a taste (0.25) in a spectrum that
-falls as 1 / sqrt(rank), so that most of the variance is in few directions. Queries are fresh draws of the same kind.
-At 40,000 items the 1st, 20th and 1000th neighbour have cosine .98, .97, .66, the spectral item vectors of Gowalla .99,
-.98, .58; an IVF index needs 16 of 512 lists for recall .99, for Gowalla's 8: made items are the harder ones.
+Generated vectors are clustered like those of real items. Departments, categories and tastes are three levels of centres
+(lengths 1, 0.7 and 0.5) whose sizes fall as 1 / rank. Items spread around a taste (0.25) with a spectrum that falls as
+1 / sqrt(rank), so that most of the variance is in few directions. Queries are drawn from the same distribution. At
+40,000 items the 1st, 20th and 1000th neighbour have cosine .98, .97 and .66; for the spectral item vectors of Gowalla
+.99, .98 and .58. An IVF index needs 16 of 512 lists for recall .99, and 8 for Gowalla: generated items are harder.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from engine.values.ids import IdMap
 from engine.values.interactions import Interactions
 from engine.values.vectors import Matrix, Vectors
 
-LEVELS = ((12, 1.0), (200, 0.7), (2000, 0.5))  # centres and their length
+LEVELS = ((12, 1.0), (200, 0.7), (2000, 0.5))  # (number of centres, their length)
 SPREAD = 0.25
 N_USERS = 2000
 
 
 def clustered(n: int, dim: int, seed: int = 0) -> Matrix:
-    """(n, dim) float32 of lengths near 1.4; the same centres for every `seed` of draws."""
-    world, draw = np.random.default_rng(12), np.random.default_rng(seed)
+    """(n, dim) float32 with lengths near 1.4. `seed` draws other items around the same centres."""
+    centre_draw, draw = np.random.default_rng(12), np.random.default_rng(seed)
     spectrum = 1 / np.sqrt(np.arange(1, dim + 1))
     spectrum *= np.sqrt(dim / (spectrum**2).sum())
-    turn = np.linalg.qr(world.standard_normal((dim, dim)))[0]
-    made = draw.standard_normal((n, dim)).astype(np.float32) * (SPREAD * spectrum / np.sqrt(dim)).astype(np.float32)
+    rotation = np.linalg.qr(centre_draw.standard_normal((dim, dim)))[0]
+    offsets = draw.standard_normal((n, dim)).astype(np.float32) * (SPREAD * spectrum / np.sqrt(dim)).astype(np.float32)
     taste, centres = _drawn(LEVELS[-1][0], n, draw), np.zeros((LEVELS[-1][0], dim))
     for count, length in LEVELS:
-        level = world.standard_normal((count, dim)) * spectrum * length / np.sqrt(dim)
-        centres += level[world.integers(0, count, len(centres)) if count < len(centres) else slice(None)]
-    return np.asarray((made + centres[taste].astype(np.float32)) @ turn.astype(np.float32))
+        level = centre_draw.standard_normal((count, dim)) * spectrum * length / np.sqrt(dim)
+        centres += level[centre_draw.integers(0, count, len(centres)) if count < len(centres) else slice(None)]
+    return np.asarray((offsets + centres[taste].astype(np.float32)) @ rotation.astype(np.float32))
 
 
 def learnt(folder: Path, dim: int, seed: int = 0) -> Matrix:
-    """Item vectors of the spectral model of `folder / train.parquet`, int columns user, item."""
+    """Item vectors that `spectral` learns from `folder / train.parquet`, with the int columns user and item."""
     cells = pl.read_parquet(folder / "train.parquet")
     where = (cells["user"].to_numpy(), cells["item"].to_numpy())
     matrix = sp.csr_matrix((np.ones(len(cells), np.float32), where))
@@ -57,7 +57,7 @@ def learnt(folder: Path, dim: int, seed: int = 0) -> Matrix:
 
 
 def store(database: Database, name: str, vectors: Matrix, *, metric: Metric = "cosine") -> tuple[Space, int]:
-    """A space with an item for each vector and a model version that learnt them; (space, version)."""
+    """Stores an item for each vector, and a model version with these vectors; (space, version)."""
     with database.begin() as conn:
         space = spaces.ensure(conn, name)
         ids = [f"item-{row:07d}" for row in range(len(vectors))]
@@ -67,24 +67,25 @@ def store(database: Database, name: str, vectors: Matrix, *, metric: Metric = "c
         users.bulk_merge(conn, space.key, pa.table({"user_id": list(people.ids.ids), "attributes": nothing}))
         fold_in = LinearFoldIn(vectors, np.ones(len(vectors), np.float32), np.ones(vectors.shape[1], np.float32))
         latent = LatentSpace(Vectors(IdMap(ids), vectors), people, metric, fold_in)
-        made = models.save(conn, space.key, embedder="made", params={}, space=latent, evaluation={}, publishable=True)
-    return space, made.version
+        record = models.save(conn, space.key, embedder="made", params={}, space=latent, evaluation={}, publishable=True)
+    return space, record.version
 
 
 def _drawn(count: int, n: int, draw: np.random.Generator) -> np.ndarray:
+    """(n,) of 0 to count - 1, with odds that fall as 1 / rank."""
     odds = 1 / np.arange(1, count + 1)
     return draw.choice(count, n, p=odds / odds.sum())
 
 
 def _users(vectors: Matrix) -> Matrix:
-    """Users near one item, with a share of another."""
+    """(N_USERS, dim): each near one item, with a share of another."""
     draw = np.random.default_rng(5)
     rows = draw.integers(0, len(vectors), (N_USERS, 2))
     return np.asarray(vectors[rows[:, 0]] + 0.3 * vectors[rows[:, 1]], dtype=np.float32)
 
 
 def _catalogue(ids: list[str]) -> pa.Table:
-    """A title, a category and a price each."""
+    """A table of items, each with a title, a category and a price."""
     prices = np.random.default_rng(3).integers(1, 300, len(ids)).tolist()
     return pa.table(
         {

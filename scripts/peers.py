@@ -1,7 +1,7 @@
-"""What bench_search.py measures beside nearfield: each builds an index, has efforts, and answers one query with rows.
+"""Systems that bench_search.py compares. Each builds an index, has efforts, and answers one query with rows.
 
-Versions measured with: usearch 2.26.6, lancedb 0.40.0, chromadb 1.5.9; `pip install --constraint constraints.txt
-usearch lancedb chromadb`. pgvector is that of the embedded PostgreSQL. Imported only when asked for.
+Measured versions: usearch 2.26.6, lancedb 0.40.0, chromadb 1.5.9 (`pip install --constraint constraints.txt usearch
+lancedb chromadb`). pgvector is the one of the embedded PostgreSQL. A package is imported only if it is measured.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ class Contender(Protocol):
 
     def aim(self, effort: int) -> None: ...
     def search(self, query: Matrix) -> Any:
-        """Rows of the K nearest by cosine to a unit (dim,) query, best first."""
+        """The rows of the K vectors nearest to a unit (dim,) query by cosine, best first."""
 
 
 class Nearfield:
-    """The searcher of a built and opened generation, at the effort its build chose."""
+    """The searcher of an opened generation, at the effort that its build chose."""
 
     efforts = (0,)
 
@@ -47,9 +47,10 @@ class Nearfield:
 
 
 class BareFaiss:
-    """The index file of the generation as FAISS is called from Python; for lists of 8-bit codes, FAISS's own lists.
+    """The index file of the generation, searched by FAISS from Python.
 
-    Those are as many, of float16, the fastest that reach recall .99, at the least effort that does.
+    FAISS cannot read lists of 8-bit codes. Instead it gets an IVF index with as many lists in float16, its fastest with
+    recall .99, at the least effort that reaches this recall.
     """
 
     def __init__(self, path: Path, recipe: Mapping[str, Any], vectors: Matrix):
@@ -70,7 +71,7 @@ class BareFaiss:
 
 
 class Pgvector:
-    """HNSW (m 16, ef_construction 64, its defaults) on unit vectors; a prepared statement with binary parameters."""
+    """HNSW with its defaults (m 16, ef_construction 64) on unit vectors; a prepared statement with a binary cursor."""
 
     efforts = ladder(40, 1000)
 
@@ -115,7 +116,7 @@ class Usearch:
 
 
 class LanceDb:
-    """IVF without compression: its compressed indexes stayed below recall 0.99."""
+    """IVF without compression; its compressed indexes stayed below recall .99."""
 
     efforts = ladder(4, 128)
 

@@ -1,7 +1,7 @@
-"""Does a server keep its memory over very many swaps of its generation, and does any request fail?
+"""Soak test: does the memory of a server grow over very many swaps of its generation, and does a request fail?
 
-A server of one worker answers `search` on 4 connections while two generations are published in turn. Each swap is
-waited for; the memory of the process is looked at after every tenth of them.
+A server with one worker answers `search` on 4 connections while two generations are published in turn. It waits for each
+swap, and reads the memory of the process ten times.
 
     python scripts/soak_swaps.py [--swaps 1000] [--n 20000] [--dim 64] [--recipe ivf] [--json]
 """
@@ -58,13 +58,13 @@ def soak(settings: Settings, database: Database, options: argparse.Namespace) ->
         process, load, memory_mb, started = psutil.Process(pid), Load(port, options.n), [], time.perf_counter()
         for swap in range(1, options.swaps + 1):
             publish(database, space, names[swap % 2], settings.generations)
-            _await(load, names[swap % 2])
+            _wait_until_served(load, names[swap % 2])
             if swap % max(1, options.swaps // POINTS) == 0:
                 memory_mb.append(round(process.memory_full_info().uss / 2**20, 1))
         seconds = time.perf_counter() - started
         load.close()
-    late = memory_mb[len(memory_mb) // 2 :]
-    slope = float(np.polyfit(np.arange(len(late)), late, 1)[0]) if len(late) > 1 else 0.0
+    second_half = memory_mb[len(memory_mb) // 2 :]
+    slope = float(np.polyfit(np.arange(len(second_half)), second_half, 1)[0]) if len(second_half) > 1 else 0.0
     return {
         "swaps": options.swaps,
         "n": options.n,
@@ -76,7 +76,7 @@ def soak(settings: Settings, database: Database, options: argparse.Namespace) ->
     }
 
 
-def _await(load: Load, name: str) -> None:
+def _wait_until_served(load: Load, name: str) -> None:
     until = time.perf_counter() + WAIT_S
     while not any(found == name for _, _, found in load.answers[-8:]):
         if time.perf_counter() > until:

@@ -16,7 +16,7 @@ ACTIVE, CONNECTIONS, SECONDS = 4, 100, 1.5
 GROWTH_MB = 40  # of rounds of which each has thousands of requests
 
 
-def test_in_overload_nothing_fails_the_refused_are_told_when_and_memory_does_not_grow(
+def test_in_overload_nothing_fails_refused_requests_have_a_retry_after_and_memory_does_not_grow(
     shop: Shop, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.syspath_prepend(Path(__file__).parents[3] / "scripts")
@@ -35,7 +35,7 @@ def test_in_overload_nothing_fails_the_refused_are_told_when_and_memory_does_not
             assert found.statuses[200] > ACTIVE  # places are left, and taken again
             refused = sum(found.statuses.values()) - found.statuses[200]
             assert refused > found.statuses[200] / 10
-            assert found.told_when == refused
+            assert found.with_retry_after == refused
             assert found.errors == refused  # no connection broke
             rss_mb.append(psutil.Process(process.pid).memory_info().rss / 2**20)
         after = httpx.get(f"http://127.0.0.1:{port}/v1/{shop.space.name}/recommend", timeout=30)
