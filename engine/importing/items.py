@@ -14,9 +14,9 @@ from engine.importing.attributes import Attributes, read_attributes
 from engine.importing.catalogue_replacement import Replacing
 from engine.importing.cells import cells
 from engine.importing.cells.reading_options import AS_IT_IS, Reading
-from engine.importing.joined_rows import join_rows
 from engine.importing.reports.rejects import Check, check, check_target, id_checks, text_checks
 from engine.importing.reports.summary import ImportSummary
+from engine.importing.rows_by_id import join_rows
 from engine.importing.sheets.column_mapping import NONE, Fields, resolve
 from engine.importing.sheets.sheet import Column, read
 from engine.importing.transaction import transaction

@@ -11,10 +11,10 @@ import polars as pl
 from engine.importing.attributes import read_attributes
 from engine.importing.cells import cells
 from engine.importing.cells.reading_options import AS_IT_IS, Reading
-from engine.importing.joined_rows import join_rows
 from engine.importing.reports.erasure_checks import REASON, erased_checks
 from engine.importing.reports.rejects import check, check_target, id_checks, with_more
 from engine.importing.reports.summary import ImportSummary
+from engine.importing.rows_by_id import join_rows
 from engine.importing.sheets.column_mapping import NONE, Fields, resolve
 from engine.importing.sheets.sheet import read
 from engine.importing.transaction import arrow, transaction
