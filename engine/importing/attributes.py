@@ -1,4 +1,4 @@
-"""Attributes: the columns that no field takes, each as its type in the space, as one JSON object per row."""
+"""Attributes: columns that are not fields. Each is converted to its type in the space and stored in a JSON object."""
 
 from __future__ import annotations
 
@@ -12,97 +12,114 @@ from engine.catalogue.attribute_types import DESCRIPTIONS, AttributeType, Subjec
 from engine.catalogue.number_text import currency_of
 from engine.catalogue.predicate import CORE, name_clash_note
 from engine.errors import InputError, NotFound
-from engine.importing.cells.cells import load
-from engine.importing.cells.reading_options import Reading
+from engine.importing.cells.cells import load_json
+from engine.importing.cells.reading_options import ReadingOptions
 from engine.importing.cells.type_note import TypeNote
-from engine.importing.cells.typed_cells import Fitted, fit, votes
+from engine.importing.cells.typed_cells import ConvertedColumn, convert, count_type_votes
 from engine.importing.reports.rejects import Check
-from engine.importing.sheets.column_mapping import ATTRIBUTE
+from engine.importing.sheets.column_mapping import ATTRIBUTE_PREFIX
 from engine.importing.sheets.jsonl import NOT_FINITE
 from engine.importing.sheets.sheet import Column
 from engine.store import attribute_types, spaces
 from engine.store.database.connections import Connection, Database
 
-SHOWN = 3
+MAX_EXAMPLES = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Attributes:
-    """The attributes of a file, `columns` by field, and the types that go with them into the space."""
+    """The attributes of a file: converted `columns` by field, and their types."""
 
     subject: Subject
     columns: Mapping[str, Column]
-    types: Mapping[str, AttributeType]  # of every attribute of the file that has one
-    unfit: Mapping[str, pl.Series]
-    reading: Reading
+    types: Mapping[str, AttributeType]  # of each attribute of the file that has a type
+    unfit: Mapping[str, pl.Series]  # field -> mask of cells that do not fit the type
+    reading: ReadingOptions
     notes: tuple[TypeNote, ...]
 
     def frame_columns(self) -> dict[str, pl.Series]:
-        """The cells, and for each attribute with cells that do not fit which these are."""
+        """The converted cells, and for each attribute with unfit cells the mask as `unfit FIELD`."""
         cells = {field: column.series for field, column in self.columns.items()}
         return cells | {f"unfit {field}": mask for field, mask in self.unfit.items()}
 
     def checks(self) -> list[Check]:
-        """Why a row is rejected for its attributes: JSON has no NaN, PostgreSQL's text no NUL."""
-        found = _checks(self.columns)
+        """Checks that reject rows for their attributes: JSON has no NaN, PostgreSQL stores no NUL in text."""
+        checks = _storage_checks(self.columns)
         if self.reading.unfit == "reject":
-            found += [
-                (f"{field} is not {DESCRIPTIONS[self.types[field.removeprefix(ATTRIBUTE)]]}", pl.col(f"unfit {field}"))
+            checks += [
+                (
+                    f"{field} is not {DESCRIPTIONS[self.types[field.removeprefix(ATTRIBUTE_PREFIX)]]}",
+                    pl.col(f"unfit {field}"),
+                )
                 for field in self.unfit
             ]
-        return found
+        return checks
 
     def json_objects(self, frame: pl.DataFrame) -> list[str | None]:
-        """The attributes of each row of `frame` as JSON text; nulls are left out, a row without any is None."""
+        """The attributes of each row of `frame` as JSON text without nulls; None for a row without attributes."""
         return json_objects(frame, self.columns)
 
-    def called_like_fields(self) -> tuple[str, ...]:
-        """What is told of attributes that have the name of a field."""
-        names = (field.removeprefix(ATTRIBUTE) for field in self.columns)
+    def name_clash_notes(self) -> tuple[str, ...]:
+        """Notes about attributes that have the name of a field."""
+        names = (field.removeprefix(ATTRIBUTE_PREFIX) for field in self.columns)
         return tuple(name_clash_note(name) for name in names if name in CORE)
 
     def store_types(self, conn: Connection, space_key: int) -> None:
-        """Inside the transaction that writes the attributes. StoreBusy where another decided otherwise meanwhile."""
+        """Store the types in the transaction that writes the attributes.
+
+        Raises StoreBusy when another writer stored a different type after this file was read.
+        """
         if self.reading.types:
             attribute_types.set_types(conn, space_key, self.reading.types, self.subject)
         attribute_types.add_consistent(conn, space_key, self.types, self.subject)
 
 
 def read_attributes(
-    database: Database, space_name: str, source: Mapping[str, Column], reading: Reading, subject: Subject = "item"
+    database: Database,
+    space_name: str,
+    source: Mapping[str, Column],
+    reading: ReadingOptions,
+    subject: Subject = "item",
 ) -> Attributes:
-    """The `attributes.NAME` fields of a file as the types they have: declared, known, of the catalogue, of the file.
+    """The `attributes.NAME` fields of a file, converted to their types.
 
-    InputError for a declared type of an attribute that the file does not have.
+    The type of an attribute is the declared one, else the stored one, else inferred from the catalogue, else from the
+    file. Raises InputError for a declared type of an attribute that the file does not have.
     """
-    columns = {field.removeprefix(ATTRIBUTE): each for field, each in source.items() if field.startswith(ATTRIBUTE)}
+    columns = {
+        field.removeprefix(ATTRIBUTE_PREFIX): column
+        for field, column in source.items()
+        if field.startswith(ATTRIBUTE_PREFIX)
+    }
     if unknown := sorted(reading.types.keys() - columns.keys()):
         raise InputError(
-            f"the file has no attribute {unknown[0]!r} to give a type; it has {', '.join(columns) or 'none'}"
+            f"--type names the attribute {unknown[0]!r}, which the file does not have; its attributes: "
+            f"{', '.join(columns) or 'none'}"
         )
-    known = _known(database, space_name, list(columns), subject) | dict(reading.types)
-    made: dict[str, Column] = {}
-    kinds: dict[str, AttributeType] = {}
+    known = _known_types(database, space_name, list(columns), subject) | dict(reading.types)
+    converted_columns: dict[str, Column] = {}
+    types: dict[str, AttributeType] = {}
     unfit: dict[str, pl.Series] = {}
     notes = []
     for name, column in columns.items():
-        voted = votes(column, reading.decimal)
-        of_file = majority(voted, "text" if column.is_text else "any")
-        kind = known.get(name) or of_file
+        votes = count_type_votes(column, reading.decimal)
+        file_type = majority(votes, "text" if column.is_text else "any")
+        kind = known.get(name) or file_type
         if kind is not None:
-            kinds[name] = kind
-        fitted = fit(column, kind or "any", reading.decimal)
-        made[ATTRIBUTE + name] = fitted.column
-        if fitted.unfit.any():
-            unfit[ATTRIBUTE + name] = fitted.unfit
-        other = of_file if kind == "text" and of_file and name not in reading.types and not voted.get("text") else None
-        if kind is not None and (fitted.unfit.any() or fitted.odd.any() or other not in (None, kind)):
-            notes.append(_note(name, kind, column, fitted, reading, other))
-    return Attributes(subject, made, kinds, unfit, reading, tuple(notes))
+            types[name] = kind
+        converted = convert(column, kind or "any", reading.decimal)
+        converted_columns[ATTRIBUTE_PREFIX + name] = converted.column
+        if converted.unfit.any():
+            unfit[ATTRIBUTE_PREFIX + name] = converted.unfit
+        stored_as_text = kind == "text" and file_type and name not in reading.types and not votes.get("text")
+        better_type = file_type if stored_as_text else None
+        if kind is not None and (converted.unfit.any() or converted.unusual.any() or better_type not in (None, kind)):
+            notes.append(_note(name, kind, column, converted, reading, better_type))
+    return Attributes(subject, converted_columns, types, unfit, reading, tuple(notes))
 
 
-def _known(database: Database, space_name: str, names: list[str], subject: Subject) -> dict[str, AttributeType]:
-    """Types that are stored, or told by what is stored of these attributes."""
+def _known_types(database: Database, space_name: str, names: list[str], subject: Subject) -> dict[str, AttributeType]:
+    """The stored types, and types inferred from stored values of attributes without a stored type."""
     with database.connect() as conn:
         try:
             space = spaces.get(conn, space_name)
@@ -114,42 +131,49 @@ def _known(database: Database, space_name: str, names: list[str], subject: Subje
 
 
 def _note(
-    name: str, kind: AttributeType, column: Column, fitted: Fitted, reading: Reading, other: AttributeType | None
+    name: str,
+    kind: AttributeType,
+    column: Column,
+    converted: ConvertedColumn,
+    reading: ReadingOptions,
+    file_type: AttributeType | None,
 ) -> TypeNote:
-    odd = pl.DataFrame({"text": column.series, "value": fitted.column.series}).filter(fitted.odd)
-    examples = odd.unique("text", keep="first", maintain_order=True).head(SHOWN)
-    unfit = column.series.filter(fitted.unfit).unique(maintain_order=True).head(SHOWN)
-    found = {currency_of(text) for text in odd["text"].unique().to_list()} if fitted.odd.any() else set()
+    unusual = pl.DataFrame({"text": column.series, "value": converted.column.series}).filter(converted.unusual)
+    examples = unusual.unique("text", keep="first", maintain_order=True).head(MAX_EXAMPLES)
+    unfit = column.series.filter(converted.unfit).unique(maintain_order=True).head(MAX_EXAMPLES)
+    currencies: set[str | None] = set()
+    if converted.unusual.any():
+        currencies = {currency_of(text) for text in unusual["text"].unique().to_list()}
     return TypeNote(
         name,
         kind,
-        int(fitted.unfit.sum()),
-        tuple(str(load(each)) if column.is_json else str(each) for each in unfit.to_list()),
-        int(fitted.odd.sum()),
+        int(converted.unfit.sum()),
+        tuple(str(load_json(each)) if column.is_json else str(each) for each in unfit.to_list()),
+        int(converted.unusual.sum()),
         tuple((text, float(value)) for text, value in examples.iter_rows()),
-        tuple(sorted(each for each in found if each)),
+        tuple(sorted(each for each in currencies if each)),
         reading.unfit == "reject",
-        other,
+        file_type,
     )
 
 
-def _checks(columns: Mapping[str, Column]) -> list[Check]:
+def _storage_checks(columns: Mapping[str, Column]) -> list[Check]:
     checks: list[Check] = []
     for field, column in columns.items():
         cell = pl.col(field)
         if column.series.dtype.is_float():
-            checks.append((f"{field} is not finite", ~cell.is_finite()))
+            checks.append((f"{field} is not a finite number", ~cell.is_finite()))
         elif column.series.dtype == pl.String:
             if column.is_json:
-                checks.append((f"{field} is not finite", cell == NOT_FINITE))
+                checks.append((f"{field} is not a finite number", cell == NOT_FINITE))
             nul = cell.str.contains("\\u0000" if column.is_json else "\x00", literal=True)
-            checks.append((f"{field} holds NUL", nul))
+            checks.append((f"{field} contains a NUL character", nul))
     return checks
 
 
 def json_objects(frame: pl.DataFrame, columns: Mapping[str, Column]) -> list[str | None]:
     cells = {
-        field.removeprefix(ATTRIBUTE): [None if cell is None else orjson.Fragment(cell) for cell in frame[field]]
+        field.removeprefix(ATTRIBUTE_PREFIX): [None if cell is None else orjson.Fragment(cell) for cell in frame[field]]
         if column.is_json
         else frame[field].to_list()
         for field, column in columns.items()

@@ -1,4 +1,4 @@
-"""Replacing: a file that is the whole catalogue takes what it has no more off the shelf."""
+"""CatalogueReplacement: a file that is the whole catalogue hides the items that it does not contain."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from dataclasses import dataclass
 
 from engine.errors import Conflict, InputError
 
-MOST = 0.2
+MAX_HIDDEN_SHARE = 0.2
 
 
 @dataclass(frozen=True)
-class Replacing:
-    """Of the items that are available at most this share may leave the shelf, or any on `insist`."""
+class CatalogueReplacement:
+    """At most `max_hidden_share` of the available items may be hidden, or any number with `force`."""
 
-    most: float = MOST
-    insist: bool = False
+    max_hidden_share: float = MAX_HIDDEN_SHARE
+    force: bool = False
 
     def __post_init__(self) -> None:
-        if not 0 <= self.most <= 1:
-            raise InputError(f"expected a share of 0 to 1 that may leave the shelf, got {self.most}")
+        if not 0 <= self.max_hidden_share <= 1:
+            raise InputError(f"expected a share of items to hide from 0 to 1, got {self.max_hidden_share}")
 
-    def gone(self, available: Sequence[str], there: Collection[str]) -> list[str]:
-        """Those `available` before that are not `there` in the file; Conflict where they are too many."""
-        found = [item_id for item_id in available if item_id not in there]
-        if len(found) > self.most * len(available) and not self.insist:
+    def items_to_hide(self, available: Sequence[str], in_file: Collection[str]) -> list[str]:
+        """The `available` items that are not `in_file`; Conflict when there are too many of them."""
+        missing = [item_id for item_id in available if item_id not in in_file]
+        if len(missing) > self.max_hidden_share * len(available) and not self.force:
             raise Conflict(
-                f"{len(found):,} of {len(available):,} available items are not in the file, such as {found[0]!r}; that "
-                f"is more than {self.most:.0%}, so nothing was written; if it is the whole catalogue say --yes"
+                f"{len(missing):,} of {len(available):,} available items are not in the file, such as {missing[0]!r}; "
+                f"that is more than {self.max_hidden_share:.0%}, so nothing was written; if the file is the whole "
+                "catalogue give --yes"
             )
-        return found
+        return missing

@@ -1,4 +1,4 @@
-"""import_features: a file of records with numbers and categories, into the items of a space."""
+"""import_features: imports a file of feature records, numbers and categories, as items of a space."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import numpy.typing as npt
 from engine.importing import records
 from engine.importing.records import Layout, Records
 from engine.importing.reports.summary import ImportSummary
-from engine.importing.transaction import transaction
+from engine.importing.transaction import import_transaction
 from engine.progress import Progress, no_progress
 from engine.store import features as feature_store
 from engine.store import spaces
 from engine.store.database.connections import Connection, Database
 from engine.store.features import FeatureSchema
 
-SURE = 20  # records that have each a category of its own, which is no chance any more
+MIN_RECORDS = 20  # with fewer, each record may have its own category by chance
 
 
 def import_features(
@@ -30,54 +30,55 @@ def import_features(
     replace: bool = False,
     progress: Progress = no_progress,
 ) -> ImportSummary:
-    """Write the records of a CSV, Parquet, JSONL, NPY or NPZ file in one transaction; known ids are replaced.
+    """Write the records of a CSV, Parquet, JSONL, NPY or NPZ file in one transaction; a known id is replaced.
 
-    Of several rows with one id the last wins. The label is kept apart from what is learnt from. A second file needs
-    the columns of the first, new categories join the old; `replace` forgets every record that was there before.
-    Raises InputError as `engine.importing.records.read`.
+    Of several rows with one id the last wins. The label column is stored, but is not a feature. A second file must have
+    the columns of the first; new categories are added. With `replace` all earlier records are deleted first. Raises
+    InputError as `engine.importing.records.read` does.
     """
     started = time.perf_counter()
     progress("read", 0.0)
-    with transaction(database, space_name) as (conn, space):
-        spaces.lock(conn, space.key)  # imports take turns: the second sees the categories that the first added
+    with import_transaction(database, space_name) as (conn, space):
+        spaces.lock(conn, space.key)  # one import at a time: the second sees the categories that the first added
         if replace:
             feature_store.clear(conn, space.key)
-        before = feature_store.schema(conn, space.key)
-        found = records.read(path, layout or Layout(), None if before is None else before.columns)
+        stored = feature_store.schema(conn, space.key)
+        new = records.read(path, layout or Layout(), None if stored is None else stored.columns)
         progress("write", 0.6)
-        written = _write(conn, space.key, found, before)
+        n_written = _write(conn, space.key, new, stored)
     progress("done", 1.0)
     return ImportSummary(
-        read=len(found.ids),
-        written=written,
-        duplicates=len(found.ids) - written,
+        read=len(new.ids),
+        written=n_written,
+        duplicates=len(new.ids) - n_written,
         rejected={},
         samples=(),
         seconds=time.perf_counter() - started,
-        notes=_like_ids(found),
+        notes=_id_like_column_notes(new),
     )
 
 
-def _like_ids(found: Records) -> tuple[str, ...]:
-    """What is told of categories of which every record has its own: nothing can be learnt from them."""
-    n = len(found.values)
+def _id_like_column_notes(records: Records) -> tuple[str, ...]:
+    """Notes about columns with a different category in every record, from which nothing can be learnt."""
+    n = len(records.values)
     return tuple(
-        f"column {column.name!r} has another category in each of the {n:,} records; if it names the records say "
-        f"--id {column.name}, else leave it out with --ignore {column.name}"
-        for column, cells in zip(found.columns, found.values.T, strict=True)
-        if column.categories is not None and n >= SURE and len(np.unique(cells[~np.isnan(cells)])) == n
+        f"column {column.name!r} has a different category in each of the {n:,} records; if it identifies the records "
+        f"give --id {column.name}, else leave it out with --ignore {column.name}"
+        for column, cells in zip(records.columns, records.values.T, strict=True)
+        if column.categories is not None and n >= MIN_RECORDS and len(np.unique(cells[~np.isnan(cells)])) == n
     )
 
 
-def _write(conn: Connection, space_key: int, found: Records, before: FeatureSchema | None) -> int:
-    """Write the last of the rows of each id; how many."""
-    names = dict.fromkeys((*(before.labels if before else ()), *(each for each in found.labels if each is not None)))
-    place_of = {name: place for place, name in enumerate(names)}
-    feature_store.set_schema(conn, space_key, FeatureSchema(found.columns, tuple(names)))
-    last = {id_: row for row, id_ in enumerate(found.ids)}
+def _write(conn: Connection, space_key: int, records: Records, stored: FeatureSchema | None) -> int:
+    """Write the last row of each id; return the number of records written."""
+    new_labels = (each for each in records.labels if each is not None)
+    labels = tuple(dict.fromkeys((*(stored.labels if stored else ()), *new_labels)))
+    index_of = {label: index for index, label in enumerate(labels)}
+    feature_store.set_schema(conn, space_key, FeatureSchema(records.columns, labels))
+    last = {id_: row for row, id_ in enumerate(records.ids)}
     rows = np.fromiter(last.values(), np.int64, len(last))
-    labels: npt.NDArray[np.int32] = np.array(
-        [-1 if (label := found.labels[row]) is None else place_of[label] for row in rows.tolist()], np.int32
+    label_indices: npt.NDArray[np.int32] = np.array(
+        [-1 if (label := records.labels[row]) is None else index_of[label] for row in rows.tolist()], np.int32
     )
-    feature_store.write(conn, space_key, list(last), found.values[rows], labels)
+    feature_store.write(conn, space_key, list(last), records.values[rows], label_indices)
     return len(last)

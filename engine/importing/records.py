@@ -1,4 +1,4 @@
-"""Records: the rows of a file of numbers and categories, before they meet a space or a model."""
+"""Records: the rows of a file of numbers and categories, as feature columns, values, ids and labels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import polars as pl
 
 from engine.errors import InputError
 from engine.importing.cells import cells
-from engine.importing.cells.feature_columns import measure
-from engine.importing.reports.rejects import LOST
+from engine.importing.cells.feature_columns import read_feature_columns
+from engine.importing.reports.rejects import ROUNDED_ID
 from engine.importing.sheets import arrays
 from engine.importing.sheets.sheet import Sheet
 from engine.importing.sheets.sheet import read as read_sheet
@@ -26,107 +26,111 @@ MAX_COLUMNS = 65_536
 
 @dataclass(frozen=True)
 class Layout:
-    """Which column is what. Without an id column records are called by their row, from 0."""
+    """The roles of the columns. Without an id column, the id of a record is its row number from 0."""
 
     id_column: str | None = None
-    usual_ids: Sequence[str] = ()  # where no id column is named, the first of these that is there
+    default_ids: Sequence[str] = ()  # without `id_column`, the first of these columns that the file has
     label_column: str | None = None
     categorical: Sequence[str] = ()
     ignore: Sequence[str] = ()
-    array: str | None = None  # of an NPZ with several
+    array: str | None = None  # for an NPZ file with several arrays
 
 
 @dataclass(frozen=True, eq=False)
 class Records:
-    """`values` is (n, n_columns), NaN where missing; `labels` are None where there is none."""
+    """`values` is (n, n_columns), NaN for a missing value; a label is None for a record without one."""
 
     ids: list[str]
     columns: tuple[Column, ...]
     values: Values
     labels: list[str | None]
-    unread: Mapping[tuple[str, int], str] = field(default_factory=dict)  # (column, row): text where a number belongs
+    unreadable: Mapping[tuple[str, int], str] = field(default_factory=dict)  # (column, row) -> text, not a number
 
 
 def read(
-    path: Path, layout: Layout, known: Sequence[Column] | None = None, *, finite: bool = True, strict: bool = True
+    path: Path, layout: Layout, known: Sequence[Column] | None = None, *, validate: bool = True, strict: bool = True
 ) -> Records:
-    """The records of a CSV, Parquet, JSONL, NPY or NPZ file; `known` columns keep their kind, place and categories.
+    """The records of a CSV, Parquet, JSONL, NPY or NPZ file; `known` columns keep their kind, order and categories.
 
-    Raises InputError for another column set than the known one, text in a numeric column, an infinity, an id that is
-    none, and for a column without a value where no column is known yet. `finite=False` leaves values and ids unchecked;
-    where it is not `strict`, a value that a known column cannot have is infinite.
+    Raises InputError for a column set that differs from the known one, text in a numeric column, an infinity, an
+    invalid id, and, without known columns, for a column without any value. `validate=False` skips the checks of ids and
+    values. With `strict=False` a value that a known column cannot have becomes infinite.
     """
     is_array = path.suffix.lower() in arrays.SUFFIXES
-    found = _from_arrays(path, layout, known) if is_array else _from_sheet(read_sheet(path), layout, known, strict)
-    found = replace(found, ids=[normalise_id(id_) for id_ in found.ids])
-    for row, id_ in enumerate(found.ids if finite else ()):
+    records = _from_arrays(path, layout, known) if is_array else _from_sheet(read_sheet(path), layout, known, strict)
+    records = replace(records, ids=[normalise_id(id_) for id_ in records.ids])
+    for row, id_ in enumerate(records.ids if validate else ()):
         check_id(id_, ("rows", row, "id"))
-        if re.match(LOST, id_):
-            raise InputError(f"id {id_} in row {row + 1} lost digits as a number; write the ids as text")
-    if len(found.columns) > MAX_COLUMNS:
-        raise InputError(f"expected at most {MAX_COLUMNS:,} columns, got {len(found.columns):,}")
-    if any("\x00" in text for text in (label or "" for label in found.labels)):
-        raise InputError("a label holds NUL")
-    if not finite:
-        return found
+        if re.match(ROUNDED_ID, id_):
+            raise InputError(f"id {id_} in row {row + 1} is a rounded number; export the ids as text")
+    if len(records.columns) > MAX_COLUMNS:
+        raise InputError(f"expected at most {MAX_COLUMNS:,} columns, got {len(records.columns):,}")
+    if any("\x00" in text for text in (label or "" for label in records.labels)):
+        raise InputError("a label contains a NUL character; remove it")
+    if not validate:
+        return records
     if strict:
-        check_finite(found.columns, found.values)
-    return _checked_filled(found) if known is None else _in_order(found, known)
+        check_finite(records.columns, records.values)
+    return _check_not_empty(records) if known is None else _in_order(records, known)
 
 
 def read_for_model(path: Path, layout: Layout, columns: Sequence[Column]) -> Records:
-    """Records with exactly the columns of a model; InputError also for a category that it has never had."""
-    found = read(path, layout, columns)
-    for made, column in zip(found.columns, columns, strict=True):
-        if made.categories is not None and column.categories is not None and made != column:
-            raise unseen_category_error(column, made.categories[len(column.categories)], ())
-    return found
+    """Records with exactly the columns of a model; InputError also for a category that the model does not know."""
+    records = read(path, layout, columns)
+    for column, model_column in zip(records.columns, columns, strict=True):
+        if column.categories is not None and model_column.categories is not None and column != model_column:
+            raise unseen_category_error(model_column, column.categories[len(model_column.categories)], ())
+    return records
 
 
 def read_for_detection(path: Path, layout: Layout, columns: Sequence[Column]) -> tuple[Records, LenientRecords]:
-    """Records with exactly the columns of a model, whatever they hold; InputError for another column set."""
-    found = read(path, layout, columns, strict=False)
-    place = {column.name: at for at, column in enumerate(found.columns)}
-    texts = {(row, place[name]): text for (name, row), text in found.unread.items()}
-    return found, LenientRecords(found.columns, found.values, texts)
+    """Records with exactly the columns of a model and any values; InputError for another column set."""
+    records = read(path, layout, columns, strict=False)
+    index_of = {column.name: index for index, column in enumerate(records.columns)}
+    texts = {(row, index_of[name]): text for (name, row), text in records.unreadable.items()}
+    return records, LenientRecords(records.columns, records.values, texts)
 
 
 def _from_arrays(path: Path, layout: Layout, known: Sequence[Column] | None) -> Records:
-    found = arrays.read(path, array=layout.array, label=layout.label_column, ids=layout.id_column)
-    n, width = found.matrix.shape
-    made = tuple(Column(f"{found.name}.{at}", None, found.name if found.one_unit else None) for at in range(width))
-    kept = [at for at, column in enumerate(made) if column.name not in layout.ignore]
-    unknown = [name for name in layout.ignore if name not in {column.name for column in made}]
+    table = arrays.read(path, array=layout.array, label=layout.label_column, ids=layout.id_column)
+    n_rows, n_columns = table.matrix.shape
+    unit = table.name if table.one_unit else None
+    all_columns = tuple(Column(f"{table.name}.{index}", None, unit) for index in range(n_columns))
+    kept = [index for index, column in enumerate(all_columns) if column.name not in layout.ignore]
+    unknown = [name for name in layout.ignore if name not in {column.name for column in all_columns}]
     if unknown:
-        raise InputError(f"{path.name} has no column {unknown[0]!r}; its columns are {made[0].name} to {made[-1].name}")
-    columns, matrix = tuple(made[at] for at in kept), found.matrix[:, kept] if len(kept) < width else found.matrix
+        raise InputError(
+            f"{path.name} has no column {unknown[0]!r}; its columns are {all_columns[0].name} to {all_columns[-1].name}"
+        )
+    columns = tuple(all_columns[index] for index in kept)
+    matrix = table.matrix[:, kept] if len(kept) < n_columns else table.matrix
     if known is not None and len(known) == len(columns) and all(each.categories is None for each in known):
-        columns = tuple(known)  # an array has no names: its columns stand as those of the records before
-    return Records(found.ids or [str(row) for row in range(n)], columns, matrix, found.labels or [None] * n)
+        columns = tuple(known)  # an array has no column names, so its columns are the known ones, by position
+    return Records(table.ids or [str(row) for row in range(n_rows)], columns, matrix, table.labels or [None] * n_rows)
 
 
 def _from_sheet(sheet: Sheet, layout: Layout, known: Sequence[Column] | None, strict: bool) -> Records:
-    there = sheet.frame.columns
-    usual = [name for name in layout.usual_ids if name in there]
-    id_column = layout.id_column or (usual[0] if usual else None)
-    apart = [name for name in (id_column, layout.label_column) if name is not None]
-    for name in (*apart, *layout.categorical, *layout.ignore):
-        if name not in there:
-            raise InputError(f"{sheet.name} has no column {name!r}; columns found: {', '.join(there)}")
-    names = [name for name in there if name not in (*apart, *layout.ignore)]
+    in_file = sheet.frame.columns
+    defaults = [name for name in layout.default_ids if name in in_file]
+    id_column = layout.id_column or (defaults[0] if defaults else None)
+    not_features = [name for name in (id_column, layout.label_column) if name is not None]
+    for name in (*not_features, *layout.categorical, *layout.ignore):
+        if name not in in_file:
+            raise InputError(f"{sheet.name} has no column {name!r}; columns found: {', '.join(in_file)}")
+    names = [name for name in in_file if name not in (*not_features, *layout.ignore)]
     if known is not None:
         _check_names(known, names)
     by_name = {column.name: column for column in known or ()}
-    measured = measure(sheet, names, categorical=layout.categorical, known=by_name, strict=strict)
+    table = read_feature_columns(sheet, names, categorical=layout.categorical, known=by_name, strict=strict)
     height = sheet.frame.height
-    ids = [str(row) for row in range(height)] if id_column is None else _ids(sheet, id_column)
+    ids = [str(row) for row in range(height)] if id_column is None else _read_ids(sheet, id_column)
     label = layout.label_column
-    labels = [None] * height if label is None else cells.words(sheet.column(label)).to_list()
-    return Records(ids, measured.columns, measured.values, labels, measured.unread)
+    labels = [None] * height if label is None else cells.parse_text(sheet.column(label)).to_list()
+    return Records(ids, table.columns, table.values, labels, table.unreadable)
 
 
 def _check_names(known: Sequence[Column], names: Sequence[str]) -> None:
-    """The set of columns before they are measured; a list stands for its parts."""
+    """Check the column set before the columns are parsed; a column of lists stands for its parts."""
     parts: dict[str, list[str]] = {}
     for column in known:
         if column.unit is not None:
@@ -134,24 +138,25 @@ def _check_names(known: Sequence[Column], names: Sequence[str]) -> None:
     check_column_set(known, [each for name in names for each in parts.get(name, [name])])
 
 
-def _ids(sheet: Sheet, name: str) -> list[str]:
-    found = cells.ids(sheet.column(name))
-    if found.null_count():
-        raise InputError(f"column {name!r} has no id in row {found.is_null().arg_true()[0] + 1}")
-    return pl.Series(found).to_list()
+def _read_ids(sheet: Sheet, name: str) -> list[str]:
+    ids = cells.parse_ids(sheet.column(name))
+    if ids.null_count():
+        raise InputError(f"column {name!r} has no id in row {ids.is_null().arg_true()[0] + 1}")
+    return pl.Series(ids).to_list()
 
 
-def _checked_filled(found: Records) -> Records:
-    filled = np.asarray((~np.isnan(found.values)).any(axis=0))
-    empty = [column.name for column, there in zip(found.columns, filled, strict=True) if not there]
+def _check_not_empty(records: Records) -> Records:
+    has_value = np.asarray((~np.isnan(records.values)).any(axis=0))
+    empty = [column.name for column, filled in zip(records.columns, has_value, strict=True) if not filled]
     if empty:
         more = f" (and {len(empty) - 1} more columns)" if len(empty) > 1 else ""
         raise InputError(f"column {empty[0]!r}{more} has no value in any row; leave it out with --ignore {empty[0]}")
-    return found
+    return records
 
 
-def _in_order(found: Records, known: Sequence[Column]) -> Records:
-    check_column_set(known, [column.name for column in found.columns])
-    place = {column.name: at for at, column in enumerate(found.columns)}
-    order = [place[column.name] for column in known]
-    return replace(found, columns=tuple(found.columns[at] for at in order), values=found.values[:, order])
+def _in_order(records: Records, known: Sequence[Column]) -> Records:
+    """The records with their columns in the order of the known ones."""
+    check_column_set(known, [column.name for column in records.columns])
+    index_of = {column.name: index for index, column in enumerate(records.columns)}
+    order = [index_of[column.name] for column in known]
+    return replace(records, columns=tuple(records.columns[index] for index in order), values=records.values[:, order])

@@ -1,4 +1,4 @@
-"""The one transaction of an import."""
+"""The database transaction of an import."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from engine.store.database.connections import Connection, Database, InvalidData
 
 
 @contextmanager
-def transaction(database: Database, space_name: str) -> Iterator[tuple[Connection, spaces.Space]]:
-    """A connection and the space, made if there is none; data that PostgreSQL refuses is an InputError."""
+def import_transaction(database: Database, space_name: str) -> Iterator[tuple[Connection, spaces.Space]]:
+    """A connection in a transaction, and the space, created if needed. InputError for data that PostgreSQL refuses."""
     try:
         with database.begin() as conn:
             yield conn, spaces.ensure(conn, space_name)
@@ -23,6 +23,6 @@ def transaction(database: Database, space_name: str) -> Iterator[tuple[Connectio
         raise InputError(f"PostgreSQL refused the file, and nothing was written: {error.orig}") from error
 
 
-def arrow(frame: pl.DataFrame) -> pa.Table:
-    """As the store's COPY takes it: plain strings, not string views."""
+def to_arrow(frame: pl.DataFrame) -> pa.Table:
+    """An Arrow table with plain strings (not string views), which the store's COPY needs."""
     return frame.to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -14,9 +14,16 @@ from api.cli.terminal.output import emit, out, progress, table
 from engine.catalogue.attribute_types import check_type
 from engine.catalogue.number_text import Decimal
 from engine.errors import InputError
-from engine.importing import ImportSummary, Reading, Replacing, import_events, import_items, import_users
-from engine.importing.catalogue_replacement import MOST
-from engine.importing.cells.reading_options import Unfit
+from engine.importing import (
+    CatalogueReplacement,
+    ImportSummary,
+    ReadingOptions,
+    import_events,
+    import_items,
+    import_users,
+)
+from engine.importing.catalogue_replacement import MAX_HIDDEN_SHARE
+from engine.importing.cells.reading_options import UnfitAction
 from engine.store import spaces
 from engine.store.database.connections import open_database
 
@@ -142,7 +149,7 @@ def items(
     missing_id: MissingIds = None,
     separator: Separators = None,
     replace: Replace = False,
-    most_gone: MostGone = MOST,
+    most_gone: MostGone = MAX_HIDDEN_SHARE,
     yes: Yes = False,
     space: SpaceName = "default",
     json: Json = False,
@@ -156,10 +163,10 @@ def items(
     Example: `nearfield import items catalogue.csv --type price=number --replace`
     """
     reading = _reading_options(type_, unfit, decimal, missing_id, separators=separator)
-    if (yes or most_gone != MOST) and not replace:
+    if (yes or most_gone != MAX_HIDDEN_SHARE) and not replace:
         raise InputError("--yes and --most-gone go with --replace")
-    replacing = Replacing(most_gone, yes) if replace else None
-    _run(import_items, file, space, json, column, constant, rejects=rejects, reading=reading, replacing=replacing)
+    replacement = CatalogueReplacement(most_gone, yes) if replace else None
+    _run(import_items, file, space, json, column, constant, rejects=rejects, reading=reading, replacement=replacement)
 
 
 @import_app.command()
@@ -193,10 +200,10 @@ def _reading_options(
     *,
     date_format: str | None = None,
     separators: list[str] | None = None,
-) -> Reading:
+) -> ReadingOptions:
     declared = {name: check_type(kind) for name, kind in pairs(types, "--type").items()}
-    choices = cast(Unfit, unfit), cast(Decimal | None, decimal)  # Reading checks both
-    return Reading(
+    choices = cast(UnfitAction, unfit), cast(Decimal | None, decimal)  # ReadingOptions checks both
+    return ReadingOptions(
         declared, *choices, date_format, separators=tuple(separators or ()), missing_ids=tuple(missing_ids or ())
     )
 
@@ -225,9 +232,9 @@ def _print_summary(summary: ImportSummary, rejects: Path | None) -> None:
         f"read {summary.read:,} rows in {summary.seconds:.1f} s: {summary.written:,} written, "
         f"{summary.duplicates:,} duplicates, {sum(summary.rejected.values()):,} rejected"
     )
-    for word in summary.words or ():
-        if word.word != word.taken_as:
-            out.print(str(word), markup=False, soft_wrap=True)
+    for kind in summary.kinds or ():
+        if kind.word != kind.taken_as:
+            out.print(str(kind), markup=False, soft_wrap=True)
     if summary.rejected:
         table(("rows", "rejected because"), [(count, reason) for reason, count in summary.rejected.items()])
         for sample in summary.samples:

@@ -1,1 +1,1 @@
-"""What a cell means: ids, numbers, times, categories, and the type of the attribute that it belongs to."""
+"""Parsing of cells: ids, numbers, times, categories, feature columns, and attributes as values of their type."""

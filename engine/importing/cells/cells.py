@@ -1,4 +1,4 @@
-"""Cells of a column as the type a field wants; a cell that cannot be read is null."""
+"""Parsing of a column for a field: ids, text, numbers, booleans, lists, ISO times. An unreadable cell becomes null."""
 
 from __future__ import annotations
 
@@ -13,89 +13,90 @@ from engine.errors import InputError
 from engine.importing.sheets.sheet import Column
 from engine.values.ids import normalise_id
 
-UNIT = "\x1f"  # between categories on their way to PostgreSQL; no category has it
-PLAIN = r"^[!-~](?:[ -~]*[!-~])?$"  # an id in its normal form already: ASCII that prints, no space around it
-AS_TEXT = r'^="([^"]*)"$'  # what keeps a spreadsheet from taking a code for a number
-EXACT = 2**53  # from there on float64 does not hold every integer
-TIME = (
+SEPARATOR = "\x1f"  # the unit separator of ASCII, which no category contains
+NORMAL_ASCII_ID = r"^[!-~](?:[ -~]*[!-~])?$"  # printable ASCII without space around it is in normal form
+TEXT_FORMULA = r'^="([^"]*)"$'  # ="007": exports write it so that a spreadsheet keeps a code as text
+EXACT = 2**53  # float64 does not represent every integer from here on
+ISO_TIME = (
     r"^\s*(?P<date>\d{4}-\d{2}-\d{2})(?:[T ](?P<clock>\d{2}:\d{2}(?::\d{2})?)(?:[.,](?P<fraction>\d{1,9}))?)?"
     r"\s*(?P<zone>[Zz]|[+-]\d{2}(?::?\d{2})?)?\s*$"
 )
 
 
-def ids(column: Column, missing: Collection[str] = ()) -> pl.Series:
-    """Ids as text in their normal form, whatever stands beside them. ="007" of a CSV is 007.
+def parse_ids(column: Column, missing: Collection[str] = ()) -> pl.Series:
+    """Ids as text in normal form; an id does not depend on the other cells. ="007" of a CSV is 007.
 
-    Blank is missing, and so are those of `missing`.
+    Null for a blank cell and for an id among `missing`.
     """
-    text = texts(column)
+    text = to_text(column)
     if column.is_text:
-        text = text.str.replace(AS_TEXT, "$1")
-    text = normal_ids(text)
-    return _without(text, text.is_in(["", *missing]))
+        text = text.str.replace(TEXT_FORMULA, "$1")
+    text = normalise_ids(text)
+    return _null_where(text, text.is_in(["", *missing]))
 
 
-def normal_ids(text: pl.Series) -> pl.Series:
-    """Each text as `normal_id` has it; most are so already."""
+def normalise_ids(text: pl.Series) -> pl.Series:
+    """`normalise_id` of each text. Most ids are plain ASCII, so only the distinct others are processed in Python."""
     text = text.str.replace(r"^(-?[0-9]+)\.0$", "$1")
-    odd = text.filter(~text.str.contains(PLAIN)).unique()
-    if odd.is_empty():
+    others = text.filter(~text.str.contains(NORMAL_ASCII_ID)).unique()
+    if others.is_empty():
         return text
-    return text.replace(odd, pl.Series([normalise_id(each) for each in odd], dtype=pl.String))
+    return text.replace(others, pl.Series([normalise_id(each) for each in others], dtype=pl.String))
 
 
-def texts(column: Column) -> pl.Series:
-    """Scalars as text; blank stays blank. InputError for a column of lists, structs, bytes or durations."""
+def to_text(column: Column) -> pl.Series:
+    """Scalars as text; a blank cell stays blank. InputError for a column of lists, structs, bytes or durations."""
     series = column.series
     if column.is_json:
-        return pl.Series(series.name, [_scalar(cell) for cell in series], pl.String)
+        return pl.Series(series.name, [_scalar_text(cell) for cell in series], pl.String)
     if series.dtype.is_float():
         return _float_text(series)
     if series.dtype.is_decimal():
         return series.cast(pl.String).str.replace(r"\.0+$", "")
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Duration):
-        raise InputError(f"column {series.name!r} holds {series.dtype}; expected text or numbers")
+        raise InputError(f"column {series.name!r} contains {series.dtype}; expected text or numbers")
     return series.cast(pl.String)
 
 
-def words(column: Column) -> pl.Series:
-    """Text where blank counts as missing."""
-    text = texts(column)
-    return _without(text, text.str.strip_chars() == "")
+def parse_text(column: Column) -> pl.Series:
+    """Text; null for a blank cell."""
+    text = to_text(column)
+    return _null_where(text, text.str.strip_chars() == "")
 
 
-def numbers(column: Column) -> pl.Series:
-    """Float64; unreadable is null."""
+def parse_numbers(column: Column) -> pl.Series:
+    """Float64; null for an unreadable cell."""
     series = column.series
     if not column.is_json and (series.dtype.is_numeric() or series.dtype == pl.Boolean):
         return series.cast(pl.Float64)
-    return texts(column).str.strip_chars().cast(pl.Float64, strict=False)
+    return to_text(column).str.strip_chars().cast(pl.Float64, strict=False)
 
 
-def flags(column: Column) -> pl.Series:
-    """Booleans, from true/false, yes/no, 1/0; unreadable is null."""
+def parse_booleans(column: Column) -> pl.Series:
+    """Booleans, from true/false, yes/no, 1/0; null for an unreadable cell."""
     if column.series.dtype == pl.Boolean:
         return column.series
-    text = texts(column).str.strip_chars().str.to_lowercase()
+    text = to_text(column).str.strip_chars().str.to_lowercase()
     return pl.select(pl.when(text.is_in(TRUE)).then(True).when(text.is_in(FALSE)).then(False)).to_series()
 
 
-def lists(column: Column, separators: Sequence[str] = ()) -> pl.Series:
-    """Lists of text, from lists or from text separated by `|`; an empty list is null.
+def parse_lists(column: Column, separators: Sequence[str] = ()) -> pl.Series:
+    """Lists of text, from lists or from text separated by `|`; null for an empty list.
 
-    `separators` stand in the place of `|`, and within the elements of lists too.
+    `separators` replace `|`, and also split the elements of lists.
     """
     series = column.series
     if column.is_json:
-        series = pl.Series(series.name, [_parts(cell) for cell in series], pl.List(pl.String))
+        series = pl.Series(series.name, [_json_list(cell) for cell in series], pl.List(pl.String))
     elif isinstance(series.dtype, pl.List) and not series.dtype.inner.is_nested():
         series = series.cast(pl.List(pl.String))
     else:
-        series = texts(column).reshape((-1, 1)).cast(pl.List(pl.String)) if separators else texts(column).str.split("|")
+        text = to_text(column)
+        series = text.reshape((-1, 1)).cast(pl.List(pl.String)) if separators else text.str.split("|")
     if separators:
         joined = series.list.join(separators[0], ignore_nulls=True)
         pattern = "|".join(re.escape(each) for each in sorted(separators, key=len, reverse=True))
-        series = joined.str.replace_all(pattern, UNIT).str.split(UNIT)
+        series = joined.str.replace_all(pattern, SEPARATOR).str.split(SEPARATOR)
     frame = pl.DataFrame({"list": series}).select(
         pl.col("list").list.eval(pl.element().str.strip_chars().filter(pl.element().str.strip_chars() != ""))
     )
@@ -103,7 +104,7 @@ def lists(column: Column, separators: Sequence[str] = ()) -> pl.Series:
 
 
 def _float_text(series: pl.Series) -> pl.Series:
-    """Whole numbers without a point; those that float64 does not hold exactly as 1.23e+17, as Python writes them."""
+    """Whole numbers without a point; those beyond the exact range of float64 as 1.23e+17, the notation of Python."""
     whole = (series == series.floor()) & (series.abs() < EXACT)
     return pl.DataFrame({"cell": series.fill_nan(None), "whole": whole}).select(
         pl.when("whole")
@@ -112,27 +113,27 @@ def _float_text(series: pl.Series) -> pl.Series:
     )["cell"]
 
 
-def iso(text: pl.Series) -> pl.Series:
-    """Moments in UTC, to the microsecond, of ISO 8601; what has no zone is UTC, unreadable is null."""
-    parts = pl.DataFrame({"text": text}).select(pl.col("text").str.extract_groups(TIME)).unnest("text")
+def parse_iso_times(text: pl.Series) -> pl.Series:
+    """ISO 8601 text as times in UTC with microseconds. A time without a zone is UTC; null for other text."""
+    parts = pl.DataFrame({"text": text}).select(pl.col("text").str.extract_groups(ISO_TIME)).unnest("text")
     clock = pl.col("clock").fill_null("00:00")
     full = pl.col("date") + " " + pl.when(clock.str.len_bytes() == 5).then(clock + ":00").otherwise(clock)
     digits = pl.col("zone").str.replace_all(r"[Zz:+-]", "").str.pad_end(4, "0")
     minutes = digits.str.head(2).cast(pl.Int64) * 60 + digits.str.tail(2).cast(pl.Int64)
-    signed = pl.when(pl.col("zone").str.starts_with("-")).then(-minutes).otherwise(minutes).fill_null(0)
+    offset = pl.when(pl.col("zone").str.starts_with("-")).then(-minutes).otherwise(minutes).fill_null(0)
     fraction = pl.col("fraction").str.pad_end(6, "0").str.head(6).cast(pl.Int64).fill_null(0)
-    moment = full.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
-    shifted = moment + pl.duration(microseconds=fraction, time_unit="us") - pl.duration(minutes=signed, time_unit="us")
-    return parts.select(shifted.dt.replace_time_zone("UTC").alias("at"))["at"]
+    local = full.str.to_datetime("%Y-%m-%d %H:%M:%S", time_unit="us", strict=False)
+    in_utc = local + pl.duration(microseconds=fraction, time_unit="us") - pl.duration(minutes=offset, time_unit="us")
+    return parts.select(in_utc.dt.replace_time_zone("UTC").alias("at"))["at"]
 
 
-def _without(text: pl.Series, none: pl.Series) -> pl.Series:
-    return pl.select(pl.when(~none).then(text)).to_series()
+def _null_where(text: pl.Series, mask: pl.Series) -> pl.Series:
+    return pl.select(pl.when(~mask).then(text)).to_series()
 
 
-def _scalar(cell: str | None) -> str | None:
-    """The text of a scalar in JSON; null for a list or an object."""
-    value = load(cell)
+def _scalar_text(cell: str | None) -> str | None:
+    """The text of a JSON scalar; None for a list or an object."""
+    value = load_json(cell)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer() and abs(value) < EXACT:
@@ -140,14 +141,14 @@ def _scalar(cell: str | None) -> str | None:
     return str(value) if isinstance(value, str | int | float) else None
 
 
-def _parts(cell: str | None) -> list[str] | None:
-    value = load(cell)
+def _json_list(cell: str | None) -> list[str] | None:
+    value = load_json(cell)
     if isinstance(value, list):
         return [str(part) for part in value if part is not None]
-    text = _scalar(cell)
+    text = _scalar_text(cell)
     return None if text is None else text.split("|")
 
 
-def load(cell: str | None) -> object:
-    """The value of a cell of JSON text; None also for one that JSON cannot hold."""
+def load_json(cell: str | None) -> object:
+    """The value of a cell of JSON text; None also for NaN, which JSON cannot represent."""
     return None if cell in (None, "NaN") else orjson.loads(cell)

@@ -1,4 +1,4 @@
-"""Date formats: times as strptime writes them."""
+"""Date formats: parsing times by a strptime format."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ import polars as pl
 
 from engine.errors import InputError
 
-DIRECTIVES = "YymbBdjHIpMSfzaA%"  # of strptime; a zone by its name is ambiguous, a number is read without a format
+DIRECTIVES = "YymbBdjHIpMSfzaA%"  # of strptime; not %Z (zone names are ambiguous) and %s (numbers need no format)
 
 
-def check_format(date_format: str) -> str:
-    """InputError for a format that does not say the day, or asks for what cannot be read."""
-    found = re.findall("%(.?)", date_format)
-    if unknown := [each for each in found if each not in DIRECTIVES or not each]:
+def check_date_format(date_format: str) -> str:
+    """The format itself; InputError when it has no full date or an unsupported directive."""
+    directives = re.findall("%(.?)", date_format)
+    if unknown := [each for each in directives if each not in DIRECTIVES or not each]:
         raise InputError(
-            f"a date format has the directives {' '.join('%' + each for each in DIRECTIVES)} of strptime, got "
+            f"expected the strptime directives {' '.join('%' + each for each in DIRECTIVES)} in a date format, got "
             f"%{unknown[0]} in {date_format!r}"
         )
-    if not ({"Y", "y"} & set(found) and ({"j"} & set(found) or ({"m", "b", "B"} & set(found) and "d" in found))):
-        raise InputError(f"expected a date format with year, month and day, as %d.%m.%Y %H:%M, got {date_format!r}")
+    present = set(directives)
+    if not ({"Y", "y"} & present and ("j" in present or ({"m", "b", "B"} & present and "d" in present))):
+        raise InputError(
+            f"expected a date format with year, month and day, such as %d.%m.%Y %H:%M, got {date_format!r}"
+        )
     if re.search(r"(?<!\.)%f", date_format):
-        raise InputError(f"%f follows a point, as in %S.%f, in the date format {date_format!r}")
+        raise InputError(f"expected a point before %f, such as %S.%f, in the date format {date_format!r}")
     return date_format
 
 
-def formatted(text: pl.Series, date_format: str) -> pl.Series:
-    """Moments in UTC, to the microsecond; what has no zone is UTC, unreadable is null."""
-    chrono = check_format(date_format).replace(".%f", "%.f")
-    read = text.str.strip_chars().str.to_datetime(chrono, time_unit="us", strict=False)
-    zone = isinstance(read.dtype, pl.Datetime) and read.dtype.time_zone
-    return read.dt.convert_time_zone("UTC") if zone else read.dt.replace_time_zone("UTC")
+def parse_formatted(text: pl.Series, date_format: str) -> pl.Series:
+    """Times in UTC with microseconds. A time without a zone is UTC; null for text that does not match the format."""
+    chrono_format = check_date_format(date_format).replace(".%f", "%.f")
+    times = text.str.strip_chars().str.to_datetime(chrono_format, time_unit="us", strict=False)
+    has_zone = isinstance(times.dtype, pl.Datetime) and times.dtype.time_zone
+    return times.dt.convert_time_zone("UTC") if has_zone else times.dt.replace_time_zone("UTC")

@@ -1,4 +1,4 @@
-"""Reading: what the caller says of the cells of a file, where the file alone does not."""
+"""ReadingOptions: how to parse the cells of a file where the file does not tell."""
 
 from __future__ import annotations
 
@@ -9,22 +9,25 @@ from typing import Literal
 from engine.catalogue.attribute_types import AttributeType
 from engine.catalogue.number_text import Decimal
 from engine.errors import InputError
-from engine.importing.cells.date_format import check_format
+from engine.importing.cells.date_format import check_date_format
 
-Unfit = Literal["leave", "reject"]
-UNFIT: tuple[Unfit, ...] = ("leave", "reject")
+UnfitAction = Literal["leave", "reject"]
+UNFIT_ACTIONS: tuple[UnfitAction, ...] = ("leave", "reject")
 DECIMALS: tuple[Decimal, ...] = ("comma", "point")
 
 
 @dataclass(frozen=True)
-class Reading:
-    """`types` become those of the space. `unfit`: a cell that is not of its attribute's type is left out, or its row
-    is rejected. `decimal`: what `12,500` and `1.234` mean. `date_format`: how times are written, as strptime has it.
-    `separators`: what stands between categories; none: `|`, and a list is one as it stands. `missing_ids` stand for no
-    id."""
+class ReadingOptions:
+    """How to parse cells.
+
+    `types` become the attribute types of the space. `unfit` is the action for a cell that does not fit the type of its
+    attribute: leave the cell out, or reject the row. `decimal` decides ambiguous numbers such as `12,500` and `1.234`.
+    `date_format` is the strptime format of times. `separators` separate the categories in a cell; by default `|`, and
+    the elements of a list are not split. Ids among `missing_ids` count as missing.
+    """
 
     types: Mapping[str, AttributeType] = field(default_factory=dict)
-    unfit: Unfit = "leave"
+    unfit: UnfitAction = "leave"
     decimal: Decimal | None = None
     date_format: str | None = None
     separators: tuple[str, ...] = ()
@@ -32,13 +35,13 @@ class Reading:
 
     def __post_init__(self) -> None:
         if self.date_format is not None:
-            check_format(self.date_format)
+            check_date_format(self.date_format)
         if not all(self.separators):
-            raise InputError("expected text that stands between categories, such as '>', got none")
-        if self.unfit not in UNFIT:
-            raise InputError(f"expected {' or '.join(UNFIT)} for cells that do not fit, got {self.unfit!r}")
+            raise InputError("expected a separator of categories, such as '>', got an empty text")
+        if self.unfit not in UNFIT_ACTIONS:
+            raise InputError(f"expected {' or '.join(UNFIT_ACTIONS)} for cells that do not fit, got {self.unfit!r}")
         if self.decimal is not None and self.decimal not in DECIMALS:
             raise InputError(f"expected a decimal {' or '.join(DECIMALS)}, got {self.decimal!r}")
 
 
-AS_IT_IS = Reading()
+DEFAULT_OPTIONS = ReadingOptions()

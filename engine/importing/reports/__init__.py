@@ -1,1 +1,1 @@
-"""What an import tells: rejected rows with reasons, the summary, words for kinds, users who were erased."""
+"""The report of an import: rejected rows with reasons, the summary, the kinds of events, and rows of erased users."""

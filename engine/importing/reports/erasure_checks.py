@@ -1,4 +1,4 @@
-"""Rows of users who were erased: a file that still has them does not bring them back."""
+"""Checks that reject the rows of erased users, so that an old file does not create them again."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ REASON = "user was erased"
 
 
 def erased_checks(database: Database, space_name: str, user_ids: pl.Series) -> list[Check]:
-    """Which rows are not taken for that; nobody is erased in a space that is not there yet."""
+    """The check for the erased users among `user_ids`; none when nobody was erased or the space does not exist yet."""
     distinct = user_ids.drop_nulls().unique()
     ids = distinct.filter(~distinct.str.contains("\x00", literal=True)).to_list()
     try:
         with database.connect() as conn:
-            found = erasures.erased_among(conn, spaces.get(conn, space_name).key, ids)
+            erased = erasures.erased_among(conn, spaces.get(conn, space_name).key, ids)
     except NotFound:
         return []
-    return [(REASON, pl.col("user_id").is_in(sorted(found)))] if found else []
+    return [(REASON, pl.col("user_id").is_in(sorted(erased)))] if erased else []

@@ -1,4 +1,4 @@
-"""The words for kinds in a file of events: what each is taken for, in the space that the events go to."""
+"""The kinds in a file of events: how the space interprets the word for each kind, and how often it occurs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from engine.store.database.connections import Database
 from engine.values.event_kinds import MAX_REPORTED_WORDS, Vocabulary
 from engine.values.events import Weighting
 
-DEFAULT = "default"  # the space that a command means where none is named
+DEFAULT_SPACE = "default"  # of a command without --space
 
 
 @dataclass(frozen=True)
-class Word:
+class ReportedKind:
     word: str
     rows: int
-    taken_as: str | None  # our kind; None for a word of the shop's own, and for one that nobody knows
+    taken_as: str | None  # built-in kind; None for a word that the space defines, and for an unknown word
     weight: float
     is_known: bool
-    space: str = DEFAULT  # that the events go to
+    space: str = DEFAULT_SPACE  # of the events
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -38,17 +38,17 @@ class Word:
         if self.taken_as is not None:
             return f"{self.rows:,} `{self.word}` taken as {self.taken_as}"
         if self.is_known:
-            return f"{self.rows:,} `{self.word}` weigh {self.weight:g} each, as this space says"
-        of = "" if self.space == DEFAULT else f"--space {self.space} "
-        quoted = f"{self.word}=2".replace("'", "'\\''")  # as a shell reads it
+            return f"{self.rows:,} `{self.word}` with weight {self.weight:g} each, set in this space"
+        option = "" if self.space == DEFAULT_SPACE else f"--space {self.space} "
+        quoted = f"{self.word}=2".replace("'", "'\\''")  # for a shell
         return (
-            f"{self.rows:,} `{self.word}` are of no known kind: stored, and each weighs {self.weight:g} until you say "
-            f"what it is worth, as with `nearfield weights {of}--kind '{quoted}'`"
+            f"{self.rows:,} `{self.word}` are of no known kind: they were stored with weight {self.weight:g} each; set "
+            f"another weight with, for example, `nearfield weights {option}--kind '{quoted}'`"
         )
 
 
-def vocabulary_of(database: Database, space_name: str) -> Vocabulary:
-    """That of the space, or of one that is yet to be made."""
+def space_vocabulary(database: Database, space_name: str) -> Vocabulary:
+    """The vocabulary of the space; the default vocabulary for a space that does not exist yet."""
     try:
         with database.connect() as conn:
             return spaces.get(conn, space_name).weighting.vocabulary
@@ -56,30 +56,33 @@ def vocabulary_of(database: Database, space_name: str) -> Vocabulary:
         return Weighting().vocabulary
 
 
-def words_of(kinds: pl.Series, vocabulary: Vocabulary, space_name: str) -> tuple[Word, ...]:
-    """The words of a column, the most frequent first, at most TOLD of them."""
-    found = [
-        (word, rows, vocabulary.meaning(word)) for word, rows in _counts(kinds).head(MAX_REPORTED_WORDS).iter_rows()
+def report_kinds(words: pl.Series, vocabulary: Vocabulary, space_name: str) -> tuple[ReportedKind, ...]:
+    """The words of a column, the most frequent first, at most MAX_REPORTED_WORDS of them."""
+    meanings = [
+        (word, rows, vocabulary.meaning(word)) for word, rows in _counts(words).head(MAX_REPORTED_WORDS).iter_rows()
     ]
-    return tuple(Word(word, rows, each.kind, each.weight, each.is_known, space_name) for word, rows, each in found)
+    return tuple(
+        ReportedKind(word, rows, meaning.kind, meaning.weight, meaning.is_known, space_name)
+        for word, rows, meaning in meanings
+    )
 
 
-def rest(kinds: pl.Series, vocabulary: Vocabulary) -> list[str]:
-    """What is told of the words of a column beyond TOLD."""
-    left = _counts(kinds)[MAX_REPORTED_WORDS:]
-    if left.is_empty():
+def unreported_kinds_note(words: pl.Series, vocabulary: Vocabulary) -> list[str]:
+    """A note about the words of a column beyond MAX_REPORTED_WORDS."""
+    rest = _counts(words)[MAX_REPORTED_WORDS:]
+    if rest.is_empty():
         return []
-    unknown = sum(not vocabulary.meaning(word).is_known for word in left["word"])
+    n_unknown = sum(not vocabulary.meaning(word).is_known for word in rest["word"])
     return [
-        f"{left['count'].sum():,} rows are of {left.height:,} more kinds, {unknown:,} of which are not known: "
-        "is this the column of kinds?"
+        f"{rest['count'].sum():,} rows have {rest.height:,} more kinds, {n_unknown:,} of them unknown; check that the "
+        "column mapped to kind is the right one"
     ]
 
 
-def _counts(kinds: pl.Series) -> pl.DataFrame:
-    return kinds.rename("word").value_counts().sort(["count", "word"], descending=[True, False])
+def _counts(words: pl.Series) -> pl.DataFrame:
+    return words.rename("word").value_counts().sort(["count", "word"], descending=[True, False])
 
 
-def purchases(kinds: pl.Series, vocabulary: Vocabulary) -> list[str]:
+def purchase_words(words: pl.Series, vocabulary: Vocabulary) -> list[str]:
     """The words of a column that mean a purchase."""
-    return [word for word in kinds.unique().drop_nulls().to_list() if vocabulary.kind(word) == "purchase"]
+    return [word for word in words.unique().drop_nulls().to_list() if vocabulary.kind(word) == "purchase"]

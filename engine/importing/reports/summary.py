@@ -1,4 +1,4 @@
-"""ImportSummary: what became of the rows of a file."""
+"""ImportSummary: the result of an import, with counts of rows and notes for the user."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.importing.cells.type_note import TypeNote
-from engine.importing.reports.event_kinds import Word
+from engine.importing.reports.event_kinds import ReportedKind
 
 
 @dataclass(frozen=True)
-class Sample:
-    """A rejected row, as it stands in the file; `row` counts the rows of data from 1."""
+class RejectedSample:
+    """A rejected row with the values of the file; `row` counts the data rows from 1."""
 
     reason: str
     row: int
@@ -21,20 +21,20 @@ class Sample:
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """`read` is the sum of `written`, `duplicates` and every count of `rejected`."""
+    """`read` is the sum of `written`, `duplicates` and all counts of `rejected`."""
 
     read: int
     written: int
     duplicates: int
     rejected: Mapping[str, int]  # reason -> rows
-    samples: tuple[Sample, ...]  # the first few of each reason
+    samples: tuple[RejectedSample, ...]  # the first few of each reason
     seconds: float
-    words: tuple[Word, ...] | None = None  # for kinds, of a file of events
-    attributes: tuple[TypeNote, ...] = ()  # those of which something is to be told
-    differing: Mapping[str, int] = field(default_factory=dict)  # field -> ids whose rows have several values
-    hidden: int | None = None  # items that a file which replaced the catalogue had no more
-    back: int = 0  # items that were hidden so, and are shown again
-    notes: tuple[str, ...] = ()  # what else is to be told, a sentence each
+    kinds: tuple[ReportedKind, ...] | None = None  # of a file of events
+    attributes: tuple[TypeNote, ...] = ()  # of attributes with cells to report
+    differing: Mapping[str, int] = field(default_factory=dict)  # field -> ids whose rows have different values
+    hidden: int | None = None  # items that a whole-catalogue file did not contain
+    back: int = 0  # items that such a file had hidden, and that are shown again
+    notes: tuple[str, ...] = ()  # further notes, a sentence each
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -42,7 +42,7 @@ class ImportSummary:
             "written": self.written,
             "duplicates": self.duplicates,
             "rejected": dict(self.rejected),
-            **({} if self.words is None else {"kinds": [word.to_json() for word in self.words]}),
+            **({} if self.kinds is None else {"kinds": [kind.to_json() for kind in self.kinds]}),
             **({"attributes": [note.to_json() for note in self.attributes]} if self.attributes else {}),
             **({"differing": dict(self.differing)} if self.differing else {}),
             **({} if self.hidden is None else {"hidden": self.hidden}),

@@ -1,1 +1,1 @@
-"""The formats of files: CSV, Parquet, JSON Lines, NumPy, word2vec; and which column each field is taken from."""
+"""File readers: CSV, Parquet and JSON Lines as columns, NumPy arrays, word2vec; the mapping of columns to fields."""

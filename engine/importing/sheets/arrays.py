@@ -1,4 +1,4 @@
-"""NumPy files: the one matrix of an NPY or NPZ, with ids and labels where the file has them."""
+"""NumPy files: the matrix of an NPY or NPZ file, with ids and labels if the file has them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import numpy.typing as npt
 from engine.errors import InputError
 
 SUFFIXES = (".npy", ".npz")
-PIXELS = np.uint8  # of any shape: bytes are one scale
+PIXELS = np.uint8  # columns of bytes share one scale, whatever the shape of the array
 
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """`matrix` is (n, n_columns) float64. `one_unit`: its columns are parts of one thing, such as pixels."""
+    """`matrix` is (n, n_columns) float64. `one_unit`: the columns are parts of one thing, such as pixels."""
 
     name: str
     matrix: npt.NDArray[np.float64]
@@ -26,31 +26,32 @@ class Arrays:
 
 
 def read(path: Path, *, array: str | None = None, label: str | None = None, ids: str | None = None) -> Arrays:
-    """The rows of `array`, or of the only array with rows and columns; labels of `label` or `y`, ids of `ids`.
+    """The rows of `array`, or of the only array with two or more dimensions.
 
-    Raises InputError with one sentence for a file that is not there, broken, or holds no such array.
+    The labels are in the array `label`, by default `y`; the ids are in the array `ids`, by default `ids`. Raises
+    InputError with one sentence for a missing or broken file, and for one without such arrays.
     """
-    found = _load(path)
-    name = _matrix_name(path, found, array)
-    raw = found[name]
+    loaded = _load(path)
+    name = _matrix_name(path, loaded, array)
+    raw = loaded[name]
     if raw.dtype.kind not in "fiub":
-        raise InputError(f"array {name!r} of {path.name} holds {raw.dtype}; expected numbers")
+        raise InputError(f"array {name!r} of {path.name} has type {raw.dtype}; expected numbers")
     if raw.ndim < 2 or 0 in raw.shape:
         raise InputError(f"array {name!r} of {path.name} has shape {raw.shape}; expected rows and columns")
-    label = label or ("y" if "y" in found and name != "y" else None)
-    ids = ids or ("ids" if "ids" in found and name != "ids" else None)
+    label = label or ("y" if "y" in loaded and name != "y" else None)
+    ids = ids or ("ids" if "ids" in loaded and name != "ids" else None)
     return Arrays(
         name,
         raw.reshape(len(raw), -1).astype(np.float64),
         raw.ndim > 2 or raw.dtype == PIXELS,
-        None if ids is None else [str(each) for each in _beside(path, found, ids, len(raw))],
-        None if label is None else [str(each) for each in _beside(path, found, label, len(raw))],
+        None if ids is None else [str(each) for each in _column_of(path, loaded, ids, len(raw))],
+        None if label is None else [str(each) for each in _column_of(path, loaded, label, len(raw))],
     )
 
 
 def _load(path: Path) -> dict[str, npt.NDArray]:
     if not path.is_file():
-        raise InputError(f"{path} is not there" if not path.exists() else f"{path} is a folder; expected a file")
+        raise InputError(f"{path} does not exist" if not path.exists() else f"{path} is a folder; expected a file")
     try:
         loaded = np.load(path, allow_pickle=False)
         if isinstance(loaded, np.ndarray):
@@ -62,21 +63,22 @@ def _load(path: Path) -> dict[str, npt.NDArray]:
         raise InputError(f"{path.name} cannot be read as {path.suffix[1:].upper()}: {first}") from None
 
 
-def _matrix_name(path: Path, found: dict[str, npt.NDArray], array: str | None) -> str:
+def _matrix_name(path: Path, loaded: dict[str, npt.NDArray], array: str | None) -> str:
     if array is not None:
-        if array not in found:
-            raise InputError(f"{path.name} has no array {array!r}; it has {', '.join(found)}")
+        if array not in loaded:
+            raise InputError(f"{path.name} has no array {array!r}; it has {', '.join(loaded)}")
         return array
-    wide = [name for name, each in found.items() if each.ndim >= 2]
-    for name in ("X", "x", *wide[:1]):
-        if name in found and (name in "Xx" or len(wide) == 1):
+    matrices = [name for name, each in loaded.items() if each.ndim >= 2]
+    for name in ("X", "x", *matrices[:1]):
+        if name in loaded and (name in "Xx" or len(matrices) == 1):
             return name
-    raise InputError(f"{path.name} has the arrays {', '.join(found) or 'none'}; name one with --array")
+    raise InputError(f"{path.name} has the arrays {', '.join(loaded) or 'none'}; name one with --array")
 
 
-def _beside(path: Path, found: dict[str, npt.NDArray], name: str, n: int) -> npt.NDArray:
-    if name not in found:
-        raise InputError(f"{path.name} has no array {name!r}; it has {', '.join(found)}")
-    if found[name].ndim != 1 or len(found[name]) != n:
-        raise InputError(f"array {name!r} of {path.name} has shape {found[name].shape}; expected ({n},)")
-    return found[name]
+def _column_of(path: Path, loaded: dict[str, npt.NDArray], name: str, n: int) -> npt.NDArray:
+    """The array `name`, one value for each of `n` rows."""
+    if name not in loaded:
+        raise InputError(f"{path.name} has no array {name!r}; it has {', '.join(loaded)}")
+    if loaded[name].ndim != 1 or len(loaded[name]) != n:
+        raise InputError(f"array {name!r} of {path.name} has shape {loaded[name].shape}; expected ({n},)")
+    return loaded[name]

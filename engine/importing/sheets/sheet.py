@@ -20,7 +20,7 @@ SUFFIXES = (".csv", ".tsv", ".parquet", ".jsonl", ".ndjson")
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """One column. `is_json`: each cell is JSON text (nested or mixed values). `is_text`: types are unknown (CSV)."""
+    """One column. `is_json`: each cell is JSON text (nested or mixed values). `is_text`: untyped text (CSV)."""
 
     series: pl.Series
     is_json: bool = False
@@ -39,7 +39,7 @@ class Sheet:
 
 
 def suffix_of(path: Path) -> str:
-    """The suffix of a file that can be read or written here; InputError for any other."""
+    """The suffix of a file that can be read or written here; InputError for another suffix."""
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise InputError(f"expected a file ending in {', '.join(SUFFIXES)}, got {path.name}")
@@ -47,13 +47,13 @@ def suffix_of(path: Path) -> str:
 
 
 def read(path: Path) -> Sheet:
-    """The whole file in memory, in the order of the file.
+    """The whole file in memory, rows in the order of the file.
 
-    Raises InputError with one sentence for a file that is not there, empty, without rows, or broken.
+    Raises InputError with one sentence for a file that does not exist, is empty, has no rows or is broken.
     """
     suffix = suffix_of(path)
     try:
-        _check_there(path)
+        _check_exists(path)
         sheet = _read(path, suffix)
     except (OSError, pa.ArrowException, pl.exceptions.PolarsError, ValueError) as error:
         raise InputError(f"{path.name} cannot be read as {suffix[1:].upper()}: {_first_line(error)}") from error
@@ -69,31 +69,31 @@ def _read(path: Path, suffix: str) -> Sheet:
         frame, json_columns = jsonl.read(path)
         return Sheet(path.name, frame, json_columns)
     if suffix == ".parquet":
-        # ParquetFile, not read_table: that one takes `a=b` in a folder's name for a column.
+        # ParquetFile and not read_table, which takes a folder name such as `a=b` for a partition column
         with pyarrow.parquet.ParquetFile(path) as file:
             return Sheet(path.name, _frame(file.read()))
     return Sheet(path.name, _frame(_read_csv(path, "\t" if suffix == ".tsv" else ",")), is_text=True)
 
 
 def _read_csv(path: Path, separator: str) -> pa.Table:
-    """Every column as text: `00123` is an id. An empty cell is null."""
+    """Every column as text, because `00123` may be an id. An empty cell is null."""
     with path.open("rb") as file:
         if file.read(2) in UTF16:
             raise ValueError(NOT_UTF8)
-    reading = pyarrow.csv.ReadOptions(use_threads=False)  # one thread, so that errors name the row
-    parsing = pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True)
-    with pyarrow.csv.open_csv(path, read_options=reading, parse_options=parsing) as reader:
+    read_options = pyarrow.csv.ReadOptions(use_threads=False)  # with one thread, errors name the row
+    parse_options = pyarrow.csv.ParseOptions(delimiter=separator, newlines_in_values=True)
+    with pyarrow.csv.open_csv(path, read_options=read_options, parse_options=parse_options) as reader:
         names = reader.schema.names
-    texts = pyarrow.csv.ConvertOptions(
+    convert_options = pyarrow.csv.ConvertOptions(
         column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=True, null_values=[""]
     )
-    table = pyarrow.csv.read_csv(path, reading, parsing, texts)
+    table = pyarrow.csv.read_csv(path, read_options, parse_options, convert_options)
     _check_quotes(path, table)
     return table
 
 
 def _check_quotes(path: Path, table: pa.Table) -> None:
-    """A quote that is never closed swallows the rest of the file into the last cell, without an error."""
+    """ValueError for a quote that is never closed: Arrow reads the rest of the file into one cell without an error."""
     if table.num_rows == 0:
         return
     last = table.column(table.num_columns - 1)[-1].as_py()
@@ -105,20 +105,20 @@ def _frame(table: pa.Table) -> pl.DataFrame:
     names = [name for name in table.column_names if name]
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(f"it has two columns called {repeated[0]}")
-    table = table.select(names)  # a column without a name is a row number that an export left behind
-    for place, field in enumerate(table.schema):
-        if pa.types.is_decimal256(field.type):  # wider than polars knows
-            table = table.set_column(place, field.name, table.column(place).cast(pa.float64()))
+    table = table.select(names)  # a column without a name contains the row numbers of a pandas export
+    for index, field in enumerate(table.schema):
+        if pa.types.is_decimal256(field.type):  # polars has no such type
+            table = table.set_column(index, field.name, table.column(index).cast(pa.float64()))
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     return frame
 
 
-def _check_there(path: Path) -> None:
+def _check_exists(path: Path) -> None:
     if path.is_dir():
         raise InputError(f"{path} is a folder; expected a file")
     if not path.exists():
-        raise InputError(f"{path} is not there")
+        raise InputError(f"{path} does not exist")
     if path.stat().st_size == 0:
         raise InputError(f"{path.name} is empty")
 
@@ -127,4 +127,4 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError) or "invalid UTF8" in str(error):
         return NOT_UTF8
     line = str(error).strip().split("\n")[0] or type(error).__name__
-    return "".join(sign if sign.isprintable() else "?" for sign in line[:300])
+    return "".join(char if char.isprintable() else "?" for char in line[:300])

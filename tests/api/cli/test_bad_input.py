@@ -29,7 +29,7 @@ def files(shell: Any) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["import", "events", "nowhere.csv"], "nowhere.csv is not there"),
+        (["import", "events", "nowhere.csv"], "nowhere.csv does not exist"),
         (["import", "events", "empty.csv"], "empty.csv is empty"),
         (["import", "events", "wrong.csv"], "who, item_id, occurred_at"),
         (["import", "events", "cut.parquet"], "cut.parquet cannot be read as PARQUET"),

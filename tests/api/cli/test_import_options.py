@@ -40,7 +40,7 @@ def test_cells_and_times_that_were_read_in_some_way_are_told(shell: Any, write: 
     into = ("--space", "typed")
     told = shell.text("import", "items", write("i.csv", 'item_id,price\na,12.5\nb,N/A\nc,"12,50"\nd,3\n'), *into)
     assert "price is a number, and 1 cell is not, such as 'N/A': left out" in told
-    assert "price is a number: 1 cell was read so, such as '12,50' as 12.5" in told
+    assert "price is a number: 1 cell was converted, such as '12,50' as 12.5" in told
     assert "price number" in shell.text("status", *into)
     assert shell.json("status", *into)["attribute_types"] == {"items": {"price": "number"}, "users": {}}
     rejected = shell.json("import", "items", write("i.csv", "item_id,price\na,x\n"), "--unfit", "reject", *into)
@@ -51,7 +51,7 @@ def test_cells_and_times_that_were_read_in_some_way_are_told(shell: Any, write: 
     days = write("e.csv", "user_id,item_id,occurred_at\nu,a,20251101\n-1,a,20251102\n")
     told = shell.text("import", "events", days, *into)
     assert "occurred_at was read as days written as YYYYMMDD, such as 20251101 as 2025-11-01 00:00:00" in told
-    assert "1 row has the user_id '-1', which some exports write for nobody" in told
+    assert "1 row has the user_id '-1', which some exports write when there is no user" in told
     assert shell.json("import", "events", days, "--missing-id", "-1", *into)["rejected"] == {"missing user_id": 1}
     german = write("g.csv", "user_id,item_id,occurred_at\nu,a,01.11.2025\n")
     assert "another writing: --date-format '%d.%m.%Y %H:%M'" in shell.text("import", "events", german, *into)

@@ -164,7 +164,7 @@ def test_a_map_is_written_as_picture_page_and_json(hall: Any) -> None:
         (("encode", "--record", "{"), "--record is not JSON: "),
         (("encode", "--record", "[1]"), "--record is a JSON object of columns and values, got '[1]'"),
         (("encode", "--record", '{"heat": 1}'), "missing pressure, speed, mode"),
-        (("encode", "none.csv"), "none.csv is not there"),
+        (("encode", "none.csv"), "none.csv does not exist"),
         (("decode", "--vector", "[1]"), "expected rows of 3 dimensions, got shape (1, 1)"),
         (("anomalies", "--item", "m-001", "--false-alarm-rate", "2"), "expected a false-alarm rate of 0 to below 1"),
         (("anomalies", "--item", "m-001", "--quantile", "nan"), "expected a false-alarm rate of 0 to below 1"),

@@ -14,7 +14,10 @@ def test_doctor_makes_ids_from_before_one_with_their_like(shell: Any) -> None:
         conn.exec_driver_sql("UPDATE users SET user_id = 'ann ' WHERE user_id = 'ben'")
     told = shell.run("doctor")
     assert told.returncode == 1
-    assert "1 users such as 'ann ' in space default; `nearfield doctor --mend-ids`" in " ".join(told.stdout.split())
+    assert (
+        "1 users such as 'ann ' in space default; merge them into the normal form with `nearfield doctor --mend-ids`"
+        in " ".join(told.stdout.split())
+    )
     assert "1 ids have their normal form now; run `nearfield reindex`" in shell.text("doctor", "--mend-ids")
     assert shell.json("doctor", "--mend-ids")["ids_mended"] == 0
     assert shell.json("status")["users"] == 1

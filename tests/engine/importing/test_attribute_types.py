@@ -1,4 +1,4 @@
-"""A cell means the same whatever stands beside it: attributes have a type in the space."""
+"""Attributes have a type in the space, so the meaning of a cell does not depend on the other cells."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 from engine.catalogue import attribute_types as types
 from engine.catalogue.attribute_types import AttributeType
 from engine.errors import InputError
-from engine.importing import ImportSummary, Reading, import_events, import_items, import_users
-from engine.importing.cells.typed_cells import fit
+from engine.importing import ImportSummary, ReadingOptions, import_events, import_items, import_users
+from engine.importing.cells.typed_cells import convert
 from engine.importing.sheets.sheet import Column
 from engine.store import attribute_types, items, users
 from engine.store.database.connections import Database
@@ -32,7 +32,7 @@ def rows(database: Database, space: Space, tmp_path: Path) -> Import:
     def load(text: str, suffix: str = ".csv", **reading: Any) -> ImportSummary:
         path = tmp_path / f"items{suffix}"
         path.write_text(text)
-        return import_items(database, space.name, path, reading=Reading(**reading))
+        return import_items(database, space.name, path, reading=ReadingOptions(**reading))
 
     return load
 
@@ -55,7 +55,7 @@ def known(database: Database, space: Space) -> dict[str, AttributeType]:
 
 
 @pytest.mark.parametrize("cell", ["N/A", "free", "12,500", "007"])
-def test_one_cell_that_is_no_number_leaves_the_prices_of_the_others(
+def test_one_cell_that_is_not_a_number_does_not_change_the_other_prices(
     rows: Import, attributes: Stored, cell: str
 ) -> None:
     summary = rows(f'item_id,price\na,12.5\nb,"{cell}"\nc,20\n')
@@ -68,14 +68,14 @@ def test_one_cell_that_is_no_number_leaves_the_prices_of_the_others(
 @pytest.mark.parametrize(
     ("cell", "value"), [("€12", 12), ("12,50", 12.5), ("08", 8), ("1.234,56", 1234.56), ("$1,234.56", 1234.56)]
 )
-def test_a_number_in_another_writing_is_read_and_told(
+def test_a_number_in_an_unusual_format_is_converted_and_reported(
     rows: Import, attributes: Stored, cell: str, value: float
 ) -> None:
     summary = rows(f'item_id,price\na,12.5\nb,"{cell}"\nc,20\n')
     assert attributes() == {"a": {"price": 12.5}, "b": {"price": value}, "c": {"price": 20}}
     [note] = summary.attributes
-    assert (note.unfit, note.odd, note.odd_examples) == (0, 1, ((cell, value),))
-    assert note.lines() == [f"price is a number: 1 cell was read so, such as {cell!r} as {value:g}"]
+    assert (note.unfit, note.unusual, note.unusual_examples) == (0, 1, ((cell, value),))
+    assert note.lines() == [f"price is a number: 1 cell was converted, such as {cell!r} as {value:g}"]
 
 
 def test_one_yes_among_booleans_is_true(rows: Import, attributes: Stored) -> None:
@@ -90,7 +90,7 @@ def test_the_row_of_a_cell_that_does_not_fit_is_rejected_on_demand(rows: Import,
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_times_are_a_type_by_the_first_file_and_a_cell_that_is_none_is_told(
+def test_the_first_file_makes_an_attribute_of_times_and_other_cells_are_reported(
     rows: Import,
     attributes: Stored,
     database: Database,
@@ -109,18 +109,18 @@ def test_times_are_a_type_by_the_first_file_and_a_cell_that_is_none_is_told(
     assert [note.unfit_examples for note in rows("item_id,launch\na,2/11/2026\nb,  \n").attributes] == [("2/11/2026",)]
 
 
-def test_what_is_known_stays_in_the_next_file(rows: Import, attributes: Stored) -> None:
+def test_the_type_of_the_first_file_applies_to_the_next_file(rows: Import, attributes: Stored) -> None:
     rows("item_id,price,size\na,12.5,S\n")
     summary = rows("item_id,price,size\nb,on request,38\nc,free,40\n")
     assert attributes() == {"a": {"price": 12.5, "size": "S"}, "b": {"size": "38"}, "c": {"size": "40"}}
-    assert [(note.name, note.unfit, note.other) for note in summary.attributes] == [
+    assert [(note.name, note.unfit, note.file_type) for note in summary.attributes] == [
         ("price", 2, None),
         ("size", 0, "number"),
     ]
     assert "size is text in this space, and every cell of this file is a number" in summary.attributes[1].lines()[0]
 
 
-def test_a_type_is_changed_on_purpose_and_stored_values_stay(
+def test_a_declared_type_replaces_the_stored_one_and_stored_values_stay(
     rows: Import, attributes: Stored, database: Database, space: Space
 ) -> None:
     rows("item_id,size\na,S\nb,M\n")
@@ -130,12 +130,14 @@ def test_a_type_is_changed_on_purpose_and_stored_values_stay(
     assert known(database, space) == {"size": "number"}
 
 
-def test_a_misspelt_attribute_is_given_no_type(rows: Import) -> None:
-    with pytest.raises(InputError, match="the file has no attribute 'prize' to give a type; it has price"):
+def test_a_declared_type_of_an_unknown_attribute_is_refused(rows: Import) -> None:
+    with pytest.raises(
+        InputError, match="--type names the attribute 'prize', which the file does not have; its attributes: price"
+    ):
         rows("item_id,price\na,1\n", types={"prize": "number"})
 
 
-def test_the_catalogue_tells_the_types_of_a_space_from_before(
+def test_the_types_of_an_old_space_are_inferred_from_its_catalogue(
     rows: Import, attributes: Stored, database: Database, space: Space
 ) -> None:
     with database.begin() as conn:
@@ -152,19 +154,19 @@ def test_codes_are_text_however_many_look_like_numbers(rows: Import, attributes:
     assert attributes()["a"] == {"zip": "10115", "month": "01", "serial": "1234567890123456789"}
 
 
-def test_what_may_be_thousands_is_read_once_it_is_said(rows: Import, attributes: Stored) -> None:
+def test_ambiguous_thousands_are_read_with_the_decimal_option(rows: Import, attributes: Stored) -> None:
     text = 'item_id,price\na,"12,50"\nb,1.234\nc,"3,50"\n'
     summary = rows(text)
     assert attributes() == {"a": {"price": 12.5}, "b": {}, "c": {"price": 3.5}}
-    assert "say what 1.234 means with --decimal comma or --decimal point" in summary.attributes[0].lines()[0]
+    assert "to read 1.234 give --decimal comma or --decimal point" in summary.attributes[0].lines()[0]
     rows(text, decimal="comma")
     assert attributes()["b"] == {"price": 1234}
 
 
-def test_amounts_in_two_currencies_are_told(rows: Import, attributes: Stored) -> None:
+def test_amounts_in_two_currencies_are_reported(rows: Import, attributes: Stored) -> None:
     [note] = rows("item_id,price\na,€12\nb,$12\nc,€13\n").attributes
     assert attributes()["b"] == {"price": 12}
-    assert note.lines()[1].startswith("price has 2 currencies, $, €; the numbers stand side by side")
+    assert note.lines()[1].startswith("price has 2 currencies, $, €; the amounts were stored without conversion")
 
 
 def test_a_whole_number_beside_a_fraction_keeps_its_digits(rows: Import, attributes: Stored) -> None:
@@ -188,7 +190,7 @@ def test_values_of_other_kinds_of_file_are_taken_as_the_same_types(
     }
 
 
-def test_most_values_of_a_mixed_json_column_decide(rows: Import, attributes: Stored) -> None:
+def test_the_majority_of_a_mixed_json_column_decides_its_type(rows: Import, attributes: Stored) -> None:
     lines = ['{"item_id": "a", "price": 12.5}', '{"item_id": "b", "price": "N/A"}', '{"item_id": "c", "price": [1]}']
     summary = rows("\n".join([*lines, '{"item_id": "d", "price": 1}', '{"item_id": "e", "price": 2}']), ".jsonl")
     assert attributes() == {"a": {"price": 12.5}, "b": {}, "c": {}, "d": {"price": 1}, "e": {"price": 2}}
@@ -218,8 +220,8 @@ CELLS = ["12", "08", "€12,50", "N/A", "true", "No", "2020-01-02", "soon", "a|b
 @pytest.mark.parametrize("kind", ["number", "text", "boolean", "time", "list"])
 @pytest.mark.parametrize("decimal", [None, "comma", "point"])
 @pytest.mark.parametrize("cell", CELLS)
-def test_a_column_is_taken_as_one_value_is(cell: str, kind: AttributeType, decimal: Any) -> None:
+def test_a_column_is_converted_as_each_value_is(cell: str, kind: AttributeType, decimal: Any) -> None:
     for column in (Column(pl.Series([cell]), is_text=True), Column(pl.Series([f'"{cell}"']), is_json=True)):
-        made = fit(column, kind, decimal).column
+        made = convert(column, kind, decimal).column
         value = made.series[0]
         assert (orjson.loads(value) if made.is_json and value else value) == types.coerce(kind, cell, decimal)

@@ -1,4 +1,4 @@
-"""A file that cannot be imported: one clear sentence, and nothing written."""
+"""A file that cannot be imported raises an error of one sentence, and nothing is written."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ FILES: list[tuple[str, bytes, str]] = [
         b"who,what,occurred_at\nu,i,2020\n",
         "no column for user_id, item_id; columns found: who, what, occ",
     ),
-    ("nested.jsonl", b'{"user_id": ["u"], "item_id": "i", "occurred_at": 1}\n', "'user_id' holds List"),
+    ("nested.jsonl", b'{"user_id": ["u"], "item_id": "i", "occurred_at": 1}\n', "'user_id' contains List"),
 ]
 
 
 @pytest.mark.parametrize(("name", "content", "message"), FILES, ids=[name for name, _, _ in FILES])
-def test_a_bad_file_is_told_in_one_sentence(
+def test_a_bad_file_is_refused_in_one_sentence(
     load: Load, stored: Stored, tmp_path: Path, name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / name
@@ -59,7 +59,7 @@ def test_a_bad_file_is_told_in_one_sentence(
     assert stored() == []
 
 
-def test_a_truncated_parquet_is_told(load: Load, stored: Stored, tmp_path: Path) -> None:
+def test_a_truncated_parquet_file_is_refused(load: Load, stored: Stored, tmp_path: Path) -> None:
     path = tmp_path / "cut.parquet"
     pl.DataFrame({"user_id": ["u"] * 999, "item_id": "i", "occurred_at": "2020-01-01"}).write_parquet(path)
     whole = path.read_bytes()
@@ -81,7 +81,7 @@ def test_a_column_of_the_wrong_kind_is_named(load: Load, tmp_path: Path, field: 
     path = tmp_path / "odd.parquet"
     frame = pl.DataFrame({"user_id": ["u"], "item_id": "i", "occurred_at": "2020-01-01"})
     frame.with_columns(cell.alias(field)).write_parquet(path)
-    with pytest.raises(InputError, match=f"column '{field}' holds"):
+    with pytest.raises(InputError, match=f"column '{field}' contains"):
         load(path)
 
 
@@ -93,8 +93,8 @@ def test_decimals_wider_than_usual_are_numbers(load: Load, stored: Stored, tmp_p
     assert stored()[0][3] == 1.5
 
 
-def test_a_file_that_is_not_there_or_is_a_folder_is_told(load: Load, tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"gone\.csv is not there"):
+def test_a_missing_file_and_a_folder_are_refused(load: Load, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.csv does not exist"):
         load(tmp_path / "gone.csv")
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(InputError, match=r"folder\.csv is a folder"):
@@ -108,10 +108,10 @@ def test_a_file_that_is_not_there_or_is_a_folder_is_told(load: Load, tmp_path: P
         ({"constants": {"colour": "red"}}, "no field 'colour'"),
         ({"columns": {"attributes.": "who"}}, "no field 'attributes.'"),
         ({"columns": {"user_id": "whom"}}, "no column 'whom' for user_id; columns found: who, what, when"),
-        ({"columns": {"user_id": "who"}, "constants": {"user_id": "u"}}, "user_id is given both"),
+        ({"columns": {"user_id": "who"}, "constants": {"user_id": "u"}}, "user_id has both"),
     ],
 )
-def test_a_wrong_mapping_is_told(load: Load, tmp_path: Path, options: dict[str, Any], message: str) -> None:
+def test_a_wrong_mapping_is_refused(load: Load, tmp_path: Path, options: dict[str, Any], message: str) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("who,what,when\nu,i,2020-01-01\n")
     with pytest.raises(InputError, match=message):

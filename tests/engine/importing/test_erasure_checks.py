@@ -1,4 +1,4 @@
-"""Files that still have a user who was erased."""
+"""Imports of files that still contain an erased user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ USERS = "user_id,city\nann,Bonn\nbob,Kiel\n"
 
 @pytest.fixture
 def file(load: Load, database: Database, space: Space, tmp_path: Path) -> Path:
-    """A file of ann and bob that was imported; ann was erased since."""
+    """An imported file of ann and bob; ann was erased afterwards."""
     path = tmp_path / "events.csv"
     path.write_text(EVENTS)
     assert load(path).written == 3
@@ -31,7 +31,7 @@ def file(load: Load, database: Database, space: Space, tmp_path: Path) -> Path:
     return path
 
 
-def test_the_next_full_import_leaves_an_erased_user_out_and_says_so(
+def test_the_next_full_import_rejects_the_rows_of_an_erased_user(
     load: Load, database: Database, space: Space, file: Path, tmp_path: Path
 ) -> None:
     summary = load(file, rejects=tmp_path / "rejected.csv")
@@ -44,10 +44,12 @@ def test_the_next_full_import_leaves_an_erased_user_out_and_says_so(
         assert users.ids(conn, space.key) == ["bob"]
 
 
-def test_a_user_erased_while_the_file_was_read_is_left_out_and_counted(
+def test_the_rows_of_a_user_erased_during_the_import_are_rejected_and_counted(
     load: Load, database: Database, space: Space, file: Path, tmp_path: Path, monkeypatch: Any
 ) -> None:
-    monkeypatch.setattr(erased_rows.erasures, "among", lambda *asked: set())  # when it was looked at: nobody
+    monkeypatch.setattr(
+        erased_rows.erasures, "erased_among", lambda *asked: set()
+    )  # nobody was erased at the time of the check
     summary = load(file)
     assert (summary.written, summary.duplicates, summary.rejected) == (0, 1, {"user was erased": 2})
     (tmp_path / "users.csv").write_text(USERS)
@@ -57,6 +59,6 @@ def test_a_user_erased_while_the_file_was_read_is_left_out_and_counted(
         assert (users.ids(conn, space.key), events.count(conn, space.key)) == (["bob"], 1)
 
 
-def test_an_id_that_is_none_is_rejected_for_that_where_somebody_was_erased(load: Load, file: Path) -> None:
+def test_an_invalid_id_is_rejected_as_such_in_a_space_with_erasures(load: Load, file: Path) -> None:
     file.write_bytes(b"user_id,item_id,occurred_at\nan\x00n,cup,2025-01-01\n,cup,2025-01-02\n")
-    assert load(file).rejected == {"user_id holds NUL": 1, "missing user_id": 1}
+    assert load(file).rejected == {"user_id contains a NUL character": 1, "missing user_id": 1}

@@ -1,4 +1,4 @@
-"""The words for kinds in a file: what each was taken for is told, and nothing is written twice."""
+"""The kinds in a file: the summary reports how each is interpreted, and a second import writes nothing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.importing import ImportSummary
-from engine.importing.reports.event_kinds import Word
+from engine.importing.reports.event_kinds import ReportedKind
 from engine.store import events, spaces
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
@@ -33,22 +33,22 @@ def load_file(load: Load, folder: Path) -> ImportSummary:
     return load(path)
 
 
-def test_the_summary_tells_what_every_word_was_taken_for(load: Load, tmp_path: Path) -> None:
+def test_the_summary_reports_how_each_kind_is_interpreted(load: Load, tmp_path: Path) -> None:
     summary = load_file(load, tmp_path)
-    assert summary.words is not None
-    assert [(each.rows, each.word, each.taken_as, each.weight) for each in summary.words] == [
+    assert summary.kinds is not None
+    assert [(each.rows, each.word, each.taken_as, each.weight) for each in summary.kinds] == [
         (1, "Order Completed", "purchase", 5.0),
         (1, "return", "return", -5.0),
         (1, "transaction", "purchase", 5.0),
         (1, "view", "view", 1.0),
         (1, "wishlist", None, 0.0),
     ]
-    assert [str(each) for each in summary.words][2] == "1 `transaction` taken as purchase"
-    assert f"nearfield weights --space {summary.words[4].space} --kind 'wishlist=2'" in str(summary.words[4])
-    assert summary.rejected == {"negative value, and not a purchase": 1}
+    assert [str(each) for each in summary.kinds][2] == "1 `transaction` taken as purchase"
+    assert f"nearfield weights --space {summary.kinds[4].space} --kind 'wishlist=2'" in str(summary.kinds[4])
+    assert summary.rejected == {"value is negative, but kind is not a purchase": 1}
 
 
-def test_words_are_stored_as_they_came_and_a_second_import_writes_nothing(
+def test_kinds_are_stored_as_in_the_file_and_a_second_import_writes_nothing(
     load: Load, stored: Stored, tmp_path: Path
 ) -> None:
     load_file(load, tmp_path)
@@ -57,7 +57,7 @@ def test_words_are_stored_as_they_came_and_a_second_import_writes_nothing(
     assert (again.written, again.duplicates) == (0, 5)
 
 
-def test_a_word_that_the_space_lists_is_known_to_the_next_import(
+def test_a_kind_that_the_space_defines_is_known_to_the_next_import(
     load: Load, tmp_path: Path, database: Database, space: Space
 ) -> None:
     load_file(load, tmp_path)
@@ -70,21 +70,26 @@ def test_a_word_that_the_space_lists_is_known_to_the_next_import(
         {"wishlist": 1},
         {},
     )
-    words = load_file(load, tmp_path).words or ()
-    assert [str(each) for each in words if each.word == "wishlist"] == ["1 `wishlist` weigh 2 each, as this space says"]
+    words = load_file(load, tmp_path).kinds or ()
+    assert [str(each) for each in words if each.word == "wishlist"] == [
+        "1 `wishlist` with weight 2 each, set in this space"
+    ]
 
 
-def test_what_is_to_be_typed_names_the_space_and_is_read_by_a_shell_as_it_stands() -> None:
-    assert "as with `nearfield weights --kind 'wishlist=2'`" in str(Word("wishlist", 1, None, 0.0, False))
-    told = str(Word("it's; ls", 1, None, 0.0, False, "shoes"))
+def test_the_suggested_command_names_the_space_and_is_quoted_for_a_shell() -> None:
+    assert "for example, `nearfield weights --kind 'wishlist=2'`" in str(ReportedKind("wishlist", 1, None, 0.0, False))
+    told = str(ReportedKind("it's; ls", 1, None, 0.0, False, "shoes"))
     command = told.split("`")[-2]
     assert shlex.split(command) == ["nearfield", "weights", "--space", "shoes", "--kind", "it's; ls=2"]
 
 
-def test_more_words_than_are_told_are_counted(load: Load, tmp_path: Path) -> None:
+def test_kinds_beyond_the_reported_ones_are_counted(load: Load, tmp_path: Path) -> None:
     rows = [f"ann,cup,{word},2025-01-01" for n in range(102) for word in (f"word{n:03d}",)]
     path = tmp_path / "wrong.csv"
     path.write_text("\n".join(["user_id,item_id,kind,occurred_at", *rows, "ann,cup,word000,2025-01-02"]) + "\n")
     summary = load(path)
-    assert len(summary.words or ()) == 100
-    assert "2 rows are of 2 more kinds, 2 of which are not known: is this the column of kinds?" in summary.notes
+    assert len(summary.kinds or ()) == 100
+    assert (
+        "2 rows have 2 more kinds, 2 of them unknown; check that the column mapped to kind is the right one"
+        in summary.notes
+    )

@@ -1,4 +1,4 @@
-"""Ids of files in one form, however they are written."""
+"""Ids of files are normalised."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.importing import ImportSummary, Layout, import_features, import_items, import_users, vectors
-from engine.importing.cells.cells import normal_ids
+from engine.importing.cells.cells import normalise_ids
 from engine.importing.records import read
 from engine.store import events, items, users
 from engine.store.database.connections import Database
@@ -27,9 +27,9 @@ SIGNS = st.sampled_from(["a", "e", "\u0301", " ", "\t", "\xa0", "\u200b", "1", "
 
 
 @given(st.lists(st.one_of(st.none(), st.lists(SIGNS, max_size=5).map("".join)), max_size=5))
-def test_a_column_says_what_one_id_says(texts: list[str | None]) -> None:
+def test_a_column_is_normalised_as_each_id_is(texts: list[str | None]) -> None:
     column = pl.Series(texts, dtype=pl.String)
-    assert normal_ids(column).to_list() == [None if text is None else normalise_id(text) for text in texts]
+    assert normalise_ids(column).to_list() == [None if text is None else normalise_id(text) for text in texts]
 
 
 def test_one_customer_and_one_item_in_a_file_of_events(load: Load, tmp_path: Path, stored: Any) -> None:
@@ -60,7 +60,7 @@ def test_one_record_and_one_vector_in_every_kind_of_file(database: Database, spa
     assert vectors.read(tmp_path / "words.vec", Layout()).ids == [NFC]
 
 
-def test_ids_from_before_are_told_by_doctor_and_made_one_with_their_like(
+def test_doctor_reports_unnormalized_ids_and_merges_them_into_the_normal_form(
     database: Database, space: Space, load: Load, tmp_path: Path
 ) -> None:
     path = tmp_path / "events.csv"
@@ -90,7 +90,7 @@ def test_ids_from_before_are_told_by_doctor_and_made_one_with_their_like(
         assert checks._check_ids(conn)[1]
 
 
-def test_an_id_from_before_whose_normal_form_was_erased_stays(database: Database, space: Space) -> None:
+def test_an_id_whose_normal_form_was_erased_stays(database: Database, space: Space) -> None:
     with database.begin() as conn:
         users.upsert(conn, space.key, [User("ann"), User("ann ")])
         users.delete(conn, space.key, "ann")

@@ -1,4 +1,4 @@
-"""Files of items and of users."""
+"""Imports of items and of users."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from engine.errors import InputError
-from engine.importing import Reading, import_items, import_users
+from engine.importing import ReadingOptions, import_items, import_users
 from engine.store import items, users
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
@@ -36,7 +36,7 @@ def test_columns_without_a_field_become_attributes(database: Database, space: Sp
     assert mat == Item("mat", "Wool mat", ("Home",), {"price": 20.0, "code": "0345", "colour": "red"}, False)
 
 
-def test_a_second_import_changes_nothing_and_is_no_news(database: Database, space: Space, lamps: Path) -> None:
+def test_a_second_import_changes_nothing_and_logs_no_change(database: Database, space: Space, lamps: Path) -> None:
     import_items(database, space.name, lamps)
     with database.connect() as conn:
         before = conn.exec_driver_sql("SELECT count(*) FROM change_log").scalar_one()
@@ -47,7 +47,9 @@ def test_a_second_import_changes_nothing_and_is_no_news(database: Database, spac
     assert after == before
 
 
-def test_what_the_file_does_not_say_stays(database: Database, space: Space, lamps: Path, tmp_path: Path) -> None:
+def test_fields_that_the_file_does_not_have_keep_their_values(
+    database: Database, space: Space, lamps: Path, tmp_path: Path
+) -> None:
     import_items(database, space.name, lamps)
     path = tmp_path / "prices.jsonl"
     path.write_text('{"item_id": "mat", "price": 18, "title": null}\n')
@@ -57,7 +59,7 @@ def test_what_the_file_does_not_say_stays(database: Database, space: Space, lamp
     assert mat == Item("mat", "Wool mat", ("Home",), {"price": 18, "code": "0345", "colour": "red"}, False)
 
 
-def test_a_file_leaves_the_vector_that_an_item_brought_along(database: Database, space: Space, lamps: Path) -> None:
+def test_an_import_keeps_the_vector_of_an_item(database: Database, space: Space, lamps: Path) -> None:
     vector = ItemVector(1, (0.5, 1.0))
     with database.begin() as conn:
         items.upsert(conn, space.key, [Item("lamp", "Lamp", vector=vector), Item("mat", "Mat", vector=vector)])
@@ -66,10 +68,12 @@ def test_a_file_leaves_the_vector_that_an_item_brought_along(database: Database,
     with database.connect() as conn:
         lamp, mat = items.get(conn, space.key, "lamp"), items.get(conn, space.key, "mat")
     assert (lamp.title, lamp.vector) == ("Brass lamp", vector)
-    assert mat.vector is None  # deleted, and back as new
+    assert mat.vector is None  # deleted, then restored without its old fields
 
 
-def test_a_deleted_item_is_back_as_new(database: Database, space: Space, lamps: Path, tmp_path: Path) -> None:
+def test_a_deleted_item_is_restored_without_its_old_fields(
+    database: Database, space: Space, lamps: Path, tmp_path: Path
+) -> None:
     import_items(database, space.name, lamps)
     with database.begin() as conn:
         items.delete(conn, space.key, "mat")
@@ -102,7 +106,7 @@ def test_nested_parquet_columns_become_json(database: Database, space: Space, tm
         assert items.get(conn, space.key, "a").attributes == {"size": {"w": 1.5}, "day": "2020-01-02", "rank": 0.1}
 
 
-def test_codes_stay_text_and_a_nameless_column_is_no_attribute(
+def test_codes_stay_text_and_a_column_without_a_name_is_ignored(
     database: Database, space: Space, tmp_path: Path
 ) -> None:
     path = tmp_path / "items.csv"
@@ -113,7 +117,7 @@ def test_codes_stay_text_and_a_nameless_column_is_no_attribute(
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
-def test_categories_stand_between_bars_or_what_is_said(
+def test_categories_are_separated_by_bars_or_by_given_separators(
     database: Database, space: Space, tmp_path: Path, suffix: str
 ) -> None:
     path, cell = tmp_path / f"items.{suffix}", "Home > Lamps|Sale, now"
@@ -125,7 +129,7 @@ def test_categories_stand_between_bars_or_what_is_said(
         lists.write_ndjson(path) if suffix == "jsonl" else lists.write_parquet(path)
 
     def categories(*separators: str) -> tuple[str, ...]:
-        import_items(database, space.name, path, reading=Reading(separators=separators))
+        import_items(database, space.name, path, reading=ReadingOptions(separators=separators))
         with database.connect() as conn:
             return items.get(conn, space.key, "a").categories
 
@@ -133,11 +137,11 @@ def test_categories_stand_between_bars_or_what_is_said(
     assert categories(">", "|") == ("Home", "Lamps", "Sale, now")
     assert categories(",") == ("Home > Lamps|Sale", "now")
     assert categories(" > ", ">", ", ") == ("Home", "Lamps|Sale", "now")
-    with pytest.raises(InputError, match="expected text that stands between categories"):
+    with pytest.raises(InputError, match="expected a separator of categories"):
         categories("")
 
 
-def test_a_column_called_like_a_field_is_an_attribute_and_told(
+def test_a_column_with_the_name_of_a_field_is_an_attribute_and_is_reported(
     database: Database, space: Space, tmp_path: Path
 ) -> None:
     path = tmp_path / "items.csv"
@@ -156,7 +160,7 @@ BIG = 2**53 + 1
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv"])
-def test_integers_that_float64_does_not_hold_come_as_they_are(
+def test_integers_that_float64_cannot_represent_are_exact(
     database: Database, space: Space, tmp_path: Path, suffix: str
 ) -> None:
     path = tmp_path / f"items.{suffix}"
@@ -179,10 +183,10 @@ def test_integers_that_float64_does_not_hold_come_as_they_are(
     assert {type(value) for value in found.values()} == {int}
 
 
-def test_an_integer_past_all_floats_is_not_finite(database: Database, space: Space, tmp_path: Path) -> None:
+def test_an_integer_beyond_float64_is_not_finite(database: Database, space: Space, tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     path.write_text(f'{{"item_id": "a", "n": {10**400}}}\n{{"item_id": "b", "n": [{10**400}]}}\n{{"item_id": "c"}}\n')
-    assert import_items(database, space.name, path).rejected == {"attributes.n is not finite": 2}
+    assert import_items(database, space.name, path).rejected == {"attributes.n is not a finite number": 2}
 
 
 def test_bad_items_are_counted(database: Database, space: Space, tmp_path: Path) -> None:
@@ -199,15 +203,15 @@ def test_bad_items_are_counted(database: Database, space: Space, tmp_path: Path)
     assert summary.rejected == {
         "missing item_id": 1,
         "available is not true or false": 1,
-        "attributes.price is not finite": 1,
-        "title holds NUL": 1,
+        "attributes.price is not a finite number": 1,
+        "title contains a NUL character": 1,
     }
     assert (summary.written, summary.duplicates) == (1, 1)
     with database.connect() as conn:
         assert items.get(conn, space.key, "e").title == "the last one wins"
 
 
-def test_users_come_with_attributes(database: Database, space: Space, tmp_path: Path) -> None:
+def test_users_are_imported_with_attributes(database: Database, space: Space, tmp_path: Path) -> None:
     path = tmp_path / "users.csv"
     path.write_text("Customer,country,age\n1,UK,30\n2,,40\n1,FR,31\n,DE,5\n")
     summary = import_users(database, space.name, path, columns={"user_id": "Customer"})
@@ -223,7 +227,7 @@ def test_a_catalogue_without_ids_is_refused(database: Database, space: Space, tm
     path.write_text("sku,name\n1,Lamp\n")
     with pytest.raises(
         InputError,
-        match="no column for item_id; columns found: sku, name; map one with --column item_id=COLUMN, or give every",
+        match="no column for item_id; columns found: sku, name; map one with --column item_id=COLUMN, or set one",
     ):
         import_items(database, space.name, path)
     with pytest.raises(InputError, match="no column for user_id"):

@@ -1,4 +1,4 @@
-"""Events of a file end up in PostgreSQL as they were meant, once."""
+"""An import of events writes each event once, with the right fields."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from engine.errors import InputError
-from engine.importing import ImportSummary, Reading, import_events
+from engine.importing import ImportSummary, ReadingOptions, import_events
 from engine.store import events, items
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
@@ -65,7 +65,7 @@ def test_the_summary_as_json_has_exactly_the_promised_names(load: Load, shop: Pa
     assert list(load(shop, **AS_PURCHASES).to_json()) == names
 
 
-def test_item_fields_come_along(load: Load, shop: Path, database: Database, space: Space) -> None:
+def test_item_fields_are_imported_with_events(load: Load, shop: Path, database: Database, space: Space) -> None:
     load(shop, **AS_PURCHASES)
     with database.connect() as conn:
         item = items.get(conn, space.key, "84879")
@@ -98,7 +98,7 @@ def test_every_format_gives_the_same_rows(load: Load, stored: Stored, tmp_path: 
         frame.write_ndjson(path)
     load(shop, **AS_PURCHASES)
     again = load(path, **AS_PURCHASES)
-    assert (again.written, again.duplicates) == (0, 4)  # equal to the bit: the derived ids agree
+    assert (again.written, again.duplicates) == (0, 4)  # equal bit for bit, because the derived ids agree
     assert by_item(stored()) == ROWS
 
 
@@ -154,7 +154,7 @@ def test_without_kind_and_value_an_event_is_a_view_of_one(load: Load, stored: St
         ("1580702706789", datetime(2020, 2, 3, 4, 5, 6, 789_000, tzinfo=UTC)),
     ],
 )
-def test_a_moment_can_be_written_in_many_ways(
+def test_a_time_can_be_written_in_many_formats(
     load: Load, stored: Stored, tmp_path: Path, text: str, moment: datetime
 ) -> None:
     path = tmp_path / "times.csv"
@@ -174,14 +174,14 @@ def test_a_moment_can_be_written_in_many_ways(
     ],
     ids=["naive", "nanoseconds", "zoned", "seconds", "milliseconds"],
 )
-def test_moments_of_a_parquet_file_are_utc(load: Load, stored: Stored, tmp_path: Path, column: pl.Series) -> None:
+def test_times_of_a_parquet_file_are_utc(load: Load, stored: Stored, tmp_path: Path, column: pl.Series) -> None:
     path = tmp_path / "times.parquet"
     pl.DataFrame({"user_id": ["u"], "item_id": ["i"], "occurred_at": column}).write_parquet(path)
     load(path)
     assert stored()[0][4] == datetime(2020, 2, 3, 4, 5, 6, tzinfo=UTC)
 
 
-def test_ids_keep_their_text_but_for_white_space_around_it(load: Load, stored: Stored, tmp_path: Path) -> None:
+def test_ids_keep_their_text_except_white_space_around_it(load: Load, stored: Stored, tmp_path: Path) -> None:
     ids = [
         "00123",
         "a/b c",
@@ -202,7 +202,7 @@ def test_ids_keep_their_text_but_for_white_space_around_it(load: Load, stored: S
     assert sorted(row[0] for row in stored()) == sorted(id_.strip() for id_ in ids)
 
 
-def test_a_float_id_loses_its_point_in_every_format(load: Load, stored: Stored, tmp_path: Path) -> None:
+def test_an_integral_float_id_has_no_decimal_point_in_every_format(load: Load, stored: Stored, tmp_path: Path) -> None:
     frame = pl.DataFrame({"user_id": [17850.0, None, float("nan")], "item_id": [7, 8, 9], "occurred_at": "2020-01-01"})
     frame.write_parquet(tmp_path / "f.parquet")
     frame.fill_nan(None).write_csv(tmp_path / "f.csv")
@@ -211,22 +211,20 @@ def test_a_float_id_loses_its_point_in_every_format(load: Load, stored: Stored, 
     assert [row[:2] for row in stored()] == [("17850", "7")]
 
 
-def test_minus_one_is_an_id_like_any_other_until_it_is_said_to_be_none(
-    load: Load, stored: Stored, tmp_path: Path
-) -> None:
+def test_minus_one_is_an_id_unless_it_is_declared_as_missing(load: Load, stored: Stored, tmp_path: Path) -> None:
     frame = pl.DataFrame({"user_id": [17850, -1], "item_id": ["a", "b"], "occurred_at": "2020-01-01"})
     frame.write_parquet(tmp_path / "f.parquet")
     frame.write_csv(tmp_path / "f.csv")
     for name in ("f.parquet", "f.csv"):
-        summary = load(tmp_path / name, reading=Reading(missing_ids=("-1",)))
+        summary = load(tmp_path / name, reading=ReadingOptions(missing_ids=("-1",)))
         assert (summary.rejected, summary.notes) == ({"missing user_id": 1}, ())
     [note] = load(tmp_path / "f.csv").notes
-    assert note.startswith("1 row has the user_id '-1', which some exports write for nobody")
+    assert note.startswith("1 row has the user_id '-1', which some exports write when there is no user")
     assert sorted(row[0] for row in stored()) == ["-1", "17850"]
 
 
 @pytest.mark.parametrize("beside", ["guest-77", "18000.0", "18000"])
-def test_a_customer_is_the_same_whoever_else_is_in_the_file(
+def test_an_id_does_not_depend_on_the_other_ids_in_the_file(
     load: Load, stored: Stored, tmp_path: Path, beside: str
 ) -> None:
     (tmp_path / "f.csv").write_text(f"user_id,item_id,occurred_at\n17850.0,a,2020-01-01\n{beside},b,2020-01-02\n")
@@ -240,7 +238,7 @@ def test_a_customer_is_the_same_whoever_else_is_in_the_file(
     assert {row[0] for row in stored()} == {"17850", beside.removesuffix(".0")}
 
 
-def test_ids_that_lost_digits_are_told_and_codes_kept_as_text_by_a_spreadsheet_are_read(
+def test_rounded_ids_are_rejected_and_text_formulas_of_a_spreadsheet_are_read(
     load: Load, stored: Stored, tmp_path: Path
 ) -> None:
     path = tmp_path / "f.csv"
@@ -248,11 +246,11 @@ def test_ids_that_lost_digits_are_told_and_codes_kept_as_text_by_a_spreadsheet_a
         "user_id,item_id,occurred_at\nu,4.00638E+12,2020-01-01\nu,1e+16,2020-01-01\n"
         'u,"=""00123""",2020-01-01\nu,1e5,2020-01-02\nu,007,2020-01-03\n'
     )
-    assert load(path).rejected == {"item_id lost digits as a number": 2}
+    assert load(path).rejected == {"item_id is a rounded number; export ids as text": 2}
     assert [row[1] for row in stored()] == ["00123", "1e5", "007"]
     frame = pl.DataFrame({"user_id": "v", "item_id": [4006381333931.0, 2.0**60], "occurred_at": "2020-01-04"})
     frame.write_parquet(tmp_path / "f.parquet")
-    assert load(tmp_path / "f.parquet").rejected == {"item_id lost digits as a number": 1}
+    assert load(tmp_path / "f.parquet").rejected == {"item_id is a rounded number; export ids as text": 1}
     assert stored()[-1][:2] == ("v", "4006381333931")
 
 
@@ -267,7 +265,7 @@ def test_ids_of_mixed_json_types_are_text(load: Load, stored: Stored, tmp_path: 
     assert [row[:2] for row in stored()] == [("7", "A"), ("x", "5")]
 
 
-def test_progress_runs_from_nothing_to_done(load: Load, shop: Path) -> None:
+def test_progress_starts_at_zero_and_ends_at_one(load: Load, shop: Path) -> None:
     seen: list[tuple[str, float]] = []
     load(shop, **AS_PURCHASES, progress=lambda what, share: seen.append((what, share)))
     assert seen[0] == ("read", 0.0)
@@ -275,14 +273,14 @@ def test_progress_runs_from_nothing_to_done(load: Load, shop: Path) -> None:
     assert [share for _, share in seen] == sorted(share for _, share in seen)
 
 
-def test_a_constant_stands_in_for_a_column(load: Load, stored: Stored, tmp_path: Path) -> None:
+def test_a_constant_replaces_a_column(load: Load, stored: Stored, tmp_path: Path) -> None:
     path = tmp_path / "few.csv"
     path.write_text("user_id,item_id,kind\nu,i,view\n")
     load(path, constants={"occurred_at": "2020-01-01", "kind": "cart", "value": "3"})
     assert stored() == [("u", "i", "cart", 3.0, datetime(2020, 1, 1, tzinfo=UTC))]
 
 
-def test_an_import_that_breaks_off_leaves_nothing(
+def test_an_interrupted_import_writes_nothing(
     load: Load, stored: Stored, shop: Path, database: Database, space: Space
 ) -> None:
     def break_off(what: str, share: float) -> None:
@@ -296,6 +294,6 @@ def test_an_import_that_breaks_off_leaves_nothing(
     assert stored() == []
 
 
-def test_a_space_name_that_is_none_is_refused(database: Database, shop: Path) -> None:
+def test_an_invalid_space_name_is_refused(database: Database, shop: Path) -> None:
     with pytest.raises(InputError, match="expected a space name"):
         import_events(database, "No Such Name", shop, columns=COLUMNS)

@@ -1,4 +1,4 @@
-"""Records of numbers and categories: what each kind of file becomes, and every table that cannot be one."""
+"""Imports of feature records: every kind of file, and the tables that are refused."""
 
 import numpy as np
 import polars as pl
@@ -32,7 +32,7 @@ def stored(database, space):
     return read
 
 
-def test_a_csv_becomes_records_with_gaps_and_labels_and_the_last_of_an_id_wins(load, stored):
+def test_a_csv_becomes_records_with_missing_values_and_labels_and_the_last_row_of_an_id_wins(load, stored):
     summary = load(CSV)
     assert (summary.read, summary.written, summary.duplicates) == (4, 3, 1)
     found = stored()
@@ -78,7 +78,7 @@ def test_a_second_file_adds_records_and_new_categories_come_after_the_old(load, 
     assert (values["d"], values["a"]) == ([310, 3], [1, 1])
 
 
-def test_replace_forgets_what_was_there(load, stored):
+def test_replace_deletes_the_earlier_records(load, stored):
     load(CSV)
     load("id,other\nz,1\ny,2\n", layout=Layout("id"), replace=True)
     assert stored().ids.ids == ("y", "z")
@@ -91,7 +91,7 @@ def test_replace_forgets_what_was_there(load, stored):
         ("id,heat\na,\nb,\n", Layout("id"), "column 'heat' has no value in any row; leave it out with --ignore heat"),
         ("id,heat\na,1\nb,inf\n", Layout("id"), "column 'heat' has an infinity in row 2"),
         ("id,heat\na,1\n,2\n", Layout("id"), "column 'id' has no id in row 2"),
-        ("id\na\n", Layout("id"), "has no column to measure"),
+        ("id\na\n", Layout("id"), "has no feature column"),
         (
             "id,heat\n" + "".join(f"r{n},{n}\n" for n in range(30)) + "x,warm\n",
             Layout("id"),
@@ -100,9 +100,7 @@ def test_replace_forgets_what_was_there(load, stored):
         ("id,at\na,2026-01-01\n", Layout(ignore=("id",), categorical=("nothing",)), "no column 'nothing'"),
     ],
 )
-def test_a_table_that_cannot_be_taken_is_one_clear_error_and_nothing_is_written(
-    load, database, space, text, layout, message
-):
+def test_a_bad_table_is_refused_and_nothing_is_written(load, database, space, text, layout, message):
     with pytest.raises(InputError, match=message.replace("(", r"\(")):
         load(text, layout=layout)
     with database.connect() as conn:
@@ -116,7 +114,7 @@ def test_another_column_set_lists_what_is_missing_and_what_is_unexpected(load, s
     assert len(stored()) == 3
 
 
-def test_records_for_a_model_know_only_its_categories_and_arrays_go_by_place(tmp_path):
+def test_records_for_a_model_have_only_its_categories_and_arrays_match_by_position(tmp_path):
     columns = (Column("heat"), Column("mode", ("H", "L")))
     (tmp_path / "new.csv").write_text("mode,heat\nL,3\nX,4\n")
     with pytest.raises(InputError, match="column 'mode' has never had the category 'X'; it knows H, L"):
@@ -128,9 +126,9 @@ def test_records_for_a_model_know_only_its_categories_and_arrays_go_by_place(tmp
     assert read_for_model(tmp_path / "new.npy", Layout(), three).columns == three
 
 
-def test_a_column_that_names_the_records_is_told_as_nothing_can_be_learnt_from_it(load):
+def test_a_column_with_a_different_category_in_each_record_is_reported(load):
     text = "item_id,heat\n" + "".join(f"r{n},{n}\n" for n in range(20))
     [note] = load(text, layout=Layout()).notes
-    assert note.startswith("column 'item_id' has another category in each of the 20 records")
+    assert note.startswith("column 'item_id' has a different category in each of the 20 records")
     assert "--id item_id" in note
     assert load(text, layout=Layout("item_id"), replace=True).notes == ()

@@ -1,4 +1,4 @@
-"""Vectors made elsewhere: every format gives the same, and what no search can find is counted."""
+"""Imported vectors: every format gives the same vectors, and invalid rows are counted."""
 
 import gzip
 import struct
@@ -51,7 +51,7 @@ def test_every_format_gives_the_same_ids_and_vectors(tmp_path, suffix):
     assert np.array_equal(found.matrix, MATRIX)
 
 
-def test_they_become_items_and_a_model_version_and_odd_rows_are_counted(database, space, tmp_path):
+def test_vectors_become_items_and_a_model_version_and_invalid_rows_are_counted(database, space, tmp_path):
     (tmp_path / "v.vec").write_text("a 1 2\nb 0 0\nc nan 1\na 3 4\n")
     summary, record = import_vectors(database, space.name, tmp_path / "v.vec")
     assert summary.to_json() | {"seconds": 0} == {
@@ -70,17 +70,17 @@ def test_they_become_items_and_a_model_version_and_odd_rows_are_counted(database
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("v.bin", b"three 2\n", "its first line is not the number of words and of dimensions"),
+        ("v.bin", b"three 2\n", "expected the number of words and the number of dimensions in its first line"),
         ("v.bin", b"3 2\ncup 12345678", "it is too short for 3 words of 2 dimensions"),
-        ("v.vec", b"2 2\ncup 1 2\n", "it has 1 words, its first line says 2"),
+        ("v.vec", b"2 2\ncup 1 2\n", "expected 2 words by its first line, got 1"),
         ("v.vec", b"2 2\ncup 1 2\nmug 1\n", "line 3 has 1 numbers, expected 2"),
         ("v.vec", b"cup 1 x\n", "could not convert string to float"),
-        ("v.csv", b"item_id,name\na,b\n", "column 'name' of v.csv holds text"),
-        ("v.vec", b"cup 0 0\n", "v.vec has no vector to keep: all zeros"),
+        ("v.csv", b"item_id,name\na,b\n", "column 'name' of v.csv contains text"),
+        ("v.vec", b"cup 0 0\n", "v.vec has no valid vector; the most frequent reason is: all zeros"),
         ("v.npy", b"", "v.npy cannot be read as NPY"),
     ],
 )
-def test_a_file_that_holds_no_vectors_is_one_clear_error(database, space, tmp_path, name, data, message):
+def test_a_file_without_valid_vectors_is_refused(database, space, tmp_path, name, data, message):
     (tmp_path / name).write_bytes(data)
     with pytest.raises(InputError, match=message):
         import_vectors(database, space.name, tmp_path / name)

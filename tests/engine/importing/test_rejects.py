@@ -1,4 +1,4 @@
-"""Rows that are not taken, each with its reason; the others are."""
+"""Bad rows are rejected with a reason, and the other rows are written."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from engine.errors import InputError
-from engine.importing import ImportSummary, Reading
+from engine.importing import ImportSummary, ReadingOptions
 
 Load = Callable[..., ImportSummary]
 Stored = Callable[[], list[tuple[Any, ...]]]
@@ -20,15 +20,15 @@ GOOD: dict[str, Any] = {"user_id": "u", "item_id": "i", "occurred_at": "2020-01-
 BAD: list[tuple[dict[str, Any], str]] = [
     ({"user_id": None}, "missing user_id"),
     ({"user_id": "  "}, "missing user_id"),
-    ({"user_id": "a\x00b"}, "user_id holds NUL"),
-    ({"user_id": "x" * 257}, "user_id over 256 bytes"),
-    ({"user_id": "é" * 129}, "user_id over 256 bytes"),
+    ({"user_id": "a\x00b"}, "user_id contains a NUL character"),
+    ({"user_id": "x" * 257}, "user_id is longer than 256 bytes"),
+    ({"user_id": "é" * 129}, "user_id is longer than 256 bytes"),
     ({"item_id": None}, "missing item_id"),
-    ({"item_id": "a\x00b"}, "item_id holds NUL"),
-    ({"item_id": "x" * 257}, "item_id over 256 bytes"),
-    ({"event_id": "x" * 257}, "event_id over 256 bytes"),
+    ({"item_id": "a\x00b"}, "item_id contains a NUL character"),
+    ({"item_id": "x" * 257}, "item_id is longer than 256 bytes"),
+    ({"event_id": "x" * 257}, "event_id is longer than 256 bytes"),
     ({"kind": " "}, "missing kind"),
-    ({"kind": "a\x00b"}, "kind holds NUL"),
+    ({"kind": "a\x00b"}, "kind contains a NUL character"),
     ({"occurred_at": None}, "missing occurred_at"),
     ({"occurred_at": "yesterday"}, "unreadable occurred_at"),
     ({"occurred_at": "12/1/2010 8:26"}, "unreadable occurred_at"),
@@ -38,16 +38,16 @@ BAD: list[tuple[dict[str, Any], str]] = [
     ({"occurred_at": "2026-01-02 00:00:01"}, "occurred_at in the future"),
     ({"occurred_at": "9999-12-31"}, "occurred_at in the future"),
     ({"occurred_at": "1969-12-31"}, "occurred_at before 1970"),
-    ({"value": float("nan")}, "value is not finite"),
-    ({"value": float("inf")}, "value is not finite"),
-    ({"value": 1e39}, "value is not finite"),
+    ({"value": float("nan")}, "value is not a finite number"),
+    ({"value": float("inf")}, "value is not a finite number"),
+    ({"value": 1e39}, "value is not a finite number"),
     ({"value": 0.0}, "value is zero"),
     ({"value": 1e-60}, "value is zero"),
-    ({"value": -1.0}, "negative value, and not a purchase"),
-    ({"title": "a\x00b"}, "title holds NUL"),
-    ({"categories": "a\x1fb"}, "categories hold a control character"),
-    ({"attributes.price": float("nan")}, "attributes.price is not finite"),
-    ({"attributes.colour": "a\x00b"}, "attributes.colour holds NUL"),
+    ({"value": -1.0}, "value is negative, but kind is not a purchase"),
+    ({"title": "a\x00b"}, "title contains a NUL character"),
+    ({"categories": "a\x1fb"}, "categories contain a control character"),
+    ({"attributes.price": float("nan")}, "attributes.price is not a finite number"),
+    ({"attributes.colour": "a\x00b"}, "attributes.colour contains a NUL character"),
 ]
 
 
@@ -69,7 +69,7 @@ def test_a_bad_row_is_counted_and_the_good_one_written(
     assert len(stored()) == 1
 
 
-def test_text_where_a_number_belongs_is_rejected(load: Load, tmp_path: Path) -> None:
+def test_text_in_the_column_of_values_is_rejected(load: Load, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("user_id,item_id,occurred_at,value\nu,i,2020-01-01,many\nu,i,2020-01-01,\nu,i,2020-01-01,2\n")
     summary = load(path)
@@ -77,7 +77,7 @@ def test_text_where_a_number_belongs_is_rejected(load: Load, tmp_path: Path) -> 
     assert summary.written == 2  # an empty value is 1
 
 
-def test_a_value_may_have_a_decimal_comma_and_thousands_where_that_is_said(
+def test_a_value_may_have_a_decimal_comma_and_thousands_when_the_options_say_so(
     load: Load, stored: Stored, tmp_path: Path
 ) -> None:
     path = tmp_path / "rows.csv"
@@ -86,7 +86,7 @@ def test_a_value_may_have_a_decimal_comma_and_thousands_where_that_is_said(
     )
     load(path)
     assert [row[3] for row in stored()] == [2.5, pytest.approx(1.234), 2]
-    load(path, reading=Reading(decimal="comma"))
+    load(path, reading=ReadingOptions(decimal="comma"))
     assert 1234 in [row[3] for row in stored()]
 
 
@@ -100,9 +100,9 @@ def test_nan_in_jsonl_is_rejected_with_its_row(load: Load, tmp_path: Path) -> No
     )
     summary = load(path)
     assert summary.rejected == {
-        "attributes.tags is not finite": 1,
-        "value is not finite": 1,
-        "attributes.tags holds NUL": 1,
+        "attributes.tags is not a finite number": 1,
+        "value is not a finite number": 1,
+        "attributes.tags contains a NUL character": 1,
     }
     assert summary.written == 1
 
@@ -152,7 +152,7 @@ def test_a_rejects_file_that_cannot_be_written_stops_the_import_before_it_starts
     path.write_text(MESSY)
     for target, message in (
         (path, "another name"),
-        (tmp_path / "no" / "bad.csv", "not there"),
+        (tmp_path / "no" / "bad.csv", "does not exist"),
         (tmp_path / "x", "ending"),
     ):
         with pytest.raises(InputError, match=message):
@@ -173,7 +173,7 @@ def test_rejected_rows_of_odd_types_can_be_written(load: Load, tmp_path: Path) -
     assert pl.read_parquet(tmp_path / "bad.parquet").columns == odd.columns
 
 
-def test_without_rejected_rows_the_rejects_file_has_only_names(load: Load, tmp_path: Path) -> None:
+def test_without_rejected_rows_the_rejects_file_has_only_a_header(load: Load, tmp_path: Path) -> None:
     path = tmp_path / "rows.csv"
     path.write_text("user_id,item_id,occurred_at\nu,i,2020-01-01\n")
     load(path, rejects=tmp_path / "bad.csv")

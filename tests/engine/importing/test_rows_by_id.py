@@ -1,4 +1,4 @@
-"""Rows of one id: nothing is lost to an empty cell of a later row, and what differs is told."""
+"""Rows with one id are merged: an empty cell of a later row loses nothing, and different values are reported."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def test_a_row_per_variant_and_image_loses_no_title(database: Database, space: S
     assert (summary.written, summary.duplicates) == (2, 2)
     assert summary.differing == {"attributes.Option1 Value": 1, "attributes.price": 1, "attributes.Image Src": 1}
     assert summary.notes == (
-        "1 item_id has rows that differ; the last that is not empty was kept of Option1 Value (1), Image Src (1), "
-        "price (1), such as bracelet: Option1 Value 'Blue' then 'Black'",
+        "1 item_id has several rows with different values; the last non-empty value was kept for Option1 Value (1), "
+        "Image Src (1), price (1), such as bracelet: Option1 Value 'Blue' then 'Black'",
     )
 
 
-def test_rows_that_say_the_same_are_not_told(database: Database, space: Space, tmp_path: Path) -> None:
+def test_rows_with_equal_values_are_not_reported(database: Database, space: Space, tmp_path: Path) -> None:
     path = tmp_path / "items.jsonl"
     path.write_text(
         '{"item_id": "a", "title": "A", "categories": ["x", "y"], "tags": ["t"], "available": false}\n'
@@ -52,7 +52,7 @@ def test_rows_that_say_the_same_are_not_told(database: Database, space: Space, t
         assert items.get(conn, space.key, "a") == Item("a", "A", ("x", "y"), {"tags": ["t"]}, False)
 
 
-def test_users_are_joined_too(database: Database, space: Space, tmp_path: Path) -> None:
+def test_users_are_merged_too(database: Database, space: Space, tmp_path: Path) -> None:
     path = tmp_path / "users.csv"
     path.write_text("user_id,country,age\n1,UK,30\n1,,31\n2,FR,\n")
     summary = import_users(database, space.name, path)

@@ -1,4 +1,4 @@
-"""Times of a file: what is read as what, and what is told."""
+"""Times of a file: how they are parsed, and what the summary reports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from engine.errors import InputError
-from engine.importing import ImportSummary, Reading
+from engine.importing import ImportSummary, ReadingOptions
 
 Load = Callable[..., ImportSummary]
 Stored = Callable[[], list[tuple[Any, ...]]]
@@ -19,13 +19,13 @@ Stored = Callable[[], list[tuple[Any, ...]]]
 
 @pytest.fixture
 def times(load: Load, stored: Stored, tmp_path: Path) -> Callable[..., tuple[list[str], ImportSummary]]:
-    """The moments that a column of times became, and the summary."""
+    """The parsed times of a column, and the summary."""
 
     def rows(cells: list[Any], suffix: str = ".csv", **reading: Any) -> tuple[list[str], ImportSummary]:
         frame = pl.DataFrame({"user_id": "u", "item_id": "i", "occurred_at": pl.Series(cells)})
         path = tmp_path / f"times{suffix}"
         frame.write_csv(path) if suffix == ".csv" else frame.write_parquet(path)
-        summary = load(path, reading=Reading(**reading))
+        summary = load(path, reading=ReadingOptions(**reading))
         return [f"{row[4]:%Y-%m-%d %H:%M:%S}" for row in stored()], summary
 
     return rows
@@ -41,7 +41,7 @@ def times(load: Load, stored: Stored, tmp_path: Path) -> Callable[..., tuple[lis
         ([1580702706000], ["2020-02-03 04:05:06"], "milliseconds since 1970"),
     ],
 )
-def test_numbers_of_one_unit_are_times_and_the_unit_is_told(
+def test_numbers_of_one_unit_are_times_and_the_unit_is_reported(
     times: Any, suffix: str, cells: list[float], moments: list[str], unit: str
 ) -> None:
     found, summary = times(cells, suffix)
@@ -54,24 +54,24 @@ def test_numbers_of_one_unit_are_times_and_the_unit_is_told(
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 @pytest.mark.parametrize("cells", [[12], [86_400.0], [0], [19791231], [4_000_000_000]])
-def test_a_number_that_is_no_time_of_ours_is_rejected_with_what_is_read(
+def test_a_number_outside_all_units_is_rejected_and_the_accepted_formats_are_reported(
     times: Any, suffix: str, cells: list[float]
 ) -> None:
     found, summary = times(cells, suffix)
     assert found == []
-    assert summary.rejected == {"occurred_at is a number, and no time in the unit of the file": 1}
+    assert summary.rejected == {"occurred_at is a number, but not a time in the unit of the file": 1}
     [note] = summary.notes
     assert "ISO 8601 such as 2026-01-01T12:30:00+01:00, or a number of 1990 to 2027: seconds, milliseconds" in note
-    assert "days of Excel such as 46023, all rows of a file alike; another writing: --date-format" in note
+    assert "days of Excel such as 46023, all rows of a file alike; for another format give" in note
 
 
-def test_a_number_in_another_unit_than_most_is_rejected(times: Any) -> None:
+def test_a_number_that_is_not_in_the_unit_of_most_is_rejected(times: Any) -> None:
     found, summary = times([20251101, 20251102, 45000, 20251131])
     assert found == ["2025-11-01 00:00:00", "2025-11-02 00:00:00"]
-    assert summary.rejected == {"occurred_at is a number, and no time in the unit of the file": 2}
+    assert summary.rejected == {"occurred_at is a number, but not a time in the unit of the file": 2}
 
 
-def test_days_before_1990_are_times_as_text(times: Any) -> None:
+def test_days_before_1990_are_accepted_as_text(times: Any) -> None:
     assert times(["1971-05-06", "20251101"])[0] == ["1971-05-06 00:00:00", "2025-11-01 00:00:00"]
 
 
@@ -85,13 +85,13 @@ def test_days_before_1990_are_times_as_text(times: Any) -> None:
         ("%Y%m%d%H%M%S", "20251101123000", "2025-11-01 12:30:00"),
     ],
 )
-def test_a_format_says_how_times_are_written(times: Any, date_format: str, cell: str, moment: str) -> None:
+def test_times_are_parsed_with_a_given_format(times: Any, date_format: str, cell: str, moment: str) -> None:
     found, summary = times([cell, "2025-11-01T00:00:00"], date_format=date_format)
     assert found == [moment]
     assert summary.rejected == {"unreadable occurred_at": 1}
 
 
-def test_numbers_of_a_column_can_be_written_in_a_format_too(times: Any) -> None:
+def test_a_format_applies_to_a_column_of_numbers_too(times: Any) -> None:
     assert times([202511011230], ".parquet", date_format="%Y%m%d%H%M")[0] == ["2025-11-01 12:30:00"]
 
 
@@ -102,17 +102,17 @@ def test_numbers_of_a_column_can_be_written_in_a_format_too(times: Any) -> None:
         ("when", "expected a date format with year, month and day"),
         ("%Y-%m-%d %Z", "got %Z in '%Y-%m-%d %Z'"),
         ("%s", "got %s in '%s'"),
-        ("%Y%m%d %f", "%f follows a point"),
+        ("%Y%m%d %f", "expected a point before %f"),
         ("%Y-%m-%d%", "got % in"),
     ],
 )
-def test_a_format_that_cannot_be_read_is_told_before_the_file_is(date_format: str, message: str) -> None:
+def test_an_invalid_format_is_refused_before_the_file_is_read(date_format: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Reading(date_format=date_format)
+        ReadingOptions(date_format=date_format)
 
 
-def test_a_fraction_of_a_second_in_a_format_keeps_its_size(load: Load, stored: Stored, tmp_path: Path) -> None:
+def test_a_fraction_of_a_second_is_parsed_with_a_format(load: Load, stored: Stored, tmp_path: Path) -> None:
     path = tmp_path / "times.csv"
     path.write_text("user_id,item_id,occurred_at\nu,i,01/11/2025 10:00:01.5\n")
-    load(path, reading=Reading(date_format="%d/%m/%Y %H:%M:%S.%f"))
+    load(path, reading=ReadingOptions(date_format="%d/%m/%Y %H:%M:%S.%f"))
     assert stored()[0][4] == datetime(2025, 11, 1, 10, 0, 1, 500_000, tzinfo=UTC)

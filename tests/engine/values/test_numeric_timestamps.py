@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from api.messages.timestamps import Moment
 from engine.catalogue import comparable_values
-from engine.importing.cells.cells import iso
+from engine.importing.cells.cells import parse_iso_times
 from engine.values.numeric_timestamps import read_number, units_at
 
 NOW = datetime(2026, 11, 27, tzinfo=UTC)
@@ -59,7 +59,7 @@ def test_no_number_is_a_time_in_two_units() -> None:
     ],
 )
 def test_a_leap_second_is_read_alike_in_files_bodies_and_attributes(text: str, at: str | None) -> None:
-    in_files = iso(pl.Series([text]))[0]
+    in_files = parse_iso_times(pl.Series([text]))[0]
     try:
         in_bodies = TypeAdapter(Moment).validate_python(text)
     except ValidationError:
