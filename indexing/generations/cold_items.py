@@ -91,7 +91,8 @@ def _cold(
 def fields_of_items(
     items: Sequence[Mapping[str, Any]], record_fields: Mapping[int, ItemFields] = MappingProxyType({})
 ) -> list[ItemFields]:
-    """The fields of catalogue rows for filters and the encoder; `record_fields`, by item_key, is for the encoder only."""
+    """The fields of catalogue rows for filters and the encoder; `record_fields`, by item_key, is for the encoder
+    only."""
     return [
         {**item_fields(item, orjson.loads(item["attributes"] or "{}")), **record_fields.get(item["item_key"], {})}
         for item in items

@@ -1,4 +1,5 @@
-"""Generation: the immutable folder that is served. It is verified when opened; its files are memory-mapped, not copied."""
+"""Generation: the immutable folder that is served. It is verified when opened; its files are memory-mapped, not
+copied."""
 
 from __future__ import annotations
 

@@ -102,7 +102,8 @@ def remove_on_failure(folder: Path, generation: str) -> Iterator[None]:
 
 
 def _write_indexes(folder: Path, indexes: Mapping[str, BuiltIndex]) -> dict[str, dict[str, Any]]:
-    """Write the index files; returns the `indexes` entry of the manifest. A shared file is named after its first label."""
+    """Write the index files; returns the `indexes` entry of the manifest. A shared file is named after its first
+    label."""
     files: dict[int, str] = {}
     described = {}
     for label, built in indexes.items():
