@@ -38,7 +38,7 @@ from engine.store.database.connections import Database, open_database
 from engine.store.database.liveness_probe import LivenessProbe
 from engine.store.database.notifications import Listener, Notifier
 from indexing.gpu.gpu_server import address
-from indexing.live.recall_sampler import Sampler
+from indexing.live.recall_sampler import RecallSampler
 from indexing.live.view import LiveView
 from indexing.refresh.maintenance import Upkeep
 from indexing.refresh.poller import Poller
@@ -95,7 +95,7 @@ def _start_services(app: FastAPI, settings: Settings, database: Database) -> Cal
     state.keyring.requires_key()  # cached, so that a new worker can answer its first request while PostgreSQL is away
     state.clock_skew = ClockSkew(database, metrics)
     notifier = Notifier(database)
-    state.sampler = Sampler(observe=metrics.observe_search)
+    state.sampler = RecallSampler(observe=metrics.observe_search)
     maintenance = Upkeep(database, settings.generations, partial(configure_logging, settings.log_level))
     gpu_address = "" if settings.device == "cpu" else address(settings.home, settings.device)
     state.live_spaces = LiveSpaces(

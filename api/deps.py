@@ -25,7 +25,7 @@ from engine.settings import Settings
 from engine.store.database.connections import Database
 from engine.store.database.notifications import Notifier
 from engine.values.ids import check_id
-from indexing.live.recall_sampler import Sampler
+from indexing.live.recall_sampler import RecallSampler
 from indexing.live.view import LiveView
 from indexing.refresh.live_space import Live
 
@@ -38,7 +38,7 @@ class LiveSpaces(MutableMapping[str, Live]):
         database: Database,
         folder: Path,
         notifier: Notifier,
-        sampler: Sampler | None = None,
+        sampler: RecallSampler | None = None,
         gpu_address: str = "",
         on_removed: Callable[[str], None] = lambda space: None,
     ):

@@ -15,7 +15,7 @@ from engine.latent_analysis.anomalies import Anomalies
 from engine.values.features import Values, to_records
 from engine.values.lenient_records import LenientRecords
 from engine.values.vectors import Matrix
-from indexing.live.nearest_by_distance import near
+from indexing.live.nearest_by_distance import nearest_by_distance
 from indexing.live.view import LiveView
 
 
@@ -79,7 +79,7 @@ def path(view: LiveView, codec: FeatureCodec, start: Matrix, end: Matrix, steps:
 
 def points(view: LiveView, codec: FeatureCodec, vectors: Matrix, nearest: int) -> list[dict[str, Any]]:
     records = decoded(codec, vectors)["records"]
-    distances, rows = near(view, vectors, nearest)
+    distances, rows = nearest_by_distance(view, vectors, nearest)
     return [
         {
             "vector": vector,

@@ -19,7 +19,7 @@ from engine.store.database import clock_skew
 from engine.store.database.leader_election import is_job_running
 from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
-from indexing.building.build import rebuilding
+from indexing.building.build import rebuild_job
 from indexing.building.publish import publish
 
 router = APIRouter(route_class=DeadlineRoute, prefix="/v1/{space}", tags=["models"])
@@ -65,7 +65,7 @@ def get_status(view: FreshView, database: AppDatabase, live_spaces: AppLiveSpace
         kinds = events.kind_counts(conn, key)
         sizes = {"items": items.count(conn, key), "users": users.count(conn, key), "events": sum(kinds.values())}
         types = attribute_types.by_subject(conn, key)
-        is_rebuilt = is_job_running(conn, rebuilding(view.space))
+        is_rebuilt = is_job_running(conn, rebuild_job(view.space))
         clocks = clock_skew.report(conn, key)
     served, refused = view.generation, view.refused
     return json_response(

@@ -37,15 +37,15 @@ from indexing.generations.folder_locks import FolderLock
 from indexing.generations.generation_writer import remove_on_failure, write
 from indexing.generations.similarity_vectors import SimilarityVectors, similarity_vectors
 from indexing.live import popularity_updates
-from indexing.live.encoded_records import encoded, measured
+from indexing.live.encoded_records import encode_records, record_fields
 from indexing.recipes import recipe as recipes
 from indexing.recipes.recipe import BuiltIndex, Recipe
 from indexing.recipes.tuner import tune
 from indexing.searchers.metric import inverse_lengths, query_vectors
 
 log = structlog.get_logger()
-KINDS = 1000  # words for kinds of events, in a manifest
-NAMES = "????????T??????-m*-??????"  # what the name of a generation looks like
+MAX_KINDS = 1000  # event kinds listed in a manifest
+NAME_PATTERN = "????????T??????-m*-??????"  # glob pattern of generation names
 
 
 def build_generation(
@@ -58,9 +58,10 @@ def build_generation(
     device: str = "cpu",
     progress: Progress = no_progress,
 ) -> str:
-    """Export model `version` of a space in one snapshot, index it under `folder / space`, record it; its name.
+    """Export model `version` of a space in one snapshot, index it under `folder / space` and record it; returns its
+    name.
 
-    Raises BelowFloor when measured recall is too low; then nothing is recorded.
+    BelowFloor when the measured recall is too low; then nothing is recorded.
     """
     progress("read vectors", 0.0)
     with database.connect() as conn:
@@ -69,34 +70,38 @@ def build_generation(
             record = models.get(conn, space.key, version)
             with database.same_snapshot(conn) as other, ThreadPoolExecutor(1) as pool:
                 reading = pool.submit(items.read_catalogue, other, space.key)
-                latent = models.load_space(conn, space.key, version, partial(_names, reading))
+                latent = models.load_space(conn, space.key, version, partial(_item_names, reading))
                 catalogue = _in_row_order(reading.result(), latent)
-            own = _fresh(conn, space, record, latent, catalogue) | items.read_vectors(conn, space.key, version)
-            content = measured(conn, space.key) if latent.codec is None else {}
-            shelf = item_vectors(latent, catalogue, own, content)
-            popularity = popularity_updates.built(conn, space, record, shelf.catalogue, now_us=time.time_ns() // 1000)
-            kinds = _kinds(conn, space)
+            caller_vectors = _unseen_record_vectors(conn, space, record, latent, catalogue) | items.read_vectors(
+                conn, space.key, version
+            )
+            fields_by_key = record_fields(conn, space.key) if latent.codec is None else {}
+            all_items = item_vectors(latent, catalogue, caller_vectors, fields_by_key)
+            popularity = popularity_updates.build_popularity(
+                conn, space, record, all_items.catalogue, now_us=time.time_ns() // 1000
+            )
+            kinds = _kind_counts(conn, space)
             start = snapshots.current(conn)
     if len(latent.items) == 0:
         raise NotEnoughData(f"model version {version} has no item vectors to index")
     progress("index", 0.2)
-    factors = inverse_lengths(shelf.vectors)
-    like = similarity_vectors(record.embedder, latent, shelf, factors)
-    indexes = _indexes(shelf.vectors, factors, like, latent, recipe, device, progress)
+    factors = inverse_lengths(all_items.vectors)
+    similarity = similarity_vectors(record.embedder, latent, all_items, factors)
+    indexes = _build_indexes(all_items.vectors, factors, similarity, latent, recipe, device, progress)
     progress("write and hash", 0.8)
     name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-m{version}-{secrets.token_hex(3)}"
-    manifest, folder_lock = _written(
+    manifest, folder_lock = _write_atomically(
         folder / space.name,
         name,
-        all_items=shelf,
+        all_items=all_items,
         factors=factors,
-        similarity=like,
+        similarity=similarity,
         popularity=popularity.sums,
         users=latent.users,
         space_fold_in=latent.fold_in,
         codec=latent.codec,
         indexes=indexes,
-        manifest=_described(space, record, start, latent)
+        manifest=_manifest_entries(space, record, start, latent)
         | {"popularity": popularity.to_json(), "recipe": recipe, "device": device, "kinds": kinds},
     )
     _record(database, space, folder / space.name / name, manifest)
@@ -105,17 +110,17 @@ def build_generation(
     return name
 
 
-def _written(
+def _write_atomically(
     folder: Path, name: str, *, all_items: ItemVectors, users: Vectors, **parts: Any
 ) -> tuple[dict[str, Any], FolderLock]:
-    """`write`, whole or not at all, and a full disk is told as one."""
+    """Write all files or none; a full disk raises an error that says so."""
     needed = all_items.vectors.nbytes * (1 + len(parts["indexes"])) + users.matrix.nbytes
     what = f"an index of {len(all_items.vectors):,} items"
     with raising_disk_full(folder, needed, what, "then run it again"), remove_on_failure(folder, name):
         return write(folder, name, all_items=all_items, users=users, **parts)
 
 
-def _described(space: Space, record: ModelRecord, start: Snapshot, latent: LatentSpace) -> dict[str, Any]:
+def _manifest_entries(space: Space, record: ModelRecord, start: Snapshot, latent: LatentSpace) -> dict[str, Any]:
     return {
         "space": space.name,
         "model": record.version,
@@ -127,9 +132,9 @@ def _described(space: Space, record: ModelRecord, start: Snapshot, latent: Laten
 
 
 def _record(database: Database, space: Space, path: Path, manifest: Mapping[str, Any]) -> None:
-    """Or remove the files: without a record nobody would look for them.
+    """Record a generation in the database, or remove its files on failure, because an unrecorded one is never found.
 
-    Attributes that no file has given a type have that of their values from now on.
+    Attributes that have no type yet get the type of their values.
     """
     try:
         types = infer_types(pa.ipc.open_file(pa.memory_map(str(path / "attributes.arrow"))).read_all())
@@ -141,84 +146,85 @@ def _record(database: Database, space: Space, path: Path, manifest: Mapping[str,
         raise
 
 
-def rebuilding(space: Space) -> str:
-    """The job that one process of a database does at a time, see Election."""
+def rebuild_job(space: Space) -> str:
+    """The name of the rebuild job of a space; `Election` lets one process of a database run it at a time."""
     return f"rebuild {space.key}"
 
 
-def build_again(database: Database, space: Space, like: GenerationRecord, folder: Path) -> str:
-    """Build another generation of the model of one, with the recipe and on the device that it was asked for with.
+def rebuild_generation(database: Database, space: Space, previous: GenerationRecord, folder: Path) -> str:
+    """Build a generation with the model, recipe and device of `previous`.
 
-    On the CPU where that device is not here: a shelf matters more than how fast it was made.
+    If the device is not available on this machine, build on the CPU: serving matters more than build time.
     """
-    recipe, device = str(like.manifest.get("recipe", "auto")), str(like.manifest.get("device", "cpu"))
+    recipe, device = str(previous.manifest.get("recipe", "auto")), str(previous.manifest.get("device", "cpu"))
     try:
-        return build_generation(database, space, like.model, folder, recipe=recipe, device=device)
+        return build_generation(database, space, previous.model, folder, recipe=recipe, device=device)
     except DeviceUnavailable as error:
         log.warning("rebuilt on the CPU", space=space.name, device=device, error=str(error))
-        return build_generation(database, space, like.model, folder, recipe=recipe)
+        return build_generation(database, space, previous.model, folder, recipe=recipe)
 
 
-def _indexes(
+def _build_indexes(
     vectors: Matrix,
     factors: Matrix,
-    like: SimilarityVectors,
+    similarity: SimilarityVectors,
     latent: LatentSpace,
     recipe: str,
     device: str,
     progress: Progress,
 ) -> dict[str, BuiltIndex]:
-    """For users by the metric of the space and for items by how like they are; where that is the same, both share one
-    index."""
-    same = latent.metric == "cosine" and like.transform is None
-    users, items = query_vectors(_sample(latent.users.matrix), latent.metric), _sample(like.vectors)
+    """The index for user queries, by the metric of the space, and the index for similar items. Both share one index
+    where their vectors and metric are the same."""
+    same = latent.metric == "cosine" and similarity.transform is None
+    users, items = query_vectors(_sample(latent.users.matrix), latent.metric), _sample(similarity.vectors)
     by_metric = factors if latent.metric == "cosine" else None
     queries = users if len(users) else query_vectors(query_vectors(_sample(vectors), "cosine"), latent.metric)
-    chosen, curve = _chosen(recipe, vectors, queries, by_metric, device)
+    chosen, curve = _choose_recipe(recipe, vectors, queries, by_metric, device)
     for_users = recipes.build(chosen, vectors, queries, by_metric, device=device, curve=curve)
     progress("index", 0.5)
     index, queries = for_users.index if same else None, query_vectors(items, "cosine")
-    for_items = recipes.build(chosen, like.vectors, queries, like.factors, index=index, device=device)
+    for_items = recipes.build(chosen, similarity.vectors, queries, similarity.factors, index=index, device=device)
     return {"metric": for_users, "cosine": for_items}
 
 
-def _chosen(
+def _choose_recipe(
     recipe: str, vectors: Matrix, queries: Matrix, factors: Matrix | None, device: str
 ) -> tuple[Recipe, Sequence[dict[str, Any]]]:
-    """The recipe of a name; for auto the cheapest for these vectors, with what was measured to find it."""
+    """The recipe of a name, and the tuner's measurements; for auto, the cheapest recipe for these vectors."""
     chosen = recipes.choose(recipe, len(vectors), device)
     return tune(vectors, queries, factors, device=device) if recipe == "auto" else (chosen, ())
 
 
-def _names(reading: Future[pa.Table]) -> pa.Table:
+def _item_names(reading: Future[pa.Table]) -> pa.Table:
     return reading.result().select(["item_key", "item_id"])
 
 
 def _in_row_order(catalogue: pa.Table, latent: LatentSpace) -> pa.Table:
-    """Items with vectors first, in their row order, then the live rest."""
+    """Items of the model first, in their row order, then all others that are not deleted."""
     first = pc.index_in(pa.array(latent.items.ids.ids, pa.string()), catalogue["item_id"].combine_chunks())
-    behind = ~catalogue["deleted"].to_numpy()
-    behind[first.to_numpy()] = False
-    return catalogue.take(pa.array(np.concatenate([first.to_numpy(), np.flatnonzero(behind)]), pa.int64()))
+    is_rest = ~catalogue["deleted"].to_numpy()
+    is_rest[first.to_numpy()] = False
+    return catalogue.take(pa.array(np.concatenate([first.to_numpy(), np.flatnonzero(is_rest)]), pa.int64()))
 
 
-def _fresh(
+def _unseen_record_vectors(
     conn: Connection, space: Space, record: ModelRecord, latent: LatentSpace, catalogue: pa.Table
 ) -> dict[int, Matrix]:
-    """item_key -> vector of feature records that the model has not seen: written since it read them, or new to it."""
+    """item_key -> vector of feature records that the model has not seen: changed since the training read them, or
+    new."""
     read_at = record.evaluation.get("records_read_at")
     since = record.created_at if read_at is None else datetime.fromisoformat(read_at)
     others = catalogue["item_key"].to_pylist()[len(latent.items) :]
-    changed = encoded(conn, space.key, latent.codec, since=since)
-    return changed | encoded(conn, space.key, latent.codec, others)
+    changed = encode_records(conn, space.key, latent.codec, since=since)
+    return changed | encode_records(conn, space.key, latent.codec, others)
 
 
-def _kinds(conn: Connection, space: Space) -> dict[str, int]:
-    """Events by the word for their kind, of the words that are most frequent."""
-    return dict(islice(events.kind_counts(conn, space.key).items(), KINDS))
+def _kind_counts(conn: Connection, space: Space) -> dict[str, int]:
+    """Event kind -> number of events, for the most frequent kinds."""
+    return dict(islice(events.kind_counts(conn, space.key).items(), MAX_KINDS))
 
 
 def _sample(matrix: Matrix) -> Matrix:
-    draw = np.random.default_rng(0)
-    chosen = draw.choice(len(matrix), min(recipes.SAMPLE, len(matrix)), replace=False)
-    return np.asarray(matrix[np.sort(chosen)])
+    rng = np.random.default_rng(0)
+    rows = rng.choice(len(matrix), min(recipes.SAMPLE, len(matrix)), replace=False)
+    return np.asarray(matrix[np.sort(rows)])

@@ -1,4 +1,4 @@
-"""Compression: what vectors cost at lower precision, and what that loses."""
+"""Compression report: the size of vectors at lower precision, and the loss of accuracy."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from engine.store.database.connections import Connection
 from engine.values.features import align_columns
 from engine.values.vectors import Matrix, normalise_rows, rescale_extremes
 
-QUERIES, AGAINST, NEIGHBOURS = 300, 20_000, 10
-FEW = 1000  # vectors; below, a product quantiser has 16 centroids a part and not 256
+QUERIES, SHELF_ROWS, NEIGHBOURS = 300, 20_000, 10
+PQ_8_BIT_ROWS = 1000  # with fewer vectors, a product quantiser has 16 centroids per part instead of 256
 
 
 @dataclass(frozen=True, eq=False)
 class Compressed:
-    """`restored` is what comes back, (n, dim); `tables` are the bytes of scales or centroids, whatever n is."""
+    """`restored`: (n, dim) vectors after decompression; `tables`: bytes of scales or centroids, independent of n."""
 
     restored: Matrix
     bytes_per_vector: float
@@ -30,9 +30,9 @@ class Compressed:
 
 
 def of_model(conn: Connection, space_key: int, version: int) -> dict[str, Any]:
-    """`compression` of the item vectors of a model version; of a model of records, of those that are stored now.
+    """`compression` of the item vectors of a model version; for a model of feature records, of the stored records.
 
-    NotEnoughData when it has no vectors.
+    NotEnoughData when there are no vectors.
     """
     latent = models.load_space(conn, space_key, version)
     codec = latent.codec if isinstance(latent.codec, FeatureCodec) else None
@@ -52,15 +52,15 @@ def of_model(conn: Connection, space_key: int, version: int) -> dict[str, Any]:
 def compression(
     vectors: Matrix, codec: FeatureCodec | None = None, prepared: Matrix | None = None
 ) -> list[dict[str, Any]]:
-    """One row for each of float32, float16, int8 and pq: sizes, relative error of vectors, recall of 10 neighbours.
+    """A row for each of float32, float16, int8 and pq: size, relative error of vectors, recall of 10 neighbours.
 
-    `prepared` are the records of the vectors, row for row: then also the error of what the vectors decode to, in
-    squared scales, beside that of the record size in float32.
+    `prepared` are the preprocessed records of the vectors, row by row. With these, each row also has the mean squared
+    error of the decoded vectors and the ratio of sizes to the records in float32.
     """
     rows = []
-    if codec is None:  # only compared by cosine
+    if codec is None:  # these are only compared by cosine
         vectors = rescale_extremes(vectors)
-    for name, compress in KINDS.items():
+    for name, compress in COMPRESSORS.items():
         made = compress(vectors)
         size = made.bytes_per_vector * len(vectors) + made.tables
         row: dict[str, Any] = {
@@ -68,8 +68,8 @@ def compression(
             "bytes_per_vector": made.bytes_per_vector,
             "megabytes": size / 1e6,
             "ratio": 4 * vectors.size / size,
-            "vector_error": _relative(vectors, made.restored),
-            "recall@10": _recall(vectors, made.restored),
+            "vector_error": _relative_error(vectors, made.restored),
+            "recall@10": _neighbour_recall(vectors, made.restored),
         }
         if codec is not None and prepared is not None:
             row["reconstruction_error"] = float(np.mean((prepared - codec.core.decode(made.restored)) ** 2))
@@ -83,12 +83,12 @@ def _float32(vectors: Matrix) -> Compressed:
 
 
 def _float16(vectors: Matrix) -> Compressed:
-    largest = float(np.abs(vectors).max(initial=0)) or 1.0  # so that none is beyond float16
+    largest = float(np.abs(vectors).max(initial=0)) or 1.0  # so that no value overflows float16
     return Compressed((vectors / largest).astype(np.float16).astype(np.float32) * largest, 2 * vectors.shape[1], 4)
 
 
 def _int8(vectors: Matrix) -> Compressed:
-    """Each dimension from its least to its largest value in 255 steps."""
+    """255 steps from the smallest to the largest value of each dimension."""
     low, high = vectors.min(axis=0).astype(np.float64), vectors.max(axis=0).astype(np.float64)
     step = np.where(high > low, (high - low) / 255, 1)
     restored = np.round((vectors - low) / step) * step + low
@@ -96,11 +96,11 @@ def _int8(vectors: Matrix) -> Compressed:
 
 
 def _pq(vectors: Matrix) -> Compressed:
-    """A product quantiser (Jegou et al. 2011): parts of four dimensions where that goes, a byte or half of one each."""
+    """A product quantiser (Jegou et al. 2011): parts of four dimensions if possible, 8 or 4 bits each."""
     dim = vectors.shape[1]
-    largest = np.float32(np.abs(vectors).max(initial=0)) or np.float32(1)  # k-means squares what it is given
+    largest = np.float32(np.abs(vectors).max(initial=0)) or np.float32(1)  # k-means squares its input
     parts = next(dim // each for each in (4, 3, 2, 1) if dim % each == 0)
-    bits = 8 if len(vectors) >= FEW else 4
+    bits = 8 if len(vectors) >= PQ_8_BIT_ROWS else 4
     if len(vectors) < 2**bits:
         bits = max(1, int(np.log2(max(len(vectors), 2))))
     quantiser = faiss.ProductQuantizer(dim, parts, bits)
@@ -111,16 +111,16 @@ def _pq(vectors: Matrix) -> Compressed:
     return Compressed(np.asarray(restored, np.float32) * largest, parts * bits / 8, 4 * dim * 2**bits)
 
 
-def _relative(vectors: Matrix, restored: Matrix) -> float:
+def _relative_error(vectors: Matrix, restored: Matrix) -> float:
     wide = vectors.astype(np.float64)
     spread = float(((wide - wide.mean(axis=0)) ** 2).sum())
     return float(((wide - restored) ** 2).sum()) / (spread or 1.0)
 
 
-def _recall(vectors: Matrix, restored: Matrix) -> float:
-    """Share of the 10 neighbours by cosine that are still among the 10 when the shelf is compressed."""
-    draw = np.random.default_rng(0)
-    shelf = np.sort(draw.permutation(len(vectors))[:AGAINST])
+def _neighbour_recall(vectors: Matrix, restored: Matrix) -> float:
+    """Share of the 10 nearest neighbours by cosine that stay among the 10 nearest after compression."""
+    rng = np.random.default_rng(0)
+    shelf = np.sort(rng.permutation(len(vectors))[:SHELF_ROWS])
     asked = normalise_rows(vectors[shelf[:QUERIES]])
     k = min(NEIGHBOURS, len(shelf))
     before, after = (
@@ -129,7 +129,7 @@ def _recall(vectors: Matrix, restored: Matrix) -> float:
     return float(np.mean([len(np.intersect1d(a, b)) / k for a, b in zip(before, after, strict=True)]))
 
 
-KINDS: Mapping[str, Callable[[Matrix], Compressed]] = {
+COMPRESSORS: Mapping[str, Callable[[Matrix], Compressed]] = {
     "float32": _float32,
     "float16": _float16,
     "int8": _int8,

@@ -1,4 +1,4 @@
-"""What `nearfield doctor` asks of FAISS, the generations and the disk."""
+"""The checks of `nearfield doctor` on FAISS, compiled loops, generations and disk space."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ def check_faiss() -> Check:
 
 
 def check_loops() -> Check:
-    """Compiles the loops of coded lists where that was not done yet, so that no server has to."""
-    from engine.jit import cache_folder  # numba is for those who search such lists
+    """Compile the loops of int8 lists if they are not in the cache yet, so that servers start faster."""
+    from engine.jit import cache_folder  # imports numba, which only int8 lists need
     from indexing.searchers import int8_scan
 
     started = time.perf_counter()
@@ -42,7 +42,7 @@ def check_disk(home: Path) -> Check:
 
 
 def check_generations(database: Database, folder: Path) -> list[Check]:
-    """Every recorded generation: its checksums, and whether it can be opened."""
+    """Verify the checksums of every recorded generation and open it."""
     found: list[Check] = []
     try:
         with database.connect() as conn:

@@ -1,4 +1,4 @@
-"""Publish and roll back: move the active pointer, keep one generation back, remove what is older."""
+"""Publish and roll back: move the active pointer, keep the previous generation, remove older ones."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def publish(
     instead_of: str | None = None,
     damaged: bool = False,
 ) -> int:
-    """Make a generation the active one once its files are checked; running servers swap to it. The `seq` of that.
+    """Verify the files of a generation and make it active; running servers swap to it. Returns the `seq` of the change.
 
-    Conflict where another than `instead_of` is active by now; then the generation is removed. One that is `damaged` is
-    nothing to go back to: it is removed, and the one before it stays.
+    Conflict if `instead_of` is given and no longer active; the new generation is then removed. If `instead_of` is
+    `damaged`, it is removed too, and the generation before it stays as the one to roll back to.
     """
     with database.connect() as conn:
         record = generations.get(conn, space.key, generation)
@@ -47,17 +47,17 @@ def publish(
 
 
 def rollback(database: Database, space: Space, folder: Path) -> str:
-    """Go back to the generation that was active before; its name.
+    """Make the previously active generation active again; returns its name.
 
-    Conflict where another was published meanwhile: that one is not what was to be taken back. Two who go back at the
-    same time go back once.
+    Conflict if another generation was published in the meantime, because the caller did not mean to undo that one.
+    Two concurrent calls roll back once.
     """
     with database.begin() as conn:
-        spaces.lock(conn, space.key)  # else the two could be of different moments
+        spaces.lock(conn, space.key)  # so that both are read in the same state
         served, before = generations.active(conn, space.key), generations.previous(conn, space.key)
     if served is None or before is None:
         raise Conflict("there is no earlier generation to go back to")
-    verify(folder / space.name / before.generation, before.manifest)  # without the lock: it may take seconds
+    verify(folder / space.name / before.generation, before.manifest)  # without the lock, because it may take seconds
     with database.begin() as conn:
         spaces.lock(conn, space.key)
         now = generations.active(conn, space.key)
@@ -67,18 +67,18 @@ def rollback(database: Database, space: Space, folder: Path) -> str:
 
 
 def _prune(database: Database, space: Space, folder: Path) -> None:
-    """Keep the active generation, the one before it and any that was never published since; remove the rest."""
+    """Remove generations older than the active one, except the previously active one."""
     with database.begin() as conn:
-        spaces.lock(conn, space.key)  # else one that is gone back to meanwhile, or the one before it, could be removed
+        spaces.lock(conn, space.key)  # so that a concurrent rollback cannot lose its generation
         active, before = generations.active(conn, space.key), generations.previous(conn, space.key)
         assert active is not None
-        kept = {active.generation} | ({before.generation} if before else set())
+        keep = {active.generation} | ({before.generation} if before else set())
         old = [each.generation for each in generations.list_all(conn, space.key) if each.created_at < active.created_at]
-        gone = [name for name in old if name not in kept and generations.remove(conn, space.key, name)]
-    _unlink(folder / space.name, gone)
+        removed = [name for name in old if name not in keep and generations.remove(conn, space.key, name)]
+    _unlink(folder / space.name, removed)
 
 
 def _unlink(folder: Path, names: list[str]) -> None:
-    """The files of generations, once their records are gone for good: a server that still maps them goes on."""
+    """Remove the files of generations after their records; a server that has mapped the files can still read them."""
     for name in names:
         shutil.rmtree(folder / name, ignore_errors=True)

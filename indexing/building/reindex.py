@@ -1,4 +1,4 @@
-"""reindex: train, index, verify, publish, in one go; and its first half alone."""
+"""reindex: train, index, verify and publish; `train_version` is the training alone."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from indexing.building.publish import publish
 
 
 @dataclass(frozen=True)
-class Reindexed:
+class ReindexResult:
     record: ModelRecord
     fit_seconds: float
     generation: str | None = None
     index_seconds: float | None = None
-    peak_mb: int = 0  # of the process until the model was saved; on a GPU of its memory
-    resumed: Sequence[str] = ()  # a sentence for each training that was killed before and went on
+    peak_mb: int = 0  # peak memory of the process until the model was saved; GPU memory where trained on a GPU
+    resumed: Sequence[str] = ()  # a sentence for each training that was resumed from a checkpoint
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -60,19 +60,21 @@ def train_version(
     force: bool = False,
     progress: Progress = no_progress,
     checkpoints: Checkpoints | None = None,
-) -> Reindexed:
-    """Learn from every event of a space and save the result as its next model version.
+) -> ReindexResult:
+    """Train on all events of a space and save the result as its next model version.
 
-    One that is worse than popularity is saved as not publishable, unless `force`. Training that was killed goes on from
+    A model that is worse than popularity is saved as not publishable, unless `force`. A killed training resumes from
     `checkpoints`, which are removed once the model is saved.
     """
-    from engine.embedders.training.peak_memory import peak_mb  # torch, which a server that publishes does without
+    from engine.embedders.training.peak_memory import (
+        peak_mb,  # imports torch, which a server that only publishes must not load
+    )
 
     progress("read events", 0.0)
     with database.connect() as conn:
         columns = events.read_columns(conn, space.key)
         categories = items.categories(conn, space.key)
-    now_us = _moment(columns, space, checkpoints)
+    now_us = _training_time_us(columns, space, checkpoints)
     trained = train(
         columns, embedder, space.weighting, now_us=now_us, seed=seed, device=device, progress=progress,
         checkpoints=checkpoints, categories=categories,
@@ -90,12 +92,14 @@ def train_version(
     if checkpoints is not None:
         checkpoints.delete_all()
     resumed = tuple(checkpoints.messages) if checkpoints is not None else ()
-    return Reindexed(record, trained.fit_seconds, peak_mb=peak_mb(device), resumed=resumed)
+    return ReindexResult(record, trained.fit_seconds, peak_mb=peak_mb(device), resumed=resumed)
 
 
-def _moment(columns: EventColumns, space: Space, checkpoints: Checkpoints | None) -> int:
-    """Now in microseconds; where events count less with age, the now of the training of these events that was killed,
-    as it would not go on with other weights."""
+def _training_time_us(columns: EventColumns, space: Space, checkpoints: Checkpoints | None) -> int:
+    """The reference time in microseconds for event ages: now, or that of a killed training on the same events.
+
+    Where weights depend on age, a resumed training needs the same weights, hence the same reference time.
+    """
     now_us = time.time_ns() // 1000
     if checkpoints is None or space.weighting.half_life_days is None:
         return now_us
@@ -103,8 +107,8 @@ def _moment(columns: EventColumns, space: Space, checkpoints: Checkpoints | None
     for array in (columns.user_rows, columns.item_rows, columns.kind_codes, columns.values, columns.occurred_us):
         digest.update(array.tobytes())
     fingerprint = f"moment-{digest.hexdigest()[:32]}"
-    if (kept := checkpoints.read(fingerprint)) is not None:
-        return int(kept)
+    if (saved := checkpoints.read(fingerprint)) is not None:
+        return int(saved)
     checkpoints.write(fingerprint, str(now_us).encode())
     return now_us
 
@@ -121,33 +125,40 @@ def reindex(
     force: bool = False,
     progress: Progress = no_progress,
     checkpoints: Checkpoints | None = None,
-) -> Reindexed:
-    """Train, index, verify and publish; nothing is published, and `generation` is None, when popularity is better."""
-    made = train_version(
+) -> ReindexResult:
+    """Train, index, verify and publish. If popularity is better, nothing is published and `generation` is None."""
+    trained_version = train_version(
         database, space, embedder, seed=seed, device=device, force=force, progress=progress, checkpoints=checkpoints
     )
-    if not made.record.publishable:
-        return made
-    return published(database, space, made, folder, recipe=recipe, device=device, progress=progress)
+    if not trained_version.record.publishable:
+        return trained_version
+    return index_and_publish(database, space, trained_version, folder, recipe=recipe, device=device, progress=progress)
 
 
-def published(
-    database: Database, space: Space, made: Reindexed, folder: Path, *, recipe: str, device: str, progress: Progress
-) -> Reindexed:
-    """The second half: index a version that was learnt, verify and publish it."""
+def index_and_publish(
+    database: Database,
+    space: Space,
+    trained_version: ReindexResult,
+    folder: Path,
+    *,
+    recipe: str,
+    device: str,
+    progress: Progress,
+) -> ReindexResult:
+    """Index a trained version, verify and publish it."""
     started = time.perf_counter()
-    version = made.record.version
+    version = trained_version.record.version
     generation = build_generation(database, space, version, folder, recipe=recipe, device=device, progress=progress)
     publish(database, space, generation, folder)
-    return replace(made, generation=generation, index_seconds=time.perf_counter() - started)
+    return replace(trained_version, generation=generation, index_seconds=time.perf_counter() - started)
 
 
 def check_publishable(record: ModelRecord) -> None:
-    """BelowFloor for a version that was saved as worse than popularity."""
+    """BelowFloor for a version that is saved as worse than popularity."""
     if not record.publishable:
         beaten_by = (
-            record.evaluation.get(POPULARITY_OF_ALL_TIMES) or record.evaluation["popularity"]
-        )  # models of earlier versions
+            record.evaluation.get(POPULARITY_OF_ALL_TIMES) or record.evaluation["popularity"]  # older models
+        )
         ours, theirs = record.evaluation["recall@20"], beaten_by["recall@20"]
         raise BelowFloor(
             f"model version {record.version} has recall@20 {ours:.4f}, popularity of all times {theirs:.4f}; it is "

@@ -1,4 +1,4 @@
-"""reindex of feature records: learn a codec, save it as a model version, index its vectors, publish."""
+"""reindex for feature records: train a codec, save it as a model version, index its vectors, publish."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from engine.progress import Progress, no_progress
 from engine.store import features, models
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
-from indexing.building.reindex import Reindexed, published
+from indexing.building.reindex import ReindexResult, index_and_publish
 
 
 def train_feature_version(
@@ -25,9 +25,9 @@ def train_feature_version(
     keep_constant: bool = False,
     normal: str | None = None,
     progress: Progress = no_progress,
-) -> Reindexed:
-    """Learn from every feature record of a space and save the result; `features` chooses by their number."""
-    from engine.embedders.training.peak_memory import peak_mb  # torch, as in `reindex`
+) -> ReindexResult:
+    """Train on all feature records of a space and save the result; the name `features` chooses by their number."""
+    from engine.embedders.training.peak_memory import peak_mb  # imports torch, see `reindex`
 
     embedder = None if name == registry.AUTO_FEATURES else registry.make(name, params)
     progress("read records", 0.0)
@@ -52,7 +52,7 @@ def train_feature_version(
             evaluation={**trained.evaluation, "records_read_at": read_at.isoformat()},
             publishable=True,
         )
-    return Reindexed(record, trained.fit_seconds, peak_mb=peak_mb(device))
+    return ReindexResult(record, trained.fit_seconds, peak_mb=peak_mb(device))
 
 
 def reindex_features(
@@ -68,7 +68,7 @@ def reindex_features(
     keep_constant: bool = False,
     normal: str | None = None,
     progress: Progress = no_progress,
-) -> Reindexed:
+) -> ReindexResult:
     """Train, index, verify and publish, as `reindex` does for interactions."""
     made = train_feature_version(
         database,
@@ -81,4 +81,4 @@ def reindex_features(
         normal=normal,
         progress=progress,
     )
-    return published(database, space, made, folder, recipe=recipe, device=device, progress=progress)
+    return index_and_publish(database, space, made, folder, recipe=recipe, device=device, progress=progress)

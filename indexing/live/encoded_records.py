@@ -1,4 +1,4 @@
-"""Feature records in a generation and in what is live: encoded by the codec, or told to the item encoder as facts."""
+"""Vectors from feature records, for a generation and for live changes: by the codec, or by the item encoder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from indexing.generations.cold_items import fields_of_items
 from indexing.live.view import LiveView
 
 
-def encoded(
+def encode_records(
     conn: Connection,
     space_key: int,
     codec: Codec | None,
@@ -29,7 +29,10 @@ def encoded(
     *,
     since: datetime | None = None,
 ) -> dict[int, Matrix]:
-    """item_key -> (dim,) of the records of these items, or of all; none without a codec or for other columns."""
+    """item_key -> (dim,) vector of the records of these items, or of all.
+
+    Empty without a codec, or where the stored records have other columns than the codec.
+    """
     if not isinstance(codec, FeatureCodec):
         return {}
     schema = features.schema(conn, space_key)
@@ -38,13 +41,13 @@ def encoded(
         return {}
     try:
         known = align_columns(codec.columns, schema.columns, values, unseen="skip")
-    except InputError:  # imported anew with other columns: the next model knows them
+    except InputError:  # records were imported again with other columns, which the next model learns
         return {}
     return dict(zip(keys, codec.encode(known), strict=True))
 
 
-def measured(conn: Connection, space_key: int, item_keys: Sequence[int] | None = None) -> dict[int, ItemFields]:
-    """item_key -> what was measured of these items, or of all: numbers as they are, categories by name."""
+def record_fields(conn: Connection, space_key: int, item_keys: Sequence[int] | None = None) -> dict[int, ItemFields]:
+    """item_key -> fields of the records of these items, or of all: numbers as they are, categories by name."""
     schema = features.schema(conn, space_key)
     if schema is None:
         return {}
@@ -56,12 +59,12 @@ def measured(conn: Connection, space_key: int, item_keys: Sequence[int] | None =
     }
 
 
-def predicted(conn: Connection, view: LiveView, changed: pa.Table) -> dict[int, Matrix]:
-    """item_key -> (dim,) of changed items with feature records that the model has not learnt, by its item encoder."""
+def predict_vectors(conn: Connection, view: LiveView, changed: pa.Table) -> dict[int, Matrix]:
+    """item_key -> (dim,) vector, by the item encoder, of changed items with feature records that are not learnt."""
     generation = view.generation
     if generation is None or generation.encoder is None or generation.codec is not None or changed.num_rows == 0:
         return {}
-    found = measured(conn, view.space.key, changed["item_key"].to_pylist())
+    found = record_fields(conn, view.space.key, changed["item_key"].to_pylist())
     built = generation.items
     unlearnt = [
         row

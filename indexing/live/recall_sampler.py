@@ -35,7 +35,7 @@ class Sample:
     scores: Matrix  # (k,) of what was answered
 
 
-class Sampler:
+class RecallSampler:
     """One for a process; `offer` costs a request a look at the clock. Exact answers come from a thread of its own."""
 
     def __init__(self, rate_per_s: float = RATE_PER_S, observe: Observe = lambda space, way, seconds: None):
@@ -93,7 +93,7 @@ class Watched:
     """A searcher that offers its searches to a sampler."""
 
     inner: MeasurableScorer
-    sampler: Sampler
+    sampler: RecallSampler
     space: str
 
     @property

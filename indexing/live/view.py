@@ -21,7 +21,7 @@ from engine.values.ids import IdIndex, IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.generation import Generation
 from indexing.live.delta import Delta
-from indexing.live.recall_sampler import Sampler
+from indexing.live.recall_sampler import RecallSampler
 from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from indexing.searchers.metric import MeasurableScorer
 
@@ -86,7 +86,7 @@ class LiveView:
     stale: bool = False  # PostgreSQL is away: this is what was true when it was last seen
     filtered: bool = False  # a part of another view, see `where`
     filters: FilterMasks = field(default_factory=lambda: FilterMasks(None))
-    sampler: Sampler | None = None  # watches the recall of searches
+    sampler: RecallSampler | None = None  # watches the recall of searches
     updated_popularity: PopularityRanking | None = None  # what is popular, once that is not as it was built
 
     @property

@@ -20,15 +20,15 @@ from engine.store.database.connections import Database
 from engine.store.database.leader_election import LeaderElection
 from engine.store.generations import GenerationRecord
 from engine.store.spaces import Space
-from indexing.building.build import build_again, rebuilding
+from indexing.building.build import rebuild_generation, rebuild_job
 from indexing.building.publish import publish
 from indexing.generations.folder_identity import built_in_folder
 from indexing.generations.generation import open_generation
 from indexing.gpu.gpu_process import owned
-from indexing.live.apply_changes import applied
-from indexing.live.encoded_records import encoded, predicted
-from indexing.live.popularity_updates import Following
-from indexing.live.recall_sampler import Sampler
+from indexing.live.apply_changes import apply_changed_items
+from indexing.live.encoded_records import encode_records, predict_vectors
+from indexing.live.popularity_updates import PopularityUpdater
+from indexing.live.recall_sampler import RecallSampler
 from indexing.live.view import LiveView, Refused
 from indexing.searchers.filter_masks import FilterMasks
 
@@ -41,13 +41,15 @@ REBUILD_WAIT_S = 0.2
 class Live:
     """The live view of one space, refreshed by `refresh` and, once polled, every second and at every wake-up."""
 
-    def __init__(self, database: Database, folder: Path, name: str, sampler: Sampler | None = None, owner: str = ""):
+    def __init__(
+        self, database: Database, folder: Path, name: str, sampler: RecallSampler | None = None, owner: str = ""
+    ):
         self._database, self._folder, self._name, self._sampler = database, folder, name, sampler
         self._owner = owner  # the address of the process that owns the GPU; empty: there is none
         self._swap = threading.Lock()  # held while a generation is opened, which may take seconds
         self._lock = threading.Lock()  # held while changes are read: milliseconds
         self._view: LiveView | None = None
-        self._following = Following(database)
+        self._following = PopularityUpdater(database)
         self._refused: dict[str, str] = {}  # generations that were not whole when they were opened here, and why
         self.refreshed_at = 0.0
 
@@ -189,14 +191,14 @@ class Live:
 
     def _rebuilt(self, space: Space) -> LiveView:
         """Of several processes that find no whole generation, one builds it and the others wait for it."""
-        election = LeaderElection(self._database, rebuilding(space))
+        election = LeaderElection(self._database, rebuild_job(space))
         while not election.try_acquire():
             time.sleep(REBUILD_WAIT_S)
         try:
             active = self._active(space)
             if active.generation in self._refused:
                 log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
-                name = build_again(self._database, space, active, self._folder)
+                name = rebuild_generation(self._database, space, active, self._folder)
                 damaged = built_in_folder(active.manifest, self._folder)
                 with suppress(Conflict):  # another was published meanwhile
                     publish(self._database, space, name, self._folder, instead_of=active.generation, damaged=damaged)
@@ -228,8 +230,8 @@ class Live:
             found = items.read_catalogue(conn, view.space.key, keys)
             model = view.generation.model if view.generation else 0
             own = items.read_vectors(conn, view.space.key, model, keys) if view.generation else {}
-            own = encoded(conn, view.space.key, view.codec, keys) | predicted(conn, view, found) | own
-        view = applied(view, found, own, whole=keys is None)
+            own = encode_records(conn, view.space.key, view.codec, keys) | predict_vectors(conn, view, found) | own
+        view = apply_changed_items(view, found, own, whole=keys is None)
         return replace(view, snapshot=snapshot, looked_at=looked_at, stale=False)
 
 

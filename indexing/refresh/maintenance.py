@@ -23,7 +23,7 @@ from engine.store import generations, spaces
 from engine.store.change_feeds import item_feed, snapshots
 from engine.store.database.connections import Database
 from engine.store.database.leader_election import LeaderElection
-from indexing.building.build import NAMES, build_again, rebuilding
+from indexing.building.build import NAME_PATTERN, rebuild_generation, rebuild_job
 from indexing.building.publish import publish
 from indexing.generations.folder_locks import lock_if_abandoned
 from indexing.generations.generation_writer import PARTIAL
@@ -112,7 +112,7 @@ class Upkeep:
         return view.generation.generation if foreign or wear(view).worn else None
 
     def _start(self, view: LiveView, instead_of: str) -> None:
-        name, election = view.space.name, LeaderElection(self._database, rebuilding(view.space))
+        name, election = view.space.name, LeaderElection(self._database, rebuild_job(view.space))
         if not election.try_acquire():
             self._not_before[name] = time.monotonic() + AGAIN_S  # another process is at it
             return
@@ -167,7 +167,7 @@ def rebuild(
         with database.begin() as conn:
             space = spaces.get(conn, name)
             active = generations.get(conn, space.key, instead_of)
-        made = build_again(database, space, active, Path(folder))
+        made = rebuild_generation(database, space, active, Path(folder))
         publish(database, space, made, Path(folder), instead_of=instead_of, damaged=damaged)
         log.info("rebuilt", space=name, generation=made)
     except (Conflict, NotFound) as error:
@@ -204,7 +204,7 @@ def remove_unrecorded(database: Database, folder: Path) -> int:
 
     with database.connect() as conn:
         epoch, kept = snapshots.epoch(conn), generations.list_names(conn)
-    found = [path for path in folder.glob(f"*/{NAMES}") if (path.parent.name, path.name) not in kept]
+    found = [path for path in folder.glob(f"*/{NAME_PATTERN}") if (path.parent.name, path.name) not in kept]
     return sum(_remove(path, unless=is_recorded) for path in found if _made_in(path, epoch))
 
 

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 from engine.embedders.registry import make
 from engine.store.database.connections import Database
 from engine.store.database.leader_election import LeaderElection
-from indexing.building.build import build_generation, rebuilding
+from indexing.building.build import build_generation, rebuild_job
 from indexing.building.publish import publish
 from indexing.building.reindex import reindex
 from tests.api.conftest import Shop
@@ -127,7 +127,7 @@ def test_status_tells_which_generation_is_refused_and_why(shop: Shop, database: 
     assert (status["generation"], status["refused"]["generation"]) == (served, elsewhere)
     assert f"generation {elsewhere} cannot be read" in status["refused"]["why"]
     assert status["rebuilding"] is False
-    election = LeaderElection(database, rebuilding(shop.space))
+    election = LeaderElection(database, rebuild_job(shop.space))
     assert election.try_acquire()
     assert shop.get("/status").json()["rebuilding"] is True
     election.release()

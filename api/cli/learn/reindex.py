@@ -43,14 +43,14 @@ def reindex(
 
     Example: `nearfield reindex --space default --json`
     """
-    from indexing.building.reindex import Reindexed, check_publishable
+    from indexing.building.reindex import ReindexResult, check_publishable
     from indexing.building.reindex import reindex as run
     from indexing.building.reindex_features import reindex_features
 
     parameters = pairs(set_, "--set")
     with opened(space) as (settings, database, found), progress() as tell:
         options: dict[str, Any] = {"recipe": recipe, "seed": seed, "device": device, "progress": tell}
-        done: Reindexed
+        done: ReindexResult
         if learns_from_features(database, found, embedder):
             options |= {"normal": normal, "keep_constant": keep_constant}
             name = feature_embedder(embedder)

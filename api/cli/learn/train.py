@@ -43,13 +43,13 @@ def train(
 
     Example: `nearfield train --embedder spectral --set dim=128`
     """
-    from indexing.building.reindex import Reindexed, train_version
+    from indexing.building.reindex import ReindexResult, train_version
     from indexing.building.reindex_features import train_feature_version
 
     parameters = pairs(set_, "--set")
     with opened(space) as (settings, database, found), progress() as tell:
         options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
-        trained: Reindexed
+        trained: ReindexResult
         if learns_from_features(database, found, embedder):
             options |= {"normal": normal, "keep_constant": keep_constant}
             trained = train_feature_version(database, found, feature_embedder(embedder), parameters, **options)

@@ -17,7 +17,7 @@ from engine.store.database.connections import Connection, Database
 from engine.store.database.leader_election import is_job_running
 from engine.store.generations import GenerationRecord
 from engine.store.spaces import Space
-from indexing.building.build import rebuilding
+from indexing.building.build import rebuild_job
 from indexing.refresh.live_space import Live
 from indexing.refresh.maintenance import wear
 
@@ -66,7 +66,7 @@ def _index_state(
         "popularity_half_life_days": active.manifest.get("popularity", {}).get("half_life_days"),
         "delta_share": round(shares.delta, 5),
         "tombstone_share": round(shares.tombstones, 5),
-        "rebuilding": is_job_running(conn, rebuilding(space)),
+        "rebuilding": is_job_running(conn, rebuild_job(space)),
     }
     if view.refused is not None:
         state["refused"] = f"{view.refused.generation}: {view.refused.why}"

@@ -15,7 +15,7 @@ from engine.errors import CorruptGeneration
 from engine.store import generations, items
 from engine.store.database.leader_election import LeaderElection, is_job_running
 from engine.values.items import Item
-from indexing.building.build import rebuilding
+from indexing.building.build import rebuild_job
 from indexing.building.publish import publish, rollback
 from indexing.generations.contents import ARRAYS, TABLES
 from indexing.generations.generation import open_generation
@@ -239,7 +239,7 @@ class TestRebuild:
         assert "metric.faiss is damaged" in view.refused.why
         upkeep(view)
         with shop.database.connect() as conn:
-            assert is_job_running(conn, rebuilding(shop.space))
+            assert is_job_running(conn, rebuild_job(shop.space))
         view = self.until_served_anew(live, upkeep)
         assert view.generation.generation not in (first, second)
         assert view.generation.manifest["indexes"]["metric"]["factory"] == "IVF4,Flat"

@@ -10,10 +10,10 @@ from engine.store.database.connections import Database
 from engine.store.spaces import Space
 from engine.values.items import Item
 from indexing.live import apply_changes
-from indexing.live.apply_changes import applied
+from indexing.live.apply_changes import apply_changed_items
 from indexing.live.view import LiveView
 
-N_ITEMS = 2 * apply_changes.AT_A_TIME + 1
+N_ITEMS = 2 * apply_changes.BATCH_ROWS + 1
 
 
 @contextmanager
@@ -35,15 +35,15 @@ def collections_counted() -> Iterator[list[int]]:
 def test_items_of_an_import_are_applied_part_by_part_and_never_looked_at_for_garbage(
     database: Database, space: Space, monkeypatch
 ) -> None:
-    monkeypatch.setattr(apply_changes, "MANY", N_ITEMS)
+    monkeypatch.setattr(apply_changes, "GC_PAUSE_ROWS", N_ITEMS)
     with database.begin() as conn:
         items.upsert(conn, space.key, [Item(f"i{n:04}", f"Thing {n}", available=n % 3 > 0) for n in range(N_ITEMS)])
         found = items.read_catalogue(conn, space.key)
     empty = LiveView(space)
     with collections_counted() as few:
-        part = applied(empty, found.slice(0, N_ITEMS - 1), {}, whole=True)
+        part = apply_changed_items(empty, found.slice(0, N_ITEMS - 1), {}, whole=True)
     with collections_counted() as none:
-        view = applied(empty, found, {}, whole=True)
+        view = apply_changed_items(empty, found, {}, whole=True)
     assert few, "so many are looked at where they are not many"
     assert (none, gc.isenabled()) == ([], True)
     assert len(part.changed) == N_ITEMS - 1

@@ -15,7 +15,7 @@ from engine.store.change_feeds import snapshots
 from engine.values.events import Event
 from engine.values.items import Item
 from indexing.live import popularity_updates
-from indexing.live.popularity_updates import Following
+from indexing.live.popularity_updates import PopularityUpdater
 from tests.indexing.shop import ITEMS, NOW, NOW_US
 
 DAY = timedelta(days=1)
@@ -24,7 +24,7 @@ DAY = timedelta(days=1)
 @pytest.fixture(autouse=True)
 def looks_at_once(monkeypatch):
     """On a busy machine a look takes long, and the next would come later."""
-    monkeypatch.setattr(popularity_updates, "LONG_S", 60.0)
+    monkeypatch.setattr(popularity_updates, "SLOW_S", 60.0)
 
 
 def bought(n, item_id, at=NOW, kind="purchase", who="v"):
@@ -120,7 +120,7 @@ def test_an_event_whose_item_no_view_has_a_row_of_yet_is_kept_for_it(shop):
     shop.publish()
     live = shop.live()
     old = live.current()
-    following = Following(shop.database)
+    following = PopularityUpdater(shop.database)
     assert following.updated_ranking(old, NOW_US) is None
     shop.change(events.append, bought(3, "unseen"))
     assert following.updated_ranking(old, NOW_US) is None

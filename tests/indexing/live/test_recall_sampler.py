@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from indexing.live.recall_sampler import Sample, Sampler, recall_of
+from indexing.live.recall_sampler import RecallSampler, Sample, recall_of
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.metric import normalise_rows
 
@@ -27,7 +27,7 @@ class Half:
 
 @pytest.fixture
 def sampler():
-    made = Sampler(rate_per_s=1000)
+    made = RecallSampler(rate_per_s=1000)
     yield made
     made.close()
 
@@ -78,7 +78,7 @@ def test_a_filter_counts_in_what_there_was_to_find():
 
 
 def test_no_more_than_the_rate_is_sampled():
-    sampler = Sampler(rate_per_s=0.001)
+    sampler = RecallSampler(rate_per_s=0.001)
     try:
         watched = sampler.watched("s", ExactSearcher(VECTORS))
         for _ in range(50):

@@ -27,11 +27,11 @@ from engine.store.change_feeds.snapshots import EPOCH, Snapshot
 from engine.values.events import Event
 from engine.values.interactions import from_events
 from engine.values.items import Item, ItemVector
-from indexing.building.build import build_again, build_generation
+from indexing.building.build import build_generation, rebuild_generation
 from indexing.building.publish import publish, rollback
 from indexing.generations.generation import open_generation
 from indexing.generations.manifest import MANIFEST, verify
-from indexing.live.nearest_by_distance import near
+from indexing.live.nearest_by_distance import nearest_by_distance
 from indexing.refresh.poller import Poller
 from tests.engine.worlds import missing
 from tests.indexing.shop import ITEMS, NOW, NOW_US, Shop
@@ -361,12 +361,12 @@ class TestLive:
             ]
 
         assert all(row in rows for rows in found(before))
-        assert row in near(before, asked, 31)[1][0]
+        assert row in nearest_by_distance(before, asked, 31)[1][0]
         shop.change(items.upsert, [Item("own", title="without a vector")])
         after = live.refresh()
         assert after.vector(row) is None
         assert not any(row in rows for rows in found(after))
-        assert row not in near(after, asked, 31)[1][0]
+        assert row not in nearest_by_distance(after, asked, 31)[1][0]
         shop.change(items.upsert, [Item("own", vector=ItemVector(1, (5.0, 5.0)))])
         again = live.refresh()
         assert again.vector(row).tolist() == [5.0, 5.0]
@@ -465,7 +465,7 @@ class TestLive:
         absent = {"device": f"cuda:{getattr(faiss, 'get_num_gpus', int)()}"}
         with shop.database.connect() as conn:
             active = generations.active(conn, shop.space.key)
-        name = build_again(
+        name = rebuild_generation(
             shop.database, shop.space, replace(active, manifest={**active.manifest, **absent}), shop.folder
         )
         with shop.database.connect() as conn:

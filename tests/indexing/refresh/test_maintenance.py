@@ -15,7 +15,7 @@ from engine.store import generations, items, spaces
 from engine.store.change_feeds import item_feed, snapshots
 from engine.store.database.leader_election import LeaderElection
 from engine.values.items import Item, ItemVector
-from indexing.building.build import NAMES
+from indexing.building.build import NAME_PATTERN
 from indexing.building.publish import publish
 from indexing.generations.folder_locks import create_locked, lock_for_serving
 from indexing.generations.manifest import MANIFEST
@@ -249,7 +249,7 @@ def test_what_builds_leave_that_are_killed_at_any_step_goes_with_the_next_upkeep
     assert len(list(folder.glob(".*.partial"))) == 4
     with shop.database.connect() as conn:
         recorded = {each.generation for each in generations.list_all(conn, shop.space.key)}
-    assert len({path.name for path in folder.glob(NAMES)} - recorded) == 3  # and two that the last was to remove
+    assert len({path.name for path in folder.glob(NAME_PATTERN)} - recorded) == 3  # and two that the last was to remove
     upkeep(shop.live().current())
     assert {path.name for path in folder.iterdir()} == recorded
 
