@@ -23,7 +23,7 @@ from bench_weighting import read
 
 from engine.embedders.registry import make
 from engine.fitting.fit import fit
-from engine.fitting.uninformative_items import alone
+from engine.fitting.uninformative_items import isolated_items
 from engine.latent_space.score_floor import longest_length, score_floors
 from engine.latent_space.space import LatentSpace
 from engine.values.events import Weighting
@@ -56,7 +56,7 @@ def figures(interactions: Interactions, name: str) -> dict[str, Any]:
     silent = ~space.items.matrix.any(axis=1)
     itself = sp.csr_matrix(nobody + sp.eye(len(items), dtype=np.float32, format="csr"))
     return (
-        {"dim": space.dim, "silent": int(silent.sum()), "alone": int(alone(interactions.matrix).sum())}
+        {"dim": space.dim, "silent": int(silent.sum()), "alone": int(isolated_items(interactions.matrix).sum())}
         | {f"shelves {key}": value for key, value in _cut(space, interactions.matrix).items()}
         | {f"similar {key}": value for key, value in _cut_of(items, items, "cosine", itself).items()}
     )

@@ -1,8 +1,9 @@
-"""Answers as JSON bytes: items with their fields, and rows with their status."""
+"""Responses as JSON bytes: items with their fields, and rows with their status."""
 
 from __future__ import annotations
 
 import secrets
+from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ def json_response(body: object, status: int = 200) -> Response:
 
 @dataclass(frozen=True)
 class Page:
-    """What an answer shows beside its items, and how."""
+    """The parts of a response beside the answer."""
 
     fields: Collection[str] | None = None  # None: all
     shown: Sequence[str] = ()  # item ids of the pages before
@@ -31,15 +32,15 @@ class Page:
 
 
 def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
-    return json_response({**_shelf(view, answer, metrics, page), **_served(view, page.degraded)})
+    return json_response({**_shelf_fields(view, answer, metrics, page), **_generation_fields(view, page.degraded)})
 
 
 def shelves_response(view: LiveView, shelves: Sequence[tuple[Answer, Page]], metrics: Metrics) -> Response:
-    body = [_shelf(view, answer, metrics, page) for answer, page in shelves]
-    return json_response({"shelves": body, **_served(view, any(page.degraded for _, page in shelves))})
+    body = [_shelf_fields(view, answer, metrics, page) for answer, page in shelves]
+    return json_response({"shelves": body, **_generation_fields(view, any(page.degraded for _, page in shelves))})
 
 
-def _served(view: LiveView, degraded: bool) -> dict[str, object]:
+def _generation_fields(view: LiveView, degraded: bool) -> dict[str, object]:
     return {
         "recommendation_id": secrets.token_hex(12),
         "model": view.generation.model if view.generation else None,
@@ -49,10 +50,10 @@ def _served(view: LiveView, degraded: bool) -> dict[str, object]:
     }
 
 
-def _shelf(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> dict[str, object]:
+def _shelf_fields(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> dict[str, object]:
     short, name = answer.shortfall, view.space.name
-    for reason in {hit.reason for hit in answer.hits}:
-        metrics.recommended.labels(name, reason).inc(sum(hit.reason == reason for hit in answer.hits))
+    for reason, n in Counter([hit.reason for hit in answer.hits]).items():
+        metrics.recommended.labels(name, reason).inc(n)
     if short is not None:
         metrics.shortfalls.labels(name).inc()
     shown = [] if short is not None else [*page.shown, *(hit.item_id for hit in answer.hits)]
@@ -71,11 +72,11 @@ def _item(view: LiveView, hit: Hit, answer: Answer, page: Page) -> dict[str, obj
         fields = {name: value for name, value in orjson.loads(text).items() if name in page.fields}
     item: dict[str, object] = {"item_id": hit.item_id, "score": hit.score, "reason": hit.reason, "fields": fields}
     if answer.because is not None:
-        item["because"] = _because(answer.because.get(hit.item_id))
+        item["because"] = _explanation(answer.because.get(hit.item_id))
     return item
 
 
-def _because(found: Explanation | None) -> dict[str, object] | None:
+def _explanation(found: Explanation | None) -> dict[str, object] | None:
     if found is None:
         return None
     return {"history": [{"item_id": id_, "adds": adds} for id_, adds in found.by], "exact": found.exact}

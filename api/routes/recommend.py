@@ -48,7 +48,7 @@ router = APIRouter(
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}}
 MAX_BATCH_ITEMS = 100_000  # shelves times k
-MAX_WITH_NEAR_NAMES = 10  # shelves of a batch whose warnings name attributes that may have been meant
+MAX_WITH_SUGGESTIONS = 10  # shelves of a batch whose warnings suggest names of attributes
 
 
 @router.get(
@@ -76,7 +76,7 @@ async def post_recommend(body: RecommendBody, request: Request, view: View, cont
 def post_batch(
     body: BatchBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
-    """The shelves are answered in order; each asks as POST recommend does. `fields` and `explain` are for all."""
+    """Each shelf is a request as of POST recommend; they are answered in order. `fields` and `explain` apply to all."""
     n_items = sum(check_k(shelf.k, settings, ("body", "shelves", at, "k")) for at, shelf in enumerate(body.shelves))
     if n_items > MAX_BATCH_ITEMS:
         message = f"all shelves have at most {MAX_BATCH_ITEMS} items together, asked for {n_items}"
@@ -103,7 +103,7 @@ def post_batch(
             body.fields,
             shelf.shown,
             profile.degraded,
-            warnings.of_request(view, shelf, each, loc, near=at < MAX_WITH_NEAR_NAMES),
+            warnings.of_request(view, shelf, each, loc, suggest=at < MAX_WITH_SUGGESTIONS),
         )
         for at, (shelf, (each, loc), profile) in enumerate(
             until_deadline(zip(shelves, places, profiles, strict=True), every=1)
@@ -116,16 +116,17 @@ def post_batch(
 def post_rank(
     body: RankBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
-    """Items that may not be shown, or do not pass the filter, are left out; `shortfall` says how many."""
+    """Leaves out items that may not be shown or do not pass the filter; `shortfall` says how many."""
     now_us = time.time_ns() // 1000
     shelf = parse_rank(body, now_us)
     view = fresh_view(request, view, body)
     check_work(view, settings, [shelf], ("body", "filter"))
     profile = read_profile(shelf.user_id, shelf.history, view, database, settings.history_limit)
     check_deadline(request)
-    shelf = replace(shelf, history=profile.history)
-    with suppress(StoreUnavailable):  # while PostgreSQL is away, as far as is known
-        shelf = replace(shelf, item_ids=without_deleted(shelf.item_ids, view, database))
+    item_ids = shelf.item_ids
+    with suppress(StoreUnavailable):  # without PostgreSQL, items deleted before the build are ranked as unknown items
+        item_ids = without_deleted(item_ids, view, database)
+    shelf = replace(shelf, history=profile.history, item_ids=item_ids)
     return _answered(view, shelf, body, profile.degraded, now_us, metrics)
 
 
@@ -142,8 +143,8 @@ def without_deleted(item_ids: Sequence[str], view: LiveView, database: Database)
 async def _recommend(
     body: RecommendBody | RecommendQuery, filter_loc: Loc, request: Request, view: LiveView, context: ReadContext
 ) -> Response:
-    """Reads the history first, together with those of concurrent requests; then answers here, or in a thread where that
-    may take a while."""
+    """Reads the history first, with those of concurrent requests; then answers a quick request on the event loop, and
+    any other one in a thread."""
     check_k(body.k, context.settings)
     now_us = time.time_ns() // 1000
     shelf = parse_recommend(body, now_us, filter_loc=filter_loc, explain=body.explain)

@@ -8,7 +8,7 @@ from typing import Any
 from engine.checkpoints import Checkpoints
 from engine.fitting.memory_estimate import check_memory
 from engine.fitting.training_passes import PassReport
-from engine.fitting.uninformative_items import without_silent
+from engine.fitting.uninformative_items import without_uninformative_items
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.values.interactions import Interactions
 
@@ -39,4 +39,4 @@ def _check_and_fit(
     embedder: Embedder, interactions: Interactions, seed: int, device: str, **options: Any
 ) -> LatentSpace:
     check_memory(embedder, interactions, device)
-    return without_silent(embedder.fit(interactions, seed=seed, device=device, **options), interactions)
+    return without_uninformative_items(embedder.fit(interactions, seed=seed, device=device, **options), interactions)

@@ -176,7 +176,7 @@ def test_items_that_are_not_in_the_catalogue_are_told(shop: Shop) -> None:
     ]
     assert [each["msg"] for each in body["warnings"]][8:] == [
         *(f"there is no item 'ghost-{n}'" for n in (8, 9)),
-        "nor 2 more",
+        "and 2 more",
         "there is no item 'gone'",
     ]
     assert {each["reason"] for each in body["items"]} == {"history"}

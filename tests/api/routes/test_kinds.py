@@ -53,7 +53,7 @@ def test_a_session_is_told_of_kinds_that_nobody_knows(shop: Shop) -> None:
         {"loc": ["history", 1, "kind"], "msg": "'hummed' is of no known kind, and weighs 0"},
         {"loc": ["history", 3, "kind"], "msg": "'word 00' is of no known kind, and weighs 0"},
     ]
-    assert told[10:] == [{"loc": ["history"], "msg": "nor 1 more kinds"}]
+    assert told[10:] == [{"loc": ["history"], "msg": "and 1 more kinds"}]
     batch = shop.post("/recommend/batch", {"shelves": [{"k": 3}, shelf]}).json()["shelves"]
     assert batch[1]["warnings"][0]["loc"] == ["body", "shelves", 1, "history", 1, "kind"]
     ranked = shop.post("/rank", {"item_ids": ["odd-02"], "history": shelf["history"][:2]}).json()["warnings"]

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from engine.embedders.registry import EMBEDDERS, make
 from engine.fitting.fit import fit
-from engine.fitting.uninformative_items import alone
+from engine.fitting.uninformative_items import isolated_items
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.score_floor import longest_length, score_floors
 from engine.recommending.pipeline import recommend
@@ -189,5 +189,5 @@ def test_users_who_have_nothing_in_common_are_not_similar():
 
 
 def test_what_is_alone_shares_no_user():
-    assert alone(one_purchase_each().matrix).all()
-    assert alone(a_loner().matrix).tolist() == [False] * 16 + [True]
+    assert isolated_items(one_purchase_each().matrix).all()
+    assert isolated_items(a_loner().matrix).tolist() == [False] * 16 + [True]
