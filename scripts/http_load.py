@@ -1,8 +1,8 @@
 """The load generator of bench_serve.py and bench_overload.py: a process with keep-alive connections.
 
 A connection has one request in flight. Without a rate, the next request is sent when the previous one is answered
-(closed loop). With a rate, in requests per second over all connections, each request is due at a random moment, and its latency
-counts from that moment (open loop): a server that stalls cannot hide it by slowing the load.
+(closed loop). With a rate, in requests per second over all connections, each request is due at a random moment, and its
+latency counts from that moment (open loop): a server that stalls cannot hide it by slowing the load.
 """
 
 from __future__ import annotations
