@@ -30,7 +30,7 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Shell:
-    """Runs `nearfield ARGUMENTS` in a folder of its own; `settings` is where its data is."""
+    """Runs `nearfield ARGUMENTS` in `folder`, with the data of `settings`."""
 
     folder: Path
     settings: Settings
@@ -93,7 +93,7 @@ class Shell:
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    """An empty home. Its database stays open beside the commands, so that each need not start it again."""
+    """An empty home. Its database stays open during the tests, so that no command has to start it."""
     folder = tmp_path_factory.mktemp("shell")
     settings = Settings(home=folder / "home", database_url=None)
     with open_database(settings):
@@ -102,7 +102,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 @pytest.fixture(scope="module")
 def sales(shell: Shell) -> Path:
-    """Thirty customers who buy odd things, thirty who buy even things, and a row that nobody bought."""
+    """Thirty customers who buy odd things, thirty who buy even things, and a row without a customer."""
     path = shell.folder / "sales.csv"
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
@@ -119,7 +119,7 @@ def sales(shell: Shell) -> Path:
 
 @pytest.fixture(scope="module")
 def shop(shell: Shell, sales: Path) -> Shell:
-    """A shell over the sales, imported, learnt from and served."""
+    """A shell with a shop whose sales are imported, learnt from and published."""
     shell.text("import", "events", str(sales), *COLUMNS)
     shell.text("reindex")
     return shell

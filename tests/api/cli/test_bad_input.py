@@ -1,4 +1,4 @@
-"""Whatever is asked wrongly: exit 2 for wrong input, 1 for anything else, and one sentence on stderr."""
+"""Errors: exit code 2 for wrong input, 1 for any other error, and one sentence on stderr."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def files(shell: Any) -> Path:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_wrong_input_is_told_in_one_sentence(shell: Any, arguments: list[str], says: str) -> None:
+def test_wrong_input_is_an_error_of_one_sentence(shell: Any, arguments: list[str], says: str) -> None:
     assert says in shell.fails(*arguments, code=2)
 
 
@@ -86,11 +86,11 @@ def test_an_import_that_fails_makes_no_space(shell: Any) -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_is_not_there_yet_is_told_with_what_to_do(shell: Any, arguments: list[str], says: str) -> None:
+def test_an_error_about_missing_data_says_what_to_do(shell: Any, arguments: list[str], says: str) -> None:
     assert says in shell.fails(*arguments, code=1)
 
 
-def test_a_bad_environment_is_told(shell: Any) -> None:
+def test_a_wrong_setting_is_an_error_that_names_it(shell: Any) -> None:
     for name in ("NEARFIELD_MAX_K", "NEARFIELD_HISTORY_LIMIT"):
         assert name in shell.fails("recommend", code=2, **{name: "many"})
         assert name in shell.fails("recommend", code=2, **{name: "-1"})
@@ -100,18 +100,18 @@ def test_a_bad_environment_is_told(shell: Any) -> None:
     assert "cannot be used as NEARFIELD_HOME" in shell.fails("status", code=1, NEARFIELD_HOME="/proc/nowhere")
 
 
-def test_doctor_says_that_the_database_is_away(shell: Any) -> None:
+def test_doctor_reports_that_the_database_is_unreachable(shell: Any) -> None:
     done = shell.run("doctor", "--json", NEARFIELD_DATABASE_URL=NOT_HERE)
     checks = {check["name"]: check for check in json.loads(done.stdout.splitlines()[-1])["checks"]}
     assert (done.returncode, done.stderr) == (1, "")
     assert not checks["database"]["ok"]
 
 
-def test_a_device_that_is_none_is_told(shop: Any) -> None:
+def test_an_unknown_device_is_an_error(shop: Any) -> None:
     assert "expected a device of cpu or cuda" in shop.fails("train", "--device", "toaster", code=2)
 
 
-def test_bad_vectors_and_files_to_write_are_told(shop: Any) -> None:
+def test_wrong_vectors_and_output_files_are_errors(shop: Any) -> None:
     dim = shop.json("models")["models"][0]["dim"]
     assert f"expected {dim} dimensions" in shop.fails("search", "--vector", "[1, 2]", code=2)
     assert "--vector is a JSON list" in shop.fails("search", "--vector", "[NaN]", code=2)

@@ -1,4 +1,4 @@
-"""Every command once as a user would run it, over a shop whose right answers are plain."""
+"""Every command once, as a user runs it, on a shop whose right answers are obvious."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_items_and_users_are_imported_with_their_attributes(shell: Any) -> None:
     assert (status["items"], status["users"], status["events"], status["model"]) == (1, 1, 0, None)
 
 
-def test_train_index_and_publish_end_where_reindex_does_and_rollback_goes_back(shop: Any) -> None:
+def test_train_index_and_publish_do_what_reindex_does_and_rollback_undoes_it(shop: Any) -> None:
     before = shop.json("status")["generation"]
     trained = shop.json("train", "--set", "dim=8")
     assert trained.keys() == TRAINED
@@ -99,7 +99,7 @@ def test_train_index_and_publish_end_where_reindex_does_and_rollback_goes_back(s
     assert (versions[0]["embedder"], versions[0]["publishable"]) == ("ials", True)
 
 
-def test_training_says_what_memory_it_took_and_what_it_resumed(shop: Any) -> None:
+def test_training_reports_its_memory_and_what_it_resumed(shop: Any) -> None:
     parameters = ("--embedder", "mf", "--set", "dim=8", "--set", "epochs=2")
     trained = shop.json("train", *parameters)
     assert trained["peak_mb"] > 50
@@ -123,7 +123,7 @@ def test_training_says_what_memory_it_took_and_what_it_resumed(shop: Any) -> Non
         ("dim=100000000", 2, r"mf needs about [\d.,]+ GiB for .*, [\d.]+ GiB are free; dim \d+ would fit"),
     ],
 )
-def test_training_that_cannot_be_is_one_sentence_and_saves_nothing(
+def test_training_that_fails_is_an_error_of_one_sentence_and_saves_nothing(
     shop: Any, parameter: str, code: int, says: str
 ) -> None:
     before = shop.json("models")["models"]
@@ -138,7 +138,7 @@ def test_evaluate_saves_nothing_and_prints_the_figures_of_training(shop: Any) ->
 
 
 @pytest.mark.parametrize("split", ["random", "last"])
-def test_evaluate_predicts_what_was_asked_for(shop: Any, split: str) -> None:
+def test_evaluate_uses_the_requested_split(shop: Any, split: str) -> None:
     made = shop.json("evaluate", "--split", split)
     assert made["split"] == split
     assert made["choice"]["reason"]
@@ -146,7 +146,7 @@ def test_evaluate_predicts_what_was_asked_for(shop: Any, split: str) -> None:
 
 @pytest.fixture(scope="module")
 def versions(shop: Any) -> tuple[str, str]:
-    """Of a model that knows odd from even and of one that does not."""
+    """The versions of a model that tells odd from even and of one that does not."""
     return str(shop.json("train", *GOOD)["model"]), str(shop.json("train", *POOR, "--force")["model"])
 
 
@@ -169,7 +169,7 @@ def test_two_versions_are_compared_on_the_same_users_beside_the_baselines(shop: 
     assert apart["p"] < 0.01
 
 
-def test_versions_are_compared_at_random_where_asked_and_where_no_times_are_known(shop: Any) -> None:
+def test_versions_are_compared_on_a_random_split_if_requested_or_if_events_have_no_times(shop: Any) -> None:
     with (shop.folder / "untimed.csv").open("w") as file:
         file.write("user_id,item_id,occurred_at\n")
         for side in ("odd", "even"):
@@ -222,7 +222,9 @@ def test_a_comparison_is_printed_with_the_baselines(shop: Any, versions: tuple[s
         (["1", "1", "--split", "weekly"], 2, "expected a --split of time, random, last, got 'weekly'"),
     ],
 )
-def test_a_comparison_that_cannot_be_is_one_sentence(shop: Any, arguments: list[str], code: int, says: str) -> None:
+def test_an_impossible_comparison_is_an_error_of_one_sentence(
+    shop: Any, arguments: list[str], code: int, says: str
+) -> None:
     assert says in shop.fails("evaluate", "--compare", *arguments, code=code)
 
 
@@ -237,7 +239,7 @@ def test_a_filter_holds_for_recommend_search_and_the_batch(shop: Any, tmp_path: 
     assert set(pl.read_parquet(file)["item_id"]) <= few
 
 
-def test_exclude_takes_a_word_or_a_list_of_what_alone_is_left_out(shop: Any, tmp_path: Path) -> None:
+def test_exclude_takes_a_word_or_a_list_of_relations(shop: Any, tmp_path: Path) -> None:
     def shown(*exclude: str) -> set[str]:
         return {
             each["item_id"] for each in shop.json("recommend", "--user", "odd-user-3", "--k", "40", *exclude)["items"]
@@ -252,7 +254,7 @@ def test_exclude_takes_a_word_or_a_list_of_what_alone_is_left_out(shop: Any, tmp
     assert "expected seen, purchased or none" in shop.fails("recommend", "--user", "u", "--exclude", "some", code=2)
 
 
-def test_status_tells_how_far_a_space_has_moved_from_its_index(shop: Any) -> None:
+def test_status_shows_how_much_changed_since_the_index_was_built(shop: Any) -> None:
     status = shop.json("status")
     assert (status["generation"] is not None, status["recall@20"]) == (True, 1.0)
     assert (status["delta_share"], status["tombstone_share"]) == (0, 0)
@@ -260,7 +262,7 @@ def test_status_tells_how_far_a_space_has_moved_from_its_index(shop: Any) -> Non
     assert "popularity_half_life_days" in status
 
 
-def test_tables_keep_their_header_in_one_line_where_nobody_watches(shop: Any) -> None:
+def test_tables_keep_their_header_on_one_line_without_a_terminal(shop: Any) -> None:
     header, *rows = shop.text("models").splitlines()
     names = ["model", "embedder", "dim", "metric", "items", "users", "recall@20", "ndcg@20", "publishable", "created"]
     assert header.split() == names
@@ -328,7 +330,7 @@ def test_weights_are_changed_and_stay_changed(shop: Any) -> None:
     assert shop.json("weights", "--predict", "new")["predict"] == "new"
 
 
-def test_kinds_as_shops_call_them_are_understood_and_an_unknown_one_is_told_until_it_is_listed(shell: Any) -> None:
+def test_usual_names_of_kinds_are_understood_and_an_unknown_kind_is_reported_until_it_has_a_weight(shell: Any) -> None:
     kinds = ("Transaction", "Order Completed", "wishlist")
     rows = [f"ann,camp-{n},{kind},2026-11-01" for n, kind in enumerate(kinds)]
     (shell.folder / "words.csv").write_text("\n".join(["user_id,item_id,kind,occurred_at", *rows]) + "\n")
@@ -352,7 +354,7 @@ def test_embedders_are_listed_with_parameters_that_train_takes(shop: Any) -> Non
     assert found["ials"]["dim"] == 128
 
 
-def test_embedders_are_listed_with_what_they_can_do(shop: Any) -> None:
+def test_embedders_are_listed_with_their_abilities(shop: Any) -> None:
     said = shop.json("embedders")
     assert said["abilities"].keys() == said["embedders"].keys()
     names = ["learns_from", "metric", "fold_in", "codec", "samples", "resumable", "gpu"]

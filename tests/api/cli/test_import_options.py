@@ -1,4 +1,4 @@
-"""The options of imports, and what a shop's person reads after one."""
+"""The options of imports, and the summary that an import prints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write(shell: Any) -> Any:
     return file
 
 
-def test_a_catalogue_is_replaced_if_not_too_much_of_it_would_go(shell: Any, write: Any) -> None:
+def test_a_catalogue_is_replaced_unless_too_many_items_would_be_hidden(shell: Any, write: Any) -> None:
     ten = "item_id\n" + "\n".join(f"i{n}" for n in range(10))
     into = ("--space", "replaced")
     shell.text("import", "items", write("ten.csv", ten), *into)
@@ -36,7 +36,7 @@ def test_a_catalogue_is_replaced_if_not_too_much_of_it_would_go(shell: Any, writ
     )
 
 
-def test_cells_and_times_that_were_read_in_some_way_are_told(shell: Any, write: Any) -> None:
+def test_an_import_reports_how_it_read_cells_and_times(shell: Any, write: Any) -> None:
     into = ("--space", "typed")
     told = shell.text("import", "items", write("i.csv", 'item_id,price\na,12.5\nb,N/A\nc,"12,50"\nd,3\n'), *into)
     assert "price is a number, and 1 cell is not, such as 'N/A': left out" in told

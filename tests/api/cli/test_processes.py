@@ -1,4 +1,4 @@
-"""Commands as processes of their own: stopped half way, and the demo from nothing."""
+"""Commands in processes of their own: stopped by a signal, under torchrun, and the demo."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from engine.settings import Settings
 
 @pytest.fixture
 def fresh(shell: Any, tmp_path: Path) -> Any:
-    """A shell whose database nobody keeps open."""
+    """A shell whose database is not kept open."""
     return type(shell)(tmp_path, Settings(home=tmp_path / "home", database_url=None))
 
 
 def postgres_of(home: Path) -> list[int]:
-    """The postgres processes that serve a home, the dead that nobody reaps left out."""
+    """The running postgres processes of a home, without zombies."""
     data = str((home / "postgres").resolve())
     return [process.pid for process in psutil.process_iter() if data in _arguments(process)]
 
@@ -38,10 +38,10 @@ def test_sigterm_leaves_no_postgres_behind(fresh: Any) -> None:
     while not postgres_of(fresh.settings.home):
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
-    time.sleep(1.0)  # past the start of the server, which a signal can still outlive
+    time.sleep(1.0)  # after the start of the server, during which a signal has no effect
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=60)
-    # 1: it found nothing to learn from before the signal came; -15: it was past its handlers, on its way out
+    # 1: it ended before the signal came, because there are no events; -15: it had removed its handlers already
     assert process.returncode in (1, 128 + signal.SIGTERM, -signal.SIGTERM)
     assert "Traceback" not in err
     assert postgres_of(fresh.settings.home) == []
@@ -58,7 +58,7 @@ def test_the_demo_goes_from_nothing_to_answers(fresh: Any) -> None:
     assert postgres_of(fresh.settings.home) == []
 
 
-def test_of_the_processes_of_torchrun_one_saves_what_all_have_learnt(shop: Any) -> None:
+def test_under_torchrun_one_process_saves_what_all_have_learnt(shop: Any) -> None:
     before = len(shop.json("models")["models"])
     options = ("--standalone", "--nproc-per-node", "2", "-m", "api.cli.main")
     command = ("reindex", "--embedder", "elsa", "--set", "dim=4", "--json")
@@ -71,7 +71,7 @@ def test_of_the_processes_of_torchrun_one_saves_what_all_have_learnt(shop: Any) 
     assert len(shop.json("models")["models"]) == before + 1
 
 
-def test_an_error_under_torchrun_is_told_once(shop: Any) -> None:
+def test_an_error_under_torchrun_is_printed_once(shop: Any) -> None:
     options = ("--standalone", "--nproc-per-node", "2", "-m", "api.cli.main")
     started = shop.start("train", "--embedder", "nothing", runner=("torch.distributed.run", *options))
     _, err = started.communicate(timeout=180)

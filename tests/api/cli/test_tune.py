@@ -1,4 +1,4 @@
-"""tune: a search that goes on where the last one stopped, and a model version of its winner."""
+"""tune: a search that continues where the last one stopped, and a model version of its best trial."""
 
 from __future__ import annotations
 
@@ -18,36 +18,36 @@ TINY = ("tune", "--minutes", "0.03", "--embedder", "spectral")
 
 @pytest.fixture
 def study(shop: Any) -> Path:
-    """Where the trials of the shop are kept; there are none yet."""
+    """The file of the trials of the shop, which does not exist yet."""
     path: Path = shop.settings.home / "studies" / "default.json"
     path.unlink(missing_ok=True)
     return path
 
 
-def kept(study: Path) -> list[dict[str, Any]]:
+def stored_trials(study: Path) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(study.read_bytes())["trials"]
     return found
 
 
-def test_a_second_search_goes_on_where_the_first_stopped_and_restart_begins_anew(shop: Any, study: Path) -> None:
+def test_a_second_search_continues_the_first_and_restart_starts_again(shop: Any, study: Path) -> None:
     shop.json(*TINY)
-    first = kept(study)
+    first = stored_trials(study)
     process = shop.start(*TINY, "--json")
     printed, error = process.communicate(timeout=120)
     assert (process.returncode, error) == (0, "")
-    more = kept(study)
+    more = stored_trials(study)
     assert more[: len(first)] == first
     assert len(more) > len(first)
     assert len(json.loads(printed.splitlines()[-1])["evaluation"]["choice"]["trials"]) == len(more)
     shop.json(*TINY, "--restart")
-    again = kept(study)
+    again = stored_trials(study)
     assert again[0]["params"] == first[0]["params"]
     assert not {trial["seconds"] for trial in again} & {trial["seconds"] for trial in more}
 
 
 def test_the_winner_is_fitted_on_everything_and_stored_with_its_trials(shop: Any, study: Path) -> None:
     made = shop.json(*TINY)
-    trials = kept(study)
+    trials = stored_trials(study)
     assert {trial["embedder"] for trial in trials} == {"spectral"}
     winner = max((trial for trial in trials if trial["state"] == "done"), key=lambda t: t["recall"] + t["ndcg"])
     with open_database(shop.settings) as database, database.connect() as conn:
@@ -70,7 +70,7 @@ def test_the_winner_is_fitted_on_everything_and_stored_with_its_trials(shop: Any
 def test_a_search_prints_its_trials_best_first(shop: Any, study: Path) -> None:
     lines = shop.text(*TINY).splitlines()
     at = next(n for n, line in enumerate(lines) if line.startswith("trials: "))
-    assert f"{sum(trial['state'] == 'done' for trial in kept(study))} done" in lines[at]
+    assert f"{sum(trial['state'] == 'done' for trial in stored_trials(study))} done" in lines[at]
     assert lines[at + 1].split() == ["embedder", "parameters", "state", "recall@20", "ndcg@20", "seconds"]
     assert "dim=" in lines[at + 2]
     assert any(line.startswith("item-kNN") for line in lines)
@@ -80,7 +80,7 @@ def test_a_search_prints_its_trials_best_first(shop: Any, study: Path) -> None:
 def test_a_search_that_is_stopped_loses_no_trial_that_ended(shop: Any, study: Path) -> None:
     versions = shop.json("models")
     process = shop.start("tune", "--minutes", "60", "--embedder", "spectral")
-    while not study.exists() or len(kept(study)) < 3:
+    while not study.exists() or len(stored_trials(study)) < 3:
         assert process.poll() is None, process.communicate()
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
@@ -88,19 +88,19 @@ def test_a_search_that_is_stopped_loses_no_trial_that_ended(shop: Any, study: Pa
     assert process.returncode == 128 + signal.SIGTERM
     assert "Traceback" not in error
     assert shop.json("models") == versions
-    before = kept(study)
+    before = stored_trials(study)
     shop.json(*TINY)
-    assert kept(study)[: len(before)] == before
+    assert stored_trials(study)[: len(before)] == before
 
 
-def test_a_search_among_other_embedders_keeps_the_trials_of_the_former(shop: Any, study: Path) -> None:
+def test_a_search_of_other_embedders_keeps_the_earlier_trials(shop: Any, study: Path) -> None:
     shop.json(*TINY)
-    first = kept(study)
+    first = stored_trials(study)
     other = shop.json("tune", "--minutes", "0.03", "--embedder", "ials")
     assert {trial["embedder"] for trial in other["evaluation"]["choice"]["trials"]} == {"ials"}
     shop.json(*TINY)
-    assert [trial for trial in kept(study) if trial["embedder"] == "spectral"][: len(first)] == first
-    assert {trial["embedder"] for trial in kept(study)} == {"spectral", "ials"}
+    assert [trial for trial in stored_trials(study) if trial["embedder"] == "spectral"][: len(first)] == first
+    assert {trial["embedder"] for trial in stored_trials(study)} == {"spectral", "ials"}
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_a_search_among_other_embedders_keeps_the_trials_of_the_former(shop: Any
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_a_search_that_cannot_be_is_one_sentence_and_forgets_nothing(
+def test_an_impossible_search_is_an_error_of_one_sentence_and_keeps_the_trials(
     shop: Any, study: Path, arguments: list[str], code: int, says: str
 ) -> None:
     study.parent.mkdir(exist_ok=True)
@@ -126,12 +126,12 @@ def test_a_search_that_cannot_be_is_one_sentence_and_forgets_nothing(
     assert study.read_bytes() == before
 
 
-def test_a_broken_study_is_told_and_restart_replaces_it(shop: Any, study: Path) -> None:
+def test_a_broken_study_is_an_error_and_restart_replaces_it(shop: Any, study: Path) -> None:
     study.parent.mkdir(exist_ok=True)
     study.write_text('{"data": 1}')
     assert "is not a study of nearfield" in shop.fails(*TINY, code=2)
     shop.json(*TINY, "--restart")
-    assert kept(study)
+    assert stored_trials(study)
 
 
 def test_there_is_nothing_to_tune_on_without_events(shell: Any) -> None:

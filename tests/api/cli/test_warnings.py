@@ -1,11 +1,11 @@
-"""What was asked for and is not there is told at the command line too."""
+"""Warnings about unknown attributes and items on the command line."""
 
 from __future__ import annotations
 
 from typing import Any
 
 
-def test_an_attribute_that_no_item_has_and_an_item_that_is_not_there_are_told(shop: Any) -> None:
+def test_unknown_attributes_and_items_are_warnings(shop: Any) -> None:
     asked = ("--filter", '{"colour": "red"}')
     line = "filter.colour: no item has an attribute 'colour'\n"
     assert shop.text("recommend", "--user", "odd-user-1", *asked).endswith(line)

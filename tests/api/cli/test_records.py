@@ -1,4 +1,4 @@
-"""Feature records on the command line: in, learnt from, encoded, judged, interpolated; and what cannot be."""
+"""Feature records on the command line: import, training, encoding, anomalies, interpolation, and errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAYOUT = ("--id", "machine", "--label", "state")
 
 @pytest.fixture(scope="module")
 def hall(shell: Any) -> Any:
-    """The machines of tests/features in the space `hall`, learnt from and served."""
+    """A shell with the machines of tests/features in the space `hall`, learnt from and published."""
     write_machines(shell.folder)
     found = shell.json("import", "features", "machines.csv", *LAYOUT, "--space", "hall")
     assert (found["written"], found["rejected"]) == (300, {})
@@ -30,7 +30,7 @@ def run(hall: Any, *arguments: str) -> dict[str, Any]:
     return hall.json(*arguments, "--space", "hall")
 
 
-def test_a_space_of_records_is_learnt_from_without_saying_how(hall: Any) -> None:
+def test_a_space_of_records_is_learnt_from_without_options(hall: Any) -> None:
     shown = hall.text("train", "--space", "hall")
     assert "pca: 300 records are few; a network needs about 5,000 to learn more than it" in shown
     assert "explained variance" in shown
@@ -51,7 +51,7 @@ def test_records_encode_from_a_file_by_id_or_as_json(hall: Any) -> None:
     assert pl.read_csv(hall.folder / "v.csv").columns == ["item_id", "vector.0", "vector.1", "vector.2"]
 
 
-def test_the_worst_records_are_shown_first_with_the_sensor_that_is_off(hall: Any) -> None:
+def test_the_worst_records_are_shown_first_with_the_column_that_causes_the_score(hall: Any) -> None:
     shown = hall.text("anomalies", "machines.csv", *LAYOUT, "--space", "hall")
     lines = [line for line in shown.splitlines() if line.startswith("m-")]
     assert {line.split()[0] for line in lines[:6]} == {f"m-{row}" for row in range(294, 300)}
@@ -68,7 +68,7 @@ def test_interpolation_names_real_items_and_search_takes_a_record(hall: Any) -> 
     assert len(hits) == 3
 
 
-def test_vectors_made_elsewhere_are_served_at_once_and_take_no_other_models_place(hall: Any) -> None:
+def test_imported_vectors_are_served_at_once_and_do_not_replace_a_trained_model(hall: Any) -> None:
     (hall.folder / "words.vec").write_text("3 2\ncup 1 0.5\nmug 1 0.4\nhat -1 2\n")
     found = hall.json("import", "vectors", "words.vec", "--space", "words")
     assert (found["written"], found["model"], found["dim"]) == (3, 1, 2)
@@ -78,7 +78,7 @@ def test_vectors_made_elsewhere_are_served_at_once_and_take_no_other_models_plac
     assert "no encoder and decoder" in hall.fails("encode", "--record", "{}", "--space", "words", code=1)
 
 
-def test_figures_say_what_finding_faults_is_worth(hall: Any) -> None:
+def test_kpis_report_how_many_faults_are_found(hall: Any) -> None:
     shown = hall.text("kpis", "--space", "hall")
     assert "reviews saved against random inspection, and 100% fewer are missed" in shown
     found = run(hall, "kpis", "--false-alarm-rate", "0.1")["kpis"]["detection"]
@@ -86,7 +86,7 @@ def test_figures_say_what_finding_faults_is_worth(hall: Any) -> None:
     assert found["flagged"] > 20
 
 
-def test_drift_is_measured_kept_and_told(hall: Any) -> None:
+def test_drift_is_measured_stored_and_shown(hall: Any) -> None:
     frame = pl.read_csv(hall.folder / "machines.csv").head(200)
     frame.write_csv(hall.folder / "recent.csv")
     frame.with_columns(pl.col("speed") + 300).write_csv(hall.folder / "moved.csv")
@@ -98,7 +98,7 @@ def test_drift_is_measured_kept_and_told(hall: Any) -> None:
     assert run(hall, "drift", "--since", "2026-01-01")["alert"] is False
 
 
-def test_one_row_of_a_kind_nobody_saw_stops_no_detector(hall: Any) -> None:
+def test_a_value_not_seen_in_training_does_not_stop_a_detector(hall: Any) -> None:
     frame = pl.read_csv(hall.folder / "machines.csv").head(200).with_columns(pl.col("heat").cast(str))
     odd = [frame["mode"][:-2].append(pl.Series(["X", "L"])), frame["heat"][:-1].append(pl.Series(["hot"]))]
     frame.with_columns(*odd).write_csv(hall.folder / "odd.csv")
@@ -119,7 +119,7 @@ def test_one_row_of_a_kind_nobody_saw_stops_no_detector(hall: Any) -> None:
     assert run(hall, "drift", "machines.csv", *LAYOUT)["alert"] is False
 
 
-def test_compression_says_what_each_kind_costs(hall: Any) -> None:
+def test_compress_shows_the_cost_of_each_kind(hall: Any) -> None:
     kinds = run(hall, "compress")["kinds"]
     assert [row["kind"] for row in kinds] == ["float32", "float16", "int8", "pq"]
     assert kinds[2]["reconstruction_error"] == pytest.approx(kinds[0]["reconstruction_error"], rel=0.01)
@@ -134,7 +134,7 @@ def test_training_that_diverges_saves_nothing(hall: Any) -> None:
     assert len(run(hall, "models")["models"]) == before
 
 
-def test_a_model_is_exported_or_the_folder_is_named(hall: Any) -> None:
+def test_a_model_is_exported_and_a_wrong_folder_is_an_error(hall: Any) -> None:
     found = run(hall, "export", "--onnx", "edge")
     assert set(found["files"]) == {"edge/encoder.onnx", "edge/decoder.onnx"}
     assert all((hall.folder / name).stat().st_size == size for name, size in found["files"].items())
@@ -183,14 +183,16 @@ def test_a_map_is_written_as_picture_page_and_json(hall: Any) -> None:
         (("import", "features", "machines.csv"), "missing heat"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(hall: Any, arguments: tuple[str, ...], message: str) -> None:
+def test_wrong_input_for_records_is_an_error_of_one_sentence(
+    hall: Any, arguments: tuple[str, ...], message: str
+) -> None:
     if arguments[0] == "import":
         (hall.folder / "other.csv").write_text("a,b\n1,2\n")
         arguments = ("import", "features", "other.csv")
     assert message in hall.fails(*arguments, "--space", "hall", code=2)
 
 
-def test_what_is_not_there_is_one_sentence(hall: Any) -> None:
+def test_missing_records_and_models_are_errors_of_one_sentence(hall: Any) -> None:
     for arguments, message in (
         (("encode", "--item", "nobody"), "there is no feature record 'nobody'"),
         (("interpolate", "nobody", "m-001"), "there is no item 'nobody'"),
@@ -203,7 +205,7 @@ def test_what_is_not_there_is_one_sentence(hall: Any) -> None:
     assert lacking.startswith("this space has no feature records; import some with `nearfield import features FILE`")
 
 
-def test_a_column_that_never_changes_is_dropped_and_told_or_kept(hall: Any) -> None:
+def test_a_constant_column_is_dropped_with_a_note_or_kept(hall: Any) -> None:
     rows = "".join(f"{n},{n % 7},5\n" for n in range(30))
     Path(hall.folder / "still.csv").write_text("id,a,b\n" + rows)
     hall.text("import", "features", "still.csv", "--id", "id", "--space", "still")

@@ -1,4 +1,4 @@
-"""Ids from before they had one form, told and mended by doctor."""
+"""doctor finds and mends ids that were stored before ids had a normal form."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from engine.store.database.connections import open_database
 
 
-def test_doctor_makes_ids_from_before_one_with_their_like(shell: Any) -> None:
+def test_doctor_merges_ids_that_have_the_same_normal_form(shell: Any) -> None:
     (shell.folder / "clicks.csv").write_text("user_id,item_id,occurred_at\nann,tent,2026-01-01\nben,tent,2026-01-02\n")
     shell.text("import", "events", "clicks.csv")
     with open_database(shell.settings) as database, database.begin() as conn:
