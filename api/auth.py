@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated
 
-from fastapi import Depends, HTTPException, Request, params
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from fastapi import HTTPException, Request, params
+from fastapi.security import HTTPBearer
 
 from api.limits.executors import key_lookups
 from engine.errors import StoreBusy, StoreUnavailable
@@ -23,7 +22,6 @@ LOOKUP_TIMEOUT_S = 3.0  # PostgreSQL counts as unavailable after this
 UNKNOWN_KEY = "this key is unknown or revoked"
 MAX_CACHED = 10_000
 MAX_LOOKUPS = 64  # concurrent lookups of unknown keys; a flood of invented keys must not take all threads
-Bearer = Annotated[HTTPAuthorizationCredentials | None, Depends(HTTPBearer(auto_error=False))]
 
 
 @dataclass(frozen=True)
@@ -163,18 +161,25 @@ async def authorize(keyring: Keyring, key: str | None, required: RequiredScope, 
     return record
 
 
-def require(scope: Scope, *, of_any_space: bool = False) -> Callable[[Request, Bearer], Awaitable[None]]:
-    """A dependency that accepts a request whose key has `scope` in the space of its path."""
-    required_scope = RequiredScope(scope, of_any_space)
+class KeyCheck(HTTPBearer):
+    """A dependency that accepts a request whose key has the required scope in the space of its path.
 
-    async def check_key(request: Request, bearer: Bearer) -> None:
-        key = None if bearer is None else bearer.credentials
-        space = request.path_params.get("space")
-        record = await authorize(request.app.state.keyring, key, required_scope, space)
+    It is the security scheme of OpenAPI and the check in one: FastAPI takes time for each dependency.
+    """
+
+    def __init__(self, required_scope: RequiredScope):
+        super().__init__(scheme_name="HTTPBearer", auto_error=False)
+        self.required_scope = required_scope
+
+    async def __call__(self, request: Request) -> None:  # type: ignore[override]  # routes need no credentials
+        key, space = bearer_key(request.scope["headers"]), request.path_params.get("space")
+        record = await authorize(request.app.state.keyring, key, self.required_scope, space)
         request.scope.setdefault("state", {})["key"] = record
 
-    check_key.__dict__["required_scope"] = required_scope
-    return check_key
+
+def require(scope: Scope, *, of_any_space: bool = False) -> KeyCheck:
+    """The dependency of routes that need a key with `scope`."""
+    return KeyCheck(RequiredScope(scope, of_any_space))
 
 
 def required_scope_of(dependencies: Iterable[params.Depends]) -> RequiredScope | None:

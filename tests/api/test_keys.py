@@ -16,7 +16,6 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from fastapi import Request
-from fastapi.security import HTTPAuthorizationCredentials
 
 from api import auth
 from api.auth import CACHE_S, LOOKUP_TIMEOUT_S, MAX_LOOKUPS, Keyring, require
@@ -106,12 +105,12 @@ def test_whatever_is_forgotten_meanwhile_the_event_loop_asks_no_database(
     keyring = Keyring(Watched(), require_keys=True)  # type: ignore[arg-type]
     keyring._cache = Forgetful()  # type: ignore[assignment]
     app = SimpleNamespace(state=SimpleNamespace(keyring=keyring))
-    request = Request({"type": "http", "app": app, "path_params": {}, "headers": []})
-    sent = HTTPAuthorizationCredentials(scheme="Bearer", credentials=text)
+    headers = [(b"authorization", f"Bearer {text}".encode())]
+    request = Request({"type": "http", "app": app, "path_params": {}, "headers": headers})
 
     async def ask() -> None:
         for _ in range(4):
-            await require("read")(request, sent)
+            await require("read")(request)
 
     asyncio.run(ask())
     assert loops == [False, False]
