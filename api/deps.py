@@ -119,16 +119,6 @@ async def get_live_spaces(request: Request) -> LiveSpaces:
     return live_spaces
 
 
-async def get_event_writer(request: Request) -> EventWriter:
-    event_writer: EventWriter = request.app.state.event_writer
-    return event_writer
-
-
-async def get_clock_skew(request: Request) -> ClockSkew:
-    clock_skew: ClockSkew = request.app.state.clock_skew
-    return clock_skew
-
-
 async def get_metrics(request: Request) -> Metrics:
     metrics: Metrics = request.app.state.metrics
     return metrics
@@ -146,6 +136,22 @@ class ReadContext:
 async def get_read_context(request: Request) -> ReadContext:
     state = request.app.state
     return ReadContext(state.settings, state.history_reader, state.metrics)
+
+
+@dataclass(frozen=True)
+class EventContext:
+    """The dependencies of event writes in one value, as `ReadContext` is for reads."""
+
+    settings: Settings
+    event_writer: EventWriter
+    live_spaces: LiveSpaces
+    metrics: Metrics
+    clock_skew: ClockSkew
+
+
+async def get_event_context(request: Request) -> EventContext:
+    state = request.app.state
+    return EventContext(state.settings, state.event_writer, state.live_spaces, state.metrics, state.clock_skew)
 
 
 async def get_view(request: Request, space: str) -> LiveView:
@@ -181,10 +187,9 @@ def check_indexed(view: LiveView) -> LiveView:
 AppSettings = Annotated[Settings, Depends(get_settings)]
 AppDatabase = Annotated[Database, Depends(get_database)]
 AppLiveSpaces = Annotated[LiveSpaces, Depends(get_live_spaces)]
-AppEventWriter = Annotated[EventWriter, Depends(get_event_writer)]
-AppClockSkew = Annotated[ClockSkew, Depends(get_clock_skew)]
 AppMetrics = Annotated[Metrics, Depends(get_metrics)]
 AppReadContext = Annotated[ReadContext, Depends(get_read_context)]
+AppEventContext = Annotated[EventContext, Depends(get_event_context)]
 View = Annotated[LiveView, Depends(get_view)]
 ItemId = Annotated[str, Depends(get_item_id)]
 UserId = Annotated[str, Depends(get_user_id)]

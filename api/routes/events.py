@@ -13,7 +13,7 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
 from api.coalescing.event_writer import MAX_COALESCED_EVENTS
-from api.deps import AppClockSkew, AppEventWriter, AppLiveSpaces, AppMetrics, AppSettings, View
+from api.deps import AppEventContext, View
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
 from api.messages.bulk_rows import check_rows
@@ -40,11 +40,7 @@ async def post_events(
     body: EventsBody,
     none: Annotated[NoParameters, Query()],
     view: View,
-    event_writer: AppEventWriter,
-    live_spaces: AppLiveSpaces,
-    settings: AppSettings,
-    metrics: AppMetrics,
-    clock_skew: AppClockSkew,
+    context: AppEventContext,
 ) -> Response:
     """Each row is `written`, `duplicate` (its event_id is known; harmless) or `rejected` with the reason: an event of
     a user who was erased, too.
@@ -53,27 +49,27 @@ async def post_events(
     Kinds may be called as most call them (`Order Completed` is a purchase); `unknown_kinds` weigh nothing until the
     space's weighting lists them.
     """
-    if len(body.events) > settings.max_events:
-        message = f"a request has at most {settings.max_events} events, got {len(body.events)}"
+    if len(body.events) > context.settings.max_events:
+        message = f"a request has at most {context.settings.max_events} events, got {len(body.events)}"
         raise InputError(message, loc=("body", "events"))
     now, future = datetime.now(UTC), list[datetime]()
     check = partial(check_rows, "events", body.events, partial(parse, now=now, future=future))
     try:
         checked = check() if len(body.events) <= MAX_COALESCED_EVENTS else await asyncio.to_thread(check)
     finally:
-        clock_skew.count_rejected(view.space, future, now)
-    written = await event_writer.write(view.space.key, list(checked.good.values()))
+        context.clock_skew.count_rejected(view.space, future, now)
+    written = await context.event_writer.write(view.space.key, list(checked.good.values()))
     if any(event.item_id not in view.items for event in checked.good.values()):
         # an item first heard of here can be searched for and shown at once
-        await asyncio.to_thread(live_spaces.notify_write, view.space.name, written.seq)
+        await asyncio.to_thread(context.live_spaces.notify_write, view.space.name, written.seq)
     checked, statuses = checked.without("erased", written.statuses, ERASED)
     words = Counter(event.kind for event in checked.good.values())
     unknown = view.space.weighting.vocabulary.unknown_words(dict(words))
     if unknown:
-        metrics.unknown_kinds.labels(view.space.name).inc(sum(unknown.values()))
+        context.metrics.unknown_kinds.labels(view.space.name).inc(sum(unknown.values()))
     results = checked.results(statuses)
     for status in {status for status, _ in results}:
-        metrics.events.labels(view.space.name, status).inc(sum(each == status for each, _ in results))
+        context.metrics.events.labels(view.space.name, status).inc(sum(each == status for each, _ in results))
     return rows_response(results, len(checked.good), written.seq, unknown_kinds=unknown)
 
 
