@@ -1,1 +1,5 @@
-"""What a model is worth: splits for validation, ranking figures, baselines, segments, significance."""
+"""Offline evaluation of embedders: ranking metrics on a held-out split, baselines, segments, significance tests.
+
+Here is also what is chosen by such metrics alone: the weight of dislikes and the half-life of popularity. The choice of
+an embedder and of its hyper-parameters is in `engine.learning`; splits are in `engine.values.splits`.
+"""

@@ -1,4 +1,4 @@
-"""What a model has to beat: popularity and item-kNN. Each scores batches of users, as `evaluate` asks."""
+"""Baselines that a model must beat: popularity and item-kNN. Each is a `ranking_metrics.Scorer`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CHUNK = 1024
 
 @dataclass(frozen=True, eq=False)
 class Popularity:
-    """Every user gets the items with most users."""
+    """Scores every item by its popularity, equal for all users."""
 
     counts: Matrix  # (n_items,)
 
@@ -26,7 +26,7 @@ class Popularity:
 
 @dataclass(frozen=True, eq=False)
 class ItemKNN:
-    """score = history @ cosine similarity, each item keeping its nearest neighbours (Sarwar et al. 2001)."""
+    """score = history @ cosine similarity of the items, cut to each item's nearest neighbours (Sarwar et al. 2001)."""
 
     similarity: sp.csr_matrix  # (n_items, n_items)
 
@@ -35,6 +35,7 @@ class ItemKNN:
 
 
 def popularity(interactions: Interactions) -> Popularity:
+    """Popularity by the number of distinct users of each item."""
     return Popularity(interactions.item_counts().astype(np.float32))
 
 
@@ -43,17 +44,17 @@ def item_knn(interactions: Interactions, neighbours: int = NEIGHBOURS) -> ItemKN
     norms = np.sqrt(np.asarray(matrix.multiply(matrix).sum(axis=0)).ravel())
     unit = sp.csr_matrix(matrix @ sp.diags(1 / np.maximum(norms, 1e-12)), dtype=np.float32)
     by_item = unit.T.tocsr()
-    n_items, kept = by_item.shape[0], min(neighbours, by_item.shape[0] - 1)
-    if kept < 1:
+    n_items, n_kept = by_item.shape[0], min(neighbours, by_item.shape[0] - 1)
+    if n_kept < 1:
         return ItemKNN(sp.csr_matrix(np.zeros((n_items, n_items), np.float32)))
-    parts = [_nearest(by_item, unit, start, kept) for start in range(0, n_items, CHUNK)]
+    parts = [_nearest(by_item, unit, start, n_kept) for start in range(0, n_items, CHUNK)]
     return ItemKNN(sp.csr_matrix(sp.vstack(parts).T))  # column j holds the neighbours of item j
 
 
-def _nearest(by_item: sp.csr_matrix, unit: sp.csr_matrix, start: int, kept: int) -> sp.csr_matrix:
+def _nearest(by_item: sp.csr_matrix, unit: sp.csr_matrix, start: int, n_kept: int) -> sp.csr_matrix:
     block = (by_item[start : start + CHUNK] @ unit).toarray()
     block[np.arange(len(block)), start + np.arange(len(block))] = 0
-    columns = np.argpartition(-block, kept - 1, axis=1)[:, :kept]
+    columns = np.argpartition(-block, n_kept - 1, axis=1)[:, :n_kept]
     values = np.take_along_axis(block, columns, axis=1)
-    indptr = np.arange(0, kept * len(block) + 1, kept)
+    indptr = np.arange(0, n_kept * len(block) + 1, n_kept)
     return sp.csr_matrix((values.ravel(), columns.ravel(), indptr), shape=block.shape)

@@ -1,4 +1,4 @@
-"""How much dislikes take away from what is like them: learnt on validation data, nothing where that does not help."""
+"""The weight with which dislikes lower the scores of similar items, learnt on validation data; 0 where none helps."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from engine.values.interactions import Interactions
 from engine.values.splits import Split
 
 WEIGHTS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0)
-MIN_USERS = 20  # with dislikes and something to predict; below, it is noise
-MAX_CELLS = 2_000_000  # learnt from; of more, a random part of the users
-MAX_P = 0.05  # that the gain may be of
+MIN_USERS = 20  # with dislikes and test items; below, the choice would be noise
+MAX_CELLS = 2_000_000  # of larger data a random sample of the users is used
+MAX_P = 0.05  # significance level that the gain must reach
 
 
 @dataclass(frozen=True)
 class DislikeWeight:
     weight: float
     reason: str  # one sentence
-    tried: Mapping[float, float]  # the figure of each weight: the mean of recall@20 and ndcg@20
+    tried: Mapping[float, float]  # the mean of recall@20 and ndcg@20 by weight
 
     def to_json(self) -> dict[str, Any]:
         tried = {f"{weight:g}": figure for weight, figure in self.tried.items()}
@@ -51,37 +51,35 @@ def learn_dislike_weight(
     progress: Progress = no_progress,
     checkpoints: Checkpoints | None = None,
 ) -> DislikeWeight:
-    """The weight that predicts best on a split that no test has; the embedder is fitted once, where there are dislikes.
+    """The weight that predicts best on a split of the training part. NO_DISLIKES for interactions without dislikes.
 
-    NONE for interactions without any.
+    The embedder is fitted once, and only if there are dislikes.
     """
     if everything.dislikes is None or everything.dislikes.nnz == 0:
         return NO_DISLIKES
-    on = _sample_users(split(), seed)
-    users = users_with_dislikes(on)
+    validation = _sample_users(split(), seed)
+    users = users_with_dislikes(validation)
     if len(users) < MIN_USERS:
-        return DislikeWeight(0.0, f"{len(users)} users who dislike something are too few to learn it from", {})
+        return DislikeWeight(0.0, f"{len(users)} users with dislikes are too few to learn a weight", {})
     progress("fit for dislikes", 0.05)
-    space = fit(embedder, on.train, seed=seed, device=device, checkpoints=checkpoints)
-    without, each = (
-        metrics_at_weight(space, on, users, 0.0),
-        {weight: metrics_at_weight(space, on, users, weight) for weight in WEIGHTS},
-    )
-    tried = {weight: rounded(found.mean()) for weight, found in ({0.0: without} | each).items()}
+    space = fit(embedder, validation.train, seed=seed, device=device, checkpoints=checkpoints)
+    by_weight = {weight: metrics_at_weight(space, validation, users, weight) for weight in (0.0, *WEIGHTS)}
+    tried = {weight: rounded(per_user.mean()) for weight, per_user in by_weight.items()}
     best = max(WEIGHTS, key=lambda weight: tried[weight])
-    gain = paired_test(without, each[best], seed)
+    gain = paired_test(by_weight[0.0], by_weight[best], seed)
     if gain["difference"] <= 0 or gain["p"] >= MAX_P:
-        return DislikeWeight(0.0, f"none helps the {len(users)} users who dislike something beyond chance", tried)
-    reason = f"{tried[best]:.4f} after {tried[0.0]:.4f} for the {len(users)} users who dislike something"
+        reason = f"no weight improves the metrics of the {len(users)} users with dislikes significantly"
+        return DislikeWeight(0.0, reason, tried)
+    reason = f"{tried[best]:.4f}, without it {tried[0.0]:.4f}, for the {len(users)} users with dislikes"
     return DislikeWeight(best, reason, tried)
 
 
-def metrics_at_weight(space: LatentSpace, on: Split, users: npt.NDArray[np.int64], weight: float) -> PerUser:
-    """The mean of recall@20 and ndcg@20 of each of these users, (n,), at this weight."""
-    less = replace(space, fold_in=LessDislikedFoldIn(space.fold_in, weight))
-    histories, test = (sp.csr_matrix(matrix[users]) for matrix in (on.train.signed, on.test))
-    made = evaluate_ranking(SpaceScorer(less), histories, test, K, on.repeats)
-    return np.asarray((made.recall + made.ndcg) / 2)
+def metrics_at_weight(space: LatentSpace, split: Split, users: npt.NDArray[np.int64], weight: float) -> PerUser:
+    """The mean of recall@20 and ndcg@20 of each of `users`, (n,), with the dislikes at `weight`."""
+    with_weight = replace(space, fold_in=LessDislikedFoldIn(space.fold_in, weight))
+    histories, test = (sp.csr_matrix(matrix[users]) for matrix in (split.train.signed, split.test))
+    evaluation = evaluate_ranking(SpaceScorer(with_weight), histories, test, K, split.repeats)
+    return np.asarray((evaluation.recall + evaluation.ndcg) / 2)
 
 
 def _sample_users(split: Split, seed: int) -> Split:
@@ -92,9 +90,9 @@ def _sample_users(split: Split, seed: int) -> Split:
     return replace(split, train=split.train.select_users(rows), test=sp.csr_matrix(split.test[rows]))
 
 
-def users_with_dislikes(on: Split) -> npt.NDArray[np.int64]:
-    """The rows of those with dislikes, likes and something to predict."""
-    if on.train.dislikes is None:
+def users_with_dislikes(split: Split) -> npt.NDArray[np.int64]:
+    """The rows of users with dislikes, likes and test items."""
+    if split.train.dislikes is None:
         return np.zeros(0, np.int64)
-    counts = [np.diff(matrix.indptr) for matrix in (on.train.dislikes, on.train.matrix, on.test)]
+    counts = [np.diff(matrix.indptr) for matrix in (split.train.dislikes, split.train.matrix, split.test)]
     return np.flatnonzero(np.min(counts, axis=0) > 0)

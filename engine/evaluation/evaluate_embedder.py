@@ -1,4 +1,4 @@
-"""assess: what an embedder is worth on a split, beside what must be beaten and for users it never saw; and compare."""
+"""Evaluates an embedder on a split, beside baselines and for users held out of the fit; compares two embedders."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from engine.values.splits import Split
 
 K = 20
 KS = (5, 10, 20, 50)
-POPULARITY_OF_ALL_TIMES = "popularity_of_all_times"  # distinct users: what a model has to beat to be served
-HELD_OUT_USERS, SCORED_SHARE, MIN_ITEMS = 0.1, 0.2, 5  # of strong generalisation
+POPULARITY_OF_ALL_TIMES = "popularity_of_all_times"  # by distinct users; a model must beat it to be served
+HELD_OUT_USERS, SCORED_SHARE, MIN_ITEMS = 0.1, 0.2, 5  # see strong_generalisation
 
 
 def evaluate_embedder(
@@ -41,23 +41,25 @@ def evaluate_embedder(
     dislikes: DislikeWeight = NO_DISLIKES,
     categories: Categories | None = None,
 ) -> dict[str, Any]:
-    """Figures of the embedder at 20 and `at` other k, per segment and for unseen users, of similar items, and of the
-    baselines.
+    """All offline metrics of an embedder, as JSON: fitted on the training part, scored on the test part of `split`.
 
-    With `dislikes` users are less like what they dislike, as those that are served.
+    Metrics are at k = 20 and, under `at`, at other k; per segment; under `strong`, for users held out of the fit; under
+    `similar`, of similar items; and of each baseline. With `dislikes`, user vectors are corrected as in serving.
     """
     if split.test.nnz == 0 or split.train.matrix.nnz == 0:
         return {"note": "too little data after the split to evaluate", "n_users": 0}
-    made, fit_seconds, space = _fit_and_rank(embedder, split, seed, device, progress, checkpoints, dislikes.weight)
-    figures = made.at(K).to_json() | _detailed_metrics(made, split) | {"fit_seconds": round(fit_seconds, 3)}
+    evaluation, fit_seconds, space = _fit_and_rank(
+        embedder, split, seed, device, progress, checkpoints, dislikes.weight
+    )
+    metrics = evaluation.at(K).to_json() | _detailed_metrics(evaluation, split) | {"fit_seconds": round(fit_seconds, 3)}
     progress("fit without a tenth of the users", 0.5)
     if split.repeats:
-        figures["repeats"] = True
-    figures["similar"] = similar_items.similar_item_metrics(space, split, categories, seed)
+        metrics["repeats"] = True
+    metrics["similar"] = similar_items.similar_item_metrics(space, split, categories, seed)
     if dislikes.reason:
-        figures["dislikes"] = dislikes.to_json()
-    figures["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device, checkpoints=checkpoints)
-    return figures | _baseline_metrics(split, progress)
+        metrics["dislikes"] = dislikes.to_json()
+    metrics["strong"] = strong_generalisation(embedder, split.train, seed=seed, device=device, checkpoints=checkpoints)
+    return metrics | _baseline_metrics(split, progress)
 
 
 def strong_generalisation(
@@ -68,23 +70,25 @@ def strong_generalisation(
     device: str = "cpu",
     checkpoints: Checkpoints | None = None,
 ) -> dict[str, Any] | None:
-    """Strong generalisation (Liang et al. 2018): a tenth of the users is held out of the fit, four fifths of each
-    one's history is folded in, and the last fifth is scored. None where too few users have a history to divide.
+    """Metrics for users held out of the fit (strong generalisation, Liang et al. 2018).
+
+    A tenth of the users is held out; four fifths of each history is folded in, and the last fifth is scored. None if
+    too few users have MIN_ITEMS items.
     """
     lengths = np.diff(interactions.matrix.indptr)
     order = np.random.default_rng((seed, 1)).permutation(np.flatnonzero(lengths >= MIN_ITEMS))
     held = np.sort(order[: int(HELD_OUT_USERS * len(lengths))])
     if len(held) == 0 or len(held) == len(lengths):
         return None
-    left = np.setdiff1d(np.arange(len(lengths)), held)
+    rest = np.setdiff1d(np.arange(len(lengths)), held)
     unseen = splits.at_random(interactions.select_users(held), SCORED_SHARE, seed)
-    space = fit(embedder, interactions.select_users(left), seed=seed, device=device, checkpoints=checkpoints)
-    made = evaluate_ranking(SpaceScorer(space), unseen.train.matrix, unseen.test, K)
+    space = fit(embedder, interactions.select_users(rest), seed=seed, device=device, checkpoints=checkpoints)
+    evaluation = evaluate_ranking(SpaceScorer(space), unseen.train.matrix, unseen.test, K)
     return {
-        f"recall@{K}": rounded_mean(made.recall),
-        f"recall@{K}_interval": bootstrap_interval(made.recall),
-        f"ndcg@{K}": rounded_mean(made.ndcg),
-        "n_users": len(made.users),
+        f"recall@{K}": rounded_mean(evaluation.recall),
+        f"recall@{K}_interval": bootstrap_interval(evaluation.recall),
+        f"ndcg@{K}": rounded_mean(evaluation.ndcg),
+        "n_users": len(evaluation.users),
     }
 
 
@@ -97,23 +101,23 @@ def compare_embedders(
     device: str = "cpu",
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
-    """Both on the same users: the figures of each and of the baselines, and second - first with its interval and p."""
+    """Two embedders on the same users: metrics of both and of the baselines, and a paired test of second - first."""
     if split.test.nnz == 0 or split.train.matrix.nnz == 0:
         return {"note": "too little data after the split to compare", "n_users": 0}
-    made = [
+    evaluations = [
         _fit_and_rank(embedder, split, seed, device, progress)[0].at(K)
         for embedder, seed in zip((first, second), seeds, strict=True)
     ]
-    apart = {
-        "first": made[0].to_json(),
-        "second": made[1].to_json(),
-        f"recall@{K}": paired_test(made[0].recall, made[1].recall),
-        f"ndcg@{K}": paired_test(made[0].ndcg, made[1].ndcg),
-        "n_users": len(made[0].users),
+    comparison: dict[str, Any] = {
+        "first": evaluations[0].to_json(),
+        "second": evaluations[1].to_json(),
+        f"recall@{K}": paired_test(evaluations[0].recall, evaluations[1].recall),
+        f"ndcg@{K}": paired_test(evaluations[0].ndcg, evaluations[1].ndcg),
+        "n_users": len(evaluations[0].users),
     }
     if split.repeats:
-        apart["repeats"] = True
-    return apart | _baseline_metrics(split, progress)
+        comparison["repeats"] = True
+    return comparison | _baseline_metrics(split, progress)
 
 
 def _fit_and_rank(
@@ -136,42 +140,40 @@ def _fit_and_rank(
     return evaluate_ranking(SpaceScorer(space), histories, split.test, max(KS), split.repeats), fit_seconds, space
 
 
-def _detailed_metrics(made: Evaluation, split: Split) -> dict[str, Any]:
-    """Figures at other k, novelty and popularity bias, and those of segments."""
-    histories, at_k = split.train.matrix, made.at(K)
-    others = {
+def _detailed_metrics(evaluation: Evaluation, split: Split) -> dict[str, Any]:
+    """Metrics at every k of KS, novelty and popularity bias, and metrics of segments."""
+    histories, at_k = split.train.matrix, evaluation.at(K)
+    by_k = {
         str(k): {
             "recall": rounded_mean(cut.recall),
             "ndcg": rounded_mean(cut.ndcg),
             "hit": rounded_mean(cut.hit),
             "mrr": rounded_mean(cut.mrr),
         }
-        for k, cut in ((k, made.at(k)) for k in KS)
+        for k, cut in ((k, evaluation.at(k)) for k in KS)
     }
-    users, items = (
-        segments.metrics_by_user_segment(at_k, histories),
-        segments.recall_by_item_segment(at_k, histories, split.test),
-    )
-    return {"at": others} | segments.popularity_bias(at_k, histories) | {"segments": {"users": users, "items": items}}
+    users = segments.metrics_by_user_segment(at_k, histories)
+    items = segments.recall_by_item_segment(at_k, histories, split.test)
+    return {"at": by_k} | segments.popularity_bias(at_k, histories) | {"segments": {"users": users, "items": items}}
 
 
 def _baseline_metrics(split: Split, progress: Progress) -> dict[str, Any]:
-    """The figures of each baseline."""
+    """The metrics of each baseline."""
     sums, choice = popularity_half_life.popularity_of_training_part(split)
-    figures = {}
+    metrics = {}
     for step, (name, scorer) in enumerate(_baseline_scorers(split, sums).items()):
         progress(f"evaluate {name.replace('_', ' ')}", 0.75 + 0.05 * step)
-        figures[name] = evaluate_ranking(scorer(), split.train.matrix, split.test, K, split.repeats).to_json()
-    figures["popularity"] |= choice.to_json()
-    return figures
+        metrics[name] = evaluate_ranking(scorer(), split.train.matrix, split.test, K, split.repeats).to_json()
+    metrics["popularity"] |= choice.to_json()
+    return metrics
 
 
 def _baseline_scorers(split: Split, sums: Sums) -> dict[str, Callable[[], Scorer]]:
-    """By name; popularity as it is served. Recent popularity only where it is known when things happened."""
+    """The baselines by name. `popularity` is as served; `recent_popularity` exists only if times are known."""
     shares = rank_by_popularity(sums).shares
-    found: dict[str, Callable[[], Scorer]] = {"popularity": lambda: baselines.Popularity(shares)}
+    scorers: dict[str, Callable[[], Scorer]] = {"popularity": lambda: baselines.Popularity(shares)}
     recent = split.train.recent_counts()
     if recent is not None:
-        found["recent_popularity"] = lambda: baselines.Popularity(recent.astype(np.float32))
-    found[POPULARITY_OF_ALL_TIMES] = lambda: baselines.popularity(split.train)
-    return found | {"item_knn": lambda: baselines.item_knn(split.train)}
+        scorers["recent_popularity"] = lambda: baselines.Popularity(recent.astype(np.float32))
+    scorers[POPULARITY_OF_ALL_TIMES] = lambda: baselines.popularity(split.train)
+    return scorers | {"item_knn": lambda: baselines.item_knn(split.train)}

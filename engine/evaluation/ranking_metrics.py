@@ -1,7 +1,8 @@
-"""Ranking over all items a user has not had yet, or over all: recall, ndcg, hit rate and mrr at k, coverage.
+"""Ranking metrics over the whole catalogue: recall, ndcg, hit rate and mrr at k, and coverage.
 
-recall@k = hits / test items of the user; ndcg@k has the ideal over min(test items, k); all are means over users with
-test items, as in the tables of LightGCN and its successors. No sampled metrics.
+Items of the user's history are left out, unless repeats count. recall@k = hits / test items of the user; ndcg@k has the
+ideal over min(test items, k); means are over users with test items, as in the tables of LightGCN and its successors.
+Metrics on sampled items are not used.
 """
 
 from __future__ import annotations
@@ -24,14 +25,16 @@ PerUser = npt.NDArray[np.float64]
 
 
 class Scorer(Protocol):
+    """Scores every item for a batch of histories."""
+
     def scores(self, histories: sp.csr_matrix) -> Matrix:
-        """(n_users, n_items) scores for histories of cells."""
+        """(n_users, n_items) scores for (n_users, n_items) histories."""
         ...
 
 
 @dataclass(frozen=True, eq=False)
 class SpaceScorer:
-    """A latent space as one inner product: the history folds in exactly as it does when served."""
+    """A latent space as scorer: the history folds in exactly as it does in serving."""
 
     space: LatentSpace
 
@@ -48,13 +51,13 @@ class SpaceScorer:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What one model ranked for every user with test items, and what of it they took up."""
+    """The list that a model ranked for every user with test items, and its hits. Metrics are per user, (n,)."""
 
     k: int
     users: npt.NDArray[np.int64]  # (n,) rows of the users with test items
-    ranked: npt.NDArray[np.int64]  # (n, at most k) item rows, best first, -1 where nothing is left
-    hits: npt.NDArray[np.bool_]  # as `ranked`
-    relevant: npt.NDArray[np.int64]  # (n,) test items
+    ranked: npt.NDArray[np.int64]  # (n, at most k) item rows, best first, -1 where no item is left
+    hits: npt.NDArray[np.bool_]  # same shape as `ranked`
+    relevant: npt.NDArray[np.int64]  # (n,) number of test items
     n_items: int
 
     def at(self, k: int) -> Evaluation:
@@ -63,8 +66,8 @@ class Evaluation:
 
     @property
     def recall(self) -> PerUser:
-        found: PerUser = self.hits.sum(axis=1) / self.relevant
-        return found
+        recall: PerUser = self.hits.sum(axis=1) / self.relevant
+        return recall
 
     @property
     def ndcg(self) -> PerUser:
@@ -74,7 +77,7 @@ class Evaluation:
 
     @property
     def hit(self) -> PerUser:
-        """Whether anything was taken up."""
+        """1 if the list has any test item."""
         return np.asarray(self.hits.any(axis=1), dtype=np.float64)
 
     @property
@@ -86,7 +89,7 @@ class Evaluation:
 
     @property
     def coverage(self) -> float:
-        """Share of the catalogue that is recommended to anyone."""
+        """Share of the catalogue that is in at least one list."""
         return len(np.unique(self.ranked[self.ranked >= 0])) / max(1, self.n_items)
 
     def to_json(self) -> dict[str, Any]:
@@ -106,9 +109,9 @@ class Evaluation:
 def evaluate_ranking(
     scorer: Scorer, histories: sp.csr_matrix, test: sp.csr_matrix, k: int = 20, repeats: bool = False
 ) -> Evaluation:
-    """Rank for every user with test items; `histories` and `test` are (n_users, n_items) with the same rows.
+    """Rank all items for every user with test items; `histories` and `test` are (n_users, n_items), same rows.
 
-    What a user had is ranked as well where `repeats` count; what they dislike, a cell below zero, never.
+    With `repeats` items of the history are ranked as well. Disliked items (cells below zero) are never ranked.
     """
     users = np.flatnonzero(np.diff(test.indptr))
     batch = max(1, BATCH_FLOATS // max(1, test.shape[1]))
@@ -119,11 +122,11 @@ def evaluate_ranking(
 
 
 def top_k(scorer: Scorer, histories: sp.csr_matrix, k: int, repeats: bool = False) -> npt.NDArray[np.int64]:
-    """Item rows by score, best first, (n_users, min(k, n_items)); -1 where the user has had everything else."""
+    """Item rows by score, best first, (n_users, min(k, n_items)); -1 where no item is left."""
     scores = scorer.scores(histories)
-    out = histories.data < 0 if repeats else np.ones(histories.nnz, dtype=bool)
+    excluded = histories.data < 0 if repeats else np.ones(histories.nnz, dtype=bool)
     rows = np.repeat(np.arange(histories.shape[0]), np.diff(histories.indptr))
-    scores[rows[out], histories.indices[out]] = -np.inf
+    scores[rows[excluded], histories.indices[excluded]] = -np.inf
     k = min(k, scores.shape[1])
     best = np.argpartition(-scores, k - 1, axis=1)[:, :k]
     values = np.take_along_axis(scores, best, axis=1)
@@ -136,10 +139,10 @@ def top_k(scorer: Scorer, histories: sp.csr_matrix, k: int, repeats: bool = Fals
 def _hits(ranked: npt.NDArray[np.int64], test: sp.csr_matrix) -> npt.NDArray[np.bool_]:
     n_items = test.shape[1]
     wanted = np.repeat(np.arange(test.shape[0]), np.diff(test.indptr)) * n_items + test.indices
-    asked = np.arange(len(ranked))[:, None] * n_items + ranked
-    return np.isin(asked, wanted) & (ranked >= 0)
+    answered = np.arange(len(ranked))[:, None] * n_items + ranked
+    return np.isin(answered, wanted) & (ranked >= 0)
 
 
 def rounded_mean(figures: PerUser) -> float:
-    """Over users, 0 without any."""
+    """The mean over users, rounded; 0 without users."""
     return rounded(figures.mean()) if len(figures) else 0.0

@@ -1,4 +1,7 @@
-"""What trials are scored on: recall@20 and ndcg@20 of a sample of users on a part of the data that no test has."""
+"""The validation set that trials are scored on: recall@20 and ndcg@20 of a sample of users.
+
+It is split off the training part, so it shares nothing with the test part.
+"""
 
 from __future__ import annotations
 
@@ -15,35 +18,33 @@ from engine.latent_space.space import LatentSpace
 from engine.values.interactions import Interactions
 from engine.values.splits import Split
 
-MAX_SCORES = 2**27  # users times items: what one trial may cost to score
-MIN_USERS = 1000  # users scored all the same
+MAX_SCORES = 2**27  # users times items that one trial scores
+MIN_USERS = 1000  # scored even above MAX_SCORES
 K = 20
-MAX_SIMILAR_PAIRS = (
-    5000  # that similar items are scored on: an entry of a race is scored in little more time than without
-)
+MAX_SIMILAR_PAIRS = 5000  # for the recall of similar items; they add little to the time of a trial
 
 
 @dataclass(frozen=True, eq=False)
 class ValidationSet:
-    """Learn from `train`, be scored on `test` by users whom `histories` and `test` hold row for row."""
+    """A model is fitted on `train` and scored on `test`; `histories` and `test` have the same users row by row."""
 
     train: Interactions
     histories: sp.csr_matrix
     test: sp.csr_matrix
-    repeats: bool = False  # whether what a user had may be recommended, and counts
+    repeats: bool = False  # whether items of the history may be recommended and count as hits
 
-    def similar(self, space: LatentSpace) -> float:
-        """recall@20 of the next item among those most like one of the same user's."""
+    def similar_item_recall(self, space: LatentSpace) -> float:
+        """recall@20 of a user's next items among the items most similar to one that the user had."""
         return similar_items.next_item_recall(space, self._pairs)
 
     @cached_property
     def _pairs(self) -> NextItemPairs:
-        return similar_items.next_item_pairs(self.histories, self.test, most=MAX_SIMILAR_PAIRS)
+        return similar_items.next_item_pairs(self.histories, self.test, max_pairs=MAX_SIMILAR_PAIRS)
 
     def score(self, space: LatentSpace) -> tuple[float, float]:
         """recall@20 and ndcg@20."""
-        made = evaluate_ranking(SpaceScorer(space), self.histories, self.test, K, self.repeats)
-        return float(made.recall.mean()), float(made.ndcg.mean())
+        evaluation = evaluate_ranking(SpaceScorer(space), self.histories, self.test, K, self.repeats)
+        return float(evaluation.recall.mean()), float(evaluation.ndcg.mean())
 
     @property
     def n_users(self) -> int:
@@ -51,7 +52,7 @@ class ValidationSet:
 
 
 def validation_set(split: Split, seed: int = 0) -> ValidationSet:
-    """Every user with test items, or a random sample where ranking for all of them would take long."""
+    """The validation set of every user with test items, or of a random sample where scoring all would take long."""
     users = np.flatnonzero(np.diff(split.test.indptr))
     most = max(MIN_USERS, MAX_SCORES // max(1, split.test.shape[1]))
     if len(users) > most:

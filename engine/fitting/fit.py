@@ -1,4 +1,4 @@
-"""fit: an embedder on interactions, told pass by pass where it learns in passes."""
+"""Fit an embedder on interactions: memory check, pass reports, checkpoints, and data-parallel training."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ def fit(
     report: PassReport | None = None,
     checkpoints: Checkpoints | None = None,
 ) -> LatentSpace:
-    """The latent space. InputError, before anything is learnt, where the memory would not be enough.
+    """The latent space of `interactions`. Raises InputError, before training, if memory is not sufficient.
 
-    What is learnt in passes is learnt by every process that torchrun started.
+    An embedder that learns in passes is trained by all processes that torchrun started.
     """
-    learn = partial(_check_and_fit, embedder, interactions, seed, device)
+    run = partial(_check_and_fit, embedder, interactions, seed, device)
     if not embedder.abilities.resumable:
-        return learn()
+        return run()
     from engine.embedders.training import data_parallel
 
-    given = {"report": report, "checkpoints": checkpoints}
-    return data_parallel.fit_on_all_ranks(learn, **{name: value for name, value in given.items() if value is not None})
+    options = {"report": report, "checkpoints": checkpoints}
+    given = {name: value for name, value in options.items() if value is not None}
+    return data_parallel.fit_on_all_ranks(run, **given)
 
 
 def _check_and_fit(

@@ -1,7 +1,7 @@
-"""Whether there is memory to learn in, asked before anything is learnt: an estimate against what the machine has free.
+"""The memory check before a fit: an estimate of the bytes it needs against the free memory of the device.
 
-The estimate counts the large arrays that a fit holds at once; measured peaks on a CPU are within a third of it. On
-a GPU they have not been measured; there the vectors that are made in the end lie in the machine's own memory.
+The estimate counts the large arrays that a fit holds at the same time; measured peaks on CPUs are within a third of it.
+Peaks on GPUs have not been measured; there the final vectors are in the memory of the host.
 """
 
 from __future__ import annotations
@@ -18,30 +18,31 @@ from engine.latent_space.space import Embedder
 from engine.values.interactions import Interactions
 
 FLOAT_BYTES = 4
-SPARSE_CELL_BYTES = 3 * 12  # bytes of a cell: both orientations as float32 and int64 tensors, and the one it came from
+# both orientations as float32 and int64 tensors, and the matrix they are made from
+SPARSE_CELL_BYTES = 3 * 12
 MIN_SVD_WIDTH, OVERSAMPLING = 512, 64  # of the randomised SVD
-ADAM_COPIES = 4  # a table, its gradient and two moments
-USABLE_SHARE = 0.9  # share of what is free that a fit may take
+ADAM_COPIES = 4  # the table, its gradient and two moments
+USABLE_SHARE = 0.9  # share of the free memory that a fit may use
 TRAINED_ITEM_TABLES = {
     "mf": 1,
     "elsa": 1,
     "multvae": 2,
     "item2vec": 2,
-}  # (n_items, dim) each, trained; mf has one of users too
-DENSE_BATCHES = {"elsa": 6, "multvae": 6}  # (users at once, n_items) each
+}  # (n_items, dim) each; mf has a user table as well
+DENSE_BATCHES = {"elsa": 6, "multvae": 6}  # (users per chunk, n_items) each
 
 
 def estimate_bytes(embedder: Embedder, shape: tuple[int, int], n_cells: int) -> int:
-    """Bytes that a fit needs beside the (n_users, n_items) interactions themselves."""
-    made: Any = embedder
-    parts = _parts(made, shape, n_cells)
-    working = max(_working_bytes(name, dim, int(getattr(made, "batch", 0)), shape) for name, dim in parts)
+    """Bytes that a fit needs besides the interactions, whose shape is (n_users, n_items)."""
+    settings: Any = embedder
+    parts = _parts(settings, shape, n_cells)
+    working = max(_working_bytes(name, dim, int(getattr(settings, "batch", 0)), shape) for name, dim in parts)
     vectors = FLOAT_BYTES * sum(shape) * sum(dim for _, dim in parts)
     return int(working + 2 * vectors + SPARSE_CELL_BYTES * n_cells)
 
 
 def _parts(made: Any, shape: tuple[int, int], n_cells: int) -> list[tuple[str, int]]:
-    """What is learnt one after the other, with the dimensions of each."""
+    """The parts that are fitted one after the other, with their dimensions."""
     dim = int(made.dim) or default_dim(shape[1])
     if made.name != "blend":
         return [(made.name, dim)]
@@ -50,7 +51,7 @@ def _parts(made: Any, shape: tuple[int, int], n_cells: int) -> list[tuple[str, i
 
 
 def _working_bytes(name: str, dim: int, batch: int, shape: tuple[int, int]) -> int:
-    """Bytes that one part needs beside its vectors while it is learnt."""
+    """Bytes that one part needs besides its vectors while it is fitted."""
     n_users, n_items = shape
     if name == "ials":
         return 3 * FLOAT_BYTES * (n_users + n_items) * dim
@@ -63,7 +64,10 @@ def _working_bytes(name: str, dim: int, batch: int, shape: tuple[int, int]) -> i
 def check_memory(
     embedder: Embedder, interactions: Interactions, device: str = "cpu", *, free: int | None = None
 ) -> None:
-    """InputError naming the largest dim that fits, where the device has not enough bytes free; they can be given."""
+    """Raise InputError, with the largest dim that fits, if the device has too little free memory.
+
+    `free` are the free bytes, measured by default.
+    """
     shape, n_cells = interactions.matrix.shape, interactions.matrix.nnz
     left = int(USABLE_SHARE * (_free_bytes(device) if free is None else free))
     needed = estimate_bytes(embedder, shape, n_cells)
@@ -71,7 +75,7 @@ def check_memory(
         return
     fits = _largest_dim(embedder, shape, n_cells, left)
     where, other = ("", "a larger machine") if device == "cpu" else (f" on {device}", "a larger GPU, or --device cpu")
-    advice = f"dim {fits} would fit" if fits else f"no dim would fit; give it fewer events or {other}"
+    advice = f"dim {fits} would fit" if fits else f"no dim would fit; use fewer events or {other}"
     raise InputError(
         f"{embedder.name} needs about {_gb(needed)} for {shape[0]:,} users and {shape[1]:,} items, "
         f"{_gb(left)} are free{where}; {advice}",
@@ -88,17 +92,17 @@ def _free_bytes(device: str) -> int:
 
 
 def _largest_dim(embedder: Embedder, shape: tuple[int, int], n_cells: int, free: int) -> int:
-    """The largest dim, a multiple of 8, that fits, or one within a hundredth of it; 0 where none does."""
-    made: Any = embedder
-    most = max(8, int(made.dim) or default_dim(shape[1]))
+    """The largest dim that fits, a multiple of 8, to within 1%; 0 if none fits."""
+    settings: Any = embedder
+    most = max(8, int(settings.dim) or default_dim(shape[1]))
     dim = most // 8 * 8
-    while dim > 0 and estimate_bytes(replace(made, dim=dim), shape, n_cells) > free:
-        dim -= max(8, dim // 1000 * 8)  # not by halves: a wide blend may need less, without a part of its own
+    while dim > 0 and estimate_bytes(replace(settings, dim=dim), shape, n_cells) > free:
+        dim -= max(8, dim // 1000 * 8)  # no bisection: a wide blend may need less, because it has no ease part
     return dim
 
 
 def _svd_bytes(dim: int, n_users: int, n_items: int) -> int:
-    """The randomised SVD: a basis of items three times over, its image of users, and its small square."""
+    """Bytes of the randomised SVD: three item bases, their image of users, and small square matrices."""
     width = min(max(dim + OVERSAMPLING, MIN_SVD_WIDTH), n_users, n_items)
     return FLOAT_BYTES * width * (3 * n_items + n_users) + 3 * 8 * width**2
 

@@ -21,7 +21,7 @@ PassReport = Callable[[int, float, float], None]  # pass from 1, mean loss, seco
 
 
 def report_passes(progress: Progress, what: str, start: float, end: float, embedder: Embedder) -> PassReport:
-    """A `Report` that forwards each pass to `progress`, as a share between `start` and `end`."""
+    """A `PassReport` that forwards each pass to `progress`, as a share between `start` and `end`."""
     passes = int(getattr(embedder, REPORTED_PASSES_PARAMETER.get(embedder.name, "epochs"), 1))
 
     def report(done: int, loss: float, seconds: float) -> None:

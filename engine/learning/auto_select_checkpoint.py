@@ -1,4 +1,4 @@
-"""Kept: the trials of a race so far, so that one that was killed goes on with the next entry."""
+"""A checkpoint of the race of `auto_select`: its trials so far, so that a killed race resumes with the next entry."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from engine.learning.trials import Trial
 
 @dataclass(frozen=True, eq=False)
 class RaceCheckpoint:
-    """Of one race, which is known by its data and settings."""
+    """The trials of one race, which is identified by its data and settings; without `checkpoints` nothing is saved."""
 
     checkpoints: Checkpoints | None = None
     fingerprint: str = ""
 
     @staticmethod
-    def of(on: ValidationSet, checkpoints: Checkpoints | None, what: str) -> RaceCheckpoint:
+    def of(validation: ValidationSet, checkpoints: Checkpoints | None, settings: str) -> RaceCheckpoint:
         if checkpoints is None:
             return NO_CHECKPOINT
-        digest = hashlib.sha256(what.encode())
-        for matrix in (on.train.matrix, on.test):
+        digest = hashlib.sha256(settings.encode())
+        for matrix in (validation.train.matrix, validation.test):
             for array in (matrix.indptr, matrix.indices, matrix.data):
                 digest.update(np.ascontiguousarray(array).tobytes())
         return RaceCheckpoint(checkpoints, f"race-{digest.hexdigest()[:32]}")
@@ -36,7 +36,7 @@ class RaceCheckpoint:
         if self.checkpoints is None or content is None:
             return []
         trials = [Trial.from_json(each) for each in orjson.loads(content)]
-        self.checkpoints.messages.append(f"the race went on after {len(trials)} entries")
+        self.checkpoints.messages.append(f"the race resumed after {len(trials)} entries")
         return trials
 
     def write(self, trials: Sequence[Trial]) -> None:

@@ -1,6 +1,6 @@
-"""pace: how long a `spectral` model would take to learn here, from the speed of two small products of the same data.
+"""Estimates how long a `spectral` model takes to fit on this machine, from the speed of two small matrix products.
 
-Counts the products of the randomised SVD (`factors`) and divides by what this machine makes of each kind in a moment.
+The operations of the randomised SVD are counted and divided by the measured speed of sparse and dense products.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from engine.embedders.factorisation.normalised_svd import MIN_WIDTH, OVERSAMPLIN
 from engine.embedders.factorisation.randomised_svd import sparse_tensor
 from engine.embedders.spectral import Spectral
 
-PROBE_COLUMNS = 256  # columns of the products that are timed: of fewer, more stays in the cache
-FOLD_IN_PRODUCTS = 4  # products of the sparse kind that the vectors of all users take in one thread
-EIGEN_PRODUCTS = 20  # products of width^3 that the eigenvalues in double precision take
+PROBE_COLUMNS = 256  # of the timed products; with fewer columns caches distort the result
+FOLD_IN_PRODUCTS = 4  # sparse products that equal the fold-in of all users in one thread
+EIGEN_PRODUCTS = 20  # products of width^3 that equal the eigendecomposition in double precision
 
 
 def seconds_of_spectral(matrix: sp.csr_matrix, dims: list[int], device: str = "cpu") -> dict[int, float]:
-    """Estimated seconds of a fit in each of `dims`; within a third of the truth where the machine is left alone."""
+    """Estimated seconds of a fit for each of `dims`; within a third of the truth on an idle machine."""
     target = torch.device(device)
     sparse = sparse_tensor(matrix, target)
     thin = torch.randn(matrix.shape[1], PROBE_COLUMNS, device=target)
@@ -41,12 +41,12 @@ def _estimate_seconds(matrix: sp.csr_matrix, dim: int, per_sparse: float, per_de
 
 
 def _time_product(product: Callable[[], torch.Tensor], device: torch.device) -> float:
-    """Of the quicker of two, after one that warms up."""
-    found = []
+    """Seconds of the faster of two runs, after one warm-up run."""
+    seconds = []
     for _ in range(3):
         started = time.perf_counter()
         product()
         if device.type == "cuda":
             torch.cuda.synchronize(device)
-        found.append(time.perf_counter() - started)
-    return max(min(found[1:]), 1e-9)
+        seconds.append(time.perf_counter() - started)
+    return max(min(seconds[1:]), 1e-9)

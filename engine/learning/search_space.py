@@ -1,4 +1,4 @@
-"""What `tune` searches: the range of each hyper-parameter worth moving, per embedder, and where the search starts."""
+"""The search space of `tune`: the ranges of hyper-parameters per embedder, and the parameters of the first trials."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class Range:
     high: float
     log: bool = False
     whole: bool = False
-    step: float | None = None  # closed forms move exponents in steps, so that trials share factorisations; not with log
+    step: float | None = None  # exponents of closed forms move in steps, so that trials share SVDs; not with log
 
 
 EXPONENT = Range(0.0, 0.6, step=0.04)
-FREE_EXPONENT = Range(0.0, 1.2)  # costs no factorisation of its own; above .6 for shops where few things sell
+FREE_EXPONENT = Range(0.0, 1.2)  # needs no SVD of its own; above .6 for shops where few items sell
 TREND = Range(0.0, 1.5)
 RIDGE = Range(0.002, 1.0, log=True)
 SPACES: Mapping[str, Mapping[str, Range]] = {
@@ -89,10 +89,10 @@ SPACES: Mapping[str, Mapping[str, Range]] = {
         "negative_power": Range(0.0, 1.0),
     },
 }
-DEEP_BLEND_ITEMS = 20_000  # a catalogue above is large; the deep blend is worse on electronics with 8,360 items
+DEEP_BLEND_ITEMS = 20_000  # from here on the deep blend is used; it is worse on electronics with 8,360 items
 DEEP_BLEND: Mapping[
     str, int | float
-] = {  # beside twice the usual dimensions; gowalla +6% recall and ndcg over `spectral`
+] = {  # with twice the default dimensions; gowalla +6% recall and ndcg over `spectral`
     "sphere": 256,
     "sphere_weight": 2.5,
     "sphere_epochs": 30,
@@ -102,23 +102,23 @@ DEEP_BLEND: Mapping[
 }
 
 
-def start_params(name: str, usual: int) -> dict[str, int | float]:
-    """The embedder's defaults within its ranges; a default the data decides becomes `usual`."""
-    made: Any = make(name)
-    defaults = {field.name: getattr(made, field.name) for field in fields(made)}
+def start_params(name: str, default_dim: int) -> dict[str, int | float]:
+    """The embedder's defaults, clipped to its ranges; a dimension that depends on the data becomes `default_dim`."""
+    embedder: Any = make(name)
+    defaults = {field.name: getattr(embedder, field.name) for field in fields(embedder)}
     if name == "blend":
-        defaults |= {"wide": made.wide_dim(usual), "sphere": DEFAULT_SPHERE_DIM}
-    return {key: _clip_to_range(bounds, defaults[key], usual) for key, bounds in SPACES[name].items()}
+        defaults |= {"wide": embedder.wide_dim(default_dim), "sphere": DEFAULT_SPHERE_DIM}
+    return {key: _clip_to_range(bounds, defaults[key], default_dim) for key, bounds in SPACES[name].items()}
 
 
-def deep_blend_params(usual: int) -> dict[str, int | float]:
-    """Where the search of blends starts on a catalogue of more than DEEP_ITEMS."""
-    return {**start_params("blend", 2 * usual), **DEEP_BLEND}
+def deep_blend_params(default_dim: int) -> dict[str, int | float]:
+    """The first blend on catalogues of more than DEEP_BLEND_ITEMS."""
+    return {**start_params("blend", 2 * default_dim), **DEEP_BLEND}
 
 
-def _clip_to_range(bounds: Range, value: float, usual: int) -> int | float:
+def _clip_to_range(bounds: Range, value: float, default_dim: int) -> int | float:
     if value <= 0 and bounds.whole and bounds.low > 0:
-        value = usual
+        value = default_dim
     elif value <= 0 and bounds.log:
         value = math.sqrt(bounds.low * bounds.high)
     value = min(max(value, bounds.low), bounds.high)

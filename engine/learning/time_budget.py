@@ -1,6 +1,6 @@
-"""Budget: the best embedder that is chosen and learnt within a given time.
+"""Choosing and fitting an embedder within a given wall time.
 
-Where the time is not enough for a search, the widest `spectral` that it is enough for, by an estimate of its pace.
+If the time is too short for a search, the choice is the widest `spectral` that fits into it by an estimate.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from engine.progress import Progress, no_progress
 from engine.values.interactions import Interactions
 from engine.values.splits import Split
 
-MIN_FITS = 4  # of the default, that a search is worth beginning with: two or three trials and the last fit
-PLANNED_SHARE = 0.8  # share of the time that is planned with; the rest is for estimates that are too low
+MIN_FITS = 4  # of the default, that a search needs at least: two or three trials and the final fit
+PLANNED_SHARE = 0.8  # share of the time that is planned; the rest absorbs errors of the estimate
 MIN_DIM = 16
 
 
 @dataclass(frozen=True)
 class TimeBudget:
-    """A chooser for `seconds` of wall time, the fit of what is chosen included."""
+    """A chooser for `seconds` of wall time, including the final fit."""
 
     seconds: float
 
@@ -33,7 +33,7 @@ class TimeBudget:
             raise InputError(f"expected a budget above 0 seconds, got {self.seconds:g}", loc=("budget",))
 
     def choose(self, split: Split, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress) -> Choice:
-        """As `tune`, or a width with the reason where there is no time for a search. Raises as `tune`."""
+        """The choice of `tune`, or a `spectral` with the reason if there is no time for a search. Raises as `tune`."""
         started = time.perf_counter()
         dim, took = widest_spectral(split.train, PLANNED_SHARE * self.seconds, device)
         left = PLANNED_SHARE * self.seconds - (time.perf_counter() - started)
@@ -47,7 +47,7 @@ class TimeBudget:
 
 
 def widest_spectral(train: Interactions, seconds: float, device: str = "cpu") -> tuple[int, float]:
-    """The widest `spectral` up to the default that should be learnt in these seconds, and its estimate."""
+    """The widest `spectral`, up to the default, that should fit within `seconds`: its dim and estimated seconds."""
     from engine.learning.fit_time_estimate import seconds_of_spectral
 
     dims = [default_dim(len(train.items))]

@@ -1,4 +1,4 @@
-"""train: split by time, evaluate beside what must be beaten, refit on everything."""
+"""Train on events: split by time, evaluate beside the baselines, refit on all events."""
 
 from __future__ import annotations
 
@@ -47,10 +47,10 @@ def train(
     checkpoints: Checkpoints | None = None,
     categories: Categories | None = None,
 ) -> TrainedModel:
-    """Evaluate `embedder` on the last tenth of the events, a random one where no times are known, then fit it on all.
+    """Evaluate `embedder` on the last tenth of the events, then fit it on all of them.
 
-    A chooser chooses one without that tenth. Raises NotEnoughData when no user has taken up an item. Too little data to
-    evaluate is told in the evaluation.
+    The tenth is random if no times are known. A chooser chooses on the other nine tenths. Raises NotEnoughData if no
+    interaction has positive weight. If there is too little data to evaluate, the evaluation has a note.
     """
     everything = from_events(events, weighting, now_us)
     if everything.matrix.nnz == 0:
@@ -102,7 +102,7 @@ def choose_embedder(
     device: str = "cpu",
     progress: Progress = no_progress,
 ) -> Choice:
-    """The embedder itself, or what a chooser makes of a split of what it may see: nothing that is predicted later."""
+    """The embedder itself, or the choice of a chooser on `split()`, which must not contain the test part."""
     if not hasattr(embedder, "choose"):
         return Choice(embedder, "", ())
     from engine.embedders.training import data_parallel
@@ -115,7 +115,7 @@ def choose_embedder(
 
 
 def _beats_popularity(evaluation: Mapping[str, Any]) -> bool:
-    """Whether it is at least as good as popularity of all times; true when there was nothing to evaluate on."""
+    """Whether recall is at least that of popularity of all times; True if there was nothing to evaluate on."""
     if POPULARITY_OF_ALL_TIMES not in evaluation:
         return True
     return bool(evaluation["recall@20"] >= evaluation[POPULARITY_OF_ALL_TIMES]["recall@20"])

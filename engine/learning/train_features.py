@@ -1,4 +1,4 @@
-"""train_features: prepare, fit, hold beside pca of the same dimension, refit on everything, learn what is normal."""
+"""Train on feature records: preprocess, compare with pca, refit on all records, learn what is normal."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from engine.values.ids import IdMap
 from engine.values.vectors import Matrix, Vectors
 
 HELD_OUT_SHARE = 0.1
-MIN_RECORDS = 20  # records; below, holding some out says nothing
+MIN_RECORDS = 20  # below, a held-out error means nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,17 +48,19 @@ def train_features(
     normal: str | None = None,
     progress: Progress = no_progress,
 ) -> TrainedFeatures:
-    """Learn a space of records; None chooses by their number and says why.
+    """Train a space of records; without `embedder` one is chosen by the size of the data, with the reason.
 
-    With `normal` only records of this label are learnt from, so that thresholds are about them; all get a vector.
-    Raises InputError for records that cannot be learnt from and TrainingFailed when training diverges.
+    With `normal` only records of this label are used for training, so that anomaly thresholds refer to them; all
+    records get a vector. Raises InputError for records that cannot be used and TrainingFailed if training diverges.
     """
     progress("prepare", 0.0)
     learnt = features if normal is None else features.with_label(normal)
     prepared_by = preprocessing.fit(learnt, keep_constant=keep_constant)
     prepared = prepared_by.apply(learnt.values)
     chosen, reason = _choose_embedder(embedder, prepared)
-    comparison, chosen = compare_with_pca(chosen, prepared, seed=seed, device=device, stay=embedder is not None)
+    comparison, chosen = compare_with_pca(
+        chosen, prepared, seed=seed, device=device, keep_embedder=embedder is not None
+    )
     progress("fit on everything", 0.5)
     started = time.perf_counter()
     core = chosen.fit(prepared, seed=seed, device=device, progress=lambda what, at: progress(what, 0.5 + 0.4 * at))
@@ -82,21 +84,21 @@ def train_features(
 
 
 def feature_space(items: Vectors, codec: FeatureCodec | None) -> LatentSpace:
-    """Records as the items of a space; whoever looked at some of them has their mean as vector."""
+    """A space with the records as items; a user's vector is the mean of the records in the history."""
     ones = np.ones(len(items), np.float32), np.ones(items.dim, np.float32)
-    nobody = Vectors(IdMap(()), np.zeros((0, items.dim), np.float32))
-    return LatentSpace(items, nobody, "cosine", LinearFoldIn(items.matrix, *ones), codec)
+    no_users = Vectors(IdMap(()), np.zeros((0, items.dim), np.float32))
+    return LatentSpace(items, no_users, "cosine", LinearFoldIn(items.matrix, *ones), codec)
 
 
 def compare_with_pca(
-    embedder: FeatureEmbedder, prepared: Matrix, *, seed: int, device: str, stay: bool
+    embedder: FeatureEmbedder, prepared: Matrix, *, seed: int, device: str, keep_embedder: bool
 ) -> tuple[dict[str, Any], FeatureEmbedder]:
-    """Held-out errors of the embedder and of pca with as many dimensions, and the embedder to take.
+    """Held-out errors of the embedder and of pca with as many dimensions, and the better embedder.
 
-    With `stay` that is the one given, whatever the figures say; else pca where it is better.
+    With `keep_embedder` the given embedder is returned even if pca is better.
     """
     if len(prepared) < MIN_RECORDS:
-        return {"note": f"{len(prepared)} records are too few to hold some out"}, embedder
+        return {"note": f"{len(prepared)} records are too few for a held-out part"}, embedder
     order = np.random.default_rng(seed).permutation(len(prepared))
     n_held = int(HELD_OUT_SHARE * len(prepared))
     held, kept = prepared[order[:n_held]], prepared[order[n_held:]]
@@ -112,19 +114,19 @@ def compare_with_pca(
     if better:
         return found, embedder
     found["note"] = f"{embedder.name} does not beat pca of {core.dim} dimensions here; consider pca"
-    if stay:
+    if keep_embedder:
         return found, embedder
-    found["note"] = f"{embedder.name} was tried and does not beat pca of {core.dim} dimensions here, so pca it is"
+    found["note"] = f"{embedder.name} was tried and does not beat pca of {core.dim} dimensions here, so pca is used"
     return found, pca
 
 
 def reconstruction_error(core: Core, prepared: Matrix) -> float:
-    """Mean squared error per prepared column, in scales."""
+    """Mean squared error per preprocessed column, in units of the column's scale."""
     return float(np.mean((prepared - core.decode(core.encode(prepared))) ** 2))
 
 
 def _choose_embedder(embedder: FeatureEmbedder | None, prepared: Matrix) -> tuple[FeatureEmbedder, str]:
     if embedder is not None:
-        return embedder, f"{embedder.name}: asked for"
+        return embedder, f"{embedder.name}: requested"
     name, reason = registry.choose_by_size(*prepared.shape)
     return registry.make(name), reason

@@ -1,4 +1,4 @@
-"""Choice: an embedder chosen on validation data, why, and every trial that led to it; Chooser, what makes one."""
+"""Values that all searches share: Trial, one fit and its score; Choice, the chosen embedder with reason and trials."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from engine.latent_space.space import Embedder
 from engine.progress import Progress
 from engine.values.splits import Split
 
-MARGIN = 0.01  # of the figure: what twice the dimensions must be worth
-SIMILAR_MARGIN = 0.1  # of the figure of similar items, which has three times the spread by chance
+MARGIN = 0.01  # relative: a model within this of the best may replace it if it has fewer dimensions
+SIMILAR_MARGIN = 0.1  # relative, of the recall of similar items, whose noise is three times as large
 
 Params = Mapping[str, int | float]
 State = Literal["done", "pruned", "failed"]
@@ -20,22 +20,22 @@ State = Literal["done", "pruned", "failed"]
 
 @dataclass(frozen=True)
 class Trial:
-    """One fit on the validation split. `recall` and `ndcg` are at 20; of a pruned trial those of its short fit."""
+    """One fit on the validation set. `recall` and `ndcg` are at 20; for a pruned trial they are of its short fit."""
 
     embedder: str
-    params: Params  # over the defaults
+    params: Params  # that differ from the defaults
     state: State
     recall: float | None
     ndcg: float | None
     seconds: float
     note: str = ""
-    short: float | None = None  # the figure after a part of the passes, where that was looked at
-    dim: int = 0  # of the space; 0: not known
-    similar: float | None = None  # recall@20 of the next item among those most like one of the same user's
+    short: float | None = None  # the figure of the short fit, if there was one
+    dim: int = 0  # of the latent space; 0: unknown
+    similar: float | None = None  # recall@20 of similar items
 
     @property
     def figure(self) -> float:
-        """What trials compete by: the mean of recall@20 and ndcg@20."""
+        """The metric that trials are compared by: the mean of recall@20 and ndcg@20; -1 without them."""
         return -1.0 if self.recall is None or self.ndcg is None else (self.recall + self.ndcg) / 2
 
     def to_json(self) -> dict[str, Any]:
@@ -53,7 +53,7 @@ class Trial:
 
     @staticmethod
     def from_json(body: Mapping[str, Any]) -> Trial:
-        """As `to_json` wrote it."""
+        """The trial that `to_json` wrote."""
         figures = body["recall@20"], body["ndcg@20"]
         return Trial(
             body["embedder"],
@@ -82,33 +82,33 @@ class Choice:
 
 
 class Chooser(Protocol):
-    """Chooses an embedder for data instead of being one."""
+    """Chooses an embedder for a split."""
 
     def choose(self, split: Split, *, seed: int, device: str, progress: Progress) -> Choice: ...
 
 
 def best_trial(trials: Sequence[Trial]) -> Trial | None:
-    """The finished trial with the highest figure, the first of equals; None when none has finished."""
+    """The finished trial with the highest figure, the first of equals; None if no trial has finished."""
     done = [trial for trial in trials if trial.state == "done"]
     return max(done, key=lambda trial: trial.figure, default=None)
 
 
 def smallest_near_best(trials: Sequence[Trial]) -> Trial | None:
-    """The one of fewest dimensions among those within MARGIN of the best, the better one of equals.
+    """The trial with fewest dimensions among those within MARGIN of the best; of equals the better one.
 
-    Dimensions cost memory and time at every search, and the last bit of a validation figure is chance. Of those, one
-    whose similar items are much worse than another's is not taken.
+    Dimensions cost memory and time at every search, and small differences of a validation metric are noise. A trial
+    whose similar items are much worse than those of another candidate is left out.
     """
     winner = best_trial(trials)
     if winner is None:
         return None
     near = [trial for trial in trials if trial.state == "done" and trial.figure >= (1 - MARGIN) * winner.figure]
-    most = max(trial.similar or 0.0 for trial in near)
-    alike = [trial for trial in near if (trial.similar or 0.0) >= (1 - SIMILAR_MARGIN) * most]
-    return min(alike, key=lambda trial: (trial.dim, -trial.figure))
+    best_similar = max(trial.similar or 0.0 for trial in near)
+    candidates = [trial for trial in near if (trial.similar or 0.0) >= (1 - SIMILAR_MARGIN) * best_similar]
+    return min(candidates, key=lambda trial: (trial.dim, -trial.figure))
 
 
 def describe(trial: Trial) -> str:
-    """`spectral (dim 512)` for people."""
+    """A trial for a message: `spectral (dim 512)`."""
     params = ", ".join(f"{name} {value:g}" for name, value in trial.params.items())
     return f"{trial.embedder} ({params or 'defaults'})"

@@ -1,7 +1,7 @@
-"""tune: search over embedders and hyper-parameters on validation data, with Optuna's tree-structured Parzen estimator.
+"""Search over embedders and hyper-parameters on validation data, with Optuna's tree-structured Parzen estimator.
 
-Embedders that learn in passes are fitted with a third of them first and given up where that is below the median
-(Optuna's MedianPruner). Nothing starts that would not end within the time. Bergstra et al. 2011; Akiba et al. 2019.
+Embedders that learn in passes are first fitted with a third of the passes and pruned if the result is below the median
+(Optuna's MedianPruner). No trial starts that would not end within the time. Bergstra et al. 2011; Akiba et al. 2019.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from engine.values.splits import Split
 if TYPE_CHECKING:
     import optuna
 
-# Left out, and searched where they are named: ease, whose items are like nothing (race.py); multvae, which on ml-1m has
-# .2336 recall on validation, less than any of these; item2vec, whose 30 passes take 4.2 s each there (mf's 10 .34 s)
+# Not searched by default: ease, whose item vectors are nearly orthogonal (see auto_select.py); multvae, whose .2336
+# recall on ml-1m (validation) is below all of these; item2vec, whose 30 passes take 4.2 s each there (mf: 10 of .34 s).
 DEFAULT_EMBEDDERS = ("spectral", "blend", "ials", "mf", "elsa")
-SHORT_FIT_SHARE = 1 / 3  # of the passes, after which a trial may be given up
-OLD_TRIALS_RETRIED = 3  # trials of a study of other data that are tried again
-MAX_MISFITS = 5  # trials in a row that would take too long, after which the search ends
+SHORT_FIT_SHARE = 1 / 3  # of the passes, after which a trial may be pruned
+OLD_TRIALS_RETRIED = 3  # best trials of a study of other data that are tried first
+MAX_MISFITS = 5  # consecutive trials that would take too long, after which the search ends
 
 
 class OutOfTime(Exception):
-    """Told of a trial, never raised to a caller."""
+    """A trial would not end in time; recorded in the trial, never raised to a caller."""
 
 
 @dataclass(frozen=True)
@@ -71,40 +71,40 @@ def tune(
 ) -> Choice:
     """The best embedder found on `split` in about `budget_s` seconds, with every trial.
 
-    `study` is a file: a search that was stopped, or that is to go on, takes up its trials from there unless it is to
-    `restart`. Trials of embedders that are not searched now stay in it. Raises InputError for an embedder without a
-    search space, pick's errors for a device, and NotEnoughData where no user has anything to predict.
+    `study` is a file with the trials of earlier searches, from which the search resumes unless `restart` is set. Trials
+    of embedders that are not searched now stay in the file. Raises InputError for an embedder without a search space,
+    the errors of `torch_device`, and NotEnoughData if no user has test items.
     """
     from engine.embedders.training.device import torch_device
 
     unknown = [name for name in embedders if name not in SPACES]
     if unknown or not embedders:
         raise InputError(f"expected embedders of {', '.join(SPACES)}, got {unknown or 'none'}", loc=("embedders",))
-    torch_device(device)  # else every trial would fail by it, until the time is up
+    torch_device(device)  # raises here, because inside a trial the error would only fail the trial
     if split.test.nnz == 0:
         raise NotEnoughData("no user has anything to predict after the split, so there is nothing to tune on")
-    on, data = validation_set(split, seed), studies.split_fingerprint(split)
+    validation, data = validation_set(split, seed), studies.split_fingerprint(split)
     same, other = ([], []) if restart else studies.load_trials(study, data)
-    aside = [trial for trial in same if trial.embedder not in embedders]
-    search = Search(on, tuple(embedders), seed, device, budget_s, same, other)
+    not_searched = [trial for trial in same if trial.embedder not in embedders]
+    search = Search(validation, tuple(embedders), seed, device, budget_s, same, other)
     with svd_cache():
-        for trial in search.trials():
-            studies.save_trials(study, data, [*aside, *search.told])
-            found = best_trial(search.told)
+        for trial in search.run():
+            studies.save_trials(study, data, [*not_searched, *search.trials])
+            found = best_trial(search.trials)
             so_far = f"best {found.figure:.4f} by {found.embedder}" if found else "none finished yet"
-            progress(f"trial {len(search.told)} {trial.embedder}, {so_far}", min(1.0, search.elapsed() / budget_s))
-    winner = best_trial(search.told)
+            progress(f"trial {len(search.trials)} {trial.embedder}, {so_far}", min(1.0, search.elapsed() / budget_s))
+    winner = best_trial(search.trials)
     if winner is None:
-        return Choice(make("spectral"), "spectral, because no trial finished within the time", search.told)
-    return Choice(make(winner.embedder, winner.params), _reason(winner, search.told), search.told)
+        return Choice(make("spectral"), "spectral, because no trial finished within the time", search.trials)
+    return Choice(make(winner.embedder, winner.params), _reason(winner, search.trials), search.trials)
 
 
 class Search:
-    """The Optuna study behind one call, and its clock."""
+    """The Optuna study and the clock of one call of `tune`."""
 
     def __init__(
         self,
-        on: ValidationSet,
+        validation: ValidationSet,
         embedders: tuple[str, ...],
         seed: int,
         device: str,
@@ -115,28 +115,33 @@ class Search:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self.on, self.embedders, self.seed, self.device, self.budget_s = on, embedders, seed, device, budget_s
-        self.told: list[Trial] = [trial for trial in same if trial.embedder in embedders and _has_current_params(trial)]
+        self.validation, self.embedders, self.seed, self.device = validation, embedders, seed, device
+        self.budget_s = budget_s
+        self.trials: list[Trial] = [
+            trial for trial in same if trial.embedder in embedders and _has_current_params(trial)
+        ]
         other = other + [trial for trial in same if not _has_current_params(trial)]
-        sampler = optuna.samplers.TPESampler(seed=seed + len(self.told), n_startup_trials=2 * len(embedders))
+        sampler = optuna.samplers.TPESampler(seed=seed + len(self.trials), n_startup_trials=2 * len(embedders))
         pruner = optuna.pruners.MedianPruner(n_startup_trials=3)
         self.study = optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-        for trial in self.told:
+        for trial in self.trials:
             self.study.add_trial(_optuna_trial(trial, embedders))
-        if not self.told:
-            self._begin(other)
+        if not self.trials:
+            self._enqueue_first(other)
         self.started = time.perf_counter()
 
-    def _begin(self, other: list[Trial]) -> None:
-        """Every embedder's defaults first, the closed forms at several ranks, and the best of a former study."""
-        n_items = len(self.on.train.items)
-        usual, is_large = default_dim(n_items), n_items > DEEP_BLEND_ITEMS
+    def _enqueue_first(self, other: list[Trial]) -> None:
+        """Queue the defaults of every embedder, closed forms in several dimensions, and the best earlier trials."""
+        n_items = len(self.validation.train.items)
+        default, is_large = default_dim(n_items), n_items > DEEP_BLEND_ITEMS
         for name in self.embedders:
-            self._enqueue(name, deep_blend_params(usual) if name == "blend" and is_large else start_params(name, usual))
-        for name, rank in (("spectral", usual // 2), ("spectral", 2 * usual), ("blend", usual // 2)):
+            self._enqueue(
+                name, deep_blend_params(default) if name == "blend" and is_large else start_params(name, default)
+            )
+        for name, dim in (("spectral", default // 2), ("spectral", 2 * default), ("blend", default // 2)):
             bounds = SPACES[name]["dim"]
-            if name in self.embedders and bounds.low <= rank <= bounds.high:
-                self._enqueue(name, start_params(name, usual) | {"dim": rank})
+            if name in self.embedders and bounds.low <= dim <= bounds.high:
+                self._enqueue(name, start_params(name, default) | {"dim": dim})
         for trial in sorted((each for each in other if each.embedder in self.embedders), key=_worst_first)[
             :OLD_TRIALS_RETRIED
         ]:
@@ -145,58 +150,58 @@ class Search:
     def _enqueue(self, name: str, params: dict[str, Any]) -> None:
         self.study.enqueue_trial({"embedder": name} | {f"{name}.{key}": value for key, value in params.items()})
 
-    def trials(self) -> Any:
-        """Trials, told as they end, until the time is up or nothing fits into it any more."""
+    def run(self) -> Any:
+        """Yield trials as they end, until the time is up or MAX_MISFITS trials in a row do not fit into it."""
         misfits = 0
         while self.left() > 0 and misfits < MAX_MISFITS:
-            asked = self.study.ask()
-            name = asked.suggest_categorical("embedder", list(self.embedders))
-            params = {key: _suggest(asked, f"{name}.{key}", each) for key, each in SPACES[name].items()}
-            trial = self._run(asked, name, params)
+            optuna_trial = self.study.ask()
+            name = optuna_trial.suggest_categorical("embedder", list(self.embedders))
+            params = {key: _suggest(optuna_trial, f"{name}.{key}", each) for key, each in SPACES[name].items()}
+            trial = self._run(optuna_trial, name, params)
             misfits = misfits + 1 if trial.note.startswith("would take") else 0
-            self.told.append(trial)
+            self.trials.append(trial)
             yield trial
 
     def elapsed(self) -> float:
         return time.perf_counter() - self.started
 
     def left(self) -> float:
-        """Seconds that a trial may take: its refit, or that of the best so far, is kept back."""
+        """Seconds that a trial may take; the time for its refit, or that of the best so far, is reserved."""
         rest = self.budget_s - self.elapsed()
         return min(rest / 2, rest - self._refit())
 
     def _refit(self) -> float:
-        found = best_trial(self.told)
+        found = best_trial(self.trials)
         return found.seconds if found else 0.0
 
-    def _run(self, asked: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
+    def _run(self, optuna_trial: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
         import optuna
 
         began, states = time.perf_counter(), optuna.trial.TrialState
         try:
-            self._fits(name)
-            trial = self._scored(asked, name, params)
+            self._check_usual_time(name)
+            trial = self._scored(optuna_trial, name, params)
         except OutOfTime as error:
             trial = Trial(name, params, "pruned", None, None, 0.0, str(error))
-        except (NearfieldError, ArithmeticError, ValueError, RuntimeError) as error:  # parameters too far out
+        except (NearfieldError, ArithmeticError, ValueError, RuntimeError) as error:  # extreme parameters
             trial = Trial(name, params, "failed", None, None, 0.0, f"{type(error).__name__}: {error}"[:300])
         trial = replace(trial, seconds=time.perf_counter() - began)
         state = {"done": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[trial.state]
-        self.study.tell(asked, trial.figure if trial.state == "done" else None, state)
+        self.study.tell(optuna_trial, trial.figure if trial.state == "done" else None, state)
         return trial
 
-    def _scored(self, asked: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
+    def _scored(self, optuna_trial: optuna.Trial, name: str, params: dict[str, Any]) -> Trial:
         passes, short = PASSES_PARAMETER.get(name), None
         if passes is not None and (few := round(SHORT_FIT_SHARE * self._passes(name, params))) >= 1:
             began = time.perf_counter()
             recall, ndcg = self._fit(name, params | {passes: few})
             short = (recall + ndcg) / 2
             took = time.perf_counter() - began
-            asked.report(short, 0)
-            if asked.should_prune():
+            optuna_trial.report(short, 0)
+            if optuna_trial.should_prune():
                 note = f"below the median after {few} {passes}"
                 return Trial(name, params, "pruned", recall, ndcg, 0.0, note, short)
-            self._fits_in(took / SHORT_FIT_SHARE)
+            self._check_time(took / SHORT_FIT_SHARE)
         recall, ndcg = self._fit(name, params)
         return Trial(name, params, "done", recall, ndcg, 0.0, "", short)
 
@@ -207,46 +212,48 @@ class Search:
     def _fit(self, name: str, params: dict[str, Any]) -> tuple[float, float]:
         embedder = make(name, params)
         report = self._watch(self._passes(name, params)) if embedder.abilities.resumable else None
-        return self.on.score(fit(embedder, self.on.train, seed=self.seed, device=self.device, report=report))
+        return self.validation.score(
+            fit(embedder, self.validation.train, seed=self.seed, device=self.device, report=report)
+        )
 
     def _watch(self, epochs: int) -> PassReport:
         def report(epoch: int, loss: float, seconds: float) -> None:
             if epoch == epochs:
-                return  # what is done is looked at
+                return  # the fit is complete and will be scored
             needed = (epochs - epoch) * seconds + max(self._refit(), epochs * seconds)
             if needed > (rest := self.budget_s - self.elapsed()):
                 raise OutOfTime(f"would take {needed:.0f} s more with a refit, {max(rest, 0):.0f} s are left")
 
         return report
 
-    def _fits(self, name: str) -> None:
-        """OutOfTime where trials of this embedder have usually taken longer than is left."""
-        took = [trial.seconds for trial in self.told if trial.embedder == name and trial.state == "done"]
+    def _check_usual_time(self, name: str) -> None:
+        """Raise OutOfTime if the median trial of this embedder took longer than the time left."""
+        took = [trial.seconds for trial in self.trials if trial.embedder == name and trial.state == "done"]
         if took:
-            self._fits_in(float(np.median(took)))
+            self._check_time(float(np.median(took)))
 
-    def _fits_in(self, seconds: float) -> None:
+    def _check_time(self, seconds: float) -> None:
         if seconds > (left := self.left()):
             raise OutOfTime(f"would take {seconds:.0f} s, {max(left, 0):.0f} s are left before its refit")
 
 
-def _suggest(asked: optuna.Trial, name: str, bounds: Range) -> int | float:
+def _suggest(optuna_trial: optuna.Trial, name: str, bounds: Range) -> int | float:
     if bounds.whole:
-        return asked.suggest_int(name, int(bounds.low), int(bounds.high), step=_step(bounds), log=bounds.log)
-    return asked.suggest_float(name, bounds.low, bounds.high, log=bounds.log, step=bounds.step)
+        return optuna_trial.suggest_int(name, int(bounds.low), int(bounds.high), step=_step(bounds), log=bounds.log)
+    return optuna_trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log, step=bounds.step)
 
 
 def _optuna_trial(trial: Trial, embedders: tuple[str, ...]) -> optuna.trial.FrozenTrial:
-    """A trial of a former run, as Optuna keeps it."""
+    """A trial of an earlier run as an Optuna trial."""
     import optuna
 
     kinds = optuna.distributions
     params: dict[str, Any] = {"embedder": trial.embedder}
-    spread: dict[str, Any] = {"embedder": kinds.CategoricalDistribution(list(embedders))}
+    distributions: dict[str, Any] = {"embedder": kinds.CategoricalDistribution(list(embedders))}
     for key, bounds in SPACES[trial.embedder].items():
         name = f"{trial.embedder}.{key}"
         params[name] = trial.params[key]
-        spread[name] = (
+        distributions[name] = (
             kinds.IntDistribution(int(bounds.low), int(bounds.high), step=_step(bounds), log=bounds.log)
             if bounds.whole
             else kinds.FloatDistribution(bounds.low, bounds.high, log=bounds.log, step=bounds.step)
@@ -256,7 +263,7 @@ def _optuna_trial(trial: Trial, embedders: tuple[str, ...]) -> optuna.trial.Froz
         state={"done": states.COMPLETE, "pruned": states.PRUNED, "failed": states.FAIL}[trial.state],
         value=trial.figure if trial.state == "done" else None,
         params=params,
-        distributions=spread,
+        distributions=distributions,
         intermediate_values={} if trial.short is None else {0: trial.short},
     )
 
@@ -266,7 +273,7 @@ def _step(bounds: Range) -> int:
 
 
 def _has_current_params(trial: Trial) -> bool:
-    """Whether it was asked for what is asked for now; of a study by a former version, a start at most."""
+    """Whether a trial has exactly the parameters of today's search space; one of an earlier version may not."""
     return trial.params.keys() == SPACES.get(trial.embedder, {}).keys()
 
 

@@ -184,12 +184,12 @@ def test_memory_that_is_free_on_a_gpu_is_looked_at_too():
     check_memory(make("mf", {"dim": fits}), world, "cuda", free=needed // 2)
     with pytest.raises(InputError, match=f"dim {fits} would fit"):
         check_memory(make("mf", {"dim": fits + 8}), world, "cuda", free=needed // 2)
-    with pytest.raises(InputError, match="no dim would fit; give it fewer events or a larger GPU, or --device cpu"):
+    with pytest.raises(InputError, match="no dim would fit; use fewer events or a larger GPU, or --device cpu"):
         check_memory(embedder, world, "cuda", free=1000)
 
 
 def test_a_cpu_is_told_of_as_before():
-    with pytest.raises(InputError, match=r"are free; no dim would fit; give it fewer events or a larger machine$"):
+    with pytest.raises(InputError, match=r"are free; no dim would fit; use fewer events or a larger machine$"):
         check_memory(small(), tastes(), free=1000)
 
 

@@ -61,7 +61,7 @@ def test_auto_takes_the_default_where_there_is_too_little_to_race_on():
 def test_a_race_that_is_out_of_time_has_still_run_its_first_entry():
     choice = AutoSelect(seconds=0).choose(split(), seed=0, device="cpu")
     assert [trial.state for trial in choice.trials] == ["done"]
-    left = choice.reason.partition("; not begun within 0 s: ")[2]
+    left = choice.reason.partition("; not started within 0 s: ")[2]
     assert left.count("spectral (dim=") == 2
     assert "ials (dim=64)" in left
 
@@ -85,7 +85,7 @@ def test_a_race_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
         auto_select, "run_trial", lambda *args, **options: ran.append(args[1:]) or attempt(*args, **options)
     )
     resumed = AutoSelect(checkpoints=kept).choose(split(), seed=0, device="cpu")
-    assert kept.messages == ["the race went on after 3 entries"]
+    assert kept.messages == ["the race resumed after 3 entries"]
     assert ran == [(trial.embedder, trial.params) for trial in whole.trials]
     assert resumed.embedder == whole.embedder
     assert resumed.reason == whole.reason
@@ -191,7 +191,7 @@ def test_a_search_without_time_or_data_says_so(tmp_path):
 
 def first_trial(embedder):
     """Whatever the machine is busy with."""
-    return next(Search(validation_set(split()), (embedder,), 0, "cpu", 1000.0, [], []).trials())
+    return next(Search(validation_set(split()), (embedder,), 0, "cpu", 1000.0, [], []).run())
 
 
 def test_tune_tries_a_blend_and_begins_with_its_defaults():
@@ -210,7 +210,7 @@ def test_a_trial_whose_short_fit_tells_that_it_would_take_too_long_ends_there(mo
 
     monkeypatch.setattr(Search, "_fit", slow)
     monkeypatch.setattr("engine.learning.tune.time", SimpleNamespace(perf_counter=lambda: now_s[0]))
-    trial = next(Search(validation_set(split()), ("ials",), 0, "cpu", 1.5, [], []).trials())
+    trial = next(Search(validation_set(split()), ("ials",), 0, "cpu", 1.5, [], []).run())
     assert (trial.state, trial.note.split(" s,")[0]) == ("pruned", "would take 1")
     assert fitted == [4]  # of 12
 
@@ -229,7 +229,7 @@ def test_a_trial_may_take_what_is_left_without_its_refit_or_that_of_the_best(mon
     search = Search(validation_set(split()), ("spectral",), 0, "cpu", 100.0, [], [])
     monkeypatch.setattr(search, "elapsed", lambda: 40.0)
     assert search.left() == 30
-    search.told.append(Trial("spectral", {}, "done", 0.2, 0.2, 50.0))
+    search.trials.append(Trial("spectral", {}, "done", 0.2, 0.2, 50.0))
     assert search.left() == 10
 
 

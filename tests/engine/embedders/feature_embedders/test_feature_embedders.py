@@ -120,13 +120,13 @@ def test_a_network_that_does_not_beat_pca_says_so_and_the_choice_falls_back(make
     draw = np.random.default_rng(0)
     straight = (draw.standard_normal((300, 3)) @ draw.standard_normal((3, 10))).astype(np.float32)
     weak = registry.make("denoising", {"dim": 3, "epochs": 1, "corruption": 0.9})
-    found, stayed = compare_with_pca(weak, straight, seed=0, device="cpu", stay=True)
+    found, kept = compare_with_pca(weak, straight, seed=0, device="cpu", keep_embedder=True)
     assert not found["beats_pca"]
     assert found["note"] == "denoising does not beat pca of 3 dimensions here; consider pca"
-    assert stayed is weak
-    found, taken = compare_with_pca(weak, straight, seed=0, device="cpu", stay=False)
+    assert kept is weak
+    found, taken = compare_with_pca(weak, straight, seed=0, device="cpu", keep_embedder=False)
     assert taken.name == "pca"
-    assert "so pca it is" in found["note"]
+    assert "so pca is used" in found["note"]
 
 
 def test_the_default_is_chosen_by_size_and_explained():
@@ -150,7 +150,7 @@ def test_training_learns_everything_that_travels(sensors):
         again.normal.scores, learn_normal(again.core, again.preprocessing.apply(sensors.values), seed=0).scores
     )
     assert made.evaluation["held_out_records"] == 40
-    assert made.evaluation["choice"] == "pca: asked for"
+    assert made.evaluation["choice"] == "pca: requested"
 
 
 @pytest.mark.parametrize(
