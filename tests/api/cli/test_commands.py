@@ -222,9 +222,7 @@ def test_a_comparison_is_printed_with_the_baselines(shop: Any, versions: tuple[s
         (["1", "1", "--split", "weekly"], 2, "expected a --split of time, random, last, got 'weekly'"),
     ],
 )
-def test_an_impossible_comparison_is_an_error_of_one_sentence(
-    shop: Any, arguments: list[str], code: int, says: str
-) -> None:
+def test_an_impossible_comparison_is_an_error(shop: Any, arguments: list[str], code: int, says: str) -> None:
     assert says in shop.fails("evaluate", "--compare", *arguments, code=code)
 
 

@@ -183,9 +183,7 @@ def test_a_map_is_written_as_picture_page_and_json(hall: Any) -> None:
         (("import", "features", "machines.csv"), "missing heat"),
     ],
 )
-def test_wrong_input_for_records_is_an_error_of_one_sentence(
-    hall: Any, arguments: tuple[str, ...], message: str
-) -> None:
+def test_wrong_input_for_records_is_an_error(hall: Any, arguments: tuple[str, ...], message: str) -> None:
     if arguments[0] == "import":
         (hall.folder / "other.csv").write_text("a,b\n1,2\n")
         arguments = ("import", "features", "other.csv")
