@@ -65,10 +65,10 @@ def evaluate(
     from engine.learning.train import choose_embedder
 
     embedder_or_auto = embedder_or_chooser(embedder, pairs(set_, "--set"))
-    with opened(space) as (_, database, found), progress() as tell:
+    with opened(space) as (_, database, found), progress() as report:
         with database.connect() as conn:
             columns = events.read_columns(conn, found.key)
-        options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
+        options: dict[str, Any] = {"seed": seed, "device": device, "progress": report}
         split = _possible_split(split, columns)
         divided = _divided(columns, found.weighting, split, seed)
         validation = partial(_validation_split, divided, columns, found.weighting, split, seed)
@@ -89,7 +89,7 @@ def _compare(versions: tuple[int, int], split: str, seed: int, device: str, spac
     from engine.embedders.registry import make
     from engine.evaluation.evaluate_embedder import compare_embedders
 
-    with opened(space) as (_, database, found), progress() as tell:
+    with opened(space) as (_, database, found), progress() as report:
         with database.connect() as conn:
             records = [models.get(conn, found.key, version) for version in versions]
             columns = events.read_columns(conn, found.key)
@@ -98,7 +98,7 @@ def _compare(versions: tuple[int, int], split: str, seed: int, device: str, spac
         first, second = (make(record.embedder, each) for record, each in zip(records, params, strict=True))
         split = _possible_split(split, columns)
         divided = _divided(columns, found.weighting, split, seed)
-        body = compare_embedders(first, second, divided, seeds=seeds, device=device, progress=tell)
+        body = compare_embedders(first, second, divided, seeds=seeds, device=device, progress=report)
     body = {"models": list(versions), "split": split} | body
     emit(json, body, lambda: _print_differences(body, records[0].embedder, records[1].embedder))
 

@@ -48,8 +48,8 @@ def reindex(
     from indexing.building.reindex_features import reindex_features
 
     parameters = pairs(set_, "--set")
-    with opened(space) as (settings, database, found), progress() as tell:
-        options: dict[str, Any] = {"recipe": recipe, "seed": seed, "device": device, "progress": tell}
+    with opened(space) as (settings, database, found), progress() as report:
+        options: dict[str, Any] = {"recipe": recipe, "seed": seed, "device": device, "progress": report}
         done: ReindexResult
         if learns_from_features(database, found, embedder):
             options |= {"normal": normal, "keep_constant": keep_constant}

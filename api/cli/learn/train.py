@@ -47,8 +47,8 @@ def train(
     from indexing.building.reindex_features import train_feature_version
 
     parameters = pairs(set_, "--set")
-    with opened(space) as (settings, database, found), progress() as tell:
-        options: dict[str, Any] = {"seed": seed, "device": device, "progress": tell}
+    with opened(space) as (settings, database, found), progress() as report:
+        options: dict[str, Any] = {"seed": seed, "device": device, "progress": report}
         trained: ReindexResult
         if learns_from_features(database, found, embedder):
             options |= {"normal": normal, "keep_constant": keep_constant}

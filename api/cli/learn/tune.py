@@ -47,12 +47,12 @@ def tune(
 
     if not 0 < minutes < 100_000:
         raise InputError(f"expected --minutes above 0, got {minutes:g}")
-    with opened(space) as (settings, database, found), progress() as tell:
+    with opened(space) as (settings, database, found), progress() as report:
         study = settings.home / "studies" / f"{space}.json"
         chooser = Tune(60 * minutes, tuple(embedder or DEFAULT_EMBEDDERS), study, restart)
         checkpoints = Checkpoints(settings.checkpoints / space)  # of the final fits of the best trial
         trained = train_version(
-            database, found, chooser, seed=seed, device=device, force=force, progress=tell, checkpoints=checkpoints
+            database, found, chooser, seed=seed, device=device, force=force, progress=report, checkpoints=checkpoints
         )
 
     def show() -> None:

@@ -22,9 +22,9 @@ def compress(model: Model = None, space: SpaceName = "default", json: Json = Fal
     """
     from indexing.building.compression import of_model
 
-    with opened(space) as (_, database, found), progress() as tell, database.begin() as conn:
+    with opened(space) as (_, database, found), progress() as report, database.begin() as conn:
         version = model_version(conn, found, model)
-        tell("compress", 0.1)
+        report("compress", 0.1)
         body = of_model(conn, found.key, version)
     rows = body["kinds"]
     names = list(rows[0])

@@ -62,8 +62,8 @@ def features(
     Example: `nearfield import features machines.csv --space hall --id id --label fault`
     """
     layout = Layout(id_column, (), label, categorical or (), ignore or (), array)
-    with open_database(settings()) as database, progress() as tell:
-        summary = import_features(database, space, file, layout, replace=replace, progress=tell)
+    with open_database(settings()) as database, progress() as report:
+        summary = import_features(database, space, file, layout, replace=replace, progress=report)
     emit(json, summary.to_json(), lambda: _show(summary, "records", "next: nearfield reindex"))
 
 
@@ -96,14 +96,14 @@ def vectors(
     layout = Layout(id_column, (), label, (), ignore or (), array)
     found = settings()
     generation = None
-    with open_database(found) as database, progress() as tell:
+    with open_database(found) as database, progress() as report:
         if publish:
             _check_replaces_no_model(database, space)
-        summary, record = import_vectors(database, space, file, layout, progress=tell)
+        summary, record = import_vectors(database, space, file, layout, progress=report)
         if publish:
             with database.connect() as conn:
                 target = spaces.get(conn, space)
-            generation = build_generation(database, target, record.version, found.generations, progress=tell)
+            generation = build_generation(database, target, record.version, found.generations, progress=report)
             publish_generation(database, target, generation, found.generations)
     body = summary.to_json() | {"model": record.version, "dim": record.dim, "generation": generation}
     next_step = f"{generation} is served" if generation else "next: nearfield index"

@@ -65,8 +65,8 @@ def draw_map(
         raise InputError(f"expected a .png, .html or .json file to write, got {wrong[0].name!r}")
     if colour is not None and colour not in COLOURS and not colour.startswith("attributes."):
         raise InputError(f"expected a colour of label, category, score or attributes.NAME, got {colour!r}")
-    with opened(space) as (_, database, found), progress() as tell:
-        tell("read", 0.0)
+    with opened(space) as (_, database, found), progress() as report:
+        report("read", 0.0)
         with database.begin() as conn:
             version = model_version(conn, found, model)
             latent = models.load_space(conn, found.key, version)
@@ -74,7 +74,7 @@ def draw_map(
             if len(latent.items) == 0:
                 raise NotEnoughData(f"model {version} has no vectors")
             details = _labels_and_scores(conn, found, latent, colour)
-        tell(method, 0.2)
+        report(method, 0.2)
         drawn = latent_map(placed(embedder, latent), method, n=n, seed=seed, **details) | {"model": version}
         with database.begin() as conn:
             model_reports.set_map(conn, found.key, version, method, drawn)

@@ -36,14 +36,14 @@ def index(
     """
     from indexing.building.build import build_generation
 
-    with opened(space) as (settings, database, found), progress() as tell:
+    with opened(space) as (settings, database, found), progress() as report:
         with database.connect() as conn:
             newest = models.latest(conn, found.key)
         version = model if model is not None else (newest.version if newest else None)
         if version is None:
             raise NotEnoughData("there is no model yet; run `nearfield train`")
         name = build_generation(
-            database, found, version, settings.generations, recipe=recipe, device=device, progress=tell
+            database, found, version, settings.generations, recipe=recipe, device=device, progress=report
         )
         with database.connect() as conn:
             indexes = generations.get(conn, found.key, name).manifest["indexes"]

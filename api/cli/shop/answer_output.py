@@ -1,4 +1,4 @@
-"""Answers of `recommend` and `search` on a terminal, or as the JSON that the HTTP API answers."""
+"""Answers of `recommend` and `search`, as a table or as the JSON of the HTTP API."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from indexing.live.view import LiveView
 
 
 def emit_answer(view: LiveView, answer: Answer, problems: Sequence[Problem], json: bool) -> None:
+    """Prints an answer that was made in this process."""
     items: list[dict[str, Any]] = [
         {
             "item_id": hit.item_id,
@@ -37,7 +38,7 @@ def emit_answer(view: LiveView, answer: Answer, problems: Sequence[Problem], jso
 
 
 def emit_body(body: dict[str, Any], json: bool) -> None:
-    """An answer as the HTTP API gives it."""
+    """Prints an answer with the fields of the HTTP API."""
 
     def show() -> None:
         items, short = body["items"], body["shortfall"]

@@ -71,10 +71,10 @@ def _fill(database: Database) -> tuple[Space, str, str]:
         if any(space.name == SPACE for space in spaces.list_all(conn)):
             spaces.delete(conn, SPACE)
         space = spaces.ensure(conn, SPACE)
-    with tempfile.TemporaryDirectory() as folder, progress() as tell:
+    with tempfile.TemporaryDirectory() as folder, progress() as report:
         item_file, event_file = front.write(Path(folder))
-        catalogue = import_items(database, SPACE, item_file, progress=tell)
-        summary = import_events(database, SPACE, event_file, progress=tell)
+        catalogue = import_items(database, SPACE, item_file, progress=report)
+        summary = import_events(database, SPACE, event_file, progress=report)
     out.print(f"imported {catalogue.written:,} items and {summary.written:,} events in {summary.seconds:.1f} s")
     return space, *_example(front.events)
 
@@ -90,8 +90,8 @@ def _learn(found: Settings, database: Database, space: Space) -> None:
     from engine.embedders.registry import make
     from indexing.building.reindex import check_publishable, reindex
 
-    with progress() as tell:
-        done = reindex(database, space, make("spectral"), found.generations, progress=tell)
+    with progress() as report:
+        done = reindex(database, space, make("spectral"), found.generations, progress=report)
     check_publishable(done.record)
     out.print(f"learnt in {done.fit_seconds:.1f} s, indexed and published in {done.index_seconds:.1f} s")
     print_evaluation(done.record.evaluation, done.record.embedder)

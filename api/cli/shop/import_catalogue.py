@@ -222,8 +222,8 @@ def _run(
     columns, constants = pairs(column, "--column"), pairs(constant, "--set")
     spaces.check_name(space)  # before the file is read
     options |= {"columns": columns, "constants": constants, "rejects": rejects}
-    with open_database(settings()) as database, progress() as tell:
-        summary = importer(database, space, file, progress=tell, **options)
+    with open_database(settings()) as database, progress() as report:
+        summary = importer(database, space, file, progress=report, **options)
     emit(json, summary.to_json(), lambda: _print_summary(summary, rejects))
 
 

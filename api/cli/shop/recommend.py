@@ -67,7 +67,7 @@ def recommend_items(
     relations = _relations(exclude)
     if url is not None:
         if everyone:
-            raise InputError("--all works on the database itself; leave --url away")
+            raise InputError("--all reads the database directly; leave out --url")
         body: dict[str, Any] = {"user_id": user, "item_ids": item or [], "k": k, "exclude": exclude_from_text(exclude)}
         body |= {} if filter_ is None else {"filter": parsed_filter(filter_)}
         emit_body(ask(url, space, "recommend", body), json)

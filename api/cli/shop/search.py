@@ -50,7 +50,7 @@ def search(
     Example: `nearfield search --item lamp --unlike tent --k 5`
     """
     if sum(map(bool, (vector, item, record))) != 1 or (unlike and not item):
-        raise InputError("give --item, with perhaps --unlike, or --vector, or --record")
+        raise InputError("give --item (and --unlike if needed), or --vector, or --record")
     if url is not None:
         body: dict[str, Any] = {"positive": item, "negative": unlike or []}
         if vector is not None or record is not None:
