@@ -10,13 +10,13 @@ from fastapi import Depends, Query, Request
 
 from api.deps import LiveSpaces, View
 from api.limits.deadline import check_deadline
-from api.messages.request_schemas import Fresh
+from api.messages.request_schemas import ReadOptions
 from indexing.live.view import LiveView
 
 MAX_WAIT_S = 1.0  # for min_seq, of a read without deadline_ms
 
 
-def fresh_view(request: Request, view: LiveView, fresh: Fresh) -> LiveView:
+def fresh_view(request: Request, view: LiveView, fresh: ReadOptions) -> LiveView:
     """A view that shows the write with `min_seq` and every write acknowledged before it with a lower number. Waits for
     it; DeadlineExceeded when the deadline passes first."""
     now = time.perf_counter()  # not the arrival of the request: its body, which holds min_seq, may arrive later
@@ -28,7 +28,7 @@ def fresh_view(request: Request, view: LiveView, fresh: Fresh) -> LiveView:
     return view
 
 
-async def get_fresh_view(request: Request, view: View, fresh: Annotated[Fresh, Query()]) -> LiveView:
+async def get_fresh_view(request: Request, view: View, fresh: Annotated[ReadOptions, Query()]) -> LiveView:
     return view if fresh.min_seq is None else await asyncio.to_thread(fresh_view, request, view, fresh)
 
 

@@ -13,7 +13,7 @@ import orjson
 
 from api.coalescing.user_profile import UserProfile, session_history
 from api.messages import cursors
-from api.messages.request_schemas import Boost, Near, RankBody, RecommendQuery, ShelfBody
+from api.messages.request_schemas import Boost, RankBody, RecommendQuery, SearchOptions, ShelfBody
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
@@ -71,7 +71,11 @@ def parse_rank(body: RankBody, now_us: int) -> Request:
 
 
 def parse_search(
-    near: Near, filter_: Mapping[str, Any] | str | None, filter_loc: Loc, item_ids: Sequence[str], unlike: Sequence[str]
+    near: SearchOptions,
+    filter_: Mapping[str, Any] | str | None,
+    filter_loc: Loc,
+    item_ids: Sequence[str],
+    unlike: Sequence[str],
 ) -> Request:
     """A search from items; a search from a vector or a record gets it by `dataclasses.replace`."""
     parsed = parse_filter(filter_, filter_loc)

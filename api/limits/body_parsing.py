@@ -1,8 +1,9 @@
-"""Parsing: the JSON of a body, bounded before anything is made of it, and a large one beside the event loop.
+"""Parsing of JSON bodies: limits are checked before any object is created, and large bodies do not block the event
+loop.
 
-Python parses JSON in one go, in which no other thread works: 14 MB of distinct names stop an event loop for more than a
-second, from another thread too. So a large text is parsed in pieces, between which the others have their turn. Where it
-may be cut is found by numpy, which leaves them theirs meanwhile.
+`json.loads` holds the GIL until it is done: 14 MB of distinct names stop the event loop for more than a second, even
+from another thread. A large text is therefore parsed in pieces, with a turn for other threads after each piece. numpy
+finds the places to cut, without the GIL.
 """
 
 from __future__ import annotations
@@ -21,100 +22,100 @@ from fastapi import HTTPException
 from engine.errors import NearfieldError
 
 MAX_DEPTH = 100
-MAX_NUMBER = 1000  # characters; to read an integer takes the square of its digits
-MAX_CONTAINERS = 500_000  # lists and objects: each takes 50 times the two bytes that it may be written with
+MAX_NUMBER = 1000  # characters; parsing an integer takes time quadratic in its digits
+MAX_CONTAINERS = 500_000  # lists and objects; `[]` takes 50 times its two bytes in memory
 MAX_NAMES = 1_000_000
-SMALL = 65_536  # bytes; parsed at once, in a few milliseconds at most
-PIECE = 32_768
-CHUNK = 2**18  # bytes looked at in one go
+SMALL = 65_536  # bytes; parsed on the event loop, in a few milliseconds at most
+PIECE = 32_768  # bytes parsed at once
+CHUNK = 2**18  # bytes that numpy classifies at once
 QUOTE, OPEN, CLOSE, COMMA, COLON, NUMBER = 1, 2, 3, 4, 5, 6
 KINDS = np.zeros(256, np.uint8)
 NUMBERS = b"0123456789+-.eE"
 for _kind, _bytes in {QUOTE: b'"', OPEN: b"[{", CLOSE: b"]}", COMMA: b",", COLON: b":", NUMBER: NUMBERS}.items():
     KINDS[list(_bytes)] = _kind
-STEPS = np.zeros(256, np.int8)
-STEPS[OPEN], STEPS[CLOSE] = 1, -1
+DEPTH_CHANGE = np.zeros(256, np.int8)
+DEPTH_CHANGE[OPEN], DEPTH_CHANGE[CLOSE] = 1, -1
 SPACES = b" \t\n\r"
 LONG_NUMBER = re.compile(rb"[0-9+\-.eE]{2}")
 
 
-class TooMuch(NearfieldError):
-    """A text that nests too deep, or has too much of something."""
+class BodyTooComplex(NearfieldError):
+    """A text that nests too deep, or has too many lists, objects, names or digits."""
 
-    def __init__(self, status: int, what: str):
-        super().__init__(what)
+    def __init__(self, status: int, message: str):
+        super().__init__(message)
         self.status = status
 
 
 async def parse_body(body: bytes, threads: Executor) -> Any:
-    """The value of a JSON text; JSONDecodeError, or HTTPException 413 or 422 where it is beyond a bound."""
+    """The value of a JSON text. JSONDecodeError for invalid JSON, HTTPException 413 or 422 beyond a limit."""
     try:
         if len(body) <= SMALL:
-            return _small(body)
+            return _parse_small(body)
         return await asyncio.get_running_loop().run_in_executor(threads, parse, body)
-    except TooMuch as error:
+    except BodyTooComplex as error:
         raise HTTPException(error.status, str(error)) from None
 
 
-def _small(body: bytes) -> Any:
-    """A number beyond the bound is met at two places side by side of those looked at."""
+def _parse_small(body: bytes) -> Any:
+    """Runs `structure` only if a limit may be exceeded: a number over MAX_NUMBER covers two adjacent sampled bytes."""
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH or LONG_NUMBER.search(body[:: MAX_NUMBER // 2]):
         structure(body)
     return json.loads(body)
 
 
 def parse(body: bytes) -> Any:
-    """As `json.loads`, within the bounds; other threads have their turn in between."""
+    """As `json.loads`, within the limits, with a turn for other threads between the pieces."""
     encoding = json.detect_encoding(body)
     if encoding != "utf-8":
         body = body.decode(encoding, "surrogatepass").encode("utf-8", "surrogatepass")
-    found = structure(body)
-    return Pieces(body, found.kinds, found.depths).value(0, len(body))
+    parts = structure(body)
+    return PiecewiseParser(body, parts.kinds, parts.depths).value(0, len(body))
 
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    kinds: npt.NDArray[np.uint8]  # of each byte; 0 of most, and of all that is within a string
-    depths: npt.NDArray[np.int8]  # after it
+    kinds: npt.NDArray[np.uint8]  # of each byte: QUOTE to NUMBER, or 0; 0 inside strings
+    depths: npt.NDArray[np.int8]  # nesting depth after each byte
 
 
 def structure(text: bytes) -> Structure:
-    """Of a text within the bounds; TooMuch of another, as far as it had to be read."""
+    """The structure of a text; BodyTooComplex as soon as a limit is exceeded."""
     kinds, depths = np.zeros(len(text), np.uint8), np.zeros(len(text), np.int8)
-    look = _Look()
+    scanner = _Scanner()
     for start in range(0, len(text), CHUNK):
         stop = min(start + CHUNK, len(text))
-        look.over(text[start:stop], kinds[start:stop], depths[start:stop])
+        scanner.scan(text[start:stop], kinds[start:stop], depths[start:stop])
     return Structure(kinds, depths)
 
 
-class _Look:
-    """What is carried from one chunk to the next."""
+class _Scanner:
+    """Classifies the bytes of a text chunk by chunk; its attributes are the state between two chunks."""
 
     def __init__(self) -> None:
-        self.in_string = np.uint8(0)
+        self.in_string = np.uint8(0)  # 0 or 1
         self.escapes = False  # the first byte of the next chunk is escaped
-        self.depth = self.containers = self.names = self.run = 0
+        self.depth = self.n_containers = self.n_names = 0
+        self.number_length = 0  # so far, of a number at the end of the chunk
 
-    def over(self, text: bytes, kinds: npt.NDArray[np.uint8], depths: npt.NDArray[np.int8]) -> None:
+    def scan(self, text: bytes, kinds: npt.NDArray[np.uint8], depths: npt.NDArray[np.int8]) -> None:
         KINDS.take(np.frombuffer(self._without_escapes(text), np.uint8), out=kinds)
-        inside = np.cumsum(kinds == QUOTE, dtype=np.uint8)  # its last bit; the quote that opens is inside
+        inside = np.cumsum(kinds == QUOTE, dtype=np.uint8)  # odd inside strings; the opening quote counts as inside
         inside += self.in_string
         inside &= 1
         self.in_string = inside[-1]
         kinds[inside.view(bool)] = 0
-        opened = int(np.count_nonzero(kinds == OPEN))
-        self.containers += opened
-        self.names += int(np.count_nonzero(kinds == COLON))
-        if self.containers > MAX_CONTAINERS:
-            raise TooMuch(413, f"a body has at most {MAX_CONTAINERS:,} lists and objects; send several requests")
-        if self.names > MAX_NAMES:
-            raise TooMuch(413, f"the objects of a body have at most {MAX_NAMES:,} names; send several requests")
-        self._deepen(kinds, depths)
-        self._measure(kinds)
+        self.n_containers += int(np.count_nonzero(kinds == OPEN))
+        self.n_names += int(np.count_nonzero(kinds == COLON))
+        if self.n_containers > MAX_CONTAINERS:
+            raise BodyTooComplex(413, f"a body has at most {MAX_CONTAINERS:,} lists and objects; send several requests")
+        if self.n_names > MAX_NAMES:
+            raise BodyTooComplex(413, f"the objects of a body have at most {MAX_NAMES:,} names; send several requests")
+        self._scan_depths(kinds, depths)
+        self._scan_numbers(kinds)
 
     def _without_escapes(self, text: bytes) -> bytes:
-        """The text with another character in place of each that is escaped; as long as it was."""
+        """The text with each escape sequence replaced by other characters; its length stays."""
         if self.escapes:
             text = b"_" + text[1:]
         self.escapes = False
@@ -124,92 +125,93 @@ class _Look:
             text = text.replace(b'\\"', b"__")
         return text
 
-    def _deepen(self, kinds: npt.NDArray[np.uint8], depths: npt.NDArray[np.int8]) -> None:
-        deep = np.cumsum(STEPS.take(kinds), dtype=np.int32)
+    def _scan_depths(self, kinds: npt.NDArray[np.uint8], depths: npt.NDArray[np.int8]) -> None:
+        deep = np.cumsum(DEPTH_CHANGE.take(kinds), dtype=np.int32)
         deep += self.depth
         if int(deep.max()) > MAX_DEPTH:
-            raise TooMuch(422, f"expected JSON that nests at most {MAX_DEPTH} deep, got more")
+            raise BodyTooComplex(422, f"expected JSON that nests at most {MAX_DEPTH} deep, got more")
         self.depth = int(deep[-1])
-        np.maximum(deep, -1, out=deep)  # below: more was closed than opened
+        np.maximum(deep, -1, out=deep)  # negative: more brackets closed than opened; `json.loads` reports it
         depths[:] = deep
 
-    def _measure(self, kinds: npt.NDArray[np.uint8]) -> None:
+    def _scan_numbers(self, kinds: npt.NDArray[np.uint8]) -> None:
         others = np.flatnonzero(kinds != NUMBER)
-        edges = np.concatenate([[-1 - self.run], others, [len(kinds)]])
+        edges = np.concatenate([[-1 - self.number_length], others, [len(kinds)]])
         if int(np.diff(edges).max()) - 1 > MAX_NUMBER:
-            raise TooMuch(422, f"expected numbers of at most {MAX_NUMBER} characters, got a longer one")
-        self.run = len(kinds) - 1 - int(edges[-2])
+            raise BodyTooComplex(422, f"expected numbers of at most {MAX_NUMBER} characters, got a longer one")
+        self.number_length = len(kinds) - 1 - int(edges[-2])
 
 
 @dataclass(frozen=True, eq=False)
-class Pieces:
-    """A text parsed piece by piece. What is wrong with it is told as `json.loads` does, by bytes."""
+class PiecewiseParser:
+    """Parses a text piece by piece. Errors are those of `json.loads`, with positions in bytes."""
 
     text: bytes
     kinds: npt.NDArray[np.uint8]
     depths: npt.NDArray[np.int8]
 
     def value(self, start: int, stop: int) -> Any:
-        """Of the one JSON value between, perhaps with spaces around it."""
-        first = self._past_spaces(start, stop)
+        """The one JSON value between `start` and `stop`, with optional spaces around it."""
+        first = self._skip_spaces(start, stop)
         if stop - first <= PIECE or self.kinds[first] != OPEN:
-            return self._loaded(first, stop)
+            return self._loads(first, stop)
         last = first + len(self.text[first:stop].rstrip(SPACES)) - 1
         is_list = self.text[first] == ord("[")
         closed = last > first and self.kinds[last] == CLOSE and self.text[last] == ord("]" if is_list else "}")
-        found = (
+        value = (
             self._list(first, last if closed else stop) if is_list else self._object(first, last if closed else stop)
         )
         if not closed:
             raise json.JSONDecodeError("Expecting ',' delimiter", "", stop)
-        return found
+        return value
 
     def _list(self, first: int, last: int) -> list[Any]:
-        found: list[Any] = []
-        for start, stop, alone in self._parts(first, last):
-            found += [self.value(start, stop)] if alone else self._loaded(start, stop, b"[", b"]")
-        return found
+        values: list[Any] = []
+        for start, stop, is_large in self._pieces(first, last):
+            values += [self.value(start, stop)] if is_large else self._loads(start, stop, b"[", b"]")
+        return values
 
     def _object(self, first: int, last: int) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for start, stop, alone in self._parts(first, last):
-            colon = self._colon(start, stop, int(self.depths[first])) if alone else None
+        members: dict[str, Any] = {}
+        for start, stop, is_large in self._pieces(first, last):
+            colon = self._colon(start, stop, int(self.depths[first])) if is_large else None
             if colon is None:
-                found |= self._loaded(start, stop, b"{", b"}")
+                members |= self._loads(start, stop, b"{", b"}")
             else:
-                name = self._loaded(start, colon)
+                name = self._loads(start, colon)
                 if not isinstance(name, str):
                     raise json.JSONDecodeError("Expecting property name enclosed in double quotes", "", start)
-                found[name] = self.value(colon + 1, stop)
-        return found
+                members[name] = self.value(colon + 1, stop)
+        return members
 
-    def _parts(self, first: int, last: int) -> list[tuple[int, int, bool]]:
-        """(start, stop, whether it is one member larger than a piece) of the members between two brackets."""
+    def _pieces(self, first: int, last: int) -> list[tuple[int, int, bool]]:
+        """(start, stop, is_large) of runs of members between two brackets: as many as fit into PIECE bytes, or one that
+        is larger."""
         within = slice(first + 1, last)
         is_comma = (self.kinds[within] == COMMA) & (self.depths[within] == self.depths[first])
         ends = np.append(np.flatnonzero(is_comma) + first + 1, last)
-        parts, start, at = list[tuple[int, int, bool]](), first + 1, 0
+        pieces, start, at = list[tuple[int, int, bool]](), first + 1, 0
         while at < len(ends):
-            most = int(np.searchsorted(ends, start + PIECE, side="right"))  # members before it fit
-            alone = most <= at
-            at = at + 1 if alone else most
+            n_fitting = int(np.searchsorted(ends, start + PIECE, side="right"))  # members up to this one fit
+            is_large = n_fitting <= at
+            at = at + 1 if is_large else n_fitting
             stop = int(ends[at - 1])
             if not self.text[start:stop].strip(SPACES) and len(ends) > 1:
                 raise json.JSONDecodeError("Expecting value", "", stop)
-            parts.append((start, stop, alone))
+            pieces.append((start, stop, is_large))
             start = stop + 1
-        return parts
+        return pieces
 
     def _colon(self, start: int, stop: int, depth: int) -> int | None:
         is_colon = (self.kinds[start:stop] == COLON) & (self.depths[start:stop] == depth)
         at = int(is_colon.argmax())
         return start + at if is_colon[at] else None
 
-    def _loaded(self, start: int, stop: int, before: bytes = b"", after: bytes = b"") -> Any:
+    def _loads(self, start: int, stop: int, before: bytes = b"", after: bytes = b"") -> Any:
         try:
             return json.loads(before + self.text[start:stop] + after)
         except json.JSONDecodeError as error:
             raise json.JSONDecodeError(error.msg, "", max(start + error.pos - len(before), 0)) from None
 
-    def _past_spaces(self, start: int, stop: int) -> int:
+    def _skip_spaces(self, start: int, stop: int) -> int:
         return min(stop - len(self.text[start:stop].lstrip(SPACES)), len(self.text) - 1)

@@ -25,7 +25,7 @@ from api.limits.body_parsing import parse_body
 from api.limits.concurrency_limit import MAX_BLOCKED
 from api.limits.deadline import set_deadline
 from api.limits.executors import is_long_running, is_write
-from api.messages.request_schemas import Fresh
+from api.messages.request_schemas import ReadOptions
 from engine.errors import StoreBusy
 
 _executor = ContextVar[Executor | None]("executor", default=None)  # None: the default executor of the event loop
@@ -78,7 +78,7 @@ def _apply_deadline(request: Request, deadline_ms: object) -> None:
     """An invalid value is ignored here; the validation of the request reports it."""
     if deadline_ms is not None:
         with suppress(ValidationError):
-            ms = Fresh.model_validate({"deadline_ms": deadline_ms}).deadline_ms
+            ms = ReadOptions.model_validate({"deadline_ms": deadline_ms}).deadline_ms
             assert ms is not None
             set_deadline(request, ms)
 

@@ -1,1 +1,1 @@
-"""The map of a latent space as an HTML page and as a picture."""
+"""Renders the map of a latent space (`engine.latent.latent_map`) as an HTML page or a PNG."""

@@ -1,4 +1,4 @@
-"""page: a map as one HTML file that needs nothing else: points on a canvas, hover, zoom, colour by label or score."""
+"""A map as one self-contained HTML file: points on a canvas, hover, zoom, colour by label or score."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import orjson
 
 from api.maps.colours import by_label, by_score
 
-NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
+METHOD_NAMES = {"pca": "PCA", "tsne": "t-SNE", "umap": "UMAP"}
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>%(title)s</title><style>
 html,body{margin:0;height:100%%;font:14px system-ui,sans-serif;color:#222;background:#fff}
@@ -87,32 +87,32 @@ by.addEventListener("change", draw); addEventListener("resize", draw); draw();
 """
 
 
-def page(found: Mapping[str, Any]) -> str:
-    """The HTML of a map as `engine.latent_analysis.latent_map` makes it."""
-    colours = colourings(found)
-    order = {name: _order(found, name) for name in colours}
+def html_page(latent_map: Mapping[str, Any]) -> str:
+    """The HTML page of a map from `engine.latent_analysis`."""
+    colours = colourings(latent_map)
+    order = {name: _order(latent_map, name) for name in colours}
     shown = {name: {"points": points, "legend": legend} for name, (points, legend) in colours.items()}
-    text = orjson.dumps({**found, "colours": shown, "order": order}).decode()
-    data = text.replace("<", "\\u003c")  # inside a script element, where `</` would end it
-    return PAGE % {"title": escape(title(found)), "data": data}
+    text = orjson.dumps({**latent_map, "colours": shown, "order": order}).decode()
+    data = text.replace("<", "\\u003c")  # `</` would end the script element
+    return PAGE % {"title": escape(title(latent_map)), "data": data}
 
 
-def title(found: Mapping[str, Any]) -> str:
-    shown, every = len(found["ids"]), found["of"]
-    return f"{NAMES[found['method']]} of {shown:,}{f' of {every:,}' if shown < every else ''} items"
+def title(latent_map: Mapping[str, Any]) -> str:
+    shown, every = len(latent_map["ids"]), latent_map["of"]
+    return f"{METHOD_NAMES[latent_map['method']]} of {shown:,}{f' of {every:,}' if shown < every else ''} items"
 
 
-def colourings(found: Mapping[str, Any]) -> dict[str, tuple[list[str], list[tuple[str, str]]]]:
-    """By label where there are any, by score where there are any, the first of them first."""
-    made = {}
-    if any(label is not None for label in found["labels"]):
-        made["label"] = by_label(found["labels"])
-    if any(score is not None for score in found["scores"]):
-        made["anomaly score"] = by_score(found["scores"], found["threshold"])
-    return made or {"label": by_label(found["labels"])}
+def colourings(latent_map: Mapping[str, Any]) -> dict[str, tuple[list[str], list[tuple[str, str]]]]:
+    """(colour of each point, legend) by name: `label` if any point has one, `anomaly score` if any point has one."""
+    available = {}
+    if any(label is not None for label in latent_map["labels"]):
+        available["label"] = by_label(latent_map["labels"])
+    if any(score is not None for score in latent_map["scores"]):
+        available["anomaly score"] = by_score(latent_map["scores"], latent_map["threshold"])
+    return available or {"label": by_label(latent_map["labels"])}
 
 
-def _order(found: Mapping[str, Any], name: str) -> list[int]:
-    """The worst last, on top of the others."""
-    rows = list(range(len(found["ids"])))
-    return rows if name == "label" else sorted(rows, key=lambda at: found["scores"][at] or 0)
+def _order(latent_map: Mapping[str, Any], name: str) -> list[int]:
+    """The drawing order: the highest score last, on top of the others."""
+    rows = list(range(len(latent_map["ids"])))
+    return rows if name == "label" else sorted(rows, key=lambda at: latent_map["scores"][at] or 0)

@@ -1,4 +1,4 @@
-"""picture: a map as a PNG, by matplotlib, which is imported when asked for (extra `map`)."""
+"""A map as a PNG. Needs matplotlib (extra `map`), which is imported on the first call."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from api.maps.page import colourings, title
 from engine.errors import InputError
 
 
-def picture(found: Mapping[str, Any], file: Path, colour: str | None = None) -> None:
-    """Write the PNG of a map of `engine.latent_analysis.latent_map`; `colour` is `label` or `anomaly score`."""
+def write_png(latent_map: Mapping[str, Any], file: Path, colour: str | None = None) -> None:
+    """Write the PNG of a map of `engine.latent_analysis`; `colour` is `label` or `anomaly score`."""
     try:
         from matplotlib.figure import Figure
         from matplotlib.lines import Line2D
     except ImportError:
         raise InputError("a PNG needs matplotlib: install the extra `map`, or write .html") from None
-    made = colourings(found)
-    name = colour or next(iter(made))
-    if name not in made:
-        raise InputError(f"this map can be coloured by {' or '.join(made)}, got {name!r}", loc=("colour",))
-    points, legend = made[name]
+    available = colourings(latent_map)
+    name = colour or next(iter(available))
+    if name not in available:
+        raise InputError(f"this map can be coloured by {' or '.join(available)}, got {name!r}", loc=("colour",))
+    points, legend = available[name]
     order = (
-        range(len(points)) if name == "label" else sorted(range(len(points)), key=lambda at: found["scores"][at] or 0)
+        range(len(points))
+        if name == "label"
+        else sorted(range(len(points)), key=lambda at: latent_map["scores"][at] or 0)
     )
     figure = Figure(figsize=(10, 8), dpi=120, layout="constrained")
     axes = figure.add_subplot()
-    xs, ys, colours = ([each[at] for at in order] for each in (found["x"], found["y"], points))
+    xs, ys, colours = ([each[at] for at in order] for each in (latent_map["x"], latent_map["y"], points))
     axes.scatter(xs, ys, c=colours, s=9 if len(points) > 1500 else 22, alpha=0.75, linewidths=0)
-    axes.set_title(f"{title(found)}, by {name}")
+    axes.set_title(f"{title(latent_map)}, by {name}")
     axes.set_xticks([])
     axes.set_yticks([])
     axes.set_aspect("equal", adjustable="datalim")

@@ -1,4 +1,4 @@
-"""Rows of a bulk write, each checked by itself: a bad one does not keep the others out."""
+"""The rows of a bulk write, validated one by one: an invalid row does not reject the others."""
 
 from __future__ import annotations
 
@@ -11,66 +11,72 @@ from pydantic import ValidationError
 
 from engine.errors import InputError, Problem
 
-MOST_OF_ROW = 20  # faults told one by one
-T = TypeVar("T")
+MAX_ERRORS_OF_ROW = 20  # more are reported as a number
+Row = TypeVar("Row")
 
 
 @dataclass(frozen=True)
-class Checked(Generic[T]):
-    name: str
-    good: dict[int, T]  # by row
-    bad: dict[int, tuple[Problem, ...]]
+class CheckedRows(Generic[Row]):
+    name: str  # the field of the body
+    valid: dict[int, Row]  # by row number
+    invalid: dict[int, tuple[Problem, ...]]
 
-    def without(self, status: str, statuses: Sequence[str], why: Problem) -> tuple[Checked[T], list[str]]:
-        """The good rows that came out of the write with another status than this one, and their statuses; the others
-        are rejected. InputError as `check_rows`."""
+    def reject(self, status: str, statuses: Sequence[str], why: Problem) -> tuple[CheckedRows[Row], list[str]]:
+        """Make the valid rows invalid that the write returned with `status`; also the statuses of the other rows.
+        InputError as `check_rows`."""
         if status not in statuses:
             return self, list(statuses)
-        kept = {row: each for row, each in zip(self.good, statuses, strict=True) if each != status}
-        problems = {
-            row: (Problem(("body", self.name, row, *why.loc), why.msg),) for row in self.good if row not in kept
+        kept = {row: each for row, each in zip(self.valid, statuses, strict=True) if each != status}
+        rejected = {
+            row: (Problem(("body", self.name, row, *why.loc), why.msg),) for row in self.valid if row not in kept
         }
-        good = {row: each for row, each in self.good.items() if row in kept}
-        return _checked(self.name, good, dict(sorted((self.bad | problems).items()))), list(kept.values())
+        valid = {row: values for row, values in self.valid.items() if row in kept}
+        invalid = dict(sorted((self.invalid | rejected).items()))
+        return _checked_rows(self.name, valid, invalid), list(kept.values())
 
     def results(
         self, statuses: Sequence[str], notes: Mapping[int, str] = MappingProxyType({})
     ) -> list[tuple[str, str | None]]:
-        """(status, detail) of every row, in order; `statuses` are those of the good rows, `notes` of some."""
-        done = dict(zip(self.good, statuses, strict=True))
-        rejected = {row: "; ".join(f"{_place(each)}: {each.msg}" for each in found) for row, found in self.bad.items()}
-        n_rows = len(done | rejected)
-        return [(done[row], notes.get(row)) if row in done else ("rejected", rejected[row]) for row in range(n_rows)]
+        """(status, detail) of every row, in order. `statuses`: of the valid rows; `notes`: details by row."""
+        written = dict(zip(self.valid, statuses, strict=True))
+        rejected = {
+            row: "; ".join(f"{_place(problem)}: {problem.msg}" for problem in problems)
+            for row, problems in self.invalid.items()
+        }
+        return [
+            (written[row], notes.get(row)) if row in written else ("rejected", rejected[row])
+            for row in range(len(written | rejected))
+        ]
 
 
-def check_rows(name: str, rows: Sequence[Any], parse: Callable[[Any], T]) -> Checked[T]:
-    """Every row parsed or with its problems; InputError with all of them when no row is good."""
-    good: dict[int, T] = {}
-    bad: dict[int, tuple[Problem, ...]] = {}
+def check_rows(name: str, rows: Sequence[Any], parse: Callable[[Any], Row]) -> CheckedRows[Row]:
+    """Parse every row. InputError with the problems of all rows when no row is valid."""
+    valid: dict[int, Row] = {}
+    invalid: dict[int, tuple[Problem, ...]] = {}
     for row, values in enumerate(rows):
         try:
-            good[row] = parse(values)
+            valid[row] = parse(values)
         except ValidationError as error:
-            bad[row] = tuple(_problems(error, ("body", name, row)))
+            invalid[row] = tuple(_problems(error, ("body", name, row)))
         except InputError as error:
-            bad[row] = tuple(Problem(("body", name, row, *each.loc), each.msg) for each in error.problems)
-    return _checked(name, good, bad)
+            invalid[row] = tuple(Problem(("body", name, row, *each.loc), each.msg) for each in error.problems)
+    return _checked_rows(name, valid, invalid)
 
 
-def _problems(error: ValidationError, row: tuple[str | int, ...]) -> Iterator[Problem]:
-    """Of one row; there may be thousands with as many each."""
-    if error.error_count() > MOST_OF_ROW:
-        yield Problem(row, f"has {error.error_count()} fields that there are none of, or with wrong values")
+def _problems(error: ValidationError, loc: tuple[str | int, ...]) -> Iterator[Problem]:
+    """The problems of one row; a request may have thousands of rows with many problems each."""
+    if error.error_count() > MAX_ERRORS_OF_ROW:
+        yield Problem(loc, f"has {error.error_count()} fields that are unknown or have wrong values")
         return
     for each in error.errors(include_url=False, include_context=False, include_input=False):
-        yield Problem((*row, *each["loc"]), _message(each))
+        yield Problem((*loc, *each["loc"]), _message(each))
 
 
-def _checked(name: str, good: dict[int, T], bad: dict[int, tuple[Problem, ...]]) -> Checked[T]:
-    if not good:
-        problems = tuple(problem for found in bad.values() for problem in found)
-        raise InputError(f"none of the {len(bad)} {name} can be accepted", problems=problems[:100])
-    return Checked(name, good, bad)
+def _checked_rows(name: str, valid: dict[int, Row], invalid: dict[int, tuple[Problem, ...]]) -> CheckedRows[Row]:
+    if not valid:
+        problems = tuple(problem for of_row in invalid.values() for problem in of_row)
+        raise InputError(f"none of the {len(invalid)} {name} can be accepted", problems=problems[:100])
+    return CheckedRows(name, valid, invalid)
 
 
 def _message(error: Any) -> str:

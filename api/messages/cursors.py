@@ -38,5 +38,5 @@ def shown(cursor: str | None, loc: tuple[str | int, ...]) -> list[str]:
     except (binascii.Error, zlib.error, ValueError, InputError):
         ids = []
     if not 1 <= len(ids) <= MAX_SHOWN:
-        raise InputError("expected a cursor as an answer gave it", loc=loc)
+        raise InputError("expected a `cursor` from a response, unchanged", loc=loc)
     return ids

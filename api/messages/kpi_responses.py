@@ -1,4 +1,4 @@
-"""What kpis answer: the stored figures of a model version, and the newest drift report."""
+"""The response of kpis: the stored figures of a model version and its newest drift report."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.store.database.connections import Connection
 
 
 def kpis(conn: Connection, space_key: int, version: int) -> dict[str, Any]:
-    """Figures of feature records under `kpis`; those of a model of events are its evaluation."""
+    """`kpis` holds the figures of a feature model, or the evaluation of a model of events."""
     record = models.get(conn, space_key, version)
     evaluation: Mapping[str, Any] = record.evaluation
     return {

@@ -1,4 +1,4 @@
-"""What the latent routes and commands answer: engine results as bodies for JSON, vectors as numpy arrays."""
+"""The response bodies of the latent routes and commands, as dictionaries; vectors stay numpy arrays."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from indexing.live.nearest_by_distance import nearest_by_distance
 from indexing.live.view import LiveView
 
 
-def encoded(codec: FeatureCodec, values: Values) -> dict[str, Any]:
-    """`codes` only of a model that has a codebook."""
+def encode_body(codec: FeatureCodec, values: Values) -> dict[str, Any]:
+    """`vectors`; for a model with a codebook also `codes`."""
     if isinstance(codec.core, QuantisedCore):
         codes = codec.core.codes(codec.preprocessing.apply(values))
         return {"vectors": codec.core.from_codes(codes), "codes": codes}
@@ -28,65 +28,67 @@ def encoded(codec: FeatureCodec, values: Values) -> dict[str, Any]:
 
 
 def vectors_of_codes(codec: FeatureCodec, codes: Sequence[Sequence[int]]) -> Matrix:
-    """(n, dim) of codes as `encoded` gave them; InputError for a model without, or codes that are none."""
+    """(n, dim) of codes from `encode_body`. InputError for a model without codes, or codes outside the codebook."""
     core = codec.core
     if not isinstance(core, QuantisedCore):
-        raise InputError(f"{codec.embedder} has no codes; a vqvae has", loc=("codes",))
+        raise InputError(f"{codec.embedder} has no codes; only a vqvae has", loc=("codes",))
     slots, size = core.codebook.shape[:2]
     if any(len(row) != slots or not all(0 <= code < size for code in row) for row in codes):
         raise InputError(f"expected rows of {slots} codes from 0 to {size - 1}", loc=("codes",))
     return core.from_codes(np.array(codes, np.int64))
 
 
-def decoded(codec: FeatureCodec, vectors: Matrix) -> dict[str, Any]:
+def decode_body(codec: FeatureCodec, vectors: Matrix) -> dict[str, Any]:
     return {"records": to_records(codec.columns, codec.decode(vectors))}
 
 
-def reconstructed(codec: FeatureCodec, values: Values) -> dict[str, Any]:
-    again, errors = anomalies.reconstruct(codec, values)
-    return {"records": to_records(codec.columns, again), "errors": errors}
+def reconstruct_body(codec: FeatureCodec, values: Values) -> dict[str, Any]:
+    reconstructed, errors = anomalies.reconstruct(codec, values)
+    return {"records": to_records(codec.columns, reconstructed), "errors": errors}
 
 
-def judged(codec: FeatureCodec, readings: LenientRecords, found: Anomalies, top: int) -> dict[str, Any]:
-    """Each record's score and the `top` columns that make most of it, with their value and what was expected."""
-    given, expected = readings.to_records(), to_records(codec.columns, found.expected)
-    worst = np.argsort(-found.contributions, axis=1, kind="stable")[:, :top]
+def anomalies_body(codec: FeatureCodec, records: LenientRecords, result: Anomalies, n_columns: int) -> dict[str, Any]:
+    """The score of each record, and the `n_columns` columns with the largest shares, with value and expected value."""
+    values, expected = records.to_records(), to_records(codec.columns, result.expected)
+    largest = np.argsort(-result.contributions, axis=1, kind="stable")[:, :n_columns]
     names = [column.name for column in codec.columns]
     rows = [
         {
-            "score": float(found.scores[row]),
-            "anomaly": bool(found.scores[row] > found.threshold),
+            "score": float(result.scores[row]),
+            "anomaly": bool(result.scores[row] > result.threshold),
             "columns": [
                 {
-                    "column": names[at],
-                    "share": round(float(found.contributions[row, at]), 4),
-                    "value": given[row][names[at]],
-                    "expected": expected[row][names[at]],
+                    "column": names[column],
+                    "share": round(float(result.contributions[row, column]), 4),
+                    "value": values[row][names[column]],
+                    "expected": expected[row][names[column]],
                 }
-                for at in places.tolist()
+                for column in columns.tolist()
             ],
         }
-        for row, places in enumerate(worst)
+        for row, columns in enumerate(largest)
     ]
-    return {"anomalies": rows, "threshold": found.threshold, "false_alarm_rate": found.false_alarm_rate}
+    return {"anomalies": rows, "threshold": result.threshold, "false_alarm_rate": result.false_alarm_rate}
 
 
-def path(view: LiveView, codec: FeatureCodec, start: Matrix, end: Matrix, steps: int, nearest: int) -> dict[str, Any]:
-    """Each point of the way with its record and the real items nearest to it, by distance."""
+def interpolation_body(
+    view: LiveView, codec: FeatureCodec, start: Matrix, end: Matrix, steps: int, nearest: int
+) -> dict[str, Any]:
+    """Each point between `start` and `end`, with its record and its nearest items by distance."""
     vectors = anomalies.interpolate(start, end, steps)
     return {"steps": points(view, codec, vectors, nearest)}
 
 
 def points(view: LiveView, codec: FeatureCodec, vectors: Matrix, nearest: int) -> list[dict[str, Any]]:
-    records = decoded(codec, vectors)["records"]
+    records = decode_body(codec, vectors)["records"]
     distances, rows = nearest_by_distance(view, vectors, nearest)
     return [
         {
             "vector": vector,
             "record": record,
             "nearest": [
-                {"item_id": view.items.ids[row], "distance": float(apart)}
-                for apart, row in zip(distances[at].tolist(), rows[at].tolist(), strict=True)
+                {"item_id": view.items.ids[row], "distance": float(distance)}
+                for distance, row in zip(distances[at].tolist(), rows[at].tolist(), strict=True)
                 if row >= 0
             ],
         }

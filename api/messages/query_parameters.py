@@ -1,7 +1,7 @@
-"""Queries: the parameters of a URL as a model, checked in one step.
+"""Query parameters of the busiest routes, validated as one pydantic model.
 
-FastAPI looks at each on its own, which costs as much as a search; so the busiest routes read theirs here and say
-themselves what they are in the OpenAPI document.
+FastAPI validates each parameter separately, which takes as long as a search. These routes therefore read their query
+here and add their parameters to the OpenAPI document themselves.
 """
 
 from __future__ import annotations
@@ -13,31 +13,32 @@ from fastapi import Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ValidationError
 
-Asked = TypeVar("Asked", bound=BaseModel)
+Model = TypeVar("Model", bound=BaseModel)
 
 
-def query_of(model: type[Asked]) -> Callable[[Request], Awaitable[Asked]]:
-    """A dependency that reads the query as `model`; one given several times is a list, or else the last counts."""
+def query_of(model: type[Model]) -> Callable[[Request], Awaitable[Model]]:
+    """A dependency that reads the query as `model`. A repeated parameter is a list where the model has one; otherwise
+    the last value counts."""
     lists = {name for name, schema in _schema(model)["properties"].items() if _is_list(schema)}
 
-    async def read(request: Request) -> Asked:
-        given: dict[str, Any] = {}
+    async def read(request: Request) -> Model:
+        values: dict[str, Any] = {}
         for name, value in request.query_params.multi_items():
             if name in lists:
-                given.setdefault(name, []).append(value)
+                values.setdefault(name, []).append(value)
             else:
-                given[name] = value
+                values[name] = value
         try:
-            return model.model_validate(given)
+            return model.model_validate(values)
         except ValidationError as error:
-            found = error.errors(include_url=False)
-            raise RequestValidationError([{**each, "loc": ("query", *each["loc"])} for each in found]) from None
+            errors = error.errors(include_url=False)
+            raise RequestValidationError([{**each, "loc": ("query", *each["loc"])} for each in errors]) from None
 
     return read
 
 
 def documented(model: type[BaseModel]) -> dict[str, Any]:
-    """What such a route adds to its operation of the OpenAPI document."""
+    """The `openapi_extra` of a route whose query is `model`."""
     schema = _schema(model)
     required = schema.get("required", ())
     parameters = [
@@ -49,10 +50,10 @@ def documented(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def _schema(model: type[BaseModel]) -> dict[str, Any]:
-    """As FastAPI has it: what it refers to is in the document through the bodies that have it too."""
+    """With references as FastAPI writes them. Bodies use the referenced schemas too, so the document has them."""
     return model.model_json_schema(ref_template="#/components/schemas/{model}")
 
 
 def _is_list(schema: dict[str, Any]) -> bool:
-    """Whether it is a list, or a list or null."""
+    """Whether the schema is a list, or a list or null."""
     return any(each.get("type") == "array" for each in (schema, *schema.get("anyOf", ())))

@@ -1,4 +1,4 @@
-"""What answers look like, for the OpenAPI document."""
+"""Response schemas, for the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from engine.recommending.values.answer import Reason
 
 class Contribution(BaseModel):
     item_id: str
-    adds: float = Field(description="to the score")
+    adds: float = Field(description="what the item adds to the score")
 
 
 class Because(BaseModel):
-    history: list[Contribution] = Field(description="most first; those that are not named add less")
-    exact: bool = Field(description="all of the history adds up to the score; else what it would be less without each")
+    history: list[Contribution] = Field(description="largest first; items that are not listed contribute less")
+    exact: bool = Field(description="true: contributions add up to the score; false: each is the loss without the item")
 
 
 class AnsweredItem(BaseModel):
@@ -24,7 +24,7 @@ class AnsweredItem(BaseModel):
     score: float
     reason: Reason
     fields: dict[str, Any]
-    because: Because | None = Field(None, description="with `explain`, of an item whose score is of the history")
+    because: Because | None = Field(None, description="with `explain`, for an item whose score comes from the history")
 
 
 class Short(BaseModel):
@@ -34,17 +34,17 @@ class Short(BaseModel):
 
 
 class Warned(BaseModel):
-    loc: list[str | int] = Field(description="the part of the request")
+    loc: list[str | int] = Field(description="the place in the request")
     msg: str
 
 
 class ShelfAnswer(BaseModel):
     items: list[AnsweredItem]
     shortfall: Short | None
-    cursor: str | None = Field(description="goes on after these items; null: there are no more")
+    cursor: str | None = Field(description="for the next page; null when there are no more items")
     warnings: list[Warned] = Field(
-        description="what was asked and is not there: attributes that no item has, items that are not in the "
-        "catalogue, kinds of a session that nobody has said the worth of"
+        description="parts of the request without effect: attributes that no item has, items that are not in the "
+        "catalogue, kinds of session events that the weighting does not list"
     )
 
 
@@ -52,8 +52,8 @@ class Answered(BaseModel):
     recommendation_id: str
     model: int | None
     generation: str | None
-    degraded: bool = Field(description="from less than all: an older generation, a stored user vector, or stale")
-    stale: bool = Field(description="PostgreSQL is away: as of when it was last seen")
+    degraded: bool = Field(description="from incomplete data: an older generation, a stored user vector, or stale")
+    stale: bool = Field(description="PostgreSQL is unavailable; the data is that of its last read")
 
 
 class ItemsAnswer(ShelfAnswer, Answered):
@@ -71,11 +71,11 @@ class RowResult(BaseModel):
 
 class RowsAnswer(BaseModel):
     accepted: int
-    seq: int = Field(description="a read with this as min_seq shows the write")
+    seq: int = Field(description="a read with this `min_seq` shows the write")
     results: list[RowResult]
 
 
 class EventsAnswer(RowsAnswer):
     unknown_kinds: dict[str, int] = Field(
-        description="events by the word for their kind, where nobody has said what it is worth: they are stored"
+        description="number of events by kind, for kinds that the weighting does not list; the events are stored"
     )

@@ -1,4 +1,4 @@
-"""Moments in a body: ISO 8601, or a number that can be one moment of our time only."""
+"""Timestamps in a body: ISO 8601, or a number with exactly one plausible meaning as a time."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from engine.errors import short_repr
 from engine.values import numeric_timestamps
 
 OCCURRED_AT = (
-    "ISO 8601, UTC if it has no offset; or a number of 1990 to next year: seconds, milliseconds, microseconds or "
-    "nanoseconds since 1970, or a day as 20261101; now if left away"
+    "ISO 8601, in UTC without an offset; or a number that means a time from 1990 to next year: seconds, milliseconds, "
+    "microseconds or nanoseconds since 1970, or a day such as 20261101; default: now"
 )
 
 
 def _read(value: Any) -> Any:
-    """What is neither a number nor text is left to pydantic."""
+    """pydantic validates values that are neither numbers nor text."""
     now = datetime.now(UTC)
     try:
         at = numeric_timestamps.read_number(float(value), now)
@@ -31,7 +31,7 @@ def _read(value: Any) -> Any:
 
 
 def _text(value: str) -> datetime | None:
-    """Text that is no number, leap seconds too, which pydantic does not read; None where it is no time."""
+    """The time of text that is not a number, also with a leap second, which pydantic rejects; None for other text."""
     plain, more = numeric_timestamps.split_leap_second(value)
     try:
         return TEXT.validate_python(plain) + more

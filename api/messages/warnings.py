@@ -69,7 +69,7 @@ def to_json(warnings: Iterable[Problem]) -> list[dict[str, object]]:
 def _no_attribute(view: LiveView, field: str, suggest: bool) -> str:
     name = field.removeprefix(PREFIX)
     found = close_names(name, (*CORE, *view.attributes)) if suggest else ()
-    return f"no item has an attribute {short_repr(name)}" + (f"; near names: {', '.join(found)}" if found else "")
+    return f"no item has an attribute {short_repr(name)}" + (f"; similar names: {', '.join(found)}" if found else "")
 
 
 def _unknown_kinds(weighting: Weighting, events: Sequence[PastEvent], loc: Loc) -> list[Problem]:
@@ -79,7 +79,7 @@ def _unknown_kinds(weighting: Weighting, events: Sequence[PastEvent], loc: Loc) 
         first.setdefault(event.kind, at)
     unknown = [(word, at) for word, at in first.items() if not weighting.vocabulary.meaning(word).is_known]
     found = [
-        Problem((*loc, at, "kind"), f"{short_repr(word)} is of no known kind, and weighs {weighting.other:g}")
+        Problem((*loc, at, "kind"), f"{short_repr(word)} is an unknown kind of event, with weight {weighting.other:g}")
         for word, at in unknown[:MAX_UNKNOWN]
     ]
     return found + _others(loc, len(unknown) - MAX_UNKNOWN, " kinds")

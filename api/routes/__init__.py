@@ -1,3 +1,3 @@
-"""One file per group of HTTP routes. A route checks the request, calls the engine, and turns the result into a
+"""The HTTP routes, one file per group. A route parses the request, calls the engine and turns the result into a
 response.
 """

@@ -1,4 +1,4 @@
-"""events: what users did, in bulk, each row answered."""
+"""events: record what users did, in bulk, with a status for each row."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from engine.values.items import check_text
 router = APIRouter(
     route_class=DeadlineRoute, prefix="/v1/{space}", tags=["events"], dependencies=[Depends(require("write"))]
 )
-AHEAD = timedelta(days=1)  # clocks differ; more than this is a mistake
+MAX_AHEAD = timedelta(days=1)  # clocks differ; an event further in the future is an error
 ERASED = Problem(("user_id",), erasures.WHY)
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -42,12 +42,12 @@ async def post_events(
     view: View,
     context: AppEventContext,
 ) -> Response:
-    """Each row is `written`, `duplicate` (its event_id is known; harmless) or `rejected` with the reason: an event of
-    a user who was erased, too.
+    """The status of a row is `written`, `duplicate` (an event with this `event_id` is stored; harmless), or `rejected`
+    with the reason in `detail`. Events of erased users are rejected.
 
-    Every row that is not rejected is durable when the answer arrives. If no row can be accepted the answer is 422.
-    Kinds may be called as most call them (`Order Completed` is a purchase); `unknown_kinds` weigh nothing until the
-    space's weighting lists them.
+    Every row that is not rejected is durable when the response arrives. If no row is valid the response is 422. Common
+    names of kinds are understood (`Order Completed` is a purchase). Events of `unknown_kinds` are stored; they have no
+    weight until the weighting of the space lists their kind.
     """
     if len(body.events) > context.settings.max_events:
         message = f"a request has at most {context.settings.max_events} events, got {len(body.events)}"
@@ -58,27 +58,27 @@ async def post_events(
         checked = check() if len(body.events) <= MAX_COALESCED_EVENTS else await asyncio.to_thread(check)
     finally:
         context.clock_skew.count_rejected(view.space, future, now)
-    written = await context.event_writer.write(view.space.key, list(checked.good.values()))
-    if any(event.item_id not in view.items for event in checked.good.values()):
-        # an item first heard of here can be searched for and shown at once
+    written = await context.event_writer.write(view.space.key, list(checked.valid.values()))
+    if any(event.item_id not in view.items for event in checked.valid.values()):
+        # A new item can be found and shown at once.
         await asyncio.to_thread(context.live_spaces.notify_write, view.space.name, written.seq)
-    checked, statuses = checked.without("erased", written.statuses, ERASED)
-    words = Counter(event.kind for event in checked.good.values())
-    unknown = view.space.weighting.vocabulary.unknown_words(dict(words))
+    checked, statuses = checked.reject("erased", written.statuses, ERASED)
+    kinds = Counter(event.kind for event in checked.valid.values())
+    unknown = view.space.weighting.vocabulary.unknown_words(dict(kinds))
     if unknown:
         context.metrics.unknown_kinds.labels(view.space.name).inc(sum(unknown.values()))
     results = checked.results(statuses)
     for status in {status for status, _ in results}:
         context.metrics.events.labels(view.space.name, status).inc(sum(each == status for each, _ in results))
-    return rows_response(results, len(checked.good), written.seq, unknown_kinds=unknown)
+    return rows_response(results, len(checked.valid), written.seq, unknown_kinds=unknown)
 
 
 def parse(row: dict[str, Any], now: datetime, future: list[datetime]) -> Event:
-    """InputError for an event that cannot be; of one of the future the date is added to `future`."""
+    """The event of a row; InputError for an invalid row. The date of an event in the future is added to `future`."""
     event = EventBody.model_validate(row)
     at = event.occurred_at or now
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    if at > now + AHEAD:
+    if at > now + MAX_AHEAD:
         future.append(at)
         why = f"dated in the future: {at.isoformat()}, and it is {now.isoformat()} by this server's clock"
         raise InputError(why, loc=("occurred_at",))

@@ -1,4 +1,4 @@
-"""healthz, readyz and metrics: for the machines that watch this one."""
+"""healthz, readyz and metrics: for monitoring."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from engine.errors import StoreUnavailable
 router = APIRouter(route_class=DeadlineRoute, tags=["health"])
 
 
-@router.get("/healthz", summary="This process answers")
-async def healthz() -> Response:  # on the event loop, which answers while every thread waits for something
+@router.get("/healthz", summary="Whether this process responds")
+async def healthz() -> Response:  # a coroutine: it responds while every thread is blocked
     return json_response({"status": "ok"})
 
 
-@router.get("/readyz", summary="PostgreSQL answers too; 503 when it does not")
+@router.get("/readyz", summary="Whether PostgreSQL responds too; 503 if not")
 def readyz(database: AppDatabase) -> Response:
     with database.connect() as conn:
         conn.exec_driver_sql("SELECT 1")
@@ -34,7 +34,7 @@ def readyz(database: AppDatabase) -> Response:
 def get_metrics(
     request: Request, metrics: AppMetrics, live_spaces: AppLiveSpaces, database: AppDatabase, settings: AppSettings
 ) -> Response:
-    with suppress(StoreUnavailable):  # the gauges keep what they had
+    with suppress(StoreUnavailable):  # the gauges keep their last values
         set_drift(metrics, live_spaces, database)
     set_gpu(metrics, settings.device)
     for space, live in live_spaces.items():

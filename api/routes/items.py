@@ -1,4 +1,7 @@
-"""items: the catalogue, one at a time and in bulk. A change shows here at once, in other workers in milliseconds."""
+"""items: write, read and delete items of the catalogue, one by one or in bulk.
+
+A write is visible in this process at once, in other workers within milliseconds.
+"""
 
 from __future__ import annotations
 
@@ -39,36 +42,37 @@ Nothing = Annotated[NoParameters, Query()]
 def post_items(
     body: ItemsBody, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces
 ) -> Response:
-    """Each row is `created`, `updated` or `rejected` with the reason; `detail` also tells of attributes that are called
-    like a field."""
+    """The status of a row is `created`, `updated`, or `rejected` with the reason in `detail`. `detail` also warns of
+    attributes that have the name of an item field."""
     with database.connect() as conn:
         types = attribute_types.read(conn, view.space.key)
     checked = check_rows("items", body.items, lambda row: _parse(row, view, types))
     with database.begin() as conn:
-        statuses = items.upsert(conn, view.space.key, list(checked.good.values()))
+        statuses = items.upsert(conn, view.space.key, list(checked.valid.values()))
         seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(view.space.name, seq)
-    notes = {row: "; ".join(map(name_clash_note, _hidden(item))) for row, item in checked.good.items() if _hidden(item)}
-    return rows_response(checked.results(statuses, notes), len(checked.good), seq)
+    clashes = {row: _clashing_attributes(item) for row, item in checked.valid.items()}
+    notes = {row: "; ".join(map(name_clash_note, names)) for row, names in clashes.items() if names}
+    return rows_response(checked.results(statuses, notes), len(checked.valid), seq)
 
 
-@router.post("/availability", dependencies=WRITE, responses=ROWS, summary="Show or hide 1 to 10,000 items")
+@router.post("/availability", dependencies=WRITE, responses=ROWS, summary="Set the availability of 1 to 10,000 items")
 @writes
 def post_availability(
     body: AvailabilityBody, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces
 ) -> Response:
-    """Each row is `updated`, `unknown` or `rejected` with the reason."""
+    """The status of a row is `updated`, `unknown`, or `rejected` with the reason in `detail`."""
     checked = check_rows("items", body.items, _parse_availability)
-    wanted = {row.item_id: row.available for row in checked.good.values()}
+    wanted = {row.item_id: row.available for row in checked.valid.values()}
     with database.begin() as conn:
         found = dict(zip(wanted, items.set_availability(conn, view.space.key, wanted), strict=True))
         seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(view.space.name, seq)
-    rows = checked.results([found[row.item_id] for row in checked.good.values()])
+    rows = checked.results([found[row.item_id] for row in checked.valid.values()])
     return rows_response(rows, list(found.values()).count("updated"), seq)
 
 
-@router.put("/{item_id:path}", dependencies=WRITE, summary="Write an item")
+@router.put("/{item_id:path}", dependencies=WRITE, summary="Create or replace an item")
 @writes
 def put_item(
     item_id: ItemId, body: ItemFields, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces
@@ -79,14 +83,14 @@ def put_item(
         [status] = items.upsert(conn, view.space.key, [item])
         seq = snapshots.transaction_seq(conn)
     live_spaces.notify_write(view.space.name, seq)
-    hidden = [Problem(("body", "attributes", name), name_clash_note(name)) for name in _hidden(item)]
-    body_json = {"item_id": item_id, "status": status, "seq": seq, "warnings": warnings.to_json(hidden)}
+    clashes = [Problem(("body", "attributes", name), name_clash_note(name)) for name in _clashing_attributes(item)]
+    body_json = {"item_id": item_id, "status": status, "seq": seq, "warnings": warnings.to_json(clashes)}
     return json_response(body_json)
 
 
 @router.get("/{item_id:path}", dependencies=READ, summary="An item as stored")
 def get_item(item_id: ItemId, view: FreshView, database: AppDatabase) -> Response:
-    """`vector` and `vector_model` are those that were written with it, null without."""
+    """`vector` and `vector_model` are null for an item that was written without a vector."""
     with database.connect() as conn:
         item = items.get(conn, view.space.key, item_id)
     return json_response(
@@ -102,7 +106,7 @@ def get_item(item_id: ItemId, view: FreshView, database: AppDatabase) -> Respons
     )
 
 
-@router.delete("/{item_id:path}", dependencies=WRITE, summary="Delete an item; its events stay")
+@router.delete("/{item_id:path}", dependencies=WRITE, summary="Delete an item; its events are kept")
 @writes
 def delete_item(
     item_id: ItemId, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces
@@ -120,7 +124,8 @@ def _parse_availability(row: Any) -> Availability:
     return body
 
 
-def _hidden(item: Item) -> list[str]:
+def _clashing_attributes(item: Item) -> list[str]:
+    """Attributes that have the name of an item field."""
     return [name for name in item.attributes if name in CORE]
 
 
@@ -141,7 +146,7 @@ def _item(item_id: str, body: ItemFields, view: LiveView, loc: tuple[str, ...]) 
 
 def _vector(values: list[float], view: LiveView, loc: tuple[str, ...]) -> ItemVector:
     if view.generation is None:
-        raise InputError("there is no model yet that a vector could belong to; run `nearfield reindex`", loc=loc)
+        raise InputError("a vector belongs to a model, and this space has none yet; run `nearfield reindex`", loc=loc)
     vector = check_vector(values, view.dim, loc)
     if view.generation.metric == "cosine" and view.codec is None:
         vector = rescale_extremes(vector[None])[0]

@@ -1,6 +1,6 @@
-"""keys: made, listed, revoked. The text of a key is shown once.
+"""keys: create, list and revoke API keys. The text of a key is shown once.
 
-Who has the admin key of one space does so with the keys of that space.
+The admin key of one space manages the keys of that space only.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ router = APIRouter(route_class=DeadlineRoute, prefix="/v1/keys", tags=["keys"], 
 Nothing = Annotated[NoParameters, Query()]
 
 
-@router.post("", summary="Make a key; its text is in this answer and nowhere else")
+@router.post("", summary="Create a key; only this response has its text")
 @writes
 def post_key(body: KeyBody, none: Nothing, request: Request, database: AppDatabase) -> Response:
-    """The admin of one space makes keys of that space, for which it is to be named."""
+    """With the admin key of one space, `space` has to be that space."""
     check_text(body.label, ("body", "label"))
-    mine = key_of(request)
-    if mine is not None and not (mine.includes(body.scope) and mine.space in (None, body.space)):
-        raise HTTPException(403, f"this key makes keys of space {mine.space!r}, up to its own scope; name that space")
+    own = key_of(request)
+    if own is not None and not (own.includes(body.scope) and own.space in (None, body.space)):
+        detail = f"this key creates keys of space {own.space!r} only, up to its own scope; set `space` to {own.space!r}"
+        raise HTTPException(403, detail)
     with database.begin() as conn:
         text, record = api_keys.create(conn, scope=body.scope, space=body.space, label=body.label)
         if record.space_key is not None:
@@ -39,22 +40,23 @@ def post_key(body: KeyBody, none: Nothing, request: Request, database: AppDataba
     return json_response({"key": text, **key_json(record)})
 
 
-@router.get("", summary="Every key, or those of the space, without their text")
+@router.get("", summary="List the keys, without their text")
 def get_keys(none: Nothing, request: Request, database: AppDatabase) -> Response:
     with database.connect() as conn:
-        return json_response({"keys": [key_json(record) for record in api_keys.list_all(conn, _mine(request))]})
+        records = api_keys.list_all(conn, _managed_space(request))
+    return json_response({"keys": [key_json(record) for record in records]})
 
 
 @router.delete("/{key_id}", summary="Revoke a key; it stops working within two seconds")
 @writes
 def delete_key(key_id: str, none: Nothing, request: Request, database: AppDatabase) -> Response:
     with database.begin() as conn:
-        api_keys.revoke(conn, key_id, _mine(request))
+        api_keys.revoke(conn, key_id, _managed_space(request))
     return json_response({"key_id": key_id, "status": "revoked"})
 
 
-def _mine(request: Request) -> int | None:
-    """The space whose keys these are to who asks; None: every one."""
+def _managed_space(request: Request) -> int | None:
+    """The space whose keys the caller may manage; None: every space."""
     key = key_of(request)
     return None if key is None else key.space_key
 

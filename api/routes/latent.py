@@ -1,4 +1,4 @@
-"""encode, decode, reconstruct, anomalies, interpolate, sample: what a model of feature records is for."""
+"""encode, decode, reconstruct, anomalies, interpolate and sample, for models of feature records."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ Nothing = Annotated[NoParameters, Query()]
 @router.post("/encode", summary="Records to vectors")
 @long_running
 def encode(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
-    """Answers `{"vectors"}`, with `codes` of a vqvae; one for each record, in order."""
+    """Returns `vectors`, one for each record, in order; for a vqvae also `codes`."""
     view = fresh_view(request, view, body)
     codec = codec_of(view)
-    return _answer(view, bodies.encoded(codec, values_of(view, codec, body, database)))
+    return _response(view, bodies.encode_body(codec, values_of(view, codec, body, database)))
 
 
 @router.post("/decode", summary="Vectors to records")
@@ -51,74 +51,73 @@ def encode(body: RecordsBody, none: Nothing, request: Request, view: View, datab
 def decode(body: VectorsBody, none: Nothing, request: Request, view: View) -> Response:
     view = fresh_view(request, view, body)
     codec = codec_of(view)
-    return _answer(view, bodies.decoded(codec, _vectors(view, codec, body)))
+    return _response(view, bodies.decode_body(codec, _vectors(view, codec, body)))
 
 
-@router.post("/reconstruct", summary="Records as the model makes them again, with the error of each")
+@router.post("/reconstruct", summary="Encode and decode records, with the error of each")
 @long_running
 def reconstruct(body: RecordsBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
-    """An error is the mean squared difference per prepared column, in scales of the training records."""
+    """An error is the mean squared difference over the preprocessed columns, in the scale of the training records."""
     view = fresh_view(request, view, body)
     codec = codec_of(view)
-    return _answer(view, bodies.reconstructed(codec, values_of(view, codec, body, database)))
+    return _response(view, bodies.reconstruct_body(codec, values_of(view, codec, body, database)))
 
 
-@router.post("/anomalies", summary="How odd records are, and through which columns")
+@router.post("/anomalies", summary="Anomaly scores of records, and the columns that cause them")
 @long_running
 def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, database: AppDatabase) -> Response:
-    """What no training record had (an unseen category, text for a number, nothing at all) is odd, and named."""
+    """A value that no training record had (an unseen category, text for a number, a missing value) raises the score and
+    is listed."""
     view = fresh_view(request, view, body)
     codec = codec_of(view)
     given = readings_of(view, codec, body, database)
     rate = operations.FALSE_ALARM_RATE if body.false_alarm_rate is None else body.false_alarm_rate
     found = operations.anomalies(codec, given.values, false_alarm_rate=rate, quantile=body.quantile)
-    return _answer(view, bodies.judged(codec, given, found, body.columns))
+    return _response(view, bodies.anomalies_body(codec, given, found, body.columns))
 
 
-@router.post("/interpolate", summary="The way from one record to another, with the real items nearest to it")
+@router.post("/interpolate", summary="Points between two records, with the nearest items")
 @long_running
 def interpolate(body: InterpolateBody, none: Nothing, request: Request, view: View, settings: AppSettings) -> Response:
     view = fresh_view(request, view, body)
-    _check_near(view, body.steps if body.nearest else 0, settings)
+    _check_nearest_cost(view, body.steps if body.nearest else 0, settings)
     codec = codec_of(view)
     start, end = (_point(view, codec, each, name) for name, each in (("start", body.start), ("end", body.end)))
-    return _answer(view, bodies.path(view, codec, start, end, body.steps, body.nearest))
+    return _response(view, bodies.interpolation_body(view, codec, start, end, body.steps, body.nearest))
 
 
-@router.post("/sample", summary="New records as the model believes them to be")
+@router.post("/sample", summary="Generate new records")
 @long_running
 def sample(body: SampleBody, none: Nothing, request: Request, view: View, settings: AppSettings) -> Response:
-    """Only of vae, vqvae and aae; the answer has the seed that repeats it."""
+    """For vae, vqvae and aae. The response contains the seed, which reproduces the sample."""
     view = fresh_view(request, view, body)
-    _check_near(view, body.n if body.nearest else 0, settings)
+    _check_nearest_cost(view, body.n if body.nearest else 0, settings)
     codec = codec_of(view)
     seed = secrets.randbits(31) if body.seed is None else body.seed
     vectors, _ = operations.sample(codec, body.n, seed=seed)
-    return _answer(view, {"samples": bodies.points(view, codec, vectors, body.nearest), "seed": seed})
+    return _response(view, {"samples": bodies.points(view, codec, vectors, body.nearest), "seed": seed})
 
 
-def _check_near(view: LiveView, n_points: int, settings: Settings) -> None:
+def _check_nearest_cost(view: LiveView, n_points: int, settings: Settings) -> None:
     cost = n_points * view.n_vectors * request_cost.DISTANCE_COST
-    request_cost.check_cost(
-        cost, settings.max_work, ("body", "nearest"), "ask for fewer points, or for no nearest items"
-    )
+    request_cost.check_cost(cost, settings.max_work, ("body", "nearest"), "request fewer points, or no nearest items")
 
 
 def codec_of(view: LiveView) -> FeatureCodec:
-    """The codec of the model that is served; Conflict for one that has none."""
+    """The codec of the served model; Conflict if it has none."""
     generation = check_indexed(view).generation
     assert generation is not None
     return required(view.codec, f"model {generation.model} of space {view.space.name!r}")
 
 
 def record_vector(view: LiveView, record: Mapping[str, object]) -> Matrix:
-    """(dim,) of one raw record; Conflict for a model without a codec."""
+    """The vector (dim,) of one raw record; Conflict for a model without a codec."""
     codec = codec_of(view)
     return codec.encode(from_records(codec.columns, [record]))[0]
 
 
 def values_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: Database) -> Values:
-    """(n, n_columns) values of the records that a body has or names."""
+    """The (n, n_columns) values of the records in a body, or of the stored records that it names."""
     if body.values is not None:
         return from_rows(codec.columns, body.values)
     if body.item_ids is None:
@@ -127,17 +126,17 @@ def values_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: 
 
 
 def readings_of(view: LiveView, codec: FeatureCodec, body: RecordsBody, database: Database) -> LenientRecords:
-    """The same for a detector, which refuses no value."""
+    """As `values_of`, for the anomaly detector, which accepts any value."""
     if body.values is not None:
         return lenient_records.parse_rows(codec.columns, body.values)
     if body.item_ids is None:
-        given = [body.record] if body.record is not None else body.records or []
-        return lenient_records.parse_records(codec.columns, given)
+        records = [body.record] if body.record is not None else body.records or []
+        return lenient_records.parse_records(codec.columns, records)
     return lenient_records.from_stored(codec.columns, *_stored(view, body.item_ids, database))
 
 
 def _stored(view: LiveView, item_ids: Sequence[str], database: Database) -> tuple[Sequence[Column], Values]:
-    """The columns of the stored records and the values of these."""
+    """The columns of the stored records and the values of `item_ids`."""
     for id_ in item_ids:
         check_id(id_, ("item_ids",))
     with database.connect() as conn:
@@ -173,7 +172,7 @@ def _of_item(view: LiveView, item_id: str, loc: tuple[str, ...]) -> Matrix:
     return vector
 
 
-def _answer(view: LiveView, body: dict[str, Any]) -> Response:
+def _response(view: LiveView, body: dict[str, Any]) -> Response:
     assert view.generation is not None
     served = {"model": view.generation.model, "generation": view.generation.generation}
     return json_response({**body, **served, "degraded": view.degraded or view.stale})

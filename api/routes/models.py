@@ -1,4 +1,4 @@
-"""models, generations and status: what was learnt, what is served."""
+"""models, generations and status: trained model versions, built generations, and what the space serves."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def get_generations(view: FreshView, database: AppDatabase) -> Response:
     return json_response({"generations": [generation_json(record) for record in found]})
 
 
-@router.post("/generations/{generation}/activate", dependencies=ADMIN, summary="Serve this generation")
+@router.post("/generations/{generation}/activate", dependencies=ADMIN, summary="Make this the served generation")
 @writes
 def activate(
     generation: str, none: Nothing, view: View, database: AppDatabase, live_spaces: AppLiveSpaces, settings: AppSettings
@@ -58,7 +58,7 @@ def activate(
     return json_response({"generation": generation, "active": True, "seq": seq})
 
 
-@router.get("/status", dependencies=READ, summary="What this space holds and serves")
+@router.get("/status", dependencies=READ, summary="What this space stores and serves")
 def get_status(view: FreshView, database: AppDatabase, live_spaces: AppLiveSpaces) -> Response:
     key = view.space.key
     with database.connect() as conn:

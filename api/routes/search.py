@@ -16,7 +16,7 @@ from api.limits.deadline_route import DeadlineRoute
 from api.limits.work_limit import check_work, is_quick
 from api.messages import warnings
 from api.messages.query_parameters import documented, query_of
-from api.messages.request_schemas import Near, SearchBody, SearchQuery, SimilarQuery, SimilarUsersQuery
+from api.messages.request_schemas import SearchBody, SearchOptions, SearchQuery, SimilarQuery, SimilarUsersQuery
 from api.messages.response_schemas import ItemsAnswer
 from api.messages.responses import Page, items_response, json_response
 from api.request_parsing import parse_search
@@ -84,7 +84,7 @@ async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveV
     return await asyncio.to_thread(_answered, view, shelf, query, context)
 
 
-def _answered(view: LiveView, shelf: Shelf, near: Near, context: ReadContext) -> Response:
+def _answered(view: LiveView, shelf: Shelf, near: SearchOptions, context: ReadContext) -> Response:
     if shelf.predicate is not None:
         check_work(view, context.settings, [shelf], ("filter",))
     [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=time.time_ns() // 1000)

@@ -1,4 +1,4 @@
-"""spaces: made, looked at, deleted; each with its own event weighting."""
+"""spaces: create, read and delete spaces, each with its event weighting and attribute types."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ READ, ADMIN = [Depends(require("read"))], [Depends(require("admin"))]
 Nothing = Annotated[NoParameters, Query()]
 
 
-@router.get("", dependencies=ADMIN, summary="Every space")
+@router.get("", dependencies=ADMIN, summary="List every space")
 def get_spaces(none: Nothing, database: AppDatabase) -> Response:
     with database.connect() as conn:
         return json_response({"spaces": [_json(space) for space in spaces.list_all(conn)]})
 
 
-@router.put("/{space}", dependencies=ADMIN, summary="Make a space, or set its event weighting and types of attributes")
+@router.put("/{space}", dependencies=ADMIN, summary="Create a space, or set its event weighting and attribute types")
 @writes
 def put_space(
     space: str,
@@ -80,7 +80,7 @@ def delete_space(
     live_spaces: AppLiveSpaces,
     settings: AppSettings,
 ) -> Response:
-    """Its keys are revoked."""
+    """The keys of the space are revoked."""
     with database.begin() as conn:
         check_key_space(request, spaces.get(conn, space).key)
         spaces.delete(conn, space)

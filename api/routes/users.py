@@ -1,4 +1,4 @@
-"""users: attributes, a visitor who turns out to be one, all that is stored of one, erasure with a receipt."""
+"""users: attributes, merge of a visitor into a user, export of all stored data, erasure with a receipt."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ READ, WRITE, ADMIN = ([Depends(require(scope))] for scope in ("read", "write", "
 Nothing = Annotated[NoParameters, Query()]
 
 
-@router.put("/{user_id:path}", dependencies=WRITE, summary="Write a user")
+@router.put("/{user_id:path}", dependencies=WRITE, summary="Create or replace a user")
 @writes
 def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, database: AppDatabase) -> Response:
     check_attributes(body.attributes, ("body", "attributes"))
@@ -38,16 +38,16 @@ def put_user(user_id: UserId, body: UserFields, none: Nothing, view: View, datab
     return json_response({"user_id": user_id, "status": status, "seq": seq})
 
 
-@router.post("/{user_id:path}/merge", dependencies=WRITE, summary="A visitor turns out to be this user")
+@router.post("/{user_id:path}/merge", dependencies=WRITE, summary="Merge a visitor into this user")
 @writes
 def merge_user(user_id: UserId, body: MergeBody, none: Nothing, view: View, database: AppDatabase) -> Response:
-    """The visitor's events become this user's, at once; attributes that the user has not are taken over too.
+    """The events of the visitor become events of this user at once, and attributes that the user lacks are copied.
 
-    The visitor is gone afterwards, so merging again changes nothing: `status` is `merged` or `unchanged`.
+    The visitor is deleted, so a second merge changes nothing: `status` is `merged` or `unchanged`.
     """
     source = check_id(body.from_user_id, ("body", "from_user_id"))
     if source == user_id:
-        raise InputError("expected another user than that of the path", loc=("body", "from_user_id"))
+        raise InputError("expected another user than the one in the path", loc=("body", "from_user_id"))
     with database.begin() as conn:
         moved = users.merge(conn, view.space.key, source, user_id)
         seq = snapshots.transaction_seq(conn)
@@ -55,10 +55,10 @@ def merge_user(user_id: UserId, body: MergeBody, none: Nothing, view: View, data
     return json_response({"user_id": user_id, "status": status, "events": moved or 0, "seq": seq})
 
 
-@router.get("/{user_id:path}/export", dependencies=WRITE, summary="Everything that is stored of a user")
+@router.get("/{user_id:path}/export", dependencies=WRITE, summary="Export everything that is stored about a user")
 def export_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Response:
-    """Attributes, every event, the vectors of each model version and who was merged into them, for who asks what is
-    known of them. Of one who was erased the 404 says when."""
+    """Attributes, every event, the vectors of each model version, and the visitors merged into the user. For an erased
+    user, the 404 says when the erasure was."""
     with database.begin() as conn:
         found = users.export(conn, view.space.key, user_id)
     return json_response(found)
@@ -66,7 +66,7 @@ def export_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Resp
 
 @router.get("/{user_id:path}/erasure", dependencies=WRITE, summary="When a user was erased")
 def get_erasure(user_id: UserId, view: FreshView, database: AppDatabase) -> Response:
-    """404 for an id that is not kept out."""
+    """404 for an id that was not erased, or that was allowed again."""
     with database.connect() as conn:
         at = erasures.erased_at(conn, view.space.key, user_id)
     if at is None:
@@ -74,10 +74,10 @@ def get_erasure(user_id: UserId, view: FreshView, database: AppDatabase) -> Resp
     return json_response({"user_id": user_id, "erased_at": at})
 
 
-@router.delete("/{user_id:path}/erasure", dependencies=ADMIN, summary="Let an erased user's id in again")
+@router.delete("/{user_id:path}/erasure", dependencies=ADMIN, summary="Allow the id of an erased user again")
 @writes
 def allow_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase) -> Response:
-    """What was erased does not come back by this; what is sent or imported from now on is taken."""
+    """Erased data stays erased; new events and imports of this id are accepted again."""
     with database.begin() as conn:
         erasures.allow(conn, view.space.key, user_id)
         seq = snapshots.transaction_seq(conn)
@@ -94,11 +94,11 @@ def get_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Respons
 @router.delete("/{user_id:path}", dependencies=WRITE, summary="Erase a user, their events and stored vectors")
 @writes
 def delete_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase) -> Response:
-    """The receipt counts the rows that went, also of visitors who were merged into this user. Vectors inside served
-    index files go with the next reindex.
+    """The receipt counts the deleted rows, including those of visitors who were merged into this user. The vector of
+    the user in served index files is removed by the next reindex.
 
-    `kept_out` are the ids that no event, import or merge brings back, until `DELETE .../users/{user_id}/erasure`; a
-    keyed hash of each is kept, not the id.
+    `kept_out` lists the ids that are rejected in events, imports and merges until `DELETE .../users/{user_id}/erasure`.
+    The database keeps a keyed hash of each id, not the id.
     """
     with database.begin() as conn:
         erased = users.delete(conn, view.space.key, user_id)

@@ -69,7 +69,7 @@ def anomalies(
         version, codec = model_codec(database, found, model)
         records = records_for_detector(database, found, codec, file=file, items=item, record=record, layout=layout)
     judged = detector.anomalies(codec, records.readings.values, false_alarm_rate=rate, quantile=quantile)
-    body = bodies.judged(codec, records.readings, judged, columns)
+    body = bodies.anomalies_body(codec, records.readings, judged, columns)
     rows = [
         {"item_id": id_, "score": each["score"], "anomaly": each["anomaly"], "because": _because(each["columns"])}
         for id_, each in zip(records.ids, body["anomalies"], strict=True)

@@ -56,7 +56,7 @@ def encode(
     """
     layout = Layout(id_column, ignore=ignore or (), array=array)
     version, codec, records = _read(space, model, layout, file=file, items=item, record=record)
-    body = bodies.encoded(codec, records.values)
+    body = bodies.encode_body(codec, records.values)
     rows = [
         {"item_id": id_, "vector": vector} for id_, vector in zip(records.ids, body["vectors"].tolist(), strict=True)
     ]
@@ -92,7 +92,7 @@ def decode(
         ids, vectors = read.ids, check_vectors(read.matrix, codec.dim)
     else:
         ids, vectors = ["vector"], check_vectors([parsed_json(vector or "", "--vector")], codec.dim, ("vector",))
-    body = bodies.decoded(codec, vectors)
+    body = bodies.decode_body(codec, vectors)
     rows = [{"item_id": id_, **record} for id_, record in zip(ids, body["records"], strict=True)]
     write_or_show(body | {"item_ids": ids, "model": version}, rows, out_file, json)
 
@@ -118,7 +118,7 @@ def reconstruct(
     """
     layout = Layout(id_column, ignore=ignore or (), array=array)
     version, codec, records = _read(space, model, layout, file=file, items=item, record=record)
-    body = bodies.reconstructed(codec, records.values)
+    body = bodies.reconstruct_body(codec, records.values)
     rows = [
         {"item_id": id_, "error": error, **decoded}
         for id_, error, decoded in zip(records.ids, body["errors"].tolist(), body["records"], strict=True)

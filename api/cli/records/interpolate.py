@@ -46,7 +46,9 @@ def interpolate(
         if view.generation is None:
             raise NotEnoughData("nothing is indexed yet; run `nearfield reindex`")
         codec = required(view.codec, f"model {view.generation.model} of space {found.name!r}")
-        body = bodies.path(view, codec, _point(view, codec, start), _point(view, codec, end), steps, nearest)
+        body = bodies.interpolation_body(
+            view, codec, _point(view, codec, start), _point(view, codec, end), steps, nearest
+        )
     rows = [
         {
             "step": at,

@@ -11,8 +11,8 @@ import typer
 from api.cli.records.record_sources import Model, model_version
 from api.cli.terminal.options import Json, Seed, SpaceName, opened
 from api.cli.terminal.output import emit, out, progress
-from api.maps.page import page
-from api.maps.picture import picture
+from api.maps.page import html_page
+from api.maps.picture import write_png
 from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError, NotEnoughData
 from engine.latent_analysis.anomalies import anomalies
@@ -81,9 +81,9 @@ def draw_map(
     coloured_by = None if colour is None else COLOURS.get(colour, "label")
     for each in out_files:
         if each.suffix == ".png":
-            picture(drawn, each, coloured_by)
+            write_png(drawn, each, coloured_by)
         else:
-            each.write_bytes(page(drawn).encode() if each.suffix == ".html" else orjson.dumps(drawn))
+            each.write_bytes(html_page(drawn).encode() if each.suffix == ".html" else orjson.dumps(drawn))
     names = [str(each) for each in out_files]
     body = {"model": version, "method": method, "points": len(drawn["ids"]), "files": names}
     emit(json, body, lambda: out.print(f"{len(drawn['ids']):,} points in {', '.join(names)}", markup=False))

@@ -36,7 +36,7 @@ def sample(
     with opened(space) as (_, database, found):
         version, codec = model_codec(database, found, model)
     vectors, _ = anomalies.sample(codec, n, seed=seed)
-    records = bodies.decoded(codec, vectors)["records"]
+    records = bodies.decode_body(codec, vectors)["records"]
     body: dict[str, Any] = {"vectors": vectors, "records": records, "seed": seed, "model": version}
     if out_file is not None:
         write_rows(out_file, records)

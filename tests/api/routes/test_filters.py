@@ -130,7 +130,7 @@ def test_a_wrong_filter_is_a_problem_that_names_the_part(shop: Shop, asked: obje
 def test_an_attribute_that_no_item_has_is_told_where_it_is_asked_for(shop: Shop) -> None:
     asked = {"or": [{"Prise": {"lt": 5}}, {"not": {"zzz": 1}}], "price": {"lt": 3}}
     told = [
-        {"loc": ["or", 0, "Prise", "lt"], "msg": "no item has an attribute 'Prise'; near names: price"},
+        {"loc": ["or", 0, "Prise", "lt"], "msg": "no item has an attribute 'Prise'; similar names: price"},
         {"loc": ["or", 1, "not", "zzz"], "msg": "no item has an attribute 'zzz'"},
     ]
 
@@ -158,9 +158,9 @@ def test_an_attribute_is_known_from_its_first_item_on(shop: Shop) -> None:
     seq = shop.put(f"/items/{name}", {"attributes": {field: 1}}).json()["seq"]
     body = posted(shop, "/recommend", filter={field: 1}, min_seq=seq)
     assert (ids(body), body["warnings"]) == ([name], [])
-    assert posted(shop, "/recommend", filter={"titel": "x"})["warnings"][0]["msg"].endswith("; near names: title")
+    assert posted(shop, "/recommend", filter={"titel": "x"})["warnings"][0]["msg"].endswith("; similar names: title")
     near = posted(shop, "/recommend", filter={f"{field}s": 1})["warnings"][0]["msg"]
-    assert near == f"no item has an attribute '{field}s'; near names: {field}"
+    assert near == f"no item has an attribute '{field}s'; similar names: {field}"
     shop.delete(f"/items/{name}")
 
 

@@ -50,8 +50,8 @@ def test_a_session_is_told_of_kinds_that_nobody_knows(shop: Shop) -> None:
     shelf = {"history": [{"item_id": "odd-01", "kind": kind} for kind in kinds]}
     told = shop.post("/recommend", shelf).json()["warnings"]
     assert told[:2] == [
-        {"loc": ["history", 1, "kind"], "msg": "'hummed' is of no known kind, and weighs 0"},
-        {"loc": ["history", 3, "kind"], "msg": "'word 00' is of no known kind, and weighs 0"},
+        {"loc": ["history", 1, "kind"], "msg": "'hummed' is an unknown kind of event, with weight 0"},
+        {"loc": ["history", 3, "kind"], "msg": "'word 00' is an unknown kind of event, with weight 0"},
     ]
     assert told[10:] == [{"loc": ["history"], "msg": "and 1 more kinds"}]
     batch = shop.post("/recommend/batch", {"shelves": [{"k": 3}, shelf]}).json()["shelves"]

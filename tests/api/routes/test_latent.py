@@ -129,7 +129,7 @@ def test_what_is_near_to_many_points_costs_what_it_may_and_to_none_nothing(hall,
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/fog"
         refused = httpx.post(f"{url}/sample", json=many, timeout=30)
-        assert "ask for fewer points, or for no nearest items" in problem(refused, 422)
+        assert "request fewer points, or no nearest items" in problem(refused, 422)
         assert len(ok(httpx.post(f"{url}/sample", json={"n": 10_000}, timeout=60))["samples"]) == 10_000
         assert len(ok(httpx.post(f"{url}/sample", json={"n": 90, "nearest": 1}, timeout=60))["samples"]) == 90
 
@@ -205,7 +205,7 @@ def test_figures_drift_and_map_of_what_is_served(hall, database):
         ("encode", {"item_ids": [""]}, "expected a non-empty text id"),
         ("decode", {"vector": [1, 2]}, "expected rows of 3 dimensions"),
         ("decode", {"vectors": [[1, 2, "x"]]}, "expected rows of 3 numbers each"),
-        ("decode", {"codes": [[1]]}, "pca has no codes; a vqvae has"),
+        ("decode", {"codes": [[1]]}, "pca has no codes; only a vqvae has"),
         ("anomalies", {"record": GOOD, "false_alarm_rate": 1}, "the request is not valid at body.false_alarm_rate"),
         ("anomalies", {"record": GOOD, "false_alarm_rate": 0.1, "quantile": 0.9}, "not valid at body"),
         ("interpolate", {"start": {"item_id": "m-001"}, "end": {}}, "the request is not valid at body.end"),

@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pytest
 
-from api.maps.colours import REST, by_label, by_score
-from api.maps.page import page
+from api.maps.colours import OTHER, by_label, by_score
+from api.maps.page import html_page
 from engine.errors import InputError, NotEnoughData
 from engine.latent_analysis.latent_map import latent_map
 from engine.latent_analysis.projection import to_2d
@@ -52,7 +52,7 @@ def made(n=30):
 
 
 def test_a_page_is_whole_in_itself_and_survives_any_id():
-    html = page(made())
+    html = html_page(made())
     assert "://" not in html
     assert html.count("</script>") == 2
     data = json.loads(re.search(r'application/json">(.*?)</script>', html, re.DOTALL).group(1))
@@ -67,10 +67,10 @@ def test_colours_go_by_label_in_natural_order_and_by_score_up_to_the_threshold()
     points, legend = by_label(["10", "9", None, "9"])
     assert [name for name, _ in legend] == ["9", "10", "other"]
     assert points[1] == points[3] != points[0]
-    assert points[2] == REST
+    assert points[2] == OTHER
     many, legend = by_label([str(n) for n in range(40)])
     assert len(legend) == 16
-    assert many.count(REST) == 25
+    assert many.count(OTHER) == 25
     ramp, _ = by_score([0.0, 5.0, 10.0, 20.0, None], 10.0)
     assert ramp[2] == ramp[3] != ramp[1] != ramp[0]
-    assert ramp[4] == REST
+    assert ramp[4] == OTHER
