@@ -34,6 +34,7 @@ from engine.store import events as event_store
 from engine.store import items as item_store
 from engine.store import users as user_store
 from engine.store.database.connections import Database
+from engine.values.event_kinds import Vocabulary
 from engine.values.events import derive_event_id
 
 EVENT_FIELDS = Fields(
@@ -98,14 +99,13 @@ def import_events(
         samples=rejected.samples,
         seconds=time.perf_counter() - started,
         attributes=attributes.notes,
-        notes=(
-            *times.notes(rejected.counts, now),
-            *attributes.name_clash_notes(),
-            *placeholder_id_notes(events["user_id"]),
-            *unreported_kinds_note(events["kind"], vocabulary),
-        ),
+        notes=(*times.notes(rejected.counts, now), *attributes.name_clash_notes(), *_notes(events, vocabulary)),
         kinds=report_kinds(events["kind"], vocabulary, space_name),
     )
+
+
+def _notes(events: pl.DataFrame, vocabulary: Vocabulary) -> list[str]:
+    return placeholder_id_notes(events["user_id"]) + unreported_kinds_note(events["kind"], vocabulary)
 
 
 def _parse(source: Mapping[str, Column], attributes: Attributes, times: ParsedTimes, height: int) -> pl.DataFrame:

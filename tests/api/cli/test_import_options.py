@@ -27,7 +27,7 @@ def test_a_catalogue_is_replaced_unless_too_many_items_would_be_hidden(shell: An
         "import", "items", few, "--replace", *into, code=1
     )
     assert "go with --replace" in shell.fails("import", "items", few, "--yes", *into, code=2)
-    assert "expected a share of 0 to 1" in shell.fails(
+    assert "expected a share of items to hide from 0 to 1" in shell.fails(
         *("import", "items", few, "--replace", "--most-gone", "20"), *into, code=2
     )
     assert shell.json("import", "items", few, "--replace", "--yes", *into)["hidden"] == 8
@@ -54,5 +54,7 @@ def test_an_import_reports_how_it_read_cells_and_times(shell: Any, write: Any) -
     assert "1 row has the user_id '-1', which some exports write when there is no user" in told
     assert shell.json("import", "events", days, "--missing-id", "-1", *into)["rejected"] == {"missing user_id": 1}
     german = write("g.csv", "user_id,item_id,occurred_at\nu,a,01.11.2025\n")
-    assert "another writing: --date-format '%d.%m.%Y %H:%M'" in shell.text("import", "events", german, *into)
+    assert "for another format give, for example, --date-format '%d.%m.%Y %H:%M'" in shell.text(
+        "import", "events", german, *into
+    )
     assert shell.json("import", "events", german, "--date-format", "%d.%m.%Y", *into)["duplicates"] == 1
