@@ -1,4 +1,4 @@
-"""A file that is there as a whole or not at all, whenever the process or the machine stops. Nobody else can read it."""
+"""Atomic file writes: after a crash a file has its old or its new content. Files are private to the user."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from engine.private_folders import FILE_MODE, make_private_folder
 
 
 def write(path: Path, content: bytes) -> None:
-    """Replace `path`: a neighbour is written and synced, then renamed over it, then the folder is synced."""
+    """Replace `path`: write and sync a temporary file beside it, rename it over `path`, and sync the folder."""
     make_private_folder(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -25,7 +25,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def fsync(path: Path) -> None:
-    """What was written to a file, or which files a folder has, is on the disk when this returns."""
+    """Flush a file, or the entries of a folder, to the disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,6 +1,6 @@
-"""Checkpoints: a folder in which long trainings keep what they have learnt so far, so that one that was killed goes on.
+"""Checkpoints of long trainings in a folder, so that a training that was killed resumes where it stopped.
 
-A checkpoint is found by the fingerprint of its training and is there as a whole or not at all.
+The fingerprint of a training names its checkpoint. Checkpoints are written atomically and have a checksum.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from pathlib import Path
 from engine import atomic
 
 SUFFIX = ".checkpoint"
-DIGEST_BYTES = 32  # bytes of SHA-256 before the content
+DIGEST_BYTES = 32  # of the SHA-256 checksum before the content
 
 
 @dataclass(frozen=True, eq=False)
 class Checkpoints:
     folder: Path
-    every_s: float = 15.0  # at most so often; a training that is shorter writes nothing
-    messages: list[str] = field(default_factory=list)  # what was resumed, a sentence each
+    every_s: float = 15.0  # minimum interval between writes; a shorter training writes no checkpoint
+    messages: list[str] = field(default_factory=list)  # one sentence per resumed training or damaged checkpoint
 
     def read(self, fingerprint: str) -> bytes | None:
-        """None where there is none; one whose checksum is wrong is told and left aside."""
+        """The content of a checkpoint, or None. A checkpoint with a wrong checksum is reported in `messages`."""
         try:
             content = self._path(fingerprint).read_bytes()
         except FileNotFoundError:
             return None
         digest, content = content[:DIGEST_BYTES], content[DIGEST_BYTES:]
         if hashlib.sha256(content).digest() != digest:
-            self.messages.append(f"{self._path(fingerprint)} is damaged; training begins anew")
+            self.messages.append(f"{self._path(fingerprint)} is damaged; training starts over")
             return None
         return content
 
@@ -40,10 +40,10 @@ class Checkpoints:
         self._path(fingerprint).unlink(missing_ok=True)
 
     def delete_all(self) -> None:
-        """Remove every one, those of trainings that nobody will end too."""
+        """Delete all checkpoints, including those of trainings that were abandoned."""
         for path in self.folder.glob(f"*{SUFFIX}"):
             path.unlink(missing_ok=True)
-        for path in self.folder.glob(f".*{SUFFIX}.*.partial"):  # of a process that was killed while it wrote
+        for path in self.folder.glob(f".*{SUFFIX}.*.partial"):  # left by a process that was killed during a write
             path.unlink(missing_ok=True)
 
     def _path(self, fingerprint: str) -> Path:

@@ -1,6 +1,6 @@
-"""Until: when work ends that nobody waits for any more. A thread cannot be stopped from without, so long loops look.
+"""The deadline of the current work. A Python thread cannot be cancelled, so long loops check the deadline themselves.
 
-It is of the context, so that whatever a request calls knows it; work of nobody has no end.
+The deadline is a context variable: every function that a request calls sees it. Other work has no deadline.
 """
 
 from __future__ import annotations
@@ -13,26 +13,28 @@ from typing import TypeVar
 
 from engine.errors import DeadlineExceeded
 
-CHECK_EVERY = 256
+CHECK_EVERY = 256  # items of a loop
 T = TypeVar("T")
 
-_until = ContextVar("until", default=math.inf)
+_deadline = ContextVar("deadline", default=math.inf)
 
 
 def set_work_deadline(at: float) -> None:
-    """By time.perf_counter; of this context from now on."""
-    _until.set(at)
+    """Set the deadline of this context to the time `at` of `time.perf_counter`."""
+    _deadline.set(at)
 
 
 def check_deadline() -> None:
-    """DeadlineExceeded once the time has come."""
-    if time.perf_counter() >= _until.get():
-        raise DeadlineExceeded("it was not done in time; ask again, for less or with a larger deadline_ms")
+    """Raise DeadlineExceeded if the deadline has passed."""
+    if time.perf_counter() >= _deadline.get():
+        raise DeadlineExceeded(
+            "the request was not finished before its deadline; ask for less or with a larger deadline_ms"
+        )
 
 
-def until_deadline(each: Iterable[T], every: int = CHECK_EVERY) -> Iterator[T]:
-    """The same, with a look at the time at the first and every so many."""
-    for at, one in enumerate(each):
+def until_deadline(items: Iterable[T], every: int = CHECK_EVERY) -> Iterator[T]:
+    """Yield the items, and check the deadline at the first one and at each `every`-th one after it."""
+    for at, item in enumerate(items):
         if at % every == 0:
             check_deadline()
-        yield one
+        yield item

@@ -1,7 +1,7 @@
-"""Collection: Python's search for garbage, during which no thread of the process goes on.
+"""Avoidance of garbage collection pauses: Python's cyclic garbage collector stops all threads of the process.
 
-It looks at all objects, again and again while many are made. Of 280,000 items that an import changed each look took
-half a second, on a server that answers meanwhile.
+The collector scans all objects, and runs repeatedly while many are created. When an import changed 280,000 items, each
+scan took half a second on a server that was answering requests.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def paused_gc() -> Iterator[None]:
-    """Where many objects are made that stay: no object that the process has by the end is looked at, then or later.
-    They go when nobody refers to them any more, as all do; of them only what refers to itself in a circle stays."""
+    """Disable collection while many long-lived objects are created, and exclude them from all later collections.
+
+    Reference counting still frees them; only reference cycles among them are never freed.
+    """
     was_enabled = gc.isenabled()
     gc.disable()
     try:

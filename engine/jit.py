@@ -1,6 +1,6 @@
-"""Compiled: a loop that numba compiles to machine code when it is first called, and keeps on disk where it can.
+"""Just-in-time compilation: numba compiles a loop on its first call and caches the machine code on disk.
 
-Loops run without numba's own threads: those are one global setting, and end the process after a fork.
+Loops do not use numba's own threads: these are one global setting, and they crash the process after a fork.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Any
 import numba
 from numba.core.caching import FunctionCache
 
-FASTMATH = {"reassoc", "contract", "nsz"}  # sums as vectors; not and infinity stay what they are
+FASTMATH = {"reassoc", "contract", "nsz"}  # allows vectorised sums; NaN and infinity keep their meaning
 
 
 class ResilientCache(FunctionCache):
-    """numba's cache of a function, of which a damaged file or a full disk only means that it is compiled again.
+    """numba's disk cache of a function; after a damaged file or a full disk the function is compiled again.
 
-    It is out of date where the function's file or one of `also` has changed; numba asks for the first alone.
+    The cache is invalid if the function's file or one of the files `also` has changed; numba checks only the first.
     """
 
     def __init__(self, function: Callable[..., Any], also: tuple[str, ...]):
@@ -31,7 +31,7 @@ class ResilientCache(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception:  # whatever unpickling half a file ends in
+        except Exception:  # unpickling a damaged file may raise anything
             with suppress(Exception):
                 self.flush()
             return None
@@ -42,19 +42,19 @@ class ResilientCache(FunctionCache):
 
 
 def compiled(function=None, *, also=()):
-    """With a cache on disk where a folder can be written to, else compiled again in each process.
+    """Decorator: compile a function with numba, cached on disk if a cache folder is writeable.
 
-    `also` are the files of what the function is made of beside its own: compiled functions and numbers.
+    `also` lists the other files on which the machine code depends: those of compiled functions and constants.
     """
     if function is None:
         return lambda function: compiled(function, also=also)
     made = numba.njit(nogil=True, fastmath=FASTMATH)(function)
-    # "no locator available": neither __pycache__ nor the user's cache folder; or a file that is in an archive
+    # numba finds no cache folder if neither __pycache__ nor the user's cache is writeable, or the file is in an archive
     with suppress(RuntimeError, OSError):
         made._cache = ResilientCache(function, also)
     return made
 
 
 def cache_folder(made) -> str | None:
-    """The folder that a compiled function is kept in; None: each process compiles it."""
+    """The folder that caches a compiled function; None if each process compiles it."""
     return made._cache.cache_path if isinstance(made._cache, ResilientCache) else None

@@ -1,4 +1,4 @@
-"""Private: folders that hold what a shop knows, open to the user they belong to alone, as PostgreSQL's own is."""
+"""Private folders: the data of a shop is accessible only to the owner of the process, as PostgreSQL's own folder is."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ FOLDER_MODE, FILE_MODE = 0o700, 0o600
 
 
 def make_private_folder(folder: Path) -> Path:
-    """Make a folder, with those above it, that nobody else can open."""
+    """Create a folder and its missing parents, accessible only to the owner."""
     folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
     return folder
 
 
 def restrict_access(folder: Path) -> None:
-    """Take from all others what they may do with a folder and everything in it, as an earlier version made it.
+    """Remove the permissions of group and others from a folder and its content, which an earlier version left open.
 
-    What belongs to somebody else cannot be changed, and is told.
+    A file that another user owns cannot be changed; a warning is logged.
     """
     if not folder.is_dir():
         return
@@ -32,14 +32,14 @@ def restrict_access(folder: Path) -> None:
             for name in files:
                 _close(Path(path, name), FILE_MODE)
     except PermissionError as error:
-        log.warning("a folder is open to others", folder=str(folder), error=str(error))
+        log.warning("a folder stays open to other users", folder=str(folder), error=str(error))
 
 
 def _close(path: Path, mode: int) -> None:
-    """What goes away meanwhile needs it no more; a link is left as it is."""
+    """Reduce the permissions to `mode`. A file that disappears meanwhile is ignored, and a link is not changed."""
     try:
-        now = path.lstat().st_mode & 0o777
-        if now & ~mode and not path.is_symlink():
-            path.chmod(now & mode)
+        current = path.lstat().st_mode & 0o777
+        if current & ~mode and not path.is_symlink():
+            path.chmod(current & mode)
     except FileNotFoundError:
         pass

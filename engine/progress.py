@@ -1,4 +1,4 @@
-"""Progress of anything that takes a while: what happens now and the share done."""
+"""Progress callbacks of long work: the name of the current step and the share done, 0 to 1."""
 
 from __future__ import annotations
 
@@ -8,4 +8,4 @@ Progress = Callable[[str, float], None]
 
 
 def no_progress(what: str, share: float) -> None:
-    """Progress that nobody watches."""
+    """A progress callback that does nothing."""

@@ -1,3 +1,5 @@
-"""Which items may be shown: the filter language, its masks over catalogue columns, the types of attributes, and what a
-request costs.
+"""Which items may be shown: the filter language, its evaluation as masks over catalogue columns, the types of
+attributes, and the estimated cost of a request.
+
+Storing items is in `engine.store`; caching of filter masks is in `indexing.searchers`.
 """

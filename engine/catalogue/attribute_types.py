@@ -1,11 +1,11 @@
-"""Attribute types: what the values of one attribute of a space are, whatever stands beside a value.
+"""Attribute types: each attribute of a space has one type, to which all its values are coerced.
 
-The types of a space are stored (`engine.store.attribute_types`), apart for items and for users. The first file that
-has an attribute decides by what most of its cells are, `--type price=number` at any time; after that a value is taken
-as that type or does not fit, in files (`engine.importing.attributes`) and over HTTP alike.
+The types of a space are stored (`engine.store.attribute_types`), separately for items and users. The first file with
+an attribute sets its type by majority vote over the cells; `--type price=number` sets it explicitly at any time. Later
+values are coerced to the type or rejected, in files (`engine.importing.attributes`) and over HTTP.
 
-To add a type: its name in `AttributeType`, how a value is taken as it in `FITS`, what votes for it in `vote`; where
-cells of a file can be read faster than one by one, a branch in `engine.importing.attributes`.
+To add a type: add its name to `AttributeType`, its coercion to `COERCIONS` and its vote to `vote`; where the cells of a
+file can be parsed faster than one by one, add a branch in `engine.importing.attributes`.
 """
 
 from __future__ import annotations
@@ -31,20 +31,8 @@ DESCRIPTIONS: Mapping[AttributeType, str] = {
     "any": "any value",
 }
 TRUE, FALSE = ("true", "t", "yes", "y", "1"), ("false", "f", "no", "n", "0")
-NULL_WORDS = (
-    "n/a",
-    "na",
-    "n.a.",
-    "#n/a",
-    "nan",
-    "null",
-    "none",
-    "nil",
-    "-",
-    "--",
-    "?",
-)  # lower case; votes for no type
-MAX_NAME_BYTES, MAX_TYPES = 256, 10_000  # what is stored of a space; further attributes are of any type
+NULL_WORDS = ("n/a", "na", "n.a.", "#n/a", "nan", "null", "none", "nil", "-", "--", "?")  # lower case; no vote
+MAX_NAME_BYTES, MAX_TYPES = 256, 10_000  # limits per space; further attributes have the type "any"
 TIME = re.compile(
     r"\s*[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])"
     r"(?:[T ](?:[01][0-9]|2[0-3]):[0-5][0-9](?::(?:[0-5][0-9]|60))?(?:[.,][0-9]{1,9})?)?"
@@ -60,14 +48,14 @@ def check_type(name: str, loc: tuple[str | int, ...] = ()) -> AttributeType:
 
 
 def coerce(kind: AttributeType, value: object, decimal: Decimal | None = None) -> object:
-    """A JSON value that is not null as a value of this type; None where it does not fit."""
+    """A JSON value, not null, as a value of the type `kind`; None if it does not fit."""
     if kind == "number" and isinstance(value, str):
         return parse_number(value, decimal)
     return COERCIONS[kind](value)
 
 
 def vote(value: object) -> AttributeType | None:
-    """The type that a JSON value speaks for, None for one that says there is nothing."""
+    """The type that a JSON value suggests; None for a value that means "missing"."""
     if isinstance(value, bool):
         return "boolean"
     if isinstance(value, int | float):
@@ -80,7 +68,7 @@ def vote(value: object) -> AttributeType | None:
 
 
 def majority(votes: Votes, otherwise: AttributeType | None = "any") -> AttributeType | None:
-    """The type of more than half of the votes, else `otherwise`; None where nobody voted."""
+    """The type with more than half of the votes, else `otherwise`; None without votes."""
     total = sum(votes.values())
     return next((kind for kind, n in votes.items() if 2 * n > total), otherwise) if total else None
 
@@ -88,23 +76,23 @@ def majority(votes: Votes, otherwise: AttributeType | None = "any") -> Attribute
 def coerce_attributes(
     attributes: Mapping[str, object], types: Mapping[str, AttributeType], loc: tuple[str | int, ...]
 ) -> dict[str, object]:
-    """The attributes with each value as its type; InputError at `loc` for the first that does not fit."""
-    made = dict(attributes)
+    """The attributes coerced to their types; InputError at `loc` for the first value that does not fit."""
+    coerced = dict(attributes)
     for name, kind in types.items():
-        value = made.get(name)
+        value = coerced.get(name)
         if value is not None:
-            made[name] = coerce(kind, value)
-            if made[name] is None:
+            coerced[name] = coerce(kind, value)
+            if coerced[name] is None:
                 raise InputError(
                     f"{name} is {DESCRIPTIONS[kind]} in this space, got {short_repr(value)}; leave it out or null, or "
                     "change its type in attribute_types of the space",
                     loc=(*loc, name),
                 )
-    return made
+    return coerced
 
 
 def _text(value: object) -> str | None:
-    """As ids are: 38.0 is "38"."""
+    """Whole floats become integers, as in ids: 38.0 becomes "38"."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer() and abs(value) < 2**53:

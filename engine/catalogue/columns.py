@@ -127,8 +127,8 @@ class Columns:
             return np.where(np.isnan(held.moments), as_text, _of_moments(test, held.moments))
         within = test.operator == "contains" and kind == "text"
         if test.match_case is False or (within and test.match_case is None):
-            texts = self._folded.of(test.field, kind, held.values)
-            return texts.containing(str(test.value)) if within else texts.among(test.value)
+            texts = self._folded.get(test.field, kind, held.values)
+            return texts.contains(str(test.value)) if within else texts.is_in(test.value)
         return _holding(test, kind, held)
 
     def _present(self, field: str) -> npt.NDArray[np.int64]:

@@ -1,4 +1,4 @@
-"""What filters compare: a JSON value as numbers, text, true and false, or times, each with kind and exact value."""
+"""Values as filters compare them: each JSON value has a kind (number, text, bool, time) and an exact scalar."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from engine.errors import InputError, short_repr
 from engine.values.items import MAX_TEXT_BYTES
 from engine.values.numeric_timestamps import split_leap_second
 
-Kind = Literal["number", "text", "bool", "time", "numbers", "texts"]  # the last two: elements of a list
-Scalar = float | int | str | bool  # int: one that float64 does not hold; all other numbers are floats
+Kind = Literal["number", "text", "bool", "time", "numbers", "texts"]  # numbers, texts: elements of a list
+Scalar = float | int | str | bool  # int: an integer that float64 cannot represent; all other numbers are floats
 Loc = tuple[str | int, ...]
 
 KIND_NAMES: Mapping[Kind, str] = {
@@ -23,12 +23,12 @@ KIND_NAMES: Mapping[Kind, str] = {
     "numbers": "lists of numbers",
     "texts": "lists of text",
 }
-LIST_KINDS: Mapping[Kind, Kind] = {"number": "numbers", "text": "texts"}  # of lists
-MIN_INT, MAX_INT = -(2**63), 2**64 - 1  # of integers that attributes can hold
+LIST_KINDS: Mapping[Kind, Kind] = {"number": "numbers", "text": "texts"}
+MIN_INT, MAX_INT = -(2**63), 2**64 - 1  # range of integers in attributes
 
 
 def comparables(value: object) -> list[tuple[Kind, Scalar]]:
-    """What a JSON value can be compared as: its kind and value, or those of each element of a list."""
+    """The kind and scalar of a JSON value, or of each element of a list; empty if the value cannot be compared."""
     if isinstance(value, bool):
         return [("bool", value)]
     if isinstance(value, int | float):
@@ -42,22 +42,22 @@ def comparables(value: object) -> list[tuple[Kind, Scalar]]:
 
 
 def _number(value: int | float) -> list[tuple[Kind, Scalar]]:
-    """Itself as float64; an integer of 64 bits that this does not hold as it is, so that no other is equal to it."""
+    """A float, or the integer itself where float64 would round a 64-bit integer to an equal neighbour."""
     try:
         number = float(value)
-    except OverflowError:  # an integer past float64
+    except OverflowError:  # an integer beyond float64
         return []
     is_exact = number == value or not MIN_INT <= value <= MAX_INT
     return [("number", number if is_exact else value)]
 
 
 def fold_case(value: Scalar, match_case: bool | None) -> Scalar:
-    """Text as it is compared where `match_case` is false: casefolded."""
+    """The value, with text case-folded if `match_case` is false."""
     return value.casefold() if match_case is False and isinstance(value, str) else value
 
 
 def parse_time(value: object, loc: Loc) -> float:
-    """Microseconds since 1970 UTC."""
+    """Microseconds since 1970 UTC of ISO 8601 text; InputError for any other value."""
     try:
         text, leap = split_leap_second(str(value))
         at = datetime.fromisoformat(text) + leap
@@ -67,21 +67,21 @@ def parse_time(value: object, loc: Loc) -> float:
 
 
 def parse_moment(text: str) -> float | None:
-    """Microseconds since 1970 UTC of text that is a day, or a day and a time; None for other text.
+    """Microseconds since 1970 UTC of text that is a date, or a date and a time; None for other text.
 
-    What has no zone is UTC.
+    Text without a time zone is UTC.
     """
     if not text[:4].isdigit() or not TIME.fullmatch(text):
         return None
     day, clock = text.strip()[:10], text.strip()[10:].replace(" ", "").upper().removeprefix("T")
     try:
         return parse_time(f"{day}T{clock}" if clock[:1].isdigit() else f"{day}T00:00{clock}", ())
-    except InputError:  # no such day
+    except InputError:  # no such day in the calendar
         return None
 
 
 def check_filter_text(text: str, loc: Loc) -> None:
-    """InputError for text that no stored text can be equal to."""
+    """Raise InputError for text that cannot be stored, and so cannot match."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:

@@ -96,7 +96,7 @@ def test_a_damaged_one_is_told_and_a_short_training_writes_none(tmp_path):
     path.write_bytes(content)
     again = Checkpoints(tmp_path)
     assert np.array_equal(fit(embedder, world, checkpoints=again).items.matrix, whole.items.matrix)
-    assert again.messages == [f"{path} is damaged; training begins anew"]
+    assert again.messages == [f"{path} is damaged; training starts over"]
 
 
 def test_one_that_diverges_leaves_none(tmp_path):

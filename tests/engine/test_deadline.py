@@ -42,7 +42,7 @@ def too_late(work):
     ids=["a condition", "what changed since", "a boost", "a loop"],
 )
 def test_work_ends_once_its_time_is_over_and_has_no_end_of_its_own(long):
-    with pytest.raises(DeadlineExceeded, match="it was not done in time"):
+    with pytest.raises(DeadlineExceeded, match="the request was not finished before its deadline"):
         too_late(long)
     check_deadline()
 
@@ -72,7 +72,7 @@ def test_few_columns_are_kept_without_their_case():
     catalogue = columns([item("i", **dict.fromkeys(names, "Text"))])
     for name in names:
         assert catalogue.mask(parse({name: {"contains": "TEXT"}})).tolist() == [True]
-    assert list(catalogue._folded._made) == [(f"attributes.{name}", "text") for name in names[-4:]]
+    assert list(catalogue._folded._cached) == [(f"attributes.{name}", "text") for name in names[-4:]]
     assert fold_texts(catalogue._held("attributes.name-0", "text").values).texts.to_pylist() == ["text"]
 
 

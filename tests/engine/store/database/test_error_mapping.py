@@ -25,7 +25,7 @@ def test_the_error_of_a_full_disk_names_its_place_and_the_needed_space(tmp_path,
     assert not mapped.is_down
     assert str(mapped) == (
         f"the disk that holds {tmp_path}/postgres is full: 3 MiB are free and PostgreSQL needs at least 64 MiB; "
-        "free some, then retry; reads continue, and the write was not done"
+        "free some space, then retry; reads continue, and the write was not done"
     )
     by_url = map_error(error, None)
     assert isinstance(by_url, DiskFull)
@@ -40,7 +40,7 @@ def test_a_write_error_becomes_disk_full_only_when_the_disk_is_full(tmp_path):
     full = "No space left on device"
     for error in (OSError(28, full), RuntimeError(f"Error: write error: {full}")):
         with (
-            pytest.raises(DiskFull, match="an index of 3 items needs at least 5 MiB; free some, then run it again"),
+            pytest.raises(DiskFull, match="of 3 items needs at least 5 MiB; free some space, then run it again"),
             raising_disk_full(tmp_path / "not" / "there", 5 * 2**20, "an index of 3 items", "then run it again"),
         ):
             raise error
