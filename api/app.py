@@ -40,7 +40,7 @@ from engine.store.database.notifications import Listener, Notifier
 from indexing.gpu.gpu_server import address
 from indexing.live.recall_sampler import RecallSampler
 from indexing.live.view import LiveView
-from indexing.refresh.maintenance import Upkeep
+from indexing.refresh.maintenance import Maintenance
 from indexing.refresh.poller import Poller
 
 log = structlog.get_logger()
@@ -97,7 +97,7 @@ def _start_services(app: FastAPI, settings: Settings, database: Database) -> Cal
     state.clock_skew = ClockSkew(database, metrics)
     notifier = Notifier(database)
     state.sampler = RecallSampler(observe=metrics.observe_search)
-    maintenance = Upkeep(database, settings.generations, partial(configure_logging, settings.log_level))
+    maintenance = Maintenance(database, settings.generations, partial(configure_logging, settings.log_level))
     gpu_address = "" if settings.device == "cpu" else address(settings.home, settings.device)
     state.live_spaces = LiveSpaces(
         database, settings.generations, notifier, state.sampler, gpu_address, on_removed=metrics.forget

@@ -27,10 +27,10 @@ from engine.store.database.notifications import Notifier
 from engine.values.ids import check_id
 from indexing.live.recall_sampler import RecallSampler
 from indexing.live.view import LiveView
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 
 
-class LiveSpaces(MutableMapping[str, Live]):
+class LiveSpaces(MutableMapping[str, LiveSpace]):
     """The live state of each space, opened at its first request. A space may be removed during an iteration."""
 
     def __init__(
@@ -45,14 +45,14 @@ class LiveSpaces(MutableMapping[str, Live]):
         self._database, self._folder, self._notifier = database, folder, notifier
         self._sampler, self._gpu_address = sampler, gpu_address
         self._on_removed = on_removed  # called with the name of a removed space
-        self._lives: dict[str, Live] = {}
+        self._lives: dict[str, LiveSpace] = {}
 
     def view(self, space: str) -> LiveView:
         """The current view of a space; opens the space if needed. NotFound when there is no such space."""
         live = self._lives.get(space)
         if live is not None:
             return live.current()
-        live = Live(self._database, self._folder, space, self._sampler, self._gpu_address)
+        live = LiveSpace(self._database, self._folder, space, self._sampler, self._gpu_address)
         view = live.current()
         self._lives.setdefault(space, live)
         return view
@@ -60,7 +60,7 @@ class LiveSpaces(MutableMapping[str, Live]):
     def view_if_open(self, space: str) -> LiveView | None:
         """The current view without blocking; None when the space is not open yet."""
         live = self._lives.get(space)
-        return None if live is None else live.served
+        return None if live is None else live.view_if_built
 
     def notify_write(self, space: str, seq: int) -> None:
         """Show a committed write: in this process at once, in other processes within milliseconds."""
@@ -75,17 +75,17 @@ class LiveSpaces(MutableMapping[str, Live]):
         if live is not None:
             live.refresh()
 
-    def get_existing(self, space: str) -> Live:
+    def get_existing(self, space: str) -> LiveSpace:
         """The live state of a space; NotFound when it was deleted after the request got its view."""
         live = self._lives.get(space)
         if live is None:
             raise NotFound(f"there is no space {space!r}; it was deleted a moment ago")
         return live
 
-    def __getitem__(self, space: str) -> Live:
+    def __getitem__(self, space: str) -> LiveSpace:
         return self._lives[space]
 
-    def __setitem__(self, space: str, live: Live) -> None:
+    def __setitem__(self, space: str, live: LiveSpace) -> None:
         self._lives[space] = live
 
     def __delitem__(self, space: str) -> None:
@@ -93,7 +93,7 @@ class LiveSpaces(MutableMapping[str, Live]):
         if self._lives.pop(space, None) is not None:
             self._on_removed(space)
 
-    def items(self) -> ItemsView[str, Live]:
+    def items(self) -> ItemsView[str, LiveSpace]:
         """A snapshot. The mixin looks each name up again, and a space may be removed by then."""
         return dict(self._lives).items()
 

@@ -23,7 +23,7 @@ def fresh_view(request: Request, view: LiveView, fresh: ReadOptions) -> LiveView
     if fresh.min_seq is not None and not view.shows(fresh.min_seq, now):
         live_spaces: LiveSpaces = request.app.state.live_spaces
         until = request.state.arrived + MAX_WAIT_S if fresh.deadline_ms is None else request.state.deadline.at
-        view = live_spaces.get_existing(view.space.name).reach(fresh.min_seq, until - now, now)
+        view = live_spaces.get_existing(view.space.name).wait_for(fresh.min_seq, until - now, now)
     check_deadline(request)
     return view
 

@@ -33,7 +33,7 @@ from engine.errors import Conflict, InputError, StoreUnavailable
 from engine.settings import Settings
 from engine.store import api_keys
 from engine.store.database.connections import Database
-from indexing.gpu.gpu_process import owning
+from indexing.gpu.gpu_process import gpu_process
 
 log = structlog.get_logger()
 HEALTH_S = 15  # a worker that is silent for so long is replaced; 5 is soon passed on a busy machine
@@ -58,7 +58,7 @@ def serve(
     with (
         Ending(LAST_S) as ending,
         bound(host, port) as listener,
-        owning(settings.home, settings.device),
+        gpu_process(settings.home, settings.device),
         open_server_database(settings) as database,
     ):
         if not is_loopback(host):

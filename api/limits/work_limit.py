@@ -9,7 +9,7 @@ from dataclasses import replace
 from engine.catalogue import request_cost
 from engine.recommending.values.request import Request
 from engine.settings import Settings
-from indexing.gpu.gpu_server import OwnedSearcher
+from indexing.gpu.gpu_client import GpuClientSearcher
 from indexing.live.view import LiveView
 
 QUICK_K = 100
@@ -25,7 +25,7 @@ def is_quick(view: LiveView, request: Request) -> bool:
     if view.delta is not None:
         return False
     searches_items = request.source == "similar"
-    if isinstance(generation.items_to_items if searches_items else generation.users_to_items, OwnedSearcher):
+    if isinstance(generation.items_to_items if searches_items else generation.users_to_items, GpuClientSearcher):
         return False  # another process answers: on the event loop its searches would not be batched, and all would wait
     if request.predicate is not None:
         n_passing = view.n_passing(request.predicate)

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from api.monitoring.metrics import Metrics, forget
 from engine.store import model_reports
 from engine.store.database.connections import Database
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 
 
-def set_drift(metrics: Metrics, live_spaces: Mapping[str, Live], database: Database) -> None:
+def set_drift(metrics: Metrics, live_spaces: Mapping[str, LiveSpace], database: Database) -> None:
     """A space whose served model has no drift report has no gauge, even if an earlier model had one."""
     with database.connect() as conn:
         for name, live in live_spaces.items():

@@ -7,18 +7,18 @@ from datetime import datetime
 
 from api.monitoring.metrics import Metrics
 from indexing.live.view import LiveView
-from indexing.refresh.live_space import Live
-from indexing.refresh.maintenance import wear
+from indexing.refresh.live_space import LiveSpace
+from indexing.refresh.maintenance import changed_shares
 
 
-def set_view(metrics: Metrics, live_spaces: Mapping[str, Live], view: LiveView, recall: float | None) -> None:
+def set_view(metrics: Metrics, live_spaces: Mapping[str, LiveSpace], view: LiveView, recall: float | None) -> None:
     """Timestamps, not ages: the age of a worker that stopped polling keeps growing for whoever reads the gauge."""
-    name, served, worn = view.space.name, view.generation, wear(view)
+    name, served, shares = view.space.name, view.generation, changed_shares(view)
     live = live_spaces.get(name)
     if live is not None:
         metrics.refreshed_at_s.labels(name).set(live.refreshed_at)
-    metrics.delta_share.labels(name).set(worn.delta)
-    metrics.tombstone_share.labels(name).set(worn.tombstones)
+    metrics.delta_share.labels(name).set(shares.delta)
+    metrics.tombstone_share.labels(name).set(shares.tombstones)
     metrics.stale.labels(name).set(int(view.stale))
     if served is not None:
         built = datetime.strptime(served.generation.split("-")[0] + "+0000", "%Y%m%dT%H%M%S%z")

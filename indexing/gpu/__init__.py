@@ -1,1 +1,2 @@
-"""Search on a GPU: the process that owns the device, what it holds, batching, and the client with its CPU twin."""
+"""Search on a GPU: the process that uses the device, its server and client, the generations it holds, and batching.
+Copying an index to a GPU is in `recipes/faiss_gpu`."""

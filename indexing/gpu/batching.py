@@ -1,4 +1,4 @@
-"""Batcher: searches that come at the same time become one, for an index that answers many queries as fast as one."""
+"""Batcher: combines concurrent searches into one, for an index that answers many queries as fast as one."""
 
 from __future__ import annotations
 
@@ -14,67 +14,68 @@ from engine.recommending.values.searcher import Found, Mask, Searcher
 from engine.values.vectors import Matrix
 
 WAIT_S = 0.0015
-MOST = 1024  # queries of a batch
+MAX_QUERIES = 1024  # in a batch
 
 
 @dataclass(frozen=True, eq=False)
-class Asked:
+class PendingSearch:
     queries: Matrix
     k: int
     allowed: Mask | None
     answer: Future[Found] = field(default_factory=Future)
 
 
-class Closed(Exception):
-    """A batcher was asked after its end."""
+class BatcherClosed(Exception):
+    """A search came after `close`."""
 
 
 class Batcher:
-    """A searcher before another: what is asked within `wait_s` of the first goes along with it, by mask."""
+    """A searcher in front of another: searches within `wait_s` of the first are combined with it, separately per
+    mask."""
 
-    def __init__(self, searcher: Searcher, wait_s: float = WAIT_S, most: int = MOST):
-        self._searcher, self._wait_s, self._most = searcher, wait_s, most
-        self._asked: queue.SimpleQueue[Asked | None] = queue.SimpleQueue()
-        self._lock, self._closed = threading.Lock(), False  # so that nothing is asked behind the end
+    def __init__(self, searcher: Searcher, wait_s: float = WAIT_S, max_queries: int = MAX_QUERIES):
+        self._searcher, self._wait_s, self._max_queries = searcher, wait_s, max_queries
+        self._queue: queue.SimpleQueue[PendingSearch | None] = queue.SimpleQueue()
+        self._lock, self._closed = threading.Lock(), False  # so that no search is queued after the end marker
         self._thread = threading.Thread(target=self._run, name="nearfield-batcher", daemon=True)
         self._thread.start()
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        """As the searcher behind; raises what it raised, and Closed after `close`."""
-        asked = Asked(queries, k, allowed)
+        """As `searcher.search`, with its errors; BatcherClosed after `close`."""
+        pending = PendingSearch(queries, k, allowed)
         with self._lock:
             if self._closed:
-                raise Closed
-            self._asked.put(asked)
-        return asked.answer.result()
+                raise BatcherClosed
+            self._queue.put(pending)
+        return pending.answer.result()
 
     def close(self) -> None:
-        """Answer what was asked, then end."""
+        """Answer all queued searches, then end."""
         with self._lock:
             if not self._closed:
-                self._asked.put(None)
+                self._queue.put(None)
             self._closed = True
         self._thread.join()
 
     def _run(self) -> None:
-        first = self._asked.get()
+        first = self._queue.get()
         while first is not None:
-            batch, last = self._collected(first)
-            groups: dict[int, list[Asked]] = {}
+            batch, last = self._collect(first)
+            groups: dict[int, list[PendingSearch]] = {}
             for each in batch:
                 groups.setdefault(id(each.allowed), []).append(each)
             for group in groups.values():
                 self._answer(group)
             if last:
                 return
-            first = self._asked.get()
+            first = self._queue.get()
 
-    def _collected(self, first: Asked) -> tuple[list[Asked], bool]:
-        """What came in time, and whether nothing will come any more."""
+    def _collect(self, first: PendingSearch) -> tuple[list[PendingSearch], bool]:
+        """The searches of the next batch, and whether it is the last one."""
         batch, n_queries, until = [first], len(first.queries), time.monotonic() + self._wait_s
-        while n_queries < self._most:
+        while n_queries < self._max_queries:
             try:
-                each = self._asked.get(timeout=max(until - time.monotonic(), 0))
+                each = self._queue.get(timeout=max(until - time.monotonic(), 0))
             except queue.Empty:
                 break
             if each is None:
@@ -83,7 +84,7 @@ class Batcher:
             n_queries += len(each.queries)
         return batch, False
 
-    def _answer(self, group: list[Asked]) -> None:
+    def _answer(self, group: list[PendingSearch]) -> None:
         k = max(each.k for each in group)
         try:
             scores, rows = self._searcher.search(np.concatenate([each.queries for each in group]), k, group[0].allowed)

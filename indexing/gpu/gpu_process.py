@@ -1,4 +1,4 @@
-"""Owning: the process that owns a GPU, from start to end, and the views whose searches go there."""
+"""Starts and stops the GPU process, and makes the searchers of a generation use it."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 
 from engine.recommending.values.searcher import Searcher
 from indexing.generations.generation import Generation, open_generation
-from indexing.gpu.gpu_server import OwnedSearcher, Owner, address
-from indexing.gpu.process_supervisor import restarting
+from indexing.gpu.gpu_client import GpuClientSearcher
+from indexing.gpu.gpu_server import GpuServer, address
+from indexing.gpu.process_supervisor import supervised_process
 from indexing.recipes.faiss_gpu import Twin, copy_to_gpu, gpu_number
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_searcher import Int8Searcher
@@ -21,26 +22,27 @@ from indexing.searchers.metric import MetricSearcher
 
 
 @contextmanager
-def owning(home: Path, device: str) -> Iterator[None]:
-    """A process that owns `device` for the servers of `home`; nothing for the CPU. When it dies it is started again.
+def gpu_process(home: Path, device: str) -> Iterator[None]:
+    """Run a process that searches on `device` for the servers of `home`; it is restarted when it dies. No-op for the
+    CPU.
 
-    DeviceUnavailable when the device is not there.
+    DeviceUnavailable when the device does not exist.
     """
     if gpu_number(device) is None:
         yield
         return
-    with restarting(own, address(home, device), device):
+    with supervised_process(run_gpu_server, address(home, device), device):
         yield
 
 
-def own(where: str, device: str) -> None:
-    """The target of the process; it ends with its parent."""
+def run_gpu_server(socket_path: str, device: str) -> None:
+    """The target of the GPU process; it ends with its parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    Owner(where, lambda folder: searchers(folder, device)).run()
+    GpuServer(socket_path, lambda folder: searchers(folder, device)).run()
 
 
 def searchers(folder: Path, device: str) -> dict[str, Searcher]:
-    """Those of a generation, on the device, by label."""
+    """Label -> searcher on the device, for the generation in `folder`."""
     opened, gpu = open_generation(folder), gpu_number(device)
     found = {"metric": opened.users_to_items, "cosine": opened.items_to_items}
     if gpu is None:
@@ -56,12 +58,12 @@ def searchers(folder: Path, device: str) -> dict[str, Searcher]:
     return made
 
 
-def owned(generation: Generation, folder: Path, where: str) -> Generation:
-    """The generation in `folder`, its searches answered by the owner at `where`."""
+def with_gpu_searchers(generation: Generation, folder: Path, socket_path: str) -> Generation:
+    """The generation in `folder` with searchers that ask the GPU process at `socket_path`."""
     return replace(
         generation,
-        users_to_items=OwnedSearcher(where, folder, "metric", generation.users_to_items),
-        items_to_items=OwnedSearcher(where, folder, "cosine", generation.items_to_items),
+        users_to_items=GpuClientSearcher(socket_path, folder, "metric", generation.users_to_items),
+        items_to_items=GpuClientSearcher(socket_path, folder, "cosine", generation.items_to_items),
     )
 
 

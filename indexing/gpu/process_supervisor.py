@@ -1,4 +1,4 @@
-"""Restarting: a process that is started again, after a pause, whenever it ends."""
+"""SupervisedProcess: a process that is restarted after a pause whenever it ends."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ import structlog
 
 log = structlog.get_logger()
 PAUSE_S = 5.0
-END_S = 2.0  # after which a process that was told to end is killed: one that hangs may not heed it
+END_S = 2.0  # between SIGTERM and SIGKILL; a hanging process may ignore SIGTERM
 
 
-class Restarting:
-    """`target` in a spawned process from now until `close`."""
+class SupervisedProcess:
+    """Runs `target` in a spawned process from construction until `close`."""
 
     def __init__(self, target: Callable[..., None], arguments: tuple[Any, ...]):
         self._target, self._arguments = target, arguments
         self._closed, self._lock = threading.Event(), threading.Lock()
-        self.process = self._started()
-        self._thread = threading.Thread(target=self._watch, name="nearfield-restarting", daemon=True)
+        self.process = self._start()
+        self._thread = threading.Thread(target=self._watch, name="nearfield-supervisor", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """It has ended when this returns."""
+        """End the process; returns when it has ended."""
         with self._lock:
             self._closed.set()
         self.process.terminate()
@@ -40,33 +40,33 @@ class Restarting:
             self.process.join()
             if self._closed.is_set():
                 return
-            log.error("a process ended and is started again", target=self._target.__name__, pid=self.process.pid)
-            if not self._start_again():
+            log.error("a process ended and is restarted", target=self._target.__name__, pid=self.process.pid)
+            if not self._restart():
                 return
 
-    def _start_again(self) -> bool:
-        """After a pause, and after another as often as the machine is out of memory or processes; False: closed."""
+    def _restart(self) -> bool:
+        """Restart after a pause; retry while the system is out of memory or processes. False if closed meanwhile."""
         while not self._closed.wait(PAUSE_S):
             with self._lock:
                 if self._closed.is_set():
                     return False
                 try:
-                    self.process = self._started()
+                    self.process = self._start()
                     return True
                 except Exception as error:
                     log.error("a process could not be started", target=self._target.__name__, error=str(error))
         return False
 
-    def _started(self) -> multiprocessing.process.BaseProcess:
-        made = multiprocessing.get_context("spawn").Process(target=self._target, args=self._arguments, daemon=True)
-        made.start()
-        return made
+    def _start(self) -> multiprocessing.process.BaseProcess:
+        process = multiprocessing.get_context("spawn").Process(target=self._target, args=self._arguments, daemon=True)
+        process.start()
+        return process
 
 
 @contextmanager
-def restarting(target: Callable[..., None], *arguments: object) -> Iterator[Restarting]:
-    made = Restarting(target, arguments)
+def supervised_process(target: Callable[..., None], *arguments: object) -> Iterator[SupervisedProcess]:
+    process = SupervisedProcess(target, arguments)
     try:
-        yield made
+        yield process
     finally:
-        made.close()
+        process.close()

@@ -1,6 +1,7 @@
-"""Held: the generations that an owner has on its device, each behind batchers; a third of a space ends its oldest.
+"""ResidentGenerations: the generations loaded on a device, each behind batchers; at most two for each space.
 
-One that does not fit beside the older ones of the spaces takes their place. A load that failed is tried again later.
+Loading a third generation of a space unloads its oldest. A generation that does not fit into memory evicts the older
+generations of all spaces. A failed load is retried later.
 """
 
 from __future__ import annotations
@@ -19,70 +20,70 @@ from engine.recommending.values.searcher import Searcher
 from indexing.gpu.batching import Batcher
 
 log = structlog.get_logger()
-GENERATIONS = 2  # of a space, held at a time: the served one and the next
-FORGET_S = 10.0  # after a load failed
-Load = Callable[[Path], dict[str, Searcher]]  # the searchers of a generation's folder by label
+MAX_PER_SPACE = 2  # the served generation and the next
+FORGET_S = 10.0  # a failed load may be retried after this time
+Load = Callable[[Path], dict[str, Searcher]]  # folder of a generation -> searchers by label
 
 
 @dataclass(eq=False)
-class Holding:
-    """One generation: it loads while it has neither batchers nor a reason why not."""
+class ResidentGeneration:
+    """One generation; it is loading while it has neither batchers nor an error."""
 
     batchers: dict[str, Batcher] | None = None
-    failed: str = ""  # the text alone: an error's traceback would keep what was loaded in part
-    until: float = 0.0  # on the monotonic clock: what failed is tried again after it
+    failed: str = ""  # only the text, because a traceback would keep partly loaded indexes alive
+    until: float = 0.0  # time.monotonic() from which a failed load may be retried
 
 
-class Held:
+class ResidentGenerations:
     def __init__(self, load: Load, forget_s: float = FORGET_S):
         self._load, self._forget_s = load, forget_s
-        self._held: OrderedDict[Path, Holding] = OrderedDict()  # the first asked for first
+        self._resident: OrderedDict[Path, ResidentGeneration] = OrderedDict()  # in the order of first use
         self._lock = threading.Lock()
 
     def get(self, folder: Path) -> dict[str, Batcher] | None:
-        """The batchers of a generation by label; None while it loads, which the first call begins.
+        """Label -> batcher of a generation; None while it loads. The first call starts loading.
 
-        NearfieldError says why it could not be loaded.
+        NearfieldError with the reason where loading failed.
         """
         with self._lock:
-            holding = self._held.get(folder)
-            if holding is None or (holding.failed and time.monotonic() > holding.until):
-                holding = self._held[folder] = Holding()
-                self._held.move_to_end(folder)
-                threading.Thread(target=self._open, args=[folder, holding], daemon=True).start()
-        if holding.failed:
-            raise NearfieldError(holding.failed)
-        return holding.batchers
+            resident = self._resident.get(folder)
+            if resident is None or (resident.failed and time.monotonic() > resident.until):
+                resident = self._resident[folder] = ResidentGeneration()
+                self._resident.move_to_end(folder)
+                threading.Thread(target=self._open, args=[folder, resident], daemon=True).start()
+        if resident.failed:
+            raise NearfieldError(resident.failed)
+        return resident.batchers
 
-    def _open(self, folder: Path, holding: Holding) -> None:
-        """The oldest generation of the space goes first: more of them may not fit."""
+    def _open(self, folder: Path, resident: ResidentGeneration) -> None:
+        """Load a generation, after unloading the oldest of its space, because more may not fit."""
         self._make_room(folder)
         try:
             batchers = self._fitted(folder)
         except Exception as error:
             log.error("a generation could not be loaded", folder=str(folder), error=str(error))
-            holding.until = time.monotonic() + self._forget_s
-            holding.failed = f"{type(error).__name__}: {error}"
+            resident.until = time.monotonic() + self._forget_s
+            resident.failed = f"{type(error).__name__}: {error}"
             return
         with self._lock:
-            wanted = self._held.get(folder) is holding
+            wanted = self._resident.get(folder) is resident
             if wanted:
-                holding.batchers = batchers
-        if not wanted:  # others came while it loaded
+                resident.batchers = batchers
+        if not wanted:  # it was evicted while it was loading
             _close(batchers)
 
     def _fitted(self, folder: Path) -> dict[str, Batcher]:
-        """Loaded; where that does not fit, once more after the older ones of every space have gone."""
+        """Load; if it does not fit, evict the older generations of all spaces and load again."""
         try:
             return self._batchers(folder)
         except DeviceUnavailable as error:
             log.warning("a generation does not fit beside the older ones", folder=str(folder), error=str(error))
             if not self._drop_older(folder):
                 raise
-        return self._batchers(folder)  # out here, where the error no longer keeps what was loaded in part
+        return self._batchers(folder)  # outside `except`, where the error no longer keeps partly loaded indexes alive
 
     def _batchers(self, folder: Path) -> dict[str, Batcher]:
-        """One for each searcher; labels may share it."""
+        """A batcher for each distinct searcher; labels may share one."""
         searchers = self._load(folder)
         distinct = {id(each): each for each in searchers.values()}
         made = {key: Batcher(each) for key, each in distinct.items()}
@@ -90,25 +91,25 @@ class Held:
 
     def _make_room(self, folder: Path) -> None:
         with self._lock:
-            of_space = [each for each in self._held if each.parent == folder.parent]
-            dropped = [self._held.pop(each) for each in of_space[:-GENERATIONS]]
+            of_space = [each for each in self._resident if each.parent == folder.parent]
+            dropped = [self._resident.pop(each) for each in of_space[:-MAX_PER_SPACE]]
         _close_all(dropped)
 
     def _drop_older(self, folder: Path) -> bool:
-        """Whether there was something loaded that could go: what is not the last of its space."""
+        """Unload all generations that are not the newest of their space; whether there was any."""
         with self._lock:
-            last = {each.parent: each for each in self._held}
-            older = [each for each in self._held if each not in (folder, last[each.parent])]
-            dropped = [self._held.pop(each) for each in older if self._held[each].batchers is not None]
-        went = len(dropped)
+            last = {each.parent: each for each in self._resident}
+            older = [each for each in self._resident if each not in (folder, last[each.parent])]
+            dropped = [self._resident.pop(each) for each in older if self._resident[each].batchers is not None]
+        n_dropped = len(dropped)
         _close_all(dropped)
-        return went > 0
+        return n_dropped > 0
 
 
-def _close_all(holdings: list[Holding]) -> None:
-    """End them and let go of them: with the last reference their memory is free."""
-    while holdings:
-        _close(holdings.pop().batchers or {})
+def _close_all(residents: list[ResidentGeneration]) -> None:
+    """Close generations and drop the references to them, which frees their memory."""
+    while residents:
+        _close(residents.pop().batchers or {})
 
 
 def _close(batchers: dict[str, Batcher]) -> None:

@@ -1,4 +1,4 @@
-"""Delta: vectors that are not in the main index, or not as they are now, searched exactly beside it and merged."""
+"""Delta: new and changed vectors, searched exactly and merged with the answer of the main index."""
 
 from __future__ import annotations
 
@@ -21,19 +21,20 @@ Rows = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class MergedSearcher:
-    """The main index without the rows that the delta replaces, and the delta; rows of the view, `allowed` over all."""
+    """Searches the main index without the rows that the delta replaces, and the delta. Rows and masks are of the
+    view."""
 
-    main: MeasurableSearcher  # its scores are true, also those of a quantised index
+    main: MeasurableSearcher  # returns true scores, also with a quantised index
     n_main: int
     kept: Mask | None  # (n_main,), rows that the delta does not replace; None: all
-    rows: Rows  # of the delta
-    scaled: Matrix  # vectors of the delta as `metric` has them
+    rows: Rows  # of the delta, as rows of the view
+    scaled: Matrix  # vectors of the delta, scaled for `metric`
     metric: Metric
     _inside: MaskCache[Mask] = field(default_factory=MaskCache)
 
     @property
     def exact_reference(self) -> MergedSearcher:
-        """What this one is measured against: exact search in place of the index."""
+        """The same with exact search in place of the index; recall is measured against it."""
         return replace(self, main=self.main.exact_reference)
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
@@ -56,7 +57,7 @@ class MergedSearcher:
 
 
 def _best(scores: Matrix, rows: Rows, k: int) -> Found:
-    """The k best of each line, best first, padded with -1."""
+    """The k best of each row, best first, padded with -1."""
     short = k - scores.shape[1]
     if short > 0:
         scores = np.pad(scores, ((0, 0), (0, short)), constant_values=-np.inf)
@@ -67,19 +68,19 @@ def _best(scores: Matrix, rows: Rows, k: int) -> Found:
 
 @dataclass(frozen=True, eq=False)
 class Delta:
-    """Rows of the view with their raw vectors, at most a few in a hundred of the main index."""
+    """New and changed vectors by row of the view; a rebuild keeps them below a few percent of the index."""
 
     generation: Generation
-    vectors: Mapping[int, Matrix | None]  # row -> (dim,) raw; None: the one in the main index was taken back
+    vectors: Mapping[int, Matrix | None]  # row -> (dim,) raw; None: the vector in the main index was removed
 
     @cached_property
     def replaced(self) -> int:
-        """How many rows of the main index it replaces."""
+        """The number of rows of the main index that the delta replaces."""
         return sum(row < len(self.generation.vectors) for row in self.vectors)
 
     @cached_property
     def beside(self) -> Mapping[int, Matrix]:
-        """What is searched beside the main index."""
+        """Row -> vector of the rows to search in addition to the main index."""
         return {row: vector for row, vector in self.vectors.items() if vector is not None}
 
     @cached_property
@@ -103,7 +104,7 @@ class Delta:
 
     @property
     def _is_learnt(self) -> Mask:
-        """(n_rows,), whether a vector is as the model made it, and not the caller's or a predicted one."""
+        """(n_rows,) True where the model made the vector; False where it is the caller's or predicted."""
         learnt, found = self.generation.learnt, np.zeros(len(self._rows), dtype=bool)
         known = np.flatnonzero(self._rows < len(learnt))
         found[known] = (self._raw[known] == learnt[self._rows[known]]).all(axis=1)

@@ -1,4 +1,5 @@
-"""Sampler: the recall of live traffic. A few searches a second are done again exactly, off the request path."""
+"""RecallSampler: measures the recall of live traffic. It repeats a few searches a second exactly, off the request
+path."""
 
 from __future__ import annotations
 
@@ -19,10 +20,10 @@ from indexing.searchers.metric import MeasurableScorer, MeasurableSearcher
 
 log = structlog.get_logger()
 RATE_PER_S = 2.0
-KEPT = 500  # samples of a space that its recall is the mean of
-WAITING = 4  # searches that wait to be done again; more are passed over
-Observe = Callable[[str, str, float], None]  # space, which way it went, seconds
-ROUNDING = 1e-5  # of the best score: two ways to add up a product differ by so much
+MAX_SAMPLES = 500  # per space; recall is their mean
+MAX_WAITING = 4  # queued searches; older ones are dropped
+Observe = Callable[[str, str, float], None]  # space, search strategy, seconds
+ROUNDING = 1e-5  # of the best score: two orders of summation differ by so much
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,33 +33,33 @@ class Sample:
     query: Matrix  # (1, dim)
     k: int
     allowed: Mask | None
-    scores: Matrix  # (k,) of what was answered
+    scores: Matrix  # (k,) of the answer
 
 
 class RecallSampler:
-    """One for a process; `offer` costs a request a look at the clock. Exact answers come from a thread of its own."""
+    """One per process. `offer` costs a request one reading of the clock; exact searches run in a separate thread."""
 
     def __init__(self, rate_per_s: float = RATE_PER_S, observe: Observe = lambda space, way, seconds: None):
-        self.observe = observe  # told of every search
+        self.observe = observe  # called for every search
         self._every_s, self._next = 1 / rate_per_s, 0.0
-        self._waiting: deque[Sample] = deque(maxlen=WAITING)
+        self._waiting: deque[Sample] = deque(maxlen=MAX_WAITING)
         self._found: dict[str, deque[float]] = {}
-        self._told, self._stop = threading.Event(), threading.Event()
+        self._wake, self._stop = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="nearfield-sampler", daemon=True)
         self._thread.start()
 
     @property
     def recall(self) -> Mapping[str, float]:
-        """By space: the share of the true top k that the newest sampled searches found; no entry before the first."""
+        """Space -> mean recall of its newest samples; no entry before the first sample."""
         return {space: sum(found) / len(found) for space, found in list(self._found.items())}
 
     def recall_in(self, space: str) -> float | None:
         found = self._found.get(space)
         return sum(found) / len(found) if found else None
 
-    def watched(self, space: str, searcher: MeasurableScorer) -> Watched:
-        """The searcher, some of whose searches are sampled."""
-        return Watched(searcher, self, space)
+    def sampled(self, space: str, searcher: MeasurableScorer) -> SampledSearcher:
+        """A searcher that offers its searches to this sampler."""
+        return SampledSearcher(searcher, self, space)
 
     def offer(
         self, space: str, searcher: MeasurableSearcher, queries: Matrix, k: int, allowed: Mask | None, found: Found
@@ -68,28 +69,28 @@ class RecallSampler:
             return
         self._next = now + self._every_s
         self._waiting.append(Sample(space, searcher, queries[:1].copy(), k, allowed, found[0][0].copy()))
-        self._told.set()
+        self._wake.set()
 
     def close(self) -> None:
         self._stop.set()
-        self._told.set()
+        self._wake.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self._told.wait()
-            self._told.clear()
+            self._wake.wait()
+            self._wake.clear()
             while self._waiting and not self._stop.is_set():
                 sample = self._waiting.popleft()
                 try:
-                    found = recall_of(sample)  # first: who looks meanwhile finds no space without a sample
-                    self._found.setdefault(sample.space, deque(maxlen=KEPT)).append(found)
-                except Exception as error:  # a sample is no reason to end
+                    found = sample_recall(sample)  # before setdefault, so that no space has an empty list
+                    self._found.setdefault(sample.space, deque(maxlen=MAX_SAMPLES)).append(found)
+                except Exception as error:  # the thread must survive
                     log.warning("a search could not be sampled", space=sample.space, error=str(error))
 
 
 @dataclass(frozen=True, eq=False)
-class Watched:
+class SampledSearcher:
     """A searcher that offers its searches to a sampler."""
 
     inner: MeasurableScorer
@@ -113,8 +114,8 @@ class Watched:
         return found
 
 
-def recall_of(sample: Sample) -> float:
-    """The share of what there was to find; a row that ties with the last true one counts as found."""
+def sample_recall(sample: Sample) -> float:
+    """The share of the true best rows that was found; a row whose score ties with the last true one counts as found."""
     scores, rows = sample.searcher.exact_reference.search(sample.query, sample.k, sample.allowed)
     wanted = int((rows[0] >= 0).sum())
     if wanted == 0:

@@ -141,7 +141,7 @@ class LiveView:
         return float(self.generation.manifest["longest"]) if self.generation else 0.0
 
     def _watched(self, searcher: MeasurableScorer) -> Scorer:
-        return searcher if self.sampler is None else self.sampler.watched(self.space.name, searcher)
+        return searcher if self.sampler is None else self.sampler.sampled(self.space.name, searcher)
 
     @property
     def dim(self) -> int:

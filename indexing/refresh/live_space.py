@@ -1,4 +1,4 @@
-"""Live: the generation being served plus what changed since. One immutable view is swapped for the next."""
+"""LiveSpace: holds the current view of one space and replaces it when a generation is published or data changes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from indexing.building.build import rebuild_generation, rebuild_job
 from indexing.building.publish import publish
 from indexing.generations.folder_identity import built_in_folder
 from indexing.generations.generation import open_generation
-from indexing.gpu.gpu_process import owned
+from indexing.gpu.gpu_process import with_gpu_searchers
 from indexing.live.apply_changes import apply_changed_items
 from indexing.live.encoded_records import encode_records, predict_vectors
 from indexing.live.popularity_updates import PopularityUpdater
@@ -33,77 +33,79 @@ from indexing.live.view import LiveView, Refused
 from indexing.searchers.filter_masks import FilterMasks
 
 log = structlog.get_logger()
-RETRY_S = 0.01
-SWITCH_S = 0.005  # Python's own
+POLL_INTERVAL_S = 0.01  # of `wait_for`
+SWITCH_INTERVAL_S = 0.005  # Python's default
 REBUILD_WAIT_S = 0.2
 
 
-class Live:
-    """The live view of one space, refreshed by `refresh` and, once polled, every second and at every wake-up."""
+class LiveSpace:
+    """The live view of one space. A poller calls `refresh` every second and `catch_up` at every notification."""
 
     def __init__(
-        self, database: Database, folder: Path, name: str, sampler: RecallSampler | None = None, owner: str = ""
+        self, database: Database, folder: Path, name: str, sampler: RecallSampler | None = None, gpu_address: str = ""
     ):
         self._database, self._folder, self._name, self._sampler = database, folder, name, sampler
-        self._owner = owner  # the address of the process that owns the GPU; empty: there is none
-        self._swap = threading.Lock()  # held while a generation is opened, which may take seconds
-        self._lock = threading.Lock()  # held while changes are read: milliseconds
+        self._gpu_address = gpu_address  # socket of the GPU process; empty: search on the CPU
+        self._swap = threading.Lock()  # held while a generation is opened (seconds)
+        self._lock = threading.Lock()  # held while changes are read (milliseconds)
         self._view: LiveView | None = None
-        self._following = PopularityUpdater(database)
-        self._refused: dict[str, str] = {}  # generations that were not whole when they were opened here, and why
+        self._popularity = PopularityUpdater(database)
+        self._refused: dict[str, str] = {}  # damaged generation -> reason
         self.refreshed_at = 0.0
 
     @property
-    def served(self) -> LiveView | None:
-        """The view, if it was made already."""
+    def view_if_built(self) -> LiveView | None:
+        """The current view, or None before the first request."""
         return self._view
 
     def current(self) -> LiveView:
-        """The view to answer from; made at the first call. NotFound when there is no such space."""
+        """The current view, built at the first call. NotFound if the space does not exist."""
         return self._view or self.refresh()
 
     def refresh(self) -> LiveView:
-        """Look at the active generation and at what changed; swap the view if anything did."""
+        """Check the active generation and read changes; replace the view if anything changed."""
         with self._swap:
             try:
-                opened = self._opened()
+                opened = self._open_active()
                 with self._lock:
                     view = self._view if opened is None else opened
                     assert view is not None
-                    self._view = self._changed(view)
+                    self._view = self._replay(view)
             except StoreUnavailable:
                 with self._lock:
                     if self._view is None:
                         raise
                     self._view = replace(self._view, stale=True)
-                    return self._view  # refreshed_at stays: the lag is what has not been looked at
+                    return self._view  # refreshed_at stays, so that the reported lag grows
             self.refreshed_at = time.time()
-            self._follow(self._view)
+            self._update_popularity(self._view)
             return self._view
 
-    def _follow(self, view: LiveView) -> None:
-        """What is popular by now, read beside the changes: after an import it takes long, and no write waits for it."""
-        with suppress(StoreUnavailable):  # the next look tries again
-            updated = self._following.updated_ranking(view, time.time_ns() // 1000)
+    def _update_popularity(self, view: LiveView) -> None:
+        """Update the popularity ranking, outside the lock for changes: after an import it takes long."""
+        with suppress(StoreUnavailable):  # the next refresh tries again
+            updated = self._popularity.updated_ranking(view, time.time_ns() // 1000)
             if updated is not None:
                 with self._lock:
                     assert self._view is not None
                     self._view = replace(self._view, updated_popularity=updated)
 
     def catch_up(self, seq: int | None = None, asked_at: float = -math.inf) -> LiveView:
-        """Look at what changed only, unless the view shows `seq` to a read of that moment; what cannot be read leaves
-        it stale."""
+        """Read changes only; no-op if the view already shows `seq` to a read that arrived at `asked_at`.
+
+        If PostgreSQL is unreachable, the view becomes stale.
+        """
         if self._view is None:
             return self.refresh()
         with self._lock:
-            if seq is None or not self._view.shows(seq, asked_at):  # another may have read it while this one waited
+            if seq is None or not self._view.shows(seq, asked_at):  # another thread may have read it meanwhile
                 try:
-                    self._view = self._changed(self._view)
+                    self._view = self._replay(self._view)
                 except StoreUnavailable:
                     self._view = replace(self._view, stale=True)
             return self._view
 
-    def reach(self, seq: int, within_s: float, asked_at: float | None = None) -> LiveView:
+    def wait_for(self, seq: int, within_s: float, asked_at: float | None = None) -> LiveView:
         """A view that has the write `seq` and all that was acknowledged before `asked_at`, by time.perf_counter, with a
         lower number; DeadlineExceeded when there is none within the time. Without `asked_at`: before now.
 
@@ -115,23 +117,23 @@ class Live:
             view = self.catch_up(seq, asked_at)
             if view.shows(seq, asked_at):
                 break
-            unheard = not view.stale and seq >= view.snapshot.xmax
-            if unheard or time.monotonic() + RETRY_S > until:
-                why = "no write has that number yet" if unheard else f"{max(within_s, 0) * 1000:.0f} ms are over"
+            not_begun = not view.stale and seq >= view.snapshot.xmax
+            if not_begun or time.monotonic() + POLL_INTERVAL_S > until:
+                why = "no write has that number yet" if not_begun else f"{max(within_s, 0) * 1000:.0f} ms are over"
                 if view.stale and view.snapshot.includes(seq):
                     why = "PostgreSQL, which is away, may have ended others before it since"
                 seen = view.snapshot.xmax - 1
                 raise DeadlineExceeded(
                     f"changes up to {seen} are seen here, asked for min_seq {seq}, and {why}; ask again"
                 )
-            time.sleep(RETRY_S)
+            time.sleep(POLL_INTERVAL_S)
         return view
 
-    def _opened(self) -> LiveView | None:
-        """A view of another generation than is served; None: go on with it.
+    def _open_active(self) -> LiveView | None:
+        """A view of another generation than the served one; None: keep the served one.
 
-        The first of the active one and the one before that is whole, or is served already. What is served meanwhile
-        where neither is stays, for whoever looks at the view to have the active one built anew: that takes time.
+        Tries the active generation, then the previous one. If both are damaged, a generation that is served already
+        stays, and the view's `refused` makes maintenance rebuild the active one; otherwise it is rebuilt here.
         """
         with self._database.begin() as conn:
             space = spaces.get(conn, self._name)
@@ -143,12 +145,12 @@ class Live:
         for record in wanted:
             if record.generation == served:
                 break
-            opened = self._whole(space, record)
+            opened = self._open_or_refuse(space, record)
             if opened is not None:
-                return self._changed(replace(opened, refused=self._refusal(wanted)))
+                return self._replay(replace(opened, refused=self._refusal(wanted)))
         else:
             if here is None:
-                return self._changed(self._rebuilt(space) if wanted else LiveView(space))
+                return self._replay(self._rebuild_and_open(space) if wanted else LiveView(space))
         with self._lock:
             if self._view is not None and self._view.refused != (refused := self._refusal(wanted)):
                 self._view = replace(self._view, refused=refused)
@@ -162,23 +164,23 @@ class Live:
             else Refused(wanted[0].generation, why, built_in_folder(wanted[0].manifest, self._folder))
         )
 
-    def _whole(self, space: Space, record: GenerationRecord) -> LiveView | None:
-        """The view of a generation; None where it is refused, now or before."""
+    def _open_or_refuse(self, space: Space, record: GenerationRecord) -> LiveView | None:
+        """A view of a generation; None where it is damaged, now or at an earlier attempt."""
         if record.generation in self._refused:
             return None
         try:
-            return self._view_of(space, record)
+            return self._open_view(space, record)
         except CorruptGeneration as error:
             log.error("generation refused", space=space.name, generation=record.generation, error=str(error))
             self._refused[record.generation] = str(error)
             return None
 
-    def _view_of(self, space: Space, record: GenerationRecord) -> LiveView:
+    def _open_view(self, space: Space, record: GenerationRecord) -> LiveView:
         path = self._folder / space.name / record.generation
-        with _giving_way():
+        with _yielding_to_requests():
             opened = open_generation(path, record.manifest)
-        if self._owner:
-            opened = owned(opened, path, self._owner)
+        if self._gpu_address:
+            opened = with_gpu_searchers(opened, path, self._gpu_address)
         start = opened.manifest["start"]
         return LiveView(
             space,
@@ -189,8 +191,8 @@ class Live:
             sampler=self._sampler,
         )
 
-    def _rebuilt(self, space: Space) -> LiveView:
-        """Of several processes that find no whole generation, one builds it and the others wait for it."""
+    def _rebuild_and_open(self, space: Space) -> LiveView:
+        """Rebuild the active generation in one process by leader election; other processes wait for it."""
         election = LeaderElection(self._database, rebuild_job(space))
         while not election.try_acquire():
             time.sleep(REBUILD_WAIT_S)
@@ -200,9 +202,9 @@ class Live:
                 log.warning("rebuilding the index from PostgreSQL", space=space.name, model=active.model)
                 name = rebuild_generation(self._database, space, active, self._folder)
                 damaged = built_in_folder(active.manifest, self._folder)
-                with suppress(Conflict):  # another was published meanwhile
+                with suppress(Conflict):  # another generation was published meanwhile
                     publish(self._database, space, name, self._folder, instead_of=active.generation, damaged=damaged)
-            return self._view_of(space, self._active(space))
+            return self._open_view(space, self._active(space))
         finally:
             election.release()
 
@@ -212,11 +214,11 @@ class Live:
         assert active is not None
         return active
 
-    def _changed(self, view: LiveView) -> LiveView:
-        """The view after replaying what changed since its snapshot; all of the catalogue where there is none to go on.
+    def _replay(self, view: LiveView) -> LiveView:
+        """The view after the changes since its snapshot, or after the whole catalogue if the change log is pruned.
 
-        View and snapshot are kept together or not at all: a database that goes away in between loses no change. The
-        space and its active generation are read after the snapshot, so what that holds of them is shown.
+        View and snapshot are replaced together, so a database failure in between loses no change. The space and its
+        active generation are read after the snapshot, so that the view shows at least their state at the snapshot.
         """
         looked_at = time.perf_counter()
         with self._database.begin() as conn:
@@ -224,7 +226,7 @@ class Live:
             view = replace(view, space=spaces.find_by_key(conn, view.space.key) or view.space)
             activated = generations.active_with_xid(conn, view.space.key)
             if activated is not None and (view.generation is None or view.generation.generation != activated[0]):
-                snapshot = snapshot.hiding(activated[1])  # it is opened at the next refresh, which may take seconds
+                snapshot = snapshot.hiding(activated[1])  # opened at the next refresh, which may take seconds
             if keys is not None and not keys:
                 return replace(view, snapshot=snapshot, looked_at=looked_at, stale=False)
             found = items.read_catalogue(conn, view.space.key, keys)
@@ -236,10 +238,10 @@ class Live:
 
 
 @contextmanager
-def _giving_way() -> Iterator[None]:
-    """Requests get the interpreter from this thread ten times as soon: each needs it several times, and waits each."""
-    sys.setswitchinterval(SWITCH_S / 10)
+def _yielding_to_requests() -> Iterator[None]:
+    """Shorten Python's thread switch interval, because each request needs the interpreter lock several times."""
+    sys.setswitchinterval(SWITCH_INTERVAL_S / 10)
     try:
         yield
     finally:
-        sys.setswitchinterval(SWITCH_S)
+        sys.setswitchinterval(SWITCH_INTERVAL_S)

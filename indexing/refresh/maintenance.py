@@ -1,6 +1,7 @@
-"""Upkeep: what a server does beside answering: it forgets old changes, cleans up, and has the index built anew.
+"""Background maintenance of a server: prunes the change log, removes abandoned files and rebuilds indexes.
 
-A rebuild is a process of its own, so that no request waits for it, and one at a time among all servers of a database.
+A rebuild runs in a separate process, so that no request waits for it. One rebuild of a space runs at a time among all
+servers of a database.
 """
 
 from __future__ import annotations
@@ -31,48 +32,48 @@ from indexing.generations.manifest import MANIFEST
 from indexing.live.view import LiveView
 
 log = structlog.get_logger()
-DELTA, TOMBSTONES = 0.05, 0.10  # shares of the indexed rows from which a rebuild pays
+MAX_DELTA, MAX_TOMBSTONES = 0.05, 0.10  # shares of the indexed rows beyond which a rebuild pays
 PRUNE_S = 60.0
-AGAIN_S, RETRY_S = 10.0, 60.0  # after a rebuild, and after one that failed
-MOST_DOUBLINGS = 8  # of that time, for one that is refused as the one before was: its disk may be what is damaged
+NEXT_REBUILD_S, RETRY_S = 10.0, 60.0  # pause after a rebuild, and after a failed one
+MAX_DOUBLINGS = 8  # of the pause, while rebuilt generations are damaged again: the disk may be faulty
 
 
 @dataclass(frozen=True)
-class Wear:
-    """How far a view is from its index, as shares of the indexed rows."""
+class ChangedShares:
+    """Rows outside the index and tombstones in it, as shares of the indexed rows."""
 
     delta: float
     tombstones: float
 
     @property
-    def worn(self) -> bool:
-        return self.delta > DELTA or self.tombstones > TOMBSTONES
+    def needs_rebuild(self) -> bool:
+        return self.delta > MAX_DELTA or self.tombstones > MAX_TOMBSTONES
 
 
-def wear(view: LiveView) -> Wear:
-    """Vectors beside the index, and rows of it that a search passes over: hidden since the build, or replaced."""
+def changed_shares(view: LiveView) -> ChangedShares:
+    """Counts vectors in the delta, and tombstones: rows of the index that are hidden since the build or replaced."""
     built = view.generation
     if built is None or len(built.vectors) == 0:
-        return Wear(0.0, 0.0)
+        return ChangedShares(0.0, 0.0)
     n_rows = len(built.vectors)
     shown = built.shown
     hidden = sum(
         not item.shown and (shown is None or bool(shown[row])) for row, item in view.changed.items() if row < n_rows
     )
     delta, replaced = (len(view.delta.beside), view.delta.replaced) if view.delta else (0, 0)
-    return Wear(delta / n_rows, (hidden + replaced) / n_rows)
+    return ChangedShares(delta / n_rows, (hidden + replaced) / n_rows)
 
 
-class Upkeep:
-    """Called by a poller with every view it refreshed."""
+class Maintenance:
+    """The poller calls it with every refreshed view."""
 
     def __init__(self, database: Database, folder: Path, prepare: Callable[[], None] | None = None):
         self._database, self._folder = database, folder
-        self._prepare = prepare  # called first in a process that rebuilds: it logs as this one does
+        self._prepare = prepare  # called first in a rebuild process, to set up logging
         self._elections: dict[str, LeaderElection] = {}
         self._running: dict[str, BaseProcess] = {}
-        self._not_before: dict[str, float] = {}  # by space, of time.monotonic
-        self._repairs: dict[str, int] = {}  # begun since a space was last served what is active
+        self._not_before: dict[str, float] = {}  # space -> time.monotonic()
+        self._repairs: dict[str, int] = {}  # space -> rebuilds since its active generation was last served
         self._lock = threading.Lock()
 
     def __call__(self, view: LiveView) -> None:
@@ -83,15 +84,15 @@ class Upkeep:
         with self._lock:
             if view.refused is None:
                 self._repairs.pop(name, None)
-            self._reap(name)
+            self._finish_rebuild(name)
             if name in self._running or time.monotonic() < self._not_before.get(name, 0.0):
                 return
-            instead_of = self._outlived(view)
+            instead_of = self._generation_to_replace(view)
             if instead_of is not None:
                 self._start(view, instead_of)
 
     def close(self) -> None:
-        """End a rebuild that is under way; what it wrote is cleaned up later."""
+        """Kill running rebuilds; their files are removed later."""
         with self._lock:
             for process in self._running.values():
                 process.kill()
@@ -102,37 +103,37 @@ class Upkeep:
             self._elections.clear()
 
     @staticmethod
-    def _outlived(view: LiveView) -> str | None:
-        """The generation in the place of which another is to be built: refused, foreign or worn."""
+    def _generation_to_replace(view: LiveView) -> str | None:
+        """The generation to rebuild: damaged, of another epoch, or with too many changes; else None."""
         if view.refused is not None:
             return view.refused.generation if view.refused.ours else None
         if view.generation is None:
             return None
         foreign = view.generation.manifest["start"]["epoch"] != view.snapshot.epoch
-        return view.generation.generation if foreign or wear(view).worn else None
+        return view.generation.generation if foreign or changed_shares(view).needs_rebuild else None
 
     def _start(self, view: LiveView, instead_of: str) -> None:
         name, election = view.space.name, LeaderElection(self._database, rebuild_job(view.space))
         if not election.try_acquire():
-            self._not_before[name] = time.monotonic() + AGAIN_S  # another process is at it
+            self._not_before[name] = time.monotonic() + NEXT_REBUILD_S  # another process is rebuilding
             return
         refused = view.refused is not None
         if refused:
             self._repairs[name] = self._repairs.get(name, 0) + 1
-        log.info("rebuild begins", space=name, generation=instead_of, wear=str(wear(view)), refused=refused)
+        log.info("rebuild begins", space=name, generation=instead_of, wear=str(changed_shares(view)), refused=refused)
         arguments = (self._database.url, str(self._folder), name, instead_of, refused, self._prepare)
         process = multiprocessing.get_context("spawn").Process(target=rebuild, args=arguments, daemon=True)
         process.start()
         self._running[name], self._elections[name] = process, election
 
-    def _reap(self, name: str) -> None:
+    def _finish_rebuild(self, name: str) -> None:
         process = self._running.get(name)
         if process is None or process.is_alive():
             return
         process.join()
         if process.exitcode:
             log.warning("rebuild failed", space=name, exit=process.exitcode)
-        wait_s = (RETRY_S if process.exitcode else AGAIN_S) * 2 ** min(self._repairs.get(name, 0), MOST_DOUBLINGS)
+        wait_s = (RETRY_S if process.exitcode else NEXT_REBUILD_S) * 2 ** min(self._repairs.get(name, 0), MAX_DOUBLINGS)
         self._not_before[name] = time.monotonic() + wait_s
         del self._running[name]
         self._elections.pop(name).release()
@@ -143,7 +144,7 @@ class Upkeep:
         self._not_before[""] = time.monotonic() + PRUNE_S
         with self._database.begin() as conn:
             item_feed.prune(conn)
-        remove_orphans(self._folder)
+        remove_unfinished(self._folder)
         remove_unrecorded(self._database, self._folder)
 
 
@@ -155,9 +156,9 @@ def rebuild(
     damaged: bool = False,
     prepare: Callable[[], None] | None = None,
 ) -> None:
-    """Build the active generation anew from PostgreSQL and publish it, unless something else was published meanwhile.
+    """Rebuild the active generation from PostgreSQL and publish it, unless another was published meanwhile.
 
-    The target of a process; it ends with its parent.
+    The target of the rebuild process; it ends with its parent.
     """
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if prepare is not None:
@@ -186,16 +187,16 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def remove_orphans(folder: Path) -> int:
-    """Remove unfinished folders of builds that ended without finishing; how many."""
+def remove_unfinished(folder: Path) -> int:
+    """Remove the temporary folders of killed builds; returns their number."""
     return sum(_remove(path) for path in folder.glob(f"*/.*{PARTIAL}"))
 
 
 def remove_unrecorded(database: Database, folder: Path) -> int:
-    """Remove whole generations that no record names, as a build or a removal that was cut short leaves them, those of
-    spaces that are deleted too; how many.
+    """Remove complete generations that no record names; returns their number.
 
-    Not those of another database that shares the folder, nor what somebody serves.
+    Killed builds and removals leave these, and deleted spaces. Generations of another database that shares the folder
+    stay, and so do generations that a process serves.
     """
 
     def is_recorded(path: Path) -> bool:
@@ -205,27 +206,28 @@ def remove_unrecorded(database: Database, folder: Path) -> int:
     with database.connect() as conn:
         epoch, kept = snapshots.epoch(conn), generations.list_names(conn)
     found = [path for path in folder.glob(f"*/{NAME_PATTERN}") if (path.parent.name, path.name) not in kept]
-    return sum(_remove(path, unless=is_recorded) for path in found if _made_in(path, epoch))
+    return sum(_remove(path, unless=is_recorded) for path in found if _belongs_to_database(path, epoch))
 
 
 def _remove(path: Path, unless: Callable[[Path], bool] = lambda path: False) -> bool:
-    """Whether it went; `unless` is asked once nobody is at work on it, as its build may just have recorded it."""
+    """Remove a folder if no process uses it; whether it was removed. `unless` is checked under the lock, because a
+    build may just have recorded the folder."""
     with lock_if_abandoned(path) as idle:
         if not idle or unless(path):
             return False
-        log.info("removing what was left over of a build", path=f"{path.parent.name}/{path.name}")
+        log.info("removing an abandoned build", path=f"{path.parent.name}/{path.name}")
         shutil.rmtree(path, ignore_errors=True)
         return True
 
 
-def _made_in(path: Path, epoch: str) -> bool:
-    """Whether a generation is of the database of this epoch, or of one before that it goes back to: a restore begins
-    another timeline. One that lost its manifest is nobody's any more."""
+def _belongs_to_database(path: Path, epoch: str) -> bool:
+    """Whether a generation was built from the database of this epoch, or from an earlier timeline of it (a restore
+    starts a new timeline). True for a generation without a manifest."""
     try:
         system, timeline, database = json.loads((path / MANIFEST).read_text())["start"]["epoch"].split("-")
         here = epoch.split("-")
         return (system, database) == (here[0], here[2]) and int(timeline) <= int(here[1])
     except FileNotFoundError:
         return True
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):  # nobody can tell
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):  # unreadable: keep it
         return False

@@ -1,4 +1,4 @@
-"""Poller: a thread that keeps every live space up to date. The poll is the truth; a wake-up only comes sooner."""
+"""Poller: keeps all live spaces up to date. Polling guarantees freshness; notifications only make it faster."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from engine.backoff import Backoff
 from engine.errors import NotFound, StoreUnavailable
 from engine.store.database.notifications import Listener
 from indexing.live.view import LiveView
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 
 log = structlog.get_logger()
-SLICE_S = 0.2  # how long a stop may wait for the listener
-STOP_S = 2.0  # and for both threads, one of which may wait for a PostgreSQL that says nothing
+LISTEN_S = 0.2  # how long `stop` may wait for the listener
+STOP_TIMEOUT_S = 2.0  # for both threads; one may wait for an unresponsive PostgreSQL
 
 
 class Poller:
-    """Refreshes all spaces every `poll_s`, then `after` looks at each; reads what changed in one that it hears of.
+    """Refreshes all spaces every `poll_s` and calls `after` with each view; reads changes at each notification.
 
-    Two threads: while one opens a new generation, which may take seconds, the other goes on seeing changes.
+    It has two threads: while one opens a new generation (seconds), the other keeps reading changes.
     """
 
     def __init__(
         self,
-        lives: MutableMapping[str, Live],
+        lives: MutableMapping[str, LiveSpace],
         poll_s: float,
         listener: Listener | None = None,
         after: Callable[[LiveView], None] = lambda view: None,
@@ -45,63 +45,63 @@ class Poller:
             thread.start()
 
     def stop(self) -> None:
-        """End both threads; one that is held up by its database ends with the process."""
+        """End both threads; a thread that waits for its database ends with the process."""
         self._stop.set()
-        until = time.monotonic() + STOP_S
+        until = time.monotonic() + STOP_TIMEOUT_S
         for thread in self._threads:
             thread.join(max(until - time.monotonic(), 0.0))
 
     def _poll(self) -> None:
-        failing: dict[str, Failing] = {}
+        failing: dict[str, RepeatedFailure] = {}
         while not self._stop.wait(self._poll_s):
             for name in list(self._lives):
                 live = self._lives.get(name)
-                if live is None:  # a request took it away meanwhile
+                if live is None:  # a request removed it meanwhile
                     continue
-                tries = failing.setdefault(name, Failing())
-                if tries.pauses.is_pausing:
+                failure = failing.setdefault(name, RepeatedFailure())
+                if failure.pauses.is_pausing:
                     continue
                 try:
                     self._after(live.refresh())
                 except NotFound:  # the space was deleted, perhaps by another process
                     self._lives.pop(name, None)
                     failing.pop(name)
-                except Exception as error:  # a later poll tries again; a request sees the last good view
-                    tries.failed("refresh failed", str(error), space=name)
+                except Exception as error:  # the next poll retries; requests use the last good view
+                    failure.failed("refresh failed", str(error), space=name)
                 else:
-                    tries.worked("refresh works again", space=name)
+                    failure.succeeded("refresh works again", space=name)
 
     def _listen(self, listener: Listener) -> None:
-        tries = Failing()
+        failure = RepeatedFailure()
         while not self._stop.is_set():
             try:
-                for name in listener.wait(SLICE_S):
+                for name in listener.wait(LISTEN_S):
                     if name in self._lives:
                         self._lives[name].catch_up()
-            except StoreUnavailable:  # which the poll tells of
-                self._stop.wait(tries.pauses.record_failure())
-            except Exception as error:  # as above: the poll is the truth
-                self._stop.wait(tries.failed("catching up failed", str(error)))
+            except StoreUnavailable:  # the polling thread reports it
+                self._stop.wait(failure.pauses.record_failure())
+            except Exception as error:  # the polling thread retries
+                self._stop.wait(failure.failed("catching up failed", str(error)))
             else:
-                tries.worked("catching up works again")
+                failure.succeeded("catching up works again")
         listener.close()
 
 
-class Failing:
-    """What fails again and again: with growing pauses, and a line when it begins, changes or ends."""
+class RepeatedFailure:
+    """A repeated failure: growing pauses, and a log line when it starts, changes or ends."""
 
     def __init__(self) -> None:
         self.pauses = Backoff()
         self._why: str | None = None
 
     def failed(self, event: str, why: str, **fields: str) -> float:
-        """How long to pause."""
+        """Record a failure; returns the pause in seconds."""
         if why != self._why:
             log.warning(event, error=why, **fields)
         self._why = why
         return self.pauses.record_failure()
 
-    def worked(self, event: str, **fields: str) -> None:
+    def succeeded(self, event: str, **fields: str) -> None:
         self.pauses.record_success()
         if self._why is not None:
             log.warning(event, **fields)

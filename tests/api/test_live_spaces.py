@@ -17,12 +17,12 @@ from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Database
 from engine.store.database.notifications import Notifier
 from engine.store.spaces import Space
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 from indexing.refresh.poller import Poller
 from tests.api.conftest import Shop
 
 
-class Deleting(dict[str, Live]):
+class Deleting(dict[str, LiveSpace]):
     """What `LiveSpaces` keeps, where a space is deleted by another thread as soon as it was seen to be there."""
 
     def __contains__(self, name: object) -> bool:
@@ -35,7 +35,7 @@ class Deleting(dict[str, Live]):
         self.clear()
         return iter(names)
 
-    def __getitem__(self, name: str) -> Live:
+    def __getitem__(self, name: str) -> LiveSpace:
         live = super().__getitem__(name)
         super().pop(name)
         return live
@@ -111,7 +111,7 @@ def test_the_poller_goes_on_when_a_request_takes_a_space_away_at_the_same_moment
     polled = threading.Semaphore(0)
     live_spaces = TakenAway(database, tmp_path, cast(Notifier, None), on_removed=removed.append)
     for name in ("no-such-space", space.name):
-        live_spaces[name] = Live(database, tmp_path, name)
+        live_spaces[name] = LiveSpace(database, tmp_path, name)
     poller = Poller(live_spaces, poll_s=0.01, after=lambda view: polled.release())
     poller.start()
     try:

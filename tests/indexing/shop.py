@@ -13,7 +13,7 @@ from engine.store.spaces import Space
 from engine.values.interactions import from_events
 from indexing.building.build import build_generation
 from indexing.building.publish import publish
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 NOW_US = int(NOW.timestamp() * 1e6)
@@ -49,8 +49,8 @@ class Shop:
     def path(self, name) -> Path:
         return self.folder / self.space.name / name
 
-    def live(self) -> Live:
-        return Live(self.database, self.folder, self.space.name)
+    def live(self) -> LiveSpace:
+        return LiveSpace(self.database, self.folder, self.space.name)
 
     def change(self, what, *arguments):
         with self.database.begin() as conn:

@@ -18,8 +18,8 @@ from engine.store.database.leader_election import is_job_running
 from engine.store.generations import GenerationRecord
 from engine.store.spaces import Space
 from indexing.building.build import rebuild_job
-from indexing.refresh.live_space import Live
-from indexing.refresh.maintenance import wear
+from indexing.refresh.live_space import LiveSpace
+from indexing.refresh.maintenance import changed_shares
 
 
 def add_to(app: typer.Typer) -> None:
@@ -57,8 +57,8 @@ def _index_state(
     settings: Settings, database: Database, conn: Connection, space: Space, active: GenerationRecord
 ) -> dict[str, Any]:
     """Age and recall of the active generation, and what changed since it was built."""
-    view = Live(database, settings.generations, space.name).current()
-    shares = wear(view)
+    view = LiveSpace(database, settings.generations, space.name).current()
+    shares = changed_shares(view)
     age = datetime.now(UTC) - active.created_at
     state = {
         "generation_age_s": round(age.total_seconds()),

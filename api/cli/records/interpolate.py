@@ -17,7 +17,7 @@ from engine.values.features import from_records
 from engine.values.ids import normalise_id
 from engine.values.vectors import Matrix, check_vectors
 from indexing.live.view import LiveView
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 
 POINT = "an item id, a record as a JSON object, or a vector as a JSON list"
 
@@ -42,7 +42,7 @@ def interpolate(
     Example: `nearfield interpolate r1 r2 --space hall --steps 4`
     """
     with opened(space) as (settings, database, found):
-        view = Live(database, settings.generations, found.name).current()
+        view = LiveSpace(database, settings.generations, found.name).current()
         if view.generation is None:
             raise NotEnoughData("nothing is indexed yet; run `nearfield reindex`")
         codec = required(view.codec, f"model {view.generation.model} of space {found.name!r}")

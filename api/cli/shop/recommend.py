@@ -22,7 +22,7 @@ from engine.recommending.values.request import Request
 from engine.store import events
 from engine.values.events import view_history
 from engine.values.ids import check_id
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 
 EXCLUDE = (
     "Items to leave out: seen, purchased or none. Each also leaves out returned and disliked items. A JSON list leaves "
@@ -74,7 +74,7 @@ def recommend_items(
         return
     with opened(space) as (settings, database, found):
         request = Request(k=k, predicate=parsed_predicate(filter_), exclude=relations)
-        view = Live(database, settings.generations, found.name).current()
+        view = LiveSpace(database, settings.generations, found.name).current()
         checked_k(k, settings)
         problems = warnings.of_filter(view, request.predicate)
         if file is not None:

@@ -21,7 +21,7 @@ from engine.values.features import from_records
 from engine.values.ids import check_id
 from engine.values.vectors import Matrix, check_vector
 from indexing.live.view import LiveView
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 
 
 def search(
@@ -60,7 +60,7 @@ def search(
         return
     with opened(space) as (settings, database, found):
         request = Request(source="similar", k=k, predicate=parsed_predicate(filter_))
-        view = Live(database, settings.generations, found.name).current()
+        view = LiveSpace(database, settings.generations, found.name).current()
         checked_k(k, settings)
         if vector is not None or record is not None:
             request = replace(request, vector=_vector(view, vector, record))

@@ -19,11 +19,11 @@ from engine.recommending.values.request import Request
 from engine.recommending.values.searcher import Found, Mask, Searcher
 from engine.store.database.connections import Database
 from engine.values.vectors import Matrix
-from indexing.gpu import gpu_server, resident_generations
+from indexing.gpu import gpu_client, resident_generations
 from indexing.gpu.batching import Batcher
 from indexing.gpu.gpu_process import searchers
-from indexing.gpu.gpu_server import Owner, address
-from indexing.refresh.live_space import Live
+from indexing.gpu.gpu_server import GpuServer, address
+from indexing.refresh.live_space import LiveSpace
 from tests.api.conftest import ITEMS, Shop
 from tests.api.test_operations import eventually
 
@@ -45,13 +45,13 @@ class Gated:
 def gated(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Gated]]:
     """The searchers of an owner at the address of a GPU of the shop, by label; empty until they are loaded."""
     made: dict[str, Gated] = {}
-    monkeypatch.setattr(gpu_server, "ANSWER_S", 60.0)
+    monkeypatch.setattr(gpu_client, "ANSWER_S", 60.0)
 
     def load(folder: Path) -> dict[str, Searcher]:
         made.update({label: Gated(each) for label, each in searchers(folder, "cpu").items()})
         return dict(made)
 
-    context = Owner(address(shop.settings.home, "cuda"), load)
+    context = GpuServer(address(shop.settings.home, "cuda"), load)
     threading.Thread(target=context.run, daemon=True).start()
     yield made
     for each in made.values():
@@ -63,7 +63,7 @@ def test_only_searches_of_this_process_are_answered_on_the_event_loop(shop: Shop
     cheap = predicate.parse({"price": {"lt": 3}})
     for source in ("similar", "for_you"):
         for where, expected in (("", True), (address(shop.settings.home, "cuda"), False)):
-            view = Live(database, shop.settings.generations, shop.space.name, owner=where).current()
+            view = LiveSpace(database, shop.settings.generations, shop.space.name, gpu_address=where).current()
             view.where(cheap)  # so that it is known how many items pass
             assert is_quick(view, Request(source=source, k=5)) is expected
             assert is_quick(view, Request(source=source, k=5, predicate=cheap)) is expected

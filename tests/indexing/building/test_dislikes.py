@@ -14,7 +14,7 @@ from engine.recommending.values.request import Request
 from engine.store import events, models
 from engine.values.events import Event, History
 from indexing.building.reindex import reindex
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 from tests.engine.latent_space.test_dislikes import of_styles
 
 
@@ -33,7 +33,7 @@ def test_a_dislike_of_a_session_lowers_what_is_like_it_once_the_shop_has_learnt_
         stored = models.load_space(conn, space.key, done.record.version).fold_in
         columns = events.read_columns(conn, space.key)
         past = events.history(conn, space.key, "u0", 100)
-    view = Live(database, tmp_path, space.name).current()
+    view = LiveSpace(database, tmp_path, space.name).current()
     for fold_in in (stored, view.fold_in):
         assert isinstance(fold_in, LessDislikedFoldIn)
         assert fold_in.weight == np.float32(weight)

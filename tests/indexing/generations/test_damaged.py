@@ -20,7 +20,7 @@ from indexing.building.publish import publish, rollback
 from indexing.generations.contents import ARRAYS, TABLES
 from indexing.generations.generation import open_generation
 from indexing.generations.manifest import MANIFEST, seal
-from indexing.refresh.maintenance import Upkeep
+from indexing.refresh.maintenance import Maintenance
 from tests.indexing.shop import ITEMS, Shop
 
 
@@ -218,7 +218,7 @@ class TestContents:
 class TestRebuild:
     @pytest.fixture
     def upkeep(self, shop):
-        made = Upkeep(shop.database, shop.folder)
+        made = Maintenance(shop.database, shop.folder)
         yield made
         made.close()
 
@@ -296,7 +296,7 @@ class TestRebuild:
             [process] = upkeep._running.values()
             process.kill()
             process.join()
-            upkeep._reap(shop.space.name)
+            upkeep._finish_rebuild(shop.space.name)
             waits.append(upkeep._not_before[shop.space.name] - time.monotonic())
         assert waits[0] * 1.5 < waits[1] < waits[2] / 1.5
 

@@ -17,12 +17,12 @@ import pytest
 
 from engine.errors import DeviceUnavailable
 from indexing.generations.generation import open_generation
-from indexing.gpu import gpu_server as owner_module
-from indexing.gpu import process_supervisor as restarting_module
-from indexing.gpu.batching import Closed
-from indexing.gpu.gpu_process import own, owned, owning, searchers
-from indexing.gpu.gpu_server import OwnedSearcher, Owner, address
-from indexing.gpu.process_supervisor import restarting
+from indexing.gpu import gpu_client, gpu_server, process_supervisor
+from indexing.gpu.batching import BatcherClosed
+from indexing.gpu.gpu_client import GpuClientSearcher
+from indexing.gpu.gpu_process import gpu_process, run_gpu_server, searchers, with_gpu_searchers
+from indexing.gpu.gpu_server import GpuServer, address
+from indexing.gpu.process_supervisor import supervised_process
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.metric import normalise_rows
 
@@ -51,7 +51,7 @@ def start(tmp_path):
 
     def begin(load, **options):
         where = str(tmp_path / "gpu.sock")
-        owners.append(Owner(where, load, **options))
+        owners.append(GpuServer(where, load, **options))
         threading.Thread(target=owners[-1].run, daemon=True).start()
         return where
 
@@ -69,7 +69,9 @@ def until(true, seconds=30):
 
 def test_the_twin_answers_while_the_owner_loads_and_the_owner_from_then_on(start, tmp_path):
     gpu, twin, loaded = Told(), Told(), threading.Event()
-    searcher = OwnedSearcher(start(lambda folder: loaded.wait() and {"cosine": gpu}), tmp_path / "g1", "cosine", twin)
+    searcher = GpuClientSearcher(
+        start(lambda folder: loaded.wait() and {"cosine": gpu}), tmp_path / "g1", "cosine", twin
+    )
     assert searcher.search(VECTORS[:1], 3)[1][0, 0] == 0
     assert (gpu.asked, twin.asked) == (0, 1)
     loaded.set()
@@ -91,13 +93,13 @@ def test_the_twin_answers_while_the_owner_loads_and_the_owner_from_then_on(start
 
 def test_the_twin_answers_when_there_is_no_owner_or_it_went_away_or_cannot_load(start, tmp_path):
     twin = Told()
-    nobody = OwnedSearcher(str(tmp_path / "nobody.sock"), tmp_path, "cosine", twin)
+    nobody = GpuClientSearcher(str(tmp_path / "nobody.sock"), tmp_path, "cosine", twin)
     assert nobody.search(VECTORS[3:4], 1)[1].tolist() == [[3]]
 
     def refuse(folder):
         raise DeviceUnavailable("the index needs 9 MiB, GPU 0 has 1 MiB free")
 
-    full = OwnedSearcher(start(refuse), tmp_path, "cosine", twin)
+    full = GpuClientSearcher(start(refuse), tmp_path, "cosine", twin)
     for row in range(3):
         assert full.search(VECTORS[row : row + 1], 1)[1].tolist() == [[row]]
     assert twin.asked == 4
@@ -113,15 +115,15 @@ def test_a_generation_that_made_room_for_others_is_freed_and_its_batchers_end(st
 
     where = start(load)
     for number in range(6):
-        searcher = OwnedSearcher(where, tmp_path / f"g{number}", "cosine", Told())
-        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
+        searcher = GpuClientSearcher(where, tmp_path / f"g{number}", "cosine", Told())
+        until(lambda searcher=searcher: searcher._ask_server(VECTORS[:1], 3, None) is not None)
 
     def held():
         gc.collect()
         return sum(each() is not None for each in alive)
 
     until(lambda: len(alive) == 6 and held() == 2 and len(batcher_threads() - before) == 2)
-    assert searcher._owned(VECTORS[7:8], 1, None)[1].tolist() == [[7]]
+    assert searcher._ask_server(VECTORS[7:8], 1, None)[1].tolist() == [[7]]
 
 
 def test_generations_of_many_spaces_are_held_beside_each_other(start, tmp_path):
@@ -132,9 +134,9 @@ def test_generations_of_many_spaces_are_held_beside_each_other(start, tmp_path):
         return {"cosine": Told()}
 
     where, names = start(load), ["bikes", "books", "shoes", "tools"]
-    searchers = [OwnedSearcher(where, tmp_path / name / "g1", "cosine", Told()) for name in names]
+    searchers = [GpuClientSearcher(where, tmp_path / name / "g1", "cosine", Told()) for name in names]
     for searcher in [*searchers, *searchers]:
-        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
+        until(lambda searcher=searcher: searcher._ask_server(VECTORS[:1], 3, None) is not None)
     assert loads == names
 
 
@@ -151,10 +153,10 @@ def test_an_older_generation_of_another_space_goes_where_one_does_not_fit_and_th
 
     where = start(load)
     for space, name in (("bikes", "g1"), ("bikes", "g2"), ("books", "g1")):
-        searcher = OwnedSearcher(where, tmp_path / space / name, "cosine", Told())
-        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
-    bikes = OwnedSearcher(where, tmp_path / "bikes" / "g2", "cosine", Told())
-    assert bikes._owned(VECTORS[:1], 3, None) is not None
+        searcher = GpuClientSearcher(where, tmp_path / space / name, "cosine", Told())
+        until(lambda searcher=searcher: searcher._ask_server(VECTORS[:1], 3, None) is not None)
+    bikes = GpuClientSearcher(where, tmp_path / "bikes" / "g2", "cosine", Told())
+    assert bikes._ask_server(VECTORS[:1], 3, None) is not None
     assert loads == ["bikes g1", "bikes g2", "books g1", "books g1"]
 
 
@@ -168,12 +170,12 @@ def test_a_generation_that_made_room_while_it_loaded_is_freed_too(start, tmp_pat
         return {"cosine": made}
 
     where = start(load)
-    searchers = {name: OwnedSearcher(where, tmp_path / name, "cosine", Told()) for name in gates}
+    searchers = {name: GpuClientSearcher(where, tmp_path / name, "cosine", Told()) for name in gates}
     for searcher in searchers.values():
-        assert searcher._owned(VECTORS[:1], 3, None) is None
+        assert searcher._ask_server(VECTORS[:1], 3, None) is None
     for gate in gates.values():
         gate.set()
-    until(lambda: searchers["g3"]._owned(VECTORS[:1], 3, None) is not None)
+    until(lambda: searchers["g3"]._ask_server(VECTORS[:1], 3, None) is not None)
 
     def freed():
         gc.collect()
@@ -191,23 +193,25 @@ def test_a_search_that_comes_as_its_generation_goes_is_told_that_it_loads(start,
             gate.wait(30)
             return super().search(queries, k, allowed)
 
-    owner = Owner(str(tmp_path / "other.sock"), lambda folder: {"cosine": Slow() if folder.name == "g0" else Told()})
+    owner = GpuServer(
+        str(tmp_path / "other.sock"), lambda folder: {"cosine": Slow() if folder.name == "g0" else Told()}
+    )
     asked = (str(tmp_path / "g0"), "cosine", VECTORS[:1], 1, None, None)
-    until(lambda: owner._held.get(tmp_path / "g0") is not None)
-    batchers = owner._held.get(tmp_path / "g0")
+    until(lambda: owner._generations.get(tmp_path / "g0") is not None)
+    batchers = owner._generations.get(tmp_path / "g0")
     answers = []
     waiting = threading.Thread(target=lambda: answers.append(owner._answer(asked)))
     waiting.start()
     assert entered.wait(30)
     for name in ("g1", "g2"):
-        owner._held.get(tmp_path / name)
+        owner._generations.get(tmp_path / name)
     gate.set()
     waiting.join(30)
     assert answers[0][0] == "found"  # what was asked before is answered
     until(lambda: batchers["cosine"]._closed)
-    with pytest.raises(Closed):
+    with pytest.raises(BatcherClosed):
         batchers["cosine"].search(VECTORS[:1], 1)
-    owner._held.get = lambda folder: batchers  # as one that took them a moment before they were closed
+    owner._generations.get = lambda folder: batchers  # as one that took them a moment before they were closed
     assert owner._answer(asked) == ("loading",)
     owner.close()
 
@@ -228,14 +232,14 @@ def test_a_generation_that_does_not_fit_beside_the_older_one_takes_its_place(sta
 
     where = start(load)
     for name in ("g1", "g2"):
-        searcher = OwnedSearcher(where, tmp_path / name, "cosine", Told())
-        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
+        searcher = GpuClientSearcher(where, tmp_path / name, "cosine", Told())
+        until(lambda searcher=searcher: searcher._ask_server(VECTORS[:1], 3, None) is not None)
     assert attempts == ["g1", "g2", "g2"]
-    other = OwnedSearcher(where, tmp_path / "another space" / "g1", "cosine", Told())
-    other._owned(VECTORS[:1], 3, None)
+    other = GpuClientSearcher(where, tmp_path / "another space" / "g1", "cosine", Told())
+    other._ask_server(VECTORS[:1], 3, None)
     until(lambda: len(attempts) == 4)
-    assert searcher._owned(VECTORS[7:8], 1, None)[1].tolist() == [[7]]  # no other space's generation goes for it
-    assert other._owned(VECTORS[:1], 3, None) is None
+    assert searcher._ask_server(VECTORS[7:8], 1, None)[1].tolist() == [[7]]  # no other space's generation goes for it
+    assert other._ask_server(VECTORS[:1], 3, None) is None
     assert len(attempts) == 4
 
 
@@ -252,8 +256,8 @@ def test_what_a_load_that_failed_had_made_does_not_stay_while_it_is_tried_again(
 
     where = start(load)
     for name in ("g1", "g2"):
-        searcher = OwnedSearcher(where, tmp_path / name, "cosine", Told())
-        until(lambda searcher=searcher: searcher._owned(VECTORS[:1], 3, None) is not None)
+        searcher = GpuClientSearcher(where, tmp_path / name, "cosine", Told())
+        until(lambda searcher=searcher: searcher._ask_server(VECTORS[:1], 3, None) is not None)
     assert seen == [0, 1, 0]
 
 
@@ -267,7 +271,7 @@ def test_a_load_that_failed_is_tried_again_after_a_while_and_not_before(start, t
             raise OSError("a file is not there yet")
         return {"cosine": Told()}
 
-    owner = Owner(str(tmp_path / "other.sock"), load, forget_s=forget_s)
+    owner = GpuServer(str(tmp_path / "other.sock"), load, forget_s=forget_s)
     asked = (str(tmp_path / "g1"), "cosine", VECTORS[7:8], 1, None, None)
     wanted = "found" if loads == 2 else "failed"
     until(lambda: owner._answer(asked)[0] == wanted)
@@ -287,8 +291,8 @@ def concurrently(searches):
 
 
 def test_an_owner_that_hangs_is_waited_for_once_by_all_threads_and_asked_again_later(start, tmp_path, monkeypatch):
-    monkeypatch.setattr(owner_module, "ANSWER_S", 0.3)
-    monkeypatch.setattr(owner_module, "HANG_S", 1000.0)
+    monkeypatch.setattr(gpu_client, "ANSWER_S", 0.3)
+    monkeypatch.setattr(gpu_client, "HANG_S", 1000.0)
     gate = threading.Event()
 
     class Hanging(Told):
@@ -298,15 +302,15 @@ def test_an_owner_that_hangs_is_waited_for_once_by_all_threads_and_asked_again_l
             return found
 
     gpu, twin = Hanging(), Told()
-    searcher = OwnedSearcher(start(lambda folder: {"cosine": gpu}), tmp_path, "cosine", twin)
+    searcher = GpuClientSearcher(start(lambda folder: {"cosine": gpu}), tmp_path, "cosine", twin)
     until(lambda: searcher.search(VECTORS[:1], 1)[1].tolist() == [[0]] and gpu.asked == 1)
     before = twin.asked
     answers = concurrently([(searcher.search, VECTORS[n : n + 1], 1) for n in range(8)])
     assert [rows.tolist() for _, rows in answers] == [[[n]] for n in range(8)]
     assert (gpu.asked, twin.asked) == (1, before + 8)
     gate.set()
-    searcher._pause.until = 0.0  # as after HANG_S
-    assert searcher._owned(VECTORS[9:10], 1, None)[1].tolist() == [[9]]  # its own answer, not that to the first
+    searcher._cooldown.until = 0.0  # as after HANG_S
+    assert searcher._ask_server(VECTORS[9:10], 1, None)[1].tolist() == [[9]]  # its own answer, not that to the first
 
 
 def hang_up(connection):
@@ -321,7 +325,7 @@ def answer_by_half(connection):
 
 @pytest.mark.parametrize("behave", [hang_up, answer_by_half, lambda connection: None])
 def test_the_twin_answers_when_an_owner_goes_away_or_falls_silent_in_the_middle(tmp_path, monkeypatch, behave):
-    monkeypatch.setattr(owner_module, "ANSWER_S", 0.3)
+    monkeypatch.setattr(gpu_client, "ANSWER_S", 0.3)
     kept = []
     with Listener(str(tmp_path / "gpu.sock"), family="AF_UNIX") as listener:
 
@@ -332,25 +336,25 @@ def test_the_twin_answers_when_an_owner_goes_away_or_falls_silent_in_the_middle(
         thread = threading.Thread(target=accept, daemon=True)
         thread.start()
         twin = Told()
-        searcher = OwnedSearcher(str(tmp_path / "gpu.sock"), tmp_path, "cosine", twin)
+        searcher = GpuClientSearcher(str(tmp_path / "gpu.sock"), tmp_path, "cosine", twin)
         (found,) = concurrently([(searcher.search, VECTORS[3:4], 1)])
         assert found[1].tolist() == [[3]]
         assert (twin.asked, len(kept)) == (1, 1)
-        assert searcher._pause.until > 0
+        assert searcher._cooldown.until > 0
         thread.join(30)
     for each in kept:
         each.close()
 
 
 def test_a_process_that_no_longer_accepts_or_reads_is_not_waited_for(tmp_path, monkeypatch):
-    monkeypatch.setattr(owner_module, "ANSWER_S", 0.2)
+    monkeypatch.setattr(gpu_client, "ANSWER_S", 0.2)
     many = np.repeat(VECTORS, 60, axis=0)  # more than a socket holds
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(tmp_path / "gpu.sock"))
         listening.listen(0)
         for _ in range(3):  # the queue of those not accepted is full after one or two
             twin = Told()
-            searcher = OwnedSearcher(str(tmp_path / "gpu.sock"), tmp_path, "cosine", twin)
+            searcher = GpuClientSearcher(str(tmp_path / "gpu.sock"), tmp_path, "cosine", twin)
             (found,) = concurrently([(searcher.search, many, 1)])
             assert (found[1].shape, twin.asked) == ((len(many), 1), 1)
 
@@ -358,53 +362,53 @@ def test_a_process_that_no_longer_accepts_or_reads_is_not_waited_for(tmp_path, m
 def test_a_published_generation_is_searched_through_the_owner_as_it_is_without(shop, start):
     path = shop.path(shop.publish())
     alone = open_generation(path)
-    served = owned(alone, path, start(lambda folder: searchers(folder, "cpu")))
+    served = with_gpu_searchers(alone, path, start(lambda folder: searchers(folder, "cpu")))
     queries = np.asarray(alone.vectors[:5])
     expected = alone.items_to_items.search(queries, 4)[0]
     for _ in range(20):
         assert served.items_to_items.search(queries, 4)[0] == pytest.approx(expected, abs=1e-5)
         time.sleep(0.02)
-    assert served.items_to_items._owned(queries, 4, None) is not None
+    assert served.items_to_items._ask_server(queries, 4, None) is not None
 
 
 def test_an_owner_process_that_is_killed_is_started_again_and_ends_with_its_block(shop, tmp_path, monkeypatch):
     path, where = shop.path(shop.publish()), str(tmp_path / "gpu.sock")
-    monkeypatch.setattr(restarting_module, "PAUSE_S", 0.1)
-    served = owned(open_generation(path), path, where).items_to_items
+    monkeypatch.setattr(process_supervisor, "PAUSE_S", 0.1)
+    served = with_gpu_searchers(open_generation(path), path, where).items_to_items
     queries = np.asarray(open_generation(path).vectors[:5])
-    with restarting(own, where, "cpu") as kept:
-        until(lambda: served._owned(queries, 4, None) is not None, 90)
+    with supervised_process(run_gpu_server, where, "cpu") as kept:
+        until(lambda: served._ask_server(queries, 4, None) is not None, 90)
         killed = kept.process
         os.kill(killed.pid, signal.SIGKILL)
         killed.join(30)
         assert served.search(queries, 4)[1].shape == (5, 4)  # the twin's
-        until(lambda: served._owned(queries, 4, None) is not None, 90)
+        until(lambda: served._ask_server(queries, 4, None) is not None, 90)
         last = kept.process
         assert last.pid != killed.pid
     assert not last.is_alive()
-    assert not any(thread.name == "nearfield-restarting" for thread in threading.enumerate())
+    assert not any(thread.name == "nearfield-supervisor" for thread in threading.enumerate())
 
 
 def test_a_process_that_does_not_heed_its_end_is_killed_and_not_started_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(restarting_module, "END_S", 0.2)
+    monkeypatch.setattr(process_supervisor, "END_S", 0.2)
     script = f"trap '' TERM; : > {tmp_path}/ready; exec sleep 1000"
-    with restarting(os.execvp, "sh", ["sh", "-c", script]) as kept:
+    with supervised_process(os.execvp, "sh", ["sh", "-c", script]) as kept:
         until((tmp_path / "ready").exists)
     assert kept.process.exitcode == -signal.SIGKILL
 
 
 def test_a_process_that_cannot_be_started_again_is_tried_once_more(tmp_path, monkeypatch):
-    monkeypatch.setattr(restarting_module, "PAUSE_S", 0.05)
+    monkeypatch.setattr(process_supervisor, "PAUSE_S", 0.05)
     failed = threading.Event()
-    with restarting(time.sleep, 1000) as kept:
-        first, started = kept.process, kept._started
+    with supervised_process(time.sleep, 1000) as kept:
+        first, started = kept.process, kept._start
 
         def out_of_memory():
             failed.set()
-            monkeypatch.setattr(kept, "_started", started)
+            monkeypatch.setattr(kept, "_start", started)
             raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-        monkeypatch.setattr(kept, "_started", out_of_memory)
+        monkeypatch.setattr(kept, "_start", out_of_memory)
         first.kill()
         until(lambda: kept.process is not first)
         assert failed.is_set()
@@ -412,9 +416,9 @@ def test_a_process_that_cannot_be_started_again_is_tried_once_more(tmp_path, mon
 
 
 def test_an_owner_that_is_out_of_files_for_a_while_takes_connections_again_and_ends_when_closed(tmp_path, monkeypatch):
-    monkeypatch.setattr(owner_module, "PAUSE_S", 0.05)
+    monkeypatch.setattr(gpu_server, "PAUSE_S", 0.05)
     where = str(tmp_path / "gpu.sock")
-    owner = Owner(where, lambda folder: {"cosine": Told()})
+    owner = GpuServer(where, lambda folder: {"cosine": Told()})
     accept, left = owner._listener.accept, [OSError(errno.EMFILE, "Too many open files"), RuntimeError("no thread")]
 
     def accept_later():
@@ -425,18 +429,20 @@ def test_an_owner_that_is_out_of_files_for_a_while_takes_connections_again_and_e
     monkeypatch.setattr(owner._listener, "accept", accept_later)
     running = threading.Thread(target=owner.run, daemon=True)
     running.start()
-    searcher = OwnedSearcher(where, tmp_path / "g", "cosine", Told())
-    until(lambda: searcher._owned(VECTORS[:1], 3, None) is not None)
+    searcher = GpuClientSearcher(where, tmp_path / "g", "cosine", Told())
+    until(lambda: searcher._ask_server(VECTORS[:1], 3, None) is not None)
     assert not left
     monkeypatch.setattr(owner._listener, "accept", lambda: owner._closed.wait() and accept())
-    OwnedSearcher(where, tmp_path / "g", "cosine", Told()).search(VECTORS[:1], 3)  # the call that waits takes this one
+    GpuClientSearcher(where, tmp_path / "g", "cosine", Told()).search(
+        VECTORS[:1], 3
+    )  # the call that waits takes this one
     owner.close()
     running.join(10)
     assert not running.is_alive()
 
 
 def test_a_server_asked_for_a_gpu_that_is_not_there_does_not_start(tmp_path):
-    with pytest.raises(DeviceUnavailable, match="cuda:7 was asked for and FAISS sees"), owning(tmp_path, "cuda:7"):
+    with pytest.raises(DeviceUnavailable, match="cuda:7 was asked for and FAISS sees"), gpu_process(tmp_path, "cuda:7"):
         pass
-    with owning(tmp_path, "cpu"):
+    with gpu_process(tmp_path, "cpu"):
         assert address(tmp_path, "cuda") != address(tmp_path, "cuda:1")

@@ -16,7 +16,7 @@ from indexing.building.build import build_generation
 from indexing.building.publish import publish
 from indexing.building.reindex import reindex
 from indexing.building.reindex_features import train_feature_version
-from indexing.refresh.live_space import Live
+from indexing.refresh.live_space import LiveSpace
 from tests.engine.store.worlds import until_one_waits
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,7 +38,7 @@ def shop(database, space, tmp_path):
     lines += [f"even-{n},{draw.normal(1e6 - 30, 1)},x" for n in range(20)]
     load(database, space, tmp_path, *lines)
     reindex(database, space, make("spectral", {"dim": 2}), tmp_path, force=True)
-    return Live(database, tmp_path, space.name)
+    return LiveSpace(database, tmp_path, space.name)
 
 
 def load(database, space, folder, *lines):
@@ -58,7 +58,7 @@ def test_an_item_that_nobody_has_had_is_near_those_it_measures_like_at_once_and_
     load(database, space, tmp_path, "warm,1000031,x", "cold,999972,x")
     assert (near(shop, "warm"), near(shop, "cold")) == ({"odd"}, {"even"})
     publish(database, space, build_generation(database, space, 1, tmp_path), tmp_path)
-    built = Live(database, tmp_path, space.name)
+    built = LiveSpace(database, tmp_path, space.name)
     assert built.current().generation.items.row("warm") is not None
     assert (near(built, "warm"), near(built, "cold")) == ({"odd"}, {"even"})
 
@@ -89,7 +89,7 @@ def test_records_written_while_a_model_of_records_is_made_are_encoded_by_the_bui
         )
         codec = models.load_codec(conn, space.key, version)
     publish(database, space, build_generation(database, space, version, tmp_path), tmp_path)
-    generation = Live(database, tmp_path, space.name).current().generation
+    generation = LiveSpace(database, tmp_path, space.name).current().generation
     for item_id, record in (("late", [0.5, 0]), ("r3", [9, 1])):
         vector = generation.vectors[generation.items.row(item_id)]
         assert vector == pytest.approx(codec.encode(np.array([record], np.float64))[0], abs=1e-5)
@@ -103,7 +103,7 @@ def learnt_or_built(database, space, folder, version, item_id, record):
     """Whether a build of the version has the vector of a record."""
     name = build_generation(database, space, version, folder)
     publish(database, space, name, folder)
-    generation = Live(database, folder, space.name).current().generation
+    generation = LiveSpace(database, folder, space.name).current().generation
     with database.connect() as conn:
         codec = models.load_codec(conn, space.key, version)
     row = generation.items.row(item_id)

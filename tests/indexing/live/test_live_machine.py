@@ -333,7 +333,7 @@ class LiveMachine(RuleBasedStateMachine):
         return told
 
     def _view(self, sent: Sent | None) -> LiveView:
-        view = self.live.reach(self.truth.seq, 10)
+        view = self.live.wait_for(self.truth.seq, 10)
         self.ways.now.clear()  # of builds and warm-ups
         return view.where(None if sent is None else predicate.parse(sent))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from indexing.live.recall_sampler import RecallSampler, Sample, recall_of
+from indexing.live.recall_sampler import RecallSampler, Sample, sample_recall
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.metric import normalise_rows
 
@@ -42,10 +42,10 @@ def wait_for(sampler, space):
 def test_a_search_that_found_all_has_recall_one_and_one_that_found_half_a_half(sampler):
     exact = ExactSearcher(VECTORS)
     assert sampler.recall == {}
-    sampler.watched("whole", exact).search(VECTORS[:1], 20)
+    sampler.sampled("whole", exact).search(VECTORS[:1], 20)
     assert wait_for(sampler, "whole") == 1.0
     time.sleep(0.01)
-    _, rows = sampler.watched("half", Half(exact)).search(VECTORS[:1], 400)
+    _, rows = sampler.sampled("half", Half(exact)).search(VECTORS[:1], 400)
     assert (rows >= 0).sum() == 200
     assert wait_for(sampler, "half") == 0.5
 
@@ -60,7 +60,7 @@ def test_a_space_has_no_recall_while_its_first_sample_is_worked_on(sampler):
             looked.wait(30)
             return super().exact_reference
 
-    sampler.watched("slow", Slow(VECTORS)).search(VECTORS[:1], 5)
+    sampler.sampled("slow", Slow(VECTORS)).search(VECTORS[:1], 5)
     assert begun.wait(30)
     assert sampler.recall == {}
     looked.set()
@@ -71,18 +71,18 @@ def test_a_filter_counts_in_what_there_was_to_find():
     exact = ExactSearcher(VECTORS)
     allowed = np.arange(400) < 10
     scores, _ = exact.search(VECTORS[:1], 20, allowed)
-    assert recall_of(Sample("s", exact, VECTORS[:1], 20, allowed, scores[0])) == 1.0
+    assert sample_recall(Sample("s", exact, VECTORS[:1], 20, allowed, scores[0])) == 1.0
     nothing = np.zeros(400, dtype=bool)
-    assert recall_of(Sample("s", exact, VECTORS[:1], 20, nothing, scores[0])) == 1.0
-    assert recall_of(Sample("s", exact, VECTORS[:1], 20, allowed, np.full(20, -np.inf, np.float32))) == 0.0
+    assert sample_recall(Sample("s", exact, VECTORS[:1], 20, nothing, scores[0])) == 1.0
+    assert sample_recall(Sample("s", exact, VECTORS[:1], 20, allowed, np.full(20, -np.inf, np.float32))) == 0.0
 
 
 def test_no_more_than_the_rate_is_sampled():
     sampler = RecallSampler(rate_per_s=0.001)
     try:
-        watched = sampler.watched("s", ExactSearcher(VECTORS))
+        sampled = sampler.sampled("s", ExactSearcher(VECTORS))
         for _ in range(50):
-            watched.search(VECTORS[:1], 5)
+            sampled.search(VECTORS[:1], 5)
         wait_for(sampler, "s")
         assert len(sampler._found["s"]) == 1
     finally:
@@ -92,10 +92,10 @@ def test_no_more_than_the_rate_is_sampled():
 def test_a_live_view_is_watched_and_its_merged_searches_too(shop, sampler):
     from engine.store import items
     from engine.values.items import Item, ItemVector
-    from indexing.refresh.live_space import Live
+    from indexing.refresh.live_space import LiveSpace
 
     shop.publish()
-    live = Live(shop.database, shop.folder, shop.space.name, sampler)
+    live = LiveSpace(shop.database, shop.folder, shop.space.name, sampler)
     shop.shown(live.current(), k=5)
     assert wait_for(sampler, shop.space.name) == 1.0
     shop.change(items.upsert, [Item("new", vector=ItemVector(1, (1.0, 2.0)))])

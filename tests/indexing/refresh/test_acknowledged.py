@@ -35,9 +35,9 @@ def test_a_write_that_ended_after_one_with_a_higher_number_was_seen_is_shown_to_
     with shop.database.begin() as slow:
         lower = hidden(slow, shop, "i0")
         higher = written(shop, "new")
-        assert "i0" in shop.shown(live.reach(higher, 5.0)), "nobody was told that it is hidden yet"
+        assert "i0" in shop.shown(live.wait_for(higher, 5.0)), "nobody was told that it is hidden yet"
     assert lower < higher
-    assert "i0" not in shop.shown(live.reach(higher, 5.0))
+    assert "i0" not in shop.shown(live.wait_for(higher, 5.0))
 
 
 def test_the_same_where_the_generation_was_opened_while_the_write_went_on(shop, live):
@@ -51,9 +51,9 @@ def test_the_same_where_the_generation_was_opened_while_the_write_went_on(shop, 
     assert before != after
     assert lower < higher
     assert view.snapshot.includes(higher)
-    assert "i0" not in shop.shown(live.reach(higher, 5.0))
+    assert "i0" not in shop.shown(live.wait_for(higher, 5.0))
     started_anew = shop.live()
-    assert "i0" not in shop.shown(started_anew.reach(higher, 5.0))
+    assert "i0" not in shop.shown(started_anew.wait_for(higher, 5.0))
 
 
 def test_a_write_that_goes_on_holds_up_nobody_who_names_a_later_one(shop, live):
@@ -61,14 +61,14 @@ def test_a_write_that_goes_on_holds_up_nobody_who_names_a_later_one(shop, live):
         hidden(slow, shop, "i0")
         higher = written(shop, "new")
         for _ in range(3):
-            assert "new" in shop.shown(live.reach(higher, 0.0))
+            assert "new" in shop.shown(live.wait_for(higher, 0.0))
 
 
 def test_who_names_a_number_below_which_nothing_went_on_is_answered_without_another_look(shop, live, monkeypatch):
     higher = written(shop, "new")
-    live.reach(higher, 5.0)
+    live.wait_for(higher, 5.0)
     monkeypatch.setattr(item_feed, "read_since", None)
-    assert "new" in shop.shown(live.reach(higher, 0.0))
+    assert "new" in shop.shown(live.wait_for(higher, 0.0))
 
 
 def test_while_postgresql_is_away_only_what_nobody_can_have_changed_since_is_told_as_new_enough(
@@ -78,14 +78,14 @@ def test_while_postgresql_is_away_only_what_nobody_can_have_changed_since_is_tol
         raise StoreUnavailable("PostgreSQL is away")
 
     lower = written(shop, "first")
-    live.reach(lower, 5.0)
+    live.wait_for(lower, 5.0)
     with shop.database.begin() as slow:
         hidden(slow, shop, "i0")
         higher = written(shop, "new")
-        live.reach(higher, 5.0)
+        live.wait_for(higher, 5.0)
     monkeypatch.setattr(item_feed, "read_since", away)
-    assert "first" in shop.shown(live.reach(lower, 0.0))
+    assert "first" in shop.shown(live.wait_for(lower, 0.0))
     with pytest.raises(
         DeadlineExceeded, match=f"asked for min_seq {higher}, and PostgreSQL, which is away, may have ended"
     ):
-        live.reach(higher, 0.0)
+        live.wait_for(higher, 0.0)

@@ -264,10 +264,10 @@ class TestGenerations:
         seq = publish(shop.database, shop.space, first, shop.folder)
         shop.change(items.upsert, [Item("later")])
         with pytest.raises(DeadlineExceeded, match=f"asked for min_seq {seq}"):
-            live.reach(seq, 0.05)
+            live.wait_for(seq, 0.05)
         assert "later" in shop.shown(live.current()), "what changed otherwise does not wait for it"
         live.refresh()
-        assert live.reach(seq, 0.05).generation.generation == first
+        assert live.wait_for(seq, 0.05).generation.generation == first
 
     def test_a_view_that_holds_the_seq_of_a_weighting_has_it(self, shop):
         shop.publish()
@@ -276,7 +276,7 @@ class TestGenerations:
         with shop.database.begin() as conn:
             spaces.set_weighting(conn, shop.space, replace(shop.space.weighting, other=7.0))
             seq = snapshots.transaction_seq(conn)
-        assert live.reach(seq, 1.0).space.weighting.other == 7.0
+        assert live.wait_for(seq, 1.0).space.weighting.other == 7.0
 
 
 def build_with_little_effort(shop: Shop) -> None:

@@ -19,13 +19,13 @@ from indexing.building.build import NAME_PATTERN
 from indexing.building.publish import publish
 from indexing.generations.folder_locks import create_locked, lock_for_serving
 from indexing.generations.manifest import MANIFEST
-from indexing.refresh.maintenance import Upkeep, Wear, rebuild, remove_orphans, wear
+from indexing.refresh.maintenance import ChangedShares, Maintenance, changed_shares, rebuild, remove_unfinished
 from tests.indexing.shop import ITEMS
 
 
 @pytest.fixture
 def upkeep(shop):
-    made = Upkeep(shop.database, shop.folder)
+    made = Maintenance(shop.database, shop.folder)
     yield made
     made.close()
 
@@ -56,14 +56,14 @@ def new_items(n):
 def test_the_wear_of_a_view_is_what_lies_beside_the_index_and_what_is_passed_over_in_it(shop):
     shop.publish()
     live = shop.live()
-    assert wear(live.current()) == Wear(0.0, 0.0)
+    assert changed_shares(live.current()) == ChangedShares(0.0, 0.0)
     hide(shop, 3)
     shop.change(items.upsert, new_items(2))
-    worn = wear(live.refresh())
-    assert worn == Wear(2 / ITEMS, 3 / ITEMS)
-    assert worn.worn  # by the delta
-    assert not Wear(0.05, 0.10).worn
-    assert Wear(0.0, 0.11).worn
+    worn = changed_shares(live.refresh())
+    assert worn == ChangedShares(2 / ITEMS, 3 / ITEMS)
+    assert worn.needs_rebuild  # by the delta
+    assert not ChangedShares(0.05, 0.10).needs_rebuild
+    assert ChangedShares(0.0, 0.11).needs_rebuild
 
 
 def test_a_worn_index_is_built_anew_by_another_process_while_this_one_goes_on(shop, upkeep):
@@ -80,7 +80,7 @@ def test_a_worn_index_is_built_anew_by_another_process_while_this_one_goes_on(sh
         upkeep(live.refresh())
     view = live.refresh()
     assert view.generation.generation == active(shop) != first
-    assert wear(view) == Wear(0.0, 0.0)
+    assert changed_shares(view) == ChangedShares(0.0, 0.0)
     assert {"new0", "new1"} <= set(view.generation.items.ids)
     assert view.allowed is not None
     assert view.allowed.sum() == ITEMS - 4 + 2
@@ -144,10 +144,10 @@ def test_an_unfinished_folder_is_removed_when_nobody_is_at_work_on_it_whatever_t
     (in_use / "items.npy").write_bytes(b"half")
     age(in_use, 10 * 86_400)  # the clock was put forward since
     age(left, -86_400)  # or back
-    assert remove_orphans(shop.folder) == 1
+    assert remove_unfinished(shop.folder) == 1
     assert sorted(path.name for path in (shop.folder / shop.space.name).iterdir()) == [in_use.name, name]
     lock.close()
-    assert remove_orphans(shop.folder) == 1
+    assert remove_unfinished(shop.folder) == 1
     assert [path.name for path in (shop.folder / shop.space.name).iterdir()] == [name]
 
 
@@ -157,7 +157,7 @@ def test_what_was_hidden_before_the_build_is_no_wear_however_often_it_is_written
     live = shop.live()
     live.current()
     hide(shop, 6)
-    assert wear(live.refresh()) == Wear(0.0, 1 / ITEMS)
+    assert changed_shares(live.refresh()) == ChangedShares(0.0, 1 / ITEMS)
 
 
 def test_a_build_that_cannot_be_recorded_leaves_no_files(shop, monkeypatch):

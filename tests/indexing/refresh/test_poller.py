@@ -6,7 +6,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from engine.errors import StoreUnavailable
-from indexing.refresh.poller import Failing, Poller
+from indexing.refresh.poller import Poller, RepeatedFailure
 
 
 class Deaf:
@@ -36,12 +36,12 @@ def test_a_listener_that_cannot_listen_pauses_between_its_tries(error):
 
 
 def test_what_fails_is_told_when_it_begins_when_it_changes_and_when_it_ends():
-    tries = Failing()
+    tries = RepeatedFailure()
     with capture_logs() as lines:
         for why in ("full", "full", "away", "away"):
             tries.failed("refresh failed", why, space="shop")
-        tries.worked("refresh works again", space="shop")
-        tries.worked("refresh works again", space="shop")
+        tries.succeeded("refresh works again", space="shop")
+        tries.succeeded("refresh works again", space="shop")
     assert [(line["event"], line.get("error")) for line in lines] == [
         ("refresh failed", "full"),
         ("refresh failed", "away"),

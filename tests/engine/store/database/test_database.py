@@ -193,7 +193,7 @@ def test_a_thread_that_waits_for_a_frozen_database_does_not_delay_the_end(monkey
         refresh = begin
 
     monkeypatch.setattr(notifications, "CLOSE_S", 0.1)
-    monkeypatch.setattr(poller, "STOP_S", 0.1)
+    monkeypatch.setattr(poller, "STOP_TIMEOUT_S", 0.1)
     if ends == "notifier":
         notifier = Notifier(Frozen())
         notifier.notify("shop")
