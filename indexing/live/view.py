@@ -1,4 +1,4 @@
-"""LiveView: what one request is answered from. Immutable; the next one shares what did not change."""
+"""LiveView: the immutable state that one request is answered from. The next view shares all unchanged parts."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from indexing.searchers.metric import MeasurableScorer
 
 NOTHING = IdMap(())
-MAX_FILTERED = 32  # parts of a view that are kept, a byte per item each
+MAX_FILTERED = 32  # cached filtered views, a byte per item each
 
 
 @dataclass(frozen=True)
 class Refused:
-    """The active generation where it is not whole, so that another is served."""
+    """The active generation, if it is damaged or missing and another one is served."""
 
     generation: str
     why: str
-    ours: bool = True  # it was built in this folder, so that it is damaged, and not another server's
+    ours: bool = True  # built in this folder, hence damaged; False: built by a server with another folder
 
 
 UNSEEN = Snapshot(1, 1)
@@ -43,7 +43,7 @@ NOBODY_KNOWS = rank_by_popularity(np.zeros(0))
 
 
 class LiveIds:
-    """The items of a generation, then those first heard of since; reads as an IdMap does."""
+    """The items of a generation, then items added since; has the methods of an IdMap."""
 
     def __init__(self, built: IdMap, new_rows: Mapping[str, int]):
         self.built, self.new_rows = built, new_rows
@@ -72,32 +72,33 @@ class LiveIds:
 
 @dataclass(frozen=True, eq=False)
 class LiveView:
-    """A generation and what changed since. Rows: its own, then items first heard of since the build, as they came."""
+    """A generation and the changes since. Rows: items of the generation, then items added since, in order of
+    arrival."""
 
     space: Space
     generation: Generation | None = None
-    allowed: Mask | None = None  # (len(items),), None: every row
-    changed: Mapping[int, LiveItem] = field(default_factory=dict)  # by row
-    new_rows: Mapping[str, int] = field(default_factory=dict)  # id -> row, in order of row; gone ones stay, hidden
+    allowed: Mask | None = None  # (len(items),) rows that may be shown; None: all rows
+    changed: Mapping[int, LiveItem] = field(default_factory=dict)  # row -> current state
+    new_rows: Mapping[str, int] = field(default_factory=dict)  # id -> row, in order of row; deleted items stay, hidden
     delta: Delta | None = None
-    snapshot: Snapshot = UNSEEN  # whose changes it has
-    looked_at: float = -math.inf  # by time.perf_counter, just before that snapshot was taken
-    refused: Refused | None = None  # an older generation than the active one is served, until that is built anew
-    stale: bool = False  # PostgreSQL is away: this is what was true when it was last seen
-    filtered: bool = False  # a part of another view, see `where`
+    snapshot: Snapshot = UNSEEN  # all changes up to it are included
+    looked_at: float = -math.inf  # time.perf_counter() just before the snapshot was taken
+    refused: Refused | None = None  # set while an older generation is served, until the active one is rebuilt
+    stale: bool = False  # PostgreSQL is unreachable: this is its last known state
+    filtered: bool = False  # restricted by a filter, see `where`
     filters: FilterMasks = field(default_factory=lambda: FilterMasks(None))
-    sampler: RecallSampler | None = None  # watches the recall of searches
-    updated_popularity: PopularityRanking | None = None  # what is popular, once that is not as it was built
+    sampler: RecallSampler | None = None  # measures the recall of searches
+    updated_popularity: PopularityRanking | None = None  # the current ranking, if it changed since the build
 
     @property
     def degraded(self) -> bool:
         return self.refused is not None
 
     def shows(self, seq: int, asked_at: float = -math.inf) -> bool:
-        """Whether a read that came at `asked_at`, by time.perf_counter, and names `seq` may be answered from this.
+        """Whether this view may answer a read with min_seq `seq` that arrived at `asked_at`, by time.perf_counter.
 
-        A write gets its number as it begins, so one with a lower number may end later. Where such a one was running,
-        it may have ended and be acknowledged by now: only a look after the read came is sure to show it then.
+        A write gets its number when it begins, so a write with a lower number may end later. If one was running at the
+        snapshot, it may have been acknowledged since; then only a snapshot taken after `asked_at` surely includes it.
         """
         return self.snapshot.includes(seq) and (seq < self.snapshot.xmin or self.looked_at >= asked_at)
 
@@ -148,14 +149,14 @@ class LiveView:
         return int(self.generation.vectors.shape[1]) if self.generation else 0
 
     def vector(self, row: int) -> Matrix | None:
-        """(dim,) raw; None for an item that has none."""
+        """(dim,) raw; None for an item without a vector."""
         if self.delta is not None and row in self.delta.vectors:
             return self.delta.vectors[row]
         built = self.generation.vectors if self.generation else ()
         return np.asarray(built[row]) if row < len(built) else None
 
     def place(self, row: int) -> Matrix | None:
-        """(n,), where it is among the items that are compared with each other; None for one that has no vector."""
+        """(n,) the vector by which the item is compared with other items; None for an item without a vector."""
         if self.delta is None or row not in self.delta.vectors:
             built = self.generation.similarity_vectors.vectors if self.generation else ()
             return np.asarray(built[row]) if row < len(built) else None
@@ -163,7 +164,7 @@ class LiveView:
         return None if vector is None else self.placed(vector)
 
     def placed(self, vector: Matrix) -> Matrix:
-        """The place of a raw (dim,) vector."""
+        """As `place`, for a raw (dim,) vector."""
         return self.generation.similarity_vectors.transformed(vector[None])[0] if self.generation else vector
 
     @property
@@ -176,7 +177,7 @@ class LiveView:
 
     @cached_property
     def popularity_ranking(self) -> PopularityRanking:
-        """What is popular, by row."""
+        """Popularity by row."""
         built = self.generation.popularity_ranking if self.generation else NOBODY_KNOWS
         return (built if self.updated_popularity is None else self.updated_popularity).extended(len(self.items))
 
@@ -190,13 +191,13 @@ class LiveView:
 
     @cached_property
     def newest(self) -> npt.NDArray[np.int64]:
-        """Every row, the one first heard of last first."""
+        """All rows, newest item first."""
         built = self.generation.newest if self.generation else np.zeros(0, np.int64)
         return np.concatenate([np.arange(len(self.items) - 1, len(built) - 1, -1), built])
 
     @property
     def newcomers(self) -> list[str]:
-        """Items first heard of since the build that may be shown."""
+        """Ids of items added since the build that may be shown."""
         return [id_ for id_, row in self.new_rows.items() if self.allowed is None or self.allowed[row]]
 
     @cached_property
@@ -218,14 +219,14 @@ class LiveView:
         return part
 
     def _keep(self, predicate: Predicate, part: LiveView) -> None:
-        """A view without a filter keeps its newest parts, so that requests with the same filter share one."""
+        """Cache a filtered view in the unfiltered one, so that requests with the same filter share it."""
         if not self.filtered:
             if len(self._filtered) >= MAX_FILTERED:
                 self._filtered.clear()
             self._filtered[predicate] = part
 
     def n_passing(self, predicate: Predicate) -> int | None:
-        """How many items `where` leaves; None when that is not known yet."""
+        """The number of items that `where` keeps; None if it is not known yet."""
         part = self._filtered.get(predicate)
         return part._n_allowed if part is not None else self.filters.n_shown(predicate, self.changed, self.allowed)
 

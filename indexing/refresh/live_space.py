@@ -106,10 +106,10 @@ class LiveSpace:
             return self._view
 
     def wait_for(self, seq: int, within_s: float, asked_at: float | None = None) -> LiveView:
-        """A view that has the write `seq` and all that was acknowledged before `asked_at`, by time.perf_counter, with a
-        lower number; DeadlineExceeded when there is none within the time. Without `asked_at`: before now.
+        """Wait for a view with the write `seq` and all lower-numbered writes acknowledged before `asked_at`.
 
-        A write is acknowledged after it ended, so one that PostgreSQL has not begun yet is not waited for.
+        `asked_at` is by time.perf_counter; the default is now. DeadlineExceeded after `within_s`, and at once where
+        PostgreSQL has not begun a write of that number, because a write is acknowledged only after it ended.
         """
         view, until = self.current(), time.monotonic() + within_s
         asked_at = time.perf_counter() if asked_at is None else asked_at

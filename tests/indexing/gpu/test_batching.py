@@ -66,7 +66,7 @@ def test_what_comes_while_a_batch_is_searched_goes_together_in_the_next(batcher,
             assert counted.entered.wait(30)
             futures += [pool.submit(batcher.search, VECTORS[n : n + 1], 5) for n in range(1, 20)]
             until = time.monotonic() + 30
-            while batcher._asked.qsize() < 19:
+            while batcher._queue.qsize() < 19:
                 assert time.monotonic() < until
                 time.sleep(0.001)
         finally:

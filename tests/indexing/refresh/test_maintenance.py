@@ -1,4 +1,4 @@
-"""Upkeep: a worn index is built anew by one process at a time, the log is pruned, what is left over goes."""
+"""Maintenance: one process at a time rebuilds an index with many changes; logs and abandoned files are removed."""
 
 import json
 import os
