@@ -1,4 +1,4 @@
-"""aae: an adversarial autoencoder (Makhzani et al. 2015): a critic drives the latent to a standard normal."""
+"""aae: an adversarial autoencoder (Makhzani et al. 2015), whose critic drives the latent to a standard normal."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class AAE:
     name: ClassVar[str] = "aae"
     abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True, samples=True)
 
-    dim: int = 0  # 0: as pca chooses
-    adversary: float = 0.02  # weight of fooling the critic beside the reconstruction error
+    dim: int = 0  # 0: the default of pca
+    adversary: float = 0.02  # weight of the adversarial loss against the reconstruction error
     hidden: int = 256
     epochs: int = 0  # 0: about 3,000 steps
     batch: int = 128
@@ -37,7 +37,7 @@ class AAE:
     def __post_init__(self) -> None:
         check_network_parameters(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
         if self.adversary < 0:
-            raise InputError("aae: adversary cannot be negative", loc=("adversary",))
+            raise InputError("aae: adversary must be 0 or more", loc=("adversary",))
 
     def fit(
         self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
@@ -47,8 +47,8 @@ class AAE:
         start = PCA(self.dim).fit(prepared)
         encoder, decoder = encoder_decoder_pair(start, (self.hidden, self.hidden // 2), unit_variance=True)
         module = _AAE(encoder, decoder, start.dim, self.adversary)
-        # the first half is for the critic to take hold; a state from before it would not be normal at all
-        schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience, settle=0.5)
+        # the critic needs the first half to become effective; earlier latents are far from normal
+        schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience, burn_in=0.5)
         train_module(self.name, module, prepared, schedule, seed=seed, device=device, progress=progress)
         return NetworkCore(module.encoder.perceptron(), module.decoder.perceptron(), is_normal=True)
 
@@ -61,16 +61,16 @@ class _AAE(nn.Module):
             nn.Linear(dim, 128), nn.LeakyReLU(0.2), nn.Linear(128, 64), nn.LeakyReLU(0.2), nn.Linear(64, 1)
         )
 
-    def parts(self) -> list[list[nn.Parameter]]:
+    def parameter_groups(self) -> list[list[nn.Parameter]]:
         return [list(self.critic.parameters()), [*self.encoder.parameters(), *self.decoder.parameters()]]
 
     def losses(self, batch: torch.Tensor, share_done: float) -> Iterator[torch.Tensor]:
-        made = self.encoder(batch).detach()
-        yield _critic_loss(self.critic(torch.randn_like(made)), 1.0) + _critic_loss(self.critic(made), 0.0)
+        encoded = self.encoder(batch).detach()
+        yield _critic_loss(self.critic(torch.randn_like(encoded)), 1.0) + _critic_loss(self.critic(encoded), 0.0)
         latent = self.encoder(batch)
         yield mse_loss(self.decoder(latent), batch) + self.adversary * _critic_loss(self.critic(latent), 1.0)
 
-    def held_out(self, batch: torch.Tensor) -> torch.Tensor:
+    def held_out_loss(self, batch: torch.Tensor) -> torch.Tensor:
         return mse_loss(self.decoder(self.encoder(batch)), batch)
 
 

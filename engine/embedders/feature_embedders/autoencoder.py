@@ -1,4 +1,4 @@
-"""autoencoder: two networks that begin as the principal components and learn what those leave out."""
+"""autoencoder: an encoder and a decoder network, initialised with the principal components."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Autoencoder:
     name: ClassVar[str] = "autoencoder"
     abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True)
 
-    dim: int = 0  # 0: as pca chooses
-    hidden: int = 256  # width of the first hidden layer; the second has half of it
+    dim: int = 0  # 0: the default of pca
+    hidden: int = 256  # width of the first hidden layer; the second has half
     epochs: int = 0  # 0: about 3,000 steps
     batch: int = 128
     learning_rate: float = 1e-3
@@ -38,7 +38,7 @@ class Autoencoder:
     def fit(
         self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
     ) -> NetworkCore:
-        """The core of (n, width) float32 records; never worse than pca on the records held out to stop."""
+        """The core of (n, width) float32 records; never worse than pca on the held-out records of early stopping."""
         torch.manual_seed(seed)
         module = _Autoencoder(*encoder_decoder_pair(PCA(self.dim).fit(prepared), (self.hidden, self.hidden // 2)))
         schedule = Schedule(self.epochs, self.batch, self.learning_rate, self.patience)
@@ -51,21 +51,21 @@ class _Autoencoder(nn.Module):
         super().__init__()
         self.encoder, self.decoder = encoder, decoder
 
-    def parts(self) -> list[list[nn.Parameter]]:
+    def parameter_groups(self) -> list[list[nn.Parameter]]:
         return [list(self.parameters())]
 
     def losses(self, batch: torch.Tensor, share_done: float) -> Iterator[torch.Tensor]:
-        yield self.held_out(batch)
+        yield self.held_out_loss(batch)
 
-    def held_out(self, batch: torch.Tensor) -> torch.Tensor:
+    def held_out_loss(self, batch: torch.Tensor) -> torch.Tensor:
         return mse_loss(self.decoder(self.encoder(batch)), batch)
 
 
 def check_network_parameters(name: str, dim: int, hidden: int, epochs: int, batch: int, learning_rate: float) -> None:
-    """InputError for a hyper-parameter that no network can have."""
+    """Raise InputError for an invalid hyper-parameter of a network."""
     if dim < 0 or epochs < 0:
         raise InputError(f"{name}: dim and epochs cannot be negative", loc=("dim",))
     if hidden < 2 or batch < 1:
-        raise InputError(f"{name}: hidden is at least 2 and batch at least 1", loc=("hidden",))
+        raise InputError(f"{name}: hidden must be at least 2 and batch at least 1", loc=("hidden",))
     if not learning_rate > 0:
-        raise InputError(f"{name}: learning_rate is above 0, got {learning_rate:g}", loc=("learning_rate",))
+        raise InputError(f"{name}: learning_rate must be above 0, got {learning_rate:g}", loc=("learning_rate",))

@@ -1,4 +1,4 @@
-"""denoising: an autoencoder that sees records with columns blanked out and must restore them (Vincent et al. 2008)."""
+"""denoising: an autoencoder that reconstructs records from copies with blanked columns (Vincent et al. 2008)."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class Denoising:
     name: ClassVar[str] = "denoising"
     abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True)
 
-    dim: int = 0  # 0: as pca chooses
-    corruption: float = 0.2  # share of the cells that are blanked, which is their mean after scaling
+    dim: int = 0  # 0: the default of pca
+    corruption: float = 0.2  # share of the cells that are set to 0, the column mean after preprocessing
     hidden: int = 256
     epochs: int = 0  # 0: about 3,000 steps
     batch: int = 128
@@ -37,12 +37,14 @@ class Denoising:
     def __post_init__(self) -> None:
         check_network_parameters(self.name, self.dim, self.hidden, self.epochs, self.batch, self.learning_rate)
         if not 0 <= self.corruption < 1:
-            raise InputError(f"denoising: corruption is a share below 1, got {self.corruption:g}", loc=("corruption",))
+            raise InputError(
+                f"denoising: corruption must be a share from 0 to below 1, got {self.corruption:g}", loc=("corruption",)
+            )
 
     def fit(
         self, prepared: Matrix, *, seed: int = 0, device: str = "cpu", progress: Progress = no_progress
     ) -> NetworkCore:
-        """The core of (n, width) float32 records; early stopping watches whole, clean records."""
+        """The core of (n, width) float32 records; early stopping uses uncorrupted records."""
         torch.manual_seed(seed)
         start = PCA(self.dim).fit(prepared)
         module = _Denoising(*encoder_decoder_pair(start, (self.hidden, self.hidden // 2)), self.corruption)
@@ -56,12 +58,12 @@ class _Denoising(nn.Module):
         super().__init__()
         self.encoder, self.decoder, self.corruption = encoder, decoder, corruption
 
-    def parts(self) -> list[list[nn.Parameter]]:
+    def parameter_groups(self) -> list[list[nn.Parameter]]:
         return [list(self.parameters())]
 
     def losses(self, batch: torch.Tensor, share_done: float) -> Iterator[torch.Tensor]:
-        kept = torch.rand_like(batch) >= self.corruption
-        yield mse_loss(self.decoder(self.encoder(batch * kept)), batch)
+        mask = torch.rand_like(batch) >= self.corruption
+        yield mse_loss(self.decoder(self.encoder(batch * mask)), batch)
 
-    def held_out(self, batch: torch.Tensor) -> torch.Tensor:
+    def held_out_loss(self, batch: torch.Tensor) -> torch.Tensor:
         return mse_loss(self.decoder(self.encoder(batch)), batch)

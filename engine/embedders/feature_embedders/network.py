@@ -1,4 +1,4 @@
-"""Network: the torch side of `engine.codec.perceptron`: layers with ReLU and a straight path beside them."""
+"""The torch network of encoders and decoders: layers with ReLU and a linear skip connection from input to output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ from engine.values.vectors import Matrix
 
 
 class Network(nn.Module):
-    """x -> x @ straight + layers(x). The last layer starts at zero: before training only the straight path speaks."""
+    """x -> x @ straight + layers(x). The last layer starts at zero, so that an untrained network is linear.
+
+    `engine.codec.perceptron.Perceptron` is the same function in numpy.
+    """
 
     def __init__(self, straight: Matrix, bias: Matrix, hidden: tuple[int, ...]):
         super().__init__()
@@ -34,7 +37,7 @@ class Network(nn.Module):
         return out
 
     def perceptron(self, n_out: int | None = None) -> Perceptron:
-        """The same in numpy, its first `n_out` outputs."""
+        """The same function in numpy, with its first `n_out` outputs."""
         linears = [layer for layer in self.layers if isinstance(layer, nn.Linear)]
         weights = [_array(layer.weight.T) for layer in linears]
         biases = [_array(layer.bias) for layer in linears]
@@ -45,9 +48,9 @@ class Network(nn.Module):
 def encoder_decoder_pair(
     start: LinearCore, hidden: tuple[int, ...], *, unit_variance: bool = False
 ) -> tuple[Network, Network]:
-    """An encoder and a decoder that begin as the principal components `start`.
+    """An encoder and a decoder initialised with the principal components `start`.
 
-    `unit_variance` scales the latent to variance 1, where a prior expects it.
+    `unit_variance` scales the latent dimensions to variance 1, as a standard normal prior expects.
     """
     spread = np.sqrt(np.maximum(start.variances, 1e-6)) if unit_variance else np.ones(start.dim, np.float32)
     into, out = (start.components / spread[:, None]).T, start.components * spread[:, None]

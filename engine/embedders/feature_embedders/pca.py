@@ -1,9 +1,8 @@
-"""pca: principal components in closed form, exact for narrow data, randomised for wide, batch by batch for long.
+"""pca: principal components in closed form, exact for narrow records, randomised for wide ones, batch by batch.
 
-The covariance of n x width records costs one pass over batches whatever their number; its eigenvectors are the
-components. Wide records take a few passes of a randomised range finder instead. Either reads a memory-mapped matrix
-block by block, so it may be larger than memory. Signs follow scikit-learn (svd_flip), so that the vectors agree with
-its PCA to 1e-4.
+The components are the eigenvectors of the covariance, which one pass over batches computes. Wide records use a few
+passes of a randomised range finder instead. Both read a memory-mapped matrix block by block, so it may be larger than
+memory. Signs follow scikit-learn (svd_flip); the vectors agree with its PCA to 1e-4.
 """
 
 from __future__ import annotations
@@ -22,12 +21,10 @@ from engine.latent_space.space import Abilities
 from engine.progress import Progress, no_progress
 from engine.values.vectors import Matrix
 
-EXACT_WIDTH = 1500  # up to here the width x width covariance is cheaper than a randomised pass
-BATCH_CELLS = 2**19  # a batch that stays in the cache while it is centred and multiplied
-OVERSAMPLING, ITERATIONS = 20, 6  # Halko et al. 2011; scikit-learn takes 10 and 4 to 7
-VARIANCE_KEPT = (
-    0.99  # of the variance that the default dimension keeps: what is odd often shows where records vary least
-)
+EXACT_WIDTH = 1500  # columns up to which the width x width covariance is cheaper than randomised passes
+BATCH_CELLS = 2**19  # a batch that fits into the cache while it is centred and multiplied
+OVERSAMPLING, ITERATIONS = 20, 6  # Halko et al. 2011; scikit-learn uses 10 and 4 to 7
+VARIANCE_KEPT = 0.99  # by the default dimension; anomalies often show where records vary least
 MAX_DEFAULT_DIM = 64
 
 
@@ -36,7 +33,7 @@ class PCA:
     name: ClassVar[str] = "pca"
     abilities: ClassVar[Abilities] = Abilities("cosine", "linear", codec=True, gpu=False)
 
-    dim: int = 0  # 0: what keeps 99% of the variance, at most 64
+    dim: int = 0  # 0: as many as keep 99% of the variance, at most 64
 
     def __post_init__(self) -> None:
         if self.dim < 0:
@@ -47,10 +44,11 @@ class PCA:
     ) -> LinearCore:
         """The core of (n, width) float32 records, in memory or memory-mapped, computed on the CPU.
 
-        Raises InputError for more dimensions than columns or records, DeviceUnavailable for a GPU that is not there.
+        Raises InputError for more dimensions than columns or records, DeviceUnavailable for a missing GPU.
         """
         if device != "cpu":
-            from engine.embedders.training.device import torch_device  # torch, which pca needs for nothing else
+            # imported here, because pca needs torch for nothing else
+            from engine.embedders.training.device import torch_device
 
             torch_device(device)
         n, width = prepared.shape
@@ -62,10 +60,10 @@ class PCA:
         return self.fit_batches(_batches(prepared, progress, "covariance"), width)
 
     def fit_batches(self, batches: Iterable[Matrix], width: int) -> LinearCore:
-        """The core of records that come in (n, width) batches and are never all in memory.
+        """The core of records from an iterable of (n, width) batches, which are never all in memory.
 
-        One pass, in the memory of one batch and two width x width matrices. The covariance is summed in float64 about
-        the mean of the first rows, so large means lose nothing.
+        One pass in the memory of one batch and two width x width matrices. The covariance is summed in float64 around
+        the mean of the first rows, so that large means lose no precision.
         """
         n, total, gram = 0, np.zeros(width), np.zeros((width, width))
         buffer = np.empty((_rows_per_batch(width), width), np.float32)
@@ -87,14 +85,14 @@ class PCA:
         return _linear_core(offset + shift, vectors.T, variances, self.dim, float(np.trace(covariance)))
 
     def _from_rows(self, prepared: Matrix) -> LinearCore:
-        """Few wide records: the exact singular vectors."""
+        """The exact singular vectors, for fewer records than columns."""
         mean = prepared.mean(axis=0, dtype=np.float64)
         _, singular, right = scipy.linalg.svd(prepared - mean, full_matrices=False)
         variances = singular**2 / (len(prepared) - 1)
         return _linear_core(mean, right, variances, self.dim, float(variances.sum()))
 
     def _randomised(self, prepared: Matrix, seed: int, progress: Progress) -> LinearCore:
-        """Halko, Martinsson and Tropp 2011, each pass block by block."""
+        """Randomised components (Halko, Martinsson and Tropp 2011), each pass block by block."""
         dim = self.dim or min(MAX_DEFAULT_DIM, *prepared.shape)
         mean, total = _mean_and_variance(_batches(prepared))
         basis = np.random.default_rng(seed).standard_normal((prepared.shape[1], dim + OVERSAMPLING), np.float32)
@@ -117,7 +115,7 @@ def check_dim(name: str, dim: int, n: int, width: int) -> None:
 
 
 def _split_batches(batches: Iterable[Matrix], width: int) -> Iterator[Matrix]:
-    """The same rows, at most a batch at a time."""
+    """The rows of `batches` in batches of limited size; InputError for another number of columns."""
     for batch in batches:
         if batch.ndim != 2 or batch.shape[1] != width:
             raise InputError(f"pca: expected batches of {width} columns, got shape {batch.shape}")
@@ -136,7 +134,7 @@ def _batches(prepared: Matrix, progress: Progress = no_progress, what: str = "")
 
 
 def _mean_and_variance(batches: Iterable[Matrix]) -> tuple[Matrix, float]:
-    """The mean, (width,), and the variance summed over columns."""
+    """The mean, (width,), and the variance summed over the columns."""
     n, total, squares = 0, np.zeros(1), 0.0
     offset: Matrix | None = None
     for batch in batches:
@@ -165,7 +163,7 @@ def _transposed_product(prepared: Matrix, mean: Matrix, left: Matrix) -> Matrix:
 
 
 def _leading_eigenvectors(covariance: npt.NDArray[np.float64], dim: int, rank: int) -> tuple[npt.NDArray, npt.NDArray]:
-    """Eigenvalues, largest first, and their vectors as columns; only as many as are wanted."""
+    """The wanted eigenvalues, largest first, and their eigenvectors as columns."""
     width = len(covariance)
     wanted = min(dim or MAX_DEFAULT_DIM, rank)
     values, vectors = scipy.linalg.eigh(covariance, subset_by_index=[width - wanted, width - 1])

@@ -1,4 +1,4 @@
-"""Dense embedders by name, and the one to take when nobody says."""
+"""Embedders of feature records by name, and the default by the size of the data."""
 
 from __future__ import annotations
 
@@ -21,15 +21,12 @@ FEATURE_EMBEDDERS: Mapping[str, str] = {
     "vqvae": "VQVAE",
     "aae": "AAE",
 }
-AUTO_FEATURES = "features"  # the name that leaves the choice to `choose`
-MIN_NETWORK_ROWS, MIN_NETWORK_COLUMNS = (
-    5_000,
-    32,
-)  # from here a network has something to learn that pca cannot (mnist: half its error)
+AUTO_FEATURES = "features"  # the name for the choice of `choose_by_size`
+MIN_NETWORK_ROWS, MIN_NETWORK_COLUMNS = 5_000, 32  # from here a network beats pca (mnist: half its error)
 
 
 class FeatureEmbedder(Protocol):
-    """Hyper-parameters with a fit; a frozen dataclass with a `name`, `abilities` and a `dim`, 0: by the data."""
+    """A frozen dataclass of hyper-parameters, among them `dim` (0: chosen by the data), with a `fit`."""
 
     @property
     def name(self) -> str: ...
@@ -47,18 +44,18 @@ def is_feature_embedder(name: str) -> bool:
 
 
 def make(name: str, params: Mapping[str, str | float | int] | None = None) -> FeatureEmbedder:
-    """The dense embedder `name` with `params` over its defaults; InputError naming those that there are."""
+    """The embedder `name` with `params` over its defaults. InputError lists the valid names or parameters."""
     if name not in FEATURE_EMBEDDERS:
         raise InputError(f"expected an embedder of {', '.join(FEATURE_EMBEDDERS)}, got {name!r}", loc=("embedder",))
     kind = getattr(import_module(f"engine.embedders.feature_embedders.{name}"), FEATURE_EMBEDDERS[name])
-    made: FeatureEmbedder = with_parameters(name, kind, params)
-    return made
+    embedder: FeatureEmbedder = with_parameters(name, kind, params)
+    return embedder
 
 
 def choose_by_size(n: int, width: int) -> tuple[str, str]:
-    """The embedder for n records of `width` prepared columns, and why."""
+    """The name of the embedder for n records of `width` preprocessed columns, and the reason."""
     if n < MIN_NETWORK_ROWS:
-        return "pca", f"pca: {n:,} records are few; a network needs about {MIN_NETWORK_ROWS:,} to learn more than it"
+        return "pca", f"pca: {n:,} records are few; a network needs about {MIN_NETWORK_ROWS:,} to beat it"
     if width < MIN_NETWORK_COLUMNS:
-        return "pca", f"pca: {width} columns leave a network little to bend; from {MIN_NETWORK_COLUMNS} on it is tried"
+        return "pca", f"pca: {width} columns are few; a network is used from {MIN_NETWORK_COLUMNS} columns on"
     return "autoencoder", f"autoencoder: {n:,} records of {width} columns are enough for a network to beat pca"

@@ -32,7 +32,7 @@ def run(hall: Any, *arguments: str) -> dict[str, Any]:
 
 def test_a_space_of_records_is_learnt_from_without_options(hall: Any) -> None:
     shown = hall.text("train", "--space", "hall")
-    assert "pca: 300 records are few; a network needs about 5,000 to learn more than it" in shown
+    assert "pca: 300 records are few; a network needs about 5,000 to beat it" in shown
     assert "explained variance" in shown
 
 

@@ -159,9 +159,9 @@ def test_training_learns_everything_that_travels(sensors):
         ("pcaa", {}, "expected an embedder of pca, autoencoder"),
         ("pca", {"depth": "3"}, "pca has no parameter 'depth'; it has dim"),
         ("vae", {"beta": "x"}, "expected a finite number for beta of vae"),
-        ("vae", {"beta": "-1"}, "beta is at least 0"),
+        ("vae", {"beta": "-1"}, "beta must be at least 0"),
         ("vqvae", {"dim": "3", "slot_dim": "2"}, "dim 3 is not a multiple of slot_dim 2"),
-        ("autoencoder", {"learning_rate": "0"}, "learning_rate is above 0"),
+        ("autoencoder", {"learning_rate": "0"}, "learning_rate must be above 0"),
     ],
 )
 def test_a_parameter_that_cannot_be_is_named(name, params, message):
