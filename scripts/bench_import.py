@@ -1,7 +1,7 @@
-"""How many events per second does an import write, beside a bare COPY of the same rows?
+"""Events per second of an import, compared with a bare COPY of the same rows.
 
-Imports the Online Retail file, or a generated storefront where it is not there, into a fresh embedded PostgreSQL in a
-temporary folder. The ceiling, measured in the same run, is a COPY of the written rows into a table without an index.
+Imports the Online Retail file into a new embedded PostgreSQL in a temporary folder; without the file, a generated
+storefront. The upper bound, measured in the same run, is a COPY of the written rows into a table without an index.
 
     python scripts/bench_import.py [--data FILE] [--json]
 """
@@ -35,7 +35,7 @@ ONLINE_RETAIL: dict[str, Any] = {
     },
     "constants": {"kind": "purchase"},
 }
-CEILING = "event_id text, user_key bigint, item_key bigint, kind text, value real, occurred_at timestamptz"
+BARE_COLUMNS = "event_id text, user_key bigint, item_key bigint, kind text, value real, occurred_at timestamptz"
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def run(options: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path, mapping = options.data or DATA, ONLINE_RETAIL
         if options.data is None and not DATA.exists():
-            print(f"{DATA} is not there; importing a generated storefront instead")
+            print(f"{DATA} does not exist; importing a generated storefront instead")
             path, mapping = generate(n_users=12_000).write(Path(folder))[1], {}
         with open_database(Settings(home=Path(folder) / "home")) as database:
             figures = measure(database, path, mapping)
@@ -74,7 +74,8 @@ def measure(database: Database, path: Path, mapping: dict[str, Any]) -> dict[str
     )
     print(f"the same file again: {again.duplicates} duplicates in {again.seconds:.2f} s")
     print(
-        f"ceiling, a bare COPY of these events: {ceiling_s:.2f} s, {ceiling:,.0f} events/s; ratio {rate / ceiling:.3f}"
+        f"upper bound, a bare COPY of these events: {ceiling_s:.2f} s, {ceiling:,.0f} events/s; "
+        f"ratio {rate / ceiling:.3f}"
     )
     return {
         "rows": first.read,
@@ -89,16 +90,16 @@ def measure(database: Database, path: Path, mapping: dict[str, Any]) -> dict[str
 
 
 def copy_seconds(database: Database) -> float:
-    """COPY of every event of the space into an unindexed table, the rows ready in memory as text."""
+    """Seconds of a COPY of all events of the space, as text in memory, into a table without an index."""
     columns = "event_id, user_key, item_key, kind, value, occurred_at"
     with database.begin() as conn:
         with (
             bulk_copy.driver_connection(conn).cursor() as cursor,
-            cursor.copy(f"COPY (SELECT {columns} FROM events) TO STDOUT") as out,
+            cursor.copy(f"COPY (SELECT {columns} FROM events) TO STDOUT") as chunks,
         ):
-            rows = b"".join(out)
+            rows = b"".join(chunks)
         assert rows.count(b"\n") == events.count(conn, 1)
-        conn.exec_driver_sql(f"CREATE TABLE bare_events ({CEILING})")
+        conn.exec_driver_sql(f"CREATE TABLE bare_events ({BARE_COLUMNS})")
     started = time.perf_counter()
     with (
         database.begin() as conn,

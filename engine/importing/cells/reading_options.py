@@ -1,4 +1,4 @@
-"""ReadingOptions: how to parse the cells of a file where the file does not tell."""
+"""ReadingOptions: the options of an import for cells that can be read in more than one way."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from engine.errors import InputError
 
 SUFFIXES = (".npy", ".npz")
-PIXELS = np.uint8  # columns of bytes share one scale, whatever the shape of the array
+PIXELS = np.uint8  # columns of bytes share one scale, also in an array with two dimensions
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ class Snapshot:
     xmin: int
     xmax: int
     running: frozenset[int] = frozenset()
-    epoch: str = ""  # see `epoch`
+    epoch: str = ""  # the result of `epoch()`
     hidden: int | None = None
 
     def includes(self, seq: int) -> bool:

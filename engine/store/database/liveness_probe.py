@@ -99,7 +99,7 @@ class LivenessProbe:
         if self._conn is None:
             self._frozen.clear()  # PostgreSQL is down, not frozen: a new connection fails without a wait
         else:
-            self._conn.close()  # a lost connection does not show that PostgreSQL is frozen; the next probe tells
+            self._conn.close()  # a lost connection does not show that PostgreSQL is frozen; the next probe decides
             self._conn = None
 
     def _check_timeout(self) -> None:
