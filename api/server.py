@@ -1,4 +1,4 @@
-"""serve: the app under uvicorn, in this process or in spawned workers that are replaced when they die."""
+"""serve: runs the app under uvicorn, in this process or in spawned workers that are replaced when they die."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from uvicorn.supervisors.multiprocess import Multiprocess, Process
 from api.app import create_app, open_server_database
 from api.limits.early_rejection import EarlyRejectionProtocol
 from api.logs import capture_library_logs, configure_logging
-from api.shutdown import DRAIN_S, LAST_S, WORKER_S, Ending, EndingServer
+from api.shutdown import DRAIN_S, SERVER_S, WORKER_S, ShutdownTimer, TimedServer
 from engine.backoff import Backoff
 from engine.errors import Conflict, InputError, StoreUnavailable
 from engine.settings import Settings
@@ -36,27 +36,27 @@ from engine.store.database.connections import Database
 from indexing.gpu.gpu_process import gpu_process
 
 log = structlog.get_logger()
-HEALTH_S = 15  # a worker that is silent for so long is replaced; 5 is soon passed on a busy machine
-START_S = 120  # and so long where nothing was heard of it yet: until what it imports is there, it has no voice
-RETRY_S, WAIT_S = 1.0, 10.0  # between tries to reach the database, at first and at most
-SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker does not outlive a killed parent and hold its port
+HEALTH_S = 15  # a worker that does not answer a ping for so long is replaced; 5 is too short on a busy machine
+START_S = 120  # the same for a worker that starts: it answers no ping until its imports are done
+RETRY_S, MAX_RETRY_S = 1.0, 10.0  # between attempts to open the database: the first and the longest wait
+SET_PARENT_DEATH_SIGNAL = 1  # prctl(2), Linux: a worker must not outlive a killed parent and keep its port
 
 
 def serve(
-    settings: Settings, host: str, port: int, workers: int, tell: Callable[[int], None] = lambda port: None
+    settings: Settings, host: str, port: int, workers: int, on_ready: Callable[[int], None] = lambda port: None
 ) -> None:
-    """Answer until SIGTERM or SIGINT, then finish what was begun and end, within 10 s.
+    """Serve until SIGTERM or SIGINT, then finish the requests in progress and end within 10 s.
 
-    `tell` the port once nothing speaks against it.
+    Calls `on_ready` with the port once every check has passed.
 
-    Raises Conflict for a port in use, or an address beyond loopback while there is no key.
+    Raises Conflict for a port in use, or for an address beyond loopback while there is no key.
     """
     configure_logging(settings.log_level)
     capture_library_logs(settings.log_level)
     if workers < 1:
         raise InputError(f"expected at least 1 worker, got {workers}", loc=("workers",))
     with (
-        Ending(LAST_S) as ending,
+        ShutdownTimer(SERVER_S) as timer,
         bound(host, port) as listener,
         gpu_process(settings.home, settings.device),
         open_server_database(settings) as database,
@@ -64,25 +64,26 @@ def serve(
         if not is_loopback(host):
             _check_key(database, host)
             settings = settings.model_copy(update={"require_keys": True})
-        tell(listener.getsockname()[1])
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
-        ending.last = database.close_without_waiting
-        ending.heed()
+        on_ready(listener.getsockname()[1])
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # leaves this block and closes the database
+        timer.final_action = database.close_without_waiting
+        timer.handle_signals()
         if workers == 1:
-            EndingServer(uvicorn_config(settled(create_app(settings, database)), workers), ending).run([listener])
+            app = freeze_gc(create_app(settings, database))
+            TimedServer(uvicorn_config(app, workers), timer).run([listener])
         else:
-            _supervise(settings, listener, workers, ending)
+            _supervise(settings, listener, workers, timer)
 
 
 @contextmanager
 def running(settings: Settings, database: Database, listener: socket.socket) -> Iterator[threading.Thread]:
-    """The app answering on `listener` from a thread of this process, until the block ends."""
+    """Serve the app on `listener` from a thread of this process until the block ends."""
     server = uvicorn.Server(uvicorn_config(create_app(settings, database), 1))
     thread = threading.Thread(target=server.run, args=([listener],), name="nearfield-server", daemon=True)
     thread.start()
     while not server.started:
         if not thread.is_alive():
-            raise Conflict("the server stopped while it started; its log has the reason")
+            raise Conflict("the server stopped during start-up; its log has the reason")
         time.sleep(0.01)
     try:
         yield thread
@@ -91,33 +92,33 @@ def running(settings: Settings, database: Database, listener: socket.socket) -> 
         thread.join()
 
 
-def _supervise(settings: Settings, listener: socket.socket, workers: int, ending: Ending) -> None:
+def _supervise(settings: Settings, listener: socket.socket, workers: int, timer: ShutdownTimer) -> None:
     with tempfile.TemporaryDirectory(prefix="nearfield-metrics-") as folder:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
         os.environ["NEARFIELD_DEVICE"] = settings.device
         os.environ["NEARFIELD_REQUIRE_KEYS"] = "1" if settings.require_keys else "0"
         config = uvicorn_config("api.server:worker", workers)
-        Supervisor(config, [listener], ending).run()
+        Supervisor(config, [listener], timer).run()
 
 
 class Supervisor(Multiprocess):
-    """uvicorn's, with patience for workers that start, and the gauges of a worker that died go with it."""
+    """uvicorn's supervisor, with more time for workers that start. It removes the gauges of a worker that died."""
 
-    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], ending: Ending):
+    def __init__(self, config: uvicorn.Config, sockets: list[socket.socket], timer: ShutdownTimer):
         super().__init__(config, sockets)
-        self._heard = set[int | None]()
-        self._begun = dict[int | None, float]()
-        ending.heed(self._end)
+        self._answered = set[int | None]()  # pids that answered a ping
+        self._started_at = dict[int | None, float]()
+        timer.handle_signals(self._on_signal)
 
-    def _end(self, number: int) -> None:
-        """At once: it may be waiting for a worker that says nothing."""
+    def _on_signal(self, number: int) -> None:
+        """Act at once: the main loop may be waiting for a worker that does not answer."""
         self.should_exit.set()
-        if number == signal.SIGTERM:  # the other one comes from a terminal, to every process
+        if number == signal.SIGTERM:  # a terminal sends SIGINT to every process
             for process in self.processes:
                 process.process.terminate()
 
     def join_all(self) -> None:
-        """Each ends by itself in time, or is killed."""
+        """Wait for the workers to end; kill those that do not end in time."""
         until = time.monotonic() + WORKER_S + 0.5
         for process in self.processes:
             process.process.join(max(until - time.monotonic(), 0.0))
@@ -137,13 +138,13 @@ class Supervisor(Multiprocess):
             mark_process_dead(pid)  # type: ignore[no-untyped-call]
 
     def _is_starting(self, process: Process) -> bool:
-        if process.pid in self._heard or not process.process.is_alive():
+        if process.pid in self._answered or not process.process.is_alive():
             return False
         if process.ping(timeout=0.1):
-            self._heard.add(process.pid)
+            self._answered.add(process.pid)
             return False
         now = time.monotonic()
-        return now - self._begun.setdefault(process.pid, now) < START_S
+        return now - self._started_at.setdefault(process.pid, now) < START_S
 
 
 def worker() -> FastAPI:
@@ -153,42 +154,42 @@ def worker() -> FastAPI:
     settings = Settings()
     configure_logging(settings.log_level)
     capture_library_logs(settings.log_level)
-    Ending(WORKER_S).heed()  # uvicorn heeds signals already
-    return settled(patient(create_app(settings, _waited_for(settings))))
+    ShutdownTimer(WORKER_S).handle_signals()  # calls uvicorn's handlers too
+    return freeze_gc(exit_without_database(create_app(settings, _wait_for_database(settings))))
 
 
-def _waited_for(settings: Settings) -> Database:
-    """The database once it can be opened: a failure to start would end the other workers too, which go on answering."""
-    waits, told = Backoff(RETRY_S, WAIT_S), ""
+def _wait_for_database(settings: Settings) -> Database:
+    """The database, as soon as it can be opened. A worker that fails to start would end the other workers too."""
+    backoff, logged = Backoff(RETRY_S, MAX_RETRY_S), ""
     while True:
         try:
             return open_server_database(settings)
         except StoreUnavailable as error:
-            if str(error) != told:
+            if str(error) != logged:
                 log.warning("a worker waits for its database", error=str(error))
-            told = str(error)
-            time.sleep(waits.record_failure())
+            logged = str(error)
+            time.sleep(backoff.record_failure())
 
 
-def settled(app: FastAPI) -> FastAPI:
-    """The app of a process that is there for it alone: what was imported is never garbage, and not looked at again."""
+def freeze_gc(app: FastAPI) -> FastAPI:
+    """For a process that only serves: imported objects are never garbage, so the collector skips them from now on."""
     gc.freeze()
     return app
 
 
-def patient(app: FastAPI) -> FastAPI:
-    """The app of a worker, which ends as above where it loses its database while it starts."""
-    begin = app.router.lifespan_context
+def exit_without_database(app: FastAPI) -> FastAPI:
+    """Make a worker that loses its database during start-up exit, so that the supervisor starts a new one."""
+    start = app.router.lifespan_context
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[Mapping[str, Any]]:
         async with AsyncExitStack() as stack:
             try:
-                state = await stack.enter_async_context(begin(app))
+                state = await stack.enter_async_context(start(app))
             except StoreUnavailable as error:
                 log.warning("a worker waits for its database", error=str(error))
                 await asyncio.sleep(RETRY_S)
-                os._exit(os.EX_TEMPFAIL)  # whatever is raised here is a failure to start to uvicorn
+                os._exit(os.EX_TEMPFAIL)  # an exception would be a start-up failure to uvicorn, which ends every worker
             yield state or {}
 
     app.router.lifespan_context = lifespan
@@ -214,8 +215,8 @@ def uvicorn_config(app: FastAPI | str, workers: int) -> uvicorn.Config:
 
 @contextmanager
 def bound(host: str, port: int) -> Iterator[socket.socket]:
-    """A listening socket; Conflict says when the port is taken, InputError when there is no such address."""
-    if not 0 <= port <= 65_535:  # getaddrinfo takes it modulo 65,536
+    """A listening socket. Conflict when the port is in use, InputError for an address or port that does not exist."""
+    if not 0 <= port <= 65_535:  # getaddrinfo takes the port modulo 65,536
         raise InputError(f"expected a port of 0 to 65535, got {port}", loc=("port",))
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]

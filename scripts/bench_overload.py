@@ -1,10 +1,10 @@
-"""What does a server do at several times its capacity?
+"""A server at several times its capacity.
 
-First the most it can answer on 16 connections, then half of that rate, then several times it from many connections, and
-half again; `offered` is what was really sent of that, which is less where the load generator is at its own limit.
-Requests become due at their own moments, whatever the server does, and are `recommend` for users with live histories
-(see bench_serve.py). What counts: that the answered ones keep their time, that the others are refused quickly and told
-when to come back, and that memory does not grow.
+Measures the maximum rate on 16 connections, then half of that rate, then multiples of it from many connections, then
+half again. `offered` is the rate that was really sent; it is lower when the load generator is at its limit. Requests
+are sent at fixed times, independent of the server (open loop), and are `recommend` for users with live histories (see
+bench_serve.py). A good result: accepted requests keep their latency, the others are rejected quickly with Retry-After,
+and memory does not grow.
 
     python scripts/bench_overload.py [--items 100000] [--times 4 10] [--connections 1000] [--seconds 10] [--json]
 """
@@ -26,7 +26,7 @@ from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store.database.connections import open_database
 
-FEW = 16  # connections for the most that can be answered
+BASE_CONNECTIONS = 16  # to measure the maximum rate
 
 
 def main() -> None:
@@ -47,19 +47,21 @@ def main() -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_shop(parser)
-    parser.add_argument("--times", type=float, nargs="+", default=[4.0, 10.0], help="of the most that it can answer")
-    parser.add_argument("--connections", type=int, default=1000, help="of the overload")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of each measurement")
+    parser.add_argument(
+        "--times", type=float, nargs="+", default=[4.0, 10.0], help="load as multiples of the maximum rate"
+    )
+    parser.add_argument("--connections", type=int, default=1000, help="connections during overload")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of each measurement")
     return parser.parse_args()
 
 
 def phases(settings: Settings, users: list[str], options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     requests = [get(f"/v1/{SPACE}/recommend?user_id={user}&k={K}") for user in users]
     with server(settings, 1) as (port, process):
-        most = measure(Load(port, requests, FEW, options.seconds))
-        yield row("most", most, None, process, options.seconds)
+        maximum = measure(Load(port, requests, BASE_CONNECTIONS, options.seconds))
+        yield row("most", maximum, None, process, options.seconds)
         for name, times in [("half", 0.5), *((f"{each:g} times", each) for each in options.times), ("half again", 0.5)]:
-            rate, connections = most.rps * times, options.connections if times > 1 else 4 * FEW
+            rate, connections = maximum.rps * times, options.connections if times > 1 else 4 * BASE_CONNECTIONS
             found = measure(Load(port, requests, connections, options.seconds, rate))
             yield row(name, found, rate, process, options.seconds)
 
@@ -67,13 +69,13 @@ def phases(settings: Settings, users: list[str], options: argparse.Namespace) ->
 def row(name: str, found: Figures, rate: float | None, process: psutil.Process, seconds: float) -> dict[str, Any]:
     refused = {str(status): n for status, n in sorted(found.statuses.items()) if status != 200}
     offered = sum(found.statuses.values()) / seconds
-    untold = sum(refused.values()) - found.with_retry_after
+    without_retry = sum(refused.values()) - found.with_retry_after
     rss_mb = process.memory_info().rss / 2**20
     tell(
         f"{name:<11} asked {f'{rate:.0f}/s' if rate else 'all':>7}  offered {offered:6.0f}/s  "
         f"answered {found.rps:6.0f}/s  "
         f"p50 {found.p50_ms:7.2f} ms  p99 {found.p99_ms:7.2f} ms  refused {refused or 'none'} "
-        f"p99 {found.refused_p99_ms:.1f} ms, {untold} without Retry-After  {rss_mb:.0f} MB  "
+        f"p99 {found.refused_p99_ms:.1f} ms, {without_retry} without Retry-After  {rss_mb:.0f} MB  "
         f"load generator busy {found.client_share:.0%}"
     )
     return {
@@ -85,7 +87,7 @@ def row(name: str, found: Figures, rate: float | None, process: psutil.Process, 
         "p99_ms": round(found.p99_ms, 3),
         "refused": refused,
         "refused_p99_ms": round(found.refused_p99_ms, 3) if refused else None,
-        "without_retry_after": untold,
+        "without_retry_after": without_retry,
         "rss_mb": round(rss_mb, 1),
     }
 

@@ -1,16 +1,17 @@
-"""How many requests per second does a server answer, beside a stub route in the same process?
+"""Requests per second of a server, compared with stub routes in the same process.
 
-The stub makes the one database query that `recommend` makes, the user's history, and answers a constant of the same
-size: what is left of the ratio is what recommending costs. `search` asks no database; its ceiling is a constant route.
-Events are written one in each request; their stub is a transaction of one statement that is flushed to the disk.
-Users have live histories, items are made (see made_items.py); the server is the product's own app with the two
-stubs added, in a process of its own, and the load comes from a third (http_load.py).
+The stub of `recommend` makes the same database query (the history of the user) and returns a constant of the same size,
+so the ratio shows the cost of the recommendation itself. `search` makes no database query; its stub returns a constant.
+Events are written one per request; their stub is a transaction of one statement, flushed to disk. Users have live
+histories; items are generated (made_items.py). The server is the app of the product with the stub routes added, in its
+own process; the load comes from a third process (http_load.py).
 
     python scripts/bench_serve.py [--items 100000] [--users 2000] [--events 30] [--connections 16] [--json]
 
-Rows: recommend leaving out what was seen, the same to POST, with a filter that a tenth of the items pass, search by
-item, events, recommend at half of the most it can do, and with 2 workers, and the memory of each server process. Rounds
-alternate; figures are medians over them. Text goes to stderr, and with --json one object per row to stdout.
+Rows: recommend without seen items, the same with POST, with a filter that a tenth of the items match, search by item,
+events, recommend at half of its maximum rate, recommend with 2 workers, and the memory of each server process. The
+routes alternate in rounds; figures are medians of the rounds. Text goes to stderr; --json writes one object per row to
+stdout.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ from uvicorn.supervisors import Multiprocess
 
 from api.app import create_app, open_server_database
 from api.logs import configure_logging
-from api.server import bound, settled, uvicorn_config
+from api.server import bound, freeze_gc, uvicorn_config
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import events
@@ -56,7 +57,7 @@ from indexing.building.build import build_generation
 from indexing.building.publish import publish
 
 SPACE, K = "bench", 10
-TENTH = {"price": {"lt": 31}}  # made prices are 1 to 299, evenly
+TENTH = {"price": {"lt": 31}}  # generated prices are uniform from 1 to 299
 
 
 @dataclass(frozen=True)
@@ -81,19 +82,19 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_shop(parser)
     parser.add_argument("--connections", type=int, default=16)
-    parser.add_argument("--seconds", type=float, default=5.0, help="of each measurement")
+    parser.add_argument("--seconds", type=float, default=5.0, help="duration of each measurement")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
-    parser.add_argument("--workers", type=int, default=2, help="of the row with several")
+    parser.add_argument("--workers", type=int, default=2, help="number of workers of the last rows")
     return parser.parse_args()
 
 
 def add_shop(parser: argparse.ArgumentParser) -> None:
-    """What `fill` makes, and how it is told."""
+    """The options of `fill` and of the output."""
     parser.add_argument("--items", type=int, default=100_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--users", type=int, default=2000, help="at most 2000")
-    parser.add_argument("--events", type=int, default=30, help="in the history of each user")
+    parser.add_argument("--events", type=int, default=30, help="events in the history of each user")
     parser.add_argument("--recipe", default="auto")
     parser.add_argument("--json", action="store_true", help="one JSON object per row")
 
@@ -112,12 +113,12 @@ def run(options: argparse.Namespace) -> None:
 
 
 def tell(text: str) -> None:
-    """What a person reads; the rows on stdout are for machines."""
+    """Text for people goes to stderr; the rows on stdout are for programs."""
     print(text, file=sys.stderr, flush=True)
 
 
 def fill(database: Database, settings: Settings, options: argparse.Namespace) -> tuple[list[str], list[str]]:
-    """Users with histories and a served generation; ids to ask about."""
+    """Create users with histories and a served generation; returns user ids and item ids for the requests."""
     vectors = clustered(options.items, options.dim)
     space, version = store(database, SPACE, vectors, metric="dot")
     users = [f"user-{row:05d}" for row in range(options.users)]
@@ -133,7 +134,7 @@ def fill(database: Database, settings: Settings, options: argparse.Namespace) ->
 
 
 def add_events(database: Database, space: Space, vectors: Matrix, users: Sequence[str], n: int) -> None:
-    """`n` views of each user, of items among the nearest to one of them."""
+    """`n` views for each user, of items near a random item."""
     draw = np.random.default_rng(2)
     starts = draw.integers(0, len(vectors), len(users))
     width = min(len(vectors) - 1, 10 * n)
@@ -225,7 +226,7 @@ def row(name: str, found: Figures, options: argparse.Namespace, workers: int, st
 
 
 def memory(process: psutil.Process, workers: int) -> Iterator[dict[str, Any]]:
-    """Of each server process: what is its own, and what it maps of the index files beside others."""
+    """The memory of each server process: its own, and with the pages of index files that processes share."""
     for each in [process, *process.children(recursive=True)]:
         if "postgres" not in each.name() and "resource_tracker" not in " ".join(each.cmdline()):
             found = each.memory_full_info()
@@ -245,7 +246,7 @@ def median(found: Sequence[Figures]) -> Figures:
 
 
 def answers(port: int, route: Route) -> bool:
-    """Whether the server knows this request; told if not, and left out."""
+    """Whether the server accepts this request; an older version may not, and the row is then left out."""
     found = measure(Load(port, route.requests[:1], 1, 0.2, warm_s=0))
     if found.errors:
         tell(f"{route.name}: this version of the server does not answer it; left out")
@@ -256,7 +257,7 @@ def _json(body: dict[str, Any]) -> bytes:
     return json.dumps(body).encode()
 
 
-# The server's side
+# The server process
 
 
 @contextmanager
@@ -287,13 +288,13 @@ def ready(port: int) -> bool:
 
 
 def serve(port: int, workers: int) -> None:
-    """As `nearfield serve` does, over the app with the stubs."""
+    """As `nearfield serve`, with the stub routes."""
     settings = Settings()
     with bound("127.0.0.1", port) as listener, open_server_database(settings) as database:
-        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # so that the database is closed
+        signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(0))  # leaves this block and closes the database
         if workers == 1:
             configure_logging("warning")
-            Server(uvicorn_config(settled(with_stubs(create_app(settings, database))), 1)).run([listener])
+            Server(uvicorn_config(freeze_gc(with_stubs(create_app(settings, database))), 1)).run([listener])
         else:
             with tempfile.TemporaryDirectory() as folder:
                 os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
@@ -302,11 +303,11 @@ def serve(port: int, workers: int) -> None:
 
 def worker() -> FastAPI:
     configure_logging("warning")
-    return settled(with_stubs(create_app(Settings())))
+    return freeze_gc(with_stubs(create_app(Settings())))
 
 
 def with_stubs(app: FastAPI) -> FastAPI:
-    """The product's app with routes that only ask for a history, begin and commit, and ask for nothing."""
+    """Add the stub routes to the app: one reads a history, one commits a transaction, one returns a constant."""
     constant = _json({"items": [{"item_id": f"item-{n:07d}", "score": 0.1, "title": "A" * 60} for n in range(K)]})
 
     @app.get("/stub/history")

@@ -1,4 +1,4 @@
-"""A real server over the real database, with a small shop whose right answers are plain to see."""
+"""A real server over a real database, with a small shop whose correct answers are obvious."""
 
 from __future__ import annotations
 

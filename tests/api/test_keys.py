@@ -1,4 +1,4 @@
-"""Keys and scopes, on a database of its own: the first key closes the server for everybody."""
+"""Keys and scopes, on a database of their own: once a key exists, every request needs one."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def test_beyond_loopback_without_a_key_the_server_refuses_to_start(tmp_path: Pat
         serve(Settings(home=tmp_path / "home"), "0.0.0.0", 0, 1)
 
 
-def test_whatever_is_forgotten_meanwhile_the_event_loop_asks_no_database(
+def test_the_event_loop_never_queries_the_database_even_if_the_cache_is_cleared(
     own: tuple[Settings, Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loops = list[bool]()
@@ -116,7 +116,7 @@ def test_whatever_is_forgotten_meanwhile_the_event_loop_asks_no_database(
     assert loops == [False, False]
 
 
-def test_a_server_that_has_seen_a_key_is_closed_though_nobody_asked_without_one_since() -> None:
+def test_a_server_that_has_seen_a_key_requires_one_from_then_on() -> None:
     found: list[object] = [None]
 
     class Shop:
@@ -148,7 +148,7 @@ class Silent(Database):
         return super()._open()
 
 
-def test_while_postgres_says_nothing_what_was_known_of_a_key_holds_and_a_new_one_is_told_so(tmp_path: Path) -> None:
+def test_while_postgres_does_not_answer_known_keys_work_and_unknown_keys_get_503(tmp_path: Path) -> None:
     settings = Settings(home=tmp_path)
     with open_database(settings) as opened, closing(Silent(opened.url)) as silent:
         silent.speaks.set()
@@ -184,7 +184,7 @@ def sent(url: str, lines: list[str], path: str = "/v1/default/events") -> tuple[
     return sender, sender.recv(4000)
 
 
-def test_key_scope_and_space_are_looked_at_before_the_body_is_there(own: tuple[Settings, Database]) -> None:
+def test_key_scope_and_space_are_checked_before_the_body_arrives(own: tuple[Settings, Database]) -> None:
     settings, database = own
     with database.begin() as conn:
         read, write = (api_keys.create(conn, scope=scope, space="default")[0] for scope in ("read", "write"))
@@ -208,7 +208,7 @@ def test_key_scope_and_space_are_looked_at_before_the_body_is_there(own: tuple[S
             assert answer.startswith(b"HTTP/1.1 100" if status == 200 else b"HTTP/1.1 %d" % status), (path, answer)
 
 
-def test_who_asks_before_sending_a_body_is_told_no_at_once_and_the_connection_ends(
+def test_expect_100_continue_without_a_valid_key_is_rejected_at_once_and_the_connection_closes(
     own: tuple[Settings, Database],
 ) -> None:
     settings = own[0].model_copy(update={"require_keys": True, "max_body_bytes": 1000})
@@ -225,7 +225,9 @@ def test_who_asks_before_sending_a_body_is_told_no_at_once_and_the_connection_en
                     pass
 
 
-def test_the_body_of_who_has_no_key_is_dropped_and_the_next_request_is_answered(own: tuple[Settings, Database]) -> None:
+def test_the_body_of_a_request_without_a_key_is_dropped_and_the_next_request_is_answered(
+    own: tuple[Settings, Database],
+) -> None:
     settings = own[0].model_copy(update={"require_keys": True})
     with own[1].begin() as conn:
         read, _ = api_keys.create(conn, scope="read", space="default")
@@ -240,7 +242,7 @@ def test_the_body_of_who_has_no_key_is_dropped_and_the_next_request_is_answered(
             assert connection.recv(4000).startswith(b"HTTP/1.1 200")
 
 
-def test_many_unknown_keys_are_not_looked_up_at_once_and_a_known_one_is_let_in() -> None:
+def test_lookups_of_unknown_keys_are_limited_and_a_known_key_is_accepted() -> None:
     class Waiting:
         asked, answers = list[object](), threading.Event()
 
@@ -278,7 +280,7 @@ def closed(own: tuple[Settings, Database]) -> Iterator[tuple[str, dict[str, str]
         yield f"http://127.0.0.1:{listener.getsockname()[1]}/v1", bearer(admin), own[1]
 
 
-def test_a_key_of_a_deleted_space_is_none_of_the_next_one_of_that_name(
+def test_a_key_of_a_deleted_space_is_not_valid_for_a_new_space_of_that_name(
     closed: tuple[str, dict[str, str], Database],
 ) -> None:
     url, admin, _ = closed
@@ -298,7 +300,7 @@ def test_a_key_of_a_deleted_space_is_none_of_the_next_one_of_that_name(
     assert httpx.delete(f"{url}/tenant", headers=admin).status_code == 200
 
 
-def test_the_admin_of_a_space_makes_lists_and_revokes_its_keys_and_no_others(
+def test_the_admin_of_a_space_creates_lists_and_revokes_the_keys_of_that_space_only(
     closed: tuple[str, dict[str, str], Database],
 ) -> None:
     url, admin, _ = closed

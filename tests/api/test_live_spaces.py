@@ -1,4 +1,4 @@
-"""Live views of spaces that another thread deletes in the middle: told as not found, and nothing else fails."""
+"""Live spaces that another thread deletes during a request: not found, and no other error."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def live_spaces(database: Database, space: Space, tmp_path: Any) -> Any:
     notifier.close()
 
 
-def test_a_space_deleted_in_the_middle_fails_no_look_at_it(
+def test_a_space_deleted_during_an_iteration_raises_no_error(
     live_spaces: LiveSpaces, database: Database, space: Space
 ) -> None:
     [live] = live_spaces._lives.values()
@@ -68,9 +68,7 @@ def test_a_space_deleted_in_the_middle_fails_no_look_at_it(
         look()
 
 
-def test_who_had_a_view_of_a_space_that_is_gone_is_told_that_it_is_not_found(
-    shop: Shop, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_request_with_a_view_of_a_deleted_space_gets_not_found(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     root = shop.url.rsplit("/", 1)[0]
     name = f"gone-{secrets.token_hex(4)}"
     seq = httpx.put(f"{root}/{name}").json()["seq"]
@@ -104,7 +102,7 @@ class TakenAway(LiveSpaces):
         return iter(["taken-away", *super().__iter__()])
 
 
-def test_the_poller_goes_on_when_a_request_takes_a_space_away_at_the_same_moment(
+def test_the_poller_goes_on_when_a_request_removes_a_space_at_the_same_moment(
     database: Database, space: Space, tmp_path: Path
 ) -> None:
     removed: list[str] = []

@@ -1,4 +1,4 @@
-"""What libraries log comes as JSON like ours, and what a stop ends has no stack trace."""
+"""Log records of libraries are JSON like ours; work cancelled at shutdown has no traceback."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ def told(message, error=None):
     return json.loads(JsonFormatter().format(record))
 
 
-def test_a_line_of_uvicorn_is_json_with_the_fields_of_ours():
+def test_a_log_line_of_uvicorn_is_json_with_our_fields():
     line = told("Invalid HTTP request received.")
     assert line | {"timestamp": ""} == {
         "logger": "uvicorn.error",
@@ -40,13 +40,13 @@ def test_a_line_of_uvicorn_is_json_with_the_fields_of_ours():
         ("Traceback (most recent call last):\n  File x\nasyncio.exceptions.CancelledError\n", None),
     ],
 )
-def test_what_was_cancelled_with_the_server_is_one_line_without_a_trace(message, error):
+def test_work_cancelled_at_shutdown_is_one_log_line_without_a_traceback(message, error):
     line = told(message, error)
     assert (line["event"], line["level"]) == ("unfinished work was cancelled when the server stopped", "warning")
     assert "exception" not in line
 
 
-def test_the_loggers_of_uvicorn_write_through_ours(capsys):
+def test_the_loggers_of_uvicorn_use_our_handler(capsys):
     root = logging.getLogger()
     before, level = root.handlers[:], root.level
     try:

@@ -51,7 +51,7 @@ def test_a_path_with_an_encoded_character_is_counted_and_logged_under_its_route(
         assert f'nearfield_request_seconds_count{{method="{method}",route="{route}",status="200"}} 1.0' in metrics
 
 
-def test_status_models_and_generations_tell_what_is_served(shop: Shop) -> None:
+def test_status_models_and_generations_show_what_is_served(shop: Shop) -> None:
     status = shop.get("/status").json()
     assert (status["model"], status["degraded"], status["stale"]) == (1, False, False)
     assert status["items"] == 40
@@ -98,7 +98,7 @@ def eventually(holds: Callable[[], bool], within_s: float = 30.0) -> None:
         time.sleep(0.01)
 
 
-def test_a_space_is_made_weighted_and_deleted(shop: Shop) -> None:
+def test_a_space_is_created_weighted_and_deleted(shop: Shop) -> None:
     name = f"made-{secrets.token_hex(4)}"
     url = f"{root(shop)}/v1/{name}"
     assert httpx.get(url).status_code == 404
@@ -116,7 +116,7 @@ def test_a_space_is_made_weighted_and_deleted(shop: Shop) -> None:
     assert httpx.get(f"{url}/recommend").status_code == 404
 
 
-def test_status_tells_which_generation_is_refused_and_why(shop: Shop, database: Database, tmp_path: Path) -> None:
+def test_status_shows_which_generation_is_refused_and_why(shop: Shop, database: Database, tmp_path: Path) -> None:
     served = shop.get("/status").json()["generation"]
     elsewhere = build_generation(database, shop.space, 1, tmp_path)  # a server with a folder of its own
     publish(database, shop.space, elsewhere, tmp_path)

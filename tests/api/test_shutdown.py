@@ -1,4 +1,4 @@
-"""A server that is told to end does, whatever its threads, its PostgreSQL or its children wait for."""
+"""A server ends in time after a signal, even if its threads, its PostgreSQL or its children block."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ main()
 """
 CHILD = """
 import multiprocessing, signal, sys, threading, time
-from api.shutdown import Ending
+from api.shutdown import ShutdownTimer
 
 def child(pipe):
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -47,10 +47,10 @@ here, there = fork.Pipe()
 made = fork.Process(target=child, args=(there,))
 made.start()
 here.recv()
-with Ending(1.0) as ending:
+with ShutdownTimer(1.0) as timer:
     signal.signal(signal.SIGTERM, lambda number, frame: None)
-    ending.last = lambda: (print("last", flush=True), time.sleep(300))
-    ending.heed()
+    timer.final_action = lambda: (print("last", flush=True), time.sleep(300))
+    timer.handle_signals()
     threading.Thread(target=time.sleep, args=(300,)).start()
     print(made.pid, flush=True)
     made.join()
@@ -74,7 +74,9 @@ def frozen(home: Path) -> Iterator[psutil.Process]:
 
 @own_postgres
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_server_ends_while_its_postgresql_is_frozen_which_stops_once_it_goes_on(tmp_path: Path, workers: str) -> None:
+def test_a_server_ends_while_its_postgresql_is_frozen_and_postgresql_stops_when_it_resumes(
+    tmp_path: Path, workers: str
+) -> None:
     home = tmp_path / "home"
     with (tmp_path / "log").open("w") as log:
         process = start(home, free_port(), "--workers", workers, log=log)
@@ -87,7 +89,7 @@ def test_a_server_ends_while_its_postgresql_is_frozen_which_stops_once_it_goes_o
     assert "Traceback" not in (tmp_path / "log").read_text()
 
 
-def test_a_server_ends_though_a_thread_of_it_does_not(own: object, tmp_path: Path) -> None:
+def test_a_server_ends_although_one_of_its_threads_blocks(own: object, tmp_path: Path) -> None:
     settings, database = own  # type: ignore[misc]
     port = free_port()
     with (tmp_path / "log").open("w") as log:
@@ -107,7 +109,7 @@ def suppressed(url: str) -> None:
         httpx.get(url, timeout=ENDS_S)
 
 
-def test_when_the_time_is_over_children_are_killed_and_the_last_thing_done_as_far_as_it_goes() -> None:
+def test_when_the_time_is_over_children_are_killed_and_the_final_action_runs() -> None:
     process = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     child = psutil.Process(int(process.stdout.readline()))

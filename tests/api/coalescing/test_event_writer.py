@@ -1,4 +1,4 @@
-"""Events written together: as one by one, fewer transactions, and what is in the way of one is in no other's."""
+"""Group commit of events: the same results in fewer transactions, and errors stay with their request."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def every(
     return await asyncio.gather(*(event_writer.write(*each) for each in asked), return_exceptions=True)
 
 
-def test_together_each_is_told_of_its_own_events_and_few_transactions_are_made(
+def test_coalesced_writes_return_their_own_statuses_in_few_transactions(
     watched: Watched, database: Database, space: Space
 ) -> None:
     with database.begin() as conn:
@@ -88,7 +88,7 @@ def test_together_each_is_told_of_its_own_events_and_few_transactions_are_made(
     assert all(seen.includes(each.seq) for each in told if isinstance(each, WrittenEvents))
 
 
-def test_one_alone_is_one_transaction_and_many_events_go_by_themselves(watched: Watched, space: Space) -> None:
+def test_one_request_is_one_transaction_and_a_large_request_has_its_own(watched: Watched, space: Space) -> None:
     written = run(watched, lambda event_writer: event_writer.write(space.key, [clicked(1)]))
     assert (written.statuses, watched.begun) == (["written"], 1)
     many = [clicked(2, item) for item in range(MAX_COALESCED_EVENTS + 1)]
@@ -97,7 +97,7 @@ def test_one_alone_is_one_transaction_and_many_events_go_by_themselves(watched: 
     assert watched.begun == 3
 
 
-def test_what_an_import_holds_waits_for_it_and_holds_up_no_other(
+def test_a_write_locked_by_an_import_waits_and_delays_no_other(
     watched: Watched, database: Database, space: Space
 ) -> None:
     with database.begin() as conn:
@@ -119,9 +119,7 @@ def test_what_an_import_holds_waits_for_it_and_holds_up_no_other(
         assert events.count(conn, space.key) == 1 + len(free) + len(held)
 
 
-def test_what_postgres_refuses_of_one_is_told_to_that_one_only(
-    watched: Watched, database: Database, space: Space
-) -> None:
+def test_an_error_of_one_request_reaches_that_request_only(watched: Watched, database: Database, space: Space) -> None:
     nobody = space.key + 10**6
     bad = Event("u1", "i1", "no\x00kind", NOON)
     asked = [(space.key, [clicked(1)]), (space.key, [bad]), (nobody, [clicked(2)]), (space.key, [clicked(3)])]
@@ -145,7 +143,7 @@ def test_what_postgres_refuses_of_one_is_told_to_that_one_only(
         assert events.count(conn, space.key) == 2 + EVENT_WRITERS
 
 
-def test_a_database_that_is_away_is_told_to_each_once_and_the_next_are_written(watched: Watched, space: Space) -> None:
+def test_an_outage_fails_each_request_once_and_later_ones_are_written(watched: Watched, space: Space) -> None:
     async def ask(event_writer: EventWriter) -> tuple[list[WrittenEvents | BaseException], WrittenEvents]:
         watched.away = True
         failed = await every(event_writer, [(space.key, [clicked(user)]) for user in range(20)])
@@ -158,7 +156,7 @@ def test_a_database_that_is_away_is_told_to_each_once_and_the_next_are_written(w
     assert watched.begun <= EVENT_WRITERS + 2
 
 
-def test_events_of_who_went_away_before_they_were_begun_are_not_written(
+def test_events_of_a_client_that_disconnected_in_the_queue_are_not_written(
     watched: Watched, database: Database, space: Space
 ) -> None:
     async def ask(event_writer: EventWriter) -> None:

@@ -1,4 +1,4 @@
-"""Histories read together: as one by one, fewer statements, nothing older than the question, failures told to each."""
+"""Coalesced reads of histories: the same results in fewer statements, never older than the request."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ async def every(reader: HistoryReader, space: Space, users: list[str]) -> list[H
     return await asyncio.gather(*(reader.read(space.key, user) for user in users))
 
 
-def test_together_each_gets_what_one_alone_gets_in_few_statements(
+def test_coalesced_reads_return_the_same_histories_in_few_statements(
     database: Database, space: Space, users: list[str]
 ) -> None:
     watched = Watched(database)
@@ -85,7 +85,7 @@ def test_spaces_do_not_mix(database: Database, space: Space, users: list[str]) -
     assert [len(history) for history in asyncio.run(ask())] == [LIMIT, 0] * 3
 
 
-def test_who_asks_after_a_write_sees_it_whatever_is_under_way(
+def test_a_read_after_a_write_sees_it_even_during_another_batch(
     database: Database, space: Space, users: list[str]
 ) -> None:
     async def ask() -> History:
@@ -108,7 +108,7 @@ def test_who_asks_after_a_write_sees_it_whatever_is_under_way(
     assert asyncio.run(ask()).item_ids == ("i23",)
 
 
-def test_a_failure_is_told_to_each_and_the_next_are_read_again(
+def test_an_error_reaches_every_request_of_the_batch_and_the_next_batch_is_read(
     database: Database, space: Space, users: list[str]
 ) -> None:
     async def ask() -> tuple[list[BaseException | History], History]:
@@ -125,7 +125,7 @@ def test_a_failure_is_told_to_each_and_the_next_are_read_again(
     assert len(found) == 2
 
 
-def test_a_client_that_went_away_takes_no_other_along(database: Database, space: Space, users: list[str]) -> None:
+def test_a_cancelled_request_does_not_cancel_others(database: Database, space: Space, users: list[str]) -> None:
     async def ask() -> list[History]:
         reader = HistoryReader(database, LIMIT)
         tasks = [asyncio.create_task(reader.read(space.key, user)) for user in users]
@@ -137,7 +137,7 @@ def test_a_client_that_went_away_takes_no_other_along(database: Database, space:
     assert [len(history) for history in asyncio.run(ask())] == [min(LIMIT, user % 6) for user in range(1, N_USERS, 2)]
 
 
-def test_who_asks_again_at_once_waits_for_nobody_else_to_ask(
+def test_a_request_right_after_a_batch_does_not_wait_for_another_request(
     database: Database, space: Space, users: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
@@ -152,7 +152,7 @@ def test_who_asks_again_at_once_waits_for_nobody_else_to_ask(
     assert [len(history) for history in asyncio.run(ask())] == [min(user, LIMIT) for user in range(6)]
 
 
-def test_who_waits_for_a_database_that_says_nothing_is_told_that_it_is_away_and_nobody_is_held_up_after(
+def test_a_database_that_does_not_answer_is_an_outage_and_delays_no_later_read(
     database: Database, space: Space, users: list[str]
 ) -> None:
     async def ask() -> tuple[list[BaseException | History], int, History]:
@@ -173,7 +173,7 @@ def test_who_waits_for_a_database_that_says_nothing_is_told_that_it_is_away_and_
     assert len(found) == 2
 
 
-def test_a_recommendation_comes_all_the_same_while_the_database_says_nothing(
+def test_recommendations_are_degraded_while_the_database_does_not_answer(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, gate = "/recommend?user_id=odd-user-1&k=5", threading.Event()

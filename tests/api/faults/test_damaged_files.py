@@ -1,4 +1,4 @@
-"""Files that are cut short under a running server: its worker dies of it, another takes its place and refuses them."""
+"""Index files truncated under a running server: the worker crashes, another replaces it and refuses the files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def until(holds: Callable[[], bool], why: str) -> None:
         time.sleep(0.2)
 
 
-def test_workers_that_die_of_files_cut_short_are_replaced_and_serve_another_generation(shop: Served) -> None:
+def test_workers_that_crash_on_truncated_files_are_replaced_and_serve_another_generation(shop: Served) -> None:
     before = shop.publish()
     damaged = shop.publish()
     port = free_port()
@@ -104,7 +104,7 @@ def test_workers_that_die_of_files_cut_short_are_replaced_and_serve_another_gene
     assert "generation refused" in shop.log.read_text()
 
 
-def test_a_server_of_one_process_ends_of_it_and_the_next_refuses_what_is_damaged(shop: Served) -> None:
+def test_a_server_of_one_process_crashes_and_the_next_refuses_the_damaged_generation(shop: Served) -> None:
     before = shop.publish()
     damaged = shop.publish()
     port = free_port()

@@ -90,7 +90,7 @@ def door(database: Database) -> Iterator[tuple[Door, str]]:
     shutil.rmtree(made.folder, ignore_errors=True)
 
 
-def test_reads_go_on_and_writes_come_back(shop: Shop, door: tuple[Door, str]) -> None:
+def test_reads_go_on_and_writes_recover(shop: Shop, door: tuple[Door, str]) -> None:
     gate, url = door
     settings = shop.settings.model_copy(update={"database_url": SecretStr(url)})
     stop, answers = threading.Event(), Counter[tuple[int, bool]]()

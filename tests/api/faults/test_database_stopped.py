@@ -168,7 +168,7 @@ def test_postgres_is_stopped_under_load_and_comes_back(own: tuple[Settings, Data
     assert "Traceback" not in log.read_text()
 
 
-def test_a_worker_that_dies_while_postgres_is_away_does_not_take_the_others_along(
+def test_a_worker_that_dies_during_an_outage_does_not_end_the_others(
     own: tuple[Settings, Database], tmp_path: Path
 ) -> None:
     settings, database = own
@@ -196,18 +196,18 @@ def test_a_worker_that_dies_while_postgres_is_away_does_not_take_the_others_alon
         process.wait(timeout=30)
 
 
-def test_a_worker_that_loses_postgres_while_it_starts_ends_as_one_that_waits(tmp_path: Path) -> None:
+def test_a_worker_that_loses_postgres_during_start_up_exits_without_an_error(tmp_path: Path) -> None:
     code = f"""
 import uvicorn
 from api.app import create_app
 from api.logs import configure_logging
-from api.server import patient, uvicorn_config
+from api.server import exit_without_database, uvicorn_config
 from engine.settings import Settings
 from engine.store.database.connections import Database
 
 configure_logging()
 gone = Database("postgresql://ann@127.0.0.1:{free_port()}/shop")
-uvicorn.Server(uvicorn_config(patient(create_app(Settings(home={str(tmp_path)!r}), gone)), 1)).run()
+uvicorn.Server(uvicorn_config(exit_without_database(create_app(Settings(home={str(tmp_path)!r}), gone)), 1)).run()
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
     assert done.returncode == os.EX_TEMPFAIL, done.stderr  # not uvicorn's 3, which ends the other workers too

@@ -1,4 +1,4 @@
-"""A full disk, for real: a small one, filled. It is told as such, reads go on, and all is well once there is room."""
+"""A real full disk: requests get 507, reads go on, and the server recovers once there is space."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fill(path: Path) -> None:
             file.write(bytes(2**20))
 
 
-def test_a_full_disk_is_told_as_one_and_reads_go_on(small: Path) -> None:
+def test_a_full_disk_is_507_and_reads_go_on(small: Path) -> None:
     settings = Settings(home=small / "home", poll_s=0.2)
     with open_database(settings) as database, bound("127.0.0.1", 0) as listener:
         with database.begin() as conn:
@@ -71,9 +71,7 @@ def test_a_full_disk_is_told_as_one_and_reads_go_on(small: Path) -> None:
     assert not [line for line in lines if line["event"] == "PostgreSQL is away"]
 
 
-def test_an_index_that_has_no_room_is_told_with_what_it_needs_and_leaves_nothing(
-    small: Path, database: Database
-) -> None:
+def test_an_index_without_disk_space_reports_its_size_and_leaves_no_files(small: Path, database: Database) -> None:
     with database.begin() as conn:
         space = spaces.ensure(conn, "cramped")
         events.append(conn, space.key, seed_events())

@@ -1,4 +1,4 @@
-"""What was acknowledged is there, whatever dies."""
+"""Acknowledged writes survive the kill of any process."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_kill_9_loses_no_acknowledged_event(home: Path) -> None:
     assert acknowledged <= set(stored.item_ids)
 
 
-def test_two_workers_answer_and_stop_with_sigterm_and_a_second_server_is_told_the_port_is_taken(tmp_path: Path) -> None:
+def test_two_workers_stop_on_sigterm_and_a_second_server_reports_the_port_in_use(tmp_path: Path) -> None:
     port = free_port()
     process = start(tmp_path, port, "--workers", "2")
     try:
@@ -125,7 +125,7 @@ def test_two_workers_answer_and_stop_with_sigterm_and_a_second_server_is_told_th
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
-def test_a_write_under_way_at_sigterm_is_answered_before_the_server_ends(
+def test_a_write_in_progress_at_sigterm_is_answered_before_the_server_ends(
     home: Path, tmp_path: Path, n_workers: int
 ) -> None:
     port, log, name = free_port(), tmp_path / "log", f"slow-{n_workers}"
@@ -170,7 +170,7 @@ def waiting_for_locks(database: Database) -> int:
     return int(found)
 
 
-def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(home: Path) -> None:
+def test_a_killed_worker_is_replaced_and_its_gauges_are_removed(home: Path) -> None:
     port = free_port()
     process = start(home, port, "--workers", "2")
     try:
@@ -193,7 +193,7 @@ def test_the_gauges_of_a_killed_worker_go_with_it_and_another_takes_its_place(ho
         end(process)
 
 
-def test_a_worker_has_longer_to_start_than_it_may_be_silent_later(home: Path) -> None:
+def test_a_starting_worker_has_more_time_than_one_that_hangs(home: Path) -> None:
     impatient = "import api.server, api.cli.main; api.server.HEALTH_S = 1.0; api.cli.main.main()"
     process = start(home, free_port(), "--workers", "2", command=[sys.executable, "-c", impatient])
     try:

@@ -242,7 +242,7 @@ class Swaps:
         time.sleep(self._random.random())
 
 
-def test_no_read_shows_an_item_as_it_was_before_a_write_that_was_acknowledged(tmp_path: Path) -> None:
+def test_no_read_shows_an_item_older_than_an_acknowledged_write(tmp_path: Path) -> None:
     truth, settings = Truth(), Settings(home=tmp_path)
     servers = Servers(tmp_path, tmp_path / "log")
     try:

@@ -1,4 +1,4 @@
-"""What a body may hold and how much of it is kept, on a real server; how a large one is parsed."""
+"""Limits on the contents and memory of bodies, on a real server; parsing of large bodies."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def head(url: str, path: str = "/events", *lines: str, n_bytes: int | None = LAR
 JSON = "Content-Type: application/json"
 
 
-def test_bodies_beyond_the_room_there_is_are_told_to_come_back_and_small_ones_are_let_in(roomy: str) -> None:
+def test_large_bodies_beyond_the_memory_get_503_and_small_ones_are_accepted(roomy: str) -> None:
     def refused() -> bool:
         with Wire(roomy) as wire:
             wire.send(head(roomy, "/events", JSON))
@@ -66,7 +66,7 @@ def test_bodies_beyond_the_room_there_is_are_told_to_come_back_and_small_ones_ar
     eventually(lambda: not refused())
 
 
-def test_a_body_that_no_route_reads_is_not_kept(roomy: str) -> None:
+def test_a_body_that_no_route_reads_is_not_buffered(roomy: str) -> None:
     with ExitStack() as stack:
         for method, path in (("GET", "/healthz"), ("GET", "/recommend"), ("POST", "/nowhere"), ("PUT", "/recommend")):
             for _ in range(2):
@@ -91,7 +91,9 @@ def test_a_body_that_no_route_reads_is_not_kept(roomy: str) -> None:
         (b"[" + b"[]," * 300_000 + b"[]]", 422, "at most 10000 events, got 300001"),
     ],
 )
-def test_what_a_body_holds_is_bounded_before_it_is_made(roomy: str, body: bytes, status: int, told: str) -> None:
+def test_the_contents_of_a_body_are_limited_before_objects_are_created(
+    roomy: str, body: bytes, status: int, told: str
+) -> None:
     answer = httpx.post(roomy + "/events", content=body, headers={"Content-Type": "application/json"}, timeout=60)
     assert answer.status_code == status
     assert told in answer.json()["detail"]
@@ -103,7 +105,7 @@ def test_what_a_body_holds_is_bounded_before_it_is_made(roomy: str, body: bytes,
     [b"[" + b"[]," * 500_000 + b"[]]", b'{"a":{' + b",".join(b'"%x":1' % at for at in range(1_000_001)) + b"}}"],
     ids=["lists", "names"],
 )
-def test_there_are_only_so_many_lists_and_names(body: bytes) -> None:
+def test_the_number_of_lists_and_names_is_limited(body: bytes) -> None:
     with pytest.raises(body_parsing.BodyTooComplex, match=r"at most .* send several requests") as found:
         body_parsing.parse(body)
     assert found.value.status == 413
@@ -121,7 +123,7 @@ def test_there_are_only_so_many_lists_and_names(body: bytes) -> None:
         ("/items/odd-01", {"categories": [1] * 50, "x": 1}, "Input should be a valid string"),
     ],
 )
-def test_of_a_great_many_faults_the_number_is_told(shop: Shop, path: str, body: object, told: str) -> None:
+def test_of_very_many_errors_only_the_number_is_reported(shop: Shop, path: str, body: object, told: str) -> None:
     answer = httpx.request("PUT" if path.endswith("odd-01") else "POST", shop.url + path, json=body, timeout=30)
     assert answer.status_code == 422
     assert told in answer.json()["errors"][0]["msg"]
@@ -135,7 +137,7 @@ def test_text_may_look_like_anything(roomy: str) -> None:
         assert "at most 64 characters" in answer.json()["errors"][0]["msg"]
 
 
-def test_a_large_body_is_parsed_beside_the_event_loop(roomy: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_body_is_parsed_outside_the_event_loop(roomy: str, monkeypatch: pytest.MonkeyPatch) -> None:
     threads, load = set[str](), json.loads
 
     def loads(text: bytes) -> object:
@@ -156,7 +158,7 @@ VALUES = st.recursive(
 
 
 @given(value=VALUES, cut=st.integers(0, 10**6), put=st.sampled_from(["", ",", "]", "}", '"', "\\", "[", ":", " "]))
-def test_in_pieces_is_parsed_what_is_parsed_at_once_or_refused_too(value: object, cut: int, put: str) -> None:
+def test_piecewise_parsing_gives_the_same_value_or_error_as_json_loads(value: object, cut: int, put: str) -> None:
     whole = json.dumps(value, indent=cut % 2 or None)
     at = cut % (len(whole) + 1)
     with pytest.MonkeyPatch.context() as patched:
@@ -173,13 +175,13 @@ def test_in_pieces_is_parsed_what_is_parsed_at_once_or_refused_too(value: object
                 assert body_parsing.parse(text.encode()) == expected
 
 
-def test_utf_16_and_a_byte_order_mark_are_read_as_ever() -> None:
+def test_utf_16_and_a_byte_order_mark_are_accepted() -> None:
     value = ["é" * 50_000, {"a": list(range(30_000))}]
     for encoding in ("utf-16", "utf-8-sig", "utf-32"):
         assert body_parsing.parse(json.dumps(value, ensure_ascii=False).encode(encoding)) == value
 
 
-def test_a_trailer_is_no_header(roomy: str) -> None:
+def test_a_trailer_is_not_a_header(roomy: str) -> None:
     body = b'{"k": 1}'
     chunk = b"%x\r\n%b\r\n0\r\n" % (len(body), body)
     statuses = []
@@ -191,7 +193,7 @@ def test_a_trailer_is_no_header(roomy: str) -> None:
     assert statuses == [200, 422]
 
 
-def test_headers_are_counted_with_what_separates_them(roomy: str) -> None:
+def test_the_size_of_headers_includes_separators(roomy: str) -> None:
     def asked(n: int) -> bytes:
         with connected(roomy) as sender:
             sender.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n" + b"a:\r\n" * n)

@@ -1,4 +1,4 @@
-"""What a connection answers while the gate is full: 429 at once, and it goes on as if the app had said so."""
+"""Early rejection: a connection answers 429 without the app, in the same form as the app."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class Wire:
         return self.read.read(1) == b""
 
 
-def test_the_refusal_is_the_one_of_the_app_and_the_connection_goes_on(full: Occupied) -> None:
+def test_an_early_rejection_equals_that_of_the_app_and_the_connection_stays_open(full: Occupied) -> None:
     before = full.refused()
     with Wire(full.url) as wire:
         for asked in ("mine-1", "mine-2"):
@@ -126,7 +126,7 @@ def test_the_refusal_is_the_one_of_the_app_and_the_connection_goes_on(full: Occu
         assert body["items"]
 
 
-def test_the_body_of_a_refused_request_is_passed_over(full: Occupied) -> None:
+def test_the_body_of_a_rejected_request_is_dropped(full: Occupied) -> None:
     body = b'{"user_id": "odd-user-1"}'
     head = full.head("POST", "Content-Type: application/json", f"Content-Length: {len(body)}")
     with Wire(full.url) as wire:
@@ -147,7 +147,7 @@ def test_the_body_of_a_refused_request_is_passed_over(full: Occupied) -> None:
         assert wire.answer()[0] == 200
 
 
-def test_a_refused_body_that_is_large_or_slow_ends_the_connection(full: Occupied) -> None:
+def test_a_large_or_slow_body_of_a_rejected_request_closes_the_connection(full: Occupied) -> None:
     with Wire(full.url) as wire:
         wire.send(full.head("POST", "Content-Length: 5000"))
         assert wire.answer()[0] == 429
@@ -170,7 +170,7 @@ def test_a_refused_body_that_is_large_or_slow_ends_the_connection(full: Occupied
     ],
     ids=["the body of a refused request", "an empty line", "a part of a body that is too large"],
 )
-def test_a_connection_that_sent_something_after_its_answer_is_not_left_open(
+def test_a_connection_with_partial_data_after_a_response_is_closed(
     full: Occupied, monkeypatch: pytest.MonkeyPatch, head: str, lines: list[str], rest: bytes
 ) -> None:
     monkeypatch.setattr(
@@ -198,7 +198,7 @@ def test_pipelined_requests_are_answered_in_their_order(full: Occupied) -> None:
         assert [wire.answer()[0] for _ in range(2)] == [200, 200]
 
 
-def test_thousands_of_pipelined_requests_whose_answers_are_read_late_are_all_answered(full: Occupied) -> None:
+def test_thousands_of_pipelined_requests_with_late_reads_are_all_answered(full: Occupied) -> None:
     n = 30_000
     with Wire(full.url) as wire:
         sender = threading.Thread(target=wire.send, args=(full.head("GET", "X-Padding: " + 600 * "x") * n,))
@@ -210,7 +210,7 @@ def test_thousands_of_pipelined_requests_whose_answers_are_read_late_are_all_ans
         sender.join()
 
 
-def test_a_refused_head_has_no_body(full: Occupied) -> None:
+def test_a_rejected_head_request_has_no_body(full: Occupied) -> None:
     with Wire(full.url) as wire:
         wire.send(full.head("HEAD"))
         assert wire.answer(body=False)[0] == 429
@@ -222,7 +222,7 @@ def test_a_refused_head_has_no_body(full: Occupied) -> None:
     ("lines", "version"),
     [(["Connection: close"], "1.1"), ([], "1.0"), (["Expect: 100-continue", "Content-Length: 90"], "1.1")],
 )
-def test_a_connection_that_is_not_to_be_kept_is_closed(full: Occupied, lines: list[str], version: str) -> None:
+def test_a_connection_without_keep_alive_is_closed(full: Occupied, lines: list[str], version: str) -> None:
     with Wire(full.url) as wire:
         wire.send(full.head("POST", *lines, version=version))
         status, headers, _ = wire.answer()
@@ -230,7 +230,7 @@ def test_a_connection_that_is_not_to_be_kept_is_closed(full: Occupied, lines: li
         assert wire.ended()
 
 
-def test_a_connection_that_is_closed_reads_its_last_request_to_the_end_and_no_other(
+def test_a_closing_connection_reads_its_last_request_to_the_end_and_no_other(
     full: Occupied, caplog: pytest.LogCaptureFixture
 ) -> None:
     head = full.head("POST", "Connection: close", "Content-Length: 900")
@@ -250,13 +250,13 @@ def test_a_connection_that_is_closed_reads_its_last_request_to_the_end_and_no_ot
     assert not caplog.records
 
 
-def test_whoever_watches_gets_through(full: Occupied) -> None:
+def test_health_checks_and_metrics_are_never_rejected(full: Occupied) -> None:
     for path in ("/healthz", "/readyz", "/metrics", "/healthz?a=1"):
         assert httpx.get(full.root + path).status_code == 200
     assert httpx.get(full.root + "/elsewhere").status_code == 429
 
 
-def test_places_are_left_by_requests_that_never_came_to_the_app(
+def test_requests_that_never_reach_the_app_release_their_slots(
     shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Bodies that are too large, clients that go away at once or while they wait."""

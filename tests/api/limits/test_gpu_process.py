@@ -1,4 +1,4 @@
-"""A server whose searches another process answers does not wait for it with all that it does."""
+"""A server whose searches run in the GPU process does not block on it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_only_searches_of_this_process_are_answered_on_the_event_loop(shop: Shop
             assert is_quick(view, Request(source=source, k=5, predicate=cheap)) is expected
 
 
-def test_while_an_owner_hangs_a_worker_answers_the_rest_and_its_searches_come_together(
+def test_while_the_gpu_process_hangs_a_worker_answers_other_requests_and_batches_searches(
     shop: Shop, database: Database, gated: dict[str, Gated], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batchers = list[Batcher]()

@@ -1,4 +1,4 @@
-"""Overload, slow clients, request ids and what is counted, on a real server."""
+"""Overload, slow clients, request ids and metrics, on a real server."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def answered(connection: socket.socket) -> bytes:
     return head + b"\r\n\r\n" + body
 
 
-def test_at_ten_times_the_capacity_the_admitted_are_answered_and_the_rest_told_to_come_back(narrow: str) -> None:
+def test_at_ten_times_the_capacity_accepted_requests_are_answered_and_the_rest_gets_429(narrow: str) -> None:
     async def flood() -> list[httpx.Response]:
         limits = httpx.Limits(max_connections=40)
         async with httpx.AsyncClient(limits=limits, timeout=30) as client:
@@ -81,7 +81,7 @@ def test_at_ten_times_the_capacity_the_admitted_are_answered_and_the_rest_told_t
     )
 
 
-def test_headers_that_trickle_are_cut_off(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_headers_close_the_connection(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SlowClientProtocol, "headers_s", 0.3)
     with connected(narrow) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\n")
@@ -98,7 +98,7 @@ TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\n"
     [("GET /healthz HTTP/1.1\r\n", "X-Much: "), ("GET /healthz HTTP/1.1\r\n", "X-Some: 1\r\n"), ("GET /", "a")],
     ids=["one without an end", "ever more of them", "an address"],
 )
-def test_headers_without_an_end_are_answered_431_and_others_go_on(
+def test_endless_headers_get_431_and_other_connections_go_on(
     narrow: str, begin: str, line: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(SlowClientProtocol, "headers_s", 2.0)
@@ -116,7 +116,7 @@ def test_headers_without_an_end_are_answered_431_and_others_go_on(
 
 @pytest.mark.parametrize(("n_bytes", "status"), [(60_000, b"200"), (70_000, b"431")])
 @pytest.mark.parametrize("in_parts", [False, True])
-def test_the_limit_of_headers_is_the_same_however_they_come(
+def test_the_header_limit_does_not_depend_on_the_size_of_reads(
     narrow: str, n_bytes: int, status: bytes, in_parts: bool
 ) -> None:
     parts = (b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Much: ", b"y" * n_bytes, b"\r\n\r\n")
@@ -129,7 +129,7 @@ def test_the_limit_of_headers_is_the_same_however_they_come(
 
 
 @pytest.mark.parametrize("line", ["X-Much: ", "X-Some: 1\r\n"], ids=["one without an end", "ever more of them"])
-def test_trailers_without_an_end_are_cut_off(narrow: str, line: str) -> None:
+def test_endless_trailers_close_the_connection(narrow: str, line: str) -> None:
     head = f"POST {urlsplit(narrow).path}/recommend HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"
     much = (line * 10_000)[:10_000].encode()
     with connected(narrow) as endless:
@@ -138,7 +138,7 @@ def test_trailers_without_an_end_are_cut_off(narrow: str, line: str) -> None:
             endless.sendall(much * 4000)  # 40 MB
 
 
-def test_a_body_in_many_reads_is_no_header(narrow: str) -> None:
+def test_a_body_in_many_reads_does_not_count_as_headers(narrow: str) -> None:
     with connected(narrow) as long:
         long.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n")
         for _ in range(9):
@@ -147,7 +147,7 @@ def test_a_body_in_many_reads_is_no_header(narrow: str) -> None:
         assert long.recv(4000).startswith(b"HTTP/1.1 200")
 
 
-def test_the_answer_before_endless_headers_is_still_given(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_response_before_endless_headers_is_still_sent(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
     refuse, refused = SlowClientProtocol._reject_headers, threading.Event()
 
     def refusing(connection: SlowClientProtocol) -> None:
@@ -170,7 +170,7 @@ def test_the_answer_before_endless_headers_is_still_given(narrow: str, monkeypat
     assert b"431" not in answer
 
 
-def test_a_body_that_trickles_is_answered_408(narrow: str) -> None:
+def test_a_slow_body_gets_408(narrow: str) -> None:
     path = urlsplit(narrow).path
     with connected(narrow) as slow:
         head = (
@@ -182,7 +182,7 @@ def test_a_body_that_trickles_is_answered_408(narrow: str) -> None:
     assert b"did not arrive within 1 s" in answer
 
 
-def test_slow_bodies_hold_no_place_of_others(shop: Shop, database: Database) -> None:
+def test_slow_bodies_hold_no_concurrency_slot(shop: Shop, database: Database) -> None:
     settings = shop.settings.model_copy(update={"max_active": 1, "max_waiting": 0, "max_body_s": 20.0})
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}"
@@ -205,7 +205,7 @@ def taken(url: str) -> bool:
     return answer.status_code == 429
 
 
-def test_who_does_not_read_the_answers_holds_no_place(
+def test_a_client_that_does_not_read_responses_holds_no_slot(
     shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(SlowClientProtocol, "unread_s", 1.0)
@@ -219,7 +219,7 @@ def test_who_does_not_read_the_answers_holds_no_place(
     assert not caplog.records
 
 
-def test_who_goes_away_before_the_body_is_there_is_no_failure(narrow: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_client_that_disconnects_during_its_body_is_no_error(narrow: str, capfd: pytest.CaptureFixture[str]) -> None:
     configure_logging("debug")
     with connected(narrow) as leaving:
         head = f"POST {urlsplit(narrow).path}/recommend HTTP/1.1\r\nHost: x\r\nContent-Length: 90\r\n\r\n{{"
@@ -231,13 +231,15 @@ def test_who_goes_away_before_the_body_is_there_is_no_failure(narrow: str, capfd
     assert (line["status"], line["level"]) == (499, "debug")
 
 
-def test_a_body_that_no_route_reads_has_its_time_too(narrow: str) -> None:
+def test_a_body_that_no_route_reads_has_the_same_time_limit(narrow: str) -> None:
     with connected(narrow) as slow:
         slow.sendall(b"GET /healthz HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
         assert slow.recv(4000).startswith(b"HTTP/1.1 408")
 
 
-def test_who_waited_too_long_is_told_503(shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_that_waited_too_long_gets_503(
+    shop: Shop, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
     begun, late = threading.Event(), threading.Event()
 
     def held(*args: object, **options: object) -> list[object]:
@@ -258,7 +260,7 @@ def test_who_waited_too_long_is_told_503(shop: Shop, database: Database, monkeyp
             assert first.result().status_code == 200
 
 
-def test_a_connection_kept_alive_may_rest_between_requests(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keep_alive_connection_may_idle_between_requests(narrow: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(SlowClientProtocol, "headers_s", 1.0)
     with httpx.Client() as client:
         for _ in range(2):
@@ -266,7 +268,7 @@ def test_a_connection_kept_alive_may_rest_between_requests(narrow: str, monkeypa
             time.sleep(1.5)  # longer than headers may take
 
 
-def test_every_answer_has_the_id_of_its_request(shop: Shop) -> None:
+def test_every_response_has_the_id_of_its_request(shop: Shop) -> None:
     url = shop.url + "/recommend"
     assert httpx.get(url, headers={"X-Request-ID": "from.the-shop_7"}).headers["X-Request-ID"] == "from.the-shop_7"
     for strange in ("with space", "x" * 65, 'quo"te'):
@@ -298,7 +300,7 @@ def test_a_failure_is_logged_with_its_id_and_without_the_key(
     assert failure["request_id"] == "abc-1"
 
 
-def test_searches_are_timed_by_the_way_they_went_and_the_view_by_its_wear(shop: Shop) -> None:
+def test_searches_are_timed_by_strategy_and_the_view_has_gauges(shop: Shop) -> None:
     shop.get("/recommend", params={"user_id": "odd-user-1"})
     metrics = httpx.get(shop.url.rsplit("/v1/", 1)[0] + "/metrics").text
     name = shop.space.name
@@ -321,7 +323,7 @@ def test_every_metric_of_the_dashboard_exists(shop: Shop) -> None:
     assert families - there - {f"{each}_total" for each in there} == set()
 
 
-def test_free_memory_of_a_gpu_is_told_where_one_searches_and_while_its_driver_tells(
+def test_the_gauge_of_gpu_memory_exists_only_while_a_gpu_searches_and_its_driver_answers(
     shop: Shop, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = 'nearfield_gpu_free_bytes{gpu="1"}'
@@ -339,7 +341,7 @@ def test_free_memory_of_a_gpu_is_told_where_one_searches_and_while_its_driver_te
         assert told not in httpx.get(url, timeout=30).text
 
 
-def test_settings_are_the_limits(shop: Shop) -> None:
+def test_settings_set_the_limits(shop: Shop) -> None:
     assert Settings(max_active=3).max_active == 3
     with pytest.raises(ValueError, match="max_active"):
         Settings(max_active=0)

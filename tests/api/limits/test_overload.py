@@ -1,4 +1,4 @@
-"""Several times more than a server can answer: some are answered, the others told to come back, memory stays."""
+"""Load at several times the capacity: some requests are answered, the others rejected, memory does not grow."""
 
 from __future__ import annotations
 

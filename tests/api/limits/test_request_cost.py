@@ -1,4 +1,4 @@
-"""What a read may cost: a key for reading is none for keeping others from it."""
+"""The work limit of reads: a read key cannot overload the server."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ BOOST = [{"filter": texts(100), "factor": 2.0}]
     ],
     ids=["filters", "boosts", "items", "boosts of one", "rank", "search"],
 )
-def test_a_read_that_would_cost_too_much_is_refused_with_what_it_costs(
+def test_a_read_over_the_work_limit_is_rejected_with_its_cost(
     shop: Shop, database: Database, cheap: str, path: str, body: dict[str, object], place: str
 ) -> None:
     if path != "/recommend/batch":  # of one the filter is 100 conditions at most
@@ -68,7 +68,7 @@ def test_a_page_costs_little(cheap: str) -> None:
     assert httpx.post(cheap + "/recommend/batch", json={"shelves": PAGE}, timeout=30).status_code == 200
 
 
-def test_pages_have_threads_of_their_own(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_batches_run_in_their_own_threads(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     threads, recommend_all = list[str](), recommend.recommend
 
     def watched(*given: object, **options: object) -> object:

@@ -1,4 +1,4 @@
-"""Another transaction, as that of an import, holds what is to be written, for as long as it takes."""
+"""Writes that wait for a lock of another transaction, such as an import."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def _one_after_another(
         time.sleep(APART_S)
 
 
-def test_every_read_goes_on_while_writes_wait(
+def test_every_read_works_while_writes_wait_for_a_lock(
     client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(auth, "CACHE_S", 0.0)  # keys are asked for each time
@@ -74,7 +74,7 @@ def test_every_read_goes_on_while_writes_wait(
     assert client.put("/items/held-after", json={}).status_code == 200
 
 
-def test_more_writes_than_may_wait_are_refused_at_once_and_reads_go_on(
+def test_more_blocked_writes_than_allowed_are_rejected_at_once_and_reads_go_on(
     client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(deadline_route, "MAX_BLOCKED", WRITERS)
@@ -95,7 +95,7 @@ def test_more_writes_than_may_wait_are_refused_at_once_and_reads_go_on(
     assert client.put("/items/one-more", json={}).status_code == 200
 
 
-def test_a_read_behind_a_write_on_its_connection_has_a_thread_of_the_readers(
+def test_a_read_after_a_write_on_the_same_connection_runs_in_the_readers_pool(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url, names = httpx.URL(shop.url), list[str]()
@@ -122,7 +122,7 @@ def test_a_read_behind_a_write_on_its_connection_has_a_thread_of_the_readers(
     assert name.startswith("nearfield-reader")
 
 
-def test_writes_that_wait_too_long_are_given_up_and_those_that_no_thread_began_are_never_made(
+def test_timed_out_writes_get_503_and_those_still_queued_are_never_carried_out(
     client: httpx.Client, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Long enough for each thread to begin one, on a busy machine too.
@@ -159,7 +159,7 @@ def soon(shop: Shop, database: Database) -> Iterator[httpx.Client]:
         hasty.close()
 
 
-def test_a_write_of_what_an_import_holds_is_told_that_nothing_was_written_and_others_are_made(
+def test_a_write_of_a_locked_row_gets_503_and_other_writes_succeed(
     soon: httpx.Client, shop: Shop, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = soon.get("/items/odd-01").json()
@@ -180,7 +180,7 @@ def test_a_write_of_what_an_import_holds_is_told_that_nothing_was_written_and_ot
     assert "PostgreSQL is away" not in capsys.readouterr().out
 
 
-def test_the_database_of_a_server_knows_how_long_a_write_may_wait(own: tuple[Settings, Database]) -> None:
+def test_the_database_of_a_server_has_the_lock_timeout(own: tuple[Settings, Database]) -> None:
     settings = own[0].model_copy(update={"database_url": SecretStr(own[1].url)})
     with open_server_database(settings) as served:
         for _ in range(2):  # as a new connection, and again from the pool

@@ -1,4 +1,4 @@
-"""A server whose clock is behind tells it: events refused as of the future, and the skew to PostgreSQL's clock."""
+"""A server with a slow clock reports rejected events and the skew to PostgreSQL's clock."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def told(shop: Shop, name: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def test_events_refused_as_of_the_future_are_counted_in_status_and_metrics(shop: Shop) -> None:
+def test_events_rejected_as_in_the_future_are_counted_in_status_and_metrics(shop: Shop) -> None:
     assert shop.get("/status").json()["future_events"] is None
     before = told(shop, "future_events_refused_total")
     answer = shop.post("/events", {"events": [event(0), event(2), event(3)]})
@@ -46,7 +46,7 @@ def test_events_refused_as_of_the_future_are_counted_in_status_and_metrics(shop:
     assert abs(told(shop, "clock_skew_seconds")) < 5
 
 
-def test_the_skew_is_postgres_clock_less_ours_and_a_large_one_is_told_once(database, space, monkeypatch) -> None:
+def test_the_skew_is_postgres_clock_minus_ours_and_a_large_one_is_logged_once(database, space, monkeypatch) -> None:
     monkeypatch.setattr(
         "engine.store.database.clock_skew.time.time", lambda: time.clock_gettime(time.CLOCK_REALTIME) - 100_000
     )
@@ -60,7 +60,7 @@ def test_the_skew_is_postgres_clock_less_ours_and_a_large_one_is_told_once(datab
     assert lines[0]["skew_s"] == pytest.approx(100_000, abs=30)
 
 
-def test_what_was_refused_is_told_once_a_minute_and_kept_while_postgres_is_away(database, space) -> None:
+def test_rejected_events_are_logged_once_a_minute_and_kept_while_postgres_is_away(database, space) -> None:
     class Away:
         def begin(self):
             raise StoreUnavailable("PostgreSQL is away")

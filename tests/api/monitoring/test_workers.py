@@ -1,4 +1,4 @@
-"""What two workers tell of themselves, when only one of them is asked."""
+"""Metrics of two workers, when only one of them is scraped."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Two]:
             process.wait(timeout=30)
 
 
-def test_a_worker_that_looks_no_more_is_seen_by_asking_another(two: Two) -> None:
+def test_a_worker_that_stopped_polling_shows_in_the_metrics_of_another(two: Two) -> None:
     halted = workers(two.pid)[0]
     os.kill(halted, signal.SIGSTOP)
     try:
@@ -69,7 +69,7 @@ def test_a_worker_that_looks_no_more_is_seen_by_asking_another(two: Two) -> None
     eventually(lambda: (two.told("live_refreshed_timestamp_seconds") or 0) > halt_ended)
 
 
-def test_what_is_deleted_is_in_the_tombstone_share_that_any_worker_tells(two: Two) -> None:
+def test_every_worker_reports_the_tombstone_share(two: Two) -> None:
     for n in range(3):
         answer = httpx.delete(f"{two.root}/v1/default/items/odd-{n:02}", timeout=30)
         assert answer.status_code == 200, answer.text
@@ -77,7 +77,7 @@ def test_what_is_deleted_is_in_the_tombstone_share_that_any_worker_tells(two: Tw
         eventually(lambda: two.told("tombstone_share", client=one) == 3 / 40)
 
 
-def test_the_gauges_of_a_deleted_space_go_in_every_worker(two: Two) -> None:
+def test_every_worker_removes_the_gauges_of_a_deleted_space(two: Two) -> None:
     name = f"made-{secrets.token_hex(4)}"
     url = f"{two.root}/v1/{name}"
     assert httpx.put(url, json={}, timeout=30).status_code in (200, 201)
@@ -90,7 +90,7 @@ def test_the_gauges_of_a_deleted_space_go_in_every_worker(two: Two) -> None:
 
 
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="kills a PostgreSQL of its own")
-def test_stale_ends_with_the_outage_in_a_worker_that_nobody_asks(two: Two) -> None:
+def test_stale_ends_with_the_outage_in_a_worker_without_requests(two: Two) -> None:
     kill_postgres(two.settings.home)
 
     def stale() -> bool:
@@ -106,7 +106,7 @@ def test_stale_ends_with_the_outage_in_a_worker_that_nobody_asks(two: Two) -> No
 
 
 @pytest.mark.parametrize("gauge", ["stale", "sampled_recall", "drift"])
-def test_a_forgotten_gauge_is_not_told_and_is_told_again_once_it_is_set(gauge: str) -> None:
+def test_a_forgotten_gauge_is_hidden_until_it_is_set_again(gauge: str) -> None:
     metrics = Metrics()
     found = getattr(metrics, gauge)
     found.labels("default").set(0.5)

@@ -1,4 +1,4 @@
-"""Types of attributes at the HTTP door: what a file or the space decided holds for what is sent."""
+"""Attribute types over HTTP: the types of a file or of the space apply to writes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from engine.store.database.connections import Database
 from tests.api.conftest import Shop
 
 
-def test_a_price_that_is_none_is_told_with_its_place(shop: Shop) -> None:
+def test_an_invalid_price_is_reported_with_its_place(shop: Shop) -> None:
     answer = shop.put("/items/typed", {"attributes": {"price": "N/A"}})
     assert answer.status_code == 422
     [error] = answer.json()["errors"]
@@ -19,7 +19,7 @@ def test_a_price_that_is_none_is_told_with_its_place(shop: Shop) -> None:
     assert shop.get("/items/typed").status_code == 404
 
 
-def test_each_row_of_many_is_told_and_the_others_written(shop: Shop) -> None:
+def test_each_invalid_row_is_reported_and_the_others_are_written(shop: Shop) -> None:
     rows = [{"item_id": f"row-{n}", "attributes": {"price": price}} for n, price in enumerate(("12,50", "N/A", 3))]
     answer = shop.post("/items", rows).json()
     assert [row["status"] for row in answer["results"]] == ["created", "rejected", "created"]

@@ -108,7 +108,7 @@ def test_ranked_items_are_boosted_and_explained(shop: Shop) -> None:
         {"filter": {"price": {"lt": 3}}, "factor": 2},
     ],
 )
-def test_a_boost_that_is_none_is_refused_where_it_is_wrong(shop: Shop, boost: object) -> None:
+def test_an_invalid_boost_is_rejected_with_its_place(shop: Shop, boost: object) -> None:
     for answer in (
         shop.post("/recommend", {"boost": boost}),
         shop.get("/recommend", params={"boost": json.dumps(boost)}),

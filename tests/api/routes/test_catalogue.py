@@ -61,7 +61,7 @@ def test_an_unavailable_item_is_hidden_until_it_is_back(shop: Shop) -> None:
     assert "odd-04" in similar()
 
 
-def test_an_attribute_called_like_a_field_hides_it_nowhere(shop: Shop) -> None:
+def test_an_attribute_with_the_name_of_a_field_never_hides_the_field(shop: Shop) -> None:
     name = f"named-{secrets.token_hex(4)}"
     body = {
         "title": "Real",
@@ -108,7 +108,7 @@ def test_a_changed_title_shows_in_the_next_answer(shop: Shop) -> None:
     assert [item["fields"]["title"] for item in everything if item["item_id"] == "odd-06"] == ["Renamed"]
 
 
-def test_bulk_items_answer_row_by_row(shop: Shop) -> None:
+def test_bulk_writes_of_items_return_a_status_per_row(shop: Shop) -> None:
     name = f"bulk-{secrets.token_hex(4)}"
     answer = shop.post(
         "/items", {"items": [{"item_id": name}, {"item_id": ""}, {"item_id": name, "title": "T"}]}
@@ -130,7 +130,7 @@ def test_events_are_idempotent_within_a_batch_and_across_batches(shop: Shop) -> 
     assert again["accepted"] == 2
 
 
-def test_a_bad_row_does_not_keep_the_others_out(shop: Shop, database: Database) -> None:
+def test_an_invalid_row_does_not_reject_the_others(shop: Shop, database: Database) -> None:
     tag = secrets.token_hex(4)
     rows = [{"user_id": tag, "item_id": "odd-01"}, {"user_id": tag, "item_id": ""}, {"user_id": tag}]
     answer = shop.post("/events", {"events": rows}).json()

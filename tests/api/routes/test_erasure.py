@@ -1,4 +1,4 @@
-"""A user who was erased stays away: every door says so, and an admin may let the id in again."""
+"""An erased user stays erased: every route says so, and an admin may allow the id again."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_profile_or_a_visitor_cannot_be_written_to_an_erased_user(shop: Shop, 
     assert "; erased at 20" in shop.get(f"{path}/export").json()["detail"]
 
 
-def test_an_erasure_is_told_and_lifted(shop: Shop, gone: str) -> None:
+def test_an_erasure_is_reported_and_can_be_lifted(shop: Shop, gone: str) -> None:
     path = f"/users/{quote(gone, safe='')}/erasure"
     assert shop.get(path).json()["erased_at"].startswith("20")
     assert shop.delete(path).json().items() >= {"user_id": gone, "status": "allowed"}.items()
@@ -71,6 +71,6 @@ def test_an_erasure_is_told_and_lifted(shop: Shop, gone: str) -> None:
     assert shop.post("/events", [row | {"user_id": f"{gone}-phone"}]).status_code == 422
 
 
-def test_a_read_for_an_erased_user_is_one_for_nobody(shop: Shop, gone: str) -> None:
+def test_a_read_for_an_erased_user_is_that_of_an_unknown_user(shop: Shop, gone: str) -> None:
     body = shop.get("/recommend", params={"user_id": gone, "k": 3}).json()
     assert {each["reason"] for each in body["items"]} == {"popular"}

@@ -1,4 +1,4 @@
-"""What was disliked or returned is not shown, unless just that is asked for."""
+"""Disliked and returned items are excluded unless a request says otherwise."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def user(shop: Shop) -> str:
         (["disliked", "returned"], {"odd-01", "odd-03"}),
     ],
 )
-def test_a_word_leaves_them_out_and_a_list_says_exactly_what(
+def test_a_word_also_excludes_disliked_and_returned_items_and_a_list_is_exact(
     shop: Shop, user: str, exclude: object, shown: set[str]
 ) -> None:
     had = {"odd-01", "odd-02", "odd-03", "odd-04"}
@@ -42,7 +42,7 @@ def test_a_word_leaves_them_out_and_a_list_says_exactly_what(
     assert [item["item_id"] for item in batch["shelves"][0]["items"]] == ids(body)
 
 
-def test_a_list_in_a_url_is_json_or_several_words(shop: Shop, user: str) -> None:
+def test_a_list_in_a_url_is_json_or_a_repeated_parameter(shop: Shop, user: str) -> None:
     everything = ids(answer(shop, user_id=user, k=40, exclude="[]"))
     assert {"odd-01", "odd-02", "odd-03", "odd-04"} <= set(everything)
     written = ids(answer(shop, user_id=user, k=40, exclude='["disliked","returned"]'))
@@ -50,7 +50,7 @@ def test_a_list_in_a_url_is_json_or_several_words(shop: Shop, user: str) -> None
     assert written == ids(answer(shop, user_id=user, k=40, exclude="none"))
 
 
-def test_a_dislike_of_this_session_keeps_the_item_away(shop: Shop) -> None:
+def test_an_item_disliked_in_this_session_is_excluded(shop: Shop) -> None:
     history = [{"item_id": "even-01", "kind": "purchase"}, {"item_id": "even-02", "kind": "Thumbs Down"}]
     found = ids(shop.post("/recommend", {"history": history, "k": 40, "exclude": "none"}).json())
     assert "even-01" in found
@@ -58,7 +58,7 @@ def test_a_dislike_of_this_session_keeps_the_item_away(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("exclude", ["some", ["none"], ["seen", 1], {}])
-def test_anything_else_is_refused_and_says_what_is_expected(shop: Shop, exclude: object) -> None:
+def test_any_other_value_is_rejected_with_what_is_expected(shop: Shop, exclude: object) -> None:
     refused = shop.post("/recommend", {"user_id": "u", "exclude": exclude})
     assert refused.status_code == 422
     [problem] = refused.json()["errors"]

@@ -1,4 +1,4 @@
-"""`explain`: which items of the history add how much to a score."""
+"""`explain`: which items of the history contribute how much to a score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from tests.api.conftest import Shop
 
 
-def test_what_the_history_adds_is_the_score(shop: Shop) -> None:
+def test_the_contributions_of_the_history_add_up_to_the_score(shop: Shop) -> None:
     asked = {"user_id": "odd-user-3", "k": 12, "explain": 100}
     body = shop.get("/recommend", params=asked).json()
     seen = {event["item_id"] for event in shop.get("/users/odd-user-3/export").json()["events"]}
@@ -25,7 +25,7 @@ def test_what_the_history_adds_is_the_score(shop: Shop) -> None:
         assert list(map(abs, named.values())) == sorted(map(abs, named.values()), reverse=True)
 
 
-def test_a_session_counts_too_and_only_as_many_as_asked_for_are_named(shop: Shop) -> None:
+def test_session_events_contribute_and_only_the_requested_number_is_returned(shop: Shop) -> None:
     asked = {"history": [{"item_id": "odd-02"}, {"item_id": "odd-05", "kind": "purchase"}], "k": 3}
     both = shop.post("/recommend", asked | {"explain": 2}).json()["items"]
     one = shop.post("/recommend", asked | {"explain": 1}).json()["items"]
@@ -34,7 +34,7 @@ def test_a_session_counts_too_and_only_as_many_as_asked_for_are_named(shop: Shop
         assert shorter["because"]["history"] == item["because"]["history"][:1]
 
 
-def test_what_fills_up_or_was_not_found_by_a_history_has_no_reason_in_it(shop: Shop) -> None:
+def test_items_that_fill_a_list_have_no_explanation(shop: Shop) -> None:
     popular = shop.get("/recommend", params={"user_id": secrets.token_hex(4), "k": 2, "explain": 5}).json()["items"]
     assert [item["because"] for item in popular] == [None, None]
     by_vector = shop.post("/recommend", {"vector": [1.0] * 8, "k": 2, "explain": 5}).json()["items"]
@@ -43,5 +43,5 @@ def test_what_fills_up_or_was_not_found_by_a_history_has_no_reason_in_it(shop: S
 
 
 @pytest.mark.parametrize("wrong", ["0", "101", "yes"])
-def test_a_number_that_is_none_is_refused(shop: Shop, wrong: str) -> None:
+def test_an_invalid_number_is_rejected(shop: Shop, wrong: str) -> None:
     assert shop.get("/recommend", params={"explain": wrong}).status_code == 422

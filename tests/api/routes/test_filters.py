@@ -1,4 +1,4 @@
-"""Any shelf in one call: filtered, filled as asked, paged, many at once."""
+"""One list in one call: filtered, filled, paged, in batches."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def price(item_id: str) -> int:
     return int(item_id[-2:])
 
 
-def test_every_read_heeds_a_filter(shop: Shop) -> None:
+def test_every_read_applies_a_filter(shop: Shop) -> None:
     text = json.dumps(CHEAP)
     for body in (
         got(shop, "/recommend", user_id="odd-user-3", k=10, exclude="none", filter=text),
@@ -54,7 +54,7 @@ def test_every_read_heeds_a_filter(shop: Shop) -> None:
     assert ranked["shortfall"]["returned"] == 1
 
 
-def test_a_filter_that_fewer_items_pass_says_so(shop: Shop) -> None:
+def test_a_filter_with_too_few_items_reports_a_shortfall(shop: Shop) -> None:
     body = posted(shop, "/recommend", user_id="odd-user-3", k=10, filter={"price": {"lte": 1}}, exclude="none")
     assert sorted(ids(body)) == ["even-00", "even-01", "odd-00", "odd-01"]
     assert body["shortfall"] == {"requested": 10, "returned": 4, "reason": "no more items pass the filter"}
@@ -75,7 +75,7 @@ def test_a_filter_over_categories_dates_and_new_items(shop: Shop) -> None:
     shop.delete(f"/items/{name}")
 
 
-def test_an_element_of_a_list_is_asked_for_like_a_value_and_case_counts_as_asked(shop: Shop) -> None:
+def test_a_list_matches_by_element_and_case_matters_as_requested(shop: Shop) -> None:
     name = f"listed-{secrets.token_hex(4)}"
     shop.put(f"/items/{name}", {"categories": ["New in"], "attributes": {"colour": ["Red", "blue"], "brand": "Acme"}})
     for asked in (
@@ -91,7 +91,7 @@ def test_an_element_of_a_list_is_asked_for_like_a_value_and_case_counts_as_asked
     shop.delete(f"/items/{name}")
 
 
-def test_an_integer_that_no_float_holds_is_found_exactly_and_answered_as_it_was_sent(shop: Shop) -> None:
+def test_an_integer_beyond_float_precision_is_matched_and_returned_exactly(shop: Shop) -> None:
     name, sku = f"wide-{secrets.token_hex(4)}", 9007199254740993
     shop.put(f"/items/{name}", {"attributes": {"sku": sku, "skus": [sku, 1]}})
     for asked in ({"sku": sku}, {"sku": {"eq": sku}}, {"sku": [sku]}, {"sku": {"gt": sku - 1}}, {"skus": sku}):
@@ -116,7 +116,7 @@ def test_an_integer_that_no_float_holds_is_found_exactly_and_answered_as_it_was_
         ({"categories": {"lt": "odd"}}, "categories"),
     ],
 )
-def test_a_wrong_filter_is_a_problem_that_names_the_part(shop: Shop, asked: object, place: str) -> None:
+def test_an_invalid_filter_is_a_problem_that_names_the_part(shop: Shop, asked: object, place: str) -> None:
     for response in (
         shop.post("/recommend", {"filter": asked}),
         shop.get("/search", params={"item_id": "odd-01", "filter": json.dumps(asked)}),
@@ -127,7 +127,7 @@ def test_a_wrong_filter_is_a_problem_that_names_the_part(shop: Shop, asked: obje
     assert shop.get("/recommend", params={"filter": "{oops"}).status_code == 422
 
 
-def test_an_attribute_that_no_item_has_is_told_where_it_is_asked_for(shop: Shop) -> None:
+def test_an_unknown_attribute_is_a_warning_with_its_place(shop: Shop) -> None:
     asked = {"or": [{"Prise": {"lt": 5}}, {"not": {"zzz": 1}}], "price": {"lt": 3}}
     told = [
         {"loc": ["or", 0, "Prise", "lt"], "msg": "no item has an attribute 'Prise'; similar names: price"},
@@ -164,7 +164,7 @@ def test_an_attribute_is_known_from_its_first_item_on(shop: Shop) -> None:
     shop.delete(f"/items/{name}")
 
 
-def test_items_that_are_not_in_the_catalogue_are_told(shop: Shop) -> None:
+def test_unknown_items_are_warnings(shop: Shop) -> None:
     ghosts = [f"ghost-{n}" for n in range(12)]
     body = posted(
         shop, "/recommend", item_ids=["odd-01", *ghosts], history=[{"item_id": "odd-02"}, {"item_id": "gone"}]
@@ -186,14 +186,14 @@ def test_items_that_are_not_in_the_catalogue_are_told(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("empty", ["{}", "", "null", '{"and": []}', '{"not": {}}', '{"price": {}}'])
-def test_a_filter_that_asks_nothing_is_refused(shop: Shop, empty: str) -> None:
+def test_an_empty_filter_is_rejected(shop: Shop, empty: str) -> None:
     for path, parameters in (("/recommend", {}), ("/search", {"item_id": "odd-01"}), ("/items/odd-01/similar", {})):
         assert shop.get(path, params={**parameters, "filter": empty}).status_code == 422, path
     if empty and empty != "null":
         assert shop.post("/recommend", {"filter": json.loads(empty)}).status_code == 422
 
 
-def test_the_newest_items_are_a_shelf_and_nothing_fills_where_nothing_should(shop: Shop) -> None:
+def test_fill_new_returns_the_newest_items_and_fill_none_nothing(shop: Shop) -> None:
     names = [f"newest-{secrets.token_hex(4)}" for _ in range(2)]
     for name in names:
         shop.put(f"/items/{name}", {})
@@ -207,13 +207,13 @@ def test_the_newest_items_are_a_shelf_and_nothing_fills_where_nothing_should(sho
         shop.delete(f"/items/{name}")
 
 
-def test_only_the_fields_that_are_asked_for_come(shop: Shop) -> None:
+def test_only_the_requested_fields_are_returned(shop: Shop) -> None:
     [item] = got(shop, "/recommend", user_id="odd-user-3", k=1, fields=["price", "unheard"])["items"]
     assert item["fields"] == {"price": price(item["item_id"])}
 
 
 @pytest.mark.parametrize("path", ["/recommend?user_id=odd-user-3&exclude=none", "/search?item_id=odd-03"])
-def test_a_cursor_goes_on_without_repeats_until_there_are_no_more(shop: Shop, path: str) -> None:
+def test_cursors_page_without_repeats_until_the_end(shop: Shop, path: str) -> None:
     whole = ids(shop.get(f"{path}&k=100").json())
     pages, body = [], shop.get(f"{path}&k=7").json()
     while True:
@@ -226,7 +226,7 @@ def test_a_cursor_goes_on_without_repeats_until_there_are_no_more(shop: Shop, pa
         assert shop.get(f"{path}&cursor={wrong}").status_code == 422
 
 
-def test_a_batch_answers_as_the_single_calls_do(shop: Shop) -> None:
+def test_a_batch_returns_the_same_as_single_requests(shop: Shop) -> None:
     shelves = [
         {"user_id": "odd-user-3", "k": 4},
         {"user_id": "even-user-3", "k": 2, "filter": CHEAP},
@@ -239,7 +239,7 @@ def test_a_batch_answers_as_the_single_calls_do(shop: Shop) -> None:
     assert body["shelves"][0]["items"][0]["fields"].keys() == {"title"}
 
 
-def test_shelves_of_one_page_show_no_item_twice_when_asked(shop: Shop) -> None:
+def test_shelves_of_one_page_are_distinct_on_request(shop: Shop) -> None:
     shelf = {"user_id": "odd-user-3", "k": 8}
     once = posted(shop, "/recommend/batch", shelves=[shelf, shelf, {**shelf, "filter": CHEAP}], distinct=True)
     shown = [id_ for each in once["shelves"] for id_ in ids(each)]

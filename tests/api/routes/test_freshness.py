@@ -1,4 +1,4 @@
-"""A write answers with its seq, and a read with it as min_seq shows it or says why not."""
+"""A write returns its seq; a read with that `min_seq` shows the write or says why not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from indexing.building.build import build_generation
 from tests.api.conftest import Shop
 
 
-def test_every_write_answers_with_a_seq_that_grows(shop: Shop) -> None:
+def test_every_write_returns_a_growing_seq(shop: Shop) -> None:
     name = f"seq-{secrets.token_hex(4)}"
     answers = [
         shop.put(f"/items/{name}", {}),
@@ -43,9 +43,7 @@ def test_a_read_with_min_seq_shows_what_another_process_wrote(shop: Shop, databa
         assert name not in [item["item_id"] for item in body["items"]]
 
 
-def test_an_item_that_was_hidden_with_a_lower_number_than_min_seq_names_is_not_shown(
-    shop: Shop, database: Database
-) -> None:
+def test_an_item_hidden_by_a_write_below_min_seq_is_not_shown(shop: Shop, database: Database) -> None:
     for turn in range(3):
         name, other = (f"{what}-{turn}-{secrets.token_hex(4)}" for what in ("hidden", "other"))
         shop.put(f"/items/{name}", {})
@@ -66,7 +64,7 @@ def test_min_seq_and_deadline_are_checked(shop: Shop) -> None:
         assert shop.get(f"/recommend?{text}").status_code == 422, text
 
 
-def test_an_item_has_the_vector_that_its_caller_gave_it(shop: Shop) -> None:
+def test_an_item_has_the_vector_of_its_write(shop: Shop) -> None:
     name = f"own-{secrets.token_hex(4)}"
     vector = [0.5, -0.25, 0.125, 1, 0, 0, 0, 2]
     seq = shop.put(f"/items/{name}", {"vector": vector}).json()["seq"]
@@ -81,7 +79,7 @@ def test_an_item_has_the_vector_that_its_caller_gave_it(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("vector", [[0.1] * 7, [0.0] * 8, [1e300] * 8, [], ["a"] * 8])
-def test_a_vector_that_is_none_is_refused_where_it_is_named(shop: Shop, vector: object) -> None:
+def test_an_invalid_vector_is_rejected_with_its_place(shop: Shop, vector: object) -> None:
     response = shop.put("/items/odd-01", {"vector": vector})
     assert response.status_code == 422
     assert "vector" in response.json()["errors"][0]["loc"]
@@ -89,7 +87,7 @@ def test_a_vector_that_is_none_is_refused_where_it_is_named(shop: Shop, vector: 
     assert rows.status_code == 422
 
 
-def test_an_item_that_was_never_shown_is_not_taken_for_a_stranger_and_ranked(shop: Shop) -> None:
+def test_an_unavailable_item_is_not_ranked_as_an_unknown_item(shop: Shop) -> None:
     hidden, gone, stranger = (f"{what}-{secrets.token_hex(4)}" for what in ("hidden", "gone", "stranger"))
     rows = [{"item_id": hidden, "available": False}, {"item_id": gone, "available": False}]
     shop.post("/items", rows)
@@ -105,9 +103,7 @@ def test_an_item_that_was_never_shown_is_not_taken_for_a_stranger_and_ranked(sho
     shop.delete(f"/items/{hidden}")
 
 
-def test_an_item_deleted_before_a_generation_was_built_is_no_stranger_to_rank_either(
-    shop: Shop, database: Database
-) -> None:
+def test_an_item_deleted_before_the_build_is_not_ranked_as_an_unknown_item(shop: Shop, database: Database) -> None:
     gone, stranger = f"gone-{secrets.token_hex(4)}", f"stranger-{secrets.token_hex(4)}"
     shop.put(f"/items/{gone}", {})
     shop.delete(f"/items/{gone}")

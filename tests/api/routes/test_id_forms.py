@@ -1,4 +1,4 @@
-"""One form of an id at every door: white space around it and the way an accent is written make no other customer."""
+"""Ids are normalised in every request: white space around them and Unicode forms make no other user."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def id_fields() -> Iterator[tuple[str, type[BaseModel], str]]:
                 yield f"{model.__name__}.{name}", model, name
 
 
-def test_every_id_of_every_request_is_taken_in_its_normal_form() -> None:
+def test_every_id_of_every_request_is_normalised() -> None:
     fields = list(id_fields())
     assert len(fields) >= 20
     for label, model, name in fields:
@@ -54,7 +54,7 @@ def test_a_path_a_body_and_a_filter_mean_the_same_item(shop: Shop) -> None:
     shop.delete(f"/items/{quote(given)}")
 
 
-def test_one_customer_however_the_id_is_written(shop: Shop, database: Database) -> None:
+def test_all_spellings_of_an_id_are_one_user(shop: Shop, database: Database) -> None:
     end = secrets.token_hex(4)
     bodies = [
         {"user_id": text, "item_id": "odd-01"} for text in (f"u-{end}", f"u-{end} ", f"\tu-{end}", f"\ufeffu-{end}")
@@ -68,7 +68,7 @@ def test_one_customer_however_the_id_is_written(shop: Shop, database: Database) 
         assert len(events.history(conn, shop.space.key, f"u-{end}", 10)) == 1
 
 
-def test_an_id_of_white_space_alone_is_none(shop: Shop) -> None:
+def test_an_id_of_white_space_is_invalid(shop: Shop) -> None:
     answer = shop.post("/events", [{"user_id": " \u200b", "item_id": "odd-01"}])
     assert answer.status_code == 422
     assert "non-empty text id" in answer.json()["errors"][0]["msg"]

@@ -1,4 +1,4 @@
-"""Kinds as shops call them, over HTTP: understood at every door, and told where nobody knows them."""
+"""Synonyms of kinds over HTTP: understood in every request; unknown kinds are reported."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def metric(shop: Shop, name: str) -> float:
     return float(found[1]) if found else 0.0
 
 
-def test_what_was_bought_under_another_name_stays_away(shop: Shop) -> None:
+def test_a_purchase_under_a_synonym_is_excluded(shop: Shop) -> None:
     user = f"buyer-{secrets.token_hex(4)}"
     said = sent(shop, user, ("odd-01", "transaction"), ("odd-03", "Order Completed"), ("odd-02", "pv"))
     assert said["unknown_kinds"] == {}
@@ -36,7 +36,7 @@ def test_what_was_bought_under_another_name_stays_away(shop: Shop) -> None:
     assert "odd-02" in found
 
 
-def test_a_session_in_the_words_of_a_shop_gets_the_answer_of_ours(shop: Shop) -> None:
+def test_synonyms_of_kinds_in_a_session_give_the_same_response(shop: Shop) -> None:
     def scores(*kinds: str) -> list[float]:
         history = [{"item_id": item, "kind": kind} for item, kind in zip(("odd-01", "even-02"), kinds, strict=True)]
         return [hit["score"] for hit in shop.post("/recommend", {"history": history}).json()["items"]]
@@ -45,7 +45,7 @@ def test_a_session_in_the_words_of_a_shop_gets_the_answer_of_ours(shop: Shop) ->
     assert scores("cart", "impression") == scores("cart", "never heard of")
 
 
-def test_a_session_is_told_of_kinds_that_nobody_knows(shop: Shop) -> None:
+def test_unknown_kinds_of_a_session_are_warnings(shop: Shop) -> None:
     kinds = ("cart", "hummed", "hummed", *(f"word {n:02d}" for n in range(10)))
     shelf = {"history": [{"item_id": "odd-01", "kind": kind} for kind in kinds]}
     told = shop.post("/recommend", shelf).json()["warnings"]
@@ -62,7 +62,7 @@ def test_a_session_is_told_of_kinds_that_nobody_knows(shop: Shop) -> None:
     assert shop.post("/recommend", {"history": known}).json()["warnings"] == []
 
 
-def test_an_unknown_kind_is_stored_told_everywhere_and_weighs_nothing_until_it_is_listed(shop: Shop) -> None:
+def test_an_unknown_kind_is_stored_and_reported_and_has_no_weight_until_it_is_listed(shop: Shop) -> None:
     user, kept = f"waver-{secrets.token_hex(4)}", shop.get("").json()["weighting"]
     before = metric(shop, "nearfield_events_of_unknown_kind_total")
     said = sent(shop, user, ("odd-01", "Waved At"), ("odd-02", "Waved At"), ("odd-03", "shouted"))
@@ -82,7 +82,7 @@ def test_an_unknown_kind_is_stored_told_everywhere_and_weighs_nothing_until_it_i
         shop.put("", {"weighting": kept}).raise_for_status()
 
 
-def test_a_generation_tells_how_many_events_nobody_knew_when_it_was_built(shop: Shop, database: Database) -> None:
+def test_a_generation_counts_the_events_of_unknown_kinds_at_its_build(shop: Shop, database: Database) -> None:
     sent(shop, f"waver-{secrets.token_hex(4)}", ("odd-01", "hummed"))
     unknown = shop.get("/status").json()["unknown_kinds"]
     made = build_generation(database, shop.space, 1, shop.settings.generations)

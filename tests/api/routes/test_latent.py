@@ -1,4 +1,4 @@
-"""Records over HTTP: encoded, decoded, judged, interpolated, sampled; and everything that cannot be."""
+"""Records over HTTP: encode, decode, anomalies, interpolate, sample, and their errors."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def problem(answer: httpx.Response, status):
     return answer.json()["detail"]
 
 
-def test_records_encode_alike_by_name_by_place_and_by_id(hall):
+def test_records_by_name_by_position_and_by_id_have_the_same_vector(hall):
     one = ok(post(hall, "encode", {"record": GOOD}))
     rows = ok(post(hall, "encode", {"values": [[300, 600, 1500, "L"]]}))
     assert np.array(one["vectors"]).shape == (1, 3)
@@ -79,7 +79,7 @@ def test_a_vector_decodes_to_the_record_it_came_from(hall):
     assert again["errors"][1] > 10 * again["errors"][0]
 
 
-def test_the_sensor_that_is_off_is_named_with_what_was_expected(hall):
+def test_the_faulty_sensor_is_listed_with_its_expected_value(hall):
     found = ok(post(hall, "anomalies", {"records": [GOOD, BROKEN], "columns": 2, "false_alarm_rate": 0.02}))
     good, broken = found["anomalies"]
     assert (good["anomaly"], broken["anomaly"]) == (False, True)
@@ -94,7 +94,7 @@ def test_the_sensor_that_is_off_is_named_with_what_was_expected(hall):
     assert loose["threshold"] < found["threshold"]
 
 
-def test_what_training_never_had_is_odd_and_named(hall):
+def test_values_unseen_in_training_are_anomalous_and_listed(hall):
     odd = [GOOD | {"mode": "X"}, GOOD | {"heat": "warm"}, dict.fromkeys(GOOD)]
     found = ok(post(hall, "anomalies", {"records": odd}))["anomalies"]
     assert [each["anomaly"] for each in found] == [True, True, True]
@@ -110,7 +110,7 @@ def test_a_raw_record_searches_and_finds_itself(hall):
     assert ok(post(hall, "search", {"record": record, "k": 1}))["items"][0]["item_id"] == "m-007"
 
 
-def test_the_way_between_two_records_passes_real_ones(hall):
+def test_points_between_two_records_have_nearest_items(hall):
     ends = {"start": {"item_id": "m-003"}, "end": {"record": GOOD}}
     steps = ok(post(hall, "interpolate", {**ends, "steps": 5, "nearest": 2}))["steps"]
     assert len(steps) == 5
@@ -121,7 +121,7 @@ def test_the_way_between_two_records_passes_real_ones(hall):
     assert set(steps[2]["record"]) == {"heat", "pressure", "speed", "mode"}
 
 
-def test_what_is_near_to_many_points_costs_what_it_may_and_to_none_nothing(hall, database):
+def test_nearest_items_of_many_points_are_limited_by_cost(hall, database):
     many = {"n": 10_000, "nearest": 100}
     n_items = ok(hall.get("/fog/status"))["items"]
     assert 10_000 * n_items * request_cost.DISTANCE_COST < hall.settings.max_work
@@ -158,7 +158,7 @@ def test_a_record_imported_after_the_build_is_found_at_once(hall, database):
     assert found[0]["item_id"] == "newcomer"
 
 
-def test_what_vectors_cost_and_lose_when_compressed(hall, shop):
+def test_compress_shows_size_and_loss(hall, shop):
     found = ok(hall.get("/hall/compress"))
     kinds = {each["kind"]: each for each in found["kinds"]}
     assert list(kinds) == ["float32", "float16", "int8", "pq"]
@@ -168,7 +168,7 @@ def test_what_vectors_cost_and_lose_when_compressed(hall, shop):
     assert problem(hall.get("/hall/compress?model=9"), 404) == "there is no model version 9"
 
 
-def test_figures_drift_and_map_of_what_is_served(hall, database):
+def test_kpis_drift_and_map_of_the_served_model(hall, database):
     found = ok(hall.get("/hall/kpis"))
     assert (found["model"], found["embedder"], found["drift"]) == (1, "pca", None)
     assert found["kpis"]["detection"]["recall"] == 1
@@ -214,7 +214,7 @@ def test_figures_drift_and_map_of_what_is_served(hall, database):
         ("sample", {"seed": 2**63}, "the request is not valid at body.seed"),
     ],
 )
-def test_a_request_that_cannot_be_says_where(hall, verb, body, message):
+def test_an_invalid_request_names_the_place(hall, verb, body, message):
     if body.get("values") == [[1, 2, 1e999, "L"]]:
         text = '{"values": [[1, 2, 1e999, "L"]]}'
         answer = httpx.post(f"{hall.url}/hall/{verb}", content=text, headers={"Content-Type": "application/json"})
@@ -223,7 +223,7 @@ def test_a_request_that_cannot_be_says_where(hall, verb, body, message):
     assert message in problem(post(hall, verb, body), 422)
 
 
-def test_what_is_not_there_and_a_model_that_has_no_codec_are_told(hall, shop):
+def test_unknown_items_and_a_model_without_codec_are_errors(hall, shop):
     assert problem(post(hall, "encode", {"item_ids": ["nobody"]}), 404) == "there is no feature record 'nobody'"
     point = {"start": {"item_id": "nobody"}, "end": {"item_id": "m-001"}}
     assert problem(post(hall, "interpolate", point), 404) == "there is no item 'nobody' with a vector"
@@ -234,7 +234,7 @@ def test_what_is_not_there_and_a_model_that_has_no_codec_are_told(hall, shop):
     assert "recall@20" in ok(shop.get("/kpis"))["kpis"]
 
 
-def test_a_way_goes_from_what_was_written_a_moment_ago_by_another_process(hall, database):
+def test_interpolation_starts_at_an_item_just_written_by_another_process(hall, database):
     for turn in range(10):
         vector = (0.25 * turn + 1.0, -0.5, 0.125)
         with database.begin() as conn:
@@ -244,7 +244,7 @@ def test_a_way_goes_from_what_was_written_a_moment_ago_by_another_process(hall, 
         assert ok(post(hall, "interpolate", way))["steps"][0]["vector"] == pytest.approx(vector)
 
 
-def test_a_number_at_the_end_of_float_scores_as_odd_through_its_own_column(hall):
+def test_a_number_near_the_float_maximum_is_an_anomaly_of_its_column(hall):
     found = ok(post(hall, "anomalies", {"records": [GOOD, GOOD | {"speed": 1e30}, GOOD | {"heat": -1e308}]}))
     good, fast, cold = found["anomalies"]
     assert (good["anomaly"], fast["anomaly"], cold["anomaly"]) == (False, True, True)

@@ -1,4 +1,4 @@
-"""A visitor turns out to be a user: one history, at once; and everything that is stored of a user."""
+"""Merge of a visitor into a user, and the export of everything stored about a user."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_attributes_are_completed_and_those_of_the_user_stay(shop: Shop, pair: t
     assert shop.get(at(known)).json()["attributes"] == {"country": "PL", "name": "Ann", "campaign": "spring"}
 
 
-def test_nobody_is_made_where_there_is_nobody_to_merge(shop: Shop, pair: tuple[str, str]) -> None:
+def test_a_merge_of_an_unknown_visitor_creates_no_user(shop: Shop, pair: tuple[str, str]) -> None:
     visitor, known = pair
     assert merge(shop, visitor, known) == {"user_id": known, "status": "unchanged", "events": 0}
     assert shop.get(at(known)).status_code == 404
@@ -109,7 +109,7 @@ def test_an_export_has_everything_that_is_stored_of_a_user(shop: Shop, pair: tup
 @pytest.mark.parametrize(
     "body", [{}, {"from_user_id": ""}, {"from_user_id": "me"}, {"from_user_id": 7}, {"from_user_id": "a", "x": 1}]
 )
-def test_a_merge_that_means_nothing_is_refused_where_it_is_wrong(shop: Shop, body: dict[str, object]) -> None:
+def test_an_invalid_merge_is_rejected_with_its_place(shop: Shop, body: dict[str, object]) -> None:
     answer = shop.post("/users/me/merge", body)
     assert answer.status_code == 422, answer.text
     assert answer.json()["errors"][0]["loc"][:2] == ["body", "x" if "x" in body else "from_user_id"]

@@ -79,7 +79,7 @@ def ask(client: httpx.Client, method: str, path: str, **fresh: object) -> httpx.
     return client.get(url, params=QUERIES.get(path, {}) | fresh)
 
 
-def test_the_writes_named_here_are_there() -> None:
+def test_the_writes_named_here_exist() -> None:
     assert {(SPACE + path, method) for path, methods in WRITES.items() for method in methods} <= {
         (path, method) for path, operations in PATHS.items() for method in operations
     }
@@ -115,9 +115,7 @@ def test_a_read_of_a_seq_that_nobody_wrote_is_unavailable_within_its_deadline(
 
 
 @pytest.mark.parametrize("path", ["/recommend", "/recommend/batch", "/rank", "/search"])
-def test_what_is_found_after_the_deadline_is_no_answer(
-    client: httpx.Client, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_result_after_the_deadline_is_503(client: httpx.Client, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module = search if path == "/search" else recommend
     found, whole = [], module.recommend
 
@@ -165,7 +163,7 @@ def test_a_read_of_a_seq_that_was_written_elsewhere_is_answered(
 
 @every_read
 @pytest.mark.parametrize("wrong", [{"min_seq": -1}, {"min_seq": "x"}, {"deadline_ms": 0}, {"minseq": 1}])
-def test_what_is_no_seq_or_deadline_is_refused_where_it_is_named(
+def test_an_invalid_seq_or_deadline_is_rejected_with_its_place(
     client: httpx.Client, method: str, path: str, wrong: dict[str, Any]
 ) -> None:
     answer = ask(client, method, path, **wrong)

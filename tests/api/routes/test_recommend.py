@@ -38,7 +38,7 @@ def test_seen_items_are_left_out_unless_asked_for(shop: Shop) -> None:
     assert seen & set(ids(answer(shop, user_id="even-user-2", k=12, exclude="purchased")))
 
 
-def test_purchased_items_stay_away_when_only_those_are_excluded(shop: Shop) -> None:
+def test_only_purchased_items_are_excluded_on_request(shop: Shop) -> None:
     user = f"buyer-{secrets.token_hex(4)}"
     shop.post("/events", {"events": [{"user_id": user, "item_id": "odd-01", "kind": "purchase"}]})
     shop.post("/events", {"events": [{"user_id": user, "item_id": "odd-02", "kind": "view"}]})
@@ -69,7 +69,7 @@ def test_the_request_after_an_event_reflects_it(shop: Shop) -> None:
     assert {id_.split("-")[0] for id_ in ids(body)} == {"even"}
 
 
-def test_a_session_a_list_of_items_and_a_stored_history_say_the_same(shop: Shop) -> None:
+def test_a_session_a_list_of_items_and_a_stored_history_give_the_same_items(shop: Shop) -> None:
     user = f"same-{secrets.token_hex(4)}"
     shop.post("/events", {"events": [{"user_id": user, "item_id": "odd-05", "kind": "view"}]})
     stored = answer(shop, user_id=user, k=5)
@@ -83,14 +83,14 @@ def test_a_user_vector_is_searched_as_it_is(shop: Shop) -> None:
     assert {item["reason"] for item in body["items"]} == {"vector"}
 
 
-def test_a_shelf_larger_than_the_catalogue_says_why_it_is_short(shop: Shop) -> None:
+def test_a_list_larger_than_the_catalogue_reports_a_shortfall(shop: Shop) -> None:
     body = answer(shop, user_id="odd-user-1", k=1000)
     assert len(body["items"]) == body["shortfall"]["returned"] < 1000
     assert body["shortfall"]["requested"] == 1000
     assert len(set(ids(body))) == len(body["items"])
 
 
-def test_rank_orders_given_items_and_puts_strangers_last(shop: Shop) -> None:
+def test_rank_orders_items_and_puts_unknown_items_last(shop: Shop) -> None:
     body = shop.post("/rank", {"user_id": "odd-user-4", "item_ids": ["stranger", "even-01", "odd-01"]}).json()
     assert [(item["item_id"], item["reason"]) for item in body["items"]] == [
         ("odd-01", "rank"),
@@ -99,7 +99,7 @@ def test_rank_orders_given_items_and_puts_strangers_last(shop: Shop) -> None:
     ]
 
 
-def test_items_like_an_item_are_of_its_kind(shop: Shop) -> None:
+def test_similar_items_are_of_the_same_side(shop: Shop) -> None:
     for response in (
         shop.get("/items/even-07/similar", params={"k": 5}),
         shop.get("/search", params={"item_id": "even-07", "k": 5}),
@@ -112,13 +112,13 @@ def test_items_like_an_item_are_of_its_kind(shop: Shop) -> None:
         assert "even-07" not in found
 
 
-def test_users_like_a_user_are_of_their_kind(shop: Shop) -> None:
+def test_similar_users_are_of_the_same_side(shop: Shop) -> None:
     body = shop.get("/users/odd-user-5/similar", params={"k": 5}).json()
     assert {user["user_id"].split("-")[0] for user in body["users"]} == {"odd"}
     assert "odd-user-5" not in {user["user_id"] for user in body["users"]}
 
 
-def test_what_is_bought_now_is_popular_without_a_reindex_and_what_comes_back_is_not(shop: Shop) -> None:
+def test_new_purchases_change_popularity_without_a_reindex_and_returns_undo_it(shop: Shop) -> None:
     assert shop.get("/status").json()["popularity_half_life_days"] in (7, 14, 28, 56, 112, 365, None)
     before = answer(shop, k=40)["items"]
     last = before[-1]["item_id"]
