@@ -1,10 +1,11 @@
-"""How long after a write is acknowledged does every worker show it?
+"""Time from the acknowledgement of a write until every worker shows it.
 
-A server of its own with two workers, under the load of some clients that ask for recommendations. Each change is
-written through one connection, then every worker is asked until it shows it; connections stay with their worker, and
-which one it is comes from asking on many. In rounds of their own, since such a read makes a worker look for changes,
-each of the connections asks with the write's seq as min_seq as soon as it is acknowledged: `wrong` counts answers that
-showed older state, of `asked`; `refused` counts those of 503, which show nothing, and after which it is asked again.
+A separate server with two workers runs under the load of some clients that ask for recommendations. Each change is
+written through one connection; then every worker is asked until it shows the change. A connection stays with one
+worker; many connections are opened to reach all workers. Separate rounds measure reads with `min_seq`, because such a
+read makes a worker look for changes: each connection asks with the write's seq as soon as the write is acknowledged.
+`asked` counts these reads, `wrong` counts answers with older state, `refused` counts answers 503, which show no state
+and are retried.
 
     python scripts/bench_freshness.py [--items 20000] [--rounds 60] [--workers 2] [--load 4] [--json]
 """
@@ -55,7 +56,7 @@ def main() -> None:
 
 
 def measure(url: str, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """A row per kind of change, rounds of all kinds in turn."""
+    """A row for each kind of change; rounds of all kinds take turns."""
     clients = [httpx.Client(base_url=url, timeout=30) for _ in range(CONNECTIONS)]
     seconds: dict[str, list[float]] = {name: [] for name in CHANGES}
     checks: dict[str, list[Checked]] = {name: [] for name in CHANGES}
@@ -84,14 +85,14 @@ def _seen_s(client: httpx.Client, path: str, shows: Shows, since: float) -> floa
 
 @dataclass(frozen=True)
 class Checked:
-    """What came of a read with min_seq; `shown` is None when there was only 503."""
+    """The result of a read with min_seq; `shown` is None if all answers were 503."""
 
     shown: bool | None
     refused: int
 
 
 def checked(client: httpx.Client, path: str, shows: Shows, within_s: float = GIVE_UP_S) -> Checked:
-    """Ask until there is an answer, whatever it shows."""
+    """Ask until there is an answer other than 503."""
     until = time.perf_counter() + within_s
     for refused in itertools.count():
         answer = client.get(path)
@@ -187,7 +188,7 @@ def _serving(settings: Settings, workers: int) -> Iterator[str]:
 
 @contextmanager
 def _load(url: str, n_clients: int, n_items: int) -> Iterator[None]:
-    """Clients that go on asking for what others like too."""
+    """Run clients that ask for recommendations in a loop."""
     stop = threading.Event()
 
     def ask(number: int) -> None:
@@ -214,7 +215,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--items", type=int, default=20_000)
     parser.add_argument("--rounds", type=int, default=60)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--load", type=int, default=4, help="clients that ask meanwhile")
+    parser.add_argument(
+        "--load", type=int, default=4, help="clients that ask for recommendations during the measurement"
+    )
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

@@ -1,17 +1,16 @@
-"""How near does search on a GPU come to what the GPU can do, and what does the CPU take for the same?
+"""Search on a GPU compared with the limits of the GPU, and with the CPU.
 
-Flat and IVF over the same unit vectors answer top-20 queries in batches, through the product's own searchers; that
-queries go to the device and answers come back is within the time. Two ceilings are measured in the same run, with torch
-on the same device: how fast it copies memory and how fast it multiplies float32 matrices. From them follow the least
-times a batch can take: that in which all it must read is read once (every vector; of IVF the centroids and the lists
-that a batch probes) and that in which all products are made. `ratio_to_ceiling` is the time taken over the larger of
-the two; what fits a cache can be below 1. `cpu_ms` is of the CPU index of the same build, as a server without a GPU
-answers.
+Flat and IVF indexes over the same unit vectors answer top-20 queries in batches through nearfield's own searchers.
+Times include the transfer of queries and answers. Two limits are measured in the same run with torch on the same
+device: the speed of memory copies and of float32 matrix products. They give the least time of a batch: the time to read
+everything once (all vectors; for IVF the centroids and the lists that a batch probes) and the time to compute all
+products. `ratio_to_ceiling` is the measured time divided by the larger of the two; data that fits a cache can give a
+ratio below 1. `cpu_ms` is the time of the CPU index of the same build, as in a server without a GPU.
 
     python scripts/bench_gpu.py [--n 1000000,10000000] [--dim 128] [--batches 1,32,1024] [--device cuda] [--json]
 
-`--device cpu` does all of it on the CPU. `made_items` says how the vectors are made: in blocks, so that 10 million of
-128 dimensions take 5 GB of memory, and their IVF index 5 more.
+`--device cpu` runs everything on the CPU. `made_items` generates the vectors in blocks, so that 10 million vectors of
+128 dimensions need 5 GB of memory, and their IVF index 5 GB more.
 """
 
 from __future__ import annotations
@@ -41,20 +40,20 @@ from indexing.searchers.metric import BLOCK, normalise_rows
 from indexing.searchers.recall import GroundTruth
 
 K = 20
-QUERIES = 64  # at least, in whole batches
-CALLS, MOST_CALLS = 3, 1000  # timed, at least and at most
-ROUNDS = 5  # of a ceiling, the best counts
-COPIED = {"cuda": 2**30, "cpu": 2**27}  # bytes
-SIDE = {"cuda": 8192, "cpu": 1024}  # of the matrices that are multiplied
+QUERIES = 64  # at least; whole batches
+CALLS, MOST_CALLS = 3, 1000  # timed calls, at least and at most
+ROUNDS = 5  # of a limit; the best counts
+COPIED = {"cuda": 2**30, "cpu": 2**27}  # bytes copied
+SIDE = {"cuda": 8192, "cpu": 1024}  # of the square matrices that are multiplied
 FLOAT = 4  # bytes
 
 
 @dataclass(frozen=True)
 class Ceilings:
-    """What the device was seen to do at best."""
+    """The best measured speeds of the device."""
 
     bytes_per_s: float  # read and written by a copy
-    operations_per_s: float  # of a float32 matrix product, two for each multiplication
+    operations_per_s: float  # of a float32 matrix product; a multiplication and an addition are two
 
     def ms(self, work: Work) -> tuple[float, float]:
         return work.bytes / self.bytes_per_s * 1e3, work.operations / self.operations_per_s * 1e3
@@ -62,7 +61,7 @@ class Ceilings:
 
 @dataclass(frozen=True)
 class Work:
-    """What no way of answering a batch from this index can do without."""
+    """The least work for a batch with this index."""
 
     bytes: float
     operations: float
@@ -70,7 +69,7 @@ class Work:
 
 @dataclass(frozen=True, eq=False)
 class InBatches:
-    """A searcher that is asked in batches of this size."""
+    """A searcher that gets queries in batches of this size."""
 
     inner: Searcher
     batch: int
@@ -97,13 +96,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=128)
     parser.add_argument("--batches", type=numbers, default=numbers("1,32,1024"), metavar="N,N", help="queries at once")
     parser.add_argument("--device", default="cuda", help="cuda, cuda:1 or cpu")
-    parser.add_argument("--seconds", type=float, default=2.0, help="that each index is timed with each batch")
+    parser.add_argument("--seconds", type=float, default=2.0, help="time limit for each index and batch size")
     parser.add_argument("--json", action="store_true", help="one JSON line per index, n and batch")
     return parser.parse_args()
 
 
 def numbers(text: str) -> list[int]:
-    """Those of a list with commas, each above 0."""
+    """Parse a comma-separated list of numbers above 0."""
     found = [int(part) for part in text.split(",")]
     if min(found) < 1:
         raise ValueError(text)
@@ -145,11 +144,11 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
                     "ratio_to_ceiling": _short(ms / max(least)),
                     "cpu_ms": _short(cpu_ms),
                 }
-            del built, searcher  # before the next one needs their memory
+            del built, searcher  # frees memory for the next index
 
 
 def _vectors(n: int, dim: int) -> Matrix:
-    """(n, dim) of unit length; a block at a time, so that nothing else of that size is held."""
+    """(n, dim) unit vectors, generated in blocks to avoid a second copy."""
     made = np.empty((n, dim), np.float32)
     for block, start in enumerate(range(0, n, BLOCK)):
         part = made[start : start + BLOCK]
@@ -160,7 +159,7 @@ def _vectors(n: int, dim: int) -> Matrix:
 def _ceilings(device: torch.device) -> Ceilings:
     made = Ceilings(_copied(device), _multiplied(device))
     if device.type == "cuda":
-        torch.cuda.empty_cache()  # the indexes want that memory
+        torch.cuda.empty_cache()  # frees memory for the indexes
     return made
 
 
@@ -179,7 +178,7 @@ def _multiplied(device: torch.device) -> float:
 
 
 def _best_s(act: Callable[[], object], device: torch.device) -> float:
-    """Of several rounds after one that is not counted."""
+    """The best of several rounds after a warm-up round."""
     taken = []
     for _ in range(ROUNDS + 1):
         _wait(device)
@@ -196,7 +195,7 @@ def _wait(device: torch.device) -> None:
 
 
 def _ms(searcher: Searcher, queries: Matrix, batch: int, at_least_s: float) -> float:
-    """The median of calls with a batch each, after one that is not counted."""
+    """The median time of calls with one batch each, after a warm-up call."""
     parts = list(_batches(queries, batch))
     searcher.search(parts[0], K)
     seconds: list[float] = []
@@ -213,7 +212,7 @@ def _batches(queries: Matrix, batch: int) -> Iterator[Matrix]:
 
 
 def _work(searcher: ExactSearcher | ApproximateSearcher, queries: Matrix, batch: int) -> Work:
-    """Of a batch, the mean."""
+    """The mean over batches."""
     n, dim = searcher.vectors.shape
     if isinstance(searcher, ExactSearcher):
         return Work(n * dim * FLOAT, 2 * n * dim * batch)
@@ -223,14 +222,14 @@ def _work(searcher: ExactSearcher | ApproximateSearcher, queries: Matrix, batch:
     read, products = [], []
     for part in _batches(queries, batch):
         probed = index.quantizer.search(part, min(searcher.effort, index.nlist))[1]
-        read.append(int(sizes[np.unique(probed)].sum()))  # a list that several queries probe is read once
+        read.append(int(sizes[np.unique(probed)].sum()))  # a list probed by several queries is read once
         products.append(int(sizes[probed].sum()) + batch * index.nlist)
     entry = index.code_size + 8  # a vector and its row
     return Work(index.nlist * dim * FLOAT + float(np.mean(read)) * entry, 2 * dim * float(np.mean(products)))
 
 
 def _short(value: float) -> float:
-    """Four digits of it."""
+    """Round to four significant digits."""
     return float(f"{value:.4g}")
 
 

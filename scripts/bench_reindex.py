@@ -1,9 +1,9 @@
-"""How long from vectors in PostgreSQL to a published generation, in what memory, and what do requests see of the swap?
+"""Time and memory of building and publishing a generation from vectors in PostgreSQL, and the effect on requests.
 
-The build runs in a process of its own with all cores, as `nearfield index` and `nearfield publish` do. Then a server
-with one worker answers `search` on 4 connections while a second generation is published: requests that fail are counted
-from the first to the last, and p99 is that of the time before against that from the publication to two seconds after
-the first answer of the new generation.
+The build runs in a separate process with all cores, as `nearfield index` and `nearfield publish` do. Then a server with
+one worker answers `search` on 4 connections while a second generation is published. Failed requests are counted over
+the whole run. p99 is given for the time before the publication, and from the publication to two seconds after the first
+answer of the new generation.
 
     python scripts/bench_reindex.py [--n 1000000] [--dim 64] [--recipe auto] [--no-swap] [--json]
 """
@@ -97,7 +97,7 @@ def _build(out: Any, url: str, folder: Path, recipe: str) -> None:
 
 
 class Load:
-    """Clients that search one item after another; (when, seconds, generation or None for a failure)."""
+    """Clients that send searches in a loop; `answers` are (time, seconds, generation or None for a failure)."""
 
     def __init__(self, port: int, n: int):
         self.answers: list[tuple[float, float, str | None]] = []
@@ -145,7 +145,7 @@ def _swapped(settings: Settings, database: Database, options: argparse.Namespace
 
 @contextmanager
 def serving(settings: Settings) -> Iterator[tuple[int, int]]:
-    """A server of one worker over these settings: its port and the id of its process."""
+    """Run a server with one worker; yields its port and process id."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,16 +1,17 @@
-"""How fast is top-20 cosine search of one client on one core, beside what users would pick instead?
+"""Latency and recall of top-20 cosine search for one client on one core, compared with peers.
 
-Every contender holds the same vectors and answers the same 1,000 queries, one at a time, in rounds that take turns; the
-figures are of the least disturbed of the rounds. Recall is against exact search, ties counted as found. The effort of a
-peer is raised until it reaches recall 0.99 on these queries or its maximum; nearfield has the effort its build chose,
-without having seen them. `bare faiss` is the index file of nearfield's generation under the plain FAISS call or, where
-FAISS has no such index, as many lists of FAISS at their least effort. With `--filters`, nearfield also answers with 50,
-10, 1 and 0.1% of the items allowed, and shortfalls counts short shelves.
+All contenders index the same vectors and answer the same 1,000 queries, one at a time. Rounds of the contenders take
+turns, and each figure is of the least disturbed round. Recall is measured against exact search; ties count as found.
+The effort of a peer is raised until it reaches recall 0.99 on these queries or its maximum. nearfield uses the effort
+that its build chose without these queries. `bare faiss` searches the index file of nearfield's generation by plain
+FAISS calls; where FAISS has no such index, it searches an IVF index with as many lists at their least effort. With
+`--filters`, nearfield also answers with 50, 10, 1 and 0.1% of the items allowed; `shortfalls` counts answers with fewer
+items than k.
 
     python scripts/bench_search.py [--n 200000] [--dim 64] [--data FOLDER] [--peers usearch,pgvector] [--json]
 
-`made_items` says how the vectors are made; `--data` takes a folder with train.parquet and learns its item vectors.
-Peers are not installed with nearfield: `peers` says how. One that is not there is reported as skipped.
+`made_items` generates the vectors; `--data` names a folder with train.parquet and learns its item vectors instead.
+Peers are not installed with nearfield; `peers` says how to install them. A missing peer is reported as skipped.
 """
 
 from __future__ import annotations
@@ -86,13 +87,13 @@ def run(options: argparse.Namespace) -> None:
             _show(line, options.json)
         for selectivity in SELECTIVITIES if options.filters else ():
             allowed = np.random.default_rng(7).random(len(vectors)) < selectivity
-            allowed.flags.writeable = False  # as masks of filters are, which are made once for many searches
+            allowed.flags.writeable = False  # as filter masks are, so that searchers cache their plans
             for line in _filtered(contenders["nearfield"], Exact(vectors, queries, allowed), vectors, selectivity):
                 _show(line, options.json)
 
 
 class Exact:
-    """The true top K of every query, and how much of it an answer found."""
+    """The true top K of every query, for measuring answers."""
 
     def __init__(self, vectors: Matrix, queries: Matrix, allowed: Mask | None = None):
         self.vectors, self.queries, self.allowed = vectors, queries, allowed
@@ -102,7 +103,7 @@ class Exact:
         self.enough = scores[:, -1] - 1e-6
 
     def check(self, answers: list[Any]) -> tuple[float, int]:
-        """Recall, and how many answers were short."""
+        """Recall, and the number of answers with fewer than K rows."""
         found = 0
         for query, enough, rows in zip(self.queries, self.enough, answers, strict=True):
             kept = np.unique([row for row in rows if row >= 0]).astype(np.int64)
@@ -114,7 +115,7 @@ class Exact:
 
 
 def _vectors(options: argparse.Namespace) -> tuple[Matrix, Matrix]:
-    """Unit vectors to index and as unlike them as fresh draws are, queries; learnt ones are held out instead."""
+    """Unit vectors to index, and queries: fresh draws of the generator, or held-out learnt vectors."""
     if options.data is None:
         return normalise_rows(clustered(options.n, options.dim)), normalise_rows(
             clustered(QUERIES, options.dim, seed=1)
@@ -157,7 +158,7 @@ def _others(wanted: list[str], folder: Path, database: Database, vectors: Matrix
 
 
 def _one_core(contenders: dict[str, Contender]) -> None:
-    """Every thread of this process, and the PostgreSQL that answers it, on one core."""
+    """Pin all threads of this process, and the PostgreSQL server that it uses, to one core."""
     faiss.omp_set_num_threads(1)
     core = {max(os.sched_getaffinity(0))}
     for thread in os.listdir("/proc/self/task"):
@@ -168,7 +169,7 @@ def _one_core(contenders: dict[str, Contender]) -> None:
 
 
 def _aim(contender: Contender, exact: Exact, name: str) -> None:
-    """The least effort that reaches the recall, or the most."""
+    """The least effort that reaches the recall, or the largest effort."""
 
     def reached(effort: int) -> float:
         contender.aim(effort)
@@ -184,7 +185,7 @@ def _aim(contender: Contender, exact: Exact, name: str) -> None:
 def _measured(
     searches: dict[str, Callable[[Matrix], Any]], exact: Exact, vectors: Matrix, selectivity: float
 ) -> list[dict[str, Any]]:
-    """A line for each; the rounds of all take turns."""
+    """A line for each contender; rounds of all contenders take turns."""
     best: dict[str, npt.NDArray[np.float64]] = {}
     answers: dict[str, list[Any]] = {}
     for _ in range(ROUNDS):

@@ -1,7 +1,7 @@
-"""Soak test: does the memory of a server grow over very many swaps of its generation, and does a request fail?
+"""Soak test: does the memory of a server grow over many generation swaps, and does any request fail?
 
 A server with one worker answers `search` on 4 connections while two generations are published in turn. The script waits
-for each swap, and reads the memory of the process ten times.
+for each swap and reads the memory of the process ten times.
 
     python scripts/soak_swaps.py [--swaps 1000] [--n 20000] [--dim 64] [--recipe ivf] [--json]
 """

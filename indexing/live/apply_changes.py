@@ -14,7 +14,7 @@ from engine.values.vectors import Matrix
 from indexing.generations.cold_items import fields_of_items
 from indexing.generations.generation import Generation, fields_json
 from indexing.live.delta import Delta
-from indexing.live.view import NOTHING, LiveView
+from indexing.live.view import EMPTY_IDS, LiveView
 from indexing.searchers.filter_masks import LiveItem
 
 GC_PAUSE_ROWS = 10_000  # from so many rows, such as an import, garbage collection is postponed
@@ -35,7 +35,7 @@ def apply_changed_items(
 
 
 def _apply(view: LiveView, changed: pa.Table, caller_vectors: Mapping[int, Matrix], whole: bool) -> LiveView:
-    built = view.generation.items if view.generation else NOTHING
+    built = view.generation.items if view.generation else EMPTY_IDS
     new_rows, n_built = dict(view.new_rows), view.n_built
     changed_items: dict[int, LiveItem] = {}
     for start in range(0, changed.num_rows, BATCH_ROWS):

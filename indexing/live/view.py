@@ -25,12 +25,12 @@ from indexing.live.recall_sampler import RecallSampler
 from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from indexing.searchers.metric import MeasurableScorer
 
-NOTHING = IdMap(())
+EMPTY_IDS = IdMap(())
 MAX_FILTERED = 32  # cached filtered views, a byte per item each
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedGeneration:
     """The active generation, if it is damaged or missing and another one is served."""
 
     generation: str
@@ -38,8 +38,8 @@ class Refused:
     ours: bool = True  # built in this folder, hence damaged; False: built by a server with another folder
 
 
-UNSEEN = Snapshot(1, 1)
-NOBODY_KNOWS = rank_by_popularity(np.zeros(0))
+NO_SNAPSHOT = Snapshot(1, 1)
+NO_POPULARITY = rank_by_popularity(np.zeros(0))
 
 
 class LiveIds:
@@ -81,9 +81,9 @@ class LiveView:
     changed: Mapping[int, LiveItem] = field(default_factory=dict)  # row -> current state
     new_rows: Mapping[str, int] = field(default_factory=dict)  # id -> row, in order of row; deleted items stay, hidden
     delta: Delta | None = None
-    snapshot: Snapshot = UNSEEN  # all changes up to it are included
+    snapshot: Snapshot = NO_SNAPSHOT  # all changes up to it are included
     looked_at: float = -math.inf  # time.perf_counter() just before the snapshot was taken
-    refused: Refused | None = None  # set while an older generation is served, until the active one is rebuilt
+    refused: RefusedGeneration | None = None  # set while an older generation is served, until the active one is rebuilt
     stale: bool = False  # PostgreSQL is unreachable: this is its last known state
     filtered: bool = False  # restricted by a filter, see `where`
     filters: FilterMasks = field(default_factory=lambda: FilterMasks(None))
@@ -104,7 +104,7 @@ class LiveView:
 
     @cached_property
     def items(self) -> IdIndex:
-        built = self.generation.items if self.generation else NOTHING
+        built = self.generation.items if self.generation else EMPTY_IDS
         return LiveIds(built, self.new_rows) if self.new_rows else built
 
     @property
@@ -128,20 +128,20 @@ class LiveView:
     @property
     def users_to_items(self) -> Scorer | None:
         if self.delta is not None:
-            return self._watched(self.delta.users_to_items)
-        return self._watched(self.generation.users_to_items) if self.generation else None
+            return self._sampled(self.delta.users_to_items)
+        return self._sampled(self.generation.users_to_items) if self.generation else None
 
     @property
     def items_to_items(self) -> Scorer | None:
         if self.delta is not None:
-            return self._watched(self.delta.items_to_items)
-        return self._watched(self.generation.items_to_items) if self.generation else None
+            return self._sampled(self.delta.items_to_items)
+        return self._sampled(self.generation.items_to_items) if self.generation else None
 
     @property
     def longest(self) -> float:
         return float(self.generation.manifest["longest"]) if self.generation else 0.0
 
-    def _watched(self, searcher: MeasurableScorer) -> Scorer:
+    def _sampled(self, searcher: MeasurableScorer) -> Scorer:
         return searcher if self.sampler is None else self.sampler.sampled(self.space.name, searcher)
 
     @property
@@ -178,7 +178,7 @@ class LiveView:
     @cached_property
     def popularity_ranking(self) -> PopularityRanking:
         """Popularity by row."""
-        built = self.generation.popularity_ranking if self.generation else NOBODY_KNOWS
+        built = self.generation.popularity_ranking if self.generation else NO_POPULARITY
         return (built if self.updated_popularity is None else self.updated_popularity).extended(len(self.items))
 
     @property
@@ -215,10 +215,10 @@ class LiveView:
             part.__dict__.update(
                 items=self.items, popularity_ranking=self.popularity_ranking
             )  # computed once for all parts
-            self._keep(predicate, part)
+            self._cache(predicate, part)
         return part
 
-    def _keep(self, predicate: Predicate, part: LiveView) -> None:
+    def _cache(self, predicate: Predicate, part: LiveView) -> None:
         """Cache a filtered view in the unfiltered one, so that requests with the same filter share it."""
         if not self.filtered:
             if len(self._filtered) >= MAX_FILTERED:

@@ -29,7 +29,7 @@ from indexing.live.apply_changes import apply_changed_items
 from indexing.live.encoded_records import encode_records, predict_vectors
 from indexing.live.popularity_updates import PopularityUpdater
 from indexing.live.recall_sampler import RecallSampler
-from indexing.live.view import LiveView, Refused
+from indexing.live.view import LiveView, RefusedGeneration
 from indexing.searchers.filter_masks import FilterMasks
 
 log = structlog.get_logger()
@@ -156,12 +156,12 @@ class LiveSpace:
                 self._view = replace(self._view, refused=refused)
         return None
 
-    def _refusal(self, wanted: list[GenerationRecord]) -> Refused | None:
+    def _refusal(self, wanted: list[GenerationRecord]) -> RefusedGeneration | None:
         why = self._refused.get(wanted[0].generation) if wanted else None
         return (
             None
             if why is None
-            else Refused(wanted[0].generation, why, built_in_folder(wanted[0].manifest, self._folder))
+            else RefusedGeneration(wanted[0].generation, why, built_in_folder(wanted[0].manifest, self._folder))
         )
 
     def _open_or_refuse(self, space: Space, record: GenerationRecord) -> LiveView | None:
