@@ -1,7 +1,7 @@
-"""Columns: the catalogue as typed columns, and the mask of a predicate over them.
+"""The catalogue as typed columns, and the evaluation of a predicate as a mask over them.
 
-Attributes are sparse: a column holds, for each kind of value, the rows that have such a value, so a field of a few
-items costs a few bytes. They are one Arrow table, which a generation memory-maps and all its workers share.
+Attributes are sparse: a column stores, for each kind of value, the rows with such a value, so that an attribute of few
+items costs few bytes. All attributes are one Arrow table, which a generation memory-maps and all workers share.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ PARSE_BATCH_ROWS = 65_536  # rows
 
 @dataclass(frozen=True, eq=False)
 class FieldValues:
-    """The values of one field and kind: `values[i]` belongs to row `rows[i]`; a row with a list is there repeatedly."""
+    """The values of one field and kind: `values[i]` belongs to row `rows[i]`; a list repeats its row per element."""
 
     rows: npt.NDArray[np.int64]
     values: npt.NDArray[np.float64] | pa.Array
-    rests: npt.NDArray[np.int16] | None = None  # value + rest is the exact number; None: no value has any
-    moments: npt.NDArray[np.float64] | None = None  # of text, NaN where it is no time; None: none is
+    rests: npt.NDArray[np.int16] | None = None  # value + rest is the exact integer; None: all rests are 0
+    moments: npt.NDArray[np.float64] | None = None  # texts as times, NaN if not a time; None: no text is a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class Columns:
         return found
 
     def mask(self, predicate: Predicate) -> Mask:
-        """The rows of the catalogue that pass, (n,) bool."""
+        """Whether each row of the catalogue matches the predicate, (n,) bool."""
         if isinstance(predicate, Condition):
             return self._test(predicate)
         if isinstance(predicate, Not):
@@ -83,7 +83,7 @@ class Columns:
         return made
 
     def kinds(self, field: str) -> set[Kind]:
-        """The kinds of value that an attribute has anywhere; `time` where all of its text is."""
+        """The kinds of the values of an attribute; `time` instead of `text` if all its texts are times."""
         found: set[Kind] = {kind for kind in self._row_of.get(field, {}) if kind != "present"}  # type: ignore[misc]
         held = self._held(field, "text") if "text" in found else None
         is_time = held is not None and held.moments is not None and not np.isnan(held.moments).any()
@@ -93,7 +93,7 @@ class Columns:
         return field in CORE or field in self._row_of
 
     def text_bytes(self, field: str) -> int:
-        """Of all that is to be read to look within the texts of a field."""
+        """The bytes that a substring search reads in a field."""
         if field not in self._text_bytes:
             row = self._row_of.get(field, {}).get("text")
             texts = self.attributes["texts"][row].values.nbytes if row is not None else 0
@@ -121,7 +121,7 @@ class Columns:
         return mask
 
     def _found(self, test: Condition, kind: Kind, held: FieldValues) -> Mask:
-        """Which of the held values satisfy the test."""
+        """Which of the values satisfy the condition."""
         if test.moments and held.moments is not None:
             as_text = self._found(test, kind, FieldValues(held.rows, held.values))
             return np.where(np.isnan(held.moments), as_text, _of_moments(test, held.moments))
@@ -166,7 +166,7 @@ class Columns:
 
 
 def attribute_table(catalogue: pa.Table) -> pa.Table:
-    """The attributes of every row as SCHEMA; made once, when a generation is built."""
+    """The attributes of all rows as a table of SCHEMA; computed once per generation."""
     columns: dict[str, list[Any]] = {name: [] for name in SCHEMA.names}
     for name, (rows, values) in sorted(_fields(catalogue["attributes"]).items()):
         for kind, of_rows, scalars in sorted(_kinds(rows, values), key=lambda each: each[0]):
@@ -180,7 +180,7 @@ def attribute_table(catalogue: pa.Table) -> pa.Table:
 
 
 def _moments(texts: list[str]) -> npt.NDArray[np.float64]:
-    """Of each text, NaN for one that is no time; empty where none is."""
+    """The time of each text, NaN if it is not a time; empty if no text is a time."""
     column = pa.array(texts, pa.large_string())
     begun = pc.match_substring_regex(column, DAY).to_numpy(zero_copy_only=False)
     if not begun.any():
@@ -192,19 +192,19 @@ def _moments(texts: list[str]) -> npt.NDArray[np.float64]:
 
 
 def _read_moments(texts: pa.Array) -> npt.NDArray[np.float64]:
-    """`moment` of each; numpy reads the usual form in a fraction of the time."""
+    """`parse_moment` of each text; numpy parses the usual format much faster."""
     if pc.all(pc.match_substring_regex(texts, f"{DAY}{CLOCK}?Z?$")).as_py():
         try:
             plain = pc.replace_substring_regex(texts, "Z$", "").to_numpy(zero_copy_only=False)
             return plain.astype("datetime64[us]").astype(np.int64).astype(np.float64)
-        except ValueError:  # one is no day, or no time of one
+        except ValueError:  # a date or a time that does not exist
             pass
     found = [parse_moment(text) for text in texts.to_pylist()]
     return np.array([np.nan if at is None else at for at in found], np.float64)
 
 
 def _left(scalars: list[Any], numbers: npt.NDArray[np.float64]) -> list[int]:
-    """The rest of each of these that is an integer which float64 does not hold; empty where there is none."""
+    """The rest of each integer that float64 cannot represent exactly; empty if all rests are 0."""
     if not len(numbers) or np.abs(numbers).max() < MAX_EXACT_INT:
         return []
     rests = [
@@ -215,7 +215,7 @@ def _left(scalars: list[Any], numbers: npt.NDArray[np.float64]) -> list[int]:
 
 
 def _fields(texts: pa.ChunkedArray) -> dict[str, tuple[list[int], list[Any]]]:
-    """name -> the rows that have it, and its values that are not null. Many rows are parsed as one text."""
+    """name -> the rows with a value that is not null, and these values. Rows are parsed in batches."""
     there = pc.and_(texts.is_valid(), pc.not_equal(texts, "{}")).fill_null(False)
     rows, found = np.flatnonzero(there.to_numpy()), dict[str, tuple[list[int], list[Any]]]()
     texts = texts.filter(there)
@@ -233,11 +233,11 @@ def _fields(texts: pa.ChunkedArray) -> dict[str, tuple[list[int], list[Any]]]:
 
 
 def _kinds(rows: list[int], values: list[Any]) -> Iterator[tuple[str, list[int], list[Any]]]:
-    """Of one field each kind with its rows and values; most fields have one type throughout."""
+    """Each kind of the values of one field, with its rows and values. Most fields have a single type."""
     yield "present", rows, []
     types = set(map(type, values))
     if types <= {int, float}:
-        yield "number", rows, values  # orjson reads none that float64 has no place for
+        yield "number", rows, values  # orjson rejects numbers beyond float64
     elif types == {str}:
         yield "text", rows, values
     else:
@@ -251,7 +251,7 @@ def _kinds(rows: list[int], values: list[Any]) -> Iterator[tuple[str, list[int],
 
 
 def _holding(test: Condition, kind: Kind, held: FieldValues) -> Mask:
-    """Which of the held values satisfy the test, as they are written."""
+    """Which of the values satisfy the condition, compared with case and not as times."""
     if isinstance(held.values, np.ndarray):
         return _numbers(test, held.values, held.rests)
     if test.operator == "contains" and kind == "text":
@@ -265,7 +265,7 @@ def _holding(test: Condition, kind: Kind, held: FieldValues) -> Mask:
 
 
 def _numbers(test: Condition, values: npt.NDArray[np.float64], rests: npt.NDArray[np.int16] | None) -> Mask:
-    """A number is its float64 and a rest. Of two with different ones the order is that of these, else of the rests."""
+    """Compare numbers as float64 plus rest: by float64 first, and by rest if these are equal."""
     wanted = [_parted(each) for each in (test.value if isinstance(test.value, tuple) else (test.value,))]
     if test.operator == "in":
         found = np.isin(values, [number for number, rest in wanted if rest == 0])
@@ -288,7 +288,7 @@ def _of_moments(test: Condition, moments: npt.NDArray[np.float64]) -> Mask:
 
 
 def _parted(value: Scalar) -> tuple[float, int]:
-    """float64 and rest of a number."""
+    """The float64 and the rest of a number."""
     number = float(value)
     rest = value - int(number) if isinstance(value, int) else 0
     return number, max(-MAX_REST, min(rest, MAX_REST))

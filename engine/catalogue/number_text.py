@@ -1,7 +1,7 @@
-"""Numbers as people and spreadsheets write them: with a currency, with a decimal comma, with thousands apart.
+"""Numbers as people and spreadsheets write them: with a currency, a decimal comma, or thousands separators.
 
-A form is read only where it can mean one number. `12,50`, `1.234,56`, `1,234.56`, `€12` and `08` can; `12,500` is
-twelve and a half in one country and twelve thousand in the next, so it is none until somebody says which.
+A text is parsed only if it can mean one number: `12,50`, `1.234,56`, `1,234.56`, `€12` and `08`. `12,500` is twelve
+and a half in one country and twelve thousand in another; it is rejected unless the caller names the decimal separator.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Literal
 
 Decimal = Literal["comma", "point"]
 
-# of 19 digits and more an integer is a code
+# an integer of 19 or more digits is a code, not a number
 PLAIN = r"^-?(?:(?:0|[1-9][0-9]{0,17})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?$"
 SHORT_ZERO = r"^-?0[0-9](?:\.[0-9]+)?$"  # 08 is eight; 007 and a postcode of more digits are codes
 DECIMAL_COMMA = re.compile(r"-?(?:[0-9]+,(?:[0-9]{1,2}|[0-9]{4,})|0,[0-9]+|[0-9]{1,3}(?:[. '][0-9]{3})+,[0-9]+)")
@@ -25,17 +25,17 @@ CODES = (
     "PHP|PLN|RON|RSD|RUB|SAR|SEK|SGD|THB|TRY|TWD|UAH|USD|VND|ZAR"
 )
 CURRENCY = rf"(?:{CODES}|[A-Z]{{0,2}}[{SIGNS}]|kr\.?|zł|Kč|Ft|lei|Fr\.|,-)"
-# every text that may be a number, and some that are none
+# matches every number, and some texts that are not numbers
 LOOSE = rf"^\s*[-\u2212]?\s*(?:{CURRENCY})?\s*[-\u2212]?[0-9][0-9.,'\u2019\s]*(?:{CURRENCY})?\s*$"
 MONEY = re.compile(rf"(-?)\s*(?:{CURRENCY}\s*(-?[0-9.,' ]*[0-9])|(-?[0-9][0-9.,' ]*?)\s*{CURRENCY})")
 _plain, _short_zero, _either = re.compile(PLAIN), re.compile(SHORT_ZERO), re.compile(EITHER)
 
 
 def parse_number(text: str, decimal: Decimal | None = None) -> int | float | None:
-    """The finite number that `text` is, None where it is none or could be two.
+    """The finite number that `text` means; None if it is not a number or is ambiguous.
 
-    `decimal` says which of the two: with "comma" `12,500` is 12.5 and `1.234` is 1234, with "point" they are 12500 and
-    1.234; where nothing is said the first is none, and the second 1.234, as programs write it.
+    `decimal` resolves the ambiguity: with "comma", `12,500` is 12.5 and `1.234` is 1234; with "point" they are 12500
+    and 1.234. Without it `12,500` is None, and `1.234` is 1.234 as programs write it.
     """
     text = text.translate(SPACES).strip()
     if (_plain.match(text) or _short_zero.match(text)) and not (decimal == "comma" and _either.match(text)):
@@ -47,13 +47,13 @@ def parse_number(text: str, decimal: Decimal | None = None) -> int | float | Non
 
 
 def currency_of(text: str) -> str | None:
-    """The sign or letters of an amount of money."""
+    """The currency sign or code of an amount of money; None without one."""
     money = MONEY.fullmatch(text.translate(SPACES).strip())
     return (money and re.sub(r"[-0-9.,' ]", "", money[0])) or None
 
 
 def is_decimal_comma(text: str) -> bool:
-    """Whether this is surely a number with a decimal comma, so that `1.234` beside it is not surely 1.234."""
+    """Whether `text` is certainly a number with a decimal comma; then `1.234` in the same column is ambiguous."""
     text = text.translate(SPACES).strip()
     money = MONEY.fullmatch(text)
     return DECIMAL_COMMA.fullmatch((money[2] or money[3]).strip() if money else text) is not None

@@ -1,16 +1,16 @@
-"""Predicate: which items a shelf may show, as JSON over catalogue fields.
+"""The filter language: a predicate over catalogue fields, as JSON, that selects the items that a shelf may show.
 
     {"price": {"lt": 30}, "categories": {"contains": "shoes"}, "brand": ["Acme", "Best"], "available": true}
     {"or": [{"colour": "red"}, {"not": {"price": {"gte": 100}}}]}
 
-Every entry of an object must hold. A field stands beside a value (equal), a list (in) or an object of operators:
+All entries of an object must match. The value of a field is a scalar (equal), a list (in) or an object of operators:
 `eq in lt lte gt gte contains exists`. `and` and `or` take lists of predicates, `not` takes one. Fields are `item_id`,
-`title`, `categories`, `available`, `created_at`, `updated_at` (ISO 8601) and every attribute; `attributes.NAME` reaches
-one that is called like these or like an operator. A list holds for `eq` and `in` where one of its elements does, and
-`contains` asks for an element of a list, or for text within text. Text within text is looked for whatever the case,
-all else as it is written; `match_case` beside them says otherwise: `{"brand": {"eq": "acme", "match_case": false}}`. A
-value that is missing or null holds for nothing but `{"exists": false}` and `not`. Integers of 64 bits are compared
-exactly. Text that is a day or a time (ISO 8601) is compared with another such as a moment; without a zone it is UTC.
+`title`, `categories`, `available`, `created_at`, `updated_at` (ISO 8601) and every attribute. `attributes.NAME` selects
+an attribute that has the name of a field or an operator. `eq` and `in` match a list if they match one of its elements.
+`contains` matches an element of a list, or a substring of text. Substrings are compared without case, all other text
+with case; `match_case` changes this: `{"brand": {"eq": "acme", "match_case": false}}`. A missing or null value matches
+only `{"exists": false}` and `not`. Integers of 64 bits are compared exactly. Two texts that are dates or times
+(ISO 8601) are compared as times; without a time zone they are UTC.
 """
 
 from __future__ import annotations
@@ -51,17 +51,17 @@ ORDERS: Mapping[str, Callable[[Scalar, Scalar], bool]] = {
     "gte": operator.ge,
 }
 OPERATORS = ("eq", "in", *ORDERS, "contains", "exists")
-MATCH_CASE, CASE_OPERATORS = "match_case", ("eq", "in", "contains")  # the option, and the operators that it is of
+MATCH_CASE, CASE_OPERATORS = "match_case", ("eq", "in", "contains")  # the option, and the operators that accept it
 PREFIX = "attributes."
-MAX_DEPTH, MAX_TESTS, MAX_VALUES = 8, 100, 1000
+MAX_DEPTH, MAX_CONDITIONS, MAX_VALUES = 8, 100, 1000
 
 
 @dataclass(frozen=True)
 class Condition:
-    """One operator on one field; `value` is a scalar, a tuple of scalars for `in`. `kind` is that of the value.
+    """One operator on one field. `value` is a scalar, or a tuple of scalars for `in`; `kind` is the kind of the value.
 
-    `match_case` None: text within text is looked for whatever the case, all other text as it is written. Where it is
-    false `value` is casefolded.
+    If `match_case` is None, substrings are compared without case and all other text with case. If it is False, `value`
+    is case-folded.
     """
 
     field: str  # a core field, or "attributes." and a name
@@ -69,13 +69,11 @@ class Condition:
     value: Scalar | tuple[Scalar, ...]
     kind: Kind
     match_case: bool | None = None
-    loc: Loc = dataclasses.field(
-        default=(), compare=False
-    )  # where it was written, so that one mask serves all who mean the same
+    loc: Loc = dataclasses.field(default=(), compare=False)  # not compared, so that equal conditions share a mask
 
     @cached_property
     def moments(self) -> tuple[float, ...]:
-        """Those of the value that is compared as text, where it has any: with other moments it is compared as such."""
+        """The times in the value of a text comparison; these are compared with stored times as times, not as text."""
         if self.kind != "text" or self.operator == "contains":
             return ()
         texts = self.value if isinstance(self.value, tuple) else (self.value,)
@@ -83,7 +81,7 @@ class Condition:
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
-        """The kinds of stored values that it can hold for; none for `exists`, which asks for no kind."""
+        """The kinds of stored values that the condition can match; empty for `exists`."""
         if self.operator == "exists":
             return ()
         if self.operator == "contains":
@@ -111,15 +109,15 @@ Predicate = Condition | AllOf | AnyOf | Not
 
 
 def parse(value: object, loc: Loc = ("filter",)) -> Predicate:
-    """The predicate of a JSON value. InputError names the part that is wrong, too deep (8) or too many (100 tests)."""
-    made = _parse(value, loc, 1)
-    if sum(1 for _ in conditions(made)) > MAX_TESTS:
-        raise InputError(f"a filter has at most {MAX_TESTS} conditions", loc=loc)
-    return made
+    """Parse a JSON value. InputError names the invalid part, or a depth above 8 or more than 100 conditions."""
+    predicate = _parse(value, loc, 1)
+    if sum(1 for _ in conditions(predicate)) > MAX_CONDITIONS:
+        raise InputError(f"a filter has at most {MAX_CONDITIONS} conditions", loc=loc)
+    return predicate
 
 
 def conditions(predicate: Predicate) -> Iterator[Condition]:
-    """Every condition of a predicate."""
+    """All conditions of a predicate."""
     if isinstance(predicate, Condition):
         yield predicate
     elif isinstance(predicate, Not):
@@ -134,8 +132,8 @@ def _parse(value: object, loc: Loc, depth: int) -> Predicate:
         raise InputError(f"a filter nests at most {MAX_DEPTH} deep", loc=loc)
     if not isinstance(value, Mapping) or not value:
         raise InputError(f'expected an object such as {{"price": {{"lt": 30}}}}, got {short_repr(value)}', loc=loc)
-    if len(value) > MAX_TESTS:
-        raise InputError(f"a filter has at most {MAX_TESTS} conditions", loc=loc)
+    if len(value) > MAX_CONDITIONS:
+        raise InputError(f"a filter has at most {MAX_CONDITIONS} conditions", loc=loc)
     parts = [_entry(str(name), each, (*loc, str(name)), depth) for name, each in value.items()]
     return parts[0] if len(parts) == 1 else AllOf(tuple(parts))
 
@@ -144,8 +142,10 @@ def _entry(name: str, value: object, loc: Loc, depth: int) -> Predicate:
     if name == "not":
         return Not(_parse(value, loc, depth + 1))
     if name in ("and", "or"):
-        if not isinstance(value, list) or not 1 <= len(value) <= MAX_TESTS:
-            raise InputError(f"`{name}` takes a list of 1 to {MAX_TESTS} filters, got {short_repr(value)}", loc=loc)
+        if not isinstance(value, list) or not 1 <= len(value) <= MAX_CONDITIONS:
+            raise InputError(
+                f"`{name}` takes a list of 1 to {MAX_CONDITIONS} filters, got {short_repr(value)}", loc=loc
+            )
         parts = tuple(_parse(each, (*loc, at), depth + 1) for at, each in enumerate(value))
         return AllOf(parts) if name == "and" else AnyOf(parts)
     if name in OPERATORS and name not in CORE:
@@ -159,7 +159,7 @@ def _canonical(name: str, loc: Loc) -> str:
 
 
 def _conditions(field: str, value: object, loc: Loc) -> Predicate:
-    """The tests of one field."""
+    """The conditions on one field."""
     if not isinstance(value, Mapping):
         return _test(field, "in" if isinstance(value, list) else "eq", value, loc)
     if not value:
@@ -178,16 +178,16 @@ def _conditions(field: str, value: object, loc: Loc) -> Predicate:
 
 
 def _match_case(value: Mapping[str, object], loc: Loc) -> bool | None:
-    """What it says beside the operators of a field."""
-    given = value.get(MATCH_CASE)
+    """The option `match_case` among the operators of a field; None if absent."""
+    match_case = value.get(MATCH_CASE)
     if MATCH_CASE not in value:
         return None
-    if not isinstance(given, bool) or not value.keys() & set(CASE_OPERATORS):
+    if not isinstance(match_case, bool) or not value.keys() & set(CASE_OPERATORS):
         raise InputError(
-            f"`{MATCH_CASE}` is true or false beside {', '.join(CASE_OPERATORS)}, got {short_repr(given)}",
+            f"`{MATCH_CASE}` is true or false beside {', '.join(CASE_OPERATORS)}, got {short_repr(match_case)}",
             loc=(*loc, MATCH_CASE),
         )
-    return given
+    return match_case
 
 
 def _test(field: str, name: str, value: object, loc: Loc, match_case: bool | None = None) -> Condition:
@@ -207,22 +207,25 @@ def _test(field: str, name: str, value: object, loc: Loc, match_case: bool | Non
     if kind != "text" or name not in CASE_OPERATORS:
         match_case = None
     scalars = [fold_case(scalar, match_case) for _, scalar in pairs]
-    test = Condition(field, name, tuple(sorted(set(scalars))) if name == "in" else scalars[0], kind, match_case, loc)
-    _check_operator(test, loc)
-    return test
+    condition = Condition(
+        field, name, tuple(sorted(set(scalars))) if name == "in" else scalars[0], kind, match_case, loc
+    )
+    _check_operator(condition, loc)
+    return condition
 
 
-def _check_operator(test: Condition, loc: Loc) -> None:
-    """What can be said before any data is seen."""
-    if test.operator in ORDERS and test.kind == "bool":
-        raise InputError(f"`{test.operator}` compares numbers, text or times, got true or false", loc=loc)
-    if test.operator == "contains" and test.kind in ("bool", "time"):
+def _check_operator(condition: Condition, loc: Loc) -> None:
+    """The checks that need no data: operator against kind, and against the kind of a core field."""
+    if condition.operator in ORDERS and condition.kind == "bool":
+        raise InputError(f"`{condition.operator}` compares numbers, text or times, got true or false", loc=loc)
+    if condition.operator == "contains" and condition.kind in ("bool", "time"):
         raise InputError("`contains` asks for text or a number", loc=loc)
-    held = CORE.get(test.field)
-    if held is not None and held not in test.kinds:
-        hint = "; use `contains`" if held == "texts" else ""
+    stored = CORE.get(condition.field)
+    if stored is not None and stored not in condition.kinds:
+        hint = "; use `contains`" if stored == "texts" else ""
         raise InputError(
-            f"{test.field} holds {KIND_NAMES[held]}, `{test.operator}` {KIND_NAMES[test.kind]} cannot{hint}", loc=loc
+            f"{condition.field} holds {KIND_NAMES[stored]}, `{condition.operator}` asks for {KIND_NAMES[condition.kind]}{hint}",
+            loc=loc,
         )
 
 
@@ -244,17 +247,17 @@ ItemFields = Mapping[str, object]  # field -> JSON value, as `Condition.field` n
 
 
 def name_clash_note(name: str) -> str:
-    """What is told of an attribute that has the name of a field, which is asked for by that name alone."""
-    return f"{name} is a field of every item; this attribute is asked for as {PREFIX}{name}"
+    """The note for an attribute that has the name of a core field."""
+    return f"{name} is a field of every item; filters name this attribute {PREFIX}{name}"
 
 
 def item_fields(item: Mapping[str, object], attributes: Mapping[str, object]) -> ItemFields:
-    """The facts of a catalogue row and its attributes."""
+    """The fields of a catalogue row and its attributes, by their names in filters."""
     return {name: item[name] for name in CORE} | {PREFIX + name: value for name, value in attributes.items()}
 
 
 def matches(predicate: Predicate, item: ItemFields) -> bool:
-    """Whether one item passes; a value of another kind does not. `engine.catalogue.columns` says the same for many."""
+    """Whether one item matches; a value of another kind does not. `Columns.mask` computes the same for all items."""
     if isinstance(predicate, Not):
         return not matches(predicate.part, item)
     if isinstance(predicate, AllOf):
@@ -270,25 +273,29 @@ def matches(predicate: Predicate, item: ItemFields) -> bool:
 
 
 def field_values(field: str, value: object) -> list[tuple[Kind, Scalar]]:
-    """`typed`, knowing that the numbers of a time are a time."""
+    """`comparables` of a field's value; the numbers of a time field have the kind `time`."""
     kind = CORE.get(field)
     return [(kind, each) for _, each in comparables(value)] if kind == "time" else comparables(value)
 
 
-def holds(test: Condition, kind: Kind, value: Scalar) -> bool:
-    """Whether a stored value of a kind that the test is about satisfies it."""
-    at = parse_moment(value) if test.moments and isinstance(value, str) else None
+def holds(condition: Condition, kind: Kind, value: Scalar) -> bool:
+    """Whether a stored scalar of the given kind satisfies the condition."""
+    at = parse_moment(value) if condition.moments and isinstance(value, str) else None
     if at is not None:
-        return at in test.moments if test.operator in ("eq", "in") else ORDERS[test.operator](at, test.moments[0])
-    wanted, value = test.value, fold_case(value, test.match_case)
-    if test.operator == "in":
+        return (
+            at in condition.moments
+            if condition.operator in ("eq", "in")
+            else ORDERS[condition.operator](at, condition.moments[0])
+        )
+    wanted, value = condition.value, fold_case(value, condition.match_case)
+    if condition.operator == "in":
         assert isinstance(wanted, tuple)
         return value in wanted
     assert not isinstance(wanted, tuple)
-    if test.operator in ORDERS:
-        return ORDERS[test.operator](value, wanted)
-    if test.operator == "contains" and kind == "text":
-        if test.match_case:
+    if condition.operator in ORDERS:
+        return ORDERS[condition.operator](value, wanted)
+    if condition.operator == "contains" and kind == "text":
+        if condition.match_case:
             return str(wanted) in str(value)
         return str(wanted).casefold() in str(value).casefold()
     return value == wanted

@@ -1,4 +1,4 @@
-"""Work: what a request costs before any of it is done, in about nanoseconds of a core (see scripts/LOG.md)."""
+"""Estimated cost of a request before it runs, in approximate nanoseconds of one CPU core (see scripts/LOG.md)."""
 
 from __future__ import annotations
 
@@ -21,23 +21,25 @@ DISTANCE_COST = 100  # to compare a vector with another, and sort it in
 
 @dataclass(frozen=True)
 class RequestSize:
-    """Of what a request asks about."""
+    """The sizes that determine the cost of a request."""
 
     n_items: int
-    n_changed: int  # since the build
-    text_bytes: Callable[[str], int] = lambda field: 0  # of all the texts of a field
+    n_changed: int  # items changed since the generation was built
+    text_bytes: Callable[[str], int] = lambda field: 0  # bytes of all texts of a field
 
     def max_cost(self, n_conditions: int) -> int:
-        """What so many conditions cost at most."""
+        """An upper bound of the cost of this many conditions."""
         return n_conditions * (self.n_items * (CONTAINS_COST + MASK_COST) + self.n_changed * CHANGED_ITEM_COST)
 
     def filter_cost(self, asked: Predicate) -> int:
         tests = list(predicates.conditions(asked))
         return (
-            self.n_items * MASK_COST + sum(map(self._looking, tests)) + self.n_changed * len(tests) * CHANGED_ITEM_COST
+            self.n_items * MASK_COST
+            + sum(map(self._condition_cost, tests))
+            + self.n_changed * len(tests) * CHANGED_ITEM_COST
         )
 
-    def _looking(self, test: Condition) -> int:
+    def _condition_cost(self, test: Condition) -> int:
         if test.kind != "text":
             return self.n_items * NUMBER_COST
         if test.operator != "contains":
@@ -45,12 +47,12 @@ class RequestSize:
         return max(self.n_items * CONTAINS_COST, self.text_bytes(test.field) * BYTE_COST)
 
     def boost_cost(self, n_boosts: int) -> int:
-        """A search for each product of the factors, with a mask of its own."""
+        """The cost of boosts: one search and one mask for each subset of the boosts."""
         return self.n_items * MASK_COST * 2**n_boosts
 
 
 def check_cost(cost: int, most: int, loc: Loc, less: str = ADVICE) -> None:
-    """InputError for more than `most`, which says what is `less`."""
+    """Raise InputError if the cost is above `most`; the message advises `less`."""
     if cost > most:
         raise InputError(
             f"this costs about {cost / 1e9:,.1f} s of a core, at most {most / 1e9:,.1f} s are allowed; "

@@ -74,7 +74,7 @@ def test_an_attribute_with_the_name_of_a_field_never_hides_the_field(shop: Shop)
         ["body", "attributes", "created_at"],
     ]
     assert answer["warnings"][0]["msg"] == (
-        "title is a field of every item; this attribute is asked for as attributes.title"
+        "title is a field of every item; filters name this attribute attributes.title"
     )
     [row] = shop.post(
         "/items", [body | {"item_id": name, "attributes": {"title": "inner", "created_at": "1999-01-01"}}]

@@ -148,7 +148,7 @@ def test_a_column_with_the_name_of_a_field_is_an_attribute_and_is_reported(
     path.write_text("item_id,title,created_at,attributes.title\na,Lamp,2020-01-01,inner\n")
     summary = import_items(database, space.name, path)
     assert sorted(summary.notes) == [
-        f"{name} is a field of every item; this attribute is asked for as attributes.{name}"
+        f"{name} is a field of every item; filters name this attribute attributes.{name}"
         for name in ("created_at", "title")
     ]
     with database.connect() as conn:
