@@ -224,7 +224,8 @@ def _check_operator(condition: Condition, loc: Loc) -> None:
     if stored is not None and stored not in condition.kinds:
         hint = "; use `contains`" if stored == "texts" else ""
         raise InputError(
-            f"{condition.field} holds {KIND_NAMES[stored]}, `{condition.operator}` asks for {KIND_NAMES[condition.kind]}{hint}",
+            f"{condition.field} holds {KIND_NAMES[stored]}, `{condition.operator}` asks for "
+            f"{KIND_NAMES[condition.kind]}{hint}",
             loc=loc,
         )
 

@@ -10,13 +10,13 @@ from engine.catalogue.comparable_values import Loc
 from engine.catalogue.predicate import Condition, Predicate
 from engine.errors import InputError
 
-NUMBER_COST, TEXT_COST, CONTAINS_COST = 2, 20, 60  # to look at one value; at a text within a text
-BYTE_COST = 2  # of it, where it is a long one
-MASK_COST = 8  # for each item, to combine what passes and to search among it
-CHANGED_ITEM_COST = 1000  # a condition on an item that changed since the build
-ANSWER_ITEM_COST = 2000  # an item of an answer
+NUMBER_COST, TEXT_COST, CONTAINS_COST = 2, 20, 60  # per value: compare a number, a text, search a substring
+BYTE_COST = 2  # per byte of a substring search in long texts
+MASK_COST = 8  # per item: combine masks and search under a mask
+CHANGED_ITEM_COST = 1000  # per condition and item that changed since the build
+ANSWER_ITEM_COST = 2000  # per item of a response
 ADVICE = "ask for fewer shelves at once, share their filters, or use fewer conditions"
-DISTANCE_COST = 100  # to compare a vector with another, and sort it in
+DISTANCE_COST = 100  # per vector: compute a distance and sort it
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a latent space with a codec is for: reconstruct, find anomalies, interpolate, sample. Pure functions."""
+"""Uses of a codec as pure functions: reconstruct, find anomalies, interpolate, sample."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from engine.errors import InputError
 from engine.values.features import Values
 from engine.values.vectors import Matrix
 
-NEIGHBOURS = 5  # known records a record is reconstructed from; one alone would let a single odd record excuse others
-MEMORY = 10_000  # training latents kept; more cost search time and move the scores little
-SAME = 1e-9  # of the mean square length: closer than this is the same record
+NEIGHBOURS = 5  # training records that explain a record; with one, a single odd training record would excuse others
+MEMORY = 10_000  # stored training latents; more cost search time and change the scores little
+SAME = 1e-9  # of the mean squared length: a smaller squared distance means the same record
 QUANTILES = np.linspace(0, 1, 1001)
 FALSE_ALARM_RATE = 0.01
-DENSEST = 1e-2  # of the usual distance between known records: copies of one record are no infinitely dense crowd
-DEPARTED = 2.0  # squared scales, as of another category: what a number that never changed has no scale of its own for
-FLOATS = 2**24  # decoded at a time
+DENSEST = 1e-2  # of the mean spread; lower bound, so that copies of one record do not make an infinite density
+DEPARTED = 2.0  # squared error of a changed constant column, which has no scale; equal to that of another category
+FLOATS = 2**24  # decoded per batch
 Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Anomalies:
-    """Of n records: how far each is from the nearest known records, and through which columns."""
+    """Anomaly scores of n records: the distances to the nearest training records, and the columns behind them."""
 
-    scores: Scores  # (n,) in scales of the columns, as they would be where known records lie as close as they mostly do
+    scores: Scores  # (n,) in column scales, normalised by the density of the training records nearby
     threshold: float
     false_alarm_rate: float  # share of the training records above the threshold
-    contributions: Matrix  # (n, n_columns) shares of the score, each row sums to 1
-    expected: Values  # (n, n_columns) what the nearest known records would have here
+    contributions: Matrix  # (n, n_columns) share of each column in the score, rows sum to 1
+    expected: Values  # (n, n_columns) values of the nearest training records
 
     @property
     def flags(self) -> npt.NDArray[np.bool_]:
@@ -41,15 +41,15 @@ class Anomalies:
 
 @dataclass(frozen=True, eq=False)
 class Explained:
-    """Of n prepared records, what the nearest of the memory decode to."""
+    """For n prepared records, the decoded latents of memory that are nearest."""
 
     near: npt.NDArray[np.int64]  # (n, k) rows of the memory, nearest first
-    expected: Matrix  # (n, width) their mean
-    squares: Matrix  # (n, k) mean squared difference per prepared column to each
+    expected: Matrix  # (n, width) mean of the decoded neighbours
+    squares: Matrix  # (n, k) mean squared difference to each neighbour over the prepared columns
 
 
 def reconstruct(codec: FeatureCodec, values: Values) -> tuple[Values, Scores]:
-    """What the codec makes of records, (n, n_columns), and the mean squared error of each in scales, (n,)."""
+    """The reconstructed records, (n, n_columns), and the mean squared error of each in column scales, (n,)."""
     prepared = codec.preprocessing.apply(values)
     again = codec.core.decode(codec.core.encode(prepared))
     return codec.preprocessing.invert(again), np.mean((prepared - again) ** 2, axis=1)
@@ -63,11 +63,11 @@ def anomalies(
     quantile: float | None = None,
     known: bool = True,
 ) -> Anomalies:
-    """Records far from everything known; the threshold leaves `false_alarm_rate` of the training records above it.
+    """Score records by their distance to the training records.
 
-    `quantile` says the same the other way round: 0.99 is a false-alarm rate of 0.01. With `known` training records are
-    judged as the threshold was made: without themselves. What no training record had (an unseen category, what is no
-    number, nothing at all) makes a record odder than any of them.
+    `false_alarm_rate` is the share of the training records above the threshold; a `quantile` of 0.99 is a rate of 0.01.
+    With `known`, a training record is not compared with itself, as when the threshold was computed. A record with an
+    unseen category, an unreadable number or no value at all scores above all training records.
     """
     rate = 1 - quantile if quantile is not None else false_alarm_rate
     if not 0 <= rate < 1:
@@ -80,7 +80,7 @@ def anomalies(
     explained = explain(codec.core, normal.memory, prepared, known=known)
     departed = DEPARTED * how.departed(values)
     by_column = how.by_column((prepared - explained.expected) ** 2) + departed
-    if normal.spread is None:  # learnt before it was kept: the squared error, which its quantiles are of
+    if normal.spread is None:  # an older model has no spread; its quantiles are of the squared error
         scores = np.asarray(by_column.sum(axis=1) / how.width, np.float32)
     else:
         apart = np.sqrt(explained.squares + departed.sum(axis=1, keepdims=True) / how.width).mean(axis=1)
@@ -92,10 +92,10 @@ def anomalies(
 
 
 def _by_density(apart: npt.NDArray[np.floating], near: npt.NDArray[np.int64], spread: Matrix) -> Scores:
-    """(n,) distances to the nearest known records by the root of how far those are from their own nearest.
+    """(n,) distances to the nearest training records, divided by the square root of the relative spread there.
 
-    So a record apart from a dense crowd is odder than one as far from a loose one. All of the crowd's distance, as LOF
-    divides by, makes too much of that (`scripts/LOG.md`).
+    A record near a dense group scores higher than one at the same distance from a sparse group. LOF divides by the
+    full spread, which over-corrects (`scripts/LOG.md`).
     """
     usual = float(spread.mean())
     if usual == 0:
@@ -104,7 +104,7 @@ def _by_density(apart: npt.NDArray[np.floating], near: npt.NDArray[np.int64], sp
 
 
 def _with_odd(scores: Scores, by_column: Matrix, odd: npt.NDArray[np.bool_], much: float) -> tuple[Scores, Matrix]:
-    """Scores with `much` more for each odd cell, as lengths at right angles, and the shares of the columns in them."""
+    """Scores with `much` added in quadrature for each odd cell, and the share of each column in the score."""
     own = scores.astype(np.float64) ** 2
     total = np.maximum(by_column.sum(axis=1, keepdims=True, dtype=np.float64), 1e-30)
     parts = by_column / total * own[:, None] + odd * much**2
@@ -113,9 +113,9 @@ def _with_odd(scores: Scores, by_column: Matrix, odd: npt.NDArray[np.bool_], muc
 
 
 def explain(core: Core, memory: Matrix, prepared: Matrix, *, known: bool = False) -> Explained:
-    """What is nearest in `memory` to each of (n, width) prepared records.
+    """Find the nearest latents of `memory` for each of (n, width) prepared records, and decode them.
 
-    With `known` a record that is itself in the memory is not explained by itself.
+    With `known`, a record that is in the memory is not its own neighbour.
     """
     step = max(1, min(BATCH, FLOATS // (NEIGHBOURS * prepared.shape[1])))
     parts = [
@@ -138,7 +138,7 @@ def _explain(core: Core, memory: Matrix, prepared: Matrix, known: bool) -> tuple
 
 
 def learn_normal(core: Core, prepared: Matrix, *, seed: int) -> Normal:
-    """The yardsticks of a core over the records it was trained on, (n, width)."""
+    """The statistics of the training records, (n, width), against which anomalies and drift are measured."""
     draw = np.random.default_rng(seed)
     kept = np.sort(draw.choice(len(prepared), min(MEMORY, len(prepared)), replace=False))
     latents = [core.encode(prepared[start : start + BATCH]) for start in range(0, len(prepared), BATCH)]
@@ -157,7 +157,7 @@ def learn_normal(core: Core, prepared: Matrix, *, seed: int) -> Normal:
 
 
 def interpolate(start: Matrix, end: Matrix, steps: int) -> Matrix:
-    """(steps, dim) vectors on the straight way from `start` to `end`, both (dim,), ends included."""
+    """(steps, dim) vectors on the straight line from `start` to `end`, both (dim,) and included."""
     if steps < 2:
         raise InputError(f"expected at least 2 steps, got {steps}", loc=("steps",))
     share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
@@ -165,7 +165,10 @@ def interpolate(start: Matrix, end: Matrix, steps: int) -> Matrix:
 
 
 def sample(codec: FeatureCodec, n: int, *, seed: int) -> tuple[Matrix, Values]:
-    """(n, dim) likely latents and the records they decode to. InputError for a model that cannot."""
+    """(n, dim) latents drawn from the model's distribution, and their decoded records.
+
+    Raises InputError for a model that has no distribution.
+    """
     latent = codec.core.sample(n, np.random.default_rng(seed))
     return latent, codec.decode(latent)
 

@@ -1,4 +1,4 @@
-"""What finding odd records is worth, where labels say which of them are bad."""
+"""The value of anomaly detection on labelled records: recall, precision, and saved reviews."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from engine.codec.feature_codec import FeatureCodec
 from engine.latent_analysis.anomalies import FALSE_ALARM_RATE, anomalies
 from engine.values.features import Features, align_columns
 
-MOST = 10_000  # records judged; more cost time and say no more
+MOST = 10_000  # records scored; more cost time and change the figures little
 
 Flags = npt.NDArray[np.bool_]
 
 
 def bad_records(labels: Sequence[str | None] | None, normal: str | None) -> Flags | None:
-    """Which records are bad: of another label than `normal`, else of the rarer of two labels; None: nobody can say."""
+    """Which records are bad: those not labelled `normal`, else those with the rarer of two labels; None: unknown."""
     known = [label for label in labels or () if label is not None]
     names, counts = np.unique(known, return_counts=True) if known else (np.array([]), np.array([]))
     if normal is None and len(names) == 2 and counts[0] != counts[1]:
@@ -36,7 +36,7 @@ def detect(
     false_alarm_rate: float = FALSE_ALARM_RATE,
     seed: int = 0,
 ) -> dict[str, Any] | None:
-    """The figures of the records' anomaly scores against their labels; None where labels do not say what is bad."""
+    """The figures of the anomaly scores against the labels; None if the labels do not tell which records are bad."""
     bad = bad_records(features.labels, normal)
     if bad is None:
         return None
@@ -49,11 +49,11 @@ def detect(
 
 
 def figures(scores: npt.NDArray[np.floating], bad: Flags, threshold: float) -> dict[str, Any]:
-    """Of n scores above or below a threshold: how many bad ones are found, and what that saves.
+    """Detection figures of n scores under a threshold.
 
-    `reviews_saved` is how many fewer records a person looks at than when looking at random until as many bad ones are
-    found; `error_reduction` how many fewer bad ones are missed than when reviewing as many records at random, as a
-    share.
+    `reviews_saved`: records that a person does not have to review, compared with a random order until as many bad ones
+    are found. `error_reduction`: share of missed bad records that is avoided, compared with reviewing as many records
+    at random.
     """
     n, flagged = len(scores), scores > threshold
     hits, n_bad, n_flagged = int((flagged & bad).sum()), int(bad.sum()), int(flagged.sum())
@@ -75,7 +75,7 @@ def figures(scores: npt.NDArray[np.floating], bad: Flags, threshold: float) -> d
 
 
 def auc_roc(scores: npt.NDArray[np.floating], bad: Flags) -> float:
-    """How often a bad record scores above a good one; ties count half."""
+    """The probability that a bad record scores above a good one; ties count half."""
     _, at, counts = np.unique(scores, return_inverse=True, return_counts=True)
     ranks = (counts.cumsum() - (counts - 1) / 2)[at]  # scipy.stats, which has this, takes a second to import
     n_bad = int(bad.sum())

@@ -1,4 +1,4 @@
-"""Drift: whether recent records still look like those a model was trained on."""
+"""Drift: whether the distribution of recent records differs from that of the training records."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from engine.values.features import Values
 from engine.values.lenient_records import LenientRecords
 
 BINS = 10  # of the population stability index, each a tenth of the training records
-ALERT = 0.2  # where a shift is usually called large
-SURE = 0.01  # of all the tests together: below it, chance is no explanation
-LEAST = 50  # records; fewer say nothing about a distribution
-FLOOR = 1e-4  # of a share, so that an empty bin has a logarithm
+ALERT = 0.2  # usual PSI threshold of a large shift
+SURE = 0.01  # significance level over all tests together (Bonferroni)
+LEAST = 50  # records; fewer do not estimate a distribution
+FLOOR = 1e-4  # lower bound of a share, so that the logarithm of an empty bin exists
 
 NAMED = 5  # unseen values of a column, in a report
 
@@ -29,11 +29,11 @@ Flags = npt.NDArray[np.bool_]
 
 
 def measure(codec: FeatureCodec, given: Values | LenientRecords, *, alert: float = ALERT) -> dict[str, Any]:
-    """PSI and Kolmogorov-Smirnov distance of the reconstruction error, each latent dimension and what is not read.
+    """PSI and Kolmogorov-Smirnov distance of the reconstruction error, each latent dimension, and unread cells.
 
-    That is, by column, how many cells are missing and how many hold what no training record had (named in `unseen`).
-    `alert` is true when a PSI is above the threshold and chance does not explain it, over all of these together.
-    Raises NotEnoughData for fewer than 50 records.
+    Unread cells of a column are missing ones, and unseen ones, whose values no training record had (listed in
+    `unseen`). `alert` is true if a PSI is above the threshold and significant over all tests together. Raises
+    NotEnoughData for fewer than 50 records.
     """
     readings = given if isinstance(given, LenientRecords) else LenientRecords(codec.columns, given)
     values = readings.values
@@ -69,8 +69,8 @@ def measure(codec: FeatureCodec, given: Values | LenientRecords, *, alert: float
 
 
 def _unread(codec: FeatureCodec, missing: Flags, strange: Flags) -> list[dict[str, Any]]:
-    """A row for each column that has unseen cells, or other shares of missing ones than in training."""
-    n, learnt = len(missing), len(codec.normal.memory)  # of so many records at least
+    """A row for each column with unseen or missing cells: their share against that in training."""
+    n, learnt = len(missing), len(codec.normal.memory)  # lower bound of the number of training records
     before = codec.preprocessing.missing
     rows = []
     for at, column in enumerate(codec.columns):
@@ -82,9 +82,9 @@ def _unread(codec: FeatureCodec, missing: Flags, strange: Flags) -> list[dict[st
 
 
 def _shares(name: str, before: float, after: float, n_before: int, n_after: int) -> dict[str, Any]:
-    """The figures of a share of the records, as those of a distribution of two bins."""
+    """The drift figures of a share of the records, as a distribution with two bins."""
     expected, got = (np.maximum(np.array([each, 1 - each]), FLOOR) for each in (before, after))
-    if before == 0:  # that all of them fall among the last, where each record is as likely to have it
+    if before == 0:  # probability that all such cells are among the recent records if each record is equally likely
         p = (n_after / (n_before + n_after)) ** round(after * n_after)
     else:
         pooled = (before * n_before + after * n_after) / (n_before + n_after)
@@ -95,7 +95,7 @@ def _shares(name: str, before: float, after: float, n_before: int, n_after: int)
 
 
 def _unseen(readings: LenientRecords, strange: Flags) -> dict[str, dict[str, int]]:
-    """By column the most frequent of what no training record had, with how often it is there."""
+    """column -> the most frequent unseen values with their counts."""
     found = {}
     for at in np.flatnonzero(strange.any(axis=0)).tolist():
         counts = Counter(readings.cell_text(row, at) for row in np.flatnonzero(strange[:, at]).tolist())
@@ -104,7 +104,7 @@ def _unseen(readings: LenientRecords, strange: Flags) -> dict[str, dict[str, int
 
 
 def psi(quantiles: Sample, recent: Sample) -> float:
-    """Population stability index of a sample against equally spaced quantiles of another, 0 for the same."""
+    """Population stability index of a sample against equally spaced quantiles of another; 0 for equal distributions."""
     edges = np.unique(np.quantile(quantiles, np.linspace(0, 1, BINS + 1)[1:-1]))
     expected, found = (
         np.bincount(np.searchsorted(edges, each), minlength=len(edges) + 1) for each in (quantiles, recent)
@@ -114,7 +114,7 @@ def psi(quantiles: Sample, recent: Sample) -> float:
 
 
 def ks(quantiles: Sample, recent: Sample) -> float:
-    """Largest distance between the two distributions, 0 to 1, less what the spacing of the quantiles may make up."""
+    """Kolmogorov-Smirnov distance, 0 to 1, minus the error that the spacing of the quantiles may add."""
     before, after = np.sort(quantiles), np.sort(recent)
     at = np.concatenate([before, after])
     apart = np.searchsorted(before, at, side="right") / len(before) - np.searchsorted(after, at, side="right") / len(

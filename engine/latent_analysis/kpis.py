@@ -1,4 +1,4 @@
-"""Figures of a dense model version: how exact, how compact, how well separated, how fast."""
+"""Figures of a codec: reconstruction error, compression, separation of groups, and latency."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ACTIVE = 0.01  # variance of a latent mean above which a unit counts as used (Bu
 
 
 def measure(codec: FeatureCodec, features: Features, learnt: Features, *, seed: int = 0) -> dict[str, Any]:
-    """The figures that are stored with a version: errors over what was `learnt` from, separation over all records."""
+    """The figures stored with a model version: errors over the training records, separation over all records."""
     prepared = codec.preprocessing.apply(learnt.values)
     latent = codec.core.encode(prepared)
     squared = (prepared - codec.core.decode(latent)) ** 2
@@ -66,7 +66,7 @@ def silhouette(points: Matrix, groups: npt.NDArray[np.int64]) -> float | None:
 
 
 def trustworthiness(before: Matrix, after: Matrix, k: int = NEIGHBOURS) -> float | None:
-    """Whether neighbours after were neighbours before (Venna and Kaski 2001), 0 to 1; None for too few points."""
+    """Share of neighbours after encoding that were neighbours before (Venna and Kaski 2001), 0 to 1; None: too few."""
     n = len(before)
     if n < 2 * k + 2:
         return None
@@ -93,8 +93,8 @@ def latency_ms(codec: FeatureCodec, features: Features) -> tuple[float, float]:
 def _groups(
     latent: Matrix, features: Features, rows: npt.NDArray[np.int64], seed: int
 ) -> tuple[npt.NDArray[np.int64], str]:
-    """Which group each of the sampled records is in: its label, or its k-means cluster."""
-    from scipy.cluster.vq import kmeans2  # a fifth of a second, for the start of a command that does without it
+    """The group of each sampled record: its label, or its k-means cluster."""
+    from scipy.cluster.vq import kmeans2  # imported here: it takes 0.2 s, which other commands save
 
     if features.labels is not None and len({features.labels[row] for row in rows} - {None}) > 1:
         return _codes([features.labels[row] for row in rows]), "label"
@@ -115,7 +115,7 @@ def _codes(labels: Sequence[str | None]) -> npt.NDArray[np.int64]:
 
 
 def _of_core(codec: FeatureCodec, prepared: Matrix, latent: Matrix) -> dict[str, Any]:
-    """What only some kinds of model have."""
+    """The figures that only some kinds of model have."""
     core = codec.core
     if isinstance(core, NetworkCore) and core.kl is not None:
         return {

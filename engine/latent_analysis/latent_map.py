@@ -1,4 +1,4 @@
-"""latent_map: the vectors of a model as a map with what is known of each point: its label, how odd it is."""
+"""The vectors of a model as a 2-D map, with the label and the anomaly score of each point."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from engine.latent_analysis.projection import to_2d
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Vectors, normalise_rows
 
-MOST = 5000  # points; more hide each other
+MOST = 5000  # points; more cover each other
 
 
 def placed(embedder: str, space: LatentSpace) -> Vectors:
-    """What is drawn of the items of a model: directions of their places, as they are compared with each other, or their
-    vectors where those are."""
+    """The vectors of the items as they are compared with each other: unit vectors of the similarity space if the model
+    has one, else the item vectors."""
     found = similarity_of_model(embedder, space)
     if found is None:
         return space.items
@@ -35,7 +35,7 @@ def latent_map(
     n: int = MOST,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """At most n points, drawn by seed: parallel lists of ids, x, y, label and score; null where nothing is known."""
+    """At most n points, sampled by `seed`, as parallel lists of ids, x, y, labels and scores; null if unknown."""
     rows = np.sort(np.random.default_rng(seed).permutation(len(vectors))[:n])
     points = to_2d(np.asarray(vectors.matrix[rows]), method, seed=seed)
     ids: Sequence[str] = [vectors.ids.ids[row] for row in rows.tolist()]

@@ -1,4 +1,4 @@
-"""to_2d: vectors as points of a map. The libraries of the extra `map` are imported when asked for."""
+"""Projection of vectors to two dimensions. The libraries of the extra `map` are imported on first use."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from engine.values.vectors import Matrix
 
 LEAST = 10  # vectors; fewer make no map
 Points = npt.NDArray[np.float64]
-FIRST = 50  # principal components that t-SNE and UMAP start from: what is beyond is mostly noise, and time
+FIRST = 50  # principal components as input of t-SNE and UMAP; further ones are mostly noise and cost time
 
 
 def to_2d(matrix: Matrix, method: str = "pca", *, seed: int = 0) -> Points:
@@ -41,14 +41,14 @@ def _tsne(main: np.ndarray, seed: int) -> np.ndarray:
         from openTSNE import TSNE
     except ImportError:
         raise InputError("tsne needs openTSNE: install the extra `map`, or take --method pca") from None
-    perplexity = min(30, (len(main) - 1) / 3)  # one job: its threads wait in loops, 4 times as long on a busy machine
+    perplexity = min(30, (len(main) - 1) / 3)  # n_jobs=1: its threads busy-wait, 4 times slower on a busy machine
     return np.asarray(TSNE(perplexity=perplexity, random_state=seed, n_jobs=1).fit(main))
 
 
 def _umap(main: np.ndarray, seed: int) -> np.ndarray:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ImportWarning)  # that it has no TensorFlow is no concern of ours
+            warnings.simplefilter("ignore", ImportWarning)  # umap warns if TensorFlow is missing
             from umap import UMAP
     except ImportError:
         raise InputError("umap needs umap-learn: install the extra `map`, or take --method pca") from None
