@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from fastapi import Request
 
 from api import auth
+from api.app import create_app
 from api.auth import CACHE_S, LOOKUP_TIMEOUT_S, MAX_LOOKUPS, Keyring, require
 from api.server import bound, running, serve
 from engine.errors import Conflict, StoreBusy, StoreUnavailable
@@ -340,3 +341,15 @@ def test_a_server_whose_last_key_is_revoked_stays_closed(
     assert httpx.get(f"{url}/default/status", headers=admin).status_code == 401
     with bound("127.0.0.1", 0) as listener, running(*own, listener):  # after it starts anew too
         assert httpx.get(f"http://127.0.0.1:{listener.getsockname()[1]}/v1/default/status").status_code == 401
+
+
+def test_the_openapi_document_names_the_key_of_every_route_that_needs_one(tmp_path: Path) -> None:
+    document = create_app(Settings(home=tmp_path)).openapi()
+    assert document["components"]["securitySchemes"] == {"HTTPBearer": {"type": "http", "scheme": "bearer"}}
+    without_key = {
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if operation.get("security") != [{"HTTPBearer": []}]
+    }
+    assert without_key == {"/healthz", "/readyz"}
