@@ -1,12 +1,12 @@
-"""Who finds the odd records? Every dense embedder through the product's own anomaly score, beside other libraries.
+"""Anomaly detection: every feature embedder with the product's own anomaly score, beside other libraries.
 
-A folder of ADBench sets (NAME.npz with X (n, d) and y, 1 is an anomaly), semi-supervised as in ADBench: learnt from
-half of the normal records, scored on the other half and every anomaly. Labels are read for the score alone. `features`
-is the product's own choice of embedder. One JSON line per set and method, means over seeds; the last line has the means
-over sets.
+The folder has ADBench sets (NAME.npz with X (n, d) and y, 1 for an anomaly). As in ADBench, semi-supervised: methods
+are fitted on half of the normal records and scored on the other half and all anomalies. Labels are used for the metrics
+only. `features` is the product's own choice of embedder. One JSON line per set and method, with means over seeds; the
+last line has means over sets.
 
-A folder with skab.parquet is SKAB: of each run the first 400 records are learnt from and the rest judged, at a
-false-alarm rate of 1% on the training records, by the median of the last five scores as the data's own detectors do.
+A folder with skab.parquet is SKAB: the first 400 records of each run are the training part, the rest is tested at a
+false-alarm rate of 1% on the training records, on the median of the last five scores, as in SKAB's own detectors.
 
     python scripts/bench_anomaly.py --data FOLDER --json
 """
@@ -38,7 +38,7 @@ from engine.values.ids import IdMap
 
 Score = Callable[[npt.NDArray], npt.NDArray]
 Learn = Callable[[npt.NDArray, int], Score]
-SCALED = {  # PyOD's of distances, densities and neighbours, which lead where only normal records are learnt from
+SCALED = {  # PyOD methods on distances, densities and neighbours, which lead in the semi-supervised setting
     "pyod_knn": ("knn", "KNN", {}),
     "pyod_knn_mean": ("knn", "KNN", {"method": "mean"}),
     "pyod_cblof": ("cblof", "CBLOF", {}),
@@ -49,7 +49,7 @@ SCALED = {  # PyOD's of distances, densities and neighbours, which lead where on
     "pyod_lunar": ("lunar", "LUNAR", {}),
 }
 PEERS = ("isolation_forest", "lof", "neighbours", "pyod_ecod", "pyod_autoencoder", *SCALED)
-TRAINED, WINDOW, RATE = 400, 5, 0.01  # SKAB: records learnt from, scores in a median, false alarms allowed
+TRAINED, WINDOW, RATE = 400, 5, 0.01  # SKAB: training records, scores per median, allowed false alarms
 NOT_SENSORS = ("file", "datetime", "anomaly", "changepoint")
 
 
@@ -58,7 +58,7 @@ def main() -> None:
     warnings.filterwarnings("ignore", module=r"pyod|sklearn|torch")
     bench = _skab if (args.data / "skab.parquet").exists() else _adbench
     for row in bench(args):
-        print(json.dumps(row) if args.json else _told(row), flush=True)
+        print(json.dumps(row) if args.json else _text(row), flush=True)
 
 
 def _adbench(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
@@ -97,7 +97,7 @@ def _means(rows: list[dict[str, Any]], method: str) -> dict[str, float]:
 def _halves(
     values: npt.NDArray, odd: npt.NDArray[np.bool_], seed: int
 ) -> tuple[npt.NDArray, npt.NDArray, npt.NDArray[np.bool_]]:
-    """Half of the normal records; the other half with every anomaly, and which of these are anomalies."""
+    """Half of the normal records; the other half with all anomalies; and the labels of those."""
     normal = np.random.default_rng(seed).permutation(np.flatnonzero(~odd))
     half = len(normal) // 2
     asked = np.concatenate([normal[half:], np.flatnonzero(odd)])
@@ -105,7 +105,7 @@ def _halves(
 
 
 def _skab(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """F1, false and missed alarms in percent over the records of all runs together."""
+    """F1, and false and missed alarms in percent, over the records of all runs together."""
     table = pl.read_parquet(args.data / "skab.parquet")
     runs = [
         run for (name,), run in table.group_by("file", maintain_order=True) if not str(name).startswith("anomaly-free")
@@ -145,7 +145,7 @@ def _rates(truth: npt.NDArray[np.bool_], told: npt.NDArray[np.bool_], seconds: f
 
 
 def learner(method: str) -> Learn:
-    """What learns from normal records and a seed, and gives a score: the higher, the odder."""
+    """A function that fits on normal records with a seed and returns a score; higher is more anomalous."""
     return _peer(method) if method in PEERS else lambda values, seed: _scores(_codec(method, values, seed))
 
 
@@ -154,7 +154,7 @@ def _scores(codec: FeatureCodec) -> Score:
 
 
 def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
-    """Records of normal operation learnt as the product learns them."""
+    """The product's own codec, fitted on normal records."""
     columns = tuple(Column(f"column {at}") for at in range(values.shape[1]))
     features = Features(IdMap(str(row) for row in range(len(values))), columns, values)
     if method == AUTO_FEATURES:
@@ -166,7 +166,7 @@ def _codec(method: str, values: npt.NDArray, seed: int) -> FeatureCodec:
 
 
 def _peer(method: str) -> Learn:
-    """scikit-learn's and PyOD's with their own defaults; on scaled columns where those have to be compared."""
+    """A method of scikit-learn or PyOD with its defaults; on standardised columns if it compares columns."""
     if method in SCALED:
         return _scaled(*SCALED[method])
     if method == "isolation_forest":
@@ -191,7 +191,7 @@ def _peer(method: str) -> Learn:
 
 
 def _scaled(module: str, name: str, options: dict[str, Any]) -> Learn:
-    """One of PyOD's, seeded where it can be."""
+    """A method of PyOD, seeded if it takes a seed."""
     made = getattr(importlib.import_module(f"pyod.models.{module}"), name)
     takes_seed = "random_state" in inspect.signature(made).parameters
 
@@ -222,7 +222,7 @@ def _negative(score: Score) -> Score:
     return lambda values: -score(values)
 
 
-def _told(row: dict[str, Any]) -> str:
+def _text(row: dict[str, Any]) -> str:
     if "summary" in row:
         lines = [f"{method:>18}  {means}" for method, means in row["summary"].items()]
         return "\n".join(["means over the sets; the product's choice is " + row["default"], *lines])
@@ -232,14 +232,14 @@ def _told(row: dict[str, Any]) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--only", metavar="TEXT", help="the sets with this in their name")
+    parser.add_argument("--only", metavar="TEXT", help="only sets with this in their name")
     parser.add_argument(
         "--methods",
         nargs="+",
         default=[AUTO_FEATURES, *FEATURE_EMBEDDERS, *PEERS],
         choices=[AUTO_FEATURES, *FEATURE_EMBEDDERS, *PEERS],
     )
-    parser.add_argument("--seeds", type=int, default=1, help="splits and models that the figures are means of")
+    parser.add_argument("--seeds", type=int, default=1, help="number of splits and models per mean")
     parser.add_argument("--json", action="store_true", help="one JSON line per row")
     return parser.parse_args()
 

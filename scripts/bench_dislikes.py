@@ -1,10 +1,10 @@
-"""What are dislikes and returns worth, by how much they take from what is like them, and which weight is chosen?
+"""Quality by the weight with which dislikes and returns lower similar items, and the weight that is chosen.
 
-Generated shops first: users of one of five themes and one of its two styles; every other one has looked at an item of
-each style, dislikes one (of the style that is not theirs, or in the shops of "noise" of either), and later buys. Then
-the events of shops whose returns are what they do not want: UCI Online Retail (events.parquet). Learn from all but the
-last tenth of the events. A row per shop and embedder: the weight that is chosen before the last tenth, then the mean
-of recall@20 and ndcg@20 in it, for the users who dislike something, by weight.
+First generated shops: each user likes one of five themes and one of its two styles; every second user has viewed an
+item of each style, dislikes one item (of the other style; in the "noise" shops of either style), and buys later. Then
+shops from --data, whose returns count as dislikes: UCI Online Retail (events.parquet). The last tenth of the events is
+the test part. One row per shop and embedder: the weight chosen on the training part, and by weight the mean of
+recall@20 and ndcg@20 of the users with dislikes.
 
     python scripts/bench_dislikes.py [--data FOLDER ...] [--embedders spectral ials blend] [--json]
 """
@@ -43,8 +43,8 @@ def main() -> None:
 
 def shops(folders: list[Path]) -> Iterator[tuple[str, EventColumns]]:
     for seed in range(3):
-        for telling in (True, False):
-            yield f"{'styles' if telling else 'noise'} {seed}", styles(seed, telling)
+        for informative in (True, False):
+            yield f"{'styles' if informative else 'noise'} {seed}", styles(seed, informative)
     for folder in folders:
         yield folder.name, read(folder)
 
@@ -68,7 +68,7 @@ def row(events: EventColumns, embedder: str) -> dict[str, Any]:
     }
 
 
-def styles(seed: int, telling: bool) -> EventColumns:
+def styles(seed: int, informative: bool) -> EventColumns:
     draw = np.random.default_rng(seed)
     rows: list[tuple[int, int, int, int]] = []  # user, item, kind, moment
     for user in range(USERS):
@@ -79,7 +79,7 @@ def styles(seed: int, telling: bool) -> EventColumns:
         had = own[:9] + other[:2] if user % 2 else [own.pop(), other.pop()]
         rows += [(user, item, user % 2, int(draw.integers(500))) for item in had]
         if user % 2 == 0:
-            disliked = other.pop() if telling or draw.random() < 0.5 else own.pop()
+            disliked = other.pop() if informative or draw.random() < 0.5 else own.pop()
             rows.append((user, disliked, 2, int(draw.integers(500))))
             rows += [(user, own.pop(), 1, int(draw.integers(500, 1000))) for _ in range(3)]
     users, items, kinds, moments = (np.array(column, np.int64) for column in zip(*rows, strict=True))

@@ -1,8 +1,8 @@
-"""Which ideas of learning help, by how much, and which do not: each alone is taken out of, or put into, a model.
+"""Ablations: how much each modelling idea helps, added to or removed from a model on its own.
 
-On validation cells of a folder with train.parquet and perhaps valid.parquet (columns user, item): valid.parquet, or a
-tenth of each user's cells. The test file is not read. A row per idea: recall@20 and ndcg@20 without it and with it, and
-the ratio of with to without.
+The folder has train.parquet and perhaps valid.parquet (columns user, item). Scores are on valid.parquet, or on a tenth
+of each user's interactions; the test file is not read. Each row is an idea: recall@20 and ndcg@20 without and with it,
+and the ratio of with to without.
 
     python scripts/bench_ideas.py --data FOLDER [--group closed] [--group loss] [--group sum] [--group model] [--json]
 """
@@ -40,7 +40,7 @@ Learn = Callable[[Interactions], LatentSpace]
 @dataclass(frozen=True)
 class Idea:
     name: str
-    without: str  # names of variants
+    without: str  # name of a variant, as `with_`
     with_: str
 
 
@@ -98,8 +98,8 @@ def main() -> None:
 
 
 def _variants(train: Interactions) -> dict[str, Learn]:
-    """How each variant is learnt."""
-    rank = fit(make("spectral"), train).dim
+    """The function that fits each variant."""
+    default_dim = fit(make("spectral"), train).dim
 
     def made(embedder: str, **params: Any) -> Learn:
         return lambda on: fit(make(embedder, params), on)
@@ -108,19 +108,19 @@ def _variants(train: Interactions) -> dict[str, Learn]:
         return made("spectral", user_exponent=user, item_exponent=item, out_exponent=out)
 
     def random_start(on: Interactions) -> LatentSpace:
-        with patch.object(mf, "normalise_rows", _random_rows):
+        with patch.object(mf, "initial_item_vectors", _random_rows):
             return fit(make("mf"), on)
 
     return {name: made(name) for name in ("spectral", "ease", "ials", "mf", "elsa", "multvae", "item2vec", "blend")} | {
         "spectral .5/.5/.5": exponents(0.5, 0.5, 0.5),
         "spectral .4/.4/.4": exponents(0.4, 0.4, 0.4),
         "spectral .32/.44/.44": exponents(Spectral.user_exponent, Spectral.item_exponent, Spectral.item_exponent),
-        "spectral f=1": lambda on: filtered(on, rank, 0.0),
-        "spectral f=s^.5": lambda on: filtered(on, rank, 0.5),
-        "spectral f=s": lambda on: filtered(on, rank, 1.0),
+        "spectral f=1": lambda on: filtered(on, default_dim, 0.0),
+        "spectral f=s^.5": lambda on: filtered(on, default_dim, 0.5),
+        "spectral f=s": lambda on: filtered(on, default_dim, 1.0),
         "spectral 64": made("spectral", dim=64),
-        "spectral half": made("spectral", dim=rank // 2),
-        "spectral twice": made("spectral", dim=rank * 2),
+        "spectral half": made("spectral", dim=default_dim // 2),
+        "spectral twice": made("spectral", dim=default_dim * 2),
         "spectral 0 iterations": made("spectral", iterations=0),
         "spectral 4 iterations": made("spectral", iterations=4),
         "mf random start": random_start,
@@ -135,12 +135,12 @@ def _variants(train: Interactions) -> dict[str, Learn]:
 
 
 def filtered(on: Interactions, dim: int, power: float) -> LatentSpace:
-    """The default `spectral` with the filter s^power in place of its own."""
+    """The default `spectral` with the filter s^power in place of the ridge filter."""
     space = fit(make("spectral", {"dim": dim}), on)
     values = normalised_svd(
         on.matrix, dim, user_exponent=Spectral.user_exponent, item_exponent=Spectral.item_exponent, seed=0,
         device=torch.device("cpu"),
-    ).values  # fmt: skip
+    ).eigenvalues  # fmt: skip
     assert isinstance(space.fold_in, LinearFoldIn)
     fold_in = replace(space.fold_in, dim_scale=(values ** (power / 2)).astype(np.float32))  # eigenvalues are squares
     return replace(space, users=Vectors(on.users, fold_in.vectors(on.matrix)), fold_in=fold_in)
@@ -169,7 +169,7 @@ def _beside(without: dict[str, float], with_: dict[str, float]) -> dict[str, flo
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--group", action="append", choices=GROUPS, help="All of them where none is named.")
+    parser.add_argument("--group", action="append", choices=GROUPS, help="repeatable; all groups by default")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

@@ -1,9 +1,9 @@
-"""What is popularity worth, by each half-life, and how good is the one that is chosen?
+"""Quality of popularity by half-life, and of the half-life that the product chooses.
 
-The events of two shops: UCI Online Retail (events.parquet) and Complete Journey (transactions_sample.parquet). Learn
-from all but the last tenth of the events, as every evaluation does, and predict what known users newly take up in it.
-A row for the count of distinct users of all times, which was served before, one for that of the last 28 days, one for
-each half-life, and one for the half-life that is chosen before the last tenth: what is served.
+The data are the events of two shops: UCI Online Retail (events.parquet) and Complete Journey
+(transactions_sample.parquet). The last tenth of the events is the test part, as in every evaluation. One row for
+distinct users of all times, one for those of the last 28 days, one per half-life, and one for the half-life that is
+chosen on the training part, which is the popularity that is served.
 
     python scripts/bench_popularity.py --data FOLDER [FOLDER ...] [--predict any] [--json]
 """
@@ -64,7 +64,7 @@ def _figures(scorer: Scorer, split: Split) -> dict[str, Any]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, nargs="+", metavar="FOLDER")
-    parser.add_argument("--predict", choices=("new", "any"), default="new", help="any: also what was bought before")
+    parser.add_argument("--predict", choices=("new", "any"), default="new", help="any: repeat purchases count too")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

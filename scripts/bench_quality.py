@@ -1,14 +1,14 @@
-"""How good are an embedder's recommendations on a public split, and how long do they take to learn?
+"""Recommendation quality of an embedder on a public split, and the time to fit it.
 
-The folder has train.parquet, test.parquet and perhaps valid.parquet, a part of train: int columns user, item. One JSON
-line, all through the product's own choice, fit, fold-in and evaluation. The test file is read once, at the end, and
-not at all with --valid. What --tune, --budget and auto choose, they choose on valid.parquet, or on a tenth of each
-user's train cells, and learn again on all of train. strong_recall@20: 10% of the users held out, 80% of each one's
-history in, 20% scored.
+The folder has train.parquet, test.parquet and perhaps valid.parquet, a part of train, with int columns user and item.
+The output is one JSON line; the product's own selection, fit, fold-in and evaluation are used. The test file is read
+once, at the end, and not at all with --valid. --tune, --budget and auto choose on valid.parquet, or on a tenth of each
+user's training interactions, and fit again on all of train. strong_recall@20: 10% of the users are held out of the fit,
+80% of each history is folded in, 20% is scored.
 
     python scripts/bench_quality.py --data FOLDER --embedder spectral --set dim=256 --valid --json
     python scripts/bench_quality.py --data FOLDER --embedder auto [--tune MINUTES | --budget MINUTES] --json
-    torchrun --nproc-per-node 2 scripts/bench_quality.py ...    # what is learnt in passes, over several processes
+    torchrun --nproc-per-node 2 scripts/bench_quality.py ...    # data-parallel, for models that learn in passes
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main() -> None:
     except NearfieldError as error:
         raise SystemExit(f"bench_quality: {error}") from None
     if figures is None:
-        return  # the first rank speaks
+        return  # only rank 0 prints
     if args.json:
         print(json.dumps(figures), flush=True)
     else:
@@ -58,7 +58,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """One line of figures: choose, fit, evaluate, and the strong generalisation unless it is left out."""
+    """All metrics of one run: choose, fit, evaluate, and strong generalisation unless --weak."""
     train = read_train(args.data)
     split = without_valid(args.data, train) if args.valid else None
     train = split.train if split else train
@@ -67,7 +67,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     choose_seconds, embedder = time.perf_counter() - started, choice.embedder
     space, fit_seconds, epochs = _fit(embedder, train, args)
     peak = peak_mb(args.device)
-    # read last: the model is done before the test file is opened
+    # the test file is opened after the model is finished
     found = evaluate_ranking(SpaceScorer(space), train.matrix, split.test if split else read_test(args.data, train))
     strong = None if args.valid or args.weak else _strong(embedder, train, args)
     params: dict[str, Any] = asdict(embedder) if is_dataclass(embedder) and not isinstance(embedder, type) else {}
@@ -93,13 +93,13 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
-    """The embedder asked for, or what its chooser finds on a part of `train`."""
+    """The requested embedder, or the choice of its chooser on a part of `train`."""
     given = dict(pair.split("=", 1) for pair in args.set)
     searched = args.tune is not None or args.budget is not None
     if searched and given:
-        raise InputError("--tune and --budget find the parameters: leave --set out")
+        raise InputError("--tune and --budget choose the parameters; remove --set")
     if args.budget is not None and args.embedder != AUTO:
-        raise InputError(f"--budget finds the embedder: expected --embedder auto, got {args.embedder}")
+        raise InputError(f"--budget chooses the embedder; expected --embedder auto, got {args.embedder}")
     made: Any = embedder_or_chooser(args.embedder, given)
     if args.budget is not None:
         made = TimeBudget(60 * args.budget)
@@ -107,7 +107,7 @@ def _chosen(args: argparse.Namespace, train: Interactions) -> Choice:
         made = Tune(60 * args.tune, DEFAULT_EMBEDDERS if args.embedder == AUTO else (args.embedder,))
     if not hasattr(made, "choose"):
         return Choice(made, "", ())
-    # with --valid the cells of valid.parquet are what is scored at the end: the choice is made on others
+    # with --valid the final score is on valid.parquet, so the choice is made on other interactions
     inner = splits.at_random(train, VALID_SHARE, SPLIT_SEED) if args.valid else without_valid(args.data, train)
 
     with data_parallel.rank_0_only():
@@ -120,7 +120,7 @@ def _progress(args: argparse.Namespace) -> Progress:
 
 
 def _fit(embedder: Embedder, train: Interactions, args: argparse.Namespace) -> tuple[LatentSpace, float, list[float]]:
-    """The space, the seconds of fit, and the seconds of every epoch where the embedder has epochs."""
+    """The space, the seconds of the fit, and the seconds of every epoch, if there are epochs."""
     epochs: list[float] = []
 
     def report(epoch: int, loss: float, seconds: float) -> None:
@@ -134,7 +134,7 @@ def _fit(embedder: Embedder, train: Interactions, args: argparse.Namespace) -> t
 
 
 def _strong(embedder: Embedder, train: Interactions, args: argparse.Namespace) -> float | None:
-    """recall@20 of users the model never saw, from 80% of their history."""
+    """recall@20 of users held out of the fit, from 80% of their history."""
     found = strong_generalisation(embedder, train, seed=args.seed, device=args.device)
     return None if found is None else round(float(found[f"recall@{K}"]), 5)
 
@@ -148,7 +148,7 @@ def read_train(folder: Path) -> Interactions:
 
 
 def without_valid(folder: Path, train: Interactions) -> splits.Split:
-    """Train without valid.parquet, or without a tenth of each user's cells where there is none."""
+    """Split valid.parquet off train, or a tenth of each user's interactions without that file."""
     if not (folder / "valid.parquet").exists():
         return splits.at_random(train, VALID_SHARE, SPLIT_SEED)
     held = _matrix(pl.read_parquet(folder / "valid.parquet"), train.matrix.shape)
@@ -158,7 +158,7 @@ def without_valid(folder: Path, train: Interactions) -> splits.Split:
 
 
 def read_test(folder: Path, train: Interactions) -> sp.csr_matrix:
-    """The test cells of users and items that train knows."""
+    """The test interactions of users and items that are in train."""
     cells, shape = pl.read_parquet(folder / "test.parquet"), train.matrix.shape
     return _matrix(cells.filter((pl.col("user") < shape[0]) & (pl.col("item") < shape[1])), shape)
 
@@ -166,7 +166,7 @@ def read_test(folder: Path, train: Interactions) -> sp.csr_matrix:
 def _matrix(cells: pl.DataFrame, shape: tuple[int, int]) -> sp.csr_matrix:
     where = (cells["user"].to_numpy(), cells["item"].to_numpy())
     matrix = sp.csr_matrix((np.ones(len(cells), np.float32), where), shape=shape)
-    matrix.data[:] = 1  # a pair that is there twice counts once
+    matrix.data[:] = 1  # duplicate pairs count once
     matrix.sort_indices()
     return matrix
 
@@ -176,17 +176,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
     parser.add_argument("--embedder", required=True, metavar="NAME")
     parser.add_argument("--set", action="append", default=[], metavar="k=v", help="a parameter of the embedder")
-    parser.add_argument("--valid", action="store_true", help="fit on train minus valid, score on valid: for tuning")
-    parser.add_argument("--tune", type=float, metavar="MINUTES", help="search parameters, of all embedders with auto")
-    parser.add_argument("--budget", type=float, metavar="MINUTES", help="the best chosen and learnt in this time")
-    parser.add_argument("--weak", action="store_true", help="leave strong_recall@20 out: it costs a second fit")
+    parser.add_argument("--valid", action="store_true", help="fit on train without valid, score on valid")
+    parser.add_argument("--tune", type=float, metavar="MINUTES", help="search parameters; with auto the embedder too")
+    parser.add_argument("--budget", type=float, metavar="MINUTES", help="choose and fit an embedder in this time")
+    parser.add_argument("--weak", action="store_true", help="skip strong_recall@20, which needs a second fit")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--verbose", action="store_true", help="a line for every epoch")
+    parser.add_argument("--verbose", action="store_true", help="print a line for every epoch")
     parser.add_argument("--json", action="store_true", help="one JSON line")
     args = parser.parse_args()
     if args.tune is not None and args.budget is not None:
-        parser.error("give --tune or --budget, not both")
+        parser.error("expected --tune or --budget, not both")
     return args
 
 

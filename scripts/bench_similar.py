@@ -1,10 +1,10 @@
-"""How good are similar items, beside those of item-kNN?
+"""Quality of similar items by embedder, beside item-kNN.
 
-Generated shops of four groups of items: the share of the 5 items most like one that are of its own group (.25 by
-chance), the mean over seeds and the worst of them beside item-kNN. Shops with a folder: recall@20 of what a user takes
-up next among the items most like one that the user had, on the last tenth by time, and where the catalogue has
-categories the share of the 5 most like one in a category of it. A row per embedder, one for `auto`, which chooses on
-earlier events, and one for the cosine of item-kNN.
+Generated shops have four groups of items; the metric is the share of the 5 most similar items that are in the item's
+own group (.25 by chance), as mean over seeds, with the mean and the worst difference to item-kNN. Shops from --data:
+recall@20 of a user's next items from one earlier item, on the last tenth of the events, and, if the catalogue has
+categories, the share of the 5 most similar items in a category of the item. One row per embedder, one for `auto`, which
+chooses on earlier events, and one for item-kNN.
 
     python scripts/bench_similar.py [--data FOLDER ...] [--sizes 20,40,60,300,600,2400] [--embedder NAME ...] [--json]
 """
@@ -35,7 +35,7 @@ from engine.values.ids import IdMap
 from engine.values.interactions import Interactions
 
 K, GROUPS = 5, 4
-WORLDS = ((8.0, 0.75), (5.0, 0.7))  # events of a user in the mean, share of them in the user's own group
+WORLDS = ((8.0, 0.75), (5.0, 0.7))  # mean events per user, and their share in the user's own group
 ROWS = 512  # items at a time
 
 
@@ -76,8 +76,8 @@ def of_shop(folder: Path, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
         found = similar_items.similar_item_metrics(fit(chosen, split.train), split, kinds)
         if name == args.embedder[0]:
             yield {"data": folder.name, "by": "item-kNN"} | found["item_knn"]
-        told = {key: value for key, value in found.items() if key != "item_knn"}
-        yield {"data": folder.name, "by": name} | told | ({"chosen": chosen.name} if name == AUTO else {})
+        metrics = {key: value for key, value in found.items() if key != "item_knn"}
+        yield {"data": folder.name, "by": name} | metrics | ({"chosen": chosen.name} if name == AUTO else {})
 
 
 def embedder(name: str, shop: Interactions, seed: int) -> Embedder:
@@ -87,7 +87,7 @@ def embedder(name: str, shop: Interactions, seed: int) -> Embedder:
 
 
 def share(scorer: Scorer, group: np.ndarray) -> float:
-    """Share of the K items most like each that are of its group."""
+    """The mean share of the K most similar items that are in the item's own group."""
     found = []
     for start in range(0, len(group), ROWS):
         rows = np.arange(start, min(start + ROWS, len(group)))
@@ -100,7 +100,7 @@ def share(scorer: Scorer, group: np.ndarray) -> float:
 
 
 def groups(n_items: int, n_users: int, seed: int, events: float, own: float) -> tuple[Interactions, np.ndarray]:
-    """Users like one group, whose items most of their events are of; popular items are met more. Each item's group."""
+    """Interactions of users who each prefer one group, with popular items more frequent; and the group of each item."""
     draw = np.random.default_rng((seed, n_items))
     popularity, group = 1 / np.sqrt(1 + draw.permutation(n_items)), np.arange(n_items) % GROUPS
     of_all = np.cumsum(popularity) / popularity.sum()
@@ -120,7 +120,7 @@ def groups(n_items: int, n_users: int, seed: int, events: float, own: float) -> 
 
 
 def categories(folder: Path) -> dict[str, list[str]]:
-    """Of Complete Journey; Online Retail has none."""
+    """The categories of Complete Journey; Online Retail has none."""
     if not (folder / "products.parquet").exists():
         return {}
     frame = pl.read_parquet(folder / "products.parquet", columns=["product_id", "product_category"]).drop_nulls()
@@ -133,7 +133,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", type=lambda text: [int(each) for each in text.split(",") if each], metavar="N,N")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--embedder", nargs="*", default=[*EMBEDDERS, AUTO], metavar="NAME")
-    parser.add_argument("--json", action="store_true", help="one JSON line a row")
+    parser.add_argument("--json", action="store_true", help="one JSON line per row")
     args = parser.parse_args()
     args.sizes = [20, 40, 60, 300, 600, 2400] if args.sizes is None else args.sizes
     return args

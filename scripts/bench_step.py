@@ -1,19 +1,20 @@
-"""How far is a training step of `mf` or `elsa` from what the device can do, by its arithmetic and by its memory?
+"""A training step of `mf` or `elsa` against the compute and memory ceilings of the device (a roofline).
 
-The product's own fit on generated interactions: seconds of a pass as fit reports them (it reads the loss of the pass
-first, so a GPU has finished), divided by its steps; the median of the passes after the first, which warms up. Making
-the batches is part of a step. In the same run and on the same device, in the type that the step multiplies in (float32
-on a CPU, bfloat16 on a GPU): the best rate of the three products of the step, of their very shapes, and of a large
-square one, and the bandwidth of a large copy, its reads and writes both counted.
+The product's own fit runs on generated interactions. A step's time is the reported time of a pass (which ends with a
+read of the loss, so a GPU has finished) divided by its steps, as the median of all passes after the first, which warms
+up; making the batches is included. On the same device and in the dtype of the step's products (float32 on a CPU,
+bfloat16 on a GPU) the script measures the best rate of the three products of the step in their shapes, of a large
+square product, and the bandwidth of a large copy, counting reads and writes.
 
-Counted of a step, with B users, C cells and N items in it, `dim` wide (of mf N are the negatives, of elsa all items):
+Counted per step, with B users, C interactions and N items of dimension `dim` (for mf N is the number of negatives, for
+elsa all items):
 - flop: the scores (B, dim) x (dim, N) and the gradients of both sides, 2 B N dim each; the sums over the histories,
-  there and back, 2 C dim each.
-- bytes, the least: either side and the result of those three products once each; of Adam, which goes over whole tables
-  (users and items of mf, items of elsa) whatever rows were met, the float32 gradient written, then read with values and
-  both moments, and these three written: 8 times the tables.
-Not counted: softmax, norms, gathered rows, dense histories and Adam's own arithmetic. So the ceilings are low, and the
-ratio, step_ms by the larger of the two, is too large rather than too small.
+  forward and backward, 2 C dim each.
+- bytes, a lower bound: both operands and the result of the three products once each; for Adam, which updates whole
+  tables (users and items of mf, items of elsa), the float32 gradient written, then read with values and both moments,
+  and these three written: 8 times the tables.
+Not counted: softmax, norms, gathered rows, dense histories and the arithmetic of Adam. The ceilings are therefore low,
+and the ratio of step_ms to the larger of them is an upper bound.
 
     python scripts/bench_step.py --embedder mf --device cuda --users 100000 --items 50000 --dim 256 --batch 1024 --json
 """
@@ -40,8 +41,11 @@ from engine.values.interactions import Interactions
 
 FLOAT = 4  # bytes
 SQUARE = {"cpu": 2048, "cuda": 8192}  # rows of the large product
-COPIED = {"cpu": 2**28, "cuda": 2**30}  # bytes, far more than a cache holds
-REPEATS, CALLS = 5, {"cpu": 1, "cuda": 20}  # the quickest of so many turns of so many calls: a GPU's queue is kept full
+COPIED = {"cpu": 2**28, "cuda": 2**30}  # bytes, much more than the caches
+REPEATS, CALLS = (
+    5,
+    {"cpu": 1, "cuda": 20},
+)  # fastest of REPEATS runs of CALLS calls, which fill a GPU's queue
 
 
 def main() -> None:
@@ -57,18 +61,18 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """One line of figures: the step, what it has to do, and the ceilings of this device."""
+    """The time of a step, its operations and bytes, and the ceilings of the device."""
     device, world = torch_device(args.device), generated(args.users, args.items, args.cells, args.seed)
     seconds: list[float] = []
     space = fit(
-        _embedder(args), world, seed=args.seed, device=args.device, report=lambda *told: seconds.append(told[2])
+        _embedder(args), world, seed=args.seed, device=args.device, report=lambda *report: seconds.append(report[2])
     )
     n_steps = -(-args.users // args.batch)
     step_ms = 1e3 * float(np.median(seconds[1:])) / n_steps
     is_mf = args.embedder == "mf"
     n_items = min(args.negatives, args.items) if is_mf else args.items
     n_rows = args.items + (args.users if is_mf else 0)  # of the tables
-    users, cells, dim = args.users / n_steps, world.matrix.nnz / n_steps, space.dim  # in the mean of the steps
+    users, cells, dim = args.users / n_steps, world.matrix.nnz / n_steps, space.dim  # mean per step
     kind = torch.bfloat16 if device.type == "cuda" else torch.float32
     flop = 6 * users * n_items * dim + 4 * cells * dim
     product_bytes = 3 * kind.itemsize * (users * n_items + users * dim + n_items * dim)
@@ -99,20 +103,20 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def generated(n_users: int, n_items: int, n_cells: int, seed: int) -> Interactions:
-    """About `n_cells` items for every user, none with none, drawn by a popularity that falls as 1 / rank."""
+    """About `n_cells` items per user, at least one, drawn with popularity proportional to 1 / rank."""
     draw = np.random.default_rng(seed)
     popularity = 1 / np.arange(1, n_items + 1)
     columns = draw.choice(n_items, (n_users, n_cells), p=popularity / popularity.sum())
     where = (np.repeat(np.arange(n_users), n_cells), columns.ravel())
     matrix = sp.csr_matrix((np.ones(columns.size, np.float32), where), shape=(n_users, n_items))
-    matrix.data[:] = 1  # an item drawn twice counts once
+    matrix.data[:] = 1  # duplicate draws count once
     matrix.sort_indices()
     users, items = (IdMap(str(row) for row in range(n)) for n in matrix.shape)
     return Interactions(users, items, matrix)
 
 
 def product_rates(users: int, items: int, dim: int, kind: torch.dtype, device: torch.device) -> tuple[float, float]:
-    """Flop per second of the best of the step's three products, and of a large square one."""
+    """Flop per second of the best of the step's three products, and of a large square product."""
     side = SQUARE[device.type]
     shapes = [(users, dim, items), (users, items, dim), (items, users, dim)]
     own, square = ([_product_rate(each, kind, device) for each in group] for group in (shapes, [(side, side, side)]))
@@ -135,16 +139,16 @@ def copy_rate(device: torch.device) -> float:
 
 
 def _seconds(call: Callable[[], object], device: torch.device) -> float:
-    """Of a call, in the quickest of some turns, after one that warms up."""
-    found = []
+    """Seconds of one call in the fastest run, after a warm-up run."""
+    seconds = []
     for _ in range(1 + REPEATS):
         _finish(device)
         started = time.perf_counter()
         for _ in range(CALLS[device.type]):
             call()
         _finish(device)
-        found.append((time.perf_counter() - started) / CALLS[device.type])
-    return max(min(found[1:]), 1e-9)
+        seconds.append((time.perf_counter() - started) / CALLS[device.type])
+    return max(min(seconds[1:]), 1e-9)
 
 
 def _finish(device: torch.device) -> None:
@@ -164,16 +168,16 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--users", type=int, default=20_000)
     parser.add_argument("--items", type=int, default=10_000)
-    parser.add_argument("--cells", type=int, default=30, help="items drawn for a user; what is drawn twice counts once")
+    parser.add_argument("--cells", type=int, default=30, help="items drawn per user; duplicates count once")
     parser.add_argument("--dim", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=512, help="users of a step")
+    parser.add_argument("--batch", type=int, default=512, help="users per step")
     parser.add_argument("--negatives", type=int, default=MF.negatives, help="of mf; elsa scores all items")
-    parser.add_argument("--passes", type=int, default=6, help="over the users; the first is not counted")
+    parser.add_argument("--passes", type=int, default=6, help="epochs; the first is not counted")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", action="store_true", help="one JSON line")
     args = parser.parse_args()
     if args.passes < 2 or min(args.users, args.items, args.cells, args.batch) < 1:
-        parser.error("expected 2 passes or more, and at least 1 of users, items, cells and batch")
+        parser.error("expected at least 2 passes, and at least 1 for users, items, cells and batch")
     return args
 
 

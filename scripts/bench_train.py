@@ -1,11 +1,11 @@
-"""How long until the recall of implicit's ALS is reached, and how fast is `ials` beside implicit's solver?
+"""Time until the recall of implicit's ALS is reached, and the speed of `ials` beside implicit's solver.
 
-The folder is one of bench_quality's. In one run and on the same threads: implicit's ALS with its own defaults but
---alpha, `ials` in as many dimensions for as many iterations, and `spectral` in those of --spectral, power iterations
-after the colon. Every model is scored once on test by the product's own evaluation. Seconds are of the fit alone, on
-the wall; cpu_seconds those of all threads, which other load on the machine does not stretch. numba compiles before
-that, once for a machine; its seconds stand in the line of `ials`. One JSON line for each model, and a last one: our
-quickest whose recall is implicit's (or --reach) or better.
+The folder is one of bench_quality's. One run fits, on the same threads: implicit's ALS with its own defaults except
+--alpha, `ials` with as many dimensions and iterations, and `spectral` with the dimensions of --spectral (and power
+iterations after the colon). Every model is scored once on test by the product's own evaluation. fit_seconds is the wall
+time of the fit alone; cpu_seconds is the CPU time of all threads, which other load on the machine does not change.
+numba compiles before, once per machine; compile_seconds is in the line of `ials`. The output is one JSON line per
+model, and a last line with our fastest model whose recall is at least implicit's (or --reach).
 
     pip install --constraint constraints.txt --editable .[bench]
     python scripts/bench_train.py --data FOLDER --dim 256 [--alpha 10] [--spectral 256:1 320:1]
@@ -35,13 +35,13 @@ from engine.values.interactions import Interactions
 
 
 class ByRow:
-    """Scores of users whose vectors are given: implicit's own, since its fold-in differs from its training."""
+    """Scores by implicit's trained user vectors, because its fold-in differs from its training."""
 
-    def __init__(self, users: Any, items: Any, asked: Any):
-        self._users, self._items, self._asked = users, items, iter(asked)
+    def __init__(self, users: Any, items: Any, user_rows: Any):
+        self._users, self._items, self._rows = users, items, iter(user_rows)
 
     def scores(self, histories: Any) -> Any:
-        rows = [next(self._asked) for _ in range(histories.shape[0])]
+        rows = [next(self._rows) for _ in range(histories.shape[0])]
         return np.asarray(self._users[rows] @ self._items.T, dtype=np.float32)
 
 
@@ -56,21 +56,21 @@ def main() -> None:
     lines: list[dict[str, Any]] = []
     shared = {"data": args.data.name, "threads": args.threads}
 
-    def tell(line: dict[str, Any]) -> None:
+    def emit(line: dict[str, Any]) -> None:
         lines.append(line)
         print(json.dumps(shared | line | _of_first(line, lines)), flush=True)
 
-    with threadpool_limits(args.threads):  # implicit's threads each call BLAS
+    with threadpool_limits(args.threads):  # each thread of implicit calls BLAS
         with threadpool_limits(1, user_api="blas"):
             fitted = _timed(lambda: solver.fit(train.matrix, show_progress=False))
         test = read_test(args.data, train)
         scorer = ByRow(solver.user_factors, solver.item_factors, np.flatnonzero(np.diff(test.indptr)))
-        tell({"model": "implicit ALS", "dim": args.dim} | fitted[1] | _figures(scorer, train, test))
+        emit({"model": "implicit ALS", "dim": args.dim} | fitted[1] | _figures(scorer, train, test))
         for embedder in _ours(args):
             space, times = _timed(lambda embedder=embedder: embedder.fit(train, seed=0, device="cpu"))
             about = {"model": embedder.name, "dim": embedder.dim, "iterations": embedder.iterations}
             extra = compiled if embedder.name == "ials" else {}
-            tell(about | times | extra | _figures(SpaceScorer(space), train, test))
+            emit(about | times | extra | _figures(SpaceScorer(space), train, test))
     print(json.dumps(shared | _quickest(lines, args.reach or lines[0]["recall@20"])), flush=True)
 
 
@@ -87,7 +87,7 @@ def _tiny() -> Interactions:
 
 
 def _of_first(line: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, float]:
-    """Shares of implicit's wall and CPU seconds."""
+    """Ratios to implicit's wall and CPU seconds."""
     return {
         f"{name}of_implicit": round(line[f"{key}_seconds"] / lines[0][f"{key}_seconds"], 3)
         for name, key in (("", "fit"), ("cpu_", "cpu"))
@@ -95,7 +95,7 @@ def _of_first(line: dict[str, Any], lines: list[dict[str, Any]]) -> dict[str, fl
 
 
 def _quickest(lines: list[dict[str, Any]], recall: float) -> dict[str, Any]:
-    """Of ours that reach the recall, the one of the fewest seconds."""
+    """Our fastest model that reaches the recall."""
     reached = [line for line in lines[1:] if line["recall@20"] >= recall]
     target = {"reach": recall}
     if not reached:
@@ -120,15 +120,13 @@ def _figures(scorer: Any, train: Interactions, test: Any) -> dict[str, float]:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--dim", type=int, default=256, help="of both ALS")
+    parser.add_argument("--dim", type=int, default=256, help="dimensions of both ALS models")
+    parser.add_argument("--alpha", type=float, default=1.0, help="of implicit; 1 is its default, 10 is best on gowalla")
+    parser.add_argument("--spectral", nargs="*", metavar="DIM[:ITERATIONS]", help="one model each; default: --dim")
     parser.add_argument(
-        "--alpha", type=float, default=1.0, help="of implicit; 1 is its default, 10 its best on gowalla"
+        "--reach", type=float, metavar="RECALL", help="target recall of the last line; default: implicit's in this run"
     )
-    parser.add_argument("--spectral", nargs="*", metavar="DIM[:ITERATIONS]", help="one model each; --dim if left out")
-    parser.add_argument(
-        "--reach", type=float, metavar="RECALL", help="for the last line; implicit's of this run if left out"
-    )
-    parser.add_argument("--iterations", type=int, default=15, help="of both ALS; implicit's default")
+    parser.add_argument("--iterations", type=int, default=15, help="of both ALS models; 15 is implicit's default")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 

@@ -1,15 +1,15 @@
-"""What is each way of weighing events worth, and how far above popularity is the best embedder?
+"""Quality of each way of weighting events, and of each embedder beside the baselines.
 
-The events of two shops: UCI Online Retail (Online Retail's events.parquet) and Complete Journey
-(transactions_sample.parquet). Learn from all but the last four weeks, predict what users newly take up in those. A row
-per variant of the weighting, each changed alone from `plain` (every event counts once), with the ratio to it; then a
-row per embedder beside popularity, recent popularity and item-kNN.
+The data are the events of two shops: UCI Online Retail (events.parquet) and Complete Journey
+(transactions_sample.parquet). Models are fitted on all but the last four weeks and predict the new items of users in
+those weeks. One row per variant of the weighting, each with one change from `plain` (every event counts once) and the
+ratio to it; then one row per embedder beside popularity, recent popularity and item-kNN.
 
-The weighting may be chosen on earlier weeks: --skip-weeks 4 leaves the last four out.
+To choose a weighting on earlier weeks, --skip-weeks 4 leaves the last four out.
 
-With --predict any what users buy again counts too, and items they had may be recommended; "own history", what a user
-bought, is a row of its own then. "popularity of those weeks" counts the very purchases that are predicted: nobody can
-know it, and no answer that is the same for all users can have more.
+With --predict any, repeat purchases count and items of the history may be recommended; "own history" is then another
+baseline. "popularity of those weeks" counts the predicted purchases themselves: it is the upper bound of every list
+that is equal for all users.
 
     python scripts/bench_weighting.py --data FOLDER [--embedder ease] [--skip-weeks 4] [--predict any] [--json]
 """
@@ -50,7 +50,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "half-life 90 days, log": {"half_life_days": 90.0, "repeat": "log"},
     "half-life 180 days, log": {"half_life_days": 180.0, "repeat": "log"},
 }
-SUPPORTS = (2, 5)  # users that an item must have had, and items a user, to be learnt from
+SUPPORTS = (2, 5)  # minimum users per item and items per user in the training part
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def weightings(events: EventColumns, cut: int, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The same test cells for all: what users newly took up, by the plain weighting."""
+    """One row per weighting, all on the same test part: the new items of users by the plain weighting."""
     plain = splits.by_time(events, PLAIN, until_us=cut)
     base: dict[str, float] = {}
     for name, changed in VARIANTS.items():
@@ -80,7 +80,7 @@ def weightings(events: EventColumns, cut: int, args: argparse.Namespace) -> Iter
 
 
 def embedders(events: EventColumns, cut: int, args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """By the product's default weighting: auto, which chooses before the cut, and each closed form."""
+    """One row per embedder with the default weighting; auto chooses on events before the cut."""
     weighting = Weighting(predict=args.predict)
     split = splits.by_time(events, weighting, until_us=cut)
     inner = splits.by_time(_before(events, cut), weighting, until_us=cut - WEEKS * WEEK_US)
@@ -106,7 +106,7 @@ def embedders(events: EventColumns, cut: int, args: argparse.Namespace) -> Itera
 
 
 class Own:
-    """What a user had, the heaviest first."""
+    """The items of the history, highest weight first."""
 
     def scores(self, histories: sp.csr_matrix) -> Matrix:
         return np.asarray(histories.toarray(), dtype=np.float32)
@@ -128,7 +128,7 @@ def _beside(found: dict[str, float], base: dict[str, float]) -> dict[str, Any]:
 
 
 def _aligned(plain: Split, other: Split) -> Split:
-    """The test cells of `plain` in the rows and columns of `other`, which may know fewer users and items."""
+    """The test part of `plain` in the rows and columns of `other`, which may have fewer users and items."""
     cells = plain.test.tocoo()
     users = np.array([-1 if (row := other.train.users.row(id_)) is None else row for id_ in plain.train.users.ids])
     items = np.array([-1 if (row := other.train.items.row(id_)) is None else row for id_ in plain.train.items.ids])
@@ -139,7 +139,7 @@ def _aligned(plain: Split, other: Split) -> Split:
 
 
 def _pruned(split: Split, support: int) -> Split:
-    """Cells of rare items and short histories are not learnt from; everybody is scored all the same."""
+    """The split without rare items and short histories in its training part; the test part is unchanged."""
     matrix = split.train.matrix
     items = np.bincount(matrix.indices, minlength=matrix.shape[1]) >= support
     lengths = np.diff(matrix.indptr)
@@ -184,9 +184,9 @@ def _before(events: EventColumns, until: int) -> EventColumns:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, metavar="FOLDER")
-    parser.add_argument("--embedder", default="spectral", help="what the weightings are tried with")
-    parser.add_argument("--skip-weeks", type=int, default=0, help="leave the last weeks out, to choose on those before")
-    parser.add_argument("--predict", choices=("new", "any"), default="new", help="any: also what was bought before")
+    parser.add_argument("--embedder", default="spectral", help="the embedder for the weightings")
+    parser.add_argument("--skip-weeks", type=int, default=0, help="leave the last weeks out, to choose on earlier ones")
+    parser.add_argument("--predict", choices=("new", "any"), default="new", help="any: repeat purchases count too")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 

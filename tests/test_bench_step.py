@@ -46,7 +46,7 @@ def test_a_step_is_counted_and_held_against_the_ceilings(embedder, negatives, fl
 def test_one_pass_is_refused_as_it_only_warms_up():
     done = run("--passes", "1")
     assert done.returncode == 2
-    assert "expected 2 passes or more" in done.stderr
+    assert "expected at least 2 passes" in done.stderr
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU on this machine")
