@@ -45,63 +45,63 @@ class LiveSpaces(MutableMapping[str, LiveSpace]):
         self._database, self._folder, self._notifier = database, folder, notifier
         self._sampler, self._gpu_address = sampler, gpu_address
         self._on_removed = on_removed  # called with the name of a removed space
-        self._lives: dict[str, LiveSpace] = {}
+        self._open_spaces: dict[str, LiveSpace] = {}
 
     def view(self, space: str) -> LiveView:
         """The current view of a space; opens the space if needed. NotFound when there is no such space."""
-        live = self._lives.get(space)
+        live = self._open_spaces.get(space)
         if live is not None:
             return live.current()
         live = LiveSpace(self._database, self._folder, space, self._sampler, self._gpu_address)
         view = live.current()
-        self._lives.setdefault(space, live)
+        self._open_spaces.setdefault(space, live)
         return view
 
     def view_if_open(self, space: str) -> LiveView | None:
         """The current view without blocking; None when the space is not open yet."""
-        live = self._lives.get(space)
+        live = self._open_spaces.get(space)
         return None if live is None else live.view_if_built
 
     def notify_write(self, space: str, seq: int) -> None:
         """Show a committed write: in this process at once, in other processes within milliseconds."""
         self._notifier.notify(space)
-        live = self._lives.get(space)
+        live = self._open_spaces.get(space)
         if live is not None:
             live.catch_up(seq)
 
     def refresh(self, space: str) -> None:
         """Load the active generation of a space. Other processes do so at their next poll."""
-        live = self._lives.get(space)
+        live = self._open_spaces.get(space)
         if live is not None:
             live.refresh()
 
     def get_existing(self, space: str) -> LiveSpace:
         """The live state of a space; NotFound when it was deleted after the request got its view."""
-        live = self._lives.get(space)
+        live = self._open_spaces.get(space)
         if live is None:
             raise NotFound(f"there is no space {space!r}; it was deleted a moment ago")
         return live
 
     def __getitem__(self, space: str) -> LiveSpace:
-        return self._lives[space]
+        return self._open_spaces[space]
 
     def __setitem__(self, space: str, live: LiveSpace) -> None:
-        self._lives[space] = live
+        self._open_spaces[space] = live
 
     def __delitem__(self, space: str) -> None:
         """Does nothing when another thread removed the space already."""
-        if self._lives.pop(space, None) is not None:
+        if self._open_spaces.pop(space, None) is not None:
             self._on_removed(space)
 
     def items(self) -> ItemsView[str, LiveSpace]:
         """A snapshot. The mixin looks each name up again, and a space may be removed by then."""
-        return dict(self._lives).items()
+        return dict(self._open_spaces).items()
 
     def __iter__(self) -> Iterator[str]:
-        return iter(list(self._lives))
+        return iter(list(self._open_spaces))
 
     def __len__(self) -> int:
-        return len(self._lives)
+        return len(self._open_spaces)
 
 
 async def get_settings(request: Request) -> Settings:

@@ -46,7 +46,7 @@ def live_spaces(database: Database, space: Space, tmp_path: Any) -> Any:
     notifier = Notifier(database)
     made = LiveSpaces(database, tmp_path, notifier)
     made.view(space.name)
-    made._lives = Deleting(made._lives)
+    made._open_spaces = Deleting(made._open_spaces)
     yield made
     notifier.close()
 
@@ -54,7 +54,7 @@ def live_spaces(database: Database, space: Space, tmp_path: Any) -> Any:
 def test_a_space_deleted_during_an_iteration_raises_no_error(
     live_spaces: LiveSpaces, database: Database, space: Space
 ) -> None:
-    [live] = live_spaces._lives.values()
+    [live] = live_spaces._open_spaces.values()
     with database.begin() as conn:
         seq = snapshots.transaction_seq(conn)
     looks: list[Callable[[], object]] = [
@@ -64,7 +64,7 @@ def test_a_space_deleted_during_an_iteration_raises_no_error(
         lambda: list(live_spaces.items()),
     ]
     for look in looks:
-        live_spaces._lives[space.name] = live
+        live_spaces._open_spaces[space.name] = live
         look()
 
 
