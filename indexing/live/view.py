@@ -138,7 +138,7 @@ class LiveView:
         return self._sampled(self.generation.items_to_items) if self.generation else None
 
     @property
-    def longest(self) -> float:
+    def longest_length(self) -> float:
         return float(self.generation.manifest["longest"]) if self.generation else 0.0
 
     def _sampled(self, searcher: MeasurableScorer) -> Scorer:
@@ -155,16 +155,16 @@ class LiveView:
         built = self.generation.vectors if self.generation else ()
         return np.asarray(built[row]) if row < len(built) else None
 
-    def place(self, row: int) -> Matrix | None:
-        """(n,) the vector by which the item is compared with other items; None for an item without a vector."""
+    def similarity_vector(self, row: int) -> Matrix | None:
+        """(n,), the vector by which an item is compared with items; None for an item that has no vector."""
         if self.delta is None or row not in self.delta.vectors:
             built = self.generation.similarity_vectors.vectors if self.generation else ()
             return np.asarray(built[row]) if row < len(built) else None
         vector = self.delta.vectors[row]
-        return None if vector is None else self.placed(vector)
+        return None if vector is None else self.to_similarity_vector(vector)
 
-    def placed(self, vector: Matrix) -> Matrix:
-        """As `place`, for a raw (dim,) vector."""
+    def to_similarity_vector(self, vector: Matrix) -> Matrix:
+        """The similarity vector of a raw (dim,) vector."""
         return self.generation.similarity_vectors.transformed(vector[None])[0] if self.generation else vector
 
     @property
@@ -212,9 +212,8 @@ class LiveView:
         if part is None:
             shown = self.filters.shown(predicate, self.changed, len(self.items), self.allowed)
             part = replace(self, allowed=shown, filtered=True)
-            part.__dict__.update(
-                items=self.items, popularity_ranking=self.popularity_ranking
-            )  # computed once for all parts
+            computed = {"items": self.items, "popularity_ranking": self.popularity_ranking}
+            part.__dict__.update(computed)  # once for all parts
             self._cache(predicate, part)
         return part
 
@@ -234,9 +233,9 @@ class LiveView:
     def _n_allowed(self) -> int:
         return len(self.items) if self.allowed is None else int(np.count_nonzero(self.allowed))
 
-    def unknown_fields(self, asked: Predicate) -> frozenset[str]:
+    def unknown_fields(self, predicate: Predicate) -> frozenset[str]:
         """Attributes in a predicate that no item has."""
-        return self.filters.unknown_fields(asked, self.changed)
+        return self.filters.unknown_fields(predicate, self.changed)
 
     @property
     def attributes(self) -> list[str]:

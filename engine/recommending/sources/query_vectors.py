@@ -1,4 +1,4 @@
-"""Query vectors: what a search for similar items starts from: a vector, or items and items to go away from."""
+"""Query vectors: the start of a search for similar items: a vector, or items, less the items to go away from."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ from engine.values.vectors import Matrix, normalise_rows, row_lengths
 
 
 def query_vector(view: View, request: Request) -> Matrix:
-    """(n,), a place among the items; NotFound for an item that is unknown or has no vector."""
+    """(n,), to search `items_to_items` with; NotFound for an item that is unknown or has no vector."""
     if request.vector is not None:
-        return view.placed(request.vector if view.items_to_items is None else check_dim(request.vector, view))
+        vector = request.vector if view.items_to_items is None else check_dim(request.vector, view)
+        return view.to_similarity_vector(vector)
     if len(request.item_ids) == 1 and not request.unlike:  # one item cannot cancel itself out
-        return np.asarray(normalise_rows(_place(view, request.item_ids[0])[None])[0])
+        return np.asarray(normalise_rows(_similarity_vector(view, request.item_ids[0])[None])[0])
     return _difference(view, request.item_ids, request.unlike)
 
 
@@ -30,25 +31,25 @@ def check_dim(vector: Matrix, view: View) -> Matrix:
 
 
 def _difference(view: View, item_ids: Sequence[str], unlike: Sequence[str]) -> Matrix:
-    """The mean of the unit places of `item_ids` less the mean of those of `unlike`."""
+    """The mean of the unit vectors of `item_ids` minus the mean of those of `unlike`."""
     query = _mean(view, item_ids) - _mean(view, unlike)
     is_zero = row_lengths(query[None])[0] <= rounding_error(len(query))
-    if is_zero and any(_place(view, id_).any() for id_ in (*item_ids, *unlike)):
+    if is_zero and any(_similarity_vector(view, id_).any() for id_ in (*item_ids, *unlike)):
         raise InputError("the positive and negative items cancel out; leave some away", loc=("body", "negative"))
     return query
 
 
 def _mean(view: View, item_ids: Sequence[str]) -> Matrix:
     """(n,); 0 without items."""
-    places = [_place(view, id_) for id_ in item_ids] or [np.zeros(1, np.float32)]
-    return np.asarray(normalise_rows(np.array(places, np.float32)).mean(axis=0))
+    vectors = [_similarity_vector(view, id_) for id_ in item_ids] or [np.zeros(1, np.float32)]
+    return np.asarray(normalise_rows(np.array(vectors, np.float32)).mean(axis=0))
 
 
-def _place(view: View, item_id: str) -> Matrix:
+def _similarity_vector(view: View, item_id: str) -> Matrix:
     row = view.items.row(item_id)
     if row is None:
         raise NotFound(f"there is no item {item_id!r} to search from")
-    place = view.place(row)
-    if place is None:
+    vector = view.similarity_vector(row)
+    if vector is None:
         raise NotFound(f"item {item_id!r} has no vector yet; it gets one at the next reindex after its first events")
-    return place
+    return vector

@@ -71,7 +71,7 @@ def search(view: View, index: Index, vectors: Matrix, width: int, mask: Mask | N
     if searcher is None:
         return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
     scores, rows = searcher.search(np.asarray(vectors, np.float32), min(width, view.n_vectors), mask)
-    return without_rounding(scores, vectors, searcher.metric, view.longest), rows
+    return without_rounding(scores, vectors, searcher.metric, view.longest_length), rows
 
 
 def without_rounding(scores: Scores, vectors: Matrix, metric: Metric, longest: float) -> Scores:

@@ -40,17 +40,17 @@ class View(Protocol):
 
     @property
     def items_to_items(self) -> Scorer | None:
-        """Searches items by their similarity, with places."""
+        """Searches items by their similarity, with similarity vectors."""
 
-    def place(self, row: int) -> Matrix | None:
-        """(n,), the vector of an item in `items_to_items`; None for an item that has no vector."""
+    def similarity_vector(self, row: int) -> Matrix | None:
+        """(n,), the vector by which an item is compared with items; None for an item that has no vector."""
 
-    def placed(self, vector: Matrix) -> Matrix:
-        """The place of a raw (dim,) vector."""
+    def to_similarity_vector(self, vector: Matrix) -> Matrix:
+        """The similarity vector of a raw (dim,) vector."""
         ...
 
     @property
-    def longest(self) -> float:
+    def longest_length(self) -> float:
         """Length of the longest item vector of the model."""
         ...
 

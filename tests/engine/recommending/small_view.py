@@ -28,7 +28,7 @@ class SmallView:
     n_learnt: int = 4
     n_vectors: int = 4
     n_built: int = 5
-    longest: float = 3.0
+    longest_length: float = 3.0
     dim: int = 2
     users: Any = None
     fold_in: Any = field(default_factory=lambda: LinearFoldIn(VECTORS, np.ones(4, np.float32), np.ones(2, np.float32)))
@@ -43,10 +43,10 @@ class SmallView:
     def vector(self, row):
         return VECTORS[row] if row < 4 else None
 
-    def place(self, row):
+    def similarity_vector(self, row):
         return self.vector(row)
 
-    def placed(self, vector):
+    def to_similarity_vector(self, vector):
         return vector
 
     def where(self, predicate):

@@ -50,7 +50,7 @@ def made_view(seed: int, n_items: int, n_vectors: int, share_allowed: float, met
         n_learnt=n_vectors,
         n_vectors=n_vectors,
         n_built=n_items - n_items // 5,
-        longest=longest_length(raw),
+        longest_length=longest_length(raw),
         dim=3,
         fold_in=LinearFoldIn(raw, np.ones(n_vectors, np.float32), np.ones(3, np.float32)),
         users_to_items=MetricSearcher(ExactSearcher(by_metric), metric),

@@ -79,7 +79,7 @@ def view_of(space, interactions):
         n_built=len(items),
         dim=space.dim,
         fold_in=space.fold_in,
-        longest=longest_length(items),
+        longest_length=longest_length(items),
         users_to_items=MetricSearcher(by_metric, space.metric),
         items_to_items=MetricSearcher(ExactSearcher(normalise_rows(items)), "cosine"),
         most_popular=np.argsort(-counts, kind="stable"),

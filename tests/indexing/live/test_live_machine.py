@@ -400,7 +400,7 @@ class LiveMachine(RuleBasedStateMachine):
         assert found == pytest.approx({id_: true[id_] for id_ in found}, abs=CLOSE)
         beside = view.delta.vectors if view.delta is not None else ()
         sure = true if self.ways.exact else {id_: true[id_] for id_ in true if view.items.row(id_) in beside}
-        floor = float(score_floors(asked[None], "cosine" if cosine else "dot", view.longest)[0])
+        floor = float(score_floors(asked[None], "cosine" if cosine else "dot", view.longest_length)[0])
         if any(abs(score) < 10 * floor for score in true.values()):  # what is unsure stands behind what is liked
             assert all(abs(true[id_]) > floor / 10 for id_ in found)
             found = {id_: score for id_, score in found.items() if score > 0}

@@ -385,10 +385,10 @@ class TestLive:
             best = shop.similar(view, ["i4"], k=2).hits
             assert sorted(hit.item_id for hit in best) == ["i8", "own"]
             assert [hit.score for hit in best] == pytest.approx([1.0, 1.0], abs=1e-5)
-            assert shop.similar(view, ["own"], k=1, exclude_items=["i8"]).hits[0].score == pytest.approx(
-                0.894, abs=1e-3
-            )
-            assert len(view.place(view.items.row("own"))) == view.generation.similarity_vectors.transform.dim
+            [best] = shop.similar(view, ["own"], k=1, exclude_items=["i8"]).hits
+            assert best.score == pytest.approx(0.894, abs=1e-3)
+            own = view.similarity_vector(view.items.row("own"))
+            assert len(own) == view.generation.similarity_vectors.transform.dim
 
     def test_a_filter_asked_of_a_newer_view_tells_an_older_one_nothing(self, shop):
         shop.change(items.upsert, [Item("i0", attributes={"price": 50}), Item("i1", attributes={"price": 10})])
