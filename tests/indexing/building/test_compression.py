@@ -1,4 +1,4 @@
-"""What compression costs and loses, by kind."""
+"""Size and loss of each kind of compression."""
 
 import numpy as np
 import pytest

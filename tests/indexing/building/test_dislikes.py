@@ -1,4 +1,4 @@
-"""From events with dislikes to a shelf: the learnt weight goes with the model and its generation."""
+"""From events with dislikes to recommendations: the model and its generation carry the learnt weight."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -18,7 +18,7 @@ from indexing.refresh.live_space import LiveSpace
 from tests.engine.latent_space.test_dislikes import of_styles
 
 
-def test_a_dislike_of_a_session_lowers_what_is_like_it_once_the_shop_has_learnt_so(database, space, tmp_path):
+def test_a_dislike_in_a_session_lowers_similar_items_once_the_model_has_learnt_dislikes(database, space, tmp_path):
     made = of_styles()
     rows = [
         Event(made.user_ids[user], made.item_ids[item], made.kinds[kind], datetime.fromtimestamp(float(at), UTC))

@@ -1,4 +1,4 @@
-"""Generations whose files are not theirs, do not fit together or were damaged: refused, told, and built anew."""
+"""Generations with foreign, inconsistent or damaged files are refused, reported and rebuilt."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def flip(path, at=200):
 
 
 def sealed_again(shop, name, **changed):
-    """Every checksum of a generation made right again, in its folder and in its record."""
+    """Recompute every checksum of a generation, in its folder and in its record."""
     path = shop.path(name)
     manifest = {key: value for key, value in record(shop, name).manifest.items() if key not in ("files", "checksum")}
     (path / MANIFEST).unlink()
@@ -68,7 +68,7 @@ class TestIdentity:
         with pytest.raises(CorruptGeneration, match="is not the one that was recorded"):
             publish(shop.database, shop.space, second, shop.folder)
 
-    def test_a_rollback_to_one_that_is_another_is_refused(self, shop):
+    def test_a_rollback_to_a_folder_with_another_generation_is_refused(self, shop):
         first, second = shop.publish(), shop.publish()
         shutil.copy(shop.path(second) / MANIFEST, shop.path(first))
         with pytest.raises(CorruptGeneration, match="has the files of generation"):
@@ -180,7 +180,7 @@ class TestContents:
         shop.change(items.upsert, [Item("i0", vector=items.ItemVector(1, (1.0, 2.0)))])
         return shop
 
-    def test_what_does_not_fit_is_refused_though_every_checksum_is_right(self, described):
+    def test_inconsistent_files_are_refused_though_their_checksums_are_right(self, described):
         shop, first = described, described.publish()
         second = shop.publish(recipe="IVF4,Flat")
         assert {each.split(":")[0] for each in DAMAGE} == {each.name for each in shop.path(second).iterdir()} - {
@@ -204,13 +204,13 @@ class TestContents:
         [{"n_learnt": ITEMS + 1}, {"n_vectors": 3}, {"metric": "hamming"}, {"fold_in": "sum"}, {"indexes": {}}],
         ids=str,
     )
-    def test_a_manifest_that_says_otherwise_is_refused(self, shop, changed):
+    def test_a_manifest_that_contradicts_the_files_is_refused(self, shop, changed):
         name = shop.build()
         sealed_again(shop, name, **changed)
         with pytest.raises(CorruptGeneration, match=r"not fit|do not fit together"):
             open_generation(shop.path(name), record(shop, name).manifest)
 
-    def test_every_array_and_table_that_is_written_is_one_that_is_looked_at(self, described):
+    def test_every_written_array_and_table_is_checked(self, described):
         written = {each.name for each in described.path(described.build()).iterdir()}
         assert {name for name in written if name.endswith((".npy", ".arrow"))} == ARRAYS.keys() | TABLES.keys()
 
@@ -230,7 +230,7 @@ class TestRebuild:
             time.sleep(0.1)
         return view
 
-    def test_one_flipped_bit_is_mended_from_the_database_while_the_generation_before_is_served(self, shop, upkeep):
+    def test_a_generation_with_a_flipped_bit_is_rebuilt_while_the_previous_one_is_served(self, shop, upkeep):
         first, second = shop.publish(), shop.publish(recipe="IVF4,Flat")
         flip(shop.path(second) / "metric.faiss")
         live = shop.live()
@@ -271,7 +271,7 @@ class TestRebuild:
         assert len(shop.shown(view)) == ITEMS
         assert self.until_served_anew(live, upkeep).generation.generation != first
 
-    def test_one_that_a_server_with_a_folder_of_its_own_built_is_not_built_anew(self, shop, upkeep, tmp_path):
+    def test_a_generation_built_in_another_folder_is_not_rebuilt(self, shop, upkeep, tmp_path):
         first = shop.publish()
         elsewhere = Shop(shop.database, shop.space, tmp_path / "another home")
         second = elsewhere.publish()
@@ -286,7 +286,7 @@ class TestRebuild:
         theirs = elsewhere.live().current()
         assert (theirs.generation.generation, theirs.refused.generation) == (second, third), "it has its own to serve"
 
-    def test_one_that_is_refused_again_and_again_is_built_anew_less_and_less_often(self, shop, upkeep):
+    def test_a_generation_refused_repeatedly_is_rebuilt_with_growing_pauses(self, shop, upkeep):
         shop.publish()
         flip(shop.path(shop.publish()) / "items.npy")
         view, waits = shop.live().current(), []
@@ -301,7 +301,7 @@ class TestRebuild:
         assert waits[0] * 1.5 < waits[1] < waits[2] / 1.5
 
 
-def test_a_job_is_under_way_for_as_long_as_somebody_does_it(database):
+def test_a_job_counts_as_running_while_a_process_holds_its_election(database):
     election = LeaderElection(database, "a job")
     with database.connect() as conn:
         assert not is_job_running(conn, "a job")

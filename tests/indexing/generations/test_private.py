@@ -1,4 +1,4 @@
-"""What lies in NEARFIELD_HOME beside PostgreSQL is the business of its user alone, as PostgreSQL's own folder is."""
+"""Only the owner can read the files in NEARFIELD_HOME, as with PostgreSQL's own folder."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""Searches that come together are one search, and each gets its own answer."""
+"""Concurrent searches are combined into one, and each gets its own answer."""
 
 import threading
 import time
@@ -15,7 +15,7 @@ VECTORS = normalise_rows(np.random.default_rng(0).standard_normal((3000, 16)).as
 
 
 class Counted:
-    """An exact searcher that remembers how many queries came at a time."""
+    """An exact searcher that records the number of queries of each search."""
 
     def __init__(self):
         self.exact, self.sizes = ExactSearcher(VECTORS), []
@@ -58,7 +58,7 @@ def test_concurrent_searches_of_any_k_and_mask_are_answered_as_alone(batcher, co
     assert sum(counted.sizes) == sum(len(queries) for queries, _, _ in asked)
 
 
-def test_what_comes_while_a_batch_is_searched_goes_together_in_the_next(batcher, counted):
+def test_searches_that_arrive_during_a_batch_form_the_next_batch(batcher, counted):
     counted.gate.clear()
     with ThreadPoolExecutor(20) as pool:
         try:
@@ -82,6 +82,6 @@ def test_a_batch_that_fails_fails_for_those_in_it_and_the_next_is_answered(batch
     assert batcher.search(VECTORS[:1], 1)[1].tolist() == [[0]]
 
 
-def test_one_that_waits_alone_is_not_held_up_for_long(batcher, counted):
+def test_a_single_search_waits_only_briefly(batcher, counted):
     assert batcher.search(VECTORS[7:8], 1)[1].tolist() == [[7]]
     assert counted.sizes == [1]

@@ -1,4 +1,4 @@
-"""The owner of a device answers for every worker; whenever it does not, the CPU twin does. Here the device is a CPU."""
+"""The GPU server answers for all workers, and the CPU twin whenever it does not. In these tests the device is a CPU."""
 
 import errno
 import gc
@@ -34,7 +34,7 @@ def batcher_threads():
 
 
 class Told:
-    """A searcher that counts what it is asked."""
+    """A searcher that counts its searches."""
 
     def __init__(self, vectors=VECTORS):
         self.exact_reference, self.asked = ExactSearcher(vectors), 0
@@ -46,7 +46,7 @@ class Told:
 
 @pytest.fixture
 def start(tmp_path):
-    """Start an owner over a load function; gives its address."""
+    """Start a GPU server with a load function; returns its address."""
     owners = []
 
     def begin(load, **options):
@@ -67,7 +67,7 @@ def until(true, seconds=30):
     assert true()
 
 
-def test_the_twin_answers_while_the_owner_loads_and_the_owner_from_then_on(start, tmp_path):
+def test_the_cpu_twin_answers_until_the_gpu_server_has_loaded(start, tmp_path):
     gpu, twin, loaded = Told(), Told(), threading.Event()
     searcher = GpuClientSearcher(
         start(lambda folder: loaded.wait() and {"cosine": gpu}), tmp_path / "g1", "cosine", twin
@@ -91,7 +91,7 @@ def test_the_twin_answers_while_the_owner_loads_and_the_owner_from_then_on(start
     assert twin.asked == before
 
 
-def test_the_twin_answers_when_there_is_no_owner_or_it_went_away_or_cannot_load(start, tmp_path):
+def test_the_cpu_twin_answers_when_the_gpu_server_is_missing_gone_or_cannot_load(start, tmp_path):
     twin = Told()
     nobody = GpuClientSearcher(str(tmp_path / "nobody.sock"), tmp_path, "cosine", twin)
     assert nobody.search(VECTORS[3:4], 1)[1].tolist() == [[3]]
@@ -105,7 +105,7 @@ def test_the_twin_answers_when_there_is_no_owner_or_it_went_away_or_cannot_load(
     assert twin.asked == 4
 
 
-def test_a_generation_that_made_room_for_others_is_freed_and_its_batchers_end(start, tmp_path):
+def test_an_evicted_generation_is_freed_and_its_batchers_end(start, tmp_path):
     before, alive = batcher_threads(), []
 
     def load(folder):
@@ -126,7 +126,7 @@ def test_a_generation_that_made_room_for_others_is_freed_and_its_batchers_end(st
     assert searcher._ask_server(VECTORS[7:8], 1, None)[1].tolist() == [[7]]
 
 
-def test_generations_of_many_spaces_are_held_beside_each_other(start, tmp_path):
+def test_generations_of_many_spaces_are_resident_at_once(start, tmp_path):
     loads = []
 
     def load(folder):
@@ -140,7 +140,7 @@ def test_generations_of_many_spaces_are_held_beside_each_other(start, tmp_path):
     assert loads == names
 
 
-def test_an_older_generation_of_another_space_goes_where_one_does_not_fit_and_the_served_stay(start, tmp_path):
+def test_an_older_generation_of_another_space_is_evicted_and_served_ones_stay(start, tmp_path):
     alive, loads = weakref.WeakSet(), []
 
     def load(folder):
@@ -160,7 +160,7 @@ def test_an_older_generation_of_another_space_goes_where_one_does_not_fit_and_th
     assert loads == ["bikes g1", "bikes g2", "books g1", "books g1"]
 
 
-def test_a_generation_that_made_room_while_it_loaded_is_freed_too(start, tmp_path):
+def test_a_generation_evicted_while_it_loads_is_freed(start, tmp_path):
     before, alive, gates = batcher_threads(), {}, {f"g{number}": threading.Event() for number in range(4)}
 
     def load(folder):
@@ -184,7 +184,7 @@ def test_a_generation_that_made_room_while_it_loaded_is_freed_too(start, tmp_pat
     until(lambda: len(alive) == 4 and freed() and len(batcher_threads() - before) == 2)
 
 
-def test_a_search_that_comes_as_its_generation_goes_is_told_that_it_loads(start, tmp_path):
+def test_a_search_during_eviction_is_answered_with_loading(start, tmp_path):
     entered, gate = threading.Event(), threading.Event()
 
     class Slow(Told):
@@ -220,7 +220,7 @@ def test_a_generation_that_does_not_fit_beside_the_older_one_takes_its_place(sta
     alive, attempts = weakref.WeakSet(), []
 
     def load(folder):
-        """Room for two searchers, and each generation has two."""
+        """There is memory for two searchers, and each generation has two."""
         attempts.append(folder.name)
         made = {}
         for label in ("metric", "cosine"):
@@ -283,14 +283,14 @@ def test_a_load_that_failed_is_tried_again_after_a_while_and_not_before(start, t
 
 
 def concurrently(searches):
-    """Their answers; a search that hangs fails the test and not the run."""
+    """The answers of concurrent searches; a hanging search fails the test instead of blocking it."""
     pool = ThreadPoolExecutor(len(searches))
     futures = [pool.submit(*each) for each in searches]
     pool.shutdown(wait=False)
     return [future.result(60) for future in futures]
 
 
-def test_an_owner_that_hangs_is_waited_for_once_by_all_threads_and_asked_again_later(start, tmp_path, monkeypatch):
+def test_all_threads_wait_once_for_a_hanging_gpu_server_and_retry_later(start, tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_client, "ANSWER_S", 0.3)
     monkeypatch.setattr(gpu_client, "HANG_S", 1000.0)
     gate = threading.Event()
@@ -324,7 +324,7 @@ def answer_by_half(connection):
 
 
 @pytest.mark.parametrize("behave", [hang_up, answer_by_half, lambda connection: None])
-def test_the_twin_answers_when_an_owner_goes_away_or_falls_silent_in_the_middle(tmp_path, monkeypatch, behave):
+def test_the_cpu_twin_answers_when_the_gpu_server_ends_or_hangs_during_a_search(tmp_path, monkeypatch, behave):
     monkeypatch.setattr(gpu_client, "ANSWER_S", 0.3)
     kept = []
     with Listener(str(tmp_path / "gpu.sock"), family="AF_UNIX") as listener:
@@ -359,7 +359,7 @@ def test_a_process_that_no_longer_accepts_or_reads_is_not_waited_for(tmp_path, m
             assert (found[1].shape, twin.asked) == ((len(many), 1), 1)
 
 
-def test_a_published_generation_is_searched_through_the_owner_as_it_is_without(shop, start):
+def test_the_gpu_server_answers_as_the_searchers_of_the_generation_do(shop, start):
     path = shop.path(shop.publish())
     alone = open_generation(path)
     served = with_gpu_searchers(alone, path, start(lambda folder: searchers(folder, "cpu")))
@@ -371,7 +371,7 @@ def test_a_published_generation_is_searched_through_the_owner_as_it_is_without(s
     assert served.items_to_items._ask_server(queries, 4, None) is not None
 
 
-def test_an_owner_process_that_is_killed_is_started_again_and_ends_with_its_block(shop, tmp_path, monkeypatch):
+def test_a_killed_gpu_process_is_restarted_and_ends_with_its_block(shop, tmp_path, monkeypatch):
     path, where = shop.path(shop.publish()), str(tmp_path / "gpu.sock")
     monkeypatch.setattr(process_supervisor, "PAUSE_S", 0.1)
     served = with_gpu_searchers(open_generation(path), path, where).items_to_items
@@ -389,7 +389,7 @@ def test_an_owner_process_that_is_killed_is_started_again_and_ends_with_its_bloc
     assert not any(thread.name == "nearfield-supervisor" for thread in threading.enumerate())
 
 
-def test_a_process_that_does_not_heed_its_end_is_killed_and_not_started_again(tmp_path, monkeypatch):
+def test_a_process_that_ignores_sigterm_is_killed_and_not_restarted(tmp_path, monkeypatch):
     monkeypatch.setattr(process_supervisor, "END_S", 0.2)
     script = f"trap '' TERM; : > {tmp_path}/ready; exec sleep 1000"
     with supervised_process(os.execvp, "sh", ["sh", "-c", script]) as kept:
@@ -415,7 +415,7 @@ def test_a_process_that_cannot_be_started_again_is_tried_once_more(tmp_path, mon
         assert kept.process.is_alive()
 
 
-def test_an_owner_that_is_out_of_files_for_a_while_takes_connections_again_and_ends_when_closed(tmp_path, monkeypatch):
+def test_a_gpu_server_out_of_file_descriptors_accepts_connections_again_later(tmp_path, monkeypatch):
     monkeypatch.setattr(gpu_server, "PAUSE_S", 0.05)
     where = str(tmp_path / "gpu.sock")
     owner = GpuServer(where, lambda folder: {"cosine": Told()})

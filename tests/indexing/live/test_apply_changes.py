@@ -1,4 +1,4 @@
-"""Replay: an import changes many items at once, in a process that answers meanwhile."""
+"""A large import is applied to a view in a process that keeps answering requests."""
 
 import gc
 import weakref
@@ -18,7 +18,7 @@ N_ITEMS = 2 * apply_changes.BATCH_ROWS + 1
 
 @contextmanager
 def collections_counted() -> Iterator[list[int]]:
-    """The generations that Python looked for garbage in."""
+    """The garbage collector generations that Python collected."""
     seen: list[int] = []
 
     def note(phase: str, about: dict[str, int]) -> None:
@@ -32,7 +32,7 @@ def collections_counted() -> Iterator[list[int]]:
         gc.callbacks.remove(note)
 
 
-def test_items_of_an_import_are_applied_part_by_part_and_never_looked_at_for_garbage(
+def test_a_large_import_is_applied_in_batches_without_garbage_collection(
     database: Database, space: Space, monkeypatch
 ) -> None:
     monkeypatch.setattr(apply_changes, "GC_PAUSE_ROWS", N_ITEMS)

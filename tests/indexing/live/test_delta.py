@@ -1,4 +1,4 @@
-"""The delta: what changed since the build is searched exactly beside the index, merged in true order."""
+"""The delta: changed vectors are searched exactly and merged with the answer of the index in true order."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ N, DIM, K = 42_000, 8, 25
 
 @dataclass(frozen=True, eq=False)
 class Main:
-    """As much of a generation as a delta needs."""
+    """The parts of a generation that a delta uses."""
 
     vectors: np.ndarray
     metric: str
@@ -76,7 +76,7 @@ def test_merged_search_is_that_of_the_vectors_as_they_are_now(vectors, metric, f
     assert share == 0.002 or (found & set(changed) and found & set(new))
 
 
-def test_a_mask_that_cannot_be_written_to_is_worked_out_once(vectors):
+def test_a_plan_is_computed_once_for_a_read_only_mask(vectors):
     main = made(vectors, "dot", "IVF128,SQ8")
     delta = Delta(main, {5: vectors[7]})
     allowed = np.arange(N) % 2 == 0

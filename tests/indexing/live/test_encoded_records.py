@@ -1,4 +1,4 @@
-"""Feature records of catalogue items: a new item lands near those it measures like, whatever learnt the space."""
+"""Feature records of catalogue items: a new item gets a vector near items with similar records, in any space."""
 
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -100,7 +100,7 @@ def write(conn, space, **records):
 
 
 def learnt_or_built(database, space, folder, version, item_id, record):
-    """Whether a build of the version has the vector of a record."""
+    """Whether a build of the version contains the vector of a record."""
     name = build_generation(database, space, version, folder)
     publish(database, space, name, folder)
     generation = LiveSpace(database, folder, space.name).current().generation

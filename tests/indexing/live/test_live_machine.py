@@ -413,7 +413,7 @@ class LiveMachine(RuleBasedStateMachine):
             assert min(found.values()) >= max(left_out) - CLOSE
 
 
-def test_whatever_is_written_in_whatever_order_is_what_is_read(
+def test_any_order_of_writes_rebuilds_and_reads_agrees_with_a_dict(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ways = Ways()

@@ -1,4 +1,4 @@
-"""What is popular now: built through the weighting, and kept up with what users do in every process."""
+"""Popularity: computed with the event weighting at the build, and updated from new events in every process."""
 
 import threading
 from dataclasses import replace
@@ -23,7 +23,7 @@ DAY = timedelta(days=1)
 
 @pytest.fixture(autouse=True)
 def looks_at_once(monkeypatch):
-    """On a busy machine a look takes long, and the next would come later."""
+    """On a busy machine an update is slow, and the next one would be delayed."""
     monkeypatch.setattr(popularity_updates, "SLOW_S", 60.0)
 
 
@@ -37,7 +37,7 @@ def nobody(shop, view, k=3, **asked):
 
 
 def from_scratch(shop, view):
-    """The sums of every event by the half-life of the generation, by item id."""
+    """Item id -> sum over all events with the half-life of the generation."""
     told = view.generation.manifest["popularity"]
     with shop.database.connect() as conn:
         made = stored.read_all(conn, shop.space.key)
@@ -52,7 +52,7 @@ def live_sums(view):
     return {view.items.ids[row]: view.popularity_ranking.sums[row] for row in range(len(view.items))}
 
 
-def test_what_users_send_back_or_dislike_is_shown_last_and_nobody_calls_it_popular(shop):
+def test_returned_or_disliked_items_are_last_and_not_labelled_popular(shop):
     shop.change(
         events.append,
         [
@@ -116,7 +116,7 @@ def test_items_first_heard_of_since_the_build_become_popular(shop):
     assert nobody(shop, view, k=1, boosts=((quiet, 5.0),)) == [("hot", "popular")]
 
 
-def test_an_event_whose_item_no_view_has_a_row_of_yet_is_kept_for_it(shop):
+def test_an_event_of_an_item_without_a_row_waits_for_the_row(shop):
     shop.publish()
     live = shop.live()
     old = live.current()

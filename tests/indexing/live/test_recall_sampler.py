@@ -1,4 +1,4 @@
-"""The recall of live traffic is what exact search says it is, at a bounded rate."""
+"""The sampled recall of live traffic agrees with exact search, at a bounded rate."""
 
 import threading
 import time
@@ -89,7 +89,7 @@ def test_no_more_than_the_rate_is_sampled():
         sampler.close()
 
 
-def test_a_live_view_is_watched_and_its_merged_searches_too(shop, sampler):
+def test_searches_of_a_live_view_and_its_delta_are_sampled(shop, sampler):
     from engine.store import items
     from engine.values.items import Item, ItemVector
     from indexing.refresh.live_space import LiveSpace

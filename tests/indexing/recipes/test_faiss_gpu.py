@@ -1,4 +1,4 @@
-"""On a GPU: every kind of index answers as its CPU twin does. Skipped, and said so, where FAISS sees no GPU."""
+"""On a GPU: every kind of index answers as its CPU twin does. Skipped where FAISS sees no GPU."""
 
 import os
 import subprocess
@@ -67,7 +67,7 @@ def test_a_device_is_cpu_or_cuda_with_a_number_and_one_that_is_not_there_is_an_e
         gpu_number(f"cuda:{GPUS}")
 
 
-def test_an_index_that_does_not_fit_is_not_admitted():
+def test_an_index_that_does_not_fit_into_gpu_memory_is_refused():
     needed = needed_bytes(None, 1_000_000, 64)
     assert 256e6 < needed < 700e6
     assert needed_bytes(faiss.index_factory(64, "IVF100,SQ8"), 1_000_000, 64) < needed

@@ -1,4 +1,4 @@
-"""The tuner: of what it measured on clustered vectors, the cheapest that surely meets the target, and the curve."""
+"""The tuner chooses the cheapest measured recipe that meets the target, and returns the curve."""
 
 import time
 
@@ -27,7 +27,7 @@ POINT = {"factory", "effort", "recall", "surely", "latency_us", "projected_us", 
 
 
 def clustered(n, seed):
-    """Around 300 tastes of 20 departments; other draws of the same for another seed."""
+    """Vectors around 300 tastes of 20 departments; the seed changes the vectors, not the tastes."""
     world, draw = np.random.default_rng(3), np.random.default_rng(seed)
     tastes = world.standard_normal((20, DIM))[world.integers(0, 20, 300)] + 0.6 * world.standard_normal((300, DIM))
     return np.asarray(tastes[draw.integers(0, 300, n)] + 0.4 * draw.standard_normal((n, DIM)), np.float32)
@@ -45,7 +45,7 @@ def queries():
 
 @pytest.fixture(autouse=True)
 def less_is_tried(monkeypatch):
-    """One number of lists, no graph of all rows, fewer queries; and however busy the machine is, all of that."""
+    """Try one number of lists, no graph of all rows and fewer queries, without a time limit."""
     for name, value in {"LISTS": (1.0,), "GRAPH_BUILD_S": 0.0, "GRAPH_TRIAL": 500, "N_QUERIES": 100}.items():
         monkeypatch.setattr(tuner, name, value)
     monkeypatch.setattr(tuner, "BUDGET_S", 600.0)
@@ -77,7 +77,7 @@ def test_what_is_cheap_and_misses_the_target_is_measured_and_not_chosen(vectors,
     assert max(point["surely"] for point in curve[1:]) < TARGET
 
 
-def test_no_candidate_is_begun_after_the_budget(vectors, queries, monkeypatch):
+def test_no_candidate_starts_after_the_budget(vectors, queries, monkeypatch):
     monkeypatch.setattr(tuner, "BUDGET_S", 0.0)
     chosen, curve = tune(vectors, queries)
     assert chosen == Recipe("Flat")
@@ -89,7 +89,7 @@ def test_so_few_rows_that_exact_search_is_fast_are_not_measured(vectors, queries
 
 
 def learnt(database, space, vectors) -> int:
-    """The version of a model that is said to have learnt an item for each vector, with a few users."""
+    """Save a model with an item for each vector and a few users; returns its version."""
     item_ids, user_ids = IdMap(f"i{row:05}" for row in range(N)), IdMap(f"u{row:03}" for row in range(N_USERS))
     nothing = pa.nulls(N, pa.string())
     catalogue = {"item_id": list(item_ids.ids), "title": nothing, "attributes": nothing}
@@ -133,7 +133,7 @@ def test_a_generation_keeps_lists_of_codes_in_a_file_that_is_mapped(database, sp
 
 @pytest.fixture
 def few(monkeypatch, vectors):
-    """So that a graph of all of them is built soon."""
+    """Few vectors, so that a graph of all of them is built quickly."""
     monkeypatch.setattr(tuner, "EXACT_ROWS", 1_000)
     monkeypatch.setattr(tuner, "GRAPH_BUILD_S", 1e9)
     return vectors[:1_500]
@@ -141,7 +141,7 @@ def few(monkeypatch, vectors):
 
 @pytest.fixture
 def graph_of_few(monkeypatch):
-    """Says how many times slower than it is the graph of a few rows shall be found."""
+    """A function that sets by how much the measured latency of the trial graph is multiplied."""
     latency_us, slower = tuner._latency_us, [1.0]
 
     def latency(searcher, queries, threads):
@@ -176,7 +176,7 @@ def test_a_graph_of_all_rows_is_not_built_where_one_of_a_few_is_too_slow_already
 
 
 class Sleeping:
-    """Takes `slow` seconds for its first searches and `quick` after."""
+    """Takes `slow` seconds for each of the first searches and `quick` seconds for later ones."""
 
     def __init__(self, slow, quick, for_first=0):
         self.slow, self.quick, self.left = slow, quick, for_first

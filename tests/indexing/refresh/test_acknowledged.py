@@ -20,7 +20,7 @@ def live(shop):
 
 
 def hidden(conn, shop, item_id):
-    """Hide an item in a transaction that goes on; its number."""
+    """Hide an item in a transaction that stays open; yields its seq."""
     items.set_availability(conn, shop.space.key, {item_id: False})
     return snapshots.transaction_seq(conn)
 
@@ -31,7 +31,7 @@ def written(shop, item_id):
         return snapshots.transaction_seq(conn)
 
 
-def test_a_write_that_ended_after_one_with_a_higher_number_was_seen_is_shown_to_who_names_the_higher(shop, live):
+def test_a_read_with_min_seq_shows_a_lower_numbered_write_that_ended_later(shop, live):
     with shop.database.begin() as slow:
         lower = hidden(slow, shop, "i0")
         higher = written(shop, "new")
@@ -40,7 +40,7 @@ def test_a_write_that_ended_after_one_with_a_higher_number_was_seen_is_shown_to_
     assert "i0" not in shop.shown(live.wait_for(higher, 5.0))
 
 
-def test_the_same_where_the_generation_was_opened_while_the_write_went_on(shop, live):
+def test_a_read_with_min_seq_shows_a_write_that_ran_while_the_generation_was_opened(shop, live):
     before = live.current().generation.generation
     with shop.database.begin() as slow:
         lower = hidden(slow, shop, "i0")
@@ -56,7 +56,7 @@ def test_the_same_where_the_generation_was_opened_while_the_write_went_on(shop, 
     assert "i0" not in shop.shown(started_anew.wait_for(higher, 5.0))
 
 
-def test_a_write_that_goes_on_holds_up_nobody_who_names_a_later_one(shop, live):
+def test_a_running_write_does_not_delay_a_read_that_names_a_later_one(shop, live):
     with shop.database.begin() as slow:
         hidden(slow, shop, "i0")
         higher = written(shop, "new")
@@ -64,16 +64,14 @@ def test_a_write_that_goes_on_holds_up_nobody_who_names_a_later_one(shop, live):
             assert "new" in shop.shown(live.wait_for(higher, 0.0))
 
 
-def test_who_names_a_number_below_which_nothing_went_on_is_answered_without_another_look(shop, live, monkeypatch):
+def test_a_read_is_answered_without_a_new_snapshot_when_no_lower_write_was_running(shop, live, monkeypatch):
     higher = written(shop, "new")
     live.wait_for(higher, 5.0)
     monkeypatch.setattr(item_feed, "read_since", None)
     assert "new" in shop.shown(live.wait_for(higher, 0.0))
 
 
-def test_while_postgresql_is_away_only_what_nobody_can_have_changed_since_is_told_as_new_enough(
-    shop, live, monkeypatch
-):
+def test_while_postgresql_is_unreachable_only_certainly_current_reads_are_answered(shop, live, monkeypatch):
     def away(*arguments):
         raise StoreUnavailable("PostgreSQL is away")
 

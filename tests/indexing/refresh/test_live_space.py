@@ -1,4 +1,4 @@
-"""From a trained model to what is served: built, checked, published, kept up with the catalogue, and healed."""
+"""From a trained model to served views: build, verify, publish, follow the catalogue, rebuild after damage."""
 
 import contextlib
 import json
@@ -203,7 +203,7 @@ class TestGenerations:
             assert {one.generation for one in generations.list_all(conn, shop.space.key)} == {second, third}
             assert generations.active(conn, shop.space.key).generation == third
 
-    def test_one_that_another_activates_as_it_is_refused_keeps_its_files(self, shop, monkeypatch):
+    def test_a_refused_generation_that_another_process_activates_keeps_its_files(self, shop, monkeypatch):
         first, second = shop.publish(), shop.build()
         activate = generations.activate
 
@@ -231,7 +231,7 @@ class TestGenerations:
 
     @pytest.fixture
     def meanwhile(self, monkeypatch):
-        """What is done once the next call of `publish` or `rollback` has checked the files."""
+        """Run an action after the next call of `publish` or `rollback` has verified the files."""
 
         def once(do):
             def checked(path, recorded=None):
@@ -243,7 +243,7 @@ class TestGenerations:
 
         return once
 
-    def test_two_who_roll_back_at_the_same_time_go_back_once(self, shop, meanwhile):
+    def test_two_concurrent_rollbacks_roll_back_once(self, shop, meanwhile):
         first, second = shop.publish(), shop.publish()
         meanwhile(lambda: rollback(shop.database, shop.space, shop.folder))
         assert rollback(shop.database, shop.space, shop.folder) == first
@@ -280,7 +280,7 @@ class TestGenerations:
 
 
 def build_with_little_effort(shop: Shop) -> None:
-    """A hundred random items under a recipe that compresses them to next to nothing."""
+    """A hundred random items with a recipe that compresses them too much."""
     draw = np.random.default_rng(0)
     rows = [Event(f"v{n}", f"x{item}", "view", NOW) for n in range(300) for item in draw.choice(1000, 8, replace=False)]
     shop.change(events.append, rows)
@@ -390,7 +390,7 @@ class TestLive:
             own = view.similarity_vector(view.items.row("own"))
             assert len(own) == view.generation.similarity_vectors.transform.dim
 
-    def test_a_filter_asked_of_a_newer_view_tells_an_older_one_nothing(self, shop):
+    def test_a_mask_cached_for_a_newer_view_is_not_used_for_an_older_one(self, shop):
         shop.change(items.upsert, [Item("i0", attributes={"price": 50}), Item("i1", attributes={"price": 10})])
         shop.publish()
         live = shop.live()
@@ -416,7 +416,7 @@ class TestLive:
         assert live.refresh().allowed is view.allowed
         assert live.refresh().generation is view.generation
 
-    def test_a_corrupt_generation_is_passed_over_for_the_one_before_and_said_so(self, shop):
+    def test_the_previous_generation_is_served_in_place_of_a_corrupt_one_and_the_view_is_degraded(self, shop):
         first, second = shop.publish(), shop.publish(recipe="IVF4,Flat")
         flip(shop.path(second) / "metric.faiss", 200)
         live = shop.live()
@@ -450,7 +450,7 @@ class TestLive:
             assert generations.active(conn, shop.space.key).generation == rebuilt
         assert live.refresh().generation.generation == rebuilt
 
-    def test_what_is_rebuilt_has_the_recipe_that_was_asked_for(self, shop):
+    def test_a_rebuild_uses_the_requested_recipe(self, shop):
         name = shop.publish(recipe="IVF4,Flat")
         flip(shop.path(name) / "items.npy", 200)
         manifest = shop.live().current().generation.manifest
@@ -458,7 +458,7 @@ class TestLive:
         assert (manifest["recipe"], manifest["device"]) == ("IVF4,Flat", "cpu")
         assert {index["factory"] for index in manifest["indexes"].values()} == {"IVF4,Flat"}
 
-    def test_what_a_gpu_built_that_is_not_here_is_rebuilt_on_the_cpu(self, shop):
+    def test_a_generation_built_on_a_missing_gpu_is_rebuilt_on_the_cpu(self, shop):
         import faiss
 
         shop.publish(recipe="IVF4,Flat")
@@ -500,7 +500,7 @@ class TestLive:
     def test_a_generation_of_another_database_means_reading_the_whole_catalogue(self, shop, monkeypatch):
         shop.change(items.delete, "i0")
         with monkeypatch.context() as patched:
-            patched.setattr(item_feed, "snapshot", lambda conn: Snapshot(2**40 + 5, 2**40 + 5, epoch="another-1-5"))
+            patched.setattr(snapshots, "current", lambda conn: Snapshot(2**40 + 5, 2**40 + 5, epoch="another-1-5"))
             shop.publish()
         shop.change(items.delete, "i2")
         live = shop.live()

@@ -53,7 +53,7 @@ def new_items(n):
     return [Item(f"new{row}", vector=ItemVector(1, (1.0, float(row + 1)))) for row in range(n)]
 
 
-def test_the_wear_of_a_view_is_what_lies_beside_the_index_and_what_is_passed_over_in_it(shop):
+def test_changed_shares_count_rows_outside_the_index_and_tombstones_in_it(shop):
     shop.publish()
     live = shop.live()
     assert changed_shares(live.current()) == ChangedShares(0.0, 0.0)
@@ -66,7 +66,7 @@ def test_the_wear_of_a_view_is_what_lies_beside_the_index_and_what_is_passed_ove
     assert ChangedShares(0.0, 0.11).needs_rebuild
 
 
-def test_a_worn_index_is_built_anew_by_another_process_while_this_one_goes_on(shop, upkeep):
+def test_an_index_with_many_changes_is_rebuilt_by_another_process(shop, upkeep):
     first = shop.publish()
     live = shop.live()
     hide(shop, 4)
@@ -88,7 +88,7 @@ def test_a_worn_index_is_built_anew_by_another_process_while_this_one_goes_on(sh
     assert not upkeep._running
 
 
-def test_while_one_process_rebuilds_no_other_begins(shop, upkeep):
+def test_one_process_rebuilds_at_a_time(shop, upkeep):
     first = shop.publish()
     hide(shop, 10)
     view = shop.live().current()
@@ -102,14 +102,14 @@ def test_while_one_process_rebuilds_no_other_begins(shop, upkeep):
     assert active(shop) == first
 
 
-def test_an_index_that_is_not_worn_is_left_alone(shop, upkeep):
+def test_an_index_with_few_changes_is_not_rebuilt(shop, upkeep):
     shop.publish()
     hide(shop, 3)
     upkeep(shop.live().current())
     assert not upkeep._running
 
 
-def test_what_was_published_meanwhile_is_not_replaced_by_a_rebuild(shop):
+def test_a_rebuild_does_not_replace_a_generation_published_meanwhile(shop):
     first, second = shop.publish(), shop.publish()
     made = shop.build()
     with pytest.raises(Conflict, match=f"expected {first} to be active, got {second}, which"):
@@ -121,7 +121,7 @@ def test_what_was_published_meanwhile_is_not_replaced_by_a_rebuild(shop):
     assert sorted(path.name for path in (shop.folder / shop.space.name).iterdir()) == sorted([first, second])
 
 
-def test_the_log_of_changes_is_pruned_now_and_then(shop, upkeep):
+def test_the_change_log_is_pruned_periodically(shop, upkeep):
     shop.change(items.upsert, [Item("old")])
     shop.publish()
     before = shop.live().current().snapshot
@@ -135,7 +135,7 @@ def test_the_log_of_changes_is_pruned_now_and_then(shop, upkeep):
     assert left == 0 or shop.space.key > 1  # another space of the run may need more of the log
 
 
-def test_an_unfinished_folder_is_removed_when_nobody_is_at_work_on_it_whatever_the_clock_says(shop):
+def test_an_unfinished_folder_is_removed_when_no_process_holds_its_lock(shop):
     name = shop.publish()
     left, in_use = (shop.folder / shop.space.name / f".{each}.partial" for each in ("left", "in-use"))
     left.mkdir()
@@ -151,7 +151,7 @@ def test_an_unfinished_folder_is_removed_when_nobody_is_at_work_on_it_whatever_t
     assert [path.name for path in (shop.folder / shop.space.name).iterdir()] == [name]
 
 
-def test_what_was_hidden_before_the_build_is_no_wear_however_often_it_is_written(shop):
+def test_items_hidden_before_the_build_are_no_tombstones(shop):
     hide(shop, 5)
     shop.publish()
     live = shop.live()
@@ -191,7 +191,7 @@ def test_generations_without_a_record_are_removed(shop, upkeep):
     lock.close()
 
 
-def test_what_a_deleted_space_leaves_goes_too(shop, upkeep, database):
+def test_generations_of_a_deleted_space_are_removed(shop, upkeep, database):
     with database.begin() as conn:
         deleted = spaces.ensure(conn, shop.space.name + "-gone")
     name = shop.publish()
@@ -238,7 +238,7 @@ publish(database, space, build_generation(database, space, 1, Path(folder)), Pat
 """
 
 
-def test_what_builds_leave_that_are_killed_at_any_step_goes_with_the_next_upkeep(shop, upkeep):
+def test_files_of_a_build_killed_at_any_step_are_removed_by_maintenance(shop, upkeep):
     shop.publish()
     shop.publish()
     arguments = [shop.database.url, str(shop.folder), shop.space.name]

@@ -1,4 +1,4 @@
-"""A poller that fails pauses ever longer and tells it once; what it says when it works again."""
+"""A failing poller pauses longer after each failure and logs the failure once."""
 
 import time
 
@@ -10,7 +10,7 @@ from indexing.refresh.poller import Poller, RepeatedFailure
 
 
 class Deaf:
-    """A listener that fails at once, each time."""
+    """A listener whose every call fails."""
 
     def __init__(self, error):
         self.error, self.tries = error, 0
@@ -24,7 +24,7 @@ class Deaf:
 
 
 @pytest.mark.parametrize("error", [StoreUnavailable("PostgreSQL is away"), OSError(24, "Too many open files")])
-def test_a_listener_that_cannot_listen_pauses_between_its_tries(error):
+def test_a_failing_listener_pauses_between_attempts(error):
     listener = Deaf(error)
     polling = Poller({}, poll_s=0.001, listener=listener)
     with capture_logs() as lines:
@@ -35,7 +35,7 @@ def test_a_listener_that_cannot_listen_pauses_between_its_tries(error):
     assert len(lines) <= 1
 
 
-def test_what_fails_is_told_when_it_begins_when_it_changes_and_when_it_ends():
+def test_a_repeated_failure_is_logged_when_it_starts_changes_and_ends():
     tries = RepeatedFailure()
     with capture_logs() as lines:
         for why in ("full", "full", "away", "away"):

@@ -1,4 +1,4 @@
-"""Lists of 8-bit codes: what they hold, what the vector instructions add up, and searches that numpy agrees with."""
+"""Int8 lists: their content, the products of the vector instructions, and searches compared with numpy."""
 
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,7 +25,7 @@ def drawn(*shape, seed=0):
 
 
 def decoded(lists: Int8Lists, dim: int):
-    """(n_rows, dim) what the lists say the rows are."""
+    """(n_rows, dim) rows decoded from the lists."""
     differences = lists.codes.transpose(0, 2, 1, 3).reshape(len(lists.ids), -1) * lists.scales.reshape(-1, 1)
     there = lists.ids >= 0
     made = np.zeros((there.sum(), dim), np.float32)
@@ -57,11 +57,11 @@ def test_a_list_begins_at_a_whole_block_and_may_be_empty():
 
 @pytest.fixture(params=["+avx2", "+nothing"])
 def instructions(request, monkeypatch):
-    """The vector instructions of most machines, and what any machine has."""
+    """With AVX2 and without."""
     monkeypatch.setattr(simd_products, "AVX2", request.param)
 
 
-def test_scores_of_codes_are_whole_sums_whatever_instructions_there_are(instructions):
+def test_scores_of_codes_are_exact_sums_with_and_without_avx2(instructions):
     @numba.njit
     def scored(query, codes, scales, start, more, least, scores):
         return code_scores(
@@ -123,7 +123,7 @@ def test_an_array_of_a_caller_is_read_however_it_lies_and_never_written_to():
 
 
 @pytest.mark.parametrize("query", [np.zeros(4), np.full(4, np.nan), np.full(4, np.inf), np.full(4, 1e-38)])
-def test_a_query_of_zeros_or_of_no_numbers_still_has_a_shelf(query):
+def test_a_query_of_zeros_nan_or_infinity_still_gets_k_rows(query):
     vectors = drawn(2000, 4)
     searcher = Int8Searcher(build_int8_lists(vectors, None, vectors[:20]), vectors, 2)
     with np.errstate(all="ignore"):
@@ -159,7 +159,7 @@ def test_threads_answer_as_one_does():
     assert np.array_equal(found, expected)
 
 
-def test_lists_that_hold_little_of_a_filter_are_followed_by_more_of_them():
+def test_more_lists_are_read_when_the_nearest_hold_few_allowed_rows():
     vectors = normalise_rows(drawn(9000, 8))
     lists = build_int8_lists(vectors, None, vectors[:300])
     held = np.zeros(300, np.int64)
@@ -212,7 +212,7 @@ def test_the_best_of_a_department_are_found_for_whoever_asks(share):
         assert recall_of(made.searcher, vectors, vectors[-60:], allowed=allowed) > 0.97
 
 
-def test_a_row_that_is_no_number_hides_nothing_else():
+def test_a_row_with_nan_or_infinity_does_not_hide_other_rows():
     vectors = drawn(3000, 8)
     vectors[5], vectors[700, 3] = np.nan, np.inf
     with np.errstate(all="ignore"):
@@ -251,7 +251,7 @@ def test_lists_of_other_vectors_are_not_searched():
             each.check(n_rows, dim)
 
 
-def test_one_kind_of_every_array_is_compiled():
+def test_every_loop_is_compiled_for_one_array_type():
     for made in (
         int8_scan.search,
         int8_scan._scan_lists,

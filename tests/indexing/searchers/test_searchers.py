@@ -47,12 +47,12 @@ def mask(share, n=N, seed=1):
 
 
 def searched(factory) -> int:
-    """What FAISS has counted of searches through the index itself."""
+    """The number of index searches that FAISS has counted."""
     return faiss.cvar.indexIVF_stats.nq if factory.startswith("IVF") else faiss.cvar.hnsw_stats.n1
 
 
 def scanned(searcher, queries, allowed, monkeypatch) -> bool:
-    """Whether a search read the lists of codes."""
+    """Whether a search read the int8 lists."""
     calls, (search, arrays) = [], searcher._compiled
     with monkeypatch.context() as patched:
         patched.setitem(
@@ -88,7 +88,7 @@ class TestSearcherContract:
         found = np.mean(scores >= brute_force(vectors, queries, K, allowed) - 1e-5)
         assert found >= (0.95 if allowed.sum() > SUBSET_ROWS else 1.0)
 
-    def test_a_filter_that_goes_against_the_query_finds_the_best_of_what_it_leaves(self, built, vectors, queries):
+    def test_a_filter_far_from_the_query_finds_the_best_allowed_rows(self, built, vectors, queries):
         seeds = vectors[:: N // 16][:16]
         department, found = (vectors @ seeds.T).argmax(axis=1), []
         for query in queries[:16]:
@@ -167,7 +167,7 @@ class TestApproximate:
 
 
 class Fixed:
-    """A searcher that answers these rows, with whatever scores it likes to claim."""
+    """A searcher that returns fixed rows with a false score."""
 
     def __init__(self, rows, claimed=9.0):
         self.rows, self.claimed = np.array(rows, np.int64), claimed
@@ -205,7 +205,7 @@ def test_cosine_drops_the_length_and_dot_keeps_it():
     assert items.tolist() == [[3, 4], [0, 0], [0, 1]]
 
 
-def test_an_index_that_does_not_find_what_lies_elsewhere_is_searched_exactly_with_a_filter(vectors, queries):
+def test_an_index_that_misses_rows_far_from_the_query_is_searched_exactly_with_a_filter(vectors, queries):
     index = faiss.index_factory(DIM, "IVF1024,Flat", faiss.METRIC_INNER_PRODUCT)
     index.train(vectors)
     index.add(vectors)
@@ -216,7 +216,7 @@ def test_an_index_that_does_not_find_what_lies_elsewhere_is_searched_exactly_wit
 
 
 @pytest.mark.parametrize("size", [1e20, 1e-30])
-def test_recall_of_what_is_wrong_is_low_however_long_the_vectors_are(size):
+def test_recall_of_wrong_answers_is_zero_for_vectors_of_any_length(size):
     draw = np.random.default_rng(0)
     vectors = (draw.standard_normal((500, 8)) * size).astype(np.float32)
     exact = ExactSearcher(vectors, inverse_lengths(vectors))
