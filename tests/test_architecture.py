@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -42,6 +44,20 @@ HOMES = {  # each dependency, and the folders that may import it
     "rich": ("api/cli",),
 }
 NOT_A_CONCEPT = {"utils", "util", "common", "helpers", "base", "misc"}
+RIDDLES = (  # phrases that hide the subject or the noun of a sentence; a plain sentence names both
+    "such of",
+    "those of whom",
+    "who is",
+    "is told",
+    "are told",
+    "as it came",
+    "as they came",
+    "nor does",
+    "so are",
+    "heeds",
+    "of late",
+    "somebody",
+)
 MAX_FILE_LINES = 300
 MAX_ROOM_FILES = 12
 MAX_FUNCTION_LINES = 60
@@ -112,6 +128,30 @@ def test_functions_stay_short() -> None:
         and (node.end_lineno or node.lineno) - node.lineno + 1 >= MAX_FUNCTION_LINES
     ]
     assert long == []
+
+
+def prose_of(path: Path) -> Iterator[tuple[int, str]]:
+    """The comments and docstrings of a file, each with its first line, on one line."""
+    with path.open("rb") as file:
+        yield from (
+            (each.start[0], each.string) for each in tokenize.tokenize(file.readline) if each.type == tokenize.COMMENT
+        )
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and ast.get_docstring(
+            node
+        ):
+            yield node.body[0].lineno, " ".join((ast.get_docstring(node) or "").split())
+
+
+def test_docstrings_and_comments_use_plain_words() -> None:
+    riddle = re.compile(rf"\b({'|'.join(RIDDLES)})\b", re.IGNORECASE)
+    found = [
+        f"{path.relative_to(ROOT)}:{line}: {match[0]!r}"
+        for path in FILES
+        for line, text in prose_of(path)
+        for match in riddle.finditer(text)
+    ]
+    assert found == []
 
 
 def test_every_package_is_listed_by_hand() -> None:
