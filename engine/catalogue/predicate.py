@@ -223,11 +223,8 @@ def _check_operator(condition: Condition, loc: Loc) -> None:
     stored = CORE.get(condition.field)
     if stored is not None and stored not in condition.kinds:
         hint = "; use `contains`" if stored == "texts" else ""
-        raise InputError(
-            f"{condition.field} holds {KIND_NAMES[stored]}, `{condition.operator}` asks for "
-            f"{KIND_NAMES[condition.kind]}{hint}",
-            loc=loc,
-        )
+        asked = f"`{condition.operator}` asks for {KIND_NAMES[condition.kind]}"
+        raise InputError(f"{condition.field} holds {KIND_NAMES[stored]}, {asked}{hint}", loc=loc)
 
 
 def _scalar(field: str, value: object, loc: Loc) -> tuple[Kind, Scalar]:

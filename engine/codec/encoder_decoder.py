@@ -1,4 +1,4 @@
-"""Cores: prepared features <-> latent, as each kind of dense embedder leaves them. Pure numpy, restored by name."""
+"""Cores: the encoder and decoder between prepared features and latents, one class per kind of model. Pure numpy."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ class Core(Protocol):
         ...
 
     def sample(self, n: int, draw: np.random.Generator) -> Matrix:
-        """(n, dim) latents as the model believes records to be; InputError for a model that has no such belief."""
+        """(n, dim) latents drawn from the model's distribution; InputError for a model without one."""
         ...
 
     def state(self) -> tuple[str, Arrays]:
-        """The name and arrays that `restore` makes it from."""
+        """The name and arrays from which `restore` restores it."""
         ...
 
 
@@ -116,7 +116,7 @@ class QuantisedCore:
         return int(self.codebook.shape[0] * self.codebook.shape[2])
 
     def codes(self, prepared: Matrix) -> Codes:
-        """(n, n_slots) codes, the discrete part of the answer."""
+        """(n, n_slots) codes: the index of the nearest codebook entry of each slot."""
         latent = self.encoder(prepared)
         if self.codebook.shape[2] > 1:
             return nearest_codes(latent, self.codebook)
@@ -145,7 +145,7 @@ class QuantisedCore:
         return self.decoder(latent)
 
     def sample(self, n: int, draw: np.random.Generator) -> Matrix:
-        """Codes one after the other, each as likely as it was after the one before."""
+        """Codes sampled slot by slot from a Markov chain, with the transition frequencies of the training records."""
         codes = np.empty((n, len(self.codebook)), np.int64)
         codes[:, 0] = _drawn(np.broadcast_to(self.first, (n, len(self.first))), draw)
         for slot in range(1, len(self.codebook)):
@@ -167,7 +167,7 @@ def nearest_codes(latent: Matrix, codebook: Matrix) -> Codes:
 
 
 def restore(name: str, arrays: Arrays) -> Core:
-    """The core whose `state()` was (name, arrays)."""
+    """Restore a core from its `state()` (name, arrays)."""
     if name == "linear":
         return LinearCore(arrays["mean"], arrays["components"], arrays["variances"])
     encoder, decoder = perceptron.restore(arrays, "encoder"), perceptron.restore(arrays, "decoder")
@@ -179,6 +179,6 @@ def restore(name: str, arrays: Arrays) -> Core:
 
 
 def _drawn(shares: Matrix, draw: np.random.Generator) -> Codes:
-    """One place per row, drawn by the row's shares."""
+    """One index per row, drawn with the probabilities of the row."""
     sums = np.cumsum(shares, axis=1, dtype=np.float64)
     return np.asarray((draw.random((len(shares), 1)) * sums[:, -1:] > sums).sum(axis=1), dtype=np.int64)

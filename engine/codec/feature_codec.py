@@ -1,4 +1,4 @@
-"""FeatureCodec: preprocessing, core and what was normal in training, as one value that is stored and swapped as one."""
+"""FeatureCodec: preprocessing, core and training statistics as one value, which is stored and swapped as a whole."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from engine.values.features import Column, Values
 from engine.values.vectors import Matrix
 
 Arrays = Mapping[str, npt.NDArray]
-BATCH = 1024  # rows at a time: prepared rows and hidden layers stay in the cache
+BATCH = 1024  # rows; prepared rows and hidden layers then fit the CPU cache
 
 
 @dataclass(frozen=True, eq=False)
 class Normal:
-    """What training looked like: the yardstick of anomalies and of drift.
+    """Statistics of the training records, against which anomalies and drift are measured.
 
-    `memory` holds latents of training records; a record is reconstructed from those nearest to it, so that one far
-    from everything known cannot reconstruct itself well (Gong et al. 2019, memory-augmented autoencoders).
+    `memory` has latents of training records. A record is reconstructed from the nearest of these, so that a record far
+    from all of them is not reconstructed well (Gong et al. 2019, memory-augmented autoencoders).
     """
 
     memory: Matrix  # (m, dim)
-    scores: Matrix  # (1001,) quantiles of the anomaly score over training records, each without itself in the memory
+    scores: Matrix  # (1001,) quantiles of the anomaly score of training records, each compared with the others only
     errors: Matrix  # (1001,) quantiles of the reconstruction error
     latents: Matrix  # (101, dim) quantiles of each latent dimension
-    spread: Matrix | None = None  # (m,) how far each of the memory is from its own neighbours; None: learnt before this
+    spread: Matrix | None = None  # (m,) distance of each memory record to its neighbours; None in older models
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class FeatureCodec:
         """(n, dim) -> (n, n_columns) values; InputError for a vector that decodes to no finite numbers."""
         if latent.ndim != 2 or latent.shape[1] != self.dim:
             raise InputError(f"expected vectors of {self.dim} dimensions, got shape {latent.shape}", loc=("vectors",))
-        with np.errstate(over="ignore", invalid="ignore"):  # what is beyond float32 is refused below
+        with np.errstate(over="ignore", invalid="ignore"):  # numbers beyond float32 are rejected below
             values = self.preprocessing.invert(self.core.decode(latent))
         beyond = ~np.isfinite(values).all(axis=1)
         if beyond.any():
@@ -88,7 +88,7 @@ class FeatureCodec:
 
 
 def required(codec: object, what: str) -> FeatureCodec:
-    """The codec, once there is one; Conflict that says what a space needs to have one. `what` names the model."""
+    """Return the codec; Conflict if the model, named by `what`, has none, with the commands that make one."""
     if not isinstance(codec, FeatureCodec):
         raise Conflict(
             f"{what} has no encoder and decoder, it was not learnt from feature records; import some with "
@@ -101,7 +101,7 @@ NORMAL = ("memory", "scores", "errors", "latents", "spread")
 
 
 def restore(name: str, arrays: Arrays) -> FeatureCodec:
-    """The codec whose `state()` was (name, arrays)."""
+    """Restore a codec from its `state()` (name, arrays)."""
     if name != "features":
         raise ValueError(f"unknown codec {name!r}; expected features")
     head = json.loads(arrays["head"].tobytes())

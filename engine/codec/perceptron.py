@@ -1,4 +1,4 @@
-"""Perceptron: a few layers with a straight path beside them, in numpy: a handful of matrix products, no torch."""
+"""Perceptron: a small network with a linear skip connection, as matrix products in numpy, without torch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Arrays = Mapping[str, npt.NDArray]
 class Perceptron:
     """x -> x @ straight + layers(x), with ReLU between the layers.
 
-    The straight path starts as the principal components, so that training begins where pca ends.
+    The skip connection is initialised with the principal components, so that training starts from the PCA solution.
     """
 
     straight: Matrix  # (n_in, n_out)
@@ -43,7 +43,7 @@ class Perceptron:
 
 
 def restore(arrays: Arrays, prefix: str) -> Perceptron:
-    """The perceptron whose `arrays(prefix)` these are."""
+    """Restore a perceptron from its `arrays(prefix)`."""
     n_layers = sum(name.startswith(f"{prefix}.weight.") for name in arrays)
     return Perceptron(
         arrays[f"{prefix}.straight"],

@@ -1,7 +1,7 @@
-"""Preprocessing: fitted scaling, one-hot and imputation, as arrays that travel with the model. Pure numpy.
+"""Preprocessing: fitted scaling, one-hot encoding and imputation, stored as arrays of the model. Pure numpy.
 
-The figures are those of scikit-learn's StandardScaler, SimpleImputer(mean) and OneHotEncoder; columns that share a
-unit (pixels of one image, parts of one embedding) are divided by one number, so that their proportions stay.
+The results equal those of scikit-learn's StandardScaler, SimpleImputer(mean) and OneHotEncoder. Columns that share a
+unit (pixels of an image, parts of an embedding) share one scale, which keeps their proportions.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ AGAIN = "import again with --replace"
 class Preprocessing:
     """values -> (n, width) float32: (value - mean) / scale for numbers, 0 or 1 for each category, 0 for missing.
 
-    A column that is `dropped`, as it had one value in every record, takes no place and comes back as that value.
+    A `dropped` column was constant in training: it has no prepared columns, and is decoded as its constant.
     """
 
     columns: tuple[Column, ...]
@@ -45,14 +45,14 @@ class Preprocessing:
 
     @cached_property
     def blocks(self) -> tuple[slice, ...]:
-        """Where each column stands in the prepared matrix."""
+        """The slice of each column in the prepared matrix."""
         widths = [1 if c.categories is None else len(c.categories) for c in self.columns]
         ends = np.cumsum(np.where(self.dropped, 0, widths)).tolist()
         return tuple(slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True))
 
     @cached_property
     def seen_of(self) -> tuple[Mask, ...]:
-        """Of each column, which of its categories were seen; empty for numbers."""
+        """For each column, which of its categories were seen in training; empty for numbers."""
         sizes = [0 if column.categories is None else len(column.categories) for column in self.columns]
         return tuple(np.split(self.seen, np.cumsum(sizes)[:-1]))
 
@@ -62,7 +62,7 @@ class Preprocessing:
 
     @cached_property
     def straight(self) -> bool:
-        """Whether the prepared columns are the columns: all numbers, none dropped."""
+        """Whether the prepared columns are the original columns: all numeric, none dropped."""
         return all(column.categories is None for column in self.columns) and not self.dropped.any()
 
     def apply(self, values: npt.NDArray[np.floating]) -> Matrix:
@@ -90,7 +90,7 @@ class Preprocessing:
         return out
 
     def strange(self, values: npt.NDArray[np.floating]) -> Mask:
-        """(n, n_columns) what no record that was learnt from had: an infinity, or a category."""
+        """(n, n_columns) whether a cell is unseen: an infinity, or a category that no training record had."""
         found = np.isinf(values)
         for at, seen in enumerate(self.seen_of):
             if len(seen):
@@ -100,7 +100,7 @@ class Preprocessing:
         return found
 
     def departed(self, values: npt.NDArray[np.floating]) -> Mask:
-        """(n, n_columns) numbers of dropped columns that are not the one these had."""
+        """(n, n_columns) whether a number of a dropped column differs from the constant of the column."""
         found = np.zeros(values.shape, bool)
         for at in np.flatnonzero(self.dropped):
             if self.columns[at].categories is None:
@@ -114,7 +114,7 @@ class Preprocessing:
         return arrays if self.missing is None else arrays | {"missing": self.missing}
 
     def _scaled(self, values: npt.NDArray[np.floating]) -> Matrix:
-        """(value - mean) / scale; in float32 where that is what came in and the means allow it."""
+        """(value - mean) / scale; in float32 if the input is float32 and the means do not lose precision."""
         near = (np.abs(self.mean) / NARROW < self.scale) & (self.scale > SMALL)
         with np.errstate(over="ignore"):
             if values.dtype == np.float32 and near.all():
@@ -137,7 +137,7 @@ class Preprocessing:
         return out
 
     def by_column(self, squared: Matrix) -> Matrix:
-        """(n, width) squared differences summed to (n, n_columns), 0 of dropped columns."""
+        """(n, width) squared differences summed to (n, n_columns); 0 for dropped columns."""
         if self.straight:
             return squared
         kept = ~self.dropped
@@ -148,11 +148,10 @@ class Preprocessing:
 
 
 def fit(features: Features, *, keep_constant: bool = False) -> Preprocessing:
-    """Means and scales of the records.
+    """Fit means and scales to the records.
 
-    A column that has one value in every record is dropped unless `keep_constant`; columns of one unit count as one, so
-    that a border of black pixels stays. Raises InputError for one record, an infinity, a column without a value, and
-    where every column has but one.
+    A constant column is dropped unless `keep_constant`, or it has a unit: a border of black pixels is kept. Raises
+    InputError for fewer than 2 records, an infinity, a column without values, and if all columns are constant.
     """
     if len(features) < 2:
         raise InputError(f"expected at least 2 records to learn from, got {len(features)}")
@@ -177,7 +176,7 @@ def fit(features: Features, *, keep_constant: bool = False) -> Preprocessing:
 
 
 def restore(columns: Sequence[Mapping[str, Any]], arrays: Mapping[str, npt.NDArray]) -> Preprocessing:
-    """What `state` was of; models that were learnt before constant columns were dropped have none of these."""
+    """Restore from `state()`. Older models have no `dropped`, `seen` and `missing`."""
     known = tuple(column_from_json(each) for each in columns)
     n_categories = sum(len(column.categories or ()) for column in known)
     dropped = arrays.get("dropped", np.zeros(len(known), bool)).astype(bool)
@@ -186,7 +185,7 @@ def restore(columns: Sequence[Mapping[str, Any]], arrays: Mapping[str, npt.NDArr
 
 
 def told(prepared_by: Preprocessing) -> str | None:
-    """A sentence on the columns that are dropped, where there are any."""
+    """A sentence that names the dropped columns; None if there are none."""
     names = [column.name for column, gone in zip(prepared_by.columns, prepared_by.dropped, strict=True) if gone]
     if not names:
         return None
@@ -194,7 +193,7 @@ def told(prepared_by: Preprocessing) -> str | None:
 
 
 def _seen(columns: Sequence[Column], values: Values) -> Mask:
-    """(categories of all columns,) whether any of the records has it."""
+    """(categories of all columns,) whether any record has the category."""
     found = [np.zeros(0, bool)]
     for at, column in enumerate(columns):
         if column.categories is not None:
@@ -204,7 +203,7 @@ def _seen(columns: Sequence[Column], values: Values) -> Mask:
 
 
 def _mean_and_spread(values: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Of each column, (n_columns,) both; columns whose squares leave float64 are measured by their largest value."""
+    """Mean and standard deviation of each column, (n_columns,); columns whose squares overflow are rescaled first."""
     with np.errstate(over="ignore", invalid="ignore"):
         mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     largest = np.nanmax(np.abs(values), axis=0)

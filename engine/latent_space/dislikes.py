@@ -1,4 +1,4 @@
-"""Dislikes in the fold-in: what a user does not want takes away from what is like it."""
+"""Dislikes in the fold-in: the vector of a user's dislikes is subtracted, which lowers the scores of similar items."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ NAME = "less_disliked"
 class LessDislikedFoldIn:
     """user = fold_in(likes) - weight x fold_in(dislikes), the latter no longer than the former.
 
-    Dislikes are the cells below zero. They are read as if they were likes, by the same fold-in, whatever it is: what is
-    taken away is what somebody who likes them would be shown. Who likes nothing has no vector.
+    Dislikes are the cells below zero. The same fold-in computes the vector of a user who likes these items, and a share
+    of it is subtracted. A user without likes has no vector.
     """
 
     likes: FoldIn
@@ -38,7 +38,7 @@ class LessDislikedFoldIn:
         return made
 
     def shares(self, liked: Matrix, away: Matrix) -> npt.NDArray[np.float32]:
-        """What of each vector `away` is taken from that of the same row, (n,)."""
+        """The share of each disliked vector `away` that is subtracted from the vector of the same row, (n,)."""
         lengths = np.linalg.norm(liked, axis=1) / np.maximum(np.linalg.norm(away, axis=1), EPSILON)
         return np.asarray(self.weight * np.minimum(1.0, lengths), dtype=np.float32)
 
@@ -49,7 +49,7 @@ class LessDislikedFoldIn:
 
 
 def divided(histories: sp.csr_matrix) -> tuple[sp.csr_matrix, sp.csr_matrix]:
-    """The cells above zero, and those below with their sign turned; of the same shape."""
+    """The cells above zero, and the cells below zero with their sign changed; same shape."""
     parts = []
     for sign in (1, -1):
         part = histories * np.float32(sign)
@@ -60,12 +60,12 @@ def divided(histories: sp.csr_matrix) -> tuple[sp.csr_matrix, sp.csr_matrix]:
 
 
 def reads_dislikes(fold_in: FoldIn | None) -> bool:
-    """Whether its histories have cells below zero; no other fold-in knows what to do with them."""
+    """Whether the fold-in accepts cells below zero; other fold-ins need histories without dislikes."""
     return isinstance(fold_in, LessDislikedFoldIn)
 
 
 def with_dislikes(space: LatentSpace, weight: float, interactions: Interactions) -> LatentSpace:
-    """The space of the same items whose users are less like what they dislike; the same for a weight of 0."""
+    """The space with dislikes subtracted from its user vectors; the same space for a weight of 0."""
     if weight == 0:
         return space
     fold_in = LessDislikedFoldIn(space.fold_in, weight)

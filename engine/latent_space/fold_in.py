@@ -1,4 +1,4 @@
-"""How a history becomes a user vector: the one fold-in, used by fit and by serving. Pure numpy."""
+"""Fold-in: the functions that compute a user vector from a history, for training and serving alike. Pure numpy."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from engine.values.vectors import Matrix, normalise_rows
 
 Padded = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]  # rows, columns, weights
 Arrays = Mapping[str, npt.NDArray[np.float32]]
-BATCH_FLOATS = 2**21  # 8 MiB of float32 in a padded batch: it stays in the cache, 2^25 takes up to twice as long
+BATCH_FLOATS = 2**21  # 8 MiB of float32 in a padded batch, which fits the CPU cache; 2^25 takes up to twice as long
 
 
 @dataclass(frozen=True, eq=False)
 class LinearFoldIn:
-    """user = (history * item_scale) @ items * dim_scale: every linear autoencoder whose two sides share a basis."""
+    """user = (history * item_scale) @ items * dim_scale: a linear autoencoder with one basis for both sides."""
 
     items: Matrix  # (n_items, dim)
     item_scale: npt.NDArray[np.float32]  # (n_items,)
@@ -31,7 +31,7 @@ class LinearFoldIn:
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
         rows = histories.indices
         scaled = histories.data * self.item_scale[rows]
-        if histories.shape[0] == 1:  # the live path: two small gathers beat a sparse product
+        if histories.shape[0] == 1:  # a live request: two small gathers are faster than a sparse product
             return ((scaled @ self.items[rows]) * self.dim_scale)[None].astype(np.float32)
         cells = sp.csr_matrix((scaled, rows, histories.indptr), shape=histories.shape)
         return np.asarray((cells @ self.items) * self.dim_scale, dtype=np.float32)
@@ -42,9 +42,9 @@ class LinearFoldIn:
 
 @dataclass(frozen=True, eq=False)
 class SumFoldIn:
-    """Fold-ins side by side, one per block of dimensions: the sum of models as one model.
+    """Several fold-ins, one per block of dimensions: the sum of the scores of several models as one model.
 
-    A block is of unit length first where its model is one of cosines, then times its scale.
+    A block is scaled to unit length if its model uses cosine, and then multiplied by its scale.
     """
 
     parts: tuple[FoldIn, ...]
@@ -62,7 +62,7 @@ class SumFoldIn:
         return np.concatenate(blocks, axis=1)
 
     def state(self) -> tuple[str, Arrays]:
-        ends = np.array(self.ends, np.float32)  # exact: a dim is far below 2^24
+        ends = np.array(self.ends, np.float32)  # exact in float32, as dimensions are far below 2^24
         arrays = {"ends": ends, "scales": self.scales, "is_unit": self.is_unit.astype(np.float32)}
         for row, part in enumerate(self.parts):
             name, own = part.state()
@@ -72,7 +72,7 @@ class SumFoldIn:
 
 @dataclass(frozen=True, eq=False)
 class TwoTableFoldIn:
-    """user = history @ inputs: a linear model whose reading side is a table of its own."""
+    """user = history @ inputs: a linear model with an input table that differs from the item vectors."""
 
     inputs: Matrix  # (n_items, dim)
 
@@ -87,10 +87,10 @@ class TwoTableFoldIn:
 
 @dataclass(frozen=True, eq=False)
 class PerceptronFoldIn:
-    """user = [perceptron(unit history), 1]: tanh after every layer, 1 for the bias of a linear decoder's items.
+    """user = [perceptron(unit history), 1]; the constant 1 multiplies the item biases of a linear decoder.
 
-    A layer is `weight{i}` (n_in, n_out) and `bias{i}` (n_out,), from 0. The first reads (n_items,) histories of unit
-    length; a tanh follows each layer but those of `straight`, such as the mean of a variational encoder.
+    Layer i is `weight{i}` (n_in, n_out) and `bias{i}` (n_out,). The input is a (n_items,) history of unit length. A
+    tanh follows each layer except those in `straight`, such as the mean of a variational encoder.
     """
 
     arrays: Arrays
@@ -106,7 +106,7 @@ class PerceptronFoldIn:
         return out
 
     def without_each(self, history: sp.csr_matrix) -> Matrix:
-        """The vector of one history, (1, n_items), without each of its cells: (cells, dim)."""
+        """The vectors of one history, (1, n_items), with each of its cells left out in turn: (cells, dim)."""
         rows = history.indices
         weights = history.data * self._heard[rows].astype(np.float64)
         each = weights[:, None] * self.arrays["weight0"][rows]
@@ -118,11 +118,11 @@ class PerceptronFoldIn:
 
     @cached_property
     def _heard(self) -> npt.NDArray[np.bool_]:
-        """(n_items,): what the first layer reads; a history of nothing else is an empty one."""
+        """(n_items,) whether the first layer reads an item; other items are ignored in a history."""
         return np.asarray(self.arrays["weight0"].any(axis=1))
 
     def _behind(self, value: Matrix) -> Matrix:
-        """What comes after the first layer's product, (n, width)."""
+        """The network after the product of the first layer, (n, width) -> (n, dim)."""
         value = value + self.arrays["bias0"]
         for layer in range(1, sum(name.startswith("weight") for name in self.arrays)):
             value = value if layer - 1 in self.straight else np.tanh(value)
@@ -147,16 +147,17 @@ class LeastSquaresFoldIn:
     unobserved: float
 
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
-        """A system per user, solved in batches of users with about as many cells."""
+        """Solve one system per user, in batches of users with similar numbers of cells."""
         out = np.zeros((histories.shape[0], self.items.shape[1]), np.float32)
         for rows, columns, weights in padded(histories, self.items.shape[1]):
             out[rows] = self._solve(columns, weights)
         return np.asarray(out @ self._turned[1].T, dtype=np.float32)
 
     def without_each(self, history: sp.csr_matrix) -> Matrix:
-        """The vector of one history, (1, n_items), without each of its cells: (cells, dim).
+        """The vectors of one history, (1, n_items), with each of its cells left out in turn: (cells, dim).
 
-        Each lacks one row u u' of the same system A: by Sherman and Morrison x + A^-1 u (u'x - r) / (1 - u'A^-1 u).
+        Leaving out a cell subtracts u u' from the system A; by Sherman and Morrison the solution becomes
+        x + A^-1 u (u'x - r) / (1 - u'A^-1 u).
         """
         values, basis, turned = self._turned
         n = history.nnz
@@ -178,10 +179,10 @@ class LeastSquaresFoldIn:
         return np.maximum(values, 0).astype(np.float32), narrow, self.items @ narrow
 
     def _solve(self, columns: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]) -> Matrix:
-        """In the basis where the Gram matrix is diagonal: (users, cells) -> (users, dim).
+        """Solve in the eigenbasis of the Gram matrix: (users, cells) -> (users, dim).
 
-        (D + V'V)^-1 V'r = D^-1 V' (I + V D^-1 V')^-1 r, V with rows times the root of their weight: with fewer cells
-        than dimensions the smaller system is the one of the cells.
+        (D + V'V)^-1 V'r = D^-1 V' (I + V D^-1 V')^-1 r, where the rows of V are scaled by the roots of their weights.
+        With fewer cells than dimensions, the right-hand side is the smaller system.
         """
         values, _, turned = self._turned
         roots = np.sqrt(weights)
@@ -203,10 +204,10 @@ class LeastSquaresFoldIn:
 
 
 def padded(cells: sp.csr_matrix, dim: int, floats: int = 0) -> Iterator[Padded]:
-    """Batches (rows, columns, weights) of the rows that have cells; columns and weights are (rows, longest), 0-padded.
+    """Batches (rows, columns, weights) of the rows with cells; columns and weights are (rows, longest), zero-padded.
 
-    Rows go by number of cells, so padding stays small; a batch holds at most `floats` / dim cells,
-    BATCH_FLOATS / dim for 0.
+    Rows are sorted by their number of cells, which keeps the padding small. A batch has at most `floats` / dim cells;
+    BATCH_FLOATS / dim if `floats` is 0.
     """
     floats = floats or BATCH_FLOATS
     lengths = np.diff(cells.indptr)
@@ -228,7 +229,7 @@ def padded(cells: sp.csr_matrix, dim: int, floats: int = 0) -> Iterator[Padded]:
 
 
 def restore(name: str, items: Matrix, arrays: Arrays) -> FoldIn:
-    """The fold-in whose `state()` was (name, arrays), over the same item matrix."""
+    """Restore a fold-in from its `state()` (name, arrays) and the item matrix."""
     if name == "linear":
         return LinearFoldIn(items, arrays["item_scale"], arrays["dim_scale"])
     if name == "sum":

@@ -1,6 +1,6 @@
-"""ItemEncoder: an item's vector from its words, categories, attributes and feature record, for items not learnt yet.
+"""ItemEncoder: predicts the vector of a new item from its title, categories, attributes and feature record.
 
-A ridge regression in closed form from what the catalogue says of an item to its learnt vector (Gantner et al. 2010,
+A ridge regression in closed form from catalogue features to learned vectors (Gantner et al. 2010,
 "Learning attribute-to-feature mappings for cold-start recommendations", in its linear form).
 """
 
@@ -25,7 +25,7 @@ MIN_ITEMS = 20
 RIDGES = (0.1, 1.0, 10.0, 100.0)
 WORD = re.compile(r"\w+")
 MAX_WORD = 60
-MEASURED = "features."  # of facts that come from an item's feature record
+MEASURED = "features."  # prefix of fields that come from the feature record of an item
 Described = list[tuple[str, float | None]]
 
 
@@ -38,10 +38,10 @@ class ItemEncoder:
     scale: npt.NDArray[np.float32]  # (n_features,), 1 for words
     weights: Matrix  # (n_features, dim)
     mean: npt.NDArray[np.float32]  # (dim,)
-    explained: float  # share of the variance of vectors held out that it explains; 1 is all
+    explained: float  # share of explained variance on held-out items; at most 1
 
     def encode(self, items: Sequence[ItemFields]) -> Matrix:
-        """(n, dim) float32; a zero row for an item of which nothing known is said."""
+        """(n, dim) float32; a zero row for an item without known features."""
         told, column_of = map(described, items), {name: row for row, name in enumerate(self.features)}
         cells = _cells(told, column_of, self.centre, self.scale)
         known = np.diff(cells.indptr) > 0
@@ -63,9 +63,9 @@ def restore(arrays: Mapping[str, npt.NDArray]) -> ItemEncoder:
 
 
 def learn(items: Sequence[ItemFields], vectors: Matrix, *, seed: int = 0) -> ItemEncoder | None:
-    """From items and their (n, dim) vectors; None when nothing said of an item tells more than the mean of all.
+    """Fit to items and their (n, dim) vectors; None if the features predict no better than the mean vector.
 
-    The ridge is the best of four on a tenth held out.
+    The ridge is the best of four on a held-out tenth of the items.
     """
     if len(items) < MIN_ITEMS:
         return None
@@ -86,7 +86,7 @@ def learn(items: Sequence[ItemFields], vectors: Matrix, *, seed: int = 0) -> Ite
 
 
 def described(item: ItemFields) -> Described:
-    """What is said of an item: words as (name, None), numbers as (name, log value), measured ones as they are."""
+    """The features of an item: words as (name, None), numbers as (name, log value), measured numbers unchanged."""
     found: dict[str, float | None] = {}
     for category in item.get("categories") or ():  # type: ignore[attr-defined]
         found[f"category {category}"] = None
@@ -107,7 +107,7 @@ def described(item: ItemFields) -> Described:
 
 
 def _vocabulary(items: Iterable[Described]) -> tuple[tuple[str, ...], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-    """The features most items have, with centre and scale; what only one item has teaches nothing about others."""
+    """The most frequent features with centre and scale; features of a single item are left out."""
     counts: Counter[str] = Counter()
     sums: Counter[str] = Counter()
     squares: Counter[str] = Counter()

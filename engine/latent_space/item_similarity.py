@@ -1,11 +1,11 @@
-"""Likeness: the space in which items are compared with each other, made of the users whom the model gives them to.
+"""Item similarity: the space in which items are compared with each other, derived from the scores that users give.
 
-A model makes item vectors for the inner product with user vectors. The cosine of two of them says little: with as many
-dimensions as items they may all be at right angles. What the model knows of two items is which users they suit, so an
-item is placed at v C^0.75, with C the covariance of the users at unit length: v C^0.5 would have as cosine the
-correlation, over users, of what the model scores, and the power weighs what many users tell apart a little more. An
-item that no user's score tells much of is near nothing for certain: its scores are less by length / sqrt(length^2 +
-(EVIDENCE x the median length)^2), as Koren 2008 shrinks correlations of few ratings.
+Item vectors are trained for the inner product with user vectors, and the cosine of two item vectors is not meaningful:
+with as many dimensions as items, all may be orthogonal. Two items are similar if the model scores them alike over all
+users. An item vector v is therefore projected to v C^0.75, where C is the covariance of the unit user vectors. With
+v C^0.5 the cosine is the correlation of the scores over users; the higher power emphasises directions in which many
+users differ. Items with short projections have little evidence: their scores shrink by length / sqrt(length^2 +
+(EVIDENCE x median length)^2), as Koren 2008 shrinks correlations of few ratings.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from engine.values.vectors import Matrix, normalise_rows, rescale_extremes, row_
 
 POWER = 0.75  # of the covariance; .5 leaves elsa .04 below item-kNN on shops of 300 items, 1 ials on those of 20
 EVIDENCE = 0.5  # 0: blend finds 3% less than item-kNN on Online Retail, .5 9% more; 1 16% more, by what sells most
-FLOOR = 1e-3  # of the mean variance, added to all: a vector that a caller brings may lie where no user does
-MOST = 512  # dimensions: 2,112 of a wide blend find as much with them, in a fifth of the time
-USERS = 8192  # that the covariance is measured on
-ROUNDS, BESIDE = 4, 48  # of the search for the widest directions, and directions searched beside them
+FLOOR = 1e-3  # share of the mean variance added to all directions, for vectors in directions without users
+MOST = 512  # dimensions; as good as the 2,112 of a wide blend, in a fifth of the time
+USERS = 8192  # sample from which the covariance is computed
+ROUNDS, BESIDE = 4, 48  # subspace iterations, and extra directions beside the MOST that are kept
 BLOCK = 65_536  # rows at a time
 
 Factors = npt.NDArray[np.float32]
@@ -32,7 +32,7 @@ Factors = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Likeness:
-    """place = vector @ turn, of the vector at unit length where `is_unit`; `usual` is the median length of places."""
+    """place = vector @ turn, with unit vectors if `is_unit`; `usual` is the median length of the places."""
 
     turn: Matrix  # (dim, at most MOST)
     usual: float
@@ -53,9 +53,9 @@ class Likeness:
         return made
 
     def factors(self, places: Matrix, learnt: npt.NDArray[np.bool_]) -> Factors:
-        """What a place is multiplied with, (n,), so that its product with a place of unit length is the score.
+        """The factor of each place, (n,): factor x place @ unit query place is the similarity score.
 
-        There is no evidence to look at of vectors that are not learnt but brought or predicted: theirs is the cosine.
+        Vectors that were supplied or predicted instead of learned are not shrunk: their score is the cosine.
         """
         long = row_lengths(places)
         shrunk = np.where(learnt, np.hypot(long, EVIDENCE * self.usual), long)
@@ -66,18 +66,18 @@ class Likeness:
 
 
 def restore(arrays: Mapping[str, Matrix]) -> Likeness:
-    """The one whose `state()` it was."""
+    """Restore from `state()`."""
     usual, is_unit = arrays["options"].tolist()
     return Likeness(arrays["turn"], usual, bool(is_unit))
 
 
 def likeness(space: LatentSpace) -> Likeness | None:
-    """Of the items of a space, the same for the same space; None where its users tell no items apart."""
+    """The similarity space of the items of a latent space; None if its user vectors have no variance."""
     return between(space.items.matrix, space.users.matrix, space.metric)
 
 
 def between(items: Matrix, users: Matrix, metric: Metric) -> Likeness | None:
-    """As `likeness`, of (n_items, dim) and (n_users, dim) vectors."""
+    """`likeness` for (n_items, dim) and (n_users, dim) vectors."""
     sample = normalise_rows(users[:: max(1, -(-len(users) // USERS))])
     if len(sample) < 2:
         return None
@@ -94,7 +94,7 @@ def between(items: Matrix, users: Matrix, metric: Metric) -> Likeness | None:
 
 
 def _widest(covariance: Matrix) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Eigenvalues and eigenvectors, (dim, at most MOST): of many, the largest by iteration over a subspace."""
+    """Eigenvalues and eigenvectors (dim, at most MOST); the largest ones by subspace iteration if dim is above MOST."""
     if len(covariance) <= MOST:
         values, vectors = np.linalg.eigh(covariance.astype(np.float64))
         return values, vectors

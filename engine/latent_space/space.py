@@ -1,4 +1,4 @@
-"""LatentSpace, what an embedder's `fit` returns, and the protocols of its parts."""
+"""LatentSpace, the result of an embedder's `fit`, and the protocols of its parts."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ class FoldIn(Protocol):
         ...
 
     def state(self) -> tuple[str, Mapping[str, npt.NDArray[np.float32]]]:
-        """The name and arrays that `engine.latent_space.fold_in.restore(name, item_matrix, arrays)` makes it from."""
+        """The name and arrays from which `engine.latent_space.fold_in.restore(name, items, arrays)` restores it."""
         ...
 
 
 class Codec(Protocol):
-    """features <-> latent, for the models that have one. Pure numpy: the server encodes without torch."""
+    """Feature records <-> latent vectors, for models of records. Pure numpy: the server encodes without torch."""
 
     @property
     def dim(self) -> int: ...
@@ -70,14 +70,14 @@ class LatentSpace:
 
 @dataclass(frozen=True)
 class Abilities:
-    """What an embedder declares of itself: the contract of all embedders holds its fits to it."""
+    """The abilities that an embedder declares; the contract tests of all embedders verify them."""
 
     metric: Metric
     fold_in: FoldInName
     codec: bool = False  # its spaces encode and decode
-    samples: bool = False  # its codec knows what is likely, so its spaces sample
-    resumable: bool = False  # tells its passes, and goes on from a checkpoint where it was stopped
-    gpu: bool = True  # learns on a GPU where one is asked for
+    samples: bool = False  # its codec has a distribution of latents, so its spaces can sample
+    resumable: bool = False  # reports its passes, and resumes from a checkpoint
+    gpu: bool = True  # trains on a GPU if one is requested
 
 
 class Embedder(Protocol):

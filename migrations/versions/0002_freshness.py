@@ -1,4 +1,4 @@
-"""Item vectors of the caller's own, and where the change log begins once it was pruned."""
+"""Item vectors supplied by the caller, and the start of the change log after it was pruned."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
-# A vector means something in the space of one model version only; under another it is not used.
+# A vector is valid in the latent space of one model version only; other versions do not use it.
 CHANGES = """
 ALTER TABLE items ADD COLUMN vector vector, ADD COLUMN vector_model integer,
     ADD CHECK ((vector IS NULL) = (vector_model IS NULL));

@@ -7,7 +7,7 @@ down_revision = "0002"
 branch_labels = None
 depends_on = None
 
-# `numbers` is little-endian float64, one per column of the schema: every record of a space is as long as the others.
+# `numbers` is little-endian float64, one per column of the schema; all records of a space have the same length.
 CHANGES = """
 CREATE TABLE feature_schemas (
     space_key bigint PRIMARY KEY REFERENCES spaces ON DELETE CASCADE,

@@ -1,4 +1,4 @@
-"""What is watched of a model version: drift of recent records, and its map in two dimensions."""
+"""Monitoring of a model version: drift reports of recent records, and its 2-D map."""
 
 from alembic import op
 

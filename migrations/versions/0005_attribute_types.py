@@ -1,4 +1,4 @@
-"""The types of attributes belong to the space."""
+"""The types of attributes are stored per space."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""Who was erased, as keyed hashes that keep an id from coming back; and which users a user was before."""
+"""Erased users as keyed hashes, which keep an erased id from returning; and the users merged into a user."""
 
 from alembic import op
 

@@ -1,6 +1,6 @@
-"""Kinds that a space does not list weigh nothing: those that weighed 1 because nobody had said otherwise are told now.
+"""Kinds that a space does not list weigh 0 instead of the former default of 1.
 
-The kinds of ours that such a space did not list keep that 1, but for those that say that something is not wanted.
+Built-in kinds that such a space did not list keep the weight 1, except for the negative kinds.
 """
 
 from alembic import op

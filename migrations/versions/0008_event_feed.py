@@ -1,4 +1,4 @@
-"""Which transaction wrote an event, so that what came since a snapshot is found without a look at all events."""
+"""The transaction that wrote an event, so that events after a snapshot are found without a scan of all events."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0007"
 branch_labels = None
 depends_on = None
 
-# What is there already stays NULL, older than any snapshot to come: so the table is not written anew, nor indexed.
+# Existing rows keep NULL, which is older than any later snapshot: the table is neither rewritten nor indexed.
 CHANGES = """
 ALTER TABLE events ADD COLUMN xid xid8;
 ALTER TABLE events ALTER COLUMN xid SET DEFAULT pg_current_xact_id();

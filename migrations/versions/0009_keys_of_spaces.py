@@ -1,4 +1,4 @@
-"""A key is of a space, not of its name: one of a space that was deleted opens no other of that name."""
+"""An API key belongs to a space, not to its name: a key of a deleted space does not open a new space of that name."""
 
 from alembic import op
 
@@ -7,7 +7,7 @@ down_revision = "0008"
 branch_labels = None
 depends_on = None
 
-# `space` stays as the name to show. A key older than the space of its name was made for another one.
+# `space` stays as the displayed name. A key older than the space with its name was made for another space.
 CHANGES = """
 ALTER TABLE api_keys ADD COLUMN space_key bigint;
 UPDATE api_keys SET space_key = spaces.space_key FROM spaces

@@ -1,4 +1,4 @@
-"""How many events servers refused as of the future: where a clock is behind, that is every one, and nobody sees it."""
+"""The number of events rejected for a time in the future: with a server clock that is behind, all events."""
 
 from alembic import op
 

@@ -1,4 +1,4 @@
-"""An item knows that a file which replaced the catalogue had it no more."""
+"""Items that a file replacing the catalogue no longer contains are marked as withdrawn."""
 
 from alembic import op
 
@@ -7,8 +7,8 @@ down_revision = "0010"
 branch_labels = None
 depends_on = None
 
-# `withdrawn`: hidden for that reason alone, so the next file that has it brings it back. Whoever says whether it is
-# available after that decides.
+# A `withdrawn` item is hidden for that reason only: the next file that contains it makes it available again. A later
+# explicit availability overrides this.
 CHANGES = "ALTER TABLE items ADD COLUMN withdrawn boolean NOT NULL DEFAULT false"
 
 
