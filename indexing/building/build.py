@@ -58,8 +58,7 @@ def build_generation(
     device: str = "cpu",
     progress: Progress = no_progress,
 ) -> str:
-    """Export model `version` of a space in one snapshot, index it under `folder / space` and record it; returns its
-    name.
+    """Export model `version` in one snapshot, index it under `folder / space`, record it, and return its name.
 
     BelowFloor when the measured recall is too low; then nothing is recorded.
     """
