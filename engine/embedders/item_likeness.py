@@ -1,4 +1,4 @@
-"""How the items of a stored model are compared with each other."""
+"""How items of a stored model are compared: by learnt similarity for embedders of interactions, else by cosine."""
 
 from __future__ import annotations
 

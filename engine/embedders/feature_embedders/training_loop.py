@@ -1,6 +1,6 @@
 """The training loop of all networks on records: shuffled batches, cosine learning rate, early stopping.
 
-Early stopping watches the loss on held_out-out records, and the parameters of the best epoch are returned.
+Early stopping watches the loss on held-out records, and the parameters of the best epoch are returned.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Schedule:
     epochs: int  # 0: by the number of records
     batch: int
     learning_rate: float
-    patience: int  # epochs without a better held_out-out loss; at least MIN_PATIENCE_STEPS steps
+    patience: int  # epochs without a better held-out loss; at least MIN_PATIENCE_STEPS steps
     burn_in: float = 0.0  # share of the epochs whose states are discarded, for losses that warm up
 
 
@@ -61,7 +61,7 @@ def train_module(
     device: str,
     progress: Progress = no_progress,
 ) -> list[float]:
-    """Train `module`, a Trainable, in place on (n, width) records; returns the held_out-out loss of every epoch.
+    """Train `module`, a Trainable, in place on (n, width) records; returns the held-out loss of every epoch.
 
     Raises TrainingFailed with the losses so far if a loss is not finite.
     """
@@ -114,7 +114,7 @@ def _train_epochs(
             )
         history.append(_held_out_loss(module, held_out))
         _check_finite(name, history[-1], history)
-        progress(f"epoch {epoch + 1} of {epochs}, held_out-out loss {history[-1]:.5f}", (epoch + 1) / epochs)
+        progress(f"epoch {epoch + 1} of {epochs}, held-out loss {history[-1]:.5f}", (epoch + 1) / epochs)
         if history[-1] < best or epoch + 1 == first_kept:
             best, best_state, best_at = history[-1], copy.deepcopy(module.state_dict()), epoch + 1
         elif epoch + 1 > first_kept and epoch + 1 - best_at >= patience:
@@ -152,6 +152,6 @@ def _check_finite(name: str, loss: float, history: list[float]) -> None:
     if not np.isfinite(loss):
         shown = ", ".join(f"{each:.4g}" for each in history[-8:])
         raise TrainingFailed(
-            f"{name} diverged: the loss is not finite; held_out-out loss by epoch: {shown}. Nothing was saved; lower "
+            f"{name} diverged: the loss is not finite; held-out loss by epoch: {shown}. Nothing was saved; lower "
             "learning_rate, or look for extreme values in the columns"
         )
