@@ -99,7 +99,7 @@ def test_while_the_gpu_process_hangs_a_worker_answers_other_requests_and_batches
             time.sleep(0.01)
         rest = [pool.submit(similar, item_id) for item_id in items[1:]]
         try:
-            eventually(lambda: sum(batcher._asked.qsize() for batcher in batchers) > 1)
+            eventually(lambda: sum(batcher._queue.qsize() for batcher in batchers) > 1)
             assert httpx.get(f"{root}/healthz", timeout=20).status_code == 200
             assert not first.done()
         finally:
