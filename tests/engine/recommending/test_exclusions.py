@@ -1,4 +1,4 @@
-"""What a shelf leaves out: seen, purchased, returned, disliked; live and for the whole event table alike."""
+"""Items that a shelf excludes: seen, purchased, returned, disliked. A live history and the event table agree."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def related(*rows: tuple[str, str, float, int], weighting: Weighting = DEFAULT) 
     return {relation: related_items(history(*rows), weighting, [relation]) for relation in RELATIONS}
 
 
-def test_each_way_an_item_can_stand() -> None:
+def test_each_relation_of_a_user_to_an_item() -> None:
     found = related(
         ("looked at", "view", 1, 1),
         ("bought", "Order Completed", 1, 2),
@@ -43,11 +43,11 @@ def test_each_way_an_item_can_stand() -> None:
     assert found["disliked"] == {"hidden"}
 
 
-def test_an_item_that_only_stood_on_a_shelf_was_not_seen() -> None:
+def test_an_item_with_impressions_alone_was_not_seen() -> None:
     assert related(("a", "view_item_list", 1, 1), ("b", "impression", 1, 2), ("b", "view", 1, 3))["seen"] == {"b"}
 
 
-def test_what_is_kept_in_part_or_bought_again_is_not_returned() -> None:
+def test_an_item_kept_in_part_or_bought_again_is_not_returned() -> None:
     assert related(("cup", "purchase", 12, 1), ("cup", "return", 2, 2), ("cup", "return", 2, 3))["returned"] == set()
     assert related(("cup", "purchase", 1, 1), ("cup", "return", 1, 2), ("cup", "purchase", 1, 3))["returned"] == set()
     assert related(("cup", "return", 1, 1))["returned"] == {"cup"}
@@ -70,13 +70,13 @@ def test_what_is_kept_in_part_or_bought_again_is_not_returned() -> None:
         (("impression",), False),
     ],
 )
-def test_the_last_that_was_made_known_decides(kinds: tuple[str, ...], disliked: bool) -> None:
+def test_the_newest_opinion_decides(kinds: tuple[str, ...], disliked: bool) -> None:
     rows = [("cup", kind, 1, at) for at, kind in enumerate(kinds)]
     assert related(*rows)["disliked"] == ({"cup"} if disliked else set())
     assert related(*reversed(rows))["disliked"] == ({"cup"} if disliked else set()), "in whatever order they come"
 
 
-def test_of_two_at_once_the_dislike_counts() -> None:
+def test_a_dislike_wins_over_a_like_of_the_same_moment() -> None:
     assert related(("cup", "like", 1, 5), ("cup", "dislike", 1, 5))["disliked"] == {"cup"}
 
 
@@ -117,7 +117,7 @@ ROWS = st.lists(
 
 
 @given(ROWS, st.sampled_from([*WORDS.values(), {"disliked"}, {"returned"}, {"purchased"}, set()]))
-def test_a_live_history_stands_as_the_events_do(rows: list, parts: set[str]) -> None:
+def test_a_live_history_and_the_event_table_give_the_same_relations(rows: list, parts: set[str]) -> None:
     events = columns(rows)
     users, items = related_pairs(events, DEFAULT, parts)
     found = {(events.user_ids[user], events.item_ids[item]) for user, item in zip(users, items, strict=True)}

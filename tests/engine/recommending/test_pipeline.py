@@ -35,7 +35,7 @@ def near(view, vector, **request):
     return answer_to(view, source="similar", vector=vector, **request)
 
 
-def test_a_history_gives_its_own_taste_first_with_its_scores():
+def test_the_best_items_for_a_history_come_first_with_their_scores():
     answer = answer_to(SmallView(), k=2, history=history("mug"))
     assert [(hit.item_id, hit.row, hit.score, hit.reason) for hit in answer.hits] == [
         ("cup", 0, 2.0, "history"),
@@ -43,7 +43,7 @@ def test_a_history_gives_its_own_taste_first_with_its_scores():
     ]
 
 
-def test_what_is_excluded_is_never_shown_whichever_way_it_would_come():
+def test_an_excluded_item_is_never_shown_by_any_source():
     view = SmallView()
     out = {"cup", "pen", "new", "unknown"}
     shown = [id_ for id_, _ in asked(view, k=10, history=history("mug"), exclude_items=out)]
@@ -62,13 +62,13 @@ def test_popular_then_new_items_fill_the_shelf_and_say_so():
     )
 
 
-def test_a_history_that_says_nothing_is_answered_with_what_is_popular():
+def test_a_history_without_known_items_is_answered_with_popular_items():
     for nothing in (History(), history("pen"), history("unknown"), history("cup", kind="return")):
         assert asked(SmallView(), k=1, history=nothing) == [("cap", "popular")]
         assert user_vector(SmallView(), nothing, WEIGHTING, 0) is None
 
 
-def test_items_that_may_not_be_shown_are_not():
+def test_only_allowed_items_are_shown():
     view = SmallView(allowed=np.array([False, True, True, False, False, True]))
     assert asked(view, k=10, history=history("cup")) == [("mug", "history"), ("hat", "popular"), ("new", "new")]
     assert [hit.item_id for hit in near(view, np.array([0, 1], np.float32), k=10).hits] == ["hat", "mug"]
@@ -86,7 +86,7 @@ def test_given_items_are_ranked_for_the_user():
     assert ranked(SmallView(), []) == ()
 
 
-def test_likeness_is_by_direction_whatever_the_length():
+def test_similarity_depends_on_direction_and_not_on_length():
     answer = similar(SmallView(), ["hat"], [], k=2)
     assert next((hit.item_id, hit.score) for hit in answer.hits) == ("cap", pytest.approx(1.0))
     both = similar(SmallView(), ["cup", "hat"], [], k=5)

@@ -24,7 +24,7 @@ def each(n, item, kind, at_us=0, prefix="u"):
     return [(f"{prefix}{user}", item, kind, 1.0, at_us) for user in range(n)]
 
 
-def test_what_is_disliked_or_given_back_is_not_popular():
+def test_a_disliked_or_returned_item_is_not_popular():
     rows = [
         *each(60, "hated", "dislike"),
         *each(50, "broken", "purchase"),
@@ -70,7 +70,7 @@ def test_an_event_dated_in_the_future_counts_as_of_now():
     assert made.tolist() == pytest.approx([np.log1p(1), np.log1p(1) * 2 ** (-1 / 7)])
 
 
-def test_twenty_years_of_silence_leave_an_order():
+def test_the_order_survives_twenty_years_without_events():
     rows = [("ann", "older", "view", 1.0, 0), ("ben", "old", "view", 1.0, 7 * DAY_US)]
     found = rank_by_popularity(np.array(list(sums(rows, 7.0, 19 * 365 * DAY_US).values())))
     assert (found.order.tolist(), (found.shares > 0).all()) == ([0, 1], True)  # old, older
@@ -79,7 +79,7 @@ def test_twenty_years_of_silence_leave_an_order():
     assert (new.shares > 0).all()
 
 
-def test_what_happens_moves_items_to_where_a_new_order_would_have_them():
+def test_an_updated_ranking_equals_a_new_one():
     draw = np.random.default_rng(0)
     made = np.round(draw.normal(size=200), 1)
     for _ in range(20):

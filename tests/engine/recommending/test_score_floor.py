@@ -1,4 +1,4 @@
-"""What is rounding, or chance, is not told as knowledge: the fallback speaks, and says so."""
+"""Scores that are rounding errors or chance are not presented as taste: the fallback orders and labels the items."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -99,14 +99,14 @@ def shown(view, *item_ids, k=4, **asked):
 
 
 @pytest.mark.parametrize("name", EMBEDDERS)
-def test_a_history_of_what_nobody_has_with_anything_else_is_answered_with_what_is_popular(name):
+def test_a_history_of_isolated_items_is_answered_with_popular_items(name):
     view = view_of(fit(make(name, FEW.get(name)), one_purchase_each()), one_purchase_each())
     assert shown(view, "S") == [("P", "popular"), ("Q", "popular"), ("R", "popular"), ("T", "popular")]
     assert shown(view, "P", k=1) == [("Q", "popular")]
 
 
 @pytest.mark.parametrize("name", EMBEDDERS)
-def test_an_item_that_only_one_person_has_is_like_nothing_and_tells_nothing(name):
+def test_an_item_of_one_user_adds_nothing_to_a_history(name):
     world = a_loner()
     view = view_of(fit(make(name, FEW.get(name)), world), world)
     assert {reason for _, reason in shown(view, "S", k=16)} == {"popular"}
@@ -115,7 +115,7 @@ def test_an_item_that_only_one_person_has_is_like_nothing_and_tells_nothing(name
 
 
 @pytest.mark.parametrize("name", ["spectral", "ease", "blend", "ials"])
-def test_beside_an_item_that_only_one_person_has_are_popular_ones_and_it_is_like_none(name):
+def test_popular_items_are_similar_to_an_isolated_item_and_it_is_similar_to_none(name):
     view = view_of(fit(make(name), a_loner()), a_loner())
     beside = [(hit.item_id, hit.reason) for hit in similar(view, "S", k=5).hits]
     assert beside == [(view.items.ids[row], "popular") for row in view.most_popular[:5].tolist()]
@@ -125,7 +125,7 @@ def test_beside_an_item_that_only_one_person_has_are_popular_ones_and_it_is_like
 
 
 @pytest.mark.parametrize("name", ["spectral", "ease", "blend", "elsa"])
-def test_of_a_world_apart_a_history_says_nothing(name):
+def test_a_history_says_nothing_about_items_that_share_no_user_with_it(name):
     view = view_of(fit(make(name), two_worlds()), two_worlds())
     assert shown(view, "A") == [("B", "history"), ("P", "popular"), ("Q", "popular")]
     given = {"source": "given_items", "item_ids": ["Q", "P", "B"], "k": 3}
@@ -136,7 +136,7 @@ def test_of_a_world_apart_a_history_says_nothing(name):
     assert (found["P"], found["Q"]) == ("popular", "popular")
 
 
-def test_the_floor_is_the_same_for_shelves_boosts_and_explanations():
+def test_the_floor_is_the_same_for_pages_boosts_and_explanations():
     view = view_of(fit(make("spectral"), two_worlds()), two_worlds())
     asked = history("A", kind="purchase")
     wanted = [("B", "history"), ("P", "popular"), ("Q", "popular")]
@@ -148,7 +148,7 @@ def test_the_floor_is_the_same_for_shelves_boosts_and_explanations():
     assert set(shelf.because) == {"B"}
 
 
-def test_a_factor_for_which_there_are_no_dimensions_is_not_told_by_rounding():
+def test_items_of_a_factor_without_a_dimension_have_no_vector_of_rounding_errors():
     pairs = [(f"u{each}-{user}", f"{each}{item}") for each in range(5) for user in range(3 + 2 * each) for item in "xy"]
     world = taken(pairs)
     view = view_of(fit(make("spectral", {"dim": 2}), world), world)
@@ -157,7 +157,7 @@ def test_a_factor_for_which_there_are_no_dimensions_is_not_told_by_rounding():
     assert {reason for _, reason in shown(view, next(iter(set(world.items.ids) - known)))} == {"popular"}
 
 
-def test_an_old_history_is_small_and_no_rounding():
+def test_the_small_scores_of_an_old_history_are_above_the_floor():
     view = view_of(fit(make("spectral"), two_worlds()), two_worlds())
     fading = Weighting(half_life_days=7.0)
     now_us = 60 * 7 * 86_400_000_000  # sixty half-lives: weights of 1e-18
@@ -167,12 +167,12 @@ def test_an_old_history_is_small_and_no_rounding():
     assert 0 < answer.hits[0].score < 1e-15
 
 
-def test_scores_of_long_vectors_have_a_floor_as_well():
+def test_the_floor_grows_with_the_length_of_a_vector():
     floor = score_floors(np.array([[1e20, 1e20]], np.float32), "dot", 3.0)
     assert floor[0] == pytest.approx(4 * 2**-23 * 2**0.5 * 3.0 * 2**0.5 * 1e20, rel=1e-6)
 
 
-def test_what_is_unsure_stands_between_what_is_liked_and_what_is_not():
+def test_unranked_items_come_between_liked_and_disliked_ones_in_the_order_of_the_fallback():
     view = SmallView(fold_in=LinearFoldIn(VECTORS, np.ones(4, np.float32), np.array([1, -1], np.float32)))
     # of who had cup and hat: cup 4, mug 2, hat -1 and cap -3; of who had cup alone hat and cap are unsure
     assert shown(view, "cup", "hat", k=2) == [("mug", "history"), ("cap", "history")]
@@ -183,11 +183,11 @@ def test_what_is_unsure_stands_between_what_is_liked_and_what_is_not():
     assert shown(latest, "cup", k=4, fill_with="new")[1:3] == [("cap", "new"), ("hat", "new")]
 
 
-def test_users_who_have_nothing_in_common_are_not_similar():
+def test_users_with_nothing_in_common_are_not_similar():
     users = Vectors(IdMap(["ann", "ben", "cid", "dan"]), np.array([[1, 0], [1, 1], [1e-9, 1], [0, 0]], np.float32))
     assert [id_ for id_, _ in similar_users(users, np.array([2, 0], np.float32), k=4)] == ["ann", "ben"]
 
 
-def test_what_is_alone_shares_no_user():
+def test_an_isolated_item_shares_no_user_with_another_item():
     assert isolated_items(one_purchase_each().matrix).all()
     assert isolated_items(a_loner().matrix).tolist() == [False] * 16 + [True]
