@@ -10,12 +10,13 @@ from typing import Any
 from engine.checkpoints import Checkpoints
 from engine.errors import NotEnoughData
 from engine.evaluation import dislike_weight
-from engine.evaluation.evaluate_embedder import POPULARITY_OF_ALL_TIMES, evaluate_embedder
+from engine.evaluation.evaluate_embedder import evaluate_embedder
 from engine.evaluation.similar_items import Categories
 from engine.fitting.fit import fit
 from engine.fitting.training_passes import report_passes
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
+from engine.learning.publish_gate import beats_popularity
 from engine.learning.trials import Choice, Chooser
 from engine.progress import Progress, no_progress
 from engine.values import splits
@@ -90,7 +91,7 @@ def train(
     progress("done", 1.0)
     params: dict[str, Any] = asdict(best) if is_dataclass(best) and not isinstance(best, type) else {}
     return TrainedModel(
-        space, everything, best.name, params | {"seed": seed}, evaluation, fit_seconds, _beats_popularity(evaluation)
+        space, everything, best.name, params | {"seed": seed}, evaluation, fit_seconds, beats_popularity(evaluation)
     )
 
 
@@ -112,10 +113,3 @@ def choose_embedder(
             split(), seed=seed, device=device, progress=lambda what, share: progress(what, 0.05 * share)
         )
     return choice
-
-
-def _beats_popularity(evaluation: Mapping[str, Any]) -> bool:
-    """Whether recall is at least that of popularity of all times; True if there was nothing to evaluate on."""
-    if POPULARITY_OF_ALL_TIMES not in evaluation:
-        return True
-    return bool(evaluation["recall@20"] >= evaluation[POPULARITY_OF_ALL_TIMES]["recall@20"])
