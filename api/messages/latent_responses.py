@@ -10,8 +10,9 @@ import numpy as np
 from engine.codec.encoder_decoder import QuantisedCore
 from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError
-from engine.latent_analysis import anomalies
 from engine.latent_analysis.anomalies import Anomalies
+from engine.latent_analysis.interpolation import interpolate
+from engine.latent_analysis.reconstruction import reconstruct
 from engine.values.features import Values, to_records
 from engine.values.lenient_records import LenientRecords
 from engine.values.vectors import Matrix
@@ -43,7 +44,7 @@ def decode_body(codec: FeatureCodec, vectors: Matrix) -> dict[str, Any]:
 
 
 def reconstruct_body(codec: FeatureCodec, values: Values) -> dict[str, Any]:
-    reconstructed, errors = anomalies.reconstruct(codec, values)
+    reconstructed, errors = reconstruct(codec, values)
     return {"records": to_records(codec.columns, reconstructed), "errors": errors}
 
 
@@ -75,7 +76,7 @@ def interpolation_body(
     view: LiveView, codec: FeatureCodec, start: Matrix, end: Matrix, steps: int, nearest: int
 ) -> dict[str, Any]:
     """Each point between `start` and `end`, with its record and its nearest items by distance."""
-    vectors = anomalies.interpolate(start, end, steps)
+    vectors = interpolate(start, end, steps)
     return {"steps": points(view, codec, vectors, nearest)}
 
 

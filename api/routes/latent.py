@@ -20,7 +20,8 @@ from api.messages.responses import json_response
 from engine.catalogue import request_cost
 from engine.codec.feature_codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
-from engine.latent_analysis import anomalies as operations
+from engine.latent_analysis import anomalies as anomaly_scores
+from engine.latent_analysis import sampling
 from engine.settings import Settings
 from engine.store import features
 from engine.store.database.connections import Database
@@ -71,8 +72,8 @@ def anomalies(body: AnomaliesBody, none: Nothing, request: Request, view: View, 
     view = fresh_view(request, view, body)
     codec = codec_of(view)
     given = readings_of(view, codec, body, database)
-    rate = operations.FALSE_ALARM_RATE if body.false_alarm_rate is None else body.false_alarm_rate
-    found = operations.anomalies(codec, given.values, false_alarm_rate=rate, quantile=body.quantile)
+    rate = anomaly_scores.FALSE_ALARM_RATE if body.false_alarm_rate is None else body.false_alarm_rate
+    found = anomaly_scores.anomalies(codec, given.values, false_alarm_rate=rate, quantile=body.quantile)
     return _response(view, bodies.anomalies_body(codec, given, found, body.columns))
 
 
@@ -94,7 +95,7 @@ def sample(body: SampleBody, none: Nothing, request: Request, view: View, settin
     _check_nearest_cost(view, body.n if body.nearest else 0, settings)
     codec = codec_of(view)
     seed = secrets.randbits(31) if body.seed is None else body.seed
-    vectors, _ = operations.sample(codec, body.n, seed=seed)
+    vectors, _ = sampling.sample(codec, body.n, seed=seed)
     return _response(view, {"samples": bodies.points(view, codec, vectors, body.nearest), "seed": seed})
 
 

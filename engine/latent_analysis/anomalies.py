@@ -1,4 +1,4 @@
-"""Uses of a codec as pure functions: reconstruct, find anomalies, interpolate, sample."""
+"""Anomalies: records that differ from the training records, and the columns that make them differ."""
 
 from __future__ import annotations
 
@@ -46,13 +46,6 @@ class Explained:
     near: npt.NDArray[np.int64]  # (n, k) rows of the memory, nearest first
     expected: Matrix  # (n, width) mean of the decoded neighbours
     squares: Matrix  # (n, k) mean squared difference to each neighbour over the prepared columns
-
-
-def reconstruct(codec: FeatureCodec, values: Values) -> tuple[Values, Scores]:
-    """The reconstructed records, (n, n_columns), and the mean squared error of each in column scales, (n,)."""
-    prepared = codec.preprocessing.apply(values)
-    again = codec.core.decode(codec.core.encode(prepared))
-    return codec.preprocessing.invert(again), np.mean((prepared - again) ** 2, axis=1)
 
 
 def anomalies(
@@ -154,23 +147,6 @@ def learn_normal(core: Core, prepared: Matrix, *, seed: int) -> Normal:
         np.quantile(latent, np.linspace(0, 1, 101), axis=0).astype(np.float32),
         spread,
     )
-
-
-def interpolate(start: Matrix, end: Matrix, steps: int) -> Matrix:
-    """(steps, dim) vectors on the straight line from `start` to `end`, both (dim,) and included."""
-    if steps < 2:
-        raise InputError(f"expected at least 2 steps, got {steps}", loc=("steps",))
-    share = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-    return np.asarray((1 - share) * start + share * end, dtype=np.float32)
-
-
-def sample(codec: FeatureCodec, n: int, *, seed: int) -> tuple[Matrix, Values]:
-    """(n, dim) latents drawn from the model's distribution, and their decoded records.
-
-    Raises InputError for a model that has no distribution.
-    """
-    latent = codec.core.sample(n, np.random.default_rng(seed))
-    return latent, codec.decode(latent)
 
 
 def _nearest(latent: Matrix, memory: Matrix, k: int) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ from scipy.special import kolmogorov
 
 from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError, NotEnoughData
-from engine.latent_analysis.anomalies import reconstruct
+from engine.latent_analysis.reconstruction import reconstruct
 from engine.values.features import Values
 from engine.values.lenient_records import LenientRecords
 

@@ -12,7 +12,7 @@ from api.cli.terminal.options import Json, Seed, SpaceName, opened
 from api.cli.terminal.output import emit
 from api.cli.terminal.table_files import write_rows
 from api.messages import latent_responses as bodies
-from engine.latent_analysis import anomalies
+from engine.latent_analysis import sampling
 
 
 def add_to(app: typer.Typer) -> None:
@@ -35,7 +35,7 @@ def sample(
     """
     with opened(space) as (_, database, found):
         version, codec = model_codec(database, found, model)
-    vectors, _ = anomalies.sample(codec, n, seed=seed)
+    vectors, _ = sampling.sample(codec, n, seed=seed)
     records = bodies.decode_body(codec, vectors)["records"]
     body: dict[str, Any] = {"vectors": vectors, "records": records, "seed": seed, "model": version}
     if out_file is not None:

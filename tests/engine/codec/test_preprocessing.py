@@ -110,3 +110,12 @@ def test_a_record_that_does_not_fit_says_where(sensors, changed, message):
 def test_another_column_set_lists_what_is_missing_and_what_is_unexpected(sensors):
     with pytest.raises(InputError, match="missing pressure, speed; unexpected colour"):
         from_records(sensors.columns, [{"heat": 1, "mode": "L", "colour": 1}])
+
+
+def test_a_value_at_the_end_of_float_is_one_of_many_scales_and_hides_no_other(make_features):
+    values = np.random.default_rng(0).normal(0, 1, (200, 3))
+    values[:2, 1] = -1.7e308, 1.7e308
+    fitted = preprocessing.fit(make_features(values))
+    assert np.isfinite(fitted.scale).all()
+    assert fitted.apply(np.array([[1e30, 0, 0], [0, 0, -1e308]]))[[0, 1], [0, 2]].tolist() == [1e9, -1e9]
+    assert fitted.apply(np.array([[3e38, 0, 0]], np.float32))[0, 0] == 1e9
