@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from engine.evaluation import baselines
 from engine.evaluation.ranking_metrics import Evaluation, Scorer, evaluate_ranking, rounded_mean, top_k
 from engine.evaluation.significance import bootstrap_interval, rounded
-from engine.latent_space.item_similarity import likeness
+from engine.latent_space.item_similarity import learn_item_similarity
 from engine.latent_space.space import LatentSpace
 from engine.values.splits import Split
 from engine.values.vectors import Matrix, normalise_rows
@@ -31,22 +31,23 @@ Categories = Mapping[str, Collection[str]]  # by item id
 class ItemSimilarityScorer:
     """Scores every item by its similarity to the items of a history, as similar items are served."""
 
-    places: Matrix  # of the query items, (n_items, dim), unit length
+    queries: Matrix  # of the query items, (n_items, dim), unit length
     scaled: Matrix  # of the searched items, (n_items, dim)
 
     @staticmethod
     def of(space: LatentSpace) -> ItemSimilarityScorer:
-        similarity = likeness(space)
+        similarity = learn_item_similarity(space)
         if similarity is None:
             units = normalise_rows(space.items.matrix)
             return ItemSimilarityScorer(units, units)
-        places = similarity.places(space.items.matrix)
+        projected = similarity.project(space.items.matrix)
         return ItemSimilarityScorer(
-            normalise_rows(places), places * similarity.factors(places, np.ones(len(places), dtype=bool))[:, None]
+            normalise_rows(projected),
+            projected * similarity.factors(projected, np.ones(len(projected), dtype=bool))[:, None],
         )
 
     def scores(self, histories: sp.csr_matrix) -> Matrix:
-        return np.asarray((histories @ self.places) @ self.scaled.T, dtype=np.float32)
+        return np.asarray((histories @ self.queries) @ self.scaled.T, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)

@@ -21,7 +21,7 @@ def placed(embedder: str, space: LatentSpace) -> Vectors:
     found = similarity_of_model(embedder, space)
     if found is None:
         return space.items
-    return Vectors(space.items.ids, normalise_rows(found.places(space.items.matrix)))
+    return Vectors(space.items.ids, normalise_rows(found.project(space.items.matrix)))
 
 
 def latent_map(

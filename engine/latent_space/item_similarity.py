@@ -11,7 +11,7 @@ users differ. Items with short projections have little evidence: their scores sh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -19,87 +19,87 @@ import numpy.typing as npt
 from engine.latent_space.space import LatentSpace, Metric
 from engine.values.vectors import Matrix, normalise_rows, rescale_extremes, row_lengths
 
-POWER = 0.75  # of the covariance; .5 leaves elsa .04 below item-kNN on shops of 300 items, 1 ials on those of 20
+POWER = 0.75  # of the covariance; .5 leaves elsa .04 below item-kNN on shops of 300 items, 1 leaves ials below on 20
 EVIDENCE = 0.5  # 0: blend finds 3% less than item-kNN on Online Retail, .5 9% more; 1 16% more, by what sells most
 FLOOR = 1e-3  # share of the mean variance added to all directions, for vectors in directions without users
-MOST = 512  # dimensions; as good as the 2,112 of a wide blend, in a fifth of the time
-USERS = 8192  # sample from which the covariance is computed
-ROUNDS, BESIDE = 4, 48  # subspace iterations, and extra directions beside the MOST that are kept
-BLOCK = 65_536  # rows at a time
+MAX_DIM = 512  # dimensions; as good as the 2,112 of a wide blend, in a fifth of the time
+SAMPLED_USERS = 8192  # from which the covariance is computed
+ITERATIONS, OVERSAMPLING = 4, 48  # of the subspace iteration; directions computed beyond MAX_DIM
+BLOCK_ROWS = 65_536
 
 Factors = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
-class Likeness:
-    """place = vector @ turn, with unit vectors if `is_unit`; `usual` is the median length of the places."""
+class ItemSimilarity:
+    """projected = vector @ projection, for unit vectors if `is_unit`."""
 
-    turn: Matrix  # (dim, at most MOST)
-    usual: float
+    projection: Matrix  # (dim, at most MAX_DIM)
+    median_length: float  # of the projected item vectors
     is_unit: bool
 
     @property
     def dim(self) -> int:
-        return int(self.turn.shape[1])
+        return int(self.projection.shape[1])
 
-    def places(self, vectors: Matrix) -> Matrix:
+    def project(self, vectors: Matrix) -> Matrix:
         """(n, dim) item vectors -> (n, self.dim) float32."""
-        made = np.empty((len(vectors), self.dim), np.float32)
-        for start in range(0, len(vectors), BLOCK):
-            block = vectors[start : start + BLOCK]
-            made[start : start + BLOCK] = (
+        projected = np.empty((len(vectors), self.dim), np.float32)
+        for start in range(0, len(vectors), BLOCK_ROWS):
+            block = vectors[start : start + BLOCK_ROWS]
+            projected[start : start + BLOCK_ROWS] = (
                 normalise_rows(block) if self.is_unit else rescale_extremes(block)
-            ) @ self.turn
-        return made
+            ) @ self.projection
+        return projected
 
-    def factors(self, places: Matrix, learnt: npt.NDArray[np.bool_]) -> Factors:
-        """The factor of each place, (n,): factor x place @ unit query place is the similarity score.
+    def factors(self, projected: Matrix, learnt: npt.NDArray[np.bool_]) -> Factors:
+        """The factor of each projected vector, (n,): similarity score = factor x projected @ unit projected query.
 
         Vectors that were supplied or predicted instead of learned are not shrunk: their score is the cosine.
         """
-        long = row_lengths(places)
-        shrunk = np.where(learnt, np.hypot(long, EVIDENCE * self.usual), long)
-        return np.divide(1, shrunk, out=np.zeros_like(long), where=long > 0).astype(np.float32)
+        lengths = row_lengths(projected)
+        shrunk = np.where(learnt, np.hypot(lengths, EVIDENCE * self.median_length), lengths)
+        return np.divide(1, shrunk, out=np.zeros_like(lengths), where=lengths > 0).astype(np.float32)
 
     def state(self) -> Mapping[str, Matrix]:
-        return {"turn": self.turn, "options": np.array([self.usual, self.is_unit], np.float32)}
+        return {"turn": self.projection, "options": np.array([self.median_length, self.is_unit], np.float32)}
 
 
-def restore(arrays: Mapping[str, Matrix]) -> Likeness:
+def restore(arrays: Mapping[str, Matrix]) -> ItemSimilarity:
     """Restore from `state()`."""
-    usual, is_unit = arrays["options"].tolist()
-    return Likeness(arrays["turn"], usual, bool(is_unit))
+    median_length, is_unit = arrays["options"].tolist()
+    return ItemSimilarity(arrays["turn"], median_length, bool(is_unit))
 
 
-def likeness(space: LatentSpace) -> Likeness | None:
+def learn_item_similarity(space: LatentSpace) -> ItemSimilarity | None:
     """The similarity space of the items of a latent space; None if its user vectors have no variance."""
-    return between(space.items.matrix, space.users.matrix, space.metric)
+    return similarity_from_vectors(space.items.matrix, space.users.matrix, space.metric)
 
 
-def between(items: Matrix, users: Matrix, metric: Metric) -> Likeness | None:
-    """`likeness` for (n_items, dim) and (n_users, dim) vectors."""
-    sample = normalise_rows(users[:: max(1, -(-len(users) // USERS))])
+def similarity_from_vectors(items: Matrix, users: Matrix, metric: Metric) -> ItemSimilarity | None:
+    """`learn_item_similarity` for (n_items, dim) and (n_users, dim) vectors."""
+    sample = normalise_rows(users[:: max(1, -(-len(users) // SAMPLED_USERS))])
     if len(sample) < 2:
         return None
-    apart = sample - sample.mean(axis=0)
-    covariance = (apart.T @ apart) / np.float32(len(apart))
+    centred = sample - sample.mean(axis=0)
+    covariance = (centred.T @ centred) / np.float32(len(centred))
     mean = float(np.trace(covariance)) / len(covariance)
     if not mean > np.finfo(np.float32).tiny:
         return None
     values, directions = _widest(covariance)
-    turn = directions * ((np.maximum(values, 0) / mean + FLOOR) ** POWER)
-    made = Likeness(np.ascontiguousarray(turn, dtype=np.float32), 0.0, metric == "cosine")
-    long = row_lengths(made.places(items))
-    return Likeness(made.turn, float(np.median(long[long > 0])), made.is_unit) if long.any() else None
+    projection = directions * ((np.maximum(values, 0) / mean + FLOOR) ** POWER)
+    similarity = ItemSimilarity(np.ascontiguousarray(projection, dtype=np.float32), 0.0, metric == "cosine")
+    lengths = row_lengths(similarity.project(items))
+    return replace(similarity, median_length=float(np.median(lengths[lengths > 0]))) if lengths.any() else None
 
 
 def _widest(covariance: Matrix) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Eigenvalues and eigenvectors (dim, at most MOST); the largest ones by subspace iteration if dim is above MOST."""
-    if len(covariance) <= MOST:
+    """Eigenvalues and eigenvectors (dim, at most MAX_DIM); the largest ones by subspace iteration if dim is above MAX_DIM."""
+    if len(covariance) <= MAX_DIM:
         values, vectors = np.linalg.eigh(covariance.astype(np.float64))
         return values, vectors
-    start = np.random.default_rng(0).standard_normal((len(covariance), MOST + BESIDE)).astype(np.float32)
-    for _ in range(ROUNDS):
+    start = np.random.default_rng(0).standard_normal((len(covariance), MAX_DIM + OVERSAMPLING)).astype(np.float32)
+    for _ in range(ITERATIONS):
         start = np.linalg.qr(covariance @ start)[0]
     values, vectors = np.linalg.eigh((start.T @ (covariance @ start)).astype(np.float64))
-    return values[-MOST:], start.astype(np.float64) @ vectors[:, -MOST:]
+    return values[-MAX_DIM:], start.astype(np.float64) @ vectors[:, -MAX_DIM:]

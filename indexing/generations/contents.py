@@ -21,7 +21,7 @@ from engine.codec.feature_codec import FeatureCodec
 from engine.errors import CorruptGeneration
 from engine.latent_space.dislikes import LessDislikedFoldIn
 from engine.latent_space.item_encoder import ItemEncoder
-from engine.latent_space.item_similarity import Likeness
+from engine.latent_space.item_similarity import ItemSimilarity
 from engine.latent_space.space import FoldIn, Metric
 from engine.store.items import CATALOGUE
 from engine.values.vectors import Matrix
@@ -136,8 +136,8 @@ def check_encoder(encoder: ItemEncoder, dim: int) -> None:
         _check_shape("encoder", array, shape)
 
 
-def check_likeness(likeness: Likeness, dim: int, place_dim: int) -> None:
-    _check_shape("likeness", likeness.turn, (dim, place_dim))
+def check_item_similarity(similarity: ItemSimilarity, dim: int, similarity_dim: int) -> None:
+    _check_shape("likeness", similarity.projection, (dim, similarity_dim))
 
 
 def check_codec(codec: FeatureCodec, dim: int) -> None:

@@ -29,7 +29,7 @@ from engine.recommending.popularity import PopularityRanking, rank_by_popularity
 from engine.recommending.values.searcher import Mask
 from engine.values.ids import IdMap
 from engine.values.vectors import Matrix, Vectors
-from indexing.generations.contents import Contents, check_codec, check_encoder, check_fold_in, check_likeness
+from indexing.generations.contents import Contents, check_codec, check_encoder, check_fold_in, check_item_similarity
 from indexing.generations.folder_locks import FolderLock, lock_for_serving
 from indexing.generations.generation_writer import CODEC, FORMAT, INT8_LISTS_SUFFIX
 from indexing.generations.manifest import verify
@@ -169,7 +169,7 @@ def _self_test(made: Generation) -> None:
     if made.codec is not None:
         check_codec(made.codec, dim)
     if made.similarity_vectors.transform is not None:
-        check_likeness(made.similarity_vectors.transform, dim, made.similarity_vectors.vectors.shape[1])
+        check_item_similarity(made.similarity_vectors.transform, dim, made.similarity_vectors.vectors.shape[1])
     for searcher, asked in (
         (made.users_to_items, made.vectors),
         (made.items_to_items, made.similarity_vectors.vectors),

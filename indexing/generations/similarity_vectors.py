@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.embedders.item_likeness import similarity_of_model
-from engine.latent_space.item_similarity import Likeness
+from engine.latent_space.item_similarity import ItemSimilarity
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Matrix
 from indexing.generations.cold_items import ItemVectors
@@ -27,17 +27,17 @@ class SimilarityVectors:
 
     vectors: Matrix  # (n_vectors, n); without a transform, the item vectors themselves
     factors: Matrix  # (n_vectors,)
-    transform: Likeness | None = None  # None: items are compared by the cosine of their vectors
+    transform: ItemSimilarity | None = None  # None: items are compared by the cosine of their vectors
 
     def transformed(self, raw: Matrix) -> Matrix:
         """(n, dim) raw item vectors -> (n, self.vectors.shape[1])."""
-        return raw if self.transform is None else self.transform.places(raw)
+        return raw if self.transform is None else self.transform.project(raw)
 
     def scaled(self, raw: Matrix, learnt: npt.NDArray[np.bool_]) -> Matrix:
         """What to index for (n, dim) raw item vectors; `learnt`, (n,), is False for vectors not made by the model."""
         if self.transform is None:
             return index_vectors(raw, "cosine")
-        transformed = self.transform.places(raw)
+        transformed = self.transform.project(raw)
         return scale(transformed, self.transform.factors(transformed, learnt))
 
 
@@ -48,5 +48,5 @@ def similarity_vectors(
     transform = similarity_of_model(embedder, latent)
     if transform is None:
         return SimilarityVectors(item_vectors.vectors, factors)
-    transformed = transform.places(item_vectors.vectors)
+    transformed = transform.project(item_vectors.vectors)
     return SimilarityVectors(transformed, transform.factors(transformed, item_vectors.is_learnt), transform)

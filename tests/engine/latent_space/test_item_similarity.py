@@ -1,4 +1,4 @@
-"""Likeness: items are near each other as far as the same users are given them."""
+"""Item similarity: two items are similar if a model scores them alike over all users."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,7 @@ from engine.embedders.item_likeness import similarity_of_model
 from engine.embedders.registry import EMBEDDERS, make
 from engine.evaluation import similar_items
 from engine.evaluation.similar_items import ItemSimilarityScorer, category_coherence, next_item_pairs
-from engine.latent_space.item_similarity import MOST, between, likeness, restore
+from engine.latent_space.item_similarity import MAX_DIM, learn_item_similarity, restore, similarity_from_vectors
 from engine.values.events import Weighting
 from engine.values.interactions import from_events
 from engine.values.splits import Split
@@ -42,30 +42,32 @@ def test_of_the_seven_clicks_of_the_readme_stove_and_tent_are_like_the_lamp_and_
     assert scores[world.items.row("tent")] > 0 > scores[world.items.row("novel")]
 
 
-def test_the_same_space_has_the_same_likeness_also_when_it_is_restored():
+def test_the_same_space_has_the_same_item_similarity_after_a_restore():
     space = make("spectral", {"dim": 8}).fit(groups()[0], seed=0, device="cpu")
-    first, again = likeness(space), restore(likeness(space).state())
-    assert np.array_equal(first.turn, again.turn)
-    assert (first.usual, first.is_unit) == (pytest.approx(again.usual), False)
-    assert first.places(space.items.matrix).tolist() == again.places(space.items.matrix).tolist()
+    first, again = learn_item_similarity(space), restore(learn_item_similarity(space).state())
+    assert np.array_equal(first.projection, again.projection)
+    assert (first.median_length, first.is_unit) == (pytest.approx(again.median_length), False)
+    assert first.project(space.items.matrix).tolist() == again.project(space.items.matrix).tolist()
 
 
 def test_an_item_that_little_is_known_of_is_less_like_others_than_its_direction_says():
     users = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32)
     items = np.array([[1, 0], [1, 0], [0, 1], [0.01, 0]], np.float32)
-    found = between(items, users, "dot")
-    places = found.places(items)
-    unit = places[0] / np.linalg.norm(places[0])
-    learnt, brought = ((places * found.factors(places, np.full(4, known))[:, None]) @ unit for known in (True, False))
+    found = similarity_from_vectors(items, users, "dot")
+    projected = found.project(items)
+    unit = projected[0] / np.linalg.norm(projected[0])
+    learnt, brought = (
+        (projected * found.factors(projected, np.full(4, known))[:, None]) @ unit for known in (True, False)
+    )
     assert learnt == pytest.approx([0.894, 0.894, learnt[2], 0.02], abs=1e-3)
     assert brought[[0, 1, 3]] == pytest.approx([1, 1, 1], abs=1e-5)  # nobody knows how much is known of it
 
 
 def test_users_that_tell_no_items_apart_leave_the_cosine():
     items = np.eye(3, dtype=np.float32)
-    assert between(items, np.zeros((0, 3), np.float32), "cosine") is None
-    assert between(items, np.ones((5, 3), np.float32), "cosine") is None
-    assert between(0 * items, np.eye(3, dtype=np.float32), "dot") is None
+    assert similarity_from_vectors(items, np.zeros((0, 3), np.float32), "cosine") is None
+    assert similarity_from_vectors(items, np.ones((5, 3), np.float32), "cosine") is None
+    assert similarity_from_vectors(0 * items, np.eye(3, dtype=np.float32), "dot") is None
     assert similarity_of_model("imported", make("spectral").fit(groups()[0], seed=0, device="cpu")) is None
 
 
@@ -73,12 +75,12 @@ def test_wide_spaces_are_compared_by_their_widest_directions():
     draw = np.random.default_rng(0)
     spread = np.geomspace(1, 1e-3, 600).astype(np.float32)
     users, items = (draw.standard_normal((n, 600)).astype(np.float32) * spread for n in (900, 50))
-    found = between(items, users, "dot")
-    assert found.dim == MOST
+    found = similarity_from_vectors(items, users, "dot")
+    assert found.dim == MAX_DIM
     whole = np.cov((users / np.linalg.norm(users, axis=1, keepdims=True)).T, bias=True)
     values, vectors = np.linalg.eigh(whole)
     exact = items @ (vectors * np.maximum(values, 0) ** 0.75)
-    ours, theirs = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (found.places(items), exact))
+    ours, theirs = (each / np.linalg.norm(each, axis=1, keepdims=True) for each in (found.project(items), exact))
     assert np.abs(ours @ ours.T - theirs @ theirs.T).max() < 1e-2
 
 

@@ -360,13 +360,13 @@ class LiveMachine(RuleBasedStateMachine):
     def _is_learnt(self, id_: str) -> bool:
         return id_ in self.learnt and self.truth.things[id_].own is None
 
-    def _likeness(self, view: LiveView, asked: np.ndarray, vector: np.ndarray, is_learnt: bool) -> float:
-        """What is like a vector is so by its place; of a learnt one what is known of it counts too."""
+    def _similarity(self, view: LiveView, asked: np.ndarray, vector: np.ndarray, is_learnt: bool) -> float:
+        """The cosine of the projected vectors; shrunk for a learnt vector with little evidence."""
         assert view.generation is not None
         found = view.generation.similarity_vectors.transform
         assert found is not None
-        here, there = found.places(np.array([asked, vector]))
-        length = np.hypot(np.linalg.norm(there), EVIDENCE * found.usual) if is_learnt else np.linalg.norm(there)
+        here, there = found.project(np.array([asked, vector]))
+        length = np.hypot(np.linalg.norm(there), EVIDENCE * found.median_length) if is_learnt else np.linalg.norm(there)
         return float(here @ there / np.linalg.norm(here) / length)
 
     def _in_order(
@@ -393,7 +393,7 @@ class LiveMachine(RuleBasedStateMachine):
                 scale = np.linalg.norm(asked) * np.linalg.norm(vector) if cosine else 1.0
                 true[id_] = float(asked @ vector / max(float(scale), 1e-12))
                 if reason == "vector":
-                    true[id_] = self._likeness(view, asked, vector, self._is_learnt(id_))
+                    true[id_] = self._similarity(view, asked, vector, self._is_learnt(id_))
                 true[id_] *= factors.get(id_, 1.0) ** (1 if true[id_] > 0 else -1)
         found = {hit.item_id: hit.score for hit in answer.hits if hit.reason == reason}
         assert list(found.values()) == sorted(found.values(), reverse=True)
