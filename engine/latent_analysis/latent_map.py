@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from engine.embedders.item_likeness import similarity_of_model
+from engine.embedders.model_item_similarity import similarity_of_model
 from engine.latent_analysis.projection import to_2d
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Vectors, normalise_rows

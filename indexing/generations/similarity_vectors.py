@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from engine.embedders.item_likeness import similarity_of_model
+from engine.embedders.model_item_similarity import similarity_of_model
 from engine.latent_space.item_similarity import ItemSimilarity
 from engine.latent_space.space import LatentSpace
 from engine.values.vectors import Matrix

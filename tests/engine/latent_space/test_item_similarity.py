@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from engine.embedders.item_likeness import similarity_of_model
+from engine.embedders.model_item_similarity import similarity_of_model
 from engine.embedders.registry import EMBEDDERS, make
 from engine.evaluation import similar_items
 from engine.evaluation.similar_items import ItemSimilarityScorer, category_coherence, next_item_pairs
