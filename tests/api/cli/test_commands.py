@@ -111,7 +111,7 @@ def test_training_reports_its_memory_and_what_it_resumed(shop: Any) -> None:
     kept = shop.settings.home / "checkpoints" / "default"
     assert len(list(kept.glob("*.checkpoint"))) == 3  # of the evaluation, of unseen users, of everything
     again = shop.json("train", *parameters)
-    assert again["resumed"] == ["mf went on at its end"] * 3
+    assert again["resumed"] == ["mf resumed at its end"] * 3
     assert again["evaluation"]["recall@20"] == trained["evaluation"]["recall@20"]
     assert list(kept.iterdir()) == []
 
