@@ -13,8 +13,15 @@ from api.deps import AppDatabase, AppSettings, View, check_indexed
 from api.fresh_view import fresh_view
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
-from api.messages import latent_responses as bodies
-from api.messages.latent_schemas import AnomaliesBody, InterpolateBody, PointBody, RecordsBody, SampleBody, VectorsBody
+from api.messages.latent import responses as bodies
+from api.messages.latent.request_schemas import (
+    AnomaliesBody,
+    InterpolateBody,
+    PointBody,
+    RecordsBody,
+    SampleBody,
+    VectorsBody,
+)
 from api.messages.request_schemas import NoParameters
 from api.messages.responses import json_response
 from engine.catalogue import request_cost

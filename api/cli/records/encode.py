@@ -23,7 +23,7 @@ from api.cli.records.record_sources import (
 from api.cli.records.record_table import write_or_show
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import out
-from api.messages import latent_responses as bodies
+from api.messages.latent import responses as bodies
 from engine.codec.feature_codec import FeatureCodec
 from engine.errors import InputError
 from engine.importing import Layout

@@ -10,7 +10,7 @@ import typer
 from api.cli.records.record_table import show_rows
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit
-from api.messages import latent_responses as bodies
+from api.messages.latent import responses as bodies
 from engine.codec.feature_codec import FeatureCodec, required
 from engine.errors import NotEnoughData, NotFound
 from engine.values.features import from_records

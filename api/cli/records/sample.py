@@ -11,7 +11,7 @@ from api.cli.records.record_table import show_rows
 from api.cli.terminal.options import Json, Seed, SpaceName, opened
 from api.cli.terminal.output import emit
 from api.cli.terminal.table_files import write_rows
-from api.messages import latent_responses as bodies
+from api.messages.latent import responses as bodies
 from engine.latent_analysis import sampling
 
 

@@ -12,7 +12,8 @@ import httpx
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from api.messages import latent_schemas, request_schemas
+from api.messages import request_schemas
+from api.messages.latent import request_schemas as latent_schemas
 from engine.store import events, users
 from engine.store.database.connections import Database
 from tests.api.conftest import Shop
