@@ -13,7 +13,8 @@ import orjson
 
 from api.coalescing.user_profile import UserProfile, session_history
 from api.messages import cursors
-from api.messages.request_schemas import Boost, RankBody, RecommendQuery, SearchOptions, ShelfBody
+from api.messages.request_schemas import SearchOptions
+from api.messages.shelf_schemas import Boost, RankBody, RecommendQuery, ShelfBody
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from api.messages.request_schemas import PastEvent
+from api.messages.shelf_schemas import PastEvent
 from engine.errors import StoreUnavailable
 from engine.store import events
 from engine.store.database.connections import Database

@@ -1,35 +1,23 @@
-"""Request schemas. An unknown field is an error."""
+"""Request schemas; those of shelves are in `shelf_schemas`. An unknown field is an error."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
-    PlainValidator,
     WithJsonSchema,
     model_validator,
 )
-from pydantic import Json as JsonText
 
 from api.messages.timestamps import OCCURRED_AT, Moment
 from api.validation_errors import BoundedErrorsModel
 from engine.catalogue.attribute_types import AttributeType
-from engine.recommending.exclusions import exclude_from_text, parse_exclude
-from engine.recommending.values.request import Fill
 from engine.values.ids import normalise_id
 
-Excluded = Literal["seen", "purchased", "none"] | list[Literal["seen", "purchased", "returned", "disliked"]]
-Exclude = Annotated[frozenset[str], PlainValidator(parse_exclude, json_schema_input_type=Excluded)]
-EXCLUDE = (
-    "which items to leave out: `seen`, `purchased` or `none`, each also leaves out returned and disliked items; a list "
-    "leaves out exactly the groups in it"
-)
 K = Annotated[int, Field(description="number of items, 1 to 1000", examples=[10])]
 Id = Annotated[str, AfterValidator(normalise_id)]
 Ids = Annotated[list[Id], Field(max_length=1000)]
@@ -60,93 +48,6 @@ class ReadOptions(StrictModel):
 
 class ItemReadOptions(ReadOptions):
     fields: Fields | None = Field(None, description="the fields to return of each item; default: all")
-
-
-class PastEvent(StrictModel):
-    """An event of the current session. It is used for this request only and not stored."""
-
-    item_id: Id = Field(examples=[ITEM])
-    kind: str = Field("view", max_length=64)
-    value: float = Field(1.0, allow_inf_nan=False, ge=0, le=1e9)
-    occurred_at: Moment | None = None  # None: now
-
-
-class Shelf(StrictModel):
-    user_id: Id | None = Field(None, examples=[USER])
-    item_ids: Ids = Field([], description="items that the user looked at, as a history")
-    k: K = 10
-    exclude: Exclude = Field("seen", description=EXCLUDE, validate_default=True)
-    exclude_items: Ids = []
-    fill: Fill = Field("popular", description="fill a short list with popular items, new items, or not")
-    cursor: Cursor | None = None
-
-
-class Boost(StrictModel):
-    """Multiplies the scores of matching items: a factor above 1 moves them up, below 1 down."""
-
-    filter: Filter
-    factor: float = Field(gt=0, le=100, allow_inf_nan=False, examples=[1.5])
-
-
-Boosts = Annotated[
-    list[Boost], Field(max_length=3, description="factors on scores; an item that matches several gets their product")
-]
-
-
-class ShelfBody(Shelf):
-    """One list of items: for a user, a session, a list of items or a user vector."""
-
-    history: list[PastEvent] = Field(
-        [], max_length=1000, description="events of the current session, in addition to the stored events"
-    )
-    vector: list[float] | None = Field(None, max_length=65_536, description="a user vector of the served model")
-    filter: Filter | None = None
-    boost: Boosts = []
-
-
-class ExplainOptions(ItemReadOptions):
-    explain: int | None = Field(
-        None, ge=1, le=100, description="return up to so many items of the history that add to the score of an item"
-    )
-
-
-class RecommendQuery(Shelf, ExplainOptions):
-    history: ClassVar[Sequence[PastEvent]] = ()  # only in a body
-    vector: ClassVar[Sequence[float] | None] = None
-    filter: FilterText | None = None
-    boost: JsonText[Boosts] = Field([], description="as in the body of POST; JSON text")
-    exclude: Annotated[Exclude, BeforeValidator(exclude_from_text)] = Field(
-        "seen", description=EXCLUDE + "; a list is JSON text or a repeated parameter", validate_default=True
-    )
-
-
-class RecommendBody(ShelfBody, ExplainOptions):
-    model_config = ConfigDict(
-        extra="forbid",
-        json_schema_extra={
-            "examples": [
-                {"user_id": USER, "k": 3, "filter": {"price": {"lt": 100}}},
-                {"history": [{"item_id": ITEM, "kind": "cart"}]},
-            ]
-        },
-    )
-
-
-class BatchBody(ExplainOptions):
-    """Lists for many users, or the lists of one page."""
-
-    shelves: list[ShelfBody] = Field(
-        min_length=1, max_length=1000, examples=[[{"user_id": USER, "k": 3}, {"fill": "new", "k": 3}]]
-    )
-    distinct: bool = Field(False, description="no item in two shelves; earlier shelves choose first")
-
-
-class RankBody(ExplainOptions):
-    user_id: Id | None = Field(None, examples=[USER])
-    history: list[PastEvent] = Field([], max_length=1000)
-    item_ids: list[Id] = Field(min_length=1, max_length=1000, examples=[[ITEM, "linen-duvet-cover"]])
-    filter: Filter | None = None
-    boost: Boosts = []
 
 
 class SearchOptions(ItemReadOptions):

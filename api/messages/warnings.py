@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from api.messages.request_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
+from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
 from engine.catalogue import predicate as predicates
 from engine.catalogue.close_names import close_names
 from engine.catalogue.predicate import CORE, PREFIX, Predicate

@@ -29,9 +29,9 @@ from api.limits.executors import long_running
 from api.limits.work_limit import check_work, is_quick
 from api.messages import warnings
 from api.messages.query_parameters import documented, query_of
-from api.messages.request_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery
 from api.messages.response_schemas import BatchAnswer, ItemsAnswer
 from api.messages.responses import Page, items_response, shelves_response
+from api.messages.shelf_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery
 from api.monitoring.metrics import Metrics
 from api.request_parsing import Loc, parse_rank, parse_recommend, with_profile, with_vector
 from engine.deadline import until_deadline

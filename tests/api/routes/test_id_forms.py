@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pydantic import BaseModel, TypeAdapter
 
-from api.messages import request_schemas
+from api.messages import request_schemas, shelf_schemas
 from api.messages.latent import request_schemas as latent_schemas
 from engine.store import events, users
 from engine.store.database.connections import Database
@@ -24,7 +24,10 @@ IDS = ("positive", "negative", "exclude_items")
 
 def id_fields() -> Iterator[tuple[str, type[BaseModel], str]]:
     models = {
-        each for room in (request_schemas, latent_schemas) for each in vars(room).values() if isinstance(each, type)
+        each
+        for room in (request_schemas, shelf_schemas, latent_schemas)
+        for each in vars(room).values()
+        if isinstance(each, type)
     }
     for model in sorted((each for each in models if issubclass(each, BaseModel)), key=lambda each: each.__name__):
         for name in model.model_fields:
