@@ -15,7 +15,7 @@ from engine.evaluation.ranking_metrics import PerUser, SpaceScorer, evaluate_ran
 from engine.evaluation.significance import paired_test, rounded
 from engine.evaluation.validation_set import K
 from engine.fitting.fit import fit
-from engine.latent_space.dislikes import LessDislikedFoldIn
+from engine.latent_space.dislikes import FoldInWithDislikes
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.progress import Progress, no_progress
 from engine.values.interactions import Interactions
@@ -76,7 +76,7 @@ def learn_dislike_weight(
 
 def metrics_at_weight(space: LatentSpace, split: Split, users: npt.NDArray[np.int64], weight: float) -> PerUser:
     """The mean of recall@20 and ndcg@20 of each of `users`, (n,), with the dislikes at `weight`."""
-    with_weight = replace(space, fold_in=LessDislikedFoldIn(space.fold_in, weight))
+    with_weight = replace(space, fold_in=FoldInWithDislikes(space.fold_in, weight))
     histories, test = (sp.csr_matrix(matrix[users]) for matrix in (split.train.signed, split.test))
     evaluation = evaluate_ranking(SpaceScorer(with_weight), histories, test, K, split.repeats)
     return np.asarray((evaluation.recall + evaluation.ndcg) / 2)

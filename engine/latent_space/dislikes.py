@@ -17,29 +17,29 @@ NAME = "less_disliked"
 
 
 @dataclass(frozen=True, eq=False)
-class LessDislikedFoldIn:
-    """user = fold_in(likes) - weight x fold_in(dislikes), the latter no longer than the former.
+class FoldInWithDislikes:
+    """user = fold_in(likes) - weight x fold_in(dislikes), where the second vector is at most as long as the first.
 
     Dislikes are the cells below zero. The same fold-in computes the vector of a user who likes these items, and a share
     of it is subtracted. A user without likes has no vector.
     """
 
     likes: FoldIn
-    weight: float  # of at most 1
+    weight: float  # at most 1
 
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
         if not (histories.data < 0).any():
             return self.likes.vectors(histories)
-        liked, disliked = divided(histories)
-        made = self.likes.vectors(liked)
+        liked, disliked = split_by_sign(histories)
+        vectors = self.likes.vectors(liked)
         rows = np.flatnonzero(np.diff(disliked.indptr))
-        away = self.likes.vectors(sp.csr_matrix(disliked[rows]))
-        made[rows] -= self.shares(made[rows], away)[:, None] * away
-        return made
+        dislike_vectors = self.likes.vectors(sp.csr_matrix(disliked[rows]))
+        vectors[rows] -= self.shares(vectors[rows], dislike_vectors)[:, None] * dislike_vectors
+        return vectors
 
-    def shares(self, liked: Matrix, away: Matrix) -> npt.NDArray[np.float32]:
-        """The share of each disliked vector `away` that is subtracted from the vector of the same row, (n,)."""
-        lengths = np.linalg.norm(liked, axis=1) / np.maximum(np.linalg.norm(away, axis=1), EPSILON)
+    def shares(self, liked: Matrix, disliked: Matrix) -> npt.NDArray[np.float32]:
+        """The share of each row of `disliked` that is subtracted from the same row of `liked`, (n,)."""
+        lengths = np.linalg.norm(liked, axis=1) / np.maximum(np.linalg.norm(disliked, axis=1), EPSILON)
         return np.asarray(self.weight * np.minimum(1.0, lengths), dtype=np.float32)
 
     def state(self) -> tuple[str, Mapping[str, npt.NDArray[np.float32]]]:
@@ -48,7 +48,7 @@ class LessDislikedFoldIn:
         return NAME, own | {f"{name}.{key}": array for key, array in arrays.items()}
 
 
-def divided(histories: sp.csr_matrix) -> tuple[sp.csr_matrix, sp.csr_matrix]:
+def split_by_sign(histories: sp.csr_matrix) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     """The cells above zero, and the cells below zero with their sign changed; same shape."""
     parts = []
     for sign in (1, -1):
@@ -59,14 +59,14 @@ def divided(histories: sp.csr_matrix) -> tuple[sp.csr_matrix, sp.csr_matrix]:
     return parts[0], parts[1]
 
 
-def reads_dislikes(fold_in: FoldIn | None) -> bool:
+def accepts_dislikes(fold_in: FoldIn | None) -> bool:
     """Whether the fold-in accepts cells below zero; other fold-ins need histories without dislikes."""
-    return isinstance(fold_in, LessDislikedFoldIn)
+    return isinstance(fold_in, FoldInWithDislikes)
 
 
 def with_dislikes(space: LatentSpace, weight: float, interactions: Interactions) -> LatentSpace:
     """The space with dislikes subtracted from its user vectors; the same space for a weight of 0."""
     if weight == 0:
         return space
-    fold_in = LessDislikedFoldIn(space.fold_in, weight)
+    fold_in = FoldInWithDislikes(space.fold_in, weight)
     return replace(space, fold_in=fold_in, users=Vectors(interactions.users, fold_in.vectors(interactions.signed)))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine.latent_space import dislikes
-from engine.latent_space.dislikes import LessDislikedFoldIn
+from engine.latent_space.dislikes import FoldInWithDislikes
 from engine.latent_space.space import FoldIn
 from engine.values.vectors import Matrix, normalise_rows
 
@@ -97,32 +97,34 @@ class PerceptronFoldIn:
     straight: tuple[int, ...]
 
     def vectors(self, histories: sp.csr_matrix) -> Matrix:
-        if not self._heard.all():
-            histories = sp.csr_matrix(histories @ sp.diags(self._heard.astype(np.float32)))
+        if not self._is_known_item.all():
+            histories = sp.csr_matrix(histories @ sp.diags(self._is_known_item.astype(np.float32)))
         norms = np.sqrt(np.asarray(histories.multiply(histories).sum(axis=1))).ravel()
         unit_histories = sp.csr_matrix(sp.diags(1 / np.maximum(norms, 1e-12)) @ histories, dtype=np.float32)
-        out = self._behind(np.asarray(unit_histories @ self.arrays["weight0"], dtype=np.float32))
+        out = self._after_first_layer(np.asarray(unit_histories @ self.arrays["weight0"], dtype=np.float32))
         out[norms == 0] = 0
         return out
 
     def without_each(self, history: sp.csr_matrix) -> Matrix:
         """The vectors of one history, (1, n_items), with each of its cells left out in turn: (cells, dim)."""
         rows = history.indices
-        weights = history.data * self._heard[rows].astype(np.float64)
+        weights = history.data * self._is_known_item[rows].astype(np.float64)
         each = weights[:, None] * self.arrays["weight0"][rows]
         squares = weights * weights
         norms = np.sqrt(np.maximum(squares.sum() - squares, 0))
-        out = self._behind(((each.sum(axis=0) - each) / np.maximum(norms, 1e-12)[:, None]).astype(np.float32))
+        out = self._after_first_layer(
+            ((each.sum(axis=0) - each) / np.maximum(norms, 1e-12)[:, None]).astype(np.float32)
+        )
         out[norms == 0] = 0
         return out
 
     @cached_property
-    def _heard(self) -> npt.NDArray[np.bool_]:
-        """(n_items,) whether the first layer reads an item; other items are ignored in a history."""
+    def _is_known_item(self) -> npt.NDArray[np.bool_]:
+        """(n_items,) whether the first layer has weights for an item; other items are ignored in a history."""
         return np.asarray(self.arrays["weight0"].any(axis=1))
 
-    def _behind(self, value: Matrix) -> Matrix:
-        """The network after the product of the first layer, (n, width) -> (n, dim)."""
+    def _after_first_layer(self, value: Matrix) -> Matrix:
+        """The rest of the network, from the product of the first layer: (n, width) -> (n, dim)."""
         value = value + self.arrays["bias0"]
         for layer in range(1, sum(name.startswith("weight") for name in self.arrays)):
             value = value if layer - 1 in self.straight else np.tanh(value)
@@ -242,7 +244,7 @@ def restore(name: str, items: Matrix, arrays: Arrays) -> FoldIn:
     if name == dislikes.NAME:
         inner = next(key.split(".", 1)[0] for key in arrays if key != "weight")
         own = {key.split(".", 1)[1]: array for key, array in arrays.items() if key != "weight"}
-        return LessDislikedFoldIn(restore(inner, items, own), float(arrays["weight"][0]))
+        return FoldInWithDislikes(restore(inner, items, own), float(arrays["weight"][0]))
     if name == "least_squares":
         reg, nu, unobserved = (float(value) for value in arrays["options"])
         return LeastSquaresFoldIn(items, arrays["gram"], reg, nu, unobserved)

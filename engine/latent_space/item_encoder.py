@@ -26,7 +26,7 @@ RIDGES = (0.1, 1.0, 10.0, 100.0)
 WORD = re.compile(r"\w+")
 MAX_WORD = 60
 MEASURED = "features."  # prefix of fields that come from the feature record of an item
-Described = list[tuple[str, float | None]]
+FeatureValues = list[tuple[str, float | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +42,14 @@ class ItemEncoder:
 
     def encode(self, items: Sequence[ItemFields]) -> Matrix:
         """(n, dim) float32; a zero row for an item without known features."""
-        told, column_of = map(described, items), {name: row for row, name in enumerate(self.features)}
-        cells = _cells(told, column_of, self.centre, self.scale)
+        column_of = {name: column for column, name in enumerate(self.features)}
+        cells = _cells(map(item_features, items), column_of, self.centre, self.scale)
         known = np.diff(cells.indptr) > 0
-        made = np.asarray(cells @ self.weights, dtype=np.float32) + self.mean
-        return np.where(known[:, None], made, np.float32(0))
+        vectors = np.asarray(cells @ self.weights, dtype=np.float32) + self.mean
+        return np.where(known[:, None], vectors, np.float32(0))
 
     def state(self) -> Mapping[str, npt.NDArray]:
-        """What `restore` makes it from; texts have no NUL."""
+        """The arrays that `restore` reads. Names are joined by NUL, which no text contains."""
         names = np.frombuffer("\x00".join(self.features).encode(), np.uint8)
         numbers = np.array([self.explained], np.float32)
         arrays = {"centre": self.centre, "scale": self.scale, "weights": self.weights, "mean": self.mean}
@@ -69,15 +69,17 @@ def learn(items: Sequence[ItemFields], vectors: Matrix, *, seed: int = 0) -> Ite
     """
     if len(items) < MIN_ITEMS:
         return None
-    told = [described(item) for item in items]
-    names, centre, scale = _vocabulary(told)
+    features = [item_features(item) for item in items]
+    names, centre, scale = _vocabulary(features)
     if not names:
         return None
-    cells = _cells(told, {name: row for row, name in enumerate(names)}, centre, scale).astype(np.float64)
+    cells = _cells(features, {name: column for column, name in enumerate(names)}, centre, scale).astype(np.float64)
     order = np.random.default_rng(seed).permutation(len(items))
-    held, used = order[: max(2, len(order) // 10)], order[max(2, len(order) // 10) :]
+    held_out, used = order[: max(2, len(order) // 10)], order[max(2, len(order) // 10) :]
     targets = vectors.astype(np.float64)
-    scores = [_explained(_solve(cells[used], targets[used], ridge), cells[held], targets[held]) for ridge in RIDGES]
+    scores = [
+        _explained(_solve(cells[used], targets[used], ridge), cells[held_out], targets[held_out]) for ridge in RIDGES
+    ]
     best = int(np.argmax(scores))
     if scores[best] <= 0:
         return None
@@ -85,28 +87,30 @@ def learn(items: Sequence[ItemFields], vectors: Matrix, *, seed: int = 0) -> Ite
     return ItemEncoder(names, centre, scale, weights.astype(np.float32), mean.astype(np.float32), scores[best])
 
 
-def described(item: ItemFields) -> Described:
+def item_features(item: ItemFields) -> FeatureValues:
     """The features of an item: words as (name, None), numbers as (name, log value), measured numbers unchanged."""
-    found: dict[str, float | None] = {}
+    features: dict[str, float | None] = {}
     for category in item.get("categories") or ():  # type: ignore[attr-defined]
-        found[f"category {category}"] = None
+        features[f"category {category}"] = None
     for word in WORD.findall(str(item.get("title") or "").lower()):
-        found[f"title {word[:MAX_WORD]}"] = None
+        features[f"title {word[:MAX_WORD]}"] = None
     for field, value in item.items():
         if field.startswith(MEASURED):
             is_number = isinstance(value, int | float)
-            found[field if is_number else f"{field} {value}"] = float(value) if is_number else None  # type: ignore[arg-type]
+            features[field if is_number else f"{field} {value}"] = float(value) if is_number else None  # type: ignore[arg-type]
         if not field.startswith(PREFIX):
             continue
         for kind, each in comparables(value):
             if kind == "number":
-                found[f"number {field}"] = float(np.sign(each) * np.log1p(abs(float(each))))
+                features[f"number {field}"] = float(np.sign(each) * np.log1p(abs(float(each))))
             elif kind in ("text", "texts", "bool") and len(str(each)) <= MAX_WORD:
-                found[f"{field} {each}"] = None
-    return list(found.items())
+                features[f"{field} {each}"] = None
+    return list(features.items())
 
 
-def _vocabulary(items: Iterable[Described]) -> tuple[tuple[str, ...], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _vocabulary(
+    items: Iterable[FeatureValues],
+) -> tuple[tuple[str, ...], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
     """The most frequent features with centre and scale; features of a single item are left out."""
     counts: Counter[str] = Counter()
     sums: Counter[str] = Counter()
@@ -128,7 +132,7 @@ def _vocabulary(items: Iterable[Described]) -> tuple[tuple[str, ...], npt.NDArra
 
 
 def _cells(
-    items: Iterable[Described],
+    items: Iterable[FeatureValues],
     column_of: Mapping[str, int],
     centre: npt.NDArray[np.float32],
     scale: npt.NDArray[np.float32],

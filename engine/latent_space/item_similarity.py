@@ -94,7 +94,7 @@ def similarity_from_vectors(items: Matrix, users: Matrix, metric: Metric) -> Ite
 
 
 def _widest(covariance: Matrix) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Eigenvalues and eigenvectors (dim, at most MAX_DIM); the largest ones by subspace iteration if dim is above MAX_DIM."""
+    """The largest eigenvalues and their eigenvectors (dim, at most MAX_DIM); by subspace iteration for larger dims."""
     if len(covariance) <= MAX_DIM:
         values, vectors = np.linalg.eigh(covariance.astype(np.float64))
         return values, vectors

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from engine.latent_space.dislikes import reads_dislikes
+from engine.latent_space.dislikes import accepts_dislikes
 from engine.recommending.exclusions import related_pairs
 from engine.recommending.pipeline import BATCH_FLOATS, Plan, answers
 from engine.recommending.sources.registry import SOURCES
@@ -50,7 +50,7 @@ def _histories(context: Context, events: EventColumns, users: Sequence[str]) -> 
     view, weighting, now_us = context.view, context.weighting, context.now_us
     made = from_events(events, weighting, now_us)
     parts = [_aligned(view, users, made.matrix, made.users.ids, made.items.ids)]
-    if reads_dislikes(view.fold_in) and (disliked := dislikes(events, weighting, now_us)) is not None:
+    if accepts_dislikes(view.fold_in) and (disliked := dislikes(events, weighting, now_us)) is not None:
         parts.append(_aligned(view, users, -disliked, events.user_ids, events.item_ids))
     return sp.csr_matrix(sum(parts[1:], parts[0]), dtype=np.float32)
 

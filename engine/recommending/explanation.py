@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from engine.latent_space.dislikes import LessDislikedFoldIn, divided
+from engine.latent_space.dislikes import FoldInWithDislikes, split_by_sign
 from engine.latent_space.fold_in import LeastSquaresFoldIn, LinearFoldIn, PerceptronFoldIn, SumFoldIn, TwoTableFoldIn
 from engine.latent_space.space import FoldIn
 from engine.recommending.sources.user_vectors import history_cells
@@ -59,7 +59,7 @@ def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
     if isinstance(fold_in, LinearFoldIn | TwoTableFoldIn):
         alone = sp.csr_matrix((cells.data, cells.indices, np.arange(n + 1)), shape=(n, cells.shape[1]))
         return fold_in.vectors(alone), True
-    if isinstance(fold_in, LessDislikedFoldIn):
+    if isinstance(fold_in, FoldInWithDislikes):
         return _signed_parts(fold_in, cells)
     if isinstance(fold_in, SumFoldIn):
         blocks, every = [], True
@@ -74,9 +74,9 @@ def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
     return fold_in.vectors(cells) - fold_in.without_each(cells), False
 
 
-def _signed_parts(fold_in: LessDislikedFoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
+def _signed_parts(fold_in: FoldInWithDislikes, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
     """The contributions of likes, and of dislikes, which are subtracted, in the order of the cells."""
-    liked, disliked = divided(cells)
+    liked, disliked = split_by_sign(cells)
     added, exact = parts_of(fold_in.likes, liked)
     if disliked.nnz == 0:
         return added, exact

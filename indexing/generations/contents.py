@@ -19,7 +19,7 @@ import scipy.sparse as sp
 from engine.catalogue.columns import SCHEMA
 from engine.codec.feature_codec import FeatureCodec
 from engine.errors import CorruptGeneration
-from engine.latent_space.dislikes import LessDislikedFoldIn
+from engine.latent_space.dislikes import FoldInWithDislikes
 from engine.latent_space.item_encoder import ItemEncoder
 from engine.latent_space.item_similarity import ItemSimilarity
 from engine.latent_space.space import FoldIn, Metric
@@ -117,7 +117,7 @@ class Contents:
 
 def check_fold_in(fold_in: FoldIn, n_learnt: int, dim: int) -> None:
     """Fold in the first and the last learnt item; errors of the fold-in itself pass through."""
-    if isinstance(fold_in, LessDislikedFoldIn):
+    if isinstance(fold_in, FoldInWithDislikes):
         check_fold_in(fold_in.likes, n_learnt, dim)
         return
     name, arrays = fold_in.state()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import scipy.sparse as sp
 
-from engine.latent_space.dislikes import reads_dislikes
+from engine.latent_space.dislikes import accepts_dislikes
 from engine.recommending.values.context import Context
 from engine.recommending.values.view import View
 from engine.values.events import History, Weighting
@@ -46,5 +46,5 @@ def user_vectors(contexts: Sequence[Context]) -> list[Matrix | None]:
 
 def history_cells(view: View, history: History, weighting: Weighting, now_us: int) -> sp.csr_matrix:
     """(1, n_learnt): the weighted history as the fold-in reads it."""
-    signed = reads_dislikes(view.fold_in)
+    signed = accepts_dislikes(view.fold_in)
     return from_history(history, view.items, weighting, now_us, n_columns=view.n_learnt, signed=signed)

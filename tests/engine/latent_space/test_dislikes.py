@@ -14,7 +14,7 @@ from engine.embedders.registry import make
 from engine.evaluation import dislike_weight
 from engine.evaluation.dislike_weight import learn_dislike_weight
 from engine.latent_space import fold_in
-from engine.latent_space.dislikes import LessDislikedFoldIn, divided, with_dislikes
+from engine.latent_space.dislikes import FoldInWithDislikes, split_by_sign, with_dislikes
 from engine.learning.train import train
 from engine.recommending.all_users import recommend_to_all
 from engine.recommending.explanation import parts_of
@@ -58,10 +58,10 @@ def signed(world: Interactions, user: int, disliked: int) -> sp.csr_matrix:
 
 @pytest.mark.parametrize("name", FOLD_INS)
 class TestEveryFoldIn:
-    def fitted(self, name: str) -> tuple[Interactions, LessDislikedFoldIn, np.ndarray]:
+    def fitted(self, name: str) -> tuple[Interactions, FoldInWithDislikes, np.ndarray]:
         world = checkerboard()
         space = make(name, {"dim": 4} | PARAMS.get(name, {}) if name != "ease" else {}).fit(world, seed=0, device="cpu")
-        return world, LessDislikedFoldIn(space.fold_in, 0.5), space.items.matrix
+        return world, FoldInWithDislikes(space.fold_in, 0.5), space.items.matrix
 
     def test_what_is_like_a_dislike_sinks_and_without_one_nothing_changes(self, name: str) -> None:
         _, less, items = self.fitted(name)
@@ -90,7 +90,7 @@ class TestEveryFoldIn:
         cells = signed(world, 3, 0)
         parts, exact = parts_of(less, cells)
         assert len(parts) == cells.nnz
-        assert exact == parts_of(less.likes, divided(cells)[0])[1]
+        assert exact == parts_of(less.likes, split_by_sign(cells)[0])[1]
         if exact:
             assert parts.sum(axis=0) == pytest.approx(less.vectors(cells)[0], abs=1e-5)
 
@@ -102,7 +102,7 @@ def test_the_weight_is_learnt_where_dislikes_tell_something_and_is_served_as_it_
     found = made.evaluation["dislikes"]
     assert found["weight"] >= 0.2
     assert found["tried"][f"{found['weight']:g}"] > found["tried"]["0"] + 0.02
-    assert isinstance(made.space.fold_in, LessDislikedFoldIn)
+    assert isinstance(made.space.fold_in, FoldInWithDislikes)
     assert made.space.fold_in.vectors(made.interactions.signed) == pytest.approx(made.space.users.matrix, abs=1e-4)
     without = train(
         events, make(name, {"dim": 16}), Weighting(kinds=dict(DEFAULT.kinds) | {"dislike": 0.0}), now_us=1000
@@ -128,7 +128,7 @@ def test_the_weight_is_none_where_dislikes_tell_nothing_or_are_too_few() -> None
     made = train(events, make("spectral", {"dim": 16}), DEFAULT, now_us=1000)
     assert made.evaluation["dislikes"]["weight"] == 0
     assert "significantly" in made.evaluation["dislikes"]["reason"]
-    assert not isinstance(made.space.fold_in, LessDislikedFoldIn)
+    assert not isinstance(made.space.fold_in, FoldInWithDislikes)
     few = of_styles(n_users=40)
     found = learn_dislike_weight(
         make("spectral"), from_events(few, DEFAULT, 1000), lambda: splits.validation_split(few, DEFAULT)
@@ -173,7 +173,7 @@ def test_taking_back_leaves_no_dislike() -> None:
 
 
 def averse() -> SmallView:
-    return replace(SmallView(), fold_in=LessDislikedFoldIn(SmallView().fold_in, 0.5))
+    return replace(SmallView(), fold_in=FoldInWithDislikes(SmallView().fold_in, 0.5))
 
 
 def past(**kinds: str) -> History:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engine.catalogue.predicate import PREFIX
-from engine.latent_space.item_encoder import ItemEncoder, described, learn, restore
+from engine.latent_space.item_encoder import ItemEncoder, item_features, learn, restore
 
 N, DIM = 240, 6
 COLOURS, ROOMS = ("oak", "pine", "steel"), ("bed room", "kitchen")
@@ -74,7 +74,7 @@ def test_the_same_items_teach_the_same(world):
 
 def test_what_is_said_is_read_by_its_kind():
     found = dict(
-        described(
+        item_features(
             {
                 "title": "Bunk bed, oak",
                 "categories": ["beds"],

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from engine.embedders.registry import make
-from engine.latent_space.dislikes import LessDislikedFoldIn
+from engine.latent_space.dislikes import FoldInWithDislikes
 from engine.recommending.all_users import recommend_to_all
 from engine.recommending.exclusions import WORDS, related_items
 from engine.recommending.pipeline import recommend
@@ -35,7 +35,7 @@ def test_a_dislike_in_a_session_lowers_similar_items_once_the_model_has_learnt_d
         past = events.history(conn, space.key, "u0", 100)
     view = LiveSpace(database, tmp_path, space.name).current()
     for fold_in in (stored, view.fold_in):
-        assert isinstance(fold_in, LessDislikedFoldIn)
+        assert isinstance(fold_in, FoldInWithDislikes)
         assert fold_in.weight == np.float32(weight)
 
     now_us = 10**9
