@@ -162,8 +162,8 @@ def nearest_codes(latent: Matrix, codebook: Matrix) -> Codes:
     n_slots, _, slot_dim = codebook.shape
     parts = latent.reshape(len(latent), n_slots, slot_dim)
     squares = (codebook**2).sum(axis=2)
-    found = [(squares[s] - 2 * parts[:, s] @ codebook[s].T).argmin(axis=1) for s in range(n_slots)]
-    return np.stack(found, axis=1)
+    codes = [(squares[s] - 2 * parts[:, s] @ codebook[s].T).argmin(axis=1) for s in range(n_slots)]
+    return np.stack(codes, axis=1)
 
 
 def restore(name: str, arrays: Arrays) -> Core:

@@ -14,7 +14,7 @@ from engine.codec.encoder_decoder import Core, LinearCore, NetworkCore, Quantise
 from engine.codec.feature_codec import FeatureCodec
 from engine.codec.onnx_graph import DOUBLE, FLOAT, INT64, Graph
 from engine.codec.perceptron import Perceptron
-from engine.codec.preprocessing import FARTHEST, Preprocessing
+from engine.codec.preprocessing import MAX_SCALED, Preprocessing
 
 
 def encoder_onnx(codec: FeatureCodec) -> bytes:
@@ -48,7 +48,7 @@ def _prepared(graph: Graph, how: Preprocessing) -> str:
     """(n, width) float32, as `Preprocessing.apply`."""
     centred = graph.call("Sub", "values", graph.constant(how.mean[None]))
     scaled = graph.call("Div", centred, graph.constant(how.scale[None]))  # of categories: 0 and 1, their place stays
-    scaled = graph.call("Clip", scaled, graph.constant(np.array(-FARTHEST)), graph.constant(np.array(FARTHEST)))
+    scaled = graph.call("Clip", scaled, graph.constant(np.array(-MAX_SCALED)), graph.constant(np.array(MAX_SCALED)))
     numbers = graph.cast(graph.call("Where", graph.call("IsNaN", scaled), graph.constant(np.zeros(1)), scaled), FLOAT)
     if how.straight:
         return numbers

@@ -53,7 +53,7 @@ class Graph:
         self,
         inputs: Mapping[str, tuple[int, int]],
         outputs: Mapping[str, tuple[int, int]],
-        described: Mapping[str, str],
+        metadata: Mapping[str, str],
     ) -> bytes:
         """The checked model; inputs and outputs are name -> (element type, width), all with n rows."""
         ins, outs = (
@@ -61,8 +61,8 @@ class Graph:
             for each in (inputs, outputs)
         )
         graph = helper.make_graph(self._nodes, "nearfield", ins, outs, self._constants)
-        made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="nearfield")
-        made.ir_version = IR
-        helper.set_model_props(made, dict(described))
-        onnx.checker.check_model(made, full_check=True)
-        return bytes(made.SerializeToString())
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="nearfield")
+        model.ir_version = IR
+        helper.set_model_props(model, dict(metadata))
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString())

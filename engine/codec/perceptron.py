@@ -36,10 +36,10 @@ class Perceptron:
         return np.asarray(out, dtype=np.float32)
 
     def arrays(self, prefix: str) -> dict[str, npt.NDArray]:
-        found: dict[str, npt.NDArray] = {f"{prefix}.straight": self.straight}
+        arrays: dict[str, npt.NDArray] = {f"{prefix}.straight": self.straight}
         for at, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            found |= {f"{prefix}.weight.{at}": weight, f"{prefix}.bias.{at}": bias}
-        return found
+            arrays |= {f"{prefix}.weight.{at}": weight, f"{prefix}.bias.{at}": bias}
+        return arrays
 
 
 def restore(arrays: Arrays, prefix: str) -> Perceptron:

@@ -21,10 +21,11 @@ from engine.values.vectors import Matrix
 Mask = npt.NDArray[np.bool_]
 
 FLAT = 1e-9  # a spread below this share of the column's size is rounding: the column is constant
-FARTHEST = 1e9  # scales from the mean; what is farther is taken as that far, so that no square leaves float32
-NARROW = 1e3  # means within this many scales lose nothing to float32 that matters
-SMALL, LARGE = 1e-30, 1e150  # of scales: what float32 has an inverse of; of values: what float64 has a square of
-CHANGED = 1e-6  # of its size: by more than that a number that never changed has changed
+MAX_SCALED = 1e9  # scales from the mean; larger values are clipped, so that their squares stay within float32
+MAX_FLOAT32_MEAN = 1e3  # scales; float32 represents means up to this precisely enough
+SMALL = 1e-30  # float32 represents the inverse of every scale above this
+LARGE = 1e150  # float64 represents the square of every value below this
+CHANGED = 1e-6  # share of its size by which a constant must differ to count as changed; less is rounding
 SHOWN = 5
 AGAIN = "import again with --replace"
 
@@ -37,11 +38,11 @@ class Preprocessing:
     """
 
     columns: tuple[Column, ...]
-    mean: npt.NDArray[np.float64]  # (n_columns,), 0 where categorical; of a dropped column its one value
+    mean: npt.NDArray[np.float64]  # (n_columns,), 0 where categorical; the constant of a dropped column
     scale: npt.NDArray[np.float64]  # (n_columns,), 1 where categorical
     dropped: Mask  # (n_columns,)
-    seen: Mask  # (categories of all columns,) whether a record that was learnt from had it
-    missing: npt.NDArray[np.float64] | None = None  # (n_columns,) share of the records; None: learnt before it was kept
+    seen: Mask  # (categories of all columns,) whether a training record has it
+    missing: npt.NDArray[np.float64] | None = None  # (n_columns,) share of the training records; None in older models
 
     @cached_property
     def blocks(self) -> tuple[slice, ...]:
@@ -70,11 +71,11 @@ class Preprocessing:
         if values.ndim != 2 or values.shape[1] != len(self.columns):
             raise InputError(f"expected rows of {len(self.columns)} columns, got shape {values.shape}", loc=("values",))
         with np.errstate(all="ignore"):
-            whole = bool(np.isfinite(values.sum()))  # one pass: a NaN or an infinity shows in the sum
-        if not whole:
+            is_finite = bool(np.isfinite(values.sum()))  # one pass: the sum is finite only if every value is
+        if not is_finite:
             check_finite(self.columns, values)
         scaled = self._scaled(values)
-        if not whole:
+        if not is_finite:
             scaled[np.isnan(scaled)] = 0
         if self.straight:
             return scaled
@@ -85,28 +86,30 @@ class Preprocessing:
             if column.categories is None:
                 out[:, block.start] = scaled[:, at]
                 continue
-            rows = np.flatnonzero(values[:, at] < len(column.categories))  # not those it has never had, nor missing
+            rows = np.flatnonzero(
+                values[:, at] < len(column.categories)
+            )  # no unseen category, and no missing value (NaN)
             out[rows, block.start + values[rows, at].astype(np.int64)] = 1
         return out
 
-    def strange(self, values: npt.NDArray[np.floating]) -> Mask:
+    def unseen(self, values: npt.NDArray[np.floating]) -> Mask:
         """(n, n_columns) whether a cell is unseen: an infinity, or a category that no training record had."""
-        found = np.isinf(values)
+        mask = np.isinf(values)
         for at, seen in enumerate(self.seen_of):
             if len(seen):
-                there = np.flatnonzero(~np.isnan(values[:, at]))
-                places = values[there, at].astype(np.int64)
-                found[there, at] = ~np.append(seen, False)[np.minimum(places, len(seen))]
-        return found
+                rows = np.flatnonzero(~np.isnan(values[:, at]))
+                categories = values[rows, at].astype(np.int64)
+                mask[rows, at] = ~np.append(seen, False)[np.minimum(categories, len(seen))]
+        return mask
 
-    def departed(self, values: npt.NDArray[np.floating]) -> Mask:
+    def changed_constants(self, values: npt.NDArray[np.floating]) -> Mask:
         """(n, n_columns) whether a number of a dropped column differs from the constant of the column."""
-        found = np.zeros(values.shape, bool)
+        mask = np.zeros(values.shape, bool)
         for at in np.flatnonzero(self.dropped):
             if self.columns[at].categories is None:
-                apart = np.abs(values[:, at] - self.mean[at])
-                found[:, at] = np.isfinite(apart) & (apart > CHANGED * max(abs(self.mean[at]), CHANGED))
-        return found
+                change = np.abs(values[:, at] - self.mean[at])
+                mask[:, at] = np.isfinite(change) & (change > CHANGED * max(abs(self.mean[at]), CHANGED))
+        return mask
 
     def state(self) -> dict[str, npt.NDArray]:
         arrays: dict[str, npt.NDArray] = {"mean": self.mean, "scale": self.scale}
@@ -115,14 +118,14 @@ class Preprocessing:
 
     def _scaled(self, values: npt.NDArray[np.floating]) -> Matrix:
         """(value - mean) / scale; in float32 if the input is float32 and the means do not lose precision."""
-        near = (np.abs(self.mean) / NARROW < self.scale) & (self.scale > SMALL)
+        is_exact = (np.abs(self.mean) / MAX_FLOAT32_MEAN < self.scale) & (self.scale > SMALL)
         with np.errstate(over="ignore"):
-            if values.dtype == np.float32 and near.all():
+            if values.dtype == np.float32 and is_exact.all():
                 scaled = values - self.mean.astype(np.float32)
                 scaled *= (1 / self.scale).astype(np.float32)
             else:
                 scaled = ((values - self.mean) / self.scale).astype(np.float32)
-        return np.clip(scaled, -FARTHEST, FARTHEST, out=scaled)
+        return np.clip(scaled, -MAX_SCALED, MAX_SCALED, out=scaled)
 
     def invert(self, prepared: Matrix) -> Values:
         """(n, width) -> (n, n_columns) values: the most likely category, numbers in their own unit."""
@@ -140,10 +143,10 @@ class Preprocessing:
         """(n, width) squared differences summed to (n, n_columns); 0 for dropped columns."""
         if self.straight:
             return squared
-        kept = ~self.dropped
+        present = ~self.dropped
         out = np.zeros((len(squared), len(self.columns)), np.float32)
-        starts = [block.start for block, there in zip(self.blocks, kept, strict=True) if there]
-        out[:, kept] = np.add.reduceat(squared, starts, axis=1)
+        starts = [block.start for block, is_present in zip(self.blocks, present, strict=True) if is_present]
+        out[:, present] = np.add.reduceat(squared, starts, axis=1)
         return out
 
 
@@ -157,8 +160,8 @@ def fit(features: Features, *, keep_constant: bool = False) -> Preprocessing:
         raise InputError(f"expected at least 2 records to learn from, got {len(features)}")
     values, columns = features.values, features.columns
     check_finite(columns, values)
-    filled = np.asarray((~np.isnan(values)).any(axis=0))
-    empty = [c.name for c, there in zip(columns, filled, strict=True) if not there]
+    has_values = np.asarray((~np.isnan(values)).any(axis=0))
+    empty = [column.name for column, any_value in zip(columns, has_values, strict=True) if not any_value]
     if empty:
         raise InputError(f"{_names(empty)} no value in any record to learn from; {AGAIN} --ignore {empty[0]}")
     mean, spread = _mean_and_spread(values)
@@ -171,8 +174,8 @@ def fit(features: Features, *, keep_constant: bool = False) -> Preprocessing:
     for unit in {column.unit for column in columns} - {None}:
         shared = np.array([column.unit == unit for column in columns])
         scale[shared] = max(float(np.sqrt(np.mean(spread[shared] ** 2))), FLAT)
-    middle, missing = np.where(numeric | dropped, mean, 0.0), np.isnan(values).mean(axis=0)
-    return Preprocessing(columns, middle, scale, dropped, _seen(columns, values), missing)
+    centre, missing = np.where(numeric | dropped, mean, 0.0), np.isnan(values).mean(axis=0)
+    return Preprocessing(columns, centre, scale, dropped, _seen(columns, values), missing)
 
 
 def restore(columns: Sequence[Mapping[str, Any]], arrays: Mapping[str, npt.NDArray]) -> Preprocessing:
@@ -184,9 +187,11 @@ def restore(columns: Sequence[Mapping[str, Any]], arrays: Mapping[str, npt.NDArr
     return Preprocessing(known, arrays["mean"], arrays["scale"], dropped, seen, arrays.get("missing"))
 
 
-def told(prepared_by: Preprocessing) -> str | None:
+def dropped_message(preprocessing: Preprocessing) -> str | None:
     """A sentence that names the dropped columns; None if there are none."""
-    names = [column.name for column, gone in zip(prepared_by.columns, prepared_by.dropped, strict=True) if gone]
+    names = [
+        column.name for column, dropped in zip(preprocessing.columns, preprocessing.dropped, strict=True) if dropped
+    ]
     if not names:
         return None
     return f"{_names(names)} one value in every record: not learnt from, and restored when a vector is decoded"
@@ -194,12 +199,12 @@ def told(prepared_by: Preprocessing) -> str | None:
 
 def _seen(columns: Sequence[Column], values: Values) -> Mask:
     """(categories of all columns,) whether any record has the category."""
-    found = [np.zeros(0, bool)]
+    masks = [np.zeros(0, bool)]
     for at, column in enumerate(columns):
         if column.categories is not None:
-            places = values[~np.isnan(values[:, at]), at].astype(np.int64)
-            found.append(np.bincount(places, minlength=len(column.categories)) > 0)
-    return np.concatenate(found)
+            categories = values[~np.isnan(values[:, at]), at].astype(np.int64)
+            masks.append(np.bincount(categories, minlength=len(column.categories)) > 0)
+    return np.concatenate(masks)
 
 
 def _mean_and_spread(values: Values) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
@@ -207,10 +212,11 @@ def _mean_and_spread(values: Values) -> tuple[npt.NDArray[np.float64], npt.NDArr
     with np.errstate(over="ignore", invalid="ignore"):
         mean, spread = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     largest = np.nanmax(np.abs(values), axis=0)
-    far = (largest > LARGE) | ((largest < 1 / LARGE) & (largest > 0))
-    if far.any():
-        shares = values[:, far] / largest[far]
-        mean[far], spread[far] = np.nanmean(shares, axis=0) * largest[far], np.nanstd(shares, axis=0) * largest[far]
+    rescaled = (largest > LARGE) | ((largest < 1 / LARGE) & (largest > 0))
+    if rescaled.any():
+        unit = largest[rescaled]
+        shares = values[:, rescaled] / unit
+        mean[rescaled], spread[rescaled] = np.nanmean(shares, axis=0) * unit, np.nanstd(shares, axis=0) * unit
     return mean, spread
 
 

@@ -18,8 +18,8 @@ MEMORY = 10_000  # stored training latents; more cost search time and change the
 SAME = 1e-9  # of the mean squared length: a smaller squared distance means the same record
 QUANTILES = np.linspace(0, 1, 1001)
 FALSE_ALARM_RATE = 0.01
-DENSEST = 1e-2  # of the mean spread; lower bound, so that copies of one record do not make an infinite density
-DEPARTED = 2.0  # squared error of a changed constant column, which has no scale; equal to that of another category
+MIN_RELATIVE_SPREAD = 1e-2  # of the mean spread; without it, copies of one record would have an infinite density
+CHANGED_CONSTANT_ERROR = 2.0  # squared error of a changed constant, which has no scale; as of a changed category
 FLOATS = 2**24  # decoded per batch
 Scores = npt.NDArray[np.float32]
 
@@ -43,7 +43,7 @@ class Anomalies:
 class Explained:
     """For n prepared records, the decoded latents of memory that are nearest."""
 
-    near: npt.NDArray[np.int64]  # (n, k) rows of the memory, nearest first
+    neighbours: npt.NDArray[np.int64]  # (n, k) rows of the memory, nearest first
     expected: Matrix  # (n, width) mean of the decoded neighbours
     squares: Matrix  # (n, k) mean squared difference to each neighbour over the prepared columns
 
@@ -65,44 +65,49 @@ def anomalies(
     rate = 1 - quantile if quantile is not None else false_alarm_rate
     if not 0 <= rate < 1:
         raise InputError(f"expected a false-alarm rate of 0 to below 1, got {rate:g}", loc=("false_alarm_rate",))
-    how, normal = codec.preprocessing, codec.normal
+    preprocessing, normal = codec.preprocessing, codec.normal
     threshold = float(np.interp(1 - rate, QUANTILES, normal.scores))
-    strange = how.strange(values)
-    read = np.where(strange, np.nan, values)
-    prepared = how.apply(read)
+    unseen = preprocessing.unseen(values)
+    readable = np.where(unseen, np.nan, values)
+    prepared = preprocessing.apply(readable)
     explained = explain(codec.core, normal.memory, prepared, known=known)
-    departed = DEPARTED * how.departed(values)
-    by_column = how.by_column((prepared - explained.expected) ** 2) + departed
+    changed = CHANGED_CONSTANT_ERROR * preprocessing.changed_constants(values)
+    by_column = preprocessing.by_column((prepared - explained.expected) ** 2) + changed
     if normal.spread is None:  # an older model has no spread; its quantiles are of the squared error
-        scores = np.asarray(by_column.sum(axis=1) / how.width, np.float32)
+        scores = np.asarray(by_column.sum(axis=1) / preprocessing.width, np.float32)
     else:
-        apart = np.sqrt(explained.squares + departed.sum(axis=1, keepdims=True) / how.width).mean(axis=1)
-        scores = _by_density(apart, explained.near, normal.spread)
-    nothing = np.isnan(read).all(axis=1, keepdims=True) & ~strange.any(axis=1, keepdims=True)
-    odd = np.asarray(strange | nothing)
-    scores, contributions = _with_odd(scores, by_column, odd, 2 * float(normal.scores[-1]) or 1.0)
-    return Anomalies(scores, threshold, rate, contributions, how.invert(explained.expected))
+        distances = np.sqrt(explained.squares + changed.sum(axis=1, keepdims=True) / preprocessing.width).mean(axis=1)
+        scores = _by_density(distances, explained.neighbours, normal.spread)
+    empty = np.isnan(readable).all(axis=1, keepdims=True) & ~unseen.any(axis=1, keepdims=True)
+    anomalous_cells = np.asarray(unseen | empty)
+    scores, contributions = _with_anomalous_cells(
+        scores, by_column, anomalous_cells, 2 * float(normal.scores[-1]) or 1.0
+    )
+    return Anomalies(scores, threshold, rate, contributions, preprocessing.invert(explained.expected))
 
 
-def _by_density(apart: npt.NDArray[np.floating], near: npt.NDArray[np.int64], spread: Matrix) -> Scores:
+def _by_density(distances: npt.NDArray[np.floating], neighbours: npt.NDArray[np.int64], spread: Matrix) -> Scores:
     """(n,) distances to the nearest training records, divided by the square root of the relative spread there.
 
     A record near a dense group scores higher than one at the same distance from a sparse group. LOF divides by the
     full spread, which over-corrects (`scripts/LOG.md`).
     """
-    usual = float(spread.mean())
-    if usual == 0:
-        return np.asarray(apart, np.float32)
-    return np.asarray(apart / np.sqrt(np.maximum(spread[near].mean(axis=1) / usual, DENSEST)), np.float32)
+    mean = float(spread.mean())
+    if mean == 0:
+        return np.asarray(distances, np.float32)
+    relative = np.maximum(spread[neighbours].mean(axis=1) / mean, MIN_RELATIVE_SPREAD)
+    return np.asarray(distances / np.sqrt(relative), np.float32)
 
 
-def _with_odd(scores: Scores, by_column: Matrix, odd: npt.NDArray[np.bool_], much: float) -> tuple[Scores, Matrix]:
-    """Scores with `much` added in quadrature for each odd cell, and the share of each column in the score."""
+def _with_anomalous_cells(
+    scores: Scores, by_column: Matrix, anomalous: npt.NDArray[np.bool_], penalty: float
+) -> tuple[Scores, Matrix]:
+    """Scores with `penalty` added in quadrature for each anomalous cell, and the share of each column in the score."""
     own = scores.astype(np.float64) ** 2
     total = np.maximum(by_column.sum(axis=1, keepdims=True, dtype=np.float64), 1e-30)
-    parts = by_column / total * own[:, None] + odd * much**2
+    parts = by_column / total * own[:, None] + anomalous * penalty**2
     shares = parts / np.maximum(parts.sum(axis=1, keepdims=True), 1e-300)
-    return np.sqrt(own + odd.sum(axis=1) * much**2).astype(np.float32), shares.astype(np.float32)
+    return np.sqrt(own + anomalous.sum(axis=1) * penalty**2).astype(np.float32), shares.astype(np.float32)
 
 
 def explain(core: Core, memory: Matrix, prepared: Matrix, *, known: bool = False) -> Explained:
@@ -119,30 +124,30 @@ def explain(core: Core, memory: Matrix, prepared: Matrix, *, known: bool = False
 
 def _explain(core: Core, memory: Matrix, prepared: Matrix, known: bool) -> tuple[npt.NDArray[np.int64], Matrix, Matrix]:
     latent = core.encode(prepared)
-    wanted = min(NEIGHBOURS + known, len(memory))
-    near = _nearest(latent, memory, wanted)
-    if known and wanted > 1:
-        apart = ((latent - memory[near[:, 0]]) ** 2).sum(axis=1)
-        itself = apart <= SAME * float(np.mean((memory**2).sum(axis=1)))
-        near = np.where(itself[:, None], near[:, 1:], near[:, :-1])
-    decoded = core.decode(memory[near.ravel()]).reshape(*near.shape, -1)
+    k = min(NEIGHBOURS + known, len(memory))
+    neighbours = _nearest(latent, memory, k)
+    if known and k > 1:
+        squared_distances = ((latent - memory[neighbours[:, 0]]) ** 2).sum(axis=1)
+        is_itself = squared_distances <= SAME * float(np.mean((memory**2).sum(axis=1)))
+        neighbours = np.where(is_itself[:, None], neighbours[:, 1:], neighbours[:, :-1])
+    decoded = core.decode(memory[neighbours.ravel()]).reshape(*neighbours.shape, -1)
     squares = np.mean((prepared[:, None] - decoded) ** 2, axis=2)
-    return near, decoded.mean(axis=1), squares
+    return neighbours, decoded.mean(axis=1), squares
 
 
 def learn_normal(core: Core, prepared: Matrix, *, seed: int) -> Normal:
     """The statistics of the training records, (n, width), against which anomalies and drift are measured."""
     draw = np.random.default_rng(seed)
-    kept = np.sort(draw.choice(len(prepared), min(MEMORY, len(prepared)), replace=False))
+    rows = np.sort(draw.choice(len(prepared), min(MEMORY, len(prepared)), replace=False))
     latents = [core.encode(prepared[start : start + BATCH]) for start in range(0, len(prepared), BATCH)]
     latent = np.concatenate(latents)
-    memory, asked = latent[kept], prepared[kept]
-    explained = explain(core, memory, asked, known=True)
+    memory, records = latent[rows], prepared[rows]
+    explained = explain(core, memory, records, known=True)
     spread = np.sqrt(explained.squares).mean(axis=1).astype(np.float32)
-    errors = np.mean((asked - core.decode(memory)) ** 2, axis=1)
+    errors = np.mean((records - core.decode(memory)) ** 2, axis=1)
     return Normal(
         memory,
-        np.quantile(_by_density(spread, explained.near, spread), QUANTILES).astype(np.float32),
+        np.quantile(_by_density(spread, explained.neighbours, spread), QUANTILES).astype(np.float32),
         np.quantile(errors, QUANTILES).astype(np.float32),
         np.quantile(latent, np.linspace(0, 1, 101), axis=0).astype(np.float32),
         spread,
@@ -154,8 +159,8 @@ def _nearest(latent: Matrix, memory: Matrix, k: int) -> npt.NDArray[np.int64]:
     squares = (memory**2).sum(axis=1)
     rows = []
     for start in range(0, len(latent), 1024):
-        apart = squares - 2 * (latent[start : start + 1024] @ memory.T)
-        best = np.argpartition(apart, k - 1, axis=1)[:, :k]
-        order = np.argsort(np.take_along_axis(apart, best, axis=1), axis=1)
+        distances = squares - 2 * (latent[start : start + 1024] @ memory.T)
+        best = np.argpartition(distances, k - 1, axis=1)[:, :k]
+        order = np.argsort(np.take_along_axis(distances, best, axis=1), axis=1)
         rows.append(np.take_along_axis(best, order, axis=1))
     return np.concatenate(rows) if rows else np.zeros((0, k), np.int64)

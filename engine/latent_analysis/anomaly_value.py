@@ -44,8 +44,8 @@ def detect(
     if not bad[rows].any() or bad[rows].all():
         return None
     values = align_columns(codec.columns, features.columns, features.values[rows], unseen="keep")
-    found = anomalies(codec, values, false_alarm_rate=false_alarm_rate)
-    return figures(found.scores, bad[rows], found.threshold) | {"false_alarm_rate": false_alarm_rate}
+    result = anomalies(codec, values, false_alarm_rate=false_alarm_rate)
+    return figures(result.scores, bad[rows], result.threshold) | {"false_alarm_rate": false_alarm_rate}
 
 
 def figures(scores: npt.NDArray[np.floating], bad: Flags, threshold: float) -> dict[str, Any]:

@@ -41,8 +41,8 @@ def measure(codec: FeatureCodec, given: Values | LenientRecords, *, alert: float
         raise InputError(f"expected a threshold above 0, got {alert:g}", loc=("threshold",))
     if len(values) < LEAST:
         raise NotEnoughData(f"expected at least {LEAST} recent records to compare, got {len(values)}")
-    strange = codec.preprocessing.strange(values) | codec.preprocessing.departed(values)
-    read = np.where(strange, np.nan, values)
+    unseen = codec.preprocessing.unseen(values) | codec.preprocessing.changed_constants(values)
+    read = np.where(unseen, np.nan, values)
     _, errors = reconstruct(codec, read)
     latents = codec.encode(read)
     named: list[tuple[str, Sample, Sample]] = [("reconstruction_error", codec.normal.errors, errors)]
@@ -52,7 +52,7 @@ def measure(codec: FeatureCodec, given: Values | LenientRecords, *, alert: float
         | {"p": float(kolmogorov(ks(before, after) * np.sqrt(len(after))))}
         for name, before, after in named
     ]
-    rows += _unread(codec, np.isnan(values), strange)
+    rows += _unread(codec, np.isnan(values), unseen)
     moved = [row["of"] for row in rows if row["psi"] > alert and row["p"] * len(rows) < SURE]
     return {
         "records": len(values),
@@ -62,20 +62,20 @@ def measure(codec: FeatureCodec, given: Values | LenientRecords, *, alert: float
         "threshold": alert,
         "alert": bool(moved),
         "moved": moved,
-        "unseen": _unseen(readings, strange),
+        "unseen": _unseen(readings, unseen),
         "records_with_nothing_read": int(np.isnan(read).all(axis=1).sum()),
         "distributions": rows,
     }
 
 
-def _unread(codec: FeatureCodec, missing: Flags, strange: Flags) -> list[dict[str, Any]]:
+def _unread(codec: FeatureCodec, missing: Flags, unseen: Flags) -> list[dict[str, Any]]:
     """A row for each column with unseen or missing cells: their share against that in training."""
     n, learnt = len(missing), len(codec.normal.memory)  # lower bound of the number of training records
     before = codec.preprocessing.missing
     rows = []
     for at, column in enumerate(codec.columns):
-        if strange[:, at].any():
-            rows.append(_shares(f"unseen.{column.name}", 0.0, float(strange[:, at].mean()), learnt, n))
+        if unseen[:, at].any():
+            rows.append(_shares(f"unseen.{column.name}", 0.0, float(unseen[:, at].mean()), learnt, n))
         if before is not None and missing[:, at].any():
             rows.append(_shares(f"missing.{column.name}", float(before[at]), float(missing[:, at].mean()), learnt, n))
     return rows
@@ -94,22 +94,22 @@ def _shares(name: str, before: float, after: float, n_before: int, n_after: int)
     return {"of": name, "psi": round(moved, 5), "ks": round(abs(after - before), 5), "p": p}
 
 
-def _unseen(readings: LenientRecords, strange: Flags) -> dict[str, dict[str, int]]:
+def _unseen(readings: LenientRecords, unseen: Flags) -> dict[str, dict[str, int]]:
     """column -> the most frequent unseen values with their counts."""
-    found = {}
-    for at in np.flatnonzero(strange.any(axis=0)).tolist():
-        counts = Counter(readings.cell_text(row, at) for row in np.flatnonzero(strange[:, at]).tolist())
-        found[readings.columns[at].name] = dict(counts.most_common(NAMED))
-    return found
+    counts_of = {}
+    for at in np.flatnonzero(unseen.any(axis=0)).tolist():
+        counts = Counter(readings.cell_text(row, at) for row in np.flatnonzero(unseen[:, at]).tolist())
+        counts_of[readings.columns[at].name] = dict(counts.most_common(NAMED))
+    return counts_of
 
 
 def psi(quantiles: Sample, recent: Sample) -> float:
     """Population stability index of a sample against equally spaced quantiles of another; 0 for equal distributions."""
     edges = np.unique(np.quantile(quantiles, np.linspace(0, 1, BINS + 1)[1:-1]))
-    expected, found = (
+    expected, observed = (
         np.bincount(np.searchsorted(edges, each), minlength=len(edges) + 1) for each in (quantiles, recent)
     )
-    p, q = (np.maximum(counts / counts.sum(), FLOOR) for counts in (expected, found))
+    p, q = (np.maximum(counts / counts.sum(), FLOOR) for counts in (expected, observed))
     return float(((q - p) * np.log(q / p)).sum())
 
 

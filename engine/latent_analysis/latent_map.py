@@ -18,10 +18,10 @@ MOST = 5000  # points; more cover each other
 def placed(embedder: str, space: LatentSpace) -> Vectors:
     """The vectors of the items as they are compared with each other: unit vectors of the similarity space if the model
     has one, else the item vectors."""
-    found = similarity_of_model(embedder, space)
-    if found is None:
+    similarity = similarity_of_model(embedder, space)
+    if similarity is None:
         return space.items
-    return Vectors(space.items.ids, normalise_rows(found.project(space.items.matrix)))
+    return Vectors(space.items.ids, normalise_rows(similarity.project(space.items.matrix)))
 
 
 def latent_map(

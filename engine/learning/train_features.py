@@ -72,7 +72,7 @@ def train_features(
     worth = detect(codec, features, normal=normal, seed=seed)
     if worth is not None:
         figures["detection"] = worth
-    dropped = preprocessing.told(prepared_by)
+    dropped = preprocessing.dropped_message(prepared_by)
     comparison |= {} if dropped is None else {"dropped": dropped}
     evaluation = {"choice": reason, "learnt_from": len(learnt), **comparison, "kpis": figures}
     params: dict[str, Any] = asdict(chosen) if is_dataclass(chosen) and not isinstance(chosen, type) else {}

@@ -67,14 +67,14 @@ def test_a_constant_column_takes_no_place_and_comes_back(make_features):
     assert prepared.shape == (3, 2)
     assert fitted.invert(prepared) == pytest.approx(features.values)
     assert fitted.by_column(prepared**2).shape == (3, 4)
-    assert preprocessing.told(fitted) == (
+    assert preprocessing.dropped_message(fitted) == (
         "columns 'still', 'flat' have one value in every record: not learnt from, and restored when a vector is decoded"
     )
     again = preprocessing.restore([column.to_json() for column in columns], fitted.state())
     assert again.invert(again.apply(features.values)) == pytest.approx(features.values)
-    departed = fitted.departed(np.array([[1, 0, 5, 7.5], [1, 1, 5, 7 + 1e-9]]))
-    assert departed.tolist() == [[False] * 3 + [True], [False] * 4]
-    assert fitted.strange(np.array([[1, 0, 5, 7.5], [np.inf, 1, 5, 7]])).tolist() == [
+    changed = fitted.changed_constants(np.array([[1, 0, 5, 7.5], [1, 1, 5, 7 + 1e-9]]))
+    assert changed.tolist() == [[False] * 3 + [True], [False] * 4]
+    assert fitted.unseen(np.array([[1, 0, 5, 7.5], [np.inf, 1, 5, 7]])).tolist() == [
         [False, True, False, False],
         [True, False, False, False],
     ]
