@@ -1,8 +1,8 @@
 """A generated furniture storefront: items with believable titles, customers with tastes, six months of events.
 
-A customer has a taste in styles and in kinds of furniture, and buys within a budget. An item draws by its popularity
-times how well it suits the taste. Customers come in sessions that mostly stay within one category; some views lead
-to the cart, some carts to a purchase. All of it is drawn from one seed.
+A customer prefers some styles and categories and has a budget. The probability of an item is its popularity times
+its match with these preferences. Most views of a session are in one category; some views lead to a cart event, some
+cart events to a purchase. All random numbers come from one seed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ VARIANTS = {
     "ware": ("small", "large", "ribbed", "speckled", "glossy", "plain", "two-tone", "hand-finished"),
 }
 
-# department -> category: what it is made of (hard, soft, ware), usual price, nouns
+# department -> category: group of materials (hard, soft, ware), typical price, nouns
 CATALOGUE: dict[str, dict[str, tuple[str, float, tuple[str, ...]]]] = {
     "Bedroom": {
         "Bedside tables": ("hard", 90, ("bedside table", "nightstand")),
@@ -81,7 +81,7 @@ CATALOGUE: dict[str, dict[str, tuple[str, float, tuple[str, ...]]]] = {
         "Baskets": ("soft", 27, ("basket", "laundry basket", "storage box")),
     },
 }
-# style -> words for what is hard, soft and ware
+# style -> group of materials -> materials
 STYLES: dict[str, dict[str, tuple[str, ...]]] = {
     "Scandinavian": {"hard": ("Oak", "Birch", "Ash"), "soft": ("Linen", "Wool"), "ware": ("Stoneware", "White glass")},
     "Industrial": {"hard": ("Steel", "Black iron"), "soft": ("Canvas", "Leather"), "ware": ("Concrete", "Enamel")},
@@ -105,11 +105,11 @@ STYLES: dict[str, dict[str, tuple[str, ...]]] = {
     "Bohemian": {"hard": ("Mango wood", "Bamboo"), "soft": ("Kilim", "Macramé"), "ware": ("Painted ceramic", "Mosaic")},
 }
 CATEGORIES = tuple((department, name) for department, names in CATALOGUE.items() for name in names)
-POPULARITY = 1.0  # spread of log popularity: the best tenth draws 3.6 times the median and more
-SESSIONS, VIEWS = 5.0, 4.0  # usual sessions of a user, mean views of a session
-STAYS, CARTED, BOUGHT = 0.75, 0.2, 0.45  # a view stays in the session's category; leads to a cart; a cart to a purchase
-STEP = 7  # through the titles of a category and style, so that neighbours differ; prime to their number
-BLOCK = 1_000  # users at a time: their odds of every item are one matrix
+POPULARITY = 1.0  # standard deviation of log popularity: the top tenth has at least 3.6 times the median
+SESSIONS, VIEWS = 5.0, 4.0  # median sessions of a user, mean views of a session
+STAYS, CARTED, BOUGHT = 0.75, 0.2, 0.45  # views in the session's category; views to cart; carts to purchase
+STEP = 7  # through the titles of a category and style, so that successive titles differ; coprime to their number
+BLOCK_USERS = 1_000  # bounds the matrix of probabilities, (users, items)
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -118,10 +118,10 @@ Floats = npt.NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class Storefront:
     items: tuple[Item, ...]
-    events: EventColumns  # by time
+    events: EventColumns  # sorted by time
 
     def write(self, folder: Path) -> tuple[Path, Path]:
-        """Write `items.jsonl` and `events.parquet`, as `import_items` and `import_events` take them."""
+        """Write `items.jsonl` and `events.parquet`, for `nearfield import items` and `nearfield import events`."""
         folder.mkdir(parents=True, exist_ok=True)
         items, events = folder / "items.jsonl", folder / "events.parquet"
         items.write_bytes(b"".join(_line(item) for item in self.items))
@@ -143,8 +143,8 @@ class Storefront:
 
 
 @dataclass(frozen=True, eq=False)
-class Shelf:
-    """The items as numbers, sorted by category."""
+class ItemArrays:
+    """The items as arrays, sorted by category."""
 
     category: Ints
     style: Ints
@@ -159,97 +159,97 @@ def generate(
     if n_items < len(CATEGORIES) or n_users < 1 or days < 2:
         raise InputError(f"a storefront has at least {len(CATEGORIES)} items, 1 user and 2 days")
     rng = np.random.default_rng(seed)
-    items, shelf = _items(n_items, rng)
-    users, viewed, sessions = _views(shelf, n_users, rng)
+    items, arrays = _items(n_items, rng)
+    users, viewed, sessions = _views(arrays, n_users, rng)
     begin_us = round(((until or UNTIL).timestamp() - days * DAY_S) * 1e6)
     at_us = begin_us + (_moments(users, sessions, days * DAY_S, rng) * 1e6).astype(np.int64)
     return Storefront(items, _funnel(users, viewed, at_us, items, rng))
 
 
-def _items(n_items: int, rng: np.random.Generator) -> tuple[tuple[Item, ...], Shelf]:
+def _items(n_items: int, rng: np.random.Generator) -> tuple[tuple[Item, ...], ItemArrays]:
     every = np.arange(len(CATEGORIES))
     category = np.sort(np.concatenate([every, rng.integers(0, len(CATEGORIES), n_items - len(every))]))
     style = rng.integers(0, len(STYLES), n_items)
-    usual = np.array([CATALOGUE[department][name][1] for department, name in CATEGORIES])
-    price = np.ceil(usual[category] * rng.lognormal(0, 0.35, n_items) * 2) / 2
+    typical = np.array([CATALOGUE[department][name][1] for department, name in CATEGORIES])
+    price = np.ceil(typical[category] * rng.lognormal(0, 0.35, n_items) * 2) / 2
     popularity = rng.lognormal(0, POPULARITY, n_items)
-    alike: Counter[tuple[int, int]] = Counter()
+    n_titles: Counter[tuple[int, int]] = Counter()
     items = []
     for row, cell in enumerate(zip(category.tolist(), style.tolist(), strict=True)):
         department, name = CATEGORIES[cell[0]]
-        look = tuple(STYLES)[cell[1]]
-        title, material = _title(department, name, look, alike[cell])
-        alike[cell] += 1
-        attributes = {"price": float(price[row]), "style": look, "material": material}
+        style_name = tuple(STYLES)[cell[1]]
+        title, material = _title(department, name, style_name, n_titles[cell])
+        n_titles[cell] += 1
+        attributes = {"price": float(price[row]), "style": style_name, "material": material}
         items.append(Item(f"{department[:3].upper()}-{row:05d}", title, (department, name), attributes))
-    return tuple(items), Shelf(category, style, price, popularity)
+    return tuple(items), ItemArrays(category, style, price, popularity)
 
 
-def _title(department: str, name: str, look: str, nth: int) -> tuple[str, str]:
+def _title(department: str, name: str, style: str, nth: int) -> tuple[str, str]:
     """Title and material of the nth item of its category and style; all different."""
-    made_of, _, nouns = CATALOGUE[department][name]
-    options = list(product(STYLES[look][made_of], nouns, VARIANTS[made_of]))
+    group, _, nouns = CATALOGUE[department][name]
+    options = list(product(STYLES[style][group], nouns, VARIANTS[group]))
     material, noun, variant = options[nth * STEP % len(options)]
-    again = nth // len(options)
-    return f"{material} {noun}, {variant}" + (f", no. {again + 1}" if again else ""), material
+    repetition = nth // len(options)
+    return f"{material} {noun}, {variant}" + (f", no. {repetition + 1}" if repetition else ""), material
 
 
-def _views(shelf: Shelf, n_users: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
-    """User, item and session of each view; sessions are numbered, and so in order of user."""
+def _views(arrays: ItemArrays, n_users: int, rng: np.random.Generator) -> tuple[Ints, Ints, Ints]:
+    """User, item and session of each view; sessions are numbered in the order of users."""
     n_sessions = rng.poisson(rng.lognormal(np.log(SESSIONS), 0.6, n_users)) + 1
     n_views = np.minimum(rng.geometric(1 / VIEWS, n_sessions.sum()), 20)
     session_user = np.repeat(np.arange(n_users), n_sessions)
     sessions = np.repeat(np.arange(len(n_views)), n_views)
     users = session_user[sessions]
     items = np.empty(len(users), dtype=np.int64)
-    for start in range(0, n_users, BLOCK):
-        stop = min(start + BLOCK, n_users)
-        odds = _odds(shelf, stop - start, rng)
+    for start in range(0, n_users, BLOCK_USERS):
+        stop = min(start + BLOCK_USERS, n_users)
+        cumulative = _cumulative_probabilities(arrays, stop - start, rng)
         of_sessions = slice(*np.searchsorted(session_user, [start, stop]))
-        focus = shelf.category[_draw(odds, session_user[of_sessions] - start, rng)]
+        focus = arrays.category[_draw(cumulative, session_user[of_sessions] - start, rng)]
         of_views = slice(*np.searchsorted(users, [start, stop]))
         category = focus[sessions[of_views] - of_sessions.start]
-        items[of_views] = _draw(odds, users[of_views] - start, rng, shelf.category, category)
+        items[of_views] = _draw(cumulative, users[of_views] - start, rng, arrays.category, category)
     return users, items, sessions
 
 
-def _odds(shelf: Shelf, n_users: int, rng: np.random.Generator) -> Floats:
-    """Cumulative odds of each item for new users, (n_users, n_items); each row ends at 1."""
+def _cumulative_probabilities(arrays: ItemArrays, n_users: int, rng: np.random.Generator) -> Floats:
+    """Cumulative probability of each item for new users, (n_users, n_items); each row ends at 1."""
     styles = rng.dirichlet(np.full(len(STYLES), 0.2), n_users) + 0.01
     categories = rng.dirichlet(np.full(len(CATEGORIES), 0.1), n_users) + 0.001
-    usual = np.array([CATALOGUE[department][name][1] for department, name in CATEGORIES])
-    dear = np.log(shelf.price / usual[shelf.category])  # against its own category
+    typical = np.array([CATALOGUE[department][name][1] for department, name in CATEGORIES])
+    relative_price = np.log(arrays.price / typical[arrays.category])
     budget = rng.normal(0, 0.35, (n_users, 1))
-    odds = styles[:, shelf.style] * categories[:, shelf.category] * shelf.popularity
-    odds *= np.exp(-(((dear - budget) / 0.35) ** 2) / 2)
-    cumulative = np.cumsum(odds, axis=1)
+    weights = styles[:, arrays.style] * categories[:, arrays.category] * arrays.popularity
+    weights *= np.exp(-(((relative_price - budget) / 0.35) ** 2) / 2)
+    cumulative = np.cumsum(weights, axis=1)
     return cumulative / cumulative[:, -1:]
 
 
 def _draw(
-    odds: Floats, rows: Ints, rng: np.random.Generator, category: Ints | None = None, focus: Ints | None = None
+    cumulative: Floats, rows: Ints, rng: np.random.Generator, category: Ints | None = None, focus: Ints | None = None
 ) -> Ints:
-    """One item for each of `rows` of `odds`; with `focus` most of them from that category."""
+    """One item for each of `rows` of `cumulative`; with `focus`, most are from that category."""
     low, high = np.zeros(len(rows)), np.ones(len(rows))
     if category is not None and focus is not None:
         stays = rng.random(len(rows)) < STAYS
         ends = np.searchsorted(category, focus, side="right") - 1
         starts = np.searchsorted(category, focus, side="left") - 1
-        low = np.where(stays & (starts >= 0), odds[rows, np.maximum(starts, 0)], 0.0)
-        high = np.where(stays, odds[rows, ends], 1.0)
+        low = np.where(stays & (starts >= 0), cumulative[rows, np.maximum(starts, 0)], 0.0)
+        high = np.where(stays, cumulative[rows, ends], 1.0)
     at = low + (high - low) * rng.random(len(rows))
-    flat = (odds + np.arange(len(odds))[:, None]).ravel()  # one sorted array, a unit per user
-    found = np.searchsorted(flat, rows + at, side="right") - rows * odds.shape[1]
-    return np.asarray(np.clip(found, 0, odds.shape[1] - 1), dtype=np.int64)
+    flat = (cumulative + np.arange(len(cumulative))[:, None]).ravel()  # one sorted array, shifted by 1 per user
+    drawn = np.searchsorted(flat, rows + at, side="right") - rows * cumulative.shape[1]
+    return np.asarray(np.clip(drawn, 0, cumulative.shape[1] - 1), dtype=np.int64)
 
 
 def _moments(users: Ints, sessions: Ints, span_s: float, rng: np.random.Generator) -> Floats:
-    """Seconds after the beginning of each view, within `span_s` with room for what follows; `span_s` in whole days."""
+    """The time of each view in seconds from the start; cart and purchase still fit in `span_s`, a multiple of a day."""
     n_users, n_sessions = int(users[-1]) + 1, int(sessions[-1]) + 1
     first = np.unique(sessions, return_index=True)[1]
-    joined = rng.beta(1, 2, n_users) * 0.9  # two in three have joined by halfway
-    share = joined[users[first]] + (1 - joined[users[first]]) * rng.random(n_sessions)
-    hour = rng.normal(15, 3.5, n_sessions).clip(0, 21)  # two hours of views and a purchase end before midnight
+    join_share = rng.beta(1, 2, n_users) * 0.9  # two in three users join in the first half
+    share = join_share[users[first]] + (1 - join_share[users[first]]) * rng.random(n_sessions)
+    hour = rng.normal(15, 3.5, n_sessions).clip(0, 21)  # a session of two hours and a purchase end before midnight
     start = np.floor(share * (span_s / DAY_S)) * DAY_S + hour * 3600
     gaps = np.cumsum(rng.exponential(70, len(sessions)) + 5)
     within = np.minimum(gaps - gaps[first][sessions], 2 * 3600)
@@ -257,7 +257,7 @@ def _moments(users: Ints, sessions: Ints, span_s: float, rng: np.random.Generato
 
 
 def _funnel(users: Ints, viewed: Ints, at_us: Ints, items: tuple[Item, ...], rng: np.random.Generator) -> EventColumns:
-    """Views, the carts that some of them lead to, and the purchases that some carts lead to; by time."""
+    """Views, the cart events after some views, and the purchases after some cart events; sorted by time."""
     carted = np.flatnonzero(rng.random(len(users)) < CARTED)
     bought = carted[rng.random(len(carted)) < BOUGHT]
     rows = np.concatenate([np.arange(len(users)), carted, bought])

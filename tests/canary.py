@@ -1,4 +1,4 @@
-"""The canary of a GPU job: with NEARFIELD_EXPECT_GPU=1 a run in which no test ran on a GPU has failed."""
+"""A pytest plugin for GPU jobs: with NEARFIELD_EXPECT_GPU=1, a run in which no test used a GPU fails."""
 
 from __future__ import annotations
 
@@ -21,4 +21,4 @@ class Canary:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         if os.environ.get("NEARFIELD_EXPECT_GPU") == "1" and self.ran == 0:
-            terminalreporter.write_line("NEARFIELD_EXPECT_GPU is 1 and no test ran on a GPU: failed", red=True)
+            terminalreporter.write_line("NEARFIELD_EXPECT_GPU is 1, but no test ran on a GPU: failed", red=True)

@@ -1,4 +1,4 @@
-"""The real PostgreSQL of the tests: embedded in a temporary folder, or TEST_DATABASE_URL. Never the application's."""
+"""Fixtures of all tests: a real PostgreSQL, embedded in a temporary folder or at TEST_DATABASE_URL, and a new space."""
 
 from __future__ import annotations
 
@@ -19,21 +19,22 @@ from engine.store.database.connections import Database, open_database
 from engine.store.spaces import Space
 from tests.canary import Canary
 
-# how long an example takes is the machine's and not the code's
+# no deadline for an example: its duration depends on the load of the machine
 hypothesis.settings.register_profile("nearfield", deadline=None)
 hypothesis.settings.load_profile("nearfield")
 
-# how wide somebody's terminal is; here, as the commands look for it when they are imported, by another conftest too
+# removed here, because the commands read the width of the terminal when a conftest imports them
 os.environ.pop("COLUMNS", None)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """A temporary folder for each run: pytest closes the folder it shares between runs to other users when it starts,
-    and with it, for root, the embedded databases of a run beside it, which work as a user of their own.
+    """Set the threads, the bytecode cache and the temporary folder of the run.
 
-    One thread, set before numpy and torch are imported: on worlds so small two wait for each other more than they work.
-    The processes that tests start write what they compile of us, where the environment says otherwise as well: each
-    would compile it again.
+    Each run has a temporary folder of its own. At the start of a run, pytest removes the permissions of other users
+    from its shared folder; for root, this stops the embedded databases of concurrent runs, which run as another user.
+
+    OpenMP has one thread, set before numpy and torch are imported: with such small data, two threads are slower. The
+    processes that tests start write bytecode; otherwise each would compile the packages again.
     """
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
@@ -44,13 +45,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if exitstatus == 0:  # else it stays, to be looked at
+    if exitstatus == 0:  # after a failure the folder is kept for inspection
         shutil.rmtree(session.config.option.basetemp, ignore_errors=True)
 
 
 @pytest.fixture(autouse=True)
 def logs() -> Iterator[None]:
-    """What a test configures of them ends with it: another may count the lines, or look for those of a level."""
+    """Undo the log configuration of a test, since other tests count log lines or filter them by level."""
     yield
     structlog.reset_defaults()
 
@@ -66,6 +67,6 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
 
 @pytest.fixture
 def space(database: Database) -> Space:
-    """A fresh, empty space of its own name, committed."""
+    """A new, empty space with a unique name, committed."""
     with database.begin() as conn:
         return spaces.ensure(conn, f"test-{uuid.uuid4().hex[:12]}")

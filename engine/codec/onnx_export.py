@@ -1,7 +1,7 @@
 """Export: encoder and decoder with their preprocessing as ONNX, for devices without nearfield (extra `edge`).
 
-Both speak of records as `values` (n, n_columns) in float64, in the order of the columns: numbers as measured, a
-category as its place in the column's list, NaN for missing. The metadata of each file holds the columns as JSON.
+Records are `values` (n, n_columns) float64 in the order of the columns: numbers in their own unit, a category as its
+index in the list of the column, NaN for missing. The metadata of each file has the columns as JSON.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from engine.codec.preprocessing import MAX_SCALED, Preprocessing
 
 
 def encoder_onnx(codec: FeatureCodec) -> bytes:
-    """`values` -> `vectors` (n, dim) float32, and `codes` (n, n_slots) int64 of a model that has a codebook.
+    """`values` -> `vectors` (n, dim) float32, and `codes` (n, n_slots) int64 if the model has a codebook.
 
-    An unseen category has no place, so there is no error for one here: give NaN.
+    An unseen category has no index: its value must be NaN, and the encoder does not check that.
     """
     graph = Graph()
     outputs = {"vectors": (FLOAT, codec.dim)}
@@ -28,39 +28,39 @@ def encoder_onnx(codec: FeatureCodec) -> bytes:
     if isinstance(codec.core, QuantisedCore):
         outputs["codes"] = (INT64, len(codec.core.codebook))
     _encoded(graph, codec.core, prepared)
-    return graph.model({"values": (DOUBLE, len(codec.columns))}, outputs, _described(codec))
+    return graph.model({"values": (DOUBLE, len(codec.columns))}, outputs, _metadata(codec))
 
 
 def decoder_onnx(codec: FeatureCodec) -> bytes:
-    """`vectors` (n, dim) float32 -> `values`, the most likely category by its place."""
+    """`vectors` (n, dim) float32 -> `values`, with the index of the most likely category."""
     graph = Graph()
     _inverted(graph, codec.preprocessing, _decoded(graph, codec.core))
     outputs = {"values": (DOUBLE, len(codec.columns))}
-    return graph.model({"vectors": (FLOAT, codec.dim)}, outputs, _described(codec))
+    return graph.model({"vectors": (FLOAT, codec.dim)}, outputs, _metadata(codec))
 
 
-def _described(codec: FeatureCodec) -> dict[str, str]:
+def _metadata(codec: FeatureCodec) -> dict[str, str]:
     columns = json.dumps([column.to_json() for column in codec.columns])
     return {"embedder": codec.embedder, "columns": columns}
 
 
-def _prepared(graph: Graph, how: Preprocessing) -> str:
+def _prepared(graph: Graph, preprocessing: Preprocessing) -> str:
     """(n, width) float32, as `Preprocessing.apply`."""
-    centred = graph.call("Sub", "values", graph.constant(how.mean[None]))
-    scaled = graph.call("Div", centred, graph.constant(how.scale[None]))  # of categories: 0 and 1, their place stays
+    centred = graph.call("Sub", "values", graph.constant(preprocessing.mean[None]))
+    scaled = graph.call("Div", centred, graph.constant(preprocessing.scale[None]))  # categories have mean 0 and scale 1
     scaled = graph.call("Clip", scaled, graph.constant(np.array(-MAX_SCALED)), graph.constant(np.array(MAX_SCALED)))
     numbers = graph.cast(graph.call("Where", graph.call("IsNaN", scaled), graph.constant(np.zeros(1)), scaled), FLOAT)
-    if how.straight:
+    if preprocessing.straight:
         return numbers
     parts = []
-    for at, column in enumerate(how.columns):
-        if how.dropped[at]:
+    for at, column in enumerate(preprocessing.columns):
+        if preprocessing.dropped[at]:
             continue
         if column.categories is None:
             parts.append(graph.columns(numbers, at, at + 1))
             continue
-        places = graph.constant(np.arange(len(column.categories), dtype=np.float64)[None])
-        parts.append(graph.cast(graph.call("Equal", graph.columns("values", at, at + 1), places), FLOAT))
+        indices = graph.constant(np.arange(len(column.categories), dtype=np.float64)[None])
+        parts.append(graph.cast(graph.call("Equal", graph.columns("values", at, at + 1), indices), FLOAT))
     return graph.call("Concat", *parts, axis=1)
 
 
@@ -75,7 +75,7 @@ def _encoded(graph: Graph, core: Core, prepared: str) -> None:
 
 
 def _quantised(graph: Graph, core: QuantisedCore, latent: str) -> None:
-    """The nearest entry of each slot's codebook, found as `QuantisedCore.codes` finds it: ties fall alike."""
+    """The nearest entry of each slot's codebook, with the same choice among ties as `QuantisedCore.codes`."""
     n_slots, _, slot_dim = core.codebook.shape
     codes, parts = [], []
     for slot in range(n_slots):
@@ -88,10 +88,10 @@ def _quantised(graph: Graph, core: QuantisedCore, latent: str) -> None:
 
 
 def _between(graph: Graph, core: QuantisedCore, slot: int, part: str) -> str:
-    """(n, 1) codes of a slot of one dimension: how many borders it is past."""
+    """(n, 1) codes of a slot of one dimension: the number of borders below the value."""
     order, borders = core.ranked
-    past = graph.cast(graph.call("Greater", part, graph.constant(borders[slot][None])), INT64)
-    rank = graph.call("ReduceSum", past, graph.constant(np.array([1], np.int64)), keepdims=1)
+    is_above = graph.cast(graph.call("Greater", part, graph.constant(borders[slot][None])), INT64)
+    rank = graph.call("ReduceSum", is_above, graph.constant(np.array([1], np.int64)), keepdims=1)
     return graph.call("Gather", graph.constant(order[slot]), rank, axis=0)
 
 
@@ -99,8 +99,8 @@ def _nearest(graph: Graph, core: QuantisedCore, slot: int, part: str) -> str:
     """(n, 1) codes of a slot of several dimensions, as `nearest_codes`."""
     entries = core.codebook[slot]
     product = graph.call("MatMul", part, graph.constant(2 * entries.T))
-    apart = graph.call("Sub", graph.constant((entries**2).sum(axis=1)[None]), product)
-    return graph.call("ArgMin", apart, axis=1, keepdims=1)
+    distances = graph.call("Sub", graph.constant((entries**2).sum(axis=1)[None]), product)
+    return graph.call("ArgMin", distances, axis=1, keepdims=1)
 
 
 def _decoded(graph: Graph, core: Core) -> str:
@@ -122,18 +122,18 @@ def _perceptron(graph: Graph, network: Perceptron, inputs: str, to: str | None =
     return graph.call("Add", last, straight, to=to)
 
 
-def _inverted(graph: Graph, how: Preprocessing, prepared: str) -> None:
+def _inverted(graph: Graph, preprocessing: Preprocessing, prepared: str) -> None:
     """(n, n_columns) float64, as `Preprocessing.invert`."""
     wide = graph.cast(prepared, DOUBLE)
     parts = []
-    for column, block, dropped in zip(how.columns, how.blocks, how.dropped, strict=True):
-        first = block.start if not dropped else 0  # a dropped column is 0 times anything, and its value below
+    for column, block, dropped in zip(preprocessing.columns, preprocessing.blocks, preprocessing.dropped, strict=True):
+        first = block.start if not dropped else 0  # of a dropped column: any column times 0, plus its constant
         part = graph.columns(wide, first, first + 1 if dropped else block.stop)
         if dropped:
             part = graph.call("Mul", part, graph.constant(np.zeros(1)))
         elif column.categories is not None:
             part = graph.cast(graph.call("ArgMax", part, axis=1, keepdims=1), DOUBLE)
         parts.append(part)
-    gathered = wide if how.straight else graph.call("Concat", *parts, axis=1)
-    scaled = graph.call("Mul", gathered, graph.constant(how.scale[None]))
-    graph.call("Add", scaled, graph.constant(how.mean[None]), to="values")
+    gathered = wide if preprocessing.straight else graph.call("Concat", *parts, axis=1)
+    scaled = graph.call("Mul", gathered, graph.constant(preprocessing.scale[None]))
+    graph.call("Add", scaled, graph.constant(preprocessing.mean[None]), to="values")

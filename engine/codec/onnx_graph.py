@@ -1,4 +1,4 @@
-"""Graph: ONNX nodes and constants, added one after the other under names of their own."""
+"""Graph: an ONNX graph that is built by calls, which add nodes and constants under generated names."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from engine.errors import InputError
 try:
     import onnx
     from onnx import helper, numpy_helper
-except ImportError:  # the extra `edge` is not installed; `new_graph` says so
+except ImportError:  # the extra `edge` is not installed; `Graph` raises InputError
     onnx = None
 
-OPSET, IR = 17, 8  # of 2022: what runtimes on small devices know by now
-DOUBLE, FLOAT, INT64 = 11, 1, 7  # TensorProto's numbers
+OPSET, IR = 17, 8  # of 2022, which runtimes on small devices support
+DOUBLE, FLOAT, INT64 = 11, 1, 7  # element types of TensorProto
 
 
 class Graph:
-    """Operators as calls: each takes names of tensors and answers the name of its result."""
+    """Each call adds an operator: it takes the names of its input tensors and returns the name of its result."""
 
     def __init__(self) -> None:
         if onnx is None:

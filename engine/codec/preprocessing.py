@@ -86,9 +86,7 @@ class Preprocessing:
             if column.categories is None:
                 out[:, block.start] = scaled[:, at]
                 continue
-            rows = np.flatnonzero(
-                values[:, at] < len(column.categories)
-            )  # no unseen category, and no missing value (NaN)
+            rows = np.flatnonzero(values[:, at] < len(column.categories))  # False for missing (NaN) and unseen ones
             out[rows, block.start + values[rows, at].astype(np.int64)] = 1
         return out
 
@@ -189,9 +187,7 @@ def restore(columns: Sequence[Mapping[str, Any]], arrays: Mapping[str, npt.NDArr
 
 def dropped_message(preprocessing: Preprocessing) -> str | None:
     """A sentence that names the dropped columns; None if there are none."""
-    names = [
-        column.name for column, dropped in zip(preprocessing.columns, preprocessing.dropped, strict=True) if dropped
-    ]
+    names = [preprocessing.columns[at].name for at in np.flatnonzero(preprocessing.dropped)]
     if not names:
         return None
     return f"{_names(names)} one value in every record: not learnt from, and restored when a vector is decoded"

@@ -109,12 +109,11 @@ class PerceptronFoldIn:
         """The vectors of one history, (1, n_items), with each of its cells left out in turn: (cells, dim)."""
         rows = history.indices
         weights = history.data * self._is_known_item[rows].astype(np.float64)
-        each = weights[:, None] * self.arrays["weight0"][rows]
+        cells = weights[:, None] * self.arrays["weight0"][rows]
         squares = weights * weights
         norms = np.sqrt(np.maximum(squares.sum() - squares, 0))
-        out = self._after_first_layer(
-            ((each.sum(axis=0) - each) / np.maximum(norms, 1e-12)[:, None]).astype(np.float32)
-        )
+        remaining = (cells.sum(axis=0) - cells) / np.maximum(norms, 1e-12)[:, None]
+        out = self._after_first_layer(remaining.astype(np.float32))
         out[norms == 0] = 0
         return out
 
