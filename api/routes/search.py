@@ -24,8 +24,8 @@ from api.routes.latent import record_vector
 from engine.errors import NotFound
 from engine.recommending.pipeline import recommend
 from engine.recommending.similar_users import similar_users
-from engine.recommending.sources.user_vectors import user_vector
 from engine.recommending.values.request import Request as Shelf
+from engine.recommending.vectors.user_vectors import user_vector
 from engine.store import events, users
 from engine.values.ids import check_id
 from engine.values.vectors import check_vector

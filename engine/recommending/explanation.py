@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from engine.latent_space.dislikes import FoldInWithDislikes, split_by_sign
 from engine.latent_space.fold_in import LeastSquaresFoldIn, LinearFoldIn, PerceptronFoldIn, SumFoldIn, TwoTableFoldIn
 from engine.latent_space.space import FoldIn
-from engine.recommending.sources.user_vectors import history_cells
 from engine.recommending.values.answer import Explanation, Hit
 from engine.recommending.values.context import Context
+from engine.recommending.vectors.user_vectors import history_cells
 from engine.values.vectors import EPSILON, Matrix, row_lengths
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from api.cli.learn.feature_training import feature_embedder, learns_from_features
-from api.cli.learn.training import (
+from api.cli.learn.train_options import (
     KeepConstant,
     Normal,
     check_options_for_events,

@@ -12,7 +12,7 @@ from api.cli.terminal.output import emit, out, table
 from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store.database.connections import open_database
-from engine.store.doctor import checks, id_normalization
+from engine.store.doctor import checks, id_normalisation
 from indexing.building.doctor_checks import check_disk, check_faiss, check_generations, check_loops
 
 
@@ -69,4 +69,4 @@ def doctor(
 def _mend_ids(found: Settings) -> int:
     """Gives every id its normal form; the number of ids that changed."""
     with open_database(found) as database, database.begin() as conn:
-        return sum(id_normalization.normalize(conn, each) for each in id_normalization.find_unnormalized(conn))
+        return sum(id_normalisation.normalize(conn, each) for each in id_normalisation.find_unnormalized(conn))

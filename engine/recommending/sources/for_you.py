@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from engine.recommending.sources.query_vectors import check_dim
-from engine.recommending.sources.user_vectors import user_vectors
 from engine.recommending.values.context import Context
 from engine.recommending.values.nearest import Nearest
 from engine.recommending.values.ranking import Ranking
+from engine.recommending.vectors.query_vectors import check_dim
+from engine.recommending.vectors.user_vectors import user_vectors
 
 
 def rank(contexts: Sequence[Context]) -> list[Ranking | None]:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from engine.recommending.sources.user_vectors import user_vectors
 from engine.recommending.values.context import Context
 from engine.recommending.values.listed import Listed
 from engine.recommending.values.nearest import search
 from engine.recommending.values.ranking import Ranking
 from engine.recommending.values.view import View
+from engine.recommending.vectors.user_vectors import user_vectors
 from engine.values.vectors import Matrix
 
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from engine.recommending.sources.popular import popular_items
-from engine.recommending.sources.query_vectors import query_vector
 from engine.recommending.values.context import Context
 from engine.recommending.values.nearest import Nearest
 from engine.recommending.values.ordered import Ordered
 from engine.recommending.values.ranking import Ranking
 from engine.recommending.values.request import Request
+from engine.recommending.vectors.query_vectors import query_vector
 
 
 def rank(contexts: Sequence[Context]) -> list[Ranking | None]:

@@ -8,8 +8,8 @@ from engine.errors import NearfieldError
 from engine.store import api_keys
 from engine.store.database import migrations
 from engine.store.database.connections import Database
-from engine.store.doctor import id_normalization
-from engine.store.doctor.id_normalization import UnnormalizedId
+from engine.store.doctor import id_normalisation
+from engine.store.doctor.id_normalisation import UnnormalizedId
 
 ALL_REVOKED = "all keys are revoked, so the server refuses every request; create one with `nearfield keys create`"
 Check = tuple[str, bool, str]
@@ -47,7 +47,7 @@ def check_database(database: Database) -> list[Check]:
 
 def _check_ids(conn: sa.Connection) -> Check:
     """Whether all stored ids are in normal form."""
-    unnormalized = id_normalization.find_unnormalized(conn)
+    unnormalized = id_normalisation.find_unnormalized(conn)
     example_of: dict[str, UnnormalizedId] = {}
     for each in unnormalized:
         example_of.setdefault(each.noun, each)

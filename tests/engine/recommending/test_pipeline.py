@@ -8,7 +8,7 @@ import pytest
 
 from engine.errors import InputError, NotFound
 from engine.recommending.similar_users import similar_users
-from engine.recommending.sources.user_vectors import user_vector
+from engine.recommending.vectors.user_vectors import user_vector
 from engine.values.events import History
 from engine.values.ids import IdMap
 from engine.values.vectors import Vectors

@@ -36,9 +36,9 @@ from engine.catalogue import predicate
 from engine.errors import Conflict, NotFound
 from engine.latent_space.item_similarity import EVIDENCE
 from engine.latent_space.score_floor import score_floors
-from engine.recommending.sources.user_vectors import user_vector
 from engine.recommending.values.answer import Answer
 from engine.recommending.values.request import NO_HISTORY
+from engine.recommending.vectors.user_vectors import user_vector
 from engine.store import events, items, spaces, users
 from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Database
