@@ -63,7 +63,7 @@ def test_a_full_disk_is_507_and_reads_go_on(small: Path) -> None:
             assert detail.startswith(
                 f"the disk that holds {small}/home/postgres is full: 0 MiB are free and PostgreSQL"
             )
-            assert "needs at least 64 MiB; free some space, then ask again; reads go on" in detail
+            assert "needs at least 64 MiB; free some space, then try again; reads go on" in detail
             assert httpx.get(f"{url}/recommend?user_id=u", timeout=60).status_code == 200
             (small / "ballast").unlink()
             assert httpx.post(f"{url}/items", json=rows, timeout=60).status_code == 200
