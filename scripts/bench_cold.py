@@ -1,10 +1,10 @@
-"""What is an item worth that nobody has bought yet, when its vector is predicted from what the catalogue says of it?
+"""Ranking quality of items that nobody has bought yet, by vectors predicted from their catalogue fields.
 
-A tenth of the items with five users or more is hidden from the model. The item encoder learns from the others and makes
-vectors of the hidden ones; who took them up is then looked for. `among_cold`: recall@20 when only hidden items are
-ranked, beside the 20 drawn at random; `among_all`: when they compete with every item the user has not had, which
-without a vector finds none. Facts are the title and the usual price (Online Retail) or department, brand, category,
-type and size (Complete Journey).
+A tenth of the items with at least five users is hidden from the model. The item encoder learns from the others and
+predicts vectors of the hidden items; the test is whether their users find them. `among_cold` is recall@20 when only
+hidden items are ranked, beside 20 random ones. `among_all` is recall@20 when all items that the user has not had are
+ranked; without vectors it is zero. Catalogue fields are the title and the usual price (Online Retail) or department,
+brand, category, type and size (Complete Journey).
 
     python scripts/bench_cold.py --data FOLDER [--embedder spectral] [--seeds 3] [--json]
 """

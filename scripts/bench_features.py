@@ -1,10 +1,11 @@
-"""How much of an image is left in a few numbers, what did that take, and how fast is a row encoded?
+"""Feature embedders on images: reconstruction error, label accuracy and encoding speed at a few dimensions.
 
-A folder with train-10k.npz (x (n, 28, 28), y) and the IDX files t10k-images and t10k-labels. Every dense embedder and
-scikit-learn's PCA learn from the training images; test images give the reconstruction error, in pixels of 0 to 1, and
-the share whose label is that of most of their 10 nearest training images. encode_rows_per_s goes from raw float32 rows
-through the codec as the server has it; ratio_to_torch holds it to the same layers as a plain torch forward pass from
-the same rows, in turns. With --http also the rows per second of POST /encode of a server, 1,000 images a request.
+Needs a folder with train-10k.npz (x (n, 28, 28), y) and the IDX files t10k-images and t10k-labels. Every feature
+embedder and scikit-learn's PCA learn from the training images. Test images give the reconstruction error, in pixels of
+0 to 1, and the share of images whose label is the most common one among their 10 nearest training images.
+`encode_rows_per_s` counts raw float32 rows through the codec as the server runs it; `ratio_to_torch` compares it, in
+turns, with a plain torch forward pass of the same layers. With --http also the rows per second of POST /encode, 1,000
+images a request.
 
     python scripts/bench_features.py --data FOLDER --json
 """

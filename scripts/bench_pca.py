@@ -1,8 +1,9 @@
-"""Is our pca as fast as scikit-learn's best solver for the same error, and is its memory bounded when it streams?
+"""Our pca compared with scikit-learn's solvers: time for the same error, and memory when it streams.
 
-Generated float32 records with a decaying spectrum. Each solver in a process of its own, best of some repeats; error is
-the mean squared reconstruction error of about 100,000 of them. `streamed` reads a memory-mapped NPY file block by
-block; its memory is what the process itself allocates (anonymous pages), since pages of a mapped file can be dropped.
+Generates float32 records with a decaying spectrum. Each solver runs in its own process; the best of several repeats
+counts. The error is the mean squared reconstruction error of about 100,000 records. `streamed` reads a memory-mapped
+NPY file block by block; its memory is what the process itself allocates (anonymous pages), because pages of a mapped
+file can be dropped.
 
     python scripts/bench_pca.py --n 1000000 --width 256 --dim 32 --json
 """

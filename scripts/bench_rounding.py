@@ -1,9 +1,9 @@
-"""Does the floor under scores, meant for rounding, ever take an item from a shelf of a real shop?
+"""Effect of the score floor, which is meant for rounding errors, on the shelves of real shops.
 
-A shelf of 20 for every user, without what the user had, and 20 similar items for every item, by models of UCI Online
-Retail (events.parquet), Complete Journey (transactions_sample.parquet) or Gowalla (LightGCN split). Told are the share
-of shelves that the floor cuts, how many times the floor the last score of a shelf is at least, and in the middle, and
-the share of items that are silent.
+Makes a shelf of 20 for every user, without the items of the history, and 20 similar items for every item, by models of
+UCI Online Retail (events.parquet), Complete Journey (transactions_sample.parquet) or Gowalla (LightGCN split). Reports
+the share of shelves that the floor shortens, the ratio of the last score of a shelf to the floor (minimum and median),
+and the share of items whose scores are all below the floor.
 
     python scripts/bench_rounding.py --data FOLDER [FOLDER ...] [--embedder spectral ease] [--json]
 """

@@ -31,7 +31,7 @@ def run(folder, *args):
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_what_is_tuned_is_told_with_its_trials(folder):
+def test_a_tuned_model_is_reported_with_its_trials(folder):
     done = run(folder, "--embedder", "spectral", "--tune", "0.05")
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)

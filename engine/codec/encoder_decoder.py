@@ -62,7 +62,7 @@ class LinearCore:
         return np.asarray(latent @ self.components + self.mean, dtype=np.float32)
 
     def sample(self, n: int, draw: np.random.Generator) -> Matrix:
-        raise InputError(f"pca has no idea what is likely, so it cannot sample; {GENERATIVE} can")
+        raise InputError(f"pca does not learn a distribution, so it cannot sample; {GENERATIVE} can")
 
     def state(self) -> tuple[str, Arrays]:
         return "linear", {"mean": self.mean, "components": self.components, "variances": self.variances}
@@ -92,7 +92,7 @@ class NetworkCore:
 
     def sample(self, n: int, draw: np.random.Generator) -> Matrix:
         if not self.is_normal:
-            raise InputError(f"this model has no idea what is likely, so it cannot sample; {GENERATIVE} can")
+            raise InputError(f"this model has not learnt a distribution, so it cannot sample; {GENERATIVE} can")
         return draw.standard_normal((n, self.dim), dtype=np.float32)
 
     def state(self) -> tuple[str, Arrays]:

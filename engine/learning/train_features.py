@@ -1,4 +1,4 @@
-"""Train on feature records: preprocess, compare with pca, refit on all records, learn what is normal."""
+"""Train on feature records: preprocess, compare with pca, refit on all records, compute the anomaly threshold."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def train_features(
     started = time.perf_counter()
     core = chosen.fit(prepared, seed=seed, device=device, progress=lambda what, at: progress(what, 0.5 + 0.4 * at))
     fit_seconds = time.perf_counter() - started
-    progress("what is normal", 0.9)
+    progress("anomaly scores of the training records", 0.9)
     codec = FeatureCodec(chosen.name, prepared_by, core, learn_normal(core, prepared, seed=seed))
     latent = codec.encode(features.values)
     figures = measure(codec, features, learnt, seed=seed)

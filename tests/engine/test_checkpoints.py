@@ -70,7 +70,7 @@ def test_one_that_ended_is_not_learnt_again(tmp_path):
 
 
 @pytest.mark.parametrize("change", [{"learning_rate": 0.02}, {"seed": 2}, {"world": checkerboard(40, 28)}])
-def test_other_parameters_seed_or_data_begin_anew(change, tmp_path):
+def test_other_parameters_seed_or_data_start_a_new_training(change, tmp_path):
     before = {"seed": 1, "world": checkerboard(), "learning_rate": 0.01}
 
     def run(changed, checkpoints, report=None):
@@ -85,7 +85,7 @@ def test_other_parameters_seed_or_data_begin_anew(change, tmp_path):
     assert again.messages == []
 
 
-def test_a_damaged_one_is_told_and_a_short_training_writes_none(tmp_path):
+def test_a_damaged_checkpoint_is_reported_and_a_short_training_writes_none(tmp_path):
     embedder, world = make("mf", PARAMS["mf"]), checkerboard()
     whole = fit(embedder, world, checkpoints=Checkpoints(tmp_path))
     assert list(tmp_path.iterdir()) == []

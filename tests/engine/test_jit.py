@@ -24,7 +24,7 @@ def kept(made) -> int:
     return sum(made.stats.cache_hits.values())
 
 
-def test_what_was_compiled_is_read_from_disk_the_next_time(twice):
+def test_compiled_code_is_read_from_disk_the_next_time(twice):
     assert (twice()(21), kept(again := twice()), again(21), kept(again)) == (42, 0, 42, 1)
     assert cache_folder(again) is not None
 

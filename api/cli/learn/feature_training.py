@@ -35,7 +35,7 @@ def learns_from_features(database: Database, space: Space, embedder: str) -> boo
 
 
 def feature_embedder(embedder: str) -> str:
-    """The name of the embedder in `dense`, which has a name of its own for the automatic choice."""
+    """The name in `feature_embedders.registry`, where the automatic choice has another name."""
     return registry.AUTO_FEATURES if embedder == AUTO else embedder
 
 

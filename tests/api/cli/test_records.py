@@ -173,7 +173,7 @@ def test_a_map_is_written_as_picture_page_and_json(hall: Any) -> None:
         (("map", "--colour", "attributes.price"), "no item has an attribute 'price'"),
         (("kpis", "--normal", "odd"), "the labels of the records do not say which are bad"),
         (("drift", "machines.csv"), "unexpected machine, state"),
-        (("sample",), "pca has no idea what is likely, so it cannot sample; vae, vqvae and aae can"),
+        (("sample",), "pca does not learn a distribution, so it cannot sample; vae, vqvae and aae can"),
         (("train", "--set", "dim=40", "--embedder", "pca"), "at most 6 dimensions, one per prepared column, got 40"),
         (
             ("train", "--embedder", "pca", "--normal", "odd"),

@@ -143,7 +143,7 @@ def test_a_generative_model_samples_and_its_codes_decode(hall):
     by_code = ok(post(hall, "decode", {"codes": encoded["codes"]}, "fog"))["records"]
     assert by_code == ok(post(hall, "decode", {"vectors": encoded["vectors"]}, "fog"))["records"]
     detail = problem(post(hall, "sample", {"n": 1}), 422)
-    assert detail == "pca has no idea what is likely, so it cannot sample; vae, vqvae and aae can"
+    assert detail == "pca does not learn a distribution, so it cannot sample; vae, vqvae and aae can"
 
 
 def test_a_record_imported_after_the_build_is_found_at_once(hall, database):

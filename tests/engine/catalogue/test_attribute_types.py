@@ -53,7 +53,7 @@ def test_more_than_half_of_the_votes_decide_and_a_cell_that_says_nothing_has_non
     assert majority({}) is None
 
 
-def test_a_value_that_does_not_fit_is_told_with_its_place() -> None:
+def test_a_value_of_another_type_is_an_error_that_names_its_place() -> None:
     assert coerce_attributes({"price": "12,50", "colour": 7, "new": None}, {"price": "number", "size": "text"}, ()) == {
         "price": 12.5,
         "colour": 7,
@@ -64,7 +64,7 @@ def test_a_value_that_does_not_fit_is_told_with_its_place() -> None:
     assert caught.value.problems[0].loc == ("attributes", "price")
 
 
-def test_a_type_that_is_none_is_told_with_those_there_are() -> None:
+def test_an_unknown_type_is_an_error_that_lists_the_types() -> None:
     assert check_type("boolean") == "boolean"
     with pytest.raises(InputError, match="expected a type of number, text, boolean, time, list, any, got 'float'"):
         check_type("float")

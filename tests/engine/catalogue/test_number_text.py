@@ -57,7 +57,7 @@ def test_a_form_that_can_mean_one_number_is_that_number(text: str, value: float)
 
 
 @pytest.mark.parametrize("text", NO_NUMBER)
-def test_codes_units_and_words_are_no_numbers(text: str) -> None:
+def test_codes_units_and_words_are_not_numbers(text: str) -> None:
     assert parse_number(text) is None
 
 
@@ -70,7 +70,7 @@ def test_codes_units_and_words_are_no_numbers(text: str) -> None:
         ("8,5", 8.5, 8.5, 8.5),
     ],
 )
-def test_what_may_be_thousands_or_a_fraction_is_read_once_it_is_declared(
+def test_an_ambiguous_separator_is_read_after_the_decimal_is_declared(
     text: str, undeclared: float | None, comma: float, point: float
 ) -> None:
     assert (parse_number(text), parse_number(text, "comma"), parse_number(text, "point")) == (undeclared, comma, point)

@@ -108,7 +108,7 @@ def test_attributes_called_like_fields_and_operators_are_reached_by_their_full_n
         assert columns(rows).mask(predicate).tolist() == one_by_one(rows, predicate) == [True]
 
 
-def test_the_order_of_what_is_listed_makes_no_other_filter():
+def test_the_order_of_listed_values_does_not_change_the_filter():
     assert parse({"brand": ["b", "a"]}) == parse({"brand": {"in": ["a", "b"]}}, ("elsewhere",))
     assert hash(parse({"a": 1})) == hash(parse({"a": 1}, ("body",)))
 
@@ -143,7 +143,7 @@ def test_the_order_of_what_is_listed_makes_no_other_filter():
         ({"and": [{"or": [{f"f{n}": n} for n in range(60)]}] * 2}, (), "at most 100"),
     ],
 )
-def test_what_is_no_filter_is_refused_where_it_is_wrong(value, place, sentence):
+def test_an_invalid_filter_is_refused_with_the_wrong_part(value, place, sentence):
     with pytest.raises(InputError, match=sentence) as refused:
         parse(value)
     assert [problem.loc for problem in refused.value.problems] == [("filter", *place)]
@@ -272,7 +272,7 @@ def test_times_are_compared_with_times_and_parts_of_a_day(asked):
 
 
 @pytest.mark.parametrize("asked", [{"gte": "yesterday"}, "soon", ["2026-11-01", "soon"], {"lt": "01.11.2026"}])
-def test_what_is_no_time_is_refused_where_an_attribute_holds_times_alone(asked):
+def test_a_text_that_is_not_a_time_is_refused_for_an_attribute_of_times(asked):
     with pytest.raises(InputError, match=r"released holds times, .* asks for text; a time is written as"):
         check_types(parse({"released": asked}), columns(TIMES), {"attributes.released": kinds_of("2026-12-01")})
     check_types(parse({"released": asked}), columns([*TIMES, item("c", released="soon")]), {})

@@ -25,7 +25,7 @@ def test_numbers_and_categories_are_prepared_as_scikit_learn_does(sensors):
     assert not prepared[~there, 3:].any()
 
 
-def test_what_is_prepared_comes_back_as_it_was(sensors):
+def test_prepared_values_are_restored_unchanged(sensors):
     fitted = preprocessing.fit(sensors)
     again = fitted.invert(fitted.apply(sensors.values))
     there = ~np.isnan(sensors.values)

@@ -34,7 +34,7 @@ DESCENDING = dict.fromkeys(("mf", "elsa", "multvae", "item2vec"), "learning_rate
 @pytest.mark.parametrize("name", sorted(EMBEDDERS))
 class TestEdges:
     @pytest.mark.parametrize("edge", EDGES)
-    def test_it_fits_and_folds_in_what_it_has_learnt(self, name, edge, monkeypatch):
+    def test_it_fits_and_folds_in_the_training_histories(self, name, edge, monkeypatch):
         monkeypatch.setattr("engine.embedders.multvae.MIN_STEPS", 10)
         world = interactions(EDGES[edge])
         space = make(name, {"dim": 32} | SHORT.get(name, {})).fit(world, seed=0, device="cpu")
@@ -52,7 +52,7 @@ class TestEdges:
 
 
 @pytest.mark.parametrize("name", DESCENDING)
-def test_a_step_far_too_long_ends_with_the_losses_and_what_to_change(name):
+def test_a_diverged_training_is_an_error_with_the_losses_and_a_remedy(name):
     given = {"sphere": 4} if name == "blend" else {}
     embedder = make(name, {"dim": 4, REPORTED_PASSES_PARAMETER[name]: 30, DESCENDING[name]: 1e30} | given)
     with pytest.raises(TrainingFailed, match=rf"^{name} diverged, loss by epoch .*; lower {DESCENDING[name]}$") as told:
@@ -79,7 +79,7 @@ def test_products_in_bfloat16_as_on_a_gpu_learn_the_same_thing(name, monkeypatch
 
 
 @pytest.mark.parametrize("weight", [1e30, 1e37])
-def test_weights_beyond_what_a_number_holds_end_ials_with_what_to_change(weight):
+def test_weights_beyond_float32_are_an_error_of_ials_with_a_remedy(weight):
     world = interactions(checkerboard().matrix.toarray() * weight)
     with pytest.raises(TrainingFailed, match=r"ials diverged: .*; raise reg or lower the event weights"):
         make("ials", {"dim": 4}).fit(world, seed=0, device="cpu")

@@ -56,7 +56,7 @@ class TestEmbedderContract:
         same = [np.corrcoef(*rows)[0, 1] for rows in zip(*scores, strict=True)]
         assert min(same) > 0.98  # what rounding makes of a training
 
-    def test_what_it_declares_is_what_it_does(self, name):
+    def test_it_has_the_declared_abilities(self, name):
         told = []
         embedder, world = make(name, {"dim": 8} | SMALL.get(name, {})), random_world()
         space = embedder.fit(world, seed=0, device="cpu")
@@ -155,7 +155,7 @@ class TestEmbedderContract:
         self.fit(name, world)
         assert (world.matrix != before).nnz == 0
 
-    def test_its_parameters_are_frozen_and_an_unknown_one_is_told(self, name):
+    def test_its_parameters_are_frozen_and_an_unknown_one_is_an_error(self, name):
         embedder = make(name, {"dim": "16"})
         assert embedder.dim == 16
         assert replace(embedder, dim=4).dim == 4
@@ -169,7 +169,7 @@ class TestEmbedderContract:
             make(name, {"dim": -1})
 
 
-def test_an_unknown_embedder_is_told_with_those_there_are():
+def test_an_unknown_embedder_is_an_error_that_lists_the_embedders():
     with pytest.raises(InputError, match=f"expected an embedder of {', '.join(EMBEDDERS)}, got 'magic'"):
         make("magic")
 

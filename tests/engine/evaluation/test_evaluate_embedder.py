@@ -51,7 +51,7 @@ def test_users_never_seen_are_served_nearly_as_well_as_those_learnt_from():
     assert strong_generalisation(small(), tastes(n_users=6), seed=0) is None
 
 
-def test_too_little_data_is_told():
+def test_too_little_data_is_noted():
     assert evaluate_embedder(small(), splits.at_random(tastes(), 0.0))["note"].startswith("too little data")
     assert compare_embedders(small(), small(), splits.at_random(tastes(), 0.0))["n_users"] == 0
 
@@ -79,7 +79,7 @@ def test_a_difference_by_chance_is_not_significant():
     assert paired_test(first, first + 0.1 * draw.random(400))["p"] < 0.001
 
 
-def test_segments_are_what_they_are_called():
+def test_segments_have_the_users_and_items_of_their_names():
     train = interactions([[1, 1, 1, 0, 0], [1, 0, 0, 0, 0], [1, 1, 0, 0, 0]])
     made = Evaluation(
         2,
@@ -173,7 +173,7 @@ def test_a_fit_that_would_not_fit_into_memory_is_refused_before_it_starts(monkey
         check_memory(make("ials", {"dim": 512}), world)
 
 
-def test_memory_that_is_free_on_a_gpu_is_looked_at_too():
+def test_free_gpu_memory_is_checked_too():
     world, embedder = tastes(), make("mf", {"dim": 4096})
     needed = estimate_bytes(embedder, world.matrix.shape, world.matrix.nnz)
     check_memory(embedder, world, "cuda", free=int(1.2 * needed))
@@ -188,7 +188,7 @@ def test_memory_that_is_free_on_a_gpu_is_looked_at_too():
         check_memory(embedder, world, "cuda", free=1000)
 
 
-def test_a_cpu_is_told_of_as_before():
+def test_the_memory_error_of_a_cpu_does_not_mention_a_gpu():
     with pytest.raises(InputError, match=r"are free; no dim would fit; use fewer events or a larger machine$"):
         check_memory(small(), tastes(), free=1000)
 
@@ -202,7 +202,7 @@ def test_the_memory_of_a_gpu_that_is_not_there_is_an_error():
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="for machines with a GPU")
-def test_what_is_free_on_a_gpu_shrinks_by_what_is_taken():
+def test_free_gpu_memory_shrinks_by_an_allocation():
     before = free_gpu_bytes("cuda")
     taken = torch.empty(2**26, dtype=torch.uint8, device="cuda")
     assert before - free_gpu_bytes("cuda") >= len(taken)

@@ -42,12 +42,12 @@ def test_recall_and_ndcg_are_those_worked_out_by_hand():
     assert made.to_json()["n_users"] == 2
 
 
-def test_what_a_user_had_is_never_ranked_and_an_empty_place_is_minus_one():
+def test_items_of_the_history_are_never_ranked_and_an_empty_place_is_minus_one():
     ranked = top_k(Fixed([[3, 2, 1]]), csr([[1, 0, 1]]), k=3)
     assert ranked.tolist() == [[1, -1, -1]]
 
 
-def test_where_repeats_count_what_a_user_had_is_ranked_too():
+def test_if_repeats_count_items_of_the_history_are_ranked_too():
     scorer, histories, test = Fixed([[3, 2, 1]]), csr([[1, 0, 1]]), csr([[1, 1, 0]])
     assert top_k(scorer, histories, 3, repeats=True).tolist() == [[0, 1, 2]]
     assert evaluate_ranking(scorer, histories, test, 2, repeats=True).recall.tolist() == [1.0]

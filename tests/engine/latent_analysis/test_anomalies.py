@@ -38,7 +38,7 @@ def test_the_threshold_leaves_the_wanted_share_of_fresh_normal_records_above_it(
     assert same.flags.mean() == flagged
 
 
-def test_what_training_never_had_is_odder_than_all_of_it_and_named(machine, sensors):
+def test_an_unseen_category_scores_above_all_training_records_and_is_named(machine, sensors):
     good = {"heat": 300, "pressure": 600, "speed": 1500, "mode": "L"}
     odd = [good, good | {"mode": "X"}, good | {"speed": "fast"}, good | {"heat": float("inf")}, dict.fromkeys(good)]
     given = lenient_records.parse_records(sensors.columns, odd)
@@ -73,7 +73,7 @@ def test_a_number_that_never_changed_is_odd_once_it_does(make_features):
     assert (found.contributions[1].argmax(), found.expected[1, 1]) == (1, 7)
 
 
-def test_a_record_apart_from_a_dense_crowd_is_odder_than_one_as_far_from_a_loose_one(make_features):
+def test_a_record_near_a_dense_group_scores_above_one_as_far_from_a_sparse_group(make_features):
     draw = np.random.default_rng(0)
     dense_crowd, loose = draw.normal(0, 0.01, (300, 2)), draw.normal(0, 0.3, (300, 2)) + 10
     codec = train_features(make_features(np.concatenate([dense_crowd, loose])), registry.make("pca", {"dim": 2})).codec

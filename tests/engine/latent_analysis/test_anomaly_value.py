@@ -35,7 +35,7 @@ def test_ten_records_counted_by_hand():
         (None, "a", None),
     ],
 )
-def test_labels_say_what_is_bad_or_nobody_does(labels, normal, bad):
+def test_labels_decide_which_records_are_bad(labels, normal, bad):
     found = anomaly_value.bad_records(labels, normal)
     assert found is None if bad is None else found.tolist() == bad
 

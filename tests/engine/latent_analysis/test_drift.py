@@ -43,7 +43,7 @@ def machine(sensors):
     return train_features(sensors, registry.make("pca", {"dim": 4})).codec
 
 
-def test_what_training_never_had_is_drift_by_its_share_and_is_named(machine, sensors):
+def test_an_unseen_category_is_drift_by_its_share_and_is_named(machine, sensors):
     values = sensors.values[:200].copy()
     names = (*sensors.columns[:3], Column("mode", ("L", "M", "H", "X")))
     values[7, 3] = 3
@@ -83,7 +83,7 @@ def test_figures_are_those_of_scipy_up_to_the_spacing_of_the_quantiles():
     assert drift.psi(quantiles, before) < 0.001
 
 
-def test_what_says_nothing_is_refused(codec):
+def test_too_few_records_and_an_alert_of_zero_are_refused(codec):
     with pytest.raises(NotEnoughData, match="expected at least 50 recent records to compare, got 49"):
         drift.measure(codec, readings(49, 2))
     with pytest.raises(InputError, match="expected a threshold above 0"):

@@ -35,7 +35,7 @@ def test_neighbours_stay_neighbours_and_a_seed_repeats(method):
         assert np.array_equal(flat, to_2d(points, method, seed=1))
 
 
-def test_what_cannot_be_drawn_is_refused():
+def test_an_unknown_method_and_too_few_vectors_are_refused():
     with pytest.raises(InputError, match="expected a method of pca, tsne, umap, got 'som'"):
         to_2d(two_groups(), "som")
     with pytest.raises(NotEnoughData, match="expected at least 10 vectors to draw a map of, got 4"):

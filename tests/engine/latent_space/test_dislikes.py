@@ -63,7 +63,7 @@ class TestEveryFoldIn:
         space = make(name, {"dim": 4} | PARAMS.get(name, {}) if name != "ease" else {}).fit(world, seed=0, device="cpu")
         return world, FoldInWithDislikes(space.fold_in, 0.5), space.items.matrix
 
-    def test_what_is_like_a_dislike_sinks_and_without_one_nothing_changes(self, name: str) -> None:
+    def test_items_similar_to_a_dislike_score_lower_and_without_dislikes_nothing_changes(self, name: str) -> None:
         _, less, items = self.fitted(name)
         few = sp.csr_matrix((np.ones(3, np.float32), ([0] * 3, [0, 2, 5])), (1, 30))  # two even, one odd
         before = (less.likes.vectors(few) @ items.T)[0]
@@ -180,7 +180,7 @@ def past(**kinds: str) -> History:
     return History(tuple(kinds), tuple(kinds.values()), np.ones(len(kinds), np.float32), np.zeros(len(kinds), np.int64))
 
 
-def test_every_way_of_answering_takes_dislikes_away_alike_and_says_so() -> None:
+def test_one_request_and_a_batch_lower_scores_by_dislikes_in_the_same_way() -> None:
     view, history = averse(), past(mug="purchase", hat="dislike")
     asked = {"weighting": DEFAULT, "now_us": 0}
     request = Request(k=6, history=history, exclude_items=["hat"], explain=9)
@@ -207,7 +207,7 @@ def test_every_way_of_answering_takes_dislikes_away_alike_and_says_so() -> None:
     assert dict(because["cap"].by)["hat"] < 0
 
 
-def test_who_only_dislikes_is_shown_what_is_popular() -> None:
+def test_a_user_with_dislikes_only_gets_popular_items() -> None:
     answer = answer_to(averse(), k=3, history=past(hat="dislike"), exclude_items=["hat"], weighting=DEFAULT)
     assert {hit.reason for hit in answer.hits} == {"popular"}
 

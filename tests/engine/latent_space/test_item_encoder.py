@@ -72,7 +72,7 @@ def test_the_same_items_teach_the_same(world):
     np.testing.assert_array_equal(learn(items, vectors).weights, learn(items, vectors).weights)
 
 
-def test_what_is_said_is_read_by_its_kind():
+def test_fields_of_an_item_become_features_by_their_type():
     found = dict(
         item_features(
             {

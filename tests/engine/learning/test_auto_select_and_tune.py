@@ -93,11 +93,11 @@ def test_a_race_that_was_killed_goes_on_where_it_was(tmp_path, monkeypatch):
     assert len(ran) == 2 * len(whole.trials)  # another race
 
 
-def test_what_is_likely_to_win_on_a_large_catalogue_races_early():
+def test_the_likely_winner_on_a_large_catalogue_starts_early():
     assert race_entries(interactions(np.eye(2, 20_001)))[2][1] == {"dim": 2} | DEEP_BLEND
 
 
-def test_what_races_depends_on_the_size_of_the_data():
+def test_the_entries_of_a_race_depend_on_the_size_of_the_data():
     small = {name for name, _ in race_entries(tastes())}
     large = interactions(np.eye(2, 6_001))
     assert small == {"spectral", "blend", "ials"}
@@ -120,7 +120,7 @@ def test_blends_race_without_passes_and_with_them_only_on_data_that_they_are_qui
     assert "ials" not in {name for name, _ in large}
 
 
-def test_entries_of_one_factorisation_share_it_and_find_what_each_finds_alone(monkeypatch):
+def test_entries_that_share_a_factorisation_give_the_same_results_as_alone(monkeypatch):
     calls = []
     svd = normalised_svd.randomised_svd
     monkeypatch.setattr(normalised_svd, "randomised_svd", lambda *args: calls.append(args) or svd(*args))
@@ -225,7 +225,7 @@ def test_on_a_large_catalogue_tune_begins_with_the_deep_blend(monkeypatch):
     )
 
 
-def test_a_trial_may_take_what_is_left_without_its_refit_or_that_of_the_best(monkeypatch):
+def test_a_trial_may_take_the_time_that_is_left_after_reserving_the_final_fit(monkeypatch):
     search = Search(validation_set(split()), ("spectral",), 0, "cpu", 100.0, [], [])
     monkeypatch.setattr(search, "elapsed", lambda: 40.0)
     assert search.left() == 30

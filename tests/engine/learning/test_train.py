@@ -56,7 +56,7 @@ def test_a_taste_is_learnt_and_reported_beside_popularity_and_item_knn():
 @pytest.mark.parametrize(
     ("name", "params"), [("mf", {"epochs": 4}), ("blend", {"dim": 4, "sphere": 4, "sphere_epochs": 4})]
 )
-def test_the_passes_of_a_fit_are_told_evenly_up_to_its_end(name, params):
+def test_the_progress_of_a_fit_grows_evenly_to_its_end(name, params):
     steps = []
     train(tasteful(), make(name, params), Weighting(), now_us=NOW, progress=lambda *step: steps.append(step))
     shares = [share for what, share in steps if what.startswith("fit on everything, pass")]
@@ -83,7 +83,7 @@ def test_a_history_of_one_moment_before_events_with_times_is_raced_on_a_random_p
     assert len(made.evaluation["choice"]["trials"]) > 1
 
 
-def test_no_choice_sees_what_is_predicted_in_the_end():
+def test_no_choice_uses_the_test_items():
     events = tasteful()
     for each in (events, replace(events, occurred_us=np.zeros_like(events.occurred_us))):
         last, inner = (
@@ -126,7 +126,7 @@ def test_training_on_nothing_is_not_enough_data():
             train(events, make("spectral"), Weighting(), now_us=NOW)
 
 
-def test_one_event_is_learnt_from_and_the_missing_evaluation_is_told():
+def test_one_event_is_learnt_from_and_the_missing_evaluation_is_noted():
     made = train(columns([("ann", "cup", "view", 1, 1)]), make("spectral"), Weighting(), now_us=NOW)
     assert made.evaluation["note"] == "too little data after the split to evaluate"
     assert made.space.items.ids.ids == ("cup",)

@@ -87,7 +87,7 @@ def test_a_word_of_the_shop_with_a_weight_below_zero_is_a_dislike_and_one_above_
     assert related(("cup", "swiped left", 1, 1))["disliked"] == set(), "nobody knows what it means"
 
 
-def test_a_word_leaves_out_what_was_disliked_or_returned_too_and_a_list_just_what_it_names() -> None:
+def test_a_word_also_excludes_disliked_and_returned_items_and_a_list_only_those_it_names() -> None:
     assert parse_exclude("none") == {"returned", "disliked"}
     assert parse_exclude("purchased") == {"purchased", "returned", "disliked"}
     assert parse_exclude("seen") == set(RELATIONS)

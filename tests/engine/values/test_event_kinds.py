@@ -17,7 +17,7 @@ def weights(*words: str, weighting: Weighting = DEFAULT) -> list[float]:
     return weighting.weigh(list(words), np.ones(len(words), np.float32), np.zeros(len(words))).tolist()
 
 
-def test_case_and_what_separates_words_make_no_difference() -> None:
+def test_case_and_separators_of_words_make_no_difference() -> None:
     words = [
         "Order Completed",
         "order-completed",
@@ -59,7 +59,7 @@ def test_no_word_has_two_meanings_and_every_kind_has_words() -> None:
     assert set(SYNONYMS) == set(KINDS)
 
 
-def test_what_says_no_never_raises_taste_and_what_was_only_shown_says_nothing() -> None:
+def test_negative_kinds_never_raise_a_score_and_impressions_have_no_effect() -> None:
     words = ["Return", "refund", "remove_from_cart", "unlike", "hide", "cancel", "impression"]
     assert weights(*words) == [-5.0, -5.0, -3.0, -3.0, -3.0, -5.0, 0.0]
 
@@ -80,7 +80,7 @@ def test_a_listed_word_of_the_shop_overrides_a_synonym() -> None:
     assert listed.vocabulary.kind("hide") is None, "this shop means something good by it"
 
 
-def test_what_takes_away_takes_what_the_space_gave() -> None:
+def test_a_reversing_kind_has_minus_the_weight_that_the_space_gave() -> None:
     listed = Weighting(kinds={"cart": 4.0, "like": 1.0})
     assert weights("remove_from_cart", "unfav", "purchase", weighting=listed) == [-4.0, -1.0, 0.0]
     rows = [("ann", "cup", "view", 1, 0), ("ann", "hat", "add_to_cart", 2, 0), ("ann", "hat", "Product Removed", 2, 0)]

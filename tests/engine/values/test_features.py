@@ -33,6 +33,6 @@ def test_rows_of_numbers_are_taken_as_they_are():
         ((HEAT,), {"deep": nested(2000)}, "expected a row of 1 values in column order, got a dict that nests too deep"),
     ],
 )
-def test_what_no_column_can_hold_is_refused(columns, row, message):
+def test_values_that_no_column_can_hold_are_refused(columns, row, message):
     with pytest.raises(InputError, match=message):
         from_rows(columns, [row])

@@ -37,7 +37,7 @@ def test_the_normal_form_of_an_id_is_its_own(text):
         ("Ａ1", "Ａ1"),  # another sign, not another way to write A
     ],
 )
-def test_an_id_is_kept_without_what_no_eye_sees_around_it_and_in_one_form(given_, kept):
+def test_an_id_is_stored_without_invisible_characters_around_it_in_normal_form(given_, kept):
     assert check_id(given_) == kept
 
 
@@ -63,7 +63,7 @@ def test_slashes_emoji_and_right_to_left_text_are_ids(id_):
         ("\ud800", "an id must be valid Unicode, got a lone surrogate"),
     ],
 )
-def test_what_is_no_id_is_refused_where_it_stands(value, sentence):
+def test_an_invalid_id_is_refused_with_its_place(value, sentence):
     with pytest.raises(InputError) as told:
         check_id(value, loc=("body", 3, "item_id"))
     assert str(told.value) == sentence

@@ -58,7 +58,7 @@ def test_no_number_is_a_time_in_two_units() -> None:
         ("2016-12-31T23:59:61Z", None),
     ],
 )
-def test_a_leap_second_is_read_alike_in_files_bodies_and_attributes(text: str, at: str | None) -> None:
+def test_a_leap_second_is_read_the_same_in_files_bodies_and_attributes(text: str, at: str | None) -> None:
     in_files = parse_iso_times(pl.Series([text]))[0]
     try:
         in_bodies = TypeAdapter(Moment).validate_python(text)

@@ -19,7 +19,7 @@ def random_events(n=600):
     )
 
 
-def test_by_time_predicts_what_comes_after_and_was_not_had_before():
+def test_a_split_by_time_predicts_later_items_that_are_new_to_the_user():
     events = columns([
         ("ann", "cup", "view", 1, 1), ("bob", "hat", "view", 1, 2), ("bob", "cup", "view", 1, 3),
         ("ann", "cup", "view", 1, 8), ("ann", "hat", "view", 1, 9), ("bob", "new", "view", 1, 9),
@@ -42,7 +42,7 @@ def cells(of, matrix):
 
 
 @pytest.mark.parametrize("predict", ["new", "any"])
-def test_what_is_predicted_keeps_its_user_and_item_where_both_sides_know_others(predict):
+def test_test_cells_keep_their_user_and_item_when_both_sides_have_other_ids(predict):
     draw, weighting = np.random.default_rng(4), Weighting(predict=predict)
     rows = [
         (f"u{draw.integers(0, 30) + t // 20}", f"ü{draw.integers(0, 20) - t // 50}", "view", 1.0, t) for t in range(600)

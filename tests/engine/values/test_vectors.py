@@ -64,7 +64,7 @@ def test_lengths_and_unit_vectors_are_right_from_one_end_of_float32_to_the_other
     assert normalise_rows(FAR).dtype == np.float32
 
 
-def test_what_only_has_a_direction_is_brought_to_a_length_that_products_can_stand():
+def test_a_very_long_or_short_query_is_scaled_to_a_length_that_products_can_hold():
     usual = np.array([[3, 4, 0]], np.float32)
     assert rescale_extremes(usual) is usual
     made = rescale_extremes(FAR)

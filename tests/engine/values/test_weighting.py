@@ -63,7 +63,7 @@ def test_by_default_kinds_repeats_quantities_and_age_count():
     assert worth(("purchase", 1, NOW - month), half_life_days=30) < worth(("purchase", 1, NOW), half_life_days=30)
 
 
-def test_what_was_bought_says_more_of_taste_than_what_was_looked_at():
+def test_a_purchase_weighs_more_than_a_view():
     """Everybody buys what has their parity and looks at the rest, but for one item each."""
     n_users, n_items = 40, 20
     rows = [

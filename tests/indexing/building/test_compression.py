@@ -11,7 +11,7 @@ def found(n=1200, dim=8):
     return {row["kind"]: row for row in compression(vectors)}
 
 
-def test_sizes_are_what_is_stored_and_errors_grow_as_they_shrink():
+def test_sizes_are_those_stored_and_errors_grow_as_sizes_shrink():
     rows = found()
     assert [rows[kind]["bytes_per_vector"] for kind in ("float32", "float16", "int8", "pq")] == [32, 16, 8, 2]
     assert rows["int8"]["megabytes"] == pytest.approx((8 * 1200 + 64) / 1e6)

@@ -213,7 +213,7 @@ def test_new_events_are_found_by_their_index(shop):
             assert "Seq Scan on events" not in plan
 
 
-def test_users_who_go_leave_no_error(shop):
+def test_removed_users_cause_no_error(shop):
     shop.publish()
     live = shop.live()
     shop.change(events.append, bought(4, "i3", who="gone"))

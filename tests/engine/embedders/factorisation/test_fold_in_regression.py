@@ -48,7 +48,7 @@ def test_a_world_of_one_user_or_one_item_has_finite_inputs(shape):
     assert np.isfinite(found).all()
 
 
-def test_users_and_items_without_cells_are_zero_and_harm_nobody():
+def test_users_and_items_without_cells_are_zero_and_change_no_others():
     matrix, users = world()
     padded = sp.csr_matrix((matrix.data, matrix.indices, np.append(matrix.indptr, matrix.indptr[-1])), shape=(61, 41))
     alone, beside = fold_in_inputs(users, matrix, CPU), fold_in_inputs(np.vstack([users, users[:1] * 0]), padded, CPU)

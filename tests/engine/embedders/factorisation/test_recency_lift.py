@@ -100,7 +100,7 @@ def test_of_two_things_that_go_as_well_the_one_that_sells_now_comes_first():
             assert scores[2] > 1.5 * scores[1]
 
 
-def test_the_winner_of_a_race_runs_again_with_what_sells_where_times_are_known():
+def test_the_winner_of_a_race_is_fitted_again_with_recent_popularity_if_times_are_known():
     for world, is_dated in ((dated(), True), (tastes(), False)):
         on = validation_set(splits.at_random(world, 0.3, 1))
         trials, _ = auto_select.run_race(on, [("spectral", {}), ("spectral", {"dim": 4})], 60.0, seed=0, device="cpu")

@@ -41,7 +41,7 @@ def test_a_stored_core_encodes_and_decodes_bit_for_bit_as_the_fitted_one(name, f
 
 
 @pytest.mark.parametrize("name", registry.FEATURE_EMBEDDERS)
-def test_what_it_declares_is_what_its_space_does(name, make_features):
+def test_its_space_has_the_declared_abilities(name, make_features):
     draw = np.random.default_rng(4)
     records = make_features(draw.standard_normal((60, 2)) @ draw.standard_normal((2, 5)))
     made = registry.make(name, {"dim": 2} if name == "pca" else PARAMS[name] | {"epochs": 2})
@@ -78,7 +78,7 @@ def test_the_same_seed_gives_the_same_core_and_another_does_not(name, prepared):
 
 
 @pytest.mark.parametrize("name", registry.FEATURE_EMBEDDERS)
-def test_a_model_samples_likely_records_or_says_who_can(name, fitted, prepared):
+def test_a_model_samples_likely_records_or_names_the_models_that_can(name, fitted, prepared):
     core, draw = fitted[name], np.random.default_rng(3)
     if not registry.make(name).abilities.samples:
         with pytest.raises(InputError, match=f"{encoder_decoder.GENERATIVE} can"):

@@ -29,7 +29,7 @@ def test_vectors_and_errors_are_those_of_scikit_learn(n, width):
     assert np.allclose(ours.variances, reference.explained_variance_, rtol=1e-3)
 
 
-def test_batches_give_what_the_whole_gives():
+def test_batches_give_the_same_result_as_all_records_at_once():
     data = low_rank(1000, 30)
     whole = PCA(dim=5).fit(data)
     parts = PCA(dim=5).fit_batches((data[at : at + 90] for at in range(0, 1000, 90)), 30)

@@ -44,7 +44,7 @@ def test_no_dense_array_has_more_users_than_fit(name, monkeypatch):
     assert set(fitted(name, monkeypatch, 2**26)[2]) == {32, 8}
 
 
-def test_a_loss_without_noise_learns_in_pieces_what_it_learns_in_whole_batches(monkeypatch):
+def test_a_loss_without_noise_learns_the_same_in_chunks_as_in_whole_batches(monkeypatch):
     whole, whole_losses, _ = fitted("elsa", monkeypatch, 2**26)
     space, losses, _ = fitted("elsa", monkeypatch, 10 * 30)
     assert losses == pytest.approx(whole_losses, rel=1e-4)

@@ -110,7 +110,7 @@ def trained(tmp_path_factory):
     return {name: [dict(np.load(folder / f"{name}{rank}.npz")) for rank in (0, 1)] for name in PARAMS}
 
 
-def test_what_learns_in_passes_learns_in_several_processes():
+def test_an_embedder_that_learns_in_passes_learns_in_several_processes():
     assert {*PARAMS, "blend"} == {name for name in EMBEDDERS if make(name).abilities.resumable}
 
 
@@ -123,7 +123,7 @@ def test_every_rank_ends_with_the_same_model(trained, name):
     assert len(second["losses"]) == 0  # rank 0 is told of passes
 
 
-def test_a_loss_without_noise_learns_in_two_what_it_learns_in_one(trained):
+def test_a_loss_without_noise_learns_the_same_in_two_processes_as_in_one(trained):
     losses = []
     alone = make("elsa", PARAMS["elsa"]).fit(
         checkerboard(), seed=1, report=lambda epoch, loss, seconds: losses.append(loss)

@@ -23,7 +23,7 @@ def test_migrating_again_changes_nothing(database, space):
         assert migrations.current(conn) == migrations.head()
 
 
-def test_spaces_that_never_said_what_an_unlisted_kind_weighs_no_longer_count_it(database):
+def test_spaces_without_a_weight_for_unlisted_kinds_no_longer_count_them(database):
     changes = import_module("migrations.versions.0007_unknown_kinds").CHANGES
     stored = {
         "usual": {"kinds": dict(KIND_WEIGHTS), "other": 1.0, "half_life_days": 30},
