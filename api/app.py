@@ -93,7 +93,7 @@ def _start_services(app: FastAPI, settings: Settings, database: Database) -> Cal
     state.database, liveness_probe = database, LivenessProbe(database)
     state.history_reader = HistoryReader(database, settings.history_limit)
     state.keyring = Keyring(database, settings.require_keys)
-    state.keyring.requires_key()  # cached, so that a new worker can answer its first request while PostgreSQL is away
+    state.keyring.requires_key()  # cached, so that a new worker answers while PostgreSQL is unreachable
     state.clock_skew = ClockSkew(database, metrics)
     notifier = Notifier(database)
     state.sampler = RecallSampler(observe=metrics.observe_search)

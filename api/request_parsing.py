@@ -100,7 +100,7 @@ def with_vector(request: Request, values: Sequence[float] | None, view: LiveView
 
 
 def with_profile(request: Request, profile: UserProfile) -> Request:
-    """The request with what is known of its user. A vector of the request wins."""
+    """The request with the history and the vector of its user. A vector of the request wins."""
     vector = profile.vector if request.vector is None else request.vector
     return replace(request, history=profile.history, vector=vector)
 

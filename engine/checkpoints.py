@@ -40,7 +40,7 @@ class Checkpoints:
         self._path(fingerprint).unlink(missing_ok=True)
 
     def delete_all(self) -> None:
-        """Delete all checkpoints, including those of trainings that were abandoned."""
+        """Delete all checkpoints, including the checkpoints of abandoned trainings."""
         for path in self.folder.glob(f"*{SUFFIX}"):
             path.unlink(missing_ok=True)
         for path in self.folder.glob(f".*{SUFFIX}.*.partial"):  # left by a process that was killed during a write

@@ -44,7 +44,7 @@ class ResilientCache(FunctionCache):
 def compiled(function=None, *, also=()):
     """Decorator: compile a function with numba, cached on disk if a cache folder is writeable.
 
-    `also` lists the other files on which the machine code depends: those of compiled functions and constants.
+    `also` lists the other files on which the machine code depends, because it includes their functions or constants.
     """
     if function is None:
         return lambda function: compiled(function, also=also)

@@ -57,6 +57,10 @@ RIDDLES = (  # phrases that hide the subject or the noun of a sentence; a plain 
     "heeds",
     "of late",
     "somebody",
+    "what is",
+    "what was",
+    "those of",
+    "whatever",
 )
 MAX_FILE_LINES = 300
 MAX_ROOM_FILES = 12

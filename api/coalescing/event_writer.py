@@ -46,7 +46,7 @@ class EventWriter:
         self._event_writers.shutdown(wait=False)
 
     async def write(self, space_key: int, new_events: Sequence[Event]) -> WrittenEvents:
-        """Append the events and commit. Errors are those of `events.append`."""
+        """Append the events and commit. Raises the errors of `events.append`."""
         if len(new_events) <= MAX_COALESCED_EVENTS:
             written = await self._coalescer.submit((space_key, new_events))
             if written is not None:

@@ -24,7 +24,7 @@ class HistoryReader:
         self._coalescer = Coalescer(self._read_batch)
 
     async def read(self, space_key: int, user_id: str, max_wait_s: float = MAX_WAIT_S) -> History:
-        """As `events.history`. StoreUnavailable when PostgreSQL is away or does not answer within `max_wait_s`."""
+        """As `events.history`. StoreUnavailable when PostgreSQL is unreachable or silent for `max_wait_s`."""
         try:
             async with asyncio.timeout(max_wait_s):
                 return await self._coalescer.submit((space_key, user_id))

@@ -1,4 +1,4 @@
-"""What is known of the users of a request: the events of the session and the history stored in PostgreSQL."""
+"""The known history of the users of a request: the events of the session and the history stored in PostgreSQL."""
 
 from __future__ import annotations
 

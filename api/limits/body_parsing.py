@@ -144,7 +144,7 @@ class _Scanner:
 
 @dataclass(frozen=True, eq=False)
 class PiecewiseParser:
-    """Parses a text piece by piece. Errors are those of `json.loads`, with positions in bytes."""
+    """Parses a text piece by piece. Errors equal the errors of `json.loads`, with positions in bytes."""
 
     text: bytes
     kinds: npt.NDArray[np.uint8]

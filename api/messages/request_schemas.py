@@ -1,4 +1,4 @@
-"""Request schemas; those of shelves are in `shelf_schemas`. An unknown field is an error."""
+"""Request schemas; the schemas of shelves are in `shelf_schemas`. An unknown field is an error."""
 
 from __future__ import annotations
 

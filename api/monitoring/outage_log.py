@@ -28,7 +28,7 @@ class OutageLog:
             if self._since is not None:
                 return
             self._since = time.monotonic()
-        log.warning("PostgreSQL is away", error=why)
+        log.warning("PostgreSQL is unreachable", error=why)
 
     def disk_full(self, why: str) -> None:
         """Called for each request that is answered with 507."""

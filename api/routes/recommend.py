@@ -143,8 +143,8 @@ def without_deleted(item_ids: Sequence[str], view: LiveView, database: Database)
 async def _recommend(
     body: RecommendBody | RecommendQuery, filter_loc: Loc, request: Request, view: LiveView, context: ReadContext
 ) -> Response:
-    """Reads the history first, with those of concurrent requests; then answers a quick request on the event loop, and
-    any other one in a thread."""
+    """Reads the history first, together with the histories of concurrent requests; then answers a quick request on the
+    event loop, and any other request in a thread."""
     check_k(body.k, context.settings)
     now_us = time.time_ns() // 1000
     shelf = parse_recommend(body, now_us, filter_loc=filter_loc, explain=body.explain)

@@ -94,7 +94,7 @@ def get_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Respons
 @router.delete("/{user_id:path}", dependencies=WRITE, summary="Erase a user, their events and stored vectors")
 @writes
 def delete_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase) -> Response:
-    """The receipt counts the deleted rows, including those of visitors who were merged into this user. The vector of
+    """The receipt counts the deleted rows, including the rows of visitors who were merged into this user. The vector of
     the user in served index files is removed by the next reindex.
 
     `kept_out` lists the ids that are rejected in events, imports and merges until `DELETE .../users/{user_id}/erasure`.

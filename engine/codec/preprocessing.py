@@ -1,6 +1,6 @@
 """Preprocessing: fitted scaling, one-hot encoding and imputation, stored as arrays of the model. Pure numpy.
 
-The results equal those of scikit-learn's StandardScaler, SimpleImputer(mean) and OneHotEncoder. Columns that share a
+The results equal scikit-learn's StandardScaler, SimpleImputer(mean) and OneHotEncoder. Columns that share a
 unit (pixels of an image, parts of an embedding) share one scale, which keeps their proportions.
 """
 

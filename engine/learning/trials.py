@@ -97,7 +97,7 @@ def smallest_near_best(trials: Sequence[Trial]) -> Trial | None:
     """The trial with fewest dimensions among those within MARGIN of the best; of equals the better one.
 
     Dimensions cost memory and time at every search, and small differences of a validation metric are noise. A trial
-    whose similar items are much worse than those of another candidate is left out.
+    whose similar items are much worse than another candidate's is left out.
     """
     winner = best_trial(trials)
     if winner is None:

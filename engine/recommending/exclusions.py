@@ -26,7 +26,7 @@ WORDS: Mapping[str, frozenset[str]] = MappingProxyType(
     {"seen": UNWANTED | {"seen", "purchased"}, "purchased": UNWANTED | {"purchased"}, "none": UNWANTED}
 )
 EXPECTED = (
-    "expected seen, purchased or none, each with what was returned and disliked, or a list of what alone to leave out, "
+    "expected seen, purchased or none, each with returned and disliked items, or a list of the only kinds to exclude, "
     'such as ["disliked"], of seen, purchased, returned, disliked'
 )
 NEVER = np.iinfo(np.int64).min
@@ -53,7 +53,7 @@ def exclude_from_text(exclude: object) -> object:
 
 
 def excluded_rows(context: Context, never_shown: Iterable[str] = ()) -> set[int]:
-    """The rows that the history, the list and the earlier pages of a request exclude, and those of `never_shown`."""
+    """The rows that the history, the list and the earlier pages of a request exclude, and the rows of `never_shown`."""
     request, row_of = context.request, context.view.items.row
     ids: set[str] = set()
     if len(request.history) and request.exclude:

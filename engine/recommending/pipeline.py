@@ -4,8 +4,8 @@
 
 Eligibility is one mask per filter, shared by the requests. Exclusions are rows per request; with `distinct`, the items
 of earlier shelves too. Scoring puts all eligible items in their true order, boosts included. Filling continues a shelf
-with the fallback of its source, and shaping chooses from both, so that the guarantee holds whatever source and stages a
-request uses: when k eligible items exist, k come back; otherwise the shortfall says why.
+with the fallback of its source, and shaping chooses from both, so that the guarantee holds for every source and all
+stages: when k eligible items exist, k come back; otherwise the shortfall says why.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def _shelf(plan: Plan, searched: Searched | None, excluded: AbstractSet[int]) ->
 
 
 def _candidates(plan: Plan, n: int, searched: Searched | None, excluded: AbstractSet[int]) -> list[Hit]:
-    """The `n` best items: those of the source, then those of its fallback."""
+    """The `n` best items: first from the source, then from its fallback."""
     view, ranking, boost = plan.context.view, plan.ranking, plan.boost
     hits: list[Hit] = []
     if searched is not None and isinstance(ranking, Nearest):

@@ -80,7 +80,7 @@ def _event_weights(events: EventColumns, weighting: Weighting) -> Sums:
 
 
 def _sort_by_pair(users: Rows, items: Rows) -> tuple[Rows, Rows]:
-    """An order of the events in which those of a pair are neighbours, and the place where each pair starts."""
+    """An order of the events that groups them by pair, and the index where each pair starts."""
     width = int(users.max(initial=0)) + 1
     fits = width * (int(items.max(initial=0)) + 1) < 2**63
     order = np.argsort(items * width + users) if fits else np.lexsort((users, items))

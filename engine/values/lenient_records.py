@@ -74,7 +74,7 @@ def parse_rows(columns: Sequence[Column], rows: Sequence[object]) -> LenientReco
 
 
 def from_stored(columns: Sequence[Column], stored: Sequence[Column], values: Values) -> LenientRecords:
-    """The records of stored `values`, whose columns may have more categories than those of the model.
+    """The records of stored `values`, whose columns may have more categories than the columns of the model.
 
     Raises InputError for another column set.
     """

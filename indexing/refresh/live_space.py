@@ -121,10 +121,10 @@ class LiveSpace:
             if not_begun or time.monotonic() + POLL_INTERVAL_S > until:
                 why = "no write has that number yet" if not_begun else f"{max(within_s, 0) * 1000:.0f} ms are over"
                 if view.stale and view.snapshot.includes(seq):
-                    why = "PostgreSQL, which is away, may have ended others before it since"
+                    why = "PostgreSQL is unreachable, and earlier writes may have ended since"
                 seen = view.snapshot.xmax - 1
                 raise DeadlineExceeded(
-                    f"changes up to {seen} are seen here, asked for min_seq {seq}, and {why}; ask again"
+                    f"changes up to {seen} are seen here, asked for min_seq {seq}, and {why}; try again"
                 )
             time.sleep(POLL_INTERVAL_S)
         return view

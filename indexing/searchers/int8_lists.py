@@ -1,6 +1,6 @@
 """Int8Lists: an inverted file whose lists store each row as its difference from the list's centroid, in 8-bit codes.
 
-The lists are those of a FAISS IVF index. The differences are small, so 8 bits preserve the order of all but close
+The lists are the lists of a FAISS IVF index. The differences are small, so 8 bits preserve the order of all but close
 neighbours: half as many rows again as were asked for, scored once more in float32, contain the true best. A block of 32
 rows is stored dimension pair by dimension pair, as `simd_products` reads it.
 """

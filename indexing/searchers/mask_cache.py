@@ -12,7 +12,7 @@ Value = TypeVar("Value")
 
 
 class MaskCache(Generic[Value]):
-    """Caches only for read-only masks, such as those of filters and views: the same object then has the same content.
+    """Caches only for read-only masks, such as masks of filters and views: the same object then has the same content.
 
     The cache holds a reference to each mask, so that no other array can get the same id.
     """

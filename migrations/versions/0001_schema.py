@@ -107,7 +107,7 @@ CREATE TABLE api_keys (
 );
 """
 
-# Statement-level: one insert of ids per statement, whatever its number of rows.
+# Statement-level: one insert of ids per statement, for any number of rows.
 TRIGGERS = """
 CREATE FUNCTION log_changed_items() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN

@@ -34,7 +34,7 @@ def print_evaluation(evaluation: Mapping[str, Any], embedder: str, k: int = 20) 
 
 
 def similar_items_line(figures: Mapping[str, Any], k: int) -> str:
-    """Figures of similar items beside those of item-kNN: recall of the next item, and the share in the same category.
+    """Metrics of similar items, beside item-kNN's: recall of the next item, and the share in the same category.
 
     The share is there only if items have categories.
     """

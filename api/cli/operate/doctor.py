@@ -69,4 +69,4 @@ def doctor(
 def _mend_ids(found: Settings) -> int:
     """Gives every id its normal form; the number of ids that changed."""
     with open_database(found) as database, database.begin() as conn:
-        return sum(id_normalisation.normalize(conn, each) for each in id_normalisation.find_unnormalized(conn))
+        return sum(id_normalisation.normalise(conn, each) for each in id_normalisation.find_unnormalised(conn))

@@ -1,1 +1,1 @@
-"""Commands that decide what is served: serve (the HTTP server), index (build a generation), publish and rollback."""
+"""Commands of serving: serve (the HTTP server), index (build a generation), publish and rollback."""

@@ -34,7 +34,7 @@ def erase(user: UserId, space: SpaceName = "default", json: Json = False) -> Non
 
     def show() -> None:
         rows = ", ".join(f"{count:,} of {table}" for table, count in erased.rows.items())
-        out.print(f"erased: {rows}; kept out: {', '.join(erased.user_ids)}", markup=False)
+        out.print(f"erased: {rows}; excluded from imports: {', '.join(erased.user_ids)}", markup=False)
 
     emit(json, {"user_id": user_id, "erased": dict(erased.rows), "kept_out": list(erased.user_ids)}, show)
 

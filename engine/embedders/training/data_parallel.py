@@ -124,7 +124,7 @@ def users_of_rank(users: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def broadcast_parameters(parameters: Sequence[torch.Tensor]) -> None:
-    """Set the parameters of every rank to those of rank 0."""
+    """Copy the parameters of rank 0 to every rank."""
     if n_ranks() > 1:
         for parameter in parameters:
             dist.broadcast(parameter.detach(), src=0)

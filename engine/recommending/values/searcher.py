@@ -18,8 +18,8 @@ class Searcher(Protocol):
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
         """Scores (n, k) float32 and rows (n, k) int64, best first; -1 where there are no more.
 
-        `allowed` has a place for each row, or more, which are ignored. What is made of one that cannot be written to
-        is kept, so that the next search with the same one is faster.
+        `allowed` has a value for each row; further values are ignored. Implementations may cache results derived from
+        a read-only `allowed`, so that the next search with the same object is faster.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""View: what is served at one moment, as a shelf needs it. Implemented in `indexing.live.view`."""
+"""View: the snapshot from which a shelf is computed, as a protocol. Implemented in `indexing.live.view`."""
 
 from __future__ import annotations
 

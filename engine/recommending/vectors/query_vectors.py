@@ -1,4 +1,4 @@
-"""Query vectors: the start of a search for similar items: a vector, or items, less the items to go away from."""
+"""Query vectors for similar items: a given vector, or the mean of positive items minus the mean of negative items."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def check_dim(vector: Matrix, view: View) -> Matrix:
 
 
 def _difference(view: View, item_ids: Sequence[str], unlike: Sequence[str]) -> Matrix:
-    """The mean of the unit vectors of `item_ids` minus the mean of those of `unlike`."""
+    """The mean unit vector of `item_ids` minus the mean unit vector of `unlike`."""
     query = _mean(view, item_ids) - _mean(view, unlike)
     is_zero = row_lengths(query[None])[0] <= rounding_error(len(query))
     if is_zero and any(_similarity_vector(view, id_).any() for id_ in (*item_ids, *unlike)):

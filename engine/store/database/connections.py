@@ -94,7 +94,7 @@ class Database:
         except (OperationalError, InterfaceError, psycopg.OperationalError) as error:
             raise map_error(error, self._server) from error
         except PoolTimeout as error:
-            raise StoreBusy("every database connection is busy; nothing was done, retry in a moment") from error
+            raise StoreBusy("every database connection is busy; nothing was done, try again in a moment") from error
         except DBAPIError as error:
             if error.connection_invalidated:
                 raise connection_lost(error, self._server) from error
@@ -158,7 +158,7 @@ class Database:
         if not self._unreachable:
             return self._try_connect()
         if not self._reconnecting.acquire(blocking=False):
-            raise StoreUnavailable("PostgreSQL is unreachable; retry in a moment")
+            raise StoreUnavailable("PostgreSQL is unreachable; try again in a moment")
         try:
             return self._try_connect()
         finally:

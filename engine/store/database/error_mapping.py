@@ -15,7 +15,7 @@ CONFLICTING_TRANSACTION = (  # PostgreSQL aborts the statement because of anothe
     psycopg.errors.DeadlockDetected,
     psycopg.errors.SerializationFailure,
 )
-RETRY = "then retry; reads continue"
+RETRY = "then try again; reads continue"
 NOT_DONE = f"{RETRY}, and the write was not done"
 
 
@@ -24,8 +24,8 @@ def map_error(error: Exception, server: EmbeddedServer | None) -> StoreUnavailab
     cause = getattr(error, "orig", error)
     if isinstance(cause, CONFLICTING_TRANSACTION):
         return StoreBusy(
-            "another transaction, such as an import, holds the same rows for too long; nothing was done, retry in a "
-            "moment"
+            "another transaction, such as an import, holds the same rows for too long; nothing was done, "
+            "try again in a moment"
         )
     if isinstance(cause, psycopg.errors.DiskFull):
         if server is not None:

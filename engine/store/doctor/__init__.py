@@ -1,1 +1,1 @@
-"""The database part of `nearfield doctor`: the checks, and the normalization of stored ids."""
+"""The database part of `nearfield doctor`: the checks, and the normalisation of stored ids."""

@@ -9,7 +9,7 @@ from engine.store import api_keys
 from engine.store.database import migrations
 from engine.store.database.connections import Database
 from engine.store.doctor import id_normalisation
-from engine.store.doctor.id_normalisation import UnnormalizedId
+from engine.store.doctor.id_normalisation import UnnormalisedId
 
 ALL_REVOKED = "all keys are revoked, so the server refuses every request; create one with `nearfield keys create`"
 Check = tuple[str, bool, str]
@@ -47,14 +47,14 @@ def check_database(database: Database) -> list[Check]:
 
 def _check_ids(conn: sa.Connection) -> Check:
     """Whether all stored ids are in normal form."""
-    unnormalized = id_normalisation.find_unnormalized(conn)
-    example_of: dict[str, UnnormalizedId] = {}
-    for each in unnormalized:
+    unnormalised = id_normalisation.find_unnormalised(conn)
+    example_of: dict[str, UnnormalisedId] = {}
+    for each in unnormalised:
         example_of.setdefault(each.noun, each)
-    if not unnormalized:
+    if not unnormalised:
         return "ids", True, "all in normal form: Unicode NFC, no white space around them"
     counts = [
-        f"{sum(each.noun == noun for each in unnormalized):,} {noun} such as {example.id_!r} in space {example.space}"
+        f"{sum(each.noun == noun for each in unnormalised):,} {noun} such as {example.id_!r} in space {example.space}"
         for noun, example in example_of.items()
     ]
     detail = f"not in the normal form that requests and imports use: {'; '.join(counts)}"

@@ -1,6 +1,6 @@
-"""Id normalization: finds stored ids that are not in normal form, and merges each into the normal form.
+"""Id normalisation: finds stored ids that are not in normal form, and merges each into the normal form.
 
-Requests and imports normalize ids. Databases from before that have ids in other forms, which no request can reach.
+Requests and imports normalise ids. Older databases may have ids in other forms, which no request can reach.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MOVE_REFERENCES = (
 
 
 @dataclass(frozen=True)
-class UnnormalizedId:
+class UnnormalisedId:
     noun: str  # users or items
     space: str
     id_: str
@@ -48,12 +48,12 @@ class UnnormalizedId:
         return re.sub(r"^(-?[0-9]+)[.]0$", r"\1", normalise_id(self.id_))
 
 
-def find_unnormalized(conn: sa.Connection) -> list[UnnormalizedId]:
-    """The ids of users and of items that are not deleted that are not in normal form. Scans both tables."""
-    return [UnnormalizedId(*row) for row in conn.exec_driver_sql(FIND, (INVISIBLE,))]
+def find_unnormalised(conn: sa.Connection) -> list[UnnormalisedId]:
+    """The ids of users, and of items that are not deleted, without normal form. Scans both tables."""
+    return [UnnormalisedId(*row) for row in conn.exec_driver_sql(FIND, (INVISIBLE,))]
 
 
-def normalize(conn: sa.Connection, other: UnnormalizedId) -> bool:
+def normalise(conn: sa.Connection, other: UnnormalisedId) -> bool:
     """Merge a user or an item into the one with the normal id, created if needed.
 
     False when that is not possible: the normal form is empty, or belongs to an erased user.

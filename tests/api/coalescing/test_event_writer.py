@@ -40,7 +40,7 @@ class Watched:
         self.begun += 1
         assert self.gate.wait(30)
         if self.away:
-            raise StoreUnavailable("PostgreSQL is away")
+            raise StoreUnavailable("PostgreSQL is unreachable")
         with self._database.begin() as conn:
             yield conn
 

@@ -49,7 +49,7 @@ class Watched:
         self.taken += 1
         self.gate.wait(10)
         if self.away:
-            raise StoreUnavailable("PostgreSQL is away")
+            raise StoreUnavailable("PostgreSQL is unreachable")
         with self._database.connect() as conn:
             yield conn
 

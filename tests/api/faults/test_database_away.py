@@ -136,7 +136,7 @@ def test_reads_go_on_and_writes_recover(shop: Shop, door: tuple[Door, str]) -> N
                 stop.set()
         assert [each.exception() for each in asking] == [None] * 3
     assert {status for status, _ in answers} == {200}
-    [noticed] = [line for line in lines if line["event"] == "PostgreSQL is away"]
+    [noticed] = [line for line in lines if line["event"] == "PostgreSQL is unreachable"]
     assert noticed["log_level"] == "warning"
     [over] = [line for line in lines if line["event"] == "PostgreSQL is back"]
     assert over["requests_answered_503"] >= 4

@@ -63,12 +63,12 @@ def test_a_full_disk_is_507_and_reads_go_on(small: Path) -> None:
             assert detail.startswith(
                 f"the disk that holds {small}/home/postgres is full: 0 MiB are free and PostgreSQL"
             )
-            assert "needs at least 64 MiB; free some space, then try again; reads go on" in detail
+            assert "needs at least 64 MiB; free some space, then try again; reads continue" in detail
             assert httpx.get(f"{url}/recommend?user_id=u", timeout=60).status_code == 200
             (small / "ballast").unlink()
             assert httpx.post(f"{url}/items", json=rows, timeout=60).status_code == 200
     assert [line["event"] for line in lines if line["log_level"] in ("error", "warning")].count("a disk is full") == 1
-    assert not [line for line in lines if line["event"] == "PostgreSQL is away"]
+    assert not [line for line in lines if line["event"] == "PostgreSQL is unreachable"]
 
 
 def test_an_index_without_disk_space_reports_its_size_and_leaves_no_files(small: Path, database: Database) -> None:

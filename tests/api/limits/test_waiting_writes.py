@@ -171,13 +171,13 @@ def test_a_write_of_a_locked_row_gets_503_and_other_writes_succeed(
             soon.post("/items/availability", json={"items": [{"item_id": "odd-01", "available": False}]}),
         ):
             assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1"), answer.text
-            assert "nothing was done, retry" in answer.json()["detail"]
+            assert "nothing was done, try again" in answer.json()["detail"]
             assert LOCK_S <= answer.elapsed.total_seconds() < LONGEST_WAIT_S
         assert soon.put("/items/odd-02", json={"title": "Changed"}).status_code == 200
         assert soon.get("/recommend", params={"user_id": "odd-user-1"}).json()["stale"] is False
     assert soon.get("/items/odd-01").json() == before
     assert soon.put("/items/odd-01", json={"title": "Changed"}).status_code == 200
-    assert "PostgreSQL is away" not in capsys.readouterr().out
+    assert "PostgreSQL is unreachable" not in capsys.readouterr().out
 
 
 def test_the_database_of_a_server_has_the_lock_timeout(own: tuple[Settings, Database]) -> None:

@@ -63,7 +63,7 @@ def test_the_skew_is_postgres_clock_minus_ours_and_a_large_one_is_logged_once(da
 def test_rejected_events_are_logged_once_a_minute_and_kept_while_postgres_is_away(database, space) -> None:
     class Away:
         def begin(self):
-            raise StoreUnavailable("PostgreSQL is away")
+            raise StoreUnavailable("PostgreSQL is unreachable")
 
     now = datetime.now(UTC)
     clock = ClockSkew(Away(), Metrics())

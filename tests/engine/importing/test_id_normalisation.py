@@ -60,7 +60,7 @@ def test_one_record_and_one_vector_in_every_kind_of_file(database: Database, spa
     assert vectors.read(tmp_path / "words.vec", Layout()).ids == [NFC]
 
 
-def test_doctor_reports_unnormalized_ids_and_merges_them_into_the_normal_form(
+def test_doctor_reports_unnormalised_ids_and_merges_them_into_the_normal_form(
     database: Database, space: Space, load: Load, tmp_path: Path
 ) -> None:
     path = tmp_path / "events.csv"
@@ -80,8 +80,8 @@ def test_doctor_reports_unnormalized_ids_and_merges_them_into_the_normal_form(
         told = checks._check_ids(conn)
         assert not told[1]
         assert f"2 users such as '1 ' in space {space.name}; 1 items such as 'a\\xa0'" in told[2]
-        found = [each for each in id_normalisation.find_unnormalized(conn) if each.space == space.name]
-        assert [id_normalisation.normalize(conn, each) for each in found] == [True] * 3
+        found = [each for each in id_normalisation.find_unnormalised(conn) if each.space == space.name]
+        assert [id_normalisation.normalise(conn, each) for each in found] == [True] * 3
         assert users.ids(conn, space.key) == ["1", "3"]
         assert events.history(conn, space.key, "1", 10).item_ids == ("a", "a")
         assert events.history(conn, space.key, "3", 10).item_ids == ("a", "c")
@@ -94,6 +94,6 @@ def test_an_id_whose_normal_form_was_erased_stays(database: Database, space: Spa
     with database.begin() as conn:
         users.upsert(conn, space.key, [User("ann"), User("ann ")])
         users.delete(conn, space.key, "ann")
-        [found] = [each for each in id_normalisation.find_unnormalized(conn) if each.space == space.name]
-        assert not id_normalisation.normalize(conn, found)
+        [found] = [each for each in id_normalisation.find_unnormalised(conn) if each.space == space.name]
+        assert not id_normalisation.normalise(conn, found)
         assert users.delete(conn, space.key, "ann ").rows["users"] == 1

@@ -486,7 +486,7 @@ class TestLive:
         shop.change(items.delete, "i0")
 
         def away(*arguments):
-            raise StoreUnavailable("PostgreSQL is away: cut in the middle")
+            raise StoreUnavailable("PostgreSQL is unreachable: cut in the middle")
 
         with monkeypatch.context() as patched:
             patched.setattr(items, "read_catalogue", away)

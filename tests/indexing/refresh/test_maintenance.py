@@ -162,7 +162,7 @@ def test_items_hidden_before_the_build_are_no_tombstones(shop):
 
 def test_a_build_that_cannot_be_recorded_leaves_no_files(shop, monkeypatch):
     def away(*arguments):
-        raise StoreUnavailable("PostgreSQL is away")
+        raise StoreUnavailable("PostgreSQL is unreachable")
 
     monkeypatch.setattr(generations, "add", away)
     with pytest.raises(StoreUnavailable):

@@ -23,7 +23,7 @@ class Deaf:
         pass
 
 
-@pytest.mark.parametrize("error", [StoreUnavailable("PostgreSQL is away"), OSError(24, "Too many open files")])
+@pytest.mark.parametrize("error", [StoreUnavailable("PostgreSQL is unreachable"), OSError(24, "Too many open files")])
 def test_a_failing_listener_pauses_between_attempts(error):
     listener = Deaf(error)
     polling = Poller({}, poll_s=0.001, listener=listener)

@@ -136,7 +136,7 @@ def test_while_a_database_is_unreachable_one_caller_waits_for_it_and_the_others_
         accepted, _ = unresponsive.accept()
         started = time.monotonic()
         for _ in range(20):
-            with pytest.raises(StoreUnavailable, match="retry in a moment"), database.connect():
+            with pytest.raises(StoreUnavailable, match="try again in a moment"), database.connect():
                 pass
         assert time.monotonic() - started < 4  # one attempt alone takes 5 s
         accepted.close()

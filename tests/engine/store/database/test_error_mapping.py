@@ -25,7 +25,7 @@ def test_the_error_of_a_full_disk_names_its_place_and_the_needed_space(tmp_path,
     assert not mapped.is_down
     assert str(mapped) == (
         f"the disk that holds {tmp_path}/postgres is full: 3 MiB are free and PostgreSQL needs at least 64 MiB; "
-        "free some space, then retry; reads continue, and the write was not done"
+        "free some space, then try again; reads continue, and the write was not done"
     )
     by_url = map_error(error, None)
     assert isinstance(by_url, DiskFull)
