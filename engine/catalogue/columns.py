@@ -31,19 +31,18 @@ SCHEMA = pa.schema(
         (
             "numbers",
             pa.large_list(pa.float64()),
-        ),  # of number, numbers, bool; of text the moments, NaN for none
-        ("texts", pa.large_list(pa.large_string())),  # of text and texts; else empty
-        ("rests", pa.large_list(pa.int16())),  # what float64 leaves of integers; empty where that is nothing
+        ),  # values of number, numbers and bool; times of text, NaN if not a time
+        ("texts", pa.large_list(pa.large_string())),  # values of text and texts; else empty
+        ("rests", pa.large_list(pa.int16())),  # integer minus its float64; empty if all are 0
     ]
 )
 DAY, CLOCK = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}", r"(?:[T ][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,6})?)?)"
 MAX_EXACT_INT = 2**53  # float64 holds all integers up to this
 COMPARISONS = {"lt": np.less, "lte": np.less_equal, "gt": np.greater, "gte": np.greater_equal}
 assert COMPARISONS.keys() == ORDERS.keys()
-MAX_REST = 2**10  # of an integer of 64 bits
+MAX_REST = 2**10  # no rest of a 64-bit integer is larger
 
-
-PARSE_BATCH_ROWS = 65_536  # rows
+PARSE_BATCH_ROWS = 65_536
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,11 +63,11 @@ class Columns:
     @cached_property
     def _row_of(self) -> Mapping[str, dict[str, int]]:
         """field -> kind -> row of `attributes`."""
-        found: dict[str, dict[str, int]] = {}
+        row_of: dict[str, dict[str, int]] = {}
         names = (self.attributes["field"].to_pylist(), self.attributes["kind"].to_pylist())
         for row, (field, kind) in enumerate(zip(*names, strict=True)):
-            found.setdefault(field, {})[kind] = row
-        return found
+            row_of.setdefault(field, {})[kind] = row
+        return row_of
 
     def mask(self, predicate: Predicate) -> Mask:
         """Whether each row of the catalogue matches the predicate, (n,) bool."""
@@ -77,17 +76,17 @@ class Columns:
         if isinstance(predicate, Not):
             return ~self.mask(predicate.part)
         join = np.logical_and if isinstance(predicate, AllOf) else np.logical_or
-        made = self.mask(predicate.parts[0])
+        mask = self.mask(predicate.parts[0])
         for part in predicate.parts[1:]:
-            join(made, self.mask(part), out=made)
-        return made
+            join(mask, self.mask(part), out=mask)
+        return mask
 
     def kinds(self, field: str) -> set[Kind]:
         """The kinds of the values of an attribute; `time` instead of `text` if all its texts are times."""
-        found: set[Kind] = {kind for kind in self._row_of.get(field, {}) if kind != "present"}  # type: ignore[misc]
-        held = self._held(field, "text") if "text" in found else None
-        is_time = held is not None and held.moments is not None and not np.isnan(held.moments).any()
-        return found - {"text"} | {"time"} if is_time else found
+        kinds: set[Kind] = {kind for kind in self._row_of.get(field, {}) if kind != "present"}  # type: ignore[misc]
+        texts = self._field_values(field, "text") if "text" in kinds else None
+        is_time = texts is not None and texts.moments is not None and not np.isnan(texts.moments).any()
+        return kinds - {"text"} | {"time"} if is_time else kinds
 
     def has(self, field: str) -> bool:
         return field in CORE or field in self._row_of
@@ -115,21 +114,21 @@ class Columns:
             mask[self._present(test.field)] = True
             return mask if test.value else ~mask
         for kind in test.kinds:
-            held = self._held(test.field, kind)
-            if held is not None:
-                mask[held.rows[self._found(test, kind, held)]] = True
+            field_values = self._field_values(test.field, kind)
+            if field_values is not None:
+                mask[field_values.rows[self._satisfies(test, kind, field_values)]] = True
         return mask
 
-    def _found(self, test: Condition, kind: Kind, held: FieldValues) -> Mask:
+    def _satisfies(self, test: Condition, kind: Kind, field_values: FieldValues) -> Mask:
         """Which of the values satisfy the condition."""
-        if test.moments and held.moments is not None:
-            as_text = self._found(test, kind, FieldValues(held.rows, held.values))
-            return np.where(np.isnan(held.moments), as_text, _of_moments(test, held.moments))
+        if test.moments and field_values.moments is not None:
+            as_text = self._satisfies(test, kind, FieldValues(field_values.rows, field_values.values))
+            return np.where(np.isnan(field_values.moments), as_text, _compare_moments(test, field_values.moments))
         within = test.operator == "contains" and kind == "text"
         if test.match_case is False or (within and test.match_case is None):
-            texts = self._folded.get(test.field, kind, held.values)
+            texts = self._folded.get(test.field, kind, field_values.values)
             return texts.contains(str(test.value)) if within else texts.is_in(test.value)
-        return _holding(test, kind, held)
+        return _compare(test, kind, field_values)
 
     def _present(self, field: str) -> npt.NDArray[np.int64]:
         if field in CORE:
@@ -137,7 +136,7 @@ class Columns:
         row = self._row_of.get(field, {}).get("present")
         return np.zeros(0, np.int64) if row is None else self.attributes["rows"][row].values.to_numpy()
 
-    def _held(self, field: str, kind: Kind) -> FieldValues | None:
+    def _field_values(self, field: str, kind: Kind) -> FieldValues | None:
         if field in CORE:
             return self._core(field) if CORE[field] == kind else None
         row = self._row_of.get(field, {}).get(kind)
@@ -172,7 +171,7 @@ def attribute_table(catalogue: pa.Table) -> pa.Table:
         for kind, of_rows, scalars in sorted(_kinds(rows, values), key=lambda each: each[0]):
             is_text = kind in ("text", "texts")
             numbers = _moments(scalars) if is_text else np.array(scalars, np.float64)
-            rests = [] if is_text else _left(scalars, numbers)
+            rests = [] if is_text else _rests_of(scalars, numbers)
             row = (PREFIX + name, kind, of_rows, numbers, scalars if is_text else [], rests)
             for column, each in zip(columns.values(), row, strict=True):
                 column.append(each)
@@ -182,13 +181,13 @@ def attribute_table(catalogue: pa.Table) -> pa.Table:
 def _moments(texts: list[str]) -> npt.NDArray[np.float64]:
     """The time of each text, NaN if it is not a time; empty if no text is a time."""
     column = pa.array(texts, pa.large_string())
-    begun = pc.match_substring_regex(column, DAY).to_numpy(zero_copy_only=False)
-    if not begun.any():
+    starts_with_date = pc.match_substring_regex(column, DAY).to_numpy(zero_copy_only=False)
+    if not starts_with_date.any():
         return np.array([], np.float64)
-    distinct = column.filter(pa.array(begun)).dictionary_encode()
-    made = np.full(len(texts), np.nan)
-    made[begun] = _read_moments(distinct.dictionary)[distinct.indices.to_numpy()]
-    return made[:0] if np.isnan(made).all() else made
+    distinct = column.filter(pa.array(starts_with_date)).dictionary_encode()
+    moments = np.full(len(texts), np.nan)
+    moments[starts_with_date] = _read_moments(distinct.dictionary)[distinct.indices.to_numpy()]
+    return moments[:0] if np.isnan(moments).all() else moments
 
 
 def _read_moments(texts: pa.Array) -> npt.NDArray[np.float64]:
@@ -199,11 +198,11 @@ def _read_moments(texts: pa.Array) -> npt.NDArray[np.float64]:
             return plain.astype("datetime64[us]").astype(np.int64).astype(np.float64)
         except ValueError:  # a date or a time that does not exist
             pass
-    found = [parse_moment(text) for text in texts.to_pylist()]
-    return np.array([np.nan if at is None else at for at in found], np.float64)
+    moments = [parse_moment(text) for text in texts.to_pylist()]
+    return np.array([np.nan if at is None else at for at in moments], np.float64)
 
 
-def _left(scalars: list[Any], numbers: npt.NDArray[np.float64]) -> list[int]:
+def _rests_of(scalars: list[Any], numbers: npt.NDArray[np.float64]) -> list[int]:
     """The rest of each integer that float64 cannot represent exactly; empty if all rests are 0."""
     if not len(numbers) or np.abs(numbers).max() < MAX_EXACT_INT:
         return []
@@ -216,20 +215,20 @@ def _left(scalars: list[Any], numbers: npt.NDArray[np.float64]) -> list[int]:
 
 def _fields(texts: pa.ChunkedArray) -> dict[str, tuple[list[int], list[Any]]]:
     """name -> the rows with a value that is not null, and these values. Rows are parsed in batches."""
-    there = pc.and_(texts.is_valid(), pc.not_equal(texts, "{}")).fill_null(False)
-    rows, found = np.flatnonzero(there.to_numpy()), dict[str, tuple[list[int], list[Any]]]()
-    texts = texts.filter(there)
+    has_attributes = pc.and_(texts.is_valid(), pc.not_equal(texts, "{}")).fill_null(False)
+    rows, fields = np.flatnonzero(has_attributes.to_numpy()), dict[str, tuple[list[int], list[Any]]]()
+    texts = texts.filter(has_attributes)
     for start in range(0, len(rows), PARSE_BATCH_ROWS):
         parsed = orjson.loads(f"[{','.join(texts.slice(start, PARSE_BATCH_ROWS).to_pylist())}]")
         for row, attributes in zip(rows[start : start + PARSE_BATCH_ROWS].tolist(), parsed, strict=True):
             for name, value in attributes.items():
                 if value is not None:
-                    held = found.get(name)
-                    if held is None:
-                        held = found[name] = [], []
-                    held[0].append(row)
-                    held[1].append(value)
-    return found
+                    rows_and_values = fields.get(name)
+                    if rows_and_values is None:
+                        rows_and_values = fields[name] = [], []
+                    rows_and_values[0].append(row)
+                    rows_and_values[1].append(value)
+    return fields
 
 
 def _kinds(rows: list[int], values: list[Any]) -> Iterator[tuple[str, list[int], list[Any]]]:
@@ -241,53 +240,55 @@ def _kinds(rows: list[int], values: list[Any]) -> Iterator[tuple[str, list[int],
     elif types == {str}:
         yield "text", rows, values
     else:
-        found: dict[str, tuple[list[int], list[Any]]] = {}
+        by_kind: dict[str, tuple[list[int], list[Any]]] = {}
         for row, value in zip(rows, values, strict=True):
             for kind, each in comparables(value):
-                of_rows, scalars = found.setdefault(kind, ([], []))
+                of_rows, scalars = by_kind.setdefault(kind, ([], []))
                 of_rows.append(row)
                 scalars.append(each)
-        yield from ((kind, of_rows, scalars) for kind, (of_rows, scalars) in found.items())
+        yield from ((kind, of_rows, scalars) for kind, (of_rows, scalars) in by_kind.items())
 
 
-def _holding(test: Condition, kind: Kind, held: FieldValues) -> Mask:
+def _compare(test: Condition, kind: Kind, field_values: FieldValues) -> Mask:
     """Which of the values satisfy the condition, compared with case and not as times."""
-    if isinstance(held.values, np.ndarray):
-        return _numbers(test, held.values, held.rests)
+    if isinstance(field_values.values, np.ndarray):
+        return _compare_numbers(test, field_values.values, field_values.rests)
     if test.operator == "contains" and kind == "text":
-        found = pc.match_substring(held.values, str(test.value))
+        mask = pc.match_substring(field_values.values, str(test.value))
     elif test.operator == "in":
-        found = pc.is_in(held.values, value_set=pa.array(test.value, held.values.type))
+        mask = pc.is_in(field_values.values, value_set=pa.array(test.value, field_values.values.type))
     else:
         compare = {"lt": pc.less, "lte": pc.less_equal, "gt": pc.greater, "gte": pc.greater_equal}
-        found = compare.get(test.operator, pc.equal)(held.values, pa.scalar(test.value, held.values.type))
-    return np.asarray(found.to_numpy(zero_copy_only=False), dtype=bool)
+        mask = compare.get(test.operator, pc.equal)(
+            field_values.values, pa.scalar(test.value, field_values.values.type)
+        )
+    return np.asarray(mask.to_numpy(zero_copy_only=False), dtype=bool)
 
 
-def _numbers(test: Condition, values: npt.NDArray[np.float64], rests: npt.NDArray[np.int16] | None) -> Mask:
+def _compare_numbers(test: Condition, values: npt.NDArray[np.float64], rests: npt.NDArray[np.int16] | None) -> Mask:
     """Compare numbers as float64 plus rest: by float64 first, and by rest if these are equal."""
-    wanted = [_parted(each) for each in (test.value if isinstance(test.value, tuple) else (test.value,))]
+    wanted = [_split_number(each) for each in (test.value if isinstance(test.value, tuple) else (test.value,))]
     if test.operator == "in":
-        found = np.isin(values, [number for number, rest in wanted if rest == 0])
+        mask = np.isin(values, [number for number, rest in wanted if rest == 0])
         if rests is not None:
-            found &= rests == 0
+            mask &= rests == 0
             for number, rest in wanted:
-                found |= (values == number) & (rests == rest)
-        return found
+                mask |= (values == number) & (rests == rest)
+        return mask
     [(number, rest)] = wanted
-    by = COMPARISONS.get(test.operator, np.equal)
+    compare = COMPARISONS.get(test.operator, np.equal)
     if rests is None and rest == 0:
-        return np.asarray(by(values, number))
-    return np.where(values == number, by(0 if rests is None else rests, rest), by(values, number))
+        return np.asarray(compare(values, number))
+    return np.where(values == number, compare(0 if rests is None else rests, rest), compare(values, number))
 
 
-def _of_moments(test: Condition, moments: npt.NDArray[np.float64]) -> Mask:
+def _compare_moments(test: Condition, moments: npt.NDArray[np.float64]) -> Mask:
     if test.operator in ("eq", "in"):
         return np.isin(moments, test.moments)
     return np.asarray(COMPARISONS[test.operator](moments, test.moments[0]))
 
 
-def _parted(value: Scalar) -> tuple[float, int]:
+def _split_number(value: Scalar) -> tuple[float, int]:
     """The float64 and the rest of a number."""
     number = float(value)
     rest = value - int(number) if isinstance(value, int) else 0
