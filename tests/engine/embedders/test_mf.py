@@ -72,8 +72,8 @@ def test_a_sharp_cut_leaves_the_pairs_within_the_first_k_and_half_of_the_last_of
     )
     embedder = make("mf", {"top_k": 2, "top_k_temperature": 0.001})
     cells = history_batch(HISTORIES.matrix, np.arange(3), torch.device("cpu"))
-    near = embedder._near(cells, scores, torch.eye(6), torch.tensor([0.7, 0.7, 0.5]))
-    assert near.weights.tolist() == pytest.approx([1, 0, 0.5, 3, 0.5, 0])
+    weighed = embedder._weigh_by_rank(cells, scores, torch.eye(6), torch.tensor([0.7, 0.7, 0.5]))
+    assert weighed.weights.tolist() == pytest.approx([1, 0, 0.5, 3, 0.5, 0])
 
 
 def test_the_temperature_of_the_cut_is_that_of_the_loss_unless_it_is_given():
