@@ -1,4 +1,4 @@
-"""A benchmark script run as its user runs it."""
+"""Runs a benchmark script as a user does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shape of the code, held: which way imports point, where each heavy dependency lives, and how long things are."""
+"""The architecture: direction of imports, one home for each heavy dependency, sizes of files, functions and rooms."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""scripts/bench_freshness.py: every worker is asked, and an answer, an older one and none are told apart."""
+"""scripts/bench_freshness.py: it queries every worker, and distinguishes a fresh, an older and a missing answer."""
 
 from __future__ import annotations
 

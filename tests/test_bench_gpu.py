@@ -1,4 +1,4 @@
-"""bench_gpu measures an index against what the device can do; its whole path runs on a CPU too."""
+"""bench_gpu compares an index with the limits of the device; the whole script also runs on a CPU."""
 
 import json
 import subprocess

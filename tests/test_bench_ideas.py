@@ -1,4 +1,4 @@
-"""bench_ideas sets each idea beside the same model without it."""
+"""bench_ideas compares each idea with the same model without it."""
 
 import numpy as np
 import polars as pl

@@ -1,4 +1,4 @@
-"""bench_quality chooses on validation cells, learns again on train and scores the test file."""
+"""bench_quality selects on validation cells, trains again on all training cells and scores the test file."""
 
 import json
 import subprocess

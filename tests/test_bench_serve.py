@@ -1,4 +1,4 @@
-"""scripts/bench_serve.py: what it prints is read by machines."""
+"""scripts/bench_serve.py: its output is machine-readable."""
 
 from __future__ import annotations
 

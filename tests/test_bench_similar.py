@@ -1,4 +1,4 @@
-"""bench_similar sets similar items of each embedder beside those of item-kNN."""
+"""bench_similar compares similar items of each embedder with item-kNN."""
 
 from tests.benches import rows_of
 

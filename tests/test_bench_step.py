@@ -1,4 +1,4 @@
-"""bench_step times the product's own steps beside ceilings measured in the same run, and counts what a step does."""
+"""bench_step times training steps beside ceilings measured in the same run, and counts the operations of a step."""
 
 import json
 import subprocess

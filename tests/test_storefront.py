@@ -1,4 +1,4 @@
-"""The generated storefront: the same for the same seed, believable, and worth learning from."""
+"""The generated storefront: reproducible by seed, realistic, and useful for training."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Served:
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Served]:
-    """A published generation, and its only one."""
+    """A shop whose only generation is published."""
     settings = Settings(home=tmp_path)
     with open_database(settings) as database:
         filled(settings, database)
@@ -52,7 +52,7 @@ def shop(tmp_path: Path) -> Iterator[Served]:
 
 
 def cut(folder: Path) -> None:
-    """Every array of a generation to nothing, in place: who has it mapped and reads on is sent SIGBUS."""
+    """Truncate every array of a generation in place: a process that reads a mapped array gets SIGBUS."""
     for path in folder.glob("*.npy"):
         os.truncate(path, 0)
 
@@ -61,7 +61,7 @@ def asked(url: str) -> dict[str, Any]:
     try:
         answer = httpx.get(url, timeout=30)
         return answer.json() if answer.status_code == 200 else {}
-    except httpx.TransportError:  # its worker died of this request
+    except httpx.TransportError:  # its worker crashed on this request
         return {}
 
 
@@ -76,7 +76,7 @@ def test_workers_that_crash_on_truncated_files_are_replaced_and_serve_another_ge
     before = shop.publish()
     damaged = shop.publish()
     port = free_port()
-    shop.folder(before).chmod(0o755)  # as an earlier version made it
+    shop.folder(before).chmod(0o755)  # the mode in earlier versions
     with shop.log.open("w") as log:
         process = start(shop.settings.home, port, "--workers", "2", log=log)
     assert stat.S_IMODE(shop.folder(before).stat().st_mode) == 0o700

@@ -1,6 +1,6 @@
-"""PostgreSQL goes away under load and comes back: reads go on and say so, writes are told so, nothing is lost.
+"""PostgreSQL becomes unreachable under load and returns: reads continue as stale, writes get 503, nothing is lost.
 
-It goes away behind a socket that forwards to the real one: closed, every connection through it ends, as in a restart.
+A proxy socket forwards to the real one. When it closes, every connection through it ends, as in a restart.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ PORT = "5432"
 
 
 class Door:
-    """A Unix socket in front of PostgreSQL's that can be shut."""
+    """A Unix socket that forwards to PostgreSQL and can be closed."""
 
     def __init__(self, real: str):
         self.real, self.folder = real, Path(tempfile.mkdtemp(prefix="nf-door-"))
@@ -114,7 +114,7 @@ def test_reads_go_on_and_writes_recover(shop: Shop, door: tuple[Door, str]) -> N
                 eventually(lambda: answers[200, False] > 20)
                 gate.shut()
                 eventually(lambda: answers[200, True] > 20)
-                time.sleep(2.5)  # longer than keys are remembered
+                time.sleep(2.5)  # longer than keys are cached
                 for _ in range(3):
                     away = httpx.post(base + "/events", json=[{"user_id": "u", "item_id": "odd-01"}], timeout=30)
                     assert (away.status_code, away.headers["Retry-After"]) == (503, "1")

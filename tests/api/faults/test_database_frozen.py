@@ -1,6 +1,6 @@
-"""PostgreSQL is frozen on a host that lives: the kernel acknowledges what it is sent, and nothing answers.
+"""PostgreSQL is frozen on a live host: the kernel acknowledges packets, and no query is answered.
 
-Every route is answered all the same, in seconds: asked of the OpenAPI document, so a new one cannot forget.
+Every route of the OpenAPI document is still answered within seconds, also a route that is added later.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.api.routes.test_min_seq import BODIES, PATHS, QUERIES, READS, SPACE, 
 from tests.api.test_operations import eventually
 
 WATCHING = {("get", "/healthz"), ("get", "/metrics")}
-WITHOUT_POSTGRES = {  # these are answered, and marked
+WITHOUT_POSTGRES = {  # answered as stale
     ("get", SPACE + "/recommend"),
     ("post", SPACE + "/recommend"),
     ("post", SPACE + "/recommend/batch"),
@@ -68,14 +68,14 @@ class Server:
         return str(self.client.base_url).rstrip("/") + "/v1/default"
 
     def ask_all(self, only: set[tuple[str, str]] | None = None, **fresh: object) -> Answers:
-        """Every route of the OpenAPI document at the same time, or `only` some; each with its own time."""
+        """Send the requests of all routes concurrently, or of `only` some; returns each answer with its duration."""
         routes = [(method, path) for path, operations in PATHS.items() for method in operations]
         asked = routes if only is None else [route for route in routes if route in only]
         with ThreadPoolExecutor(len(asked)) as pool:
             return dict(zip(asked, pool.map(lambda route: self.ask(*route, **fresh), asked), strict=True))
 
     def ask(self, method: str, path: str, **fresh: object) -> httpx.Response:
-        """What writes does so to what no other test looks at: it may be done all the same."""
+        """Send one request. A write changes only data of this test, because it may succeed in spite of the error."""
         rest = path.removeprefix(SPACE)
         reads = method == "get" or rest in BODIES
         names = {"item_id": "odd-01" if reads else "spare", "user_id": USER if reads else "spare"}
@@ -88,7 +88,7 @@ class Server:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """The postmaster first, so that none of its children is missed."""
+        """Suspend PostgreSQL; the postmaster first, so that it starts no child afterwards."""
         main = psutil.Process(int((self.home / "postgres" / "postmaster.pid").read_text().split("\n", 1)[0]))
         main.suspend()
         stopped = [main, *main.children(recursive=True)]
@@ -122,18 +122,18 @@ def server(own: tuple[Settings, Database]) -> Iterator[Server]:
     assert "Traceback" not in log.read_text()
 
 
-def described(method: str, path: str, answer: httpx.Response) -> str:
+def describe(method: str, path: str, answer: httpx.Response) -> str:
     return f"{method} {path}: {answer.status_code} after {answer.elapsed.total_seconds():.1f} s, {answer.text[:200]}"
 
 
-def told(answers: Answers, *, within_s: float) -> None:
-    """Each in time: with what is known without PostgreSQL, or that it is away."""
+def check_answers(answers: Answers, *, within_s: float) -> None:
+    """Check that each answer is in time: data that needs no PostgreSQL, or an error that it is unreachable."""
     for (method, path), answer in answers.items():
-        what = described(method, path, answer)
+        what = describe(method, path, answer)
         assert answer.elapsed.total_seconds() < within_s, what
         if (method, path) in WATCHING | WITHOUT_POSTGRES:
             assert answer.status_code == 200, what
-        elif answer.status_code != 409:  # of a model without a codec, which is known without PostgreSQL
+        elif answer.status_code != 409:  # the model has no codec, known without PostgreSQL
             assert (answer.status_code, answer.headers.get("Retry-After")) == (503, "1"), what
             assert answer.headers["Content-Type"] == "application/problem+json", what
 
@@ -144,9 +144,9 @@ def test_every_route_responds_while_postgres_is_frozen_and_recovers(
     server.ask_all(WITHOUT_POSTGRES)
     n_threads, n_connections = server.process.num_threads(), server.n_connections()
     with server.frozen():
-        told(server.ask_all(), within_s=15)
+        check_answers(server.ask_all(), within_s=15)
         answers = server.ask_all()
-        told(answers, within_s=min(LOOKUP_TIMEOUT_S, MAX_WAIT_S))  # nobody waits for an answer again
+        check_answers(answers, within_s=min(LOOKUP_TIMEOUT_S, MAX_WAIT_S))  # no request waits for PostgreSQL again
         assert [route for route in WITHOUT_POSTGRES if not answers[route].json()["stale"]] == []
         assert (
             server.process.num_threads() <= n_threads + READERS + LONG_READERS + WRITERS + EVENT_WRITERS + KEY_LOOKUPS
@@ -166,7 +166,7 @@ def test_every_read_meets_its_deadline_before_the_freeze_is_detected(server: Ser
     with server.frozen():
         answers = server.ask_all({(method, SPACE + path) for method, path in READS}, deadline_ms=500)
     for (method, path), answer in answers.items():
-        what = described(method, path, answer)
+        what = describe(method, path, answer)
         assert answer.elapsed.total_seconds() < TIMEOUT_S, what
         assert answer.status_code in (200, 409) or answer.headers.get("Retry-After") == "1", what
     eventually(lambda: written_and_shown(server.shop, "thawed-again"))

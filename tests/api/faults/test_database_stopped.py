@@ -1,6 +1,6 @@
-"""PostgreSQL itself is stopped the hard way under load and comes back.
+"""PostgreSQL is stopped without a checkpoint under load and returns.
 
-Reads go on and say `stale`, writes are 503 with Retry-After and never a failure, what was acknowledged is there.
+Reads continue with `stale`, writes get 503 with Retry-After and no other error, and acknowledged writes are kept.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="kills
 
 @dataclass
 class Load:
-    """Clients that go on asking and writing until they are stopped, and what they were told."""
+    """Clients that read and write until they are stopped, with the answers that they got."""
 
     url: str
     stop: threading.Event = field(default_factory=threading.Event)
@@ -45,8 +45,8 @@ class Load:
     writes: Counter[int] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     events: set[str] = field(default_factory=set)  # acknowledged, by item id
-    prices: dict[str, int] = field(default_factory=dict)  # acknowledged last
-    maybe: dict[str, set[int]] = field(default_factory=dict)  # written since, without an answer that says so
+    prices: dict[str, int] = field(default_factory=dict)  # last acknowledged
+    maybe: dict[str, set[int]] = field(default_factory=dict)  # written later, without an acknowledgement
 
     def read(self, path: str) -> None:
         with httpx.Client(timeout=30) as client:
@@ -63,7 +63,7 @@ class Load:
             while not self.stop.is_set():
                 at += 1
                 row = {"user_id": "writer", "item_id": f"seen-{at}", "event_id": f"event-{at}"}
-                if self._told(client.post(self.url + "/events", json=[row])):
+                if self._is_acknowledged(client.post(self.url + "/events", json=[row])):
                     self.events.add(f"seen-{at}")
 
     def write_items(self, item_id: str) -> None:
@@ -72,10 +72,12 @@ class Load:
             while not self.stop.is_set():
                 price += 1
                 self.maybe.setdefault(item_id, set()).add(price)
-                if self._told(client.put(f"{self.url}/items/{item_id}", json={"attributes": {"price": price}})):
+                if self._is_acknowledged(
+                    client.put(f"{self.url}/items/{item_id}", json={"attributes": {"price": price}})
+                ):
                     self.prices[item_id], self.maybe[item_id] = price, set()
 
-    def _told(self, answer: httpx.Response) -> bool:
+    def _is_acknowledged(self, answer: httpx.Response) -> bool:
         self.writes[answer.status_code] += 1
         if answer.status_code == 503 and answer.headers.get("Retry-After") != "1":
             self.wrong.append(f"a 503 without Retry-After: {answer.text}")
@@ -101,14 +103,14 @@ class Load:
 
 
 def kill_postgres(home: Path) -> None:
-    """As `pg_ctl stop -m immediate` does: no checkpoint, so that it has to recover."""
+    """Stop as `pg_ctl stop -m immediate` does: without a checkpoint, so that the next start recovers."""
     pid_file = home / "postgres" / "postmaster.pid"
     pid = pid_file.read_text().split("\n", 1)[0]
     os.kill(int(pid), signal.SIGQUIT)
 
     def is_gone() -> bool:
         try:
-            return pid not in pid_file.read_text()  # or started again already
+            return pid not in pid_file.read_text()  # or it has already restarted
         except FileNotFoundError:
             return True
 
@@ -139,7 +141,7 @@ def written_and_shown(url: str, name: str) -> bool:
 def test_postgres_is_stopped_under_load_and_comes_back(own: tuple[Settings, Database], tmp_path: Path) -> None:
     settings, database = own
     variables = {"NEARFIELD_DATABASE_URL": database.url, "NEARFIELD_POLL_S": "0.3"}  # a server that cannot start it
-    port, log = free_port(), tmp_path / "log"  # a pipe that nobody reads would fill up and stop the server
+    port, log = free_port(), tmp_path / "log"  # a file: a full pipe would block the server
     with log.open("w") as written:
         process = start(settings.home, port, log=written, **variables)
     load = Load(f"http://127.0.0.1:{port}/v1/default")
@@ -177,7 +179,7 @@ def test_a_worker_that_dies_during_an_outage_does_not_end_the_others(
         process = start(settings.home, port, "--workers", "2", log=written, NEARFIELD_DATABASE_URL=database.url)
     url = f"http://127.0.0.1:{port}/v1/default"
     try:
-        for _ in range(20):  # a connection each, so that both have started
+        for _ in range(20):  # a new connection each, to reach both workers
             assert httpx.get(url + "/recommend", timeout=30).status_code == 200
         first = workers(process.pid)
         time.sleep(1.0)

@@ -1,4 +1,4 @@
-"""A real full disk: requests get 507, reads go on, and the server recovers once there is space."""
+"""A real full disk: writes get 507, reads continue, and the server recovers once there is space."""
 
 from __future__ import annotations
 

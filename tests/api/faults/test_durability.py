@@ -63,7 +63,7 @@ def free_port() -> int:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One whose database is made, and stays open beside the servers."""
+    """A home folder whose database exists and stays open beside the servers."""
     folder = tmp_path_factory.mktemp("home")
     with open_database(Settings(home=folder)):
         yield folder
@@ -121,7 +121,7 @@ def test_two_workers_stop_on_sigterm_and_a_second_server_reports_the_port_in_use
         assert "nearfield_request_seconds_count" in metrics
     finally:
         end(process)
-    assert not (tmp_path / "postgres" / "postmaster.pid").exists()  # the embedded database stopped with the last user
+    assert not (tmp_path / "postgres" / "postmaster.pid").exists()  # the database stopped with its last client process
 
 
 @pytest.mark.parametrize("n_workers", [1, 2])
@@ -134,7 +134,7 @@ def test_a_write_in_progress_at_sigterm_is_answered_before_the_server_ends(
     url = f"http://127.0.0.1:{port}/v1/default/items/{name}"
     try:
         with open_database(Settings(home=home)) as database, ThreadPoolExecutor(1) as pool:
-            with database.begin() as conn:  # the write waits for the end of this
+            with database.begin() as conn:  # the write waits for this transaction
                 conn.exec_driver_sql("LOCK TABLE items IN EXCLUSIVE MODE")
                 answer = pool.submit(httpx.put, url, json={"title": name}, timeout=30)
                 until = time.monotonic() + 30
@@ -142,7 +142,7 @@ def test_a_write_in_progress_at_sigterm_is_answered_before_the_server_ends(
                     assert time.monotonic() < until, answer
                     time.sleep(0.02)
                 process.terminate()
-                while answers(port):  # until no others are taken in
+                while answers(port):  # until no new connections are accepted
                     assert time.monotonic() < until
                     time.sleep(0.02)
                 assert process.poll() is None
@@ -174,7 +174,7 @@ def test_a_killed_worker_is_replaced_and_its_gauges_are_removed(home: Path) -> N
     port = free_port()
     process = start(home, port, "--workers", "2")
     try:
-        for _ in range(20):  # a connection each, so that both are asked
+        for _ in range(20):  # a new connection each, to reach both workers
             assert httpx.get(f"http://127.0.0.1:{port}/metrics").status_code == 200
         first = workers(process.pid)
         variables = Path(f"/proc/{first[0]}/environ").read_bytes().split(b"\0")
@@ -210,6 +210,6 @@ def test_a_starting_worker_has_more_time_than_one_that_hangs(home: Path) -> None
 
 
 def workers(pid: int) -> list[int]:
-    """The processes that answer, of a server with several."""
+    """The process ids of the workers of a server."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]

@@ -1,7 +1,7 @@
-"""Random writes, reads, reindexes and a killed worker against two workers: every answer is what a plain dict says.
+"""Random writes, reads, reindexes and a killed worker against two workers: every answer agrees with a plain dict.
 
-Every read names the `seq` of the last write, so the dict is exact. A failure shows the seed and what led to it.
-NEARFIELD_TEST_SEED=5 tries another order than the suite does.
+Every read names the `seq` of the last write, so the dict is exact. A failure shows the seed and the steps before it.
+NEARFIELD_TEST_SEED=5 runs another order of steps.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Thing:
     categories: list[str]
     price: int
     available: bool = True
-    writes: int = 0  # a score stays what it was until the next one
+    writes: int = 0  # a score is constant until the next write
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -50,8 +50,8 @@ class Thing:
 
 
 @dataclass
-class Asked:
-    """A filter as it is sent, and what it says of an item."""
+class Filter:
+    """A filter as sent in a request, and the same filter as a function over items."""
 
     sent: dict[str, Any] | None
     below: int | None = None
@@ -63,14 +63,14 @@ class Asked:
 
 @dataclass
 class Truth:
-    """The shop as it is, by the plainest means."""
+    """The expected state of the shop, in plain dicts."""
 
     things: dict[str, Thing] = field(default_factory=dict)
     seen: dict[str, set[str]] = field(default_factory=dict)
-    learnt: set[str] = field(default_factory=lambda: set(FIRST))  # never deleted, so with a vector in every generation
+    learnt: set[str] = field(default_factory=lambda: set(FIRST))  # never deleted, so every generation has their vectors
     seq: int = 0
 
-    def eligible(self, asked: Asked, out: set[str]) -> set[str]:
+    def eligible(self, asked: Filter, out: set[str]) -> set[str]:
         return {id_ for id_, thing in self.things.items() if thing.available and asked.passes(thing) and id_ not in out}
 
 
@@ -80,7 +80,7 @@ class Driver:
         self.scores: dict[tuple[str, str, str, int], float] = {}
         self.generations: set[str] = set()
         self.n_short = self.n_full = self.n_compared = 0
-        # a connection for each request: both workers get their turn
+        # a new connection for each request, to reach both workers
         limits = httpx.Limits(max_keepalive_connections=0)
         self.client = httpx.Client(base_url=url, timeout=30, limits=limits)
 
@@ -119,7 +119,7 @@ class Driver:
             self.truth.things[row["item_id"]].available = row["available"]
 
     def event(self) -> None:
-        self._event(self.random.choice(USERS), self.random.choice([*self.truth.things, *FIRST]))  # a deleted one too
+        self._event(self.random.choice(USERS), self.random.choice([*self.truth.things, *FIRST]))  # or a deleted item
 
     def recommend(self) -> None:
         user, k, asked, out = self.random.choice(USERS), self.random.choice([1, 5, 20, 60]), self._filter(), self._out()
@@ -135,7 +135,7 @@ class Driver:
             {"vector": PROBE, "k": k, "exclude_items": sorted(out)} | ({"filter": asked.sent} if asked.sent else {})
             for asked, out, k in asks
         ]
-        body = self._post("/recommend/batch", {"shelves": shelves}, Asked(None))
+        body = self._post("/recommend/batch", {"shelves": shelves}, Filter(None))
         for shelf, (asked, out, k) in zip(body["shelves"], asks, strict=True):
             self._shelf(shelf, k, self.truth.eligible(asked, out))
             self._one_generation("batch", body["generation"], shelf["items"])
@@ -151,7 +151,7 @@ class Driver:
         self._found(self._post("/search", {"item_id": like, "k": k}, asked), k, self.truth.eligible(asked, {like}))
         path = f"/items/{like}/similar"
         body = self.call("GET", path, params={"k": k, "min_seq": self.truth.seq, "deadline_ms": 10_000})
-        self._found(body, k, self.truth.eligible(Asked(None), {like}))
+        self._found(body, k, self.truth.eligible(Filter(None), {like}))
 
     def rank(self) -> None:
         ids, asked = self.random.sample(list(self.truth.things), 8), self._filter()
@@ -169,23 +169,23 @@ class Driver:
         self.call("POST", "/events", json=[{"user_id": user, "item_id": id_}])
         self.truth.seen.setdefault(user, set()).add(id_)
 
-    def _filter(self) -> Asked:
+    def _filter(self) -> Filter:
         below, side = self.random.choice([1, 5, 15]), self.random.choice(SIDES)
         price, category = {"price": {"lt": below}}, {"categories": {"contains": side}}
-        choices = [Asked(None), Asked(price, below), Asked(category, None, side)]
-        return self.random.choice([*choices, Asked({"and": [price, category]}, below, side)])
+        choices = [Filter(None), Filter(price, below), Filter(category, None, side)]
+        return self.random.choice([*choices, Filter({"and": [price, category]}, below, side)])
 
     def _out(self) -> set[str]:
         return set(self.random.sample(list(self.truth.things), self.random.choice([0, 3])))
 
-    def _post(self, path: str, body: dict[str, Any], asked: Asked) -> dict[str, Any]:
+    def _post(self, path: str, body: dict[str, Any], asked: Filter) -> dict[str, Any]:
         body = (
             body | {"min_seq": self.truth.seq, "deadline_ms": 10_000} | ({"filter": asked.sent} if asked.sent else {})
         )
         return self.call("POST", path, json=body)
 
     def _shown(self, body: dict[str, Any], k: int, eligible: set[str]) -> list[str]:
-        """What holds for every answer: only eligible items, as last written, none twice; what is missing is told."""
+        """Check that an answer has only eligible items, as last written, none twice, and names a shortfall."""
         ids = [item["item_id"] for item in body["items"]]
         assert set(ids) <= eligible, (set(ids) - eligible, *self.told)
         assert len(set(ids)) == len(ids), (ids, *self.told)
@@ -202,12 +202,12 @@ class Driver:
         assert len(ids) == min(k, len(eligible)), (eligible - set(ids), *self.told)
 
     def _found(self, body: dict[str, Any], k: int, eligible: set[str]) -> None:
-        """A search finds what has a vector: everything learnt, and of the new items those that have one."""
+        """The items that a search can find: all learnt items, and new items with a vector."""
         ids = self._shown(body, k, eligible)
         assert len(ids) >= min(k, len(eligible & self.truth.learnt)), (eligible - set(ids), *self.told)
 
     def _one_generation(self, route: str, generation: str, items: list[dict[str, Any]]) -> None:
-        """One vector has one score with an item in a generation: an item of another would show by its score."""
+        """Check that all scores come from one generation: a vector and an item have one score in it."""
         self.generations.add(generation)
         for item in items:
             if item["reason"] == "vector":
@@ -220,7 +220,7 @@ class Driver:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[tuple[int, str, Settings]]:
     port = free_port()
-    with (tmp_path / "log").open("w") as log:  # a pipe that nobody reads would fill up and stop the server
+    with (tmp_path / "log").open("w") as log:  # a file: a full pipe would block the server
         process = start(tmp_path, port, "--workers", "2", log=log)
     try:
         yield process.pid, f"http://127.0.0.1:{port}/v1/default", Settings(home=tmp_path)

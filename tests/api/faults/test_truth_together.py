@@ -1,10 +1,10 @@
-"""Writers at the same time on two servers that are stopped, killed and started, while generations are swapped: no read
-that names the highest number acknowledged so far shows an item as it was before.
+"""Concurrent writers on two servers that are stopped, killed and started, while generations are swapped: a read with
+the highest acknowledged `min_seq` never shows an older state of an item.
 
-What is written takes its time or not, so that many a write ends after others with higher numbers. Each writer has items
-of its own, and every read has a time before and after it: an item is as its writer left it at some moment in between.
+Some writes are slow, so that many commit after writes with higher numbers. Each writer has items of its own, and every
+read has a start and an end: an item must have a state that its writer gave it at a moment in between.
 
-NEARFIELD_TEST_SECONDS=600 goes on for longer than the suite has time for, and tells what it did with `pytest -s`.
+NEARFIELD_TEST_SECONDS=600 runs longer than the suite does, and prints its counts with `pytest -s`.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ from tests.api.faults.test_durability import free_port, start
 SECONDS = float(os.environ.get("NEARFIELD_TEST_SECONDS", "12"))
 SEED = int(os.environ.get("NEARFIELD_TEST_SEED", "4"))
 WRITERS, OWN, READERS, MANY = 4, 60, 2, 400
-RESTART_S = 25.0  # between two stops of a server, and the first one sooner
+RESTART_S = 25.0  # between two stops of a server; the first is sooner
 Shown = bool
 
 
 @dataclass
 class Truth:
-    """Of each item whether it is shown, write after write; `sure` is the last one that was acknowledged."""
+    """For each item, whether each write shows it; `sure` is the last acknowledged write."""
 
     states: dict[str, list[Shown]] = field(default_factory=dict)
     sure: dict[str, int] = field(default_factory=dict)
@@ -63,7 +63,7 @@ class Truth:
             self.seq = max(self.seq, seq)
 
     def unknown(self, wanted: dict[str, Shown]) -> None:
-        """A server went away with the write, which may be done yet, or never: nobody can tell of these any more."""
+        """Mark items whose write had no answer because a server stopped: the write may or may not be done."""
         with self.lock:
             for item_id in wanted:
                 self.sure.pop(item_id, None)
@@ -73,14 +73,14 @@ class Truth:
             return self.seq, dict(self.sure)
 
     def wrong(self, shown: set[str], asked: list[str], sure: dict[str, int]) -> dict[str, list[Shown]]:
-        """Of the items asked for those that are shown, or not, as they never were since the read began."""
+        """The requested items whose state in the answer is none that they had since the read began."""
         known = {item_id: self.states[item_id][sure[item_id] :] for item_id in asked if item_id in sure}
         known = {item_id: states for item_id, states in known.items() if item_id in self.sure}
         return {item_id: states for item_id, states in known.items() if (item_id in shown) not in states}
 
 
 class Servers:
-    """Two over one database; a call goes to either."""
+    """Two servers with one database; a call goes to one of them."""
 
     def __init__(self, home: Path, log: Path):
         self._home, self._log, self.client = home, log, httpx.Client(timeout=30)
@@ -93,7 +93,7 @@ class Servers:
         return f"http://127.0.0.1:{draw.choice(self._up)}/v1/default"
 
     def restart(self, which: int, number: signal.Signals) -> None:
-        """Who called it before is cut off; who calls meanwhile calls the other."""
+        """Restart a server. Its open calls fail; calls during the restart go to the other server."""
         self._up = [self._ports[1 - which]]
         self._processes[which].send_signal(number)
         self._processes[which].wait(timeout=60)
@@ -114,7 +114,7 @@ class Servers:
 
 @contextmanager
 def going_on(*works: Callable[[], None]) -> Iterator[threading.Event]:
-    """Each again and again in a thread of its own until the block ends; an error of one ends all, and is raised."""
+    """Repeat each function in a thread of its own until the block ends; an error ends all threads and is raised."""
     stop = threading.Event()
 
     def again(work: Callable[[], None]) -> None:
@@ -135,7 +135,7 @@ def going_on(*works: Callable[[], None]) -> Iterator[threading.Event]:
 
 
 class Writer:
-    """Reads after each write, before the other server may have heard of it."""
+    """Reads after each write, possibly before the other server has seen it."""
 
     def __init__(self, servers: Servers, truth: Truth, name: str, seed: int, look: Callable[[], None]):
         self._servers, self._truth, self._random, self._look = servers, truth, random.Random(seed), look
@@ -180,7 +180,7 @@ class Writer:
             self._truth.unknown(wanted)
             self._truth.done["lost"] += 1
             return
-        if answer.status_code == 503:  # it ends, or waited too long: done or not
+        if answer.status_code == 503:  # the server ends, or a wait was too long: the write may be done
             self._truth.unknown(wanted)
             return
         if answer.status_code == 404 and any(id_ not in self._truth.sure for id_ in wanted):
@@ -207,7 +207,7 @@ class Reader:
                 answer = self._servers.client.get(url + "/recommend", params={"fill": "new", "k": 50, **fresh})
         except httpx.TransportError:
             return
-        if answer.status_code == 503:  # it ends
+        if answer.status_code == 503:  # the server ends
             self._truth.done["refused"] += 1
             return
         assert answer.status_code == 200, answer.text
@@ -220,7 +220,7 @@ class Reader:
 
 
 class Swaps:
-    """Builds and publishes generations, and goes back to the one before, in turns."""
+    """Alternately builds and publishes a generation, and rolls back."""
 
     def __init__(self, database: Database, settings: Settings, truth: Truth, seed: int):
         self._database, self._folder, self._truth = database, settings.generations, truth
@@ -233,7 +233,7 @@ class Swaps:
         if self._random.random() < 0.3:
             try:
                 rollback(self._database, self._space, self._folder)
-            except Conflict:  # a server built the index anew meanwhile
+            except Conflict:  # a server rebuilt the index in between
                 return
         else:
             made = build_generation(self._database, self._space, 1, self._folder, recipe="flat")

@@ -1,4 +1,4 @@
-"""What a value is as the type of its attribute, and how a type is decided."""
+"""Attribute types: how a value is converted to the type, and how a type is chosen."""
 
 from __future__ import annotations
 

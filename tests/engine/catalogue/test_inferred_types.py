@@ -1,4 +1,4 @@
-"""The types that the columns of a catalogue speak for."""
+"""Types inferred from the columns of a catalogue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers as they stand in the cells of shops' files."""
+"""Number texts: numbers as they are written in the files of shops."""
 
 from __future__ import annotations
 

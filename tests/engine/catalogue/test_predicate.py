@@ -1,4 +1,4 @@
-"""The filter language: what it says of one item, the same of many at once, and what it refuses."""
+"""The filter language: its result for one item, the same result for many items, and its errors."""
 
 import json
 
@@ -196,7 +196,7 @@ def test_integers_of_64_bits_are_compared_exactly(value, found):
     assert mask == one_by_one(rows, predicate)
     assert [n for n, passes in enumerate(mask) if passes] == found
     alone = [columns([row]).mask(predicate).tolist() == [n in found] for n, row in enumerate(rows)]
-    assert all(alone)  # also where no value of the field has a rest
+    assert all(alone)  # also if no value of the field has a rest
 
 
 RELEASED = [
@@ -215,7 +215,7 @@ RELEASED = [
         ({"eq": "2026-10-31T23:00:00Z"}, [1, 2]),
         ({"in": ["2026-10-31T23:00Z", "soon"]}, [1, 2, 5]),
         ({"gte": "2026-11-01T23:30:00.500Z"}, [3, 5]),
-        ({"gt": "2026-11"}, [0, 1, 3, 5]),  # a month is no moment: as text
+        ({"gt": "2026-11"}, [0, 1, 3, 5]),  # a month is not a time, so it is compared as text
         ({"eq": "2026-11"}, [4]),
         ({"contains": "2026-11-01"}, [0, 1]),
         ({"eq": 20261101}, [7]),

@@ -1,4 +1,4 @@
-"""FeatureCodec: a vector that decodes to no numbers is refused."""
+"""FeatureCodec: a vector that decodes to values beyond float32 is refused."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The exported model gives the same vectors, codes and records under onnxruntime, whichever way it was learnt."""
+"""The exported model gives the same vectors, codes and records under onnxruntime, for every embedder."""
 
 import json
 
@@ -21,7 +21,7 @@ PARAMS = {
 @pytest.mark.parametrize("name", ["pca", "autoencoder", "vqvae", "pairs"])
 def test_onnxruntime_gives_what_numpy_gives(name, world, request):
     features = request.getfixturevalue(world)
-    if name == "pca":  # and a column that is dropped
+    if name == "pca":  # also with a dropped column
         columns = (*features.columns, Column("still"))
         features = Features(features.ids, columns, np.column_stack([features.values, np.full(len(features), 7.0)]))
     params, name = (PAIRS, "vqvae") if name == "pairs" else (PARAMS[name], name)

@@ -1,4 +1,4 @@
-"""What is fitted is what scikit-learn fits, and every table that cannot be learnt from is one clear error."""
+"""Preprocessing equals scikit-learn's, and a table that cannot be learnt from is one clear error."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ def test_numbers_and_categories_are_prepared_as_scikit_learn_does(sensors):
     prepared = fitted.apply(sensors.values)
     numeric = make_pipeline(SimpleImputer(), StandardScaler())
     numeric.fit(sensors.values[~np.isnan(sensors.values[:, 2])][:, :3])
-    scaler = StandardScaler().fit(sensors.values[:, :3])  # it leaves NaN out of mean and scale, as we do
+    scaler = StandardScaler().fit(sensors.values[:, :3])  # ignores NaN in mean and scale, as we do
     expected = np.nan_to_num(scaler.transform(sensors.values[:, :3]))
     there = ~np.isnan(sensors.values[:, 3])
     hot = OneHotEncoder(sparse_output=False).fit_transform(sensors.values[there, 3:])

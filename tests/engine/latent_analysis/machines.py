@@ -1,4 +1,4 @@
-"""A hall of machines: pressure follows heat, three modes, some cells missing; one kind of fault breaks the rule."""
+"""Records of machines: pressure follows heat, three modes, some cells missing; one kind of fault breaks the rule."""
 
 from __future__ import annotations
 

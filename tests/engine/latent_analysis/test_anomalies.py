@@ -1,4 +1,4 @@
-"""Anomalies: the odd record stands out, and through the column that is off."""
+"""Anomalies: an anomalous record is flagged, with the column that causes it."""
 
 from dataclasses import replace
 

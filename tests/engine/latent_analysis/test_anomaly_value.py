@@ -1,4 +1,4 @@
-"""What finding odd records is worth: counted by hand on ten records, and on machines whose faults are known."""
+"""The value of anomaly detection: counted by hand on ten records, and on machines with known faults."""
 
 import numpy as np
 import pytest
@@ -19,8 +19,8 @@ def test_ten_records_counted_by_hand():
     assert found["recall"] == pytest.approx(2 / 3)
     assert found["precision"] == pytest.approx(2 / 3)
     assert found["false_alarms"] == pytest.approx(1 / 7)
-    assert found["reviews_saved"] == 7 - 3  # two in three of ten at random is seven looks, and three were enough
-    assert found["error_reduction"] == pytest.approx(1 - 1 / 2.1)  # at random three looks miss 2.1 of three
+    assert found["reviews_saved"] == 7 - 3  # random review needs seven of ten for two in three; three were enough
+    assert found["error_reduction"] == pytest.approx(1 - 1 / 2.1)  # three random reviews miss 2.1 of three
     assert found["auc_roc"] == pytest.approx(roc_auc_score(bad, scores))
 
 

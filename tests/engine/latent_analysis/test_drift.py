@@ -1,4 +1,4 @@
-"""Drift: fresh records of the same kind raise no alert, moved ones do and are named; figures agree with scipy."""
+"""Drift: records of the same distribution raise no alert, shifted ones do and are named; figures agree with scipy."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Maps: groups that are apart stay apart, a seed repeats, the page needs nothing from elsewhere."""
+"""Maps: distant groups stay apart, a seed is reproducible, and the page loads nothing from other hosts."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""What a user dislikes lowers what is like it, as much as validation data says: live and in batches, and explained."""
+"""Dislikes lower the scores of similar items, with a weight from validation data: live, in batches and explained."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class TestEveryFoldIn:
 
     def test_items_similar_to_a_dislike_score_lower_and_without_dislikes_nothing_changes(self, name: str) -> None:
         _, less, items = self.fitted(name)
-        few = sp.csr_matrix((np.ones(3, np.float32), ([0] * 3, [0, 2, 5])), (1, 30))  # two even, one odd
+        few = sp.csr_matrix((np.ones(3, np.float32), ([0] * 3, [0, 2, 5])), (1, 30))  # two even items, one odd item
         before = (less.likes.vectors(few) @ items.T)[0]
         assert (less.vectors(few) @ items.T)[0].tolist() == before.tolist()
         mixed = few.tolil()
@@ -161,7 +161,7 @@ def test_a_live_history_has_the_dislikes_of_training(rows: list, repeat: str, ha
     made = from_events(columns([*rows, *others]), weighting, 1000)
     row = made.users.row("ann")
     trained = np.zeros(3) if row is None else made.signed[row].toarray()[0]
-    if row is not None:  # who likes nothing is not learnt from
+    if row is not None:  # users without likes are not trained on
         assert live == pytest.approx([trained[made.items.row(item)] for item in items.ids], rel=1e-5)
     assert (from_history(history, items, weighting, 1000).toarray()[0] == np.maximum(live, 0)).all()
 

@@ -1,4 +1,4 @@
-"""ItemEncoder: what is said of an item tells where it lies, for items that nobody had yet."""
+"""ItemEncoder: predicts the vector of a new item from its catalogue fields."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ COLOURS, ROOMS = ("oak", "pine", "steel"), ("bed room", "kitchen")
 
 
 def said(row, **more):
-    """Facts of an item whose colour is in the title, its room a category, its size an attribute."""
+    """The fields of an item: colour in the title, room as category, size as attribute."""
     facts = {
         "title": f"{COLOURS[row % 3].title()} table No. {row}",
         "categories": [ROOMS[row // 3 % 2]],
@@ -22,7 +22,7 @@ def said(row, **more):
 
 @pytest.fixture(scope="module")
 def world():
-    """Items whose vectors are sums of a vector for their colour, one for their room and the log of their size."""
+    """Items whose vector is the sum of a colour vector, a room vector and a vector times log size."""
     draw = np.random.default_rng(0)
     colours, rooms, size = draw.standard_normal((3, DIM)), draw.standard_normal((2, DIM)), draw.standard_normal(DIM)
     rows = np.arange(N)
@@ -54,8 +54,8 @@ def test_facts_that_tell_nothing_make_no_encoder(world):
     draw = np.random.default_rng(1)
     assert learn([{"title": f"word{draw.integers(9)} word{draw.integers(9)}"} for _ in items], vectors) is None
     assert learn([{} for _ in items], vectors) is None
-    assert learn([{"title": f"only{row}"} for row in range(N)], vectors) is None  # each word once
-    assert learn(items[:10], vectors[:10]) is None  # too few to hold some out
+    assert learn([{"title": f"only{row}"} for row in range(N)], vectors) is None  # each word occurs once
+    assert learn(items[:10], vectors[:10]) is None  # too few for a held-out part
 
 
 def test_one_made_again_from_its_state_encodes_the_same(world):
@@ -92,5 +92,5 @@ def test_fields_of_an_item_become_features_by_their_type():
     assert found[f"number {PREFIX}price"] == pytest.approx(np.log1p(99.0))
     assert {f"{PREFIX}colours red", f"{PREFIX}colours blue", f"{PREFIX}in_stock True"} <= set(found)
     assert found["features.width"] == 2.5
-    assert not any("xxx" in name for name in found)  # a text is no category
+    assert not any("xxx" in name for name in found)  # a long text is not a category
     assert not any(name.startswith("available") for name in found)

@@ -37,7 +37,7 @@ def test_of_the_seven_clicks_of_the_readme_stove_and_tent_are_like_the_lamp_and_
     scores = ItemSimilarityScorer.of(make(name).fit(world, seed=0, device="cpu")).scores(lamp)[0]
     ranked = [world.items.ids[row] for row in np.argsort(-scores) if world.items.ids[row] != "lamp"]
     assert sorted(ranked[:2]) == ["stove", "tent"]
-    if name != "ials":  # two dimensions are left of three users, in which tent and stove are one
+    if name != "ials":  # three users leave two dimensions, in which tent and stove coincide
         assert ranked[1] == "tent"
     assert scores[world.items.row("tent")] > 0 > scores[world.items.row("novel")]
 
@@ -60,7 +60,7 @@ def test_an_item_that_little_is_known_of_is_less_like_others_than_its_direction_
         (projected * found.factors(projected, np.full(4, known))[:, None]) @ unit for known in (True, False)
     )
     assert learnt == pytest.approx([0.894, 0.894, learnt[2], 0.02], abs=1e-3)
-    assert brought[[0, 1, 3]] == pytest.approx([1, 1, 1], abs=1e-5)  # nobody knows how much is known of it
+    assert brought[[0, 1, 3]] == pytest.approx([1, 1, 1], abs=1e-5)  # the evidence of supplied vectors is unknown
 
 
 def test_users_that_tell_no_items_apart_leave_the_cosine():

@@ -1,4 +1,4 @@
-"""What shops call events is understood, and what nobody knows weighs nothing."""
+"""Event kinds: usual words of shops are recognised, and unknown words have weight 0."""
 
 import numpy as np
 import pytest

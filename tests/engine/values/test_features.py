@@ -1,4 +1,4 @@
-"""Values of a request that no column can hold are told as such, whatever they are."""
+"""Values of a request that a column cannot hold are refused with an error that says so."""
 
 from __future__ import annotations
 

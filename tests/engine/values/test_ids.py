@@ -1,4 +1,4 @@
-"""Ids: any text up to 256 bytes outside, rows inside."""
+"""Ids: any text of at most 256 bytes, mapped to rows."""
 
 import pytest
 from hypothesis import given
@@ -34,7 +34,7 @@ def test_the_normal_form_of_an_id_is_its_own(text):
         ("\u212b", "\xc5"),
         ("two  words", "two  words"),
         ("new\nline", "new\nline"),
-        ("Ａ1", "Ａ1"),  # another sign, not another way to write A
+        ("Ａ1", "Ａ1"),  # a full-width A is another character than A
     ],
 )
 def test_an_id_is_stored_without_invisible_characters_around_it_in_normal_form(given_, kept):

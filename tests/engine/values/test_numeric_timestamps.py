@@ -1,4 +1,4 @@
-"""Numbers as times: one moment of our time, or none."""
+"""Numeric timestamps: a number is one plausible time, or none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Splits: what is predicted was never learnt from."""
+"""Splits: the training data never contains the test events."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Vectors: read-only inside, checked at the door."""
+"""Vectors: read-only arrays, checked when they are made."""
 
 import numpy as np
 import pytest

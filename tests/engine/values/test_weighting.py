@@ -1,4 +1,4 @@
-"""What events are worth, and that training and live histories agree about it."""
+"""The weights of events, which are equal in training and in live histories."""
 
 from itertools import product
 
@@ -64,7 +64,7 @@ def test_by_default_kinds_repeats_quantities_and_age_count():
 
 
 def test_a_purchase_weighs_more_than_a_view():
-    """Everybody buys what has their parity and looks at the rest, but for one item each."""
+    """Each user buys the items of their parity and views the others, except for one item each."""
     n_users, n_items = 40, 20
     rows = [
         (f"u{user}", f"i{item}", "purchase" if user % 2 == item % 2 else "view", 1, NOW)
