@@ -84,7 +84,7 @@ class Columns:
     def kinds(self, field: str) -> set[Kind]:
         """The kinds of the values of an attribute; `time` instead of `text` if all its texts are times."""
         kinds: set[Kind] = {kind for kind in self._row_of.get(field, {}) if kind != "present"}  # type: ignore[misc]
-        texts = self._field_values(field, "text") if "text" in kinds else None
+        texts = self.field_values(field, "text") if "text" in kinds else None
         is_time = texts is not None and texts.moments is not None and not np.isnan(texts.moments).any()
         return kinds - {"text"} | {"time"} if is_time else kinds
 
@@ -114,7 +114,7 @@ class Columns:
             mask[self._present(test.field)] = True
             return mask if test.value else ~mask
         for kind in test.kinds:
-            field_values = self._field_values(test.field, kind)
+            field_values = self.field_values(test.field, kind)
             if field_values is not None:
                 mask[field_values.rows[self._satisfies(test, kind, field_values)]] = True
         return mask
@@ -136,7 +136,8 @@ class Columns:
         row = self._row_of.get(field, {}).get("present")
         return np.zeros(0, np.int64) if row is None else self.attributes["rows"][row].values.to_numpy()
 
-    def _field_values(self, field: str, kind: Kind) -> FieldValues | None:
+    def field_values(self, field: str, kind: Kind) -> FieldValues | None:
+        """The values of a field that have this kind; None: there are none."""
         if field in CORE:
             return self._core(field) if CORE[field] == kind else None
         row = self._row_of.get(field, {}).get(kind)

@@ -150,10 +150,10 @@ def _entry(name: str, value: object, loc: Loc, depth: int) -> Predicate:
         return AllOf(parts) if name == "and" else AnyOf(parts)
     if name in OPERATORS and name not in CORE:
         raise InputError(f'`{name}` follows a field, as in {{"price": {{"{name}": ...}}}}', loc=loc)
-    return _conditions(_canonical(name, loc), value, loc)
+    return _conditions(canonical_field(name, loc), value, loc)
 
 
-def _canonical(name: str, loc: Loc) -> str:
+def canonical_field(name: str, loc: Loc) -> str:
     check_filter_text(name, loc)
     return name if name in CORE or name.startswith(PREFIX) else PREFIX + name
 

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from safetensors import numpy as safetensors
 
 from engine.catalogue.columns import Columns
+from engine.catalogue.item_values import ItemValuesCache
 from engine.catalogue.predicate import PREFIX
 from engine.codec import feature_codec as codecs
 from engine.codec.feature_codec import FeatureCodec
@@ -77,6 +78,10 @@ class Generation:
     @cached_property
     def columns(self) -> Columns:
         return Columns(self.catalogue, self.attributes)
+
+    @cached_property
+    def item_values(self) -> ItemValuesCache:
+        return ItemValuesCache(self.columns)
 
     @cached_property
     def newest(self) -> npt.NDArray[np.int64]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.catalogue.item_values import NO_VALUES, Values, changed_values
 from engine.catalogue.predicate import Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
@@ -163,9 +164,32 @@ class LiveView:
         vector = self.delta.vectors[row]
         return None if vector is None else self.to_similarity_vector(vector)
 
+    def similarity_vectors(self, rows: Sequence[int]) -> Matrix:
+        """(len(rows), n), as `similarity_vector`; 0 for an item that has no vector."""
+        if self.generation is None:
+            return np.zeros((len(rows), 0), np.float32)
+        built, at = self.generation.similarity_vectors.vectors, np.asarray(rows, np.int64)
+        vectors = np.zeros((len(at), built.shape[1]), np.float32)
+        is_built = (at >= 0) & (at < len(built))
+        vectors[is_built] = built[at[is_built]]
+        for place, row in enumerate(rows if self.delta is not None else ()):
+            if self.delta is not None and row in self.delta.vectors:
+                vector = self.similarity_vector(row)
+                vectors[place] = 0 if vector is None else vector
+        return vectors
+
     def to_similarity_vector(self, vector: Matrix) -> Matrix:
         """The similarity vector of a raw (dim,) vector."""
         return self.generation.similarity_vectors.transformed(vector[None])[0] if self.generation else vector
+
+    def field_values(self, field: str, rows: Sequence[int]) -> list[Values]:
+        """The current values of a field for each row."""
+        values = self.generation.item_values.get(field).of_rows(rows) if self.generation else [NO_VALUES] * len(rows)
+        for at, row in enumerate(rows if self.changed else ()):
+            item = self.changed.get(row)
+            if item is not None:
+                values[at] = changed_values(field, item.facts.get(field))
+        return values
 
     @property
     def users(self) -> Vectors | None:

@@ -73,7 +73,7 @@ def test_few_columns_are_kept_without_their_case():
     for name in names:
         assert catalogue.mask(parse({name: {"contains": "TEXT"}})).tolist() == [True]
     assert list(catalogue._folded._cached) == [(f"attributes.{name}", "text") for name in names[-4:]]
-    assert fold_texts(catalogue._held("attributes.name-0", "text").values).texts.to_pylist() == ["text"]
+    assert fold_texts(catalogue.field_values("attributes.name-0", "text").values).texts.to_pylist() == ["text"]
 
 
 def test_to_look_within_long_texts_costs_by_their_length():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.catalogue.item_values import Values
 from engine.catalogue.predicate import Predicate
 from engine.latent_space.space import FoldIn
 from engine.recommending.values.searcher import Mask, Scorer
@@ -45,8 +47,16 @@ class View(Protocol):
     def similarity_vector(self, row: int) -> Matrix | None:
         """(n,), the vector by which an item is compared with items; None for an item that has no vector."""
 
+    def similarity_vectors(self, rows: Sequence[int]) -> Matrix:
+        """(len(rows), n); 0 for an item that has no vector."""
+        ...
+
     def to_similarity_vector(self, vector: Matrix) -> Matrix:
         """The similarity vector of a raw (dim,) vector."""
+        ...
+
+    def field_values(self, field: str, rows: Sequence[int]) -> list[Values]:
+        """The values of a catalogue field, as `Condition.field` names it, for each row; a list has several."""
         ...
 
     @property

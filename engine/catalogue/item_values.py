@@ -1,0 +1,111 @@
+"""ItemValues: the values of one catalogue field by item. `Columns` has the same values by kind, for masks."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import get_args
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from engine.catalogue.columns import Columns, FieldValues
+from engine.catalogue.comparable_values import Kind, Scalar
+from engine.catalogue.predicate import field_values
+
+Value = Scalar | tuple[str, bool]  # a bool is ("bool", value), because True == 1 in Python
+Values = frozenset[Value]  # of one item; empty: no value
+NO_VALUES: Values = frozenset()
+MAX_FIELDS = 16  # cached fields, 16 bytes per item each
+
+
+@dataclass(frozen=True, eq=False)
+class ItemValues:
+    starts: npt.NDArray[np.int64]  # (n_items + 1,), by row: the place of its first value in `codes`
+    counts: npt.NDArray[np.int32]  # (n_items + 1,), how many values follow; the last is 0
+    codes: npt.NDArray[np.int32]
+    distinct: Sequence[Value]  # by code
+
+    @cached_property
+    def _single(self) -> list[Values]:
+        """The values of an item with one value, by code; items share these objects."""
+        return [frozenset([value]) for value in self.distinct]
+
+    def of_rows(self, rows: Sequence[int]) -> list[Values]:
+        """Empty for a row outside the catalogue."""
+        n_items = len(self.starts) - 1
+        at = np.array(rows, np.int64)
+        at[(at < 0) | (at > n_items)] = n_items
+        starts, counts = self.starts[at].tolist(), self.counts[at].tolist()
+        single, codes = self._single, self.codes
+        return [
+            single[codes[start]] if n == 1 else self._several(start, n) if n else NO_VALUES
+            for start, n in zip(starts, counts, strict=True)
+        ]
+
+    def _several(self, start: int, n: int) -> Values:
+        return frozenset([self.distinct[code] for code in self.codes[start : start + n].tolist()])
+
+
+class ItemValuesCache:
+    """The values of the fields of one generation; a field is read at its first use."""
+
+    def __init__(self, columns: Columns):
+        self._columns = columns
+        self._cached: dict[str, ItemValues] = {}
+        self._lock = threading.Lock()
+
+    def get(self, field: str) -> ItemValues:
+        """`field` as `Condition.field` names it; a field that no item has is empty."""
+        found = self._cached.get(field)
+        if found is None:
+            with self._lock:
+                found = self._cached.get(field) or item_values(self._columns, field)
+                while len(self._cached) >= MAX_FIELDS:
+                    self._cached.pop(next(iter(self._cached)))
+                self._cached[field] = found
+        return found
+
+
+def item_values(columns: Columns, field: str) -> ItemValues:
+    code_of: dict[Value, int] = {}
+    rows, codes = [np.zeros(0, np.int64)], [np.zeros(0, np.int32)]
+    for kind in get_args(Kind):
+        stored = columns.field_values(field, kind)
+        if stored is not None:
+            distinct, of_kind = _encoded(stored)
+            shared = [code_of.setdefault(_value(kind, each), len(code_of)) for each in distinct]
+            rows.append(stored.rows)
+            codes.append(np.array(shared, np.int32)[of_kind])
+    all_rows, all_codes = np.concatenate(rows), np.concatenate(codes)
+    counts = np.bincount(all_rows, minlength=columns.catalogue.num_rows + 1).astype(np.int32)
+    starts = np.cumsum(counts) - counts
+    return ItemValues(starts, counts, all_codes[np.argsort(all_rows, kind="stable")], list(code_of))
+
+
+def changed_values(field: str, value: object) -> Values:
+    """The values of an item that has changed since the build, from its JSON value."""
+    return frozenset(_value(kind, each) for kind, each in field_values(field, value))
+
+
+def _encoded(stored: FieldValues) -> tuple[list[Scalar], npt.NDArray[np.int64]]:
+    """The distinct values, and the place of each value among them."""
+    if not isinstance(stored.values, np.ndarray):
+        encoded = pa.array(stored.values).dictionary_encode()
+        return encoded.dictionary.to_pylist(), encoded.indices.to_numpy().astype(np.int64)
+    if stored.rests is None:
+        distinct, places = np.unique(stored.values, return_inverse=True)
+        return distinct.tolist(), places
+    place_of: dict[Scalar, int] = {}
+    pairs = zip(stored.values.tolist(), stored.rests.tolist(), strict=True)
+    exact = [int(number) + rest if rest else number for number, rest in pairs]
+    places = np.array([place_of.setdefault(each, len(place_of)) for each in exact], np.int64)
+    return list(place_of), places
+
+
+def _value(kind: Kind, scalar: Scalar) -> Value:
+    """An element of a list equals the same value alone."""
+    return ("bool", bool(scalar)) if kind == "bool" else scalar
