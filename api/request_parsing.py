@@ -18,7 +18,7 @@ from api.messages.shelf_schemas import Boost, RankBody, RecommendQuery, ShelfBod
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
-from engine.recommending.values.request import NO_HISTORY, Boosts, Request
+from engine.recommending.values.request import NO_HISTORY, Boosts, Caps, Request
 from engine.values.events import History, view_history
 from engine.values.ids import check_id
 from engine.values.vectors import MAX_QUERY_LENGTH, Matrix, check_length, check_vector
@@ -45,6 +45,9 @@ def parse_recommend(
         history=_session(body, now_us, loc),
         predicate=filter_,
         boosts=parse_boosts(body.boost, loc),
+        group_by=None if body.group_by is None else predicate.canonical_field(body.group_by, (*loc, "group_by")),
+        caps=parse_caps(body.caps, (*loc, "caps")),
+        diversity=body.diversity,
         exclude=body.exclude,
         exclude_items=body.exclude_items,
         shown=cursors.shown(body.cursor, (*loc, "cursor")),
@@ -123,6 +126,13 @@ def parse_boosts(boosts: Sequence[Boost], loc: Loc = ()) -> Boosts:
     return tuple(
         (predicate.parse(boost.filter, (*loc, "boost", at, "filter")), boost.factor) for at, boost in enumerate(boosts)
     )
+
+
+def parse_caps(caps: Mapping[str, int], loc: Loc) -> Caps:
+    parsed = {predicate.canonical_field(name, (*loc, name)): n for name, n in caps.items()}
+    if len(parsed) < len(caps):
+        raise InputError("two caps are for the same attribute, with and without `attributes.`; leave one out", loc=loc)
+    return tuple(parsed.items())
 
 
 def check_ids(name: str, ids: Iterable[str], loc: Loc = ()) -> None:

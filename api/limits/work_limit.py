@@ -22,6 +22,8 @@ def is_quick(view: LiveView, request: Request) -> bool:
     generation = view.generation
     if request.k > QUICK_K or request.boosts or request.explain is not None or generation is None:
         return False
+    if request.caps or request.group_by is not None or request.diversity:  # may need any number of candidates
+        return False
     if view.delta is not None:
         return False
     searches_items = request.source == "similar"

@@ -49,6 +49,15 @@ class Shelf(StrictModel):
     exclude_items: Ids = Field([])
     fill: Fill = Field("popular", description="fill a short list with popular items, new items, or not")
     cursor: Cursor | None = None
+    group_by: str | None = Field(
+        None,
+        min_length=1,
+        description="a field; of items with the same value, such as the variants of a product, only the best is shown",
+        examples=["parent_id"],
+    )
+    diversity: float = Field(
+        0.0, ge=0, le=1, allow_inf_nan=False, description="0: the best items; 1: items as different as possible"
+    )
 
 
 class Boost(StrictModel):
@@ -63,6 +72,16 @@ Boosts = Annotated[
 ]
 
 
+Caps = Annotated[
+    dict[str, Annotated[int, Field(ge=1, le=1000)]],
+    Field(
+        max_length=10,
+        description="by field: at most so many items with the same value; each element of a list is a value",
+        examples=[{"brand": 2, "categories": 3}],
+    ),
+]
+
+
 class ShelfBody(Shelf):
     """One list of items: for a user, a session, a list of items or a user vector."""
 
@@ -72,6 +91,7 @@ class ShelfBody(Shelf):
     vector: list[float] | None = Field(None, max_length=65_536, description="a user vector of the served model")
     filter: Filter | None = None
     boost: Boosts = Field([])
+    caps: Caps = Field({})
 
 
 class ExplainOptions(ItemReadOptions):
@@ -85,6 +105,7 @@ class RecommendQuery(Shelf, ExplainOptions):
     vector: ClassVar[Sequence[float] | None] = None
     filter: FilterText | None = None
     boost: JsonText[Boosts] = Field([], description="as in the body of POST; JSON text")
+    caps: JsonText[Caps] = Field({}, description="as in the body of POST; JSON text")
     exclude: Annotated[Exclude, BeforeValidator(exclude_from_text)] = Field(
         "seen", description=EXCLUDE + "; a list is JSON text or a repeated parameter", validate_default=True
     )

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
 from engine.catalogue import predicate as predicates
 from engine.catalogue.close_names import close_names
-from engine.catalogue.predicate import CORE, PREFIX, Predicate
+from engine.catalogue.predicate import CORE, PREFIX, Condition, Predicate
 from engine.errors import Problem, short_repr
 from engine.recommending.values.request import Request
 from engine.values.events import Weighting
@@ -29,6 +29,10 @@ def of_request(
     found = of_filter(view, request.predicate, suggest=suggest)
     for predicate, _ in request.boosts:
         found += of_filter(view, predicate, suggest=suggest)
+    if request.group_by is not None:
+        found += of_field(view, request.group_by, (*loc, "group_by"), suggest=suggest)
+    for field, _ in request.caps:
+        found += of_field(view, field, (*loc, "caps", field.removeprefix(PREFIX)), suggest=suggest)
     if body.item_ids:
         found += of_items(view, body.item_ids, (*loc, "item_ids"))
     return found + of_history(view, body.history, (*loc, "history")) if body.history else found
@@ -49,6 +53,11 @@ def of_filter(view: LiveView, predicate: Predicate | None, *, suggest: bool = Tr
     named = [*places.items()][:MAX_FIELDS]
     found = [Problem(place, _no_attribute(view, field, suggest)) for field, place in named]
     return found + _others(found[-1].loc, len(places) - MAX_FIELDS, "")
+
+
+def of_field(view: LiveView, field: str, loc: Loc, *, suggest: bool = True) -> list[Problem]:
+    """An attribute that no item has, of `group_by` or `caps`."""
+    return of_filter(view, Condition(field, "exists", True, "bool", loc=loc), suggest=suggest)
 
 
 def of_items(view: LiveView, item_ids: Sequence[str], loc: Loc) -> list[Problem]:

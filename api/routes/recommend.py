@@ -152,7 +152,8 @@ async def _recommend(
     if not quick:
         if shelf.predicate or shelf.boosts:
             check_work(view, context.settings, [shelf], filter_loc)
-        view = await asyncio.to_thread(fresh_view, request, view, body)
+        if body.min_seq is not None:
+            view = await asyncio.to_thread(fresh_view, request, view, body)
     shelf = with_vector(shelf, body.vector, view)
     degraded = False
     if shelf.user_id is not None:

@@ -60,6 +60,15 @@ class Searched:
         return len(self.rows) >= view.n_vectors or self.rows[-1] < 0
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Shelf:
+    """The items that shaping chose."""
+
+    hits: list[Hit]
+    left_out_by: list[str]  # the stages that left candidates out
+    n_left_out: int
+
+
 def recommend(
     view: View, requests: Sequence[Request], *, weighting: Weighting, now_us: int, distinct: bool = False
 ) -> list[Answer]:
@@ -91,10 +100,10 @@ def answers(planned: Sequence[Plan], *, distinct: bool = False) -> list[Answer]:
     made = []
     shown: set[int] = set()
     for plan, searched in until_deadline(zip(planned, _search(planned), strict=True), every=1):
-        hits = _shelf(plan, searched, plan.excluded | shown if shown else plan.excluded)
+        shelf = _shelf(plan, searched, plan.excluded | shown if shown else plan.excluded)
         if distinct:
-            shown.update(hit.row for hit in hits)
-        made.append(_answer(plan.context, plan.source, hits))
+            shown.update(hit.row for hit in shelf.hits)
+        made.append(_answer(plan.context, plan.source, shelf))
     return made
 
 
@@ -141,21 +150,33 @@ def _search_together(planned: Sequence[Plan]) -> list[Searched]:
 
 
 def _width(plan: Plan) -> int:
-    return plan.context.request.k + len(plan.excluded)
+    return _n_candidates(plan.context.request) + len(plan.excluded)
 
 
-def _shelf(plan: Plan, searched: Searched | None, excluded: AbstractSet[int]) -> list[Hit]:
+def _n_candidates(request: Request) -> int:
+    return max((stage.n_candidates(request) for stage in SHAPING), default=request.k)
+
+
+def _shelf(plan: Plan, searched: Searched | None, excluded: AbstractSet[int]) -> Shelf:
     """Shaping chooses among n candidates; while it leaves the shelf short and there are more, n grows."""
-    request = plan.context.request
-    n = max((stage.n_candidates(request) for stage in SHAPING), default=request.k)
+    k, n = plan.context.request.k, _n_candidates(plan.context.request)
     while True:
         candidates = _candidates(plan, n, searched, excluded)
-        shaped = candidates
-        for stage in SHAPING:
-            shaped = stage.shape(plan.context, shaped)
-        if len(shaped) >= request.k or len(candidates) < n:
-            return shaped[: request.k]
+        shelf = _shaped(plan.context, candidates)
+        if len(shelf.hits) >= k or len(candidates) < n:
+            return Shelf(shelf.hits[:k], shelf.left_out_by, shelf.n_left_out)
+        check_deadline()
         n *= WIDEN
+
+
+def _shaped(context: Context, candidates: list[Hit]) -> Shelf:
+    hits, left_out_by = candidates, []
+    for stage in SHAPING:
+        n_before = len(hits)
+        hits = stage.shape(context, hits)
+        if len(hits) < n_before:
+            left_out_by.append(stage.name)
+    return Shelf(hits, left_out_by, len(candidates) - len(hits))
 
 
 def _candidates(plan: Plan, n: int, searched: Searched | None, excluded: AbstractSet[int]) -> list[Hit]:
@@ -177,8 +198,11 @@ def _candidates(plan: Plan, n: int, searched: Searched | None, excluded: Abstrac
     return fill(hits, n, fallback, view, excluded, boost)
 
 
-def _answer(context: Context, source: Source, hits: list[Hit]) -> Answer:
-    k, shortfall = context.request.k, None
+def _answer(context: Context, source: Source, shelf: Shelf) -> Answer:
+    k, hits, shortfall = context.request.k, shelf.hits, None
     if len(hits) < k:
-        shortfall = Shortfall(k, len(hits), source.shortfall(context))
+        reason = source.shortfall(context)
+        if shelf.n_left_out:
+            reason = f"{' and '.join(shelf.left_out_by)} left out {shelf.n_left_out} of the eligible items; {reason}"
+        shortfall = Shortfall(k, len(hits), reason)
     return Answer(tuple(hits), shortfall, None if context.request.explain is None else explain(context, hits))

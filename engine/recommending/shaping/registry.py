@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from engine.recommending.shaping import caps, diversity, group_by
 from engine.recommending.shaping.stage import Stage
 
-SHAPING: tuple[Stage, ...] = ()
+SHAPING: tuple[Stage, ...] = (
+    Stage(group_by.shape, group_by.n_candidates, "group_by"),
+    Stage(caps.shape, caps.n_candidates, "caps"),
+    Stage(diversity.shape, diversity.n_candidates, "diversity"),
+)

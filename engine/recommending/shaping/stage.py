@@ -20,3 +20,4 @@ class Stage:
 
     shape: Callable[[Context, list[Hit]], list[Hit]]  # candidates, best first -> the chosen ones, in their new order
     n_candidates: Callable[[Request], int] = n_items  # how many it chooses from, at least k
+    name: str = "shaping"  # as the request names it; a shortfall names the stages that leave items out

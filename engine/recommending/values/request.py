@@ -12,6 +12,7 @@ from engine.values.vectors import Matrix
 
 Fill = Literal["popular", "new", "none"]  # the source that continues a shelf whose own source has no more items
 Boosts = tuple[tuple[Predicate, float], ...]  # the items whose scores are multiplied, and the factor
+Caps = tuple[tuple[str, int], ...]  # a field, and how many items of a shelf may have the same value of it
 
 NO_HISTORY = History()
 
@@ -27,6 +28,9 @@ class Request:
     unlike: Sequence[str] = ()  # a search goes away from these
     predicate: Predicate | None = None
     boosts: Boosts = ()
+    group_by: str | None = None  # a field; one item of those with the same value is shown
+    caps: Caps = ()
+    diversity: float = 0.0  # 0 to 1
     exclude: frozenset[str] = frozenset()  # of `engine.recommending.exclusions.RELATIONS`
     exclude_items: Sequence[str] = ()
     shown: Sequence[str] = ()  # the items of the pages before this one

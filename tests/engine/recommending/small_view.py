@@ -39,12 +39,20 @@ class SmallView:
     most_popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4, 5]))
     popularity: Any = field(default_factory=lambda: np.array([0.8, 0.5, 0.2, 1.0, 0.0, 0.0], np.float32))
     newest: Any = field(default_factory=lambda: np.arange(5, -1, -1))
+    fields: Any = field(default_factory=dict)  # field -> row -> values
 
     def vector(self, row):
         return VECTORS[row] if row < 4 else None
 
     def similarity_vector(self, row):
         return self.vector(row)
+
+    def similarity_vectors(self, rows):
+        vectors = [self.vector(row) for row in rows]
+        return np.array([np.zeros(self.dim) if each is None else each for each in vectors], np.float32)
+
+    def field_values(self, field, rows):
+        return [self.fields.get(field, {}).get(row, frozenset()) for row in rows]
 
     def to_similarity_vector(self, vector):
         return vector

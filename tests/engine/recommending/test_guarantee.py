@@ -12,6 +12,7 @@ from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.score_floor import longest_length
 from engine.recommending import pipeline
 from engine.recommending.pipeline import recommend
+from engine.recommending.shaping.registry import SHAPING
 from engine.recommending.shaping.stage import Stage
 from engine.recommending.sources.fallback import no_more_items, requested_fallback
 from engine.recommending.sources.registry import SOURCES
@@ -99,6 +100,7 @@ SHAPINGS = {
     "none": (),
     "drops": (Stage(only_even),),
     "reorders": (Stage(every_third_last, n_candidates=lambda request: 3 * request.k),),
+    "diverse": SHAPING,
     "both": (Stage(only_even), Stage(every_third_last, n_candidates=lambda request: request.k + 2)),
 }
 
@@ -130,7 +132,7 @@ def hold(view: MadeView, request: Request, answer: Any, expected: set[str]) -> N
 @pytest.mark.parametrize("source", SOURCES)
 @given(view=views, request=requests, seed=st.integers(0, MAX_ITEMS - 1), given_ids=some)
 def test_a_shelf_is_full_when_enough_items_are_eligible(source, shaping, view, request, seed, given_ids) -> None:
-    request = replace(request, source=source)
+    request = replace(request, source=source, diversity=0.5 if shaping == "diverse" else 0.0)
     if source == "similar":
         request = replace(request, item_ids=[f"i{seed % view.n_vectors}"])
     if source == "given_items":

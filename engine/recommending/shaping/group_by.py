@@ -1,0 +1,35 @@
+"""Group by: one item of each group, such as the variants of one product: the candidate that comes first.
+
+The items of a group have the same value of a field, or the same values of a list. An item without a value is a group of
+its own. Groups that are on earlier pages are left out.
+"""
+
+from __future__ import annotations
+
+from engine.catalogue.item_values import Values
+from engine.recommending.values.answer import Hit
+from engine.recommending.values.context import Context
+from engine.recommending.values.request import Request
+
+CANDIDATES_PER_ITEM = 4
+
+
+def n_candidates(request: Request) -> int:
+    return request.k if request.group_by is None else request.k * CANDIDATES_PER_ITEM
+
+
+def shape(context: Context, candidates: list[Hit]) -> list[Hit]:
+    view, request = context.view, context.request
+    if request.group_by is None:
+        return candidates
+    shown: set[Values] = set()
+    if request.shown:
+        rows = [row for id_ in request.shown if (row := view.items.row(id_)) is not None]
+        shown = set(view.field_values(request.group_by, rows))
+    chosen: list[Hit] = []
+    groups = view.field_values(request.group_by, [hit.row for hit in candidates])
+    for hit, group in zip(candidates, groups, strict=True):
+        if not group or group not in shown:
+            shown.add(group)
+            chosen.append(hit)
+    return chosen
