@@ -99,10 +99,10 @@ def test_similar_items_have_figures_beside_those_of_item_knn():
     split = Split(world.select_cells(~held), world.select_cells(held).matrix)
     kinds = {id_: [f"group {group[row]}"] for row, id_ in enumerate(world.items.ids)}
     space = make("spectral").fit(split.train, seed=0, device="cpu")
-    told = similar_items.similar_item_metrics(space, split, kinds)
-    assert told["recall@20"] > 0.6
-    assert told["recall@20"] > told["item_knn"]["recall@20"] - 0.05
-    assert told["coherence@5"] > 0.8
-    assert set(told["item_knn"]) == {"recall@20", "recall@20_interval", "coherence@5"}
+    metrics = similar_items.similar_item_metrics(space, split, kinds)
+    assert metrics["recall@20"] > 0.6
+    assert metrics["recall@20"] > metrics["item_knn"]["recall@20"] - 0.05
+    assert metrics["coherence@5"] > 0.8
+    assert set(metrics["item_knn"]) == {"recall@20", "recall@20_interval", "coherence@5"}
     assert "coherence@5" not in similar_items.similar_item_metrics(space, split)
     assert category_coherence(ItemSimilarityScorer.of(space), world.items.ids, {world.items.ids[0]: ["one"]}) == {}
