@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 import orjson
 
-from api.coalescing.user_profile import UserProfile, session_history
+from api.coalescing.user_profile import UserProfile
 from api.messages import cursors
 from api.messages.request_schemas import SearchOptions
-from api.messages.shelf_schemas import Boost, RankBody, RecommendQuery, ShelfBody
+from api.messages.shelf_schemas import Boost, PastEvent, RankBody, RecommendQuery, ShelfBody
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
@@ -66,7 +68,7 @@ def parse_rank(body: RankBody, now_us: int) -> Request:
         source="given_items",
         k=len(body.item_ids),
         user_id=body.user_id,
-        history=session_history(body.history, now_us) if body.history else NO_HISTORY,
+        history=_session_history(body.history, now_us) if body.history else NO_HISTORY,
         item_ids=body.item_ids,
         predicate=parse_filter(body.filter, ("body", "filter")),
         boosts=parse_boosts(body.boost),
@@ -142,7 +144,7 @@ def check_ids(name: str, ids: Iterable[str], loc: Loc = ()) -> None:
 
 def _session(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc) -> History:
     """The events of the session, then a view of each listed item."""
-    session = session_history(body.history, now_us, loc) if body.history else NO_HISTORY
+    session = _session_history(body.history, now_us, loc) if body.history else NO_HISTORY
     if not body.item_ids:
         return session
     viewed = view_history(body.item_ids, now_us)
@@ -154,3 +156,22 @@ def _user_vector(values: Sequence[float], view: LiveView, loc: Loc) -> Matrix:
         raise InputError("there is no model yet that this vector could belong to", loc=loc)
     vector = check_vector(values, view.dim, loc)
     return vector if view.generation.metric == "cosine" else check_length(vector, MAX_QUERY_LENGTH, loc)
+
+
+def _session_history(session_events: Sequence[PastEvent], now_us: int, loc: tuple[str | int, ...] = ()) -> History:
+    """The events of a request as a history. An event without a time has the time `now_us`."""
+    for at, event in enumerate(session_events):
+        check_id(event.item_id, (*loc, "history", at, "item_id"))
+    return History(
+        tuple(event.item_id for event in session_events),
+        tuple(event.kind for event in session_events),
+        np.array([event.value for event in session_events], np.float32),
+        np.array(
+            [now_us if event.occurred_at is None else _microseconds(event.occurred_at) for event in session_events],
+            np.int64,
+        ),
+    )
+
+
+def _microseconds(time: datetime) -> int:
+    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1e6)

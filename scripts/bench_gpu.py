@@ -113,7 +113,7 @@ def measured(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     dim, device = options.dim, options.device
     gpu = gpu_number(device)
     if gpu is not None and not torch.cuda.is_available():
-        raise DeviceUnavailable(f"{device} was asked for and torch sees no GPU here; install a CUDA build of torch")
+        raise DeviceUnavailable(f"{device} was requested, but torch sees no GPU here; install a CUDA build of torch")
     ceilings = _ceilings(torch.device(device))
     _say(f"{ceilings.bytes_per_s / 1e9:,.0f} GB/s copied, {ceilings.operations_per_s / 1e12:,.2f} TFLOP/s multiplied")
     asked = {batch: batch * math.ceil(QUERIES / batch) for batch in options.batches}

@@ -47,5 +47,5 @@ def test_every_index_size_and_batch_has_a_row_with_its_ceilings():
 def test_a_gpu_that_is_not_there_is_an_error():
     done = run("--n", "2000", "--device", "cuda")
     assert done.returncode != 0
-    assert done.stderr == "bench_gpu: cuda was asked for and FAISS sees no GPU here; use --device cpu\n"
+    assert done.stderr == "bench_gpu: cuda was requested, but FAISS sees no GPU here; use --device cpu\n"
     assert done.stdout == ""

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import numpy as np
 
-from api.messages.shelf_schemas import PastEvent
 from engine.errors import StoreUnavailable
 from engine.store import events
 from engine.store.database.connections import Database
 from engine.values.events import History
-from engine.values.ids import check_id
 from engine.values.vectors import Matrix
 from indexing.live.view import LiveView
 
@@ -25,21 +22,6 @@ class UserProfile:
     history: History
     vector: Matrix | None = None
     degraded: bool = False
-
-
-def session_history(session_events: Sequence[PastEvent], now_us: int, loc: tuple[str | int, ...] = ()) -> History:
-    """The events of a request as a history. An event without a time has the time `now_us`."""
-    for at, event in enumerate(session_events):
-        check_id(event.item_id, (*loc, "history", at, "item_id"))
-    return History(
-        tuple(event.item_id for event in session_events),
-        tuple(event.kind for event in session_events),
-        np.array([event.value for event in session_events], np.float32),
-        np.array(
-            [now_us if event.occurred_at is None else _microseconds(event.occurred_at) for event in session_events],
-            np.int64,
-        ),
-    )
 
 
 def read_profile(user_id: str | None, session: History, view: LiveView, database: Database, limit: int) -> UserProfile:
@@ -85,7 +67,3 @@ def profile_without_database(user_id: str, session: History, view: LiveView) -> 
     row = view.users.ids.row(user_id) if view.users is not None and not len(session) else None
     vector = None if row is None or view.users is None else np.asarray(view.users.matrix[row])
     return UserProfile(session, vector if vector is not None and vector.any() else None, degraded=True)
-
-
-def _microseconds(time: datetime) -> int:
-    return int((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1e6)

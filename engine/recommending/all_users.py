@@ -24,7 +24,10 @@ from engine.values.interactions import dislikes, from_events
 def recommend_to_all(
     view: View, events: EventColumns, users: Sequence[str], request: Request, *, weighting: Weighting, now_us: int
 ) -> Iterator[tuple[str, Answer]]:
-    """(user id, answer) for each of `users`: what `pipeline.recommend` answers to the request of each."""
+    """(user id, answer) for each of `users`: what `pipeline.recommend` answers to the request of each.
+
+    The source is `for_you`; boosts and listed exclusions of the request are not applied.
+    """
     view = view if request.predicate is None else view.where(request.predicate)
     context, source = Context(view, request, weighting, now_us), SOURCES["for_you"]
     cells = _histories(context, events, users)

@@ -49,7 +49,7 @@ def gpu_number(device: str) -> int | None:
     gpu, n_gpus = parse_device(device), getattr(faiss, "get_num_gpus", int)()
     if gpu is not None and gpu >= n_gpus:
         available = f"{n_gpus} GPUs" if n_gpus else "no GPU"
-        raise DeviceUnavailable(f"{device} was asked for and FAISS sees {available} here; use --device cpu")
+        raise DeviceUnavailable(f"{device} was requested, but FAISS sees {available} here; use --device cpu")
     return gpu
 
 

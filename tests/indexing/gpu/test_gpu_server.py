@@ -442,7 +442,10 @@ def test_a_gpu_server_out_of_file_descriptors_accepts_connections_again_later(tm
 
 
 def test_a_server_asked_for_a_gpu_that_is_not_there_does_not_start(tmp_path):
-    with pytest.raises(DeviceUnavailable, match="cuda:7 was asked for and FAISS sees"), gpu_process(tmp_path, "cuda:7"):
+    with (
+        pytest.raises(DeviceUnavailable, match="cuda:7 was requested, but FAISS sees"),
+        gpu_process(tmp_path, "cuda:7"),
+    ):
         pass
     with gpu_process(tmp_path, "cpu"):
         assert address(tmp_path, "cuda") != address(tmp_path, "cuda:1")

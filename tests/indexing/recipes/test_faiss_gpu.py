@@ -63,7 +63,7 @@ def test_a_device_is_cpu_or_cuda_with_a_number_and_one_that_is_not_there_is_an_e
     assert gpu_number("cpu") is None
     with pytest.raises(InputError, match="expected a device of cpu, cuda or cuda:1, got 'tpu'"):
         gpu_number("tpu")
-    with pytest.raises(DeviceUnavailable, match=f"cuda:{GPUS} was asked for and FAISS sees"):
+    with pytest.raises(DeviceUnavailable, match=f"cuda:{GPUS} was requested, but FAISS sees"):
         gpu_number(f"cuda:{GPUS}")
 
 

@@ -72,7 +72,7 @@ def test_an_asked_for_effort_is_kept():
 
 def test_a_gpu_that_is_not_there_is_an_error():
     gpus = getattr(faiss, "get_num_gpus", int)()
-    with pytest.raises(DeviceUnavailable, match=f"cuda:{gpus} was asked for and FAISS sees {gpus or 'no'} GPU"):
+    with pytest.raises(DeviceUnavailable, match=f"cuda:{gpus} was requested, but FAISS sees {gpus or 'no'} GPU"):
         choose("auto", 100, f"cuda:{gpus}")
 
 
