@@ -88,7 +88,7 @@ def delete(conn: sa.Connection, name: str) -> None:
     model_keys = conn.exec_driver_sql("SELECT model_key FROM models WHERE space_key = %s", (space.key,)).scalars().all()
     for key in model_keys:
         conn.exec_driver_sql(f"DROP TABLE IF EXISTS item_vectors_{key}, user_vectors_{key}")
-    for table in ("events", "users", "items", "models", "generations", "spaces"):
+    for table in ("served_shelves", "events", "users", "items", "models", "generations", "spaces"):
         conn.exec_driver_sql(f"DELETE FROM {table} WHERE space_key = %s", (space.key,))
     # last: by now an API key that another transaction created during the deletion is visible
     revoke = "UPDATE api_keys SET revoked_at = now() WHERE space_key = %s AND revoked_at IS NULL"
