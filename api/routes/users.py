@@ -17,9 +17,9 @@ from engine.catalogue.attribute_types import coerce_attributes
 from engine.errors import InputError, NotFound
 from engine.store import attribute_types, erasures, users
 from engine.store.change_feeds import snapshots
+from engine.store.users import User
 from engine.values.ids import check_id
 from engine.values.items import check_attributes
-from engine.values.users import User
 
 router = APIRouter(route_class=DeadlineRoute, prefix="/v1/{space}/users", tags=["users"])
 READ, WRITE, ADMIN = ([Depends(require(scope))] for scope in ("read", "write", "admin"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from engine.errors import Conflict, NotFound
 from engine.store import erasures
 from engine.store.database import bulk_copy
-from engine.values.users import User
 
 UPSERT = """
 INSERT INTO users (space_key, user_id, attributes)
@@ -34,6 +33,12 @@ WHERE user_key = %s ORDER BY version
 
 LOCK = """SELECT user_id, user_key FROM users WHERE space_key = %s AND user_id = ANY(%s::text[])
     ORDER BY user_id COLLATE "C" FOR UPDATE"""
+
+
+@dataclass(frozen=True)
+class User:
+    user_id: str
+    attributes: Mapping[str, object] = field(default_factory=dict)  # JSON values that the storefront stores
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from engine.store import events, items, users
 from engine.store.database.connections import Database
 from engine.store.doctor import checks, id_normalisation
 from engine.store.spaces import Space
+from engine.store.users import User
 from engine.values.ids import normalise_id
-from engine.values.users import User
 
 Load = Callable[..., ImportSummary]
 NFD, NFC = "cafe\u0301", "caf\xe9"

@@ -5,8 +5,8 @@ from __future__ import annotations
 from engine.store import attribute_types, items, spaces, users
 from engine.store.database.connections import Database
 from engine.store.spaces import Space
+from engine.store.users import User
 from engine.values.items import Item
-from engine.values.users import User
 
 
 def test_a_stored_type_stays_until_it_is_set(database: Database, space: Space) -> None:

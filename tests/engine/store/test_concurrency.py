@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from engine.store import events, items, users
+from engine.store.users import User
 from engine.values.events import Event
 from engine.values.items import Item
-from engine.values.users import User
 from tests.engine.store.worlds import MORNING
 
 IDS = [letter + str(n) for n in range(60) for letter in "aB_é"]  # collations order these differently

@@ -8,9 +8,9 @@ import pytest
 from engine.errors import NotFound
 from engine.store import events, items, models, users
 from engine.store.database import bulk_copy
+from engine.store.users import User
 from engine.values.events import Event
 from engine.values.items import Item
-from engine.values.users import User
 from tests.engine.store.worlds import MORNING, small_space
 
 

@@ -5,9 +5,9 @@ from sqlalchemy.exc import IntegrityError
 
 from engine.errors import InputError, NotFound
 from engine.store import events, generations, items, models, spaces, users
+from engine.store.users import User
 from engine.values.events import Event, Weighting
 from engine.values.items import Item
-from engine.values.users import User
 from tests.engine.store.worlds import MORNING, small_space
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from engine.errors import Conflict, NotFound, StoreBusy
 from engine.store import erasures, events, items, models, spaces, users
+from engine.store.users import User
 from engine.values.events import Event
-from engine.values.users import User
 from tests.engine.store.worlds import MORNING, small_space, until_one_waits
 
 TABLES = ("users", "events", "user_vectors")
