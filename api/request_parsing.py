@@ -15,12 +15,14 @@ import orjson
 
 from api.coalescing.user_profile import UserProfile
 from api.messages import cursors
+from api.messages.boost_schemas import Boost, BoostList
 from api.messages.request_schemas import SearchOptions
-from api.messages.shelf_schemas import Boost, PastEvent, RankBody, RecommendQuery, ShelfBody
+from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
-from engine.recommending.values.request import NO_HISTORY, Boosts, Caps, Request
+from engine.recommending.values.boosts import NO_BOOSTS, Boosts, CurveBoost, FilterBoost
+from engine.recommending.values.request import NO_HISTORY, Caps, Request
 from engine.values.events import History, view_history
 from engine.values.ids import check_id
 from engine.values.vectors import MAX_QUERY_LENGTH, Matrix, check_length, check_vector
@@ -123,11 +125,26 @@ def parse_filter(text_or_json: Mapping[str, Any] | str | None, loc: Loc) -> Pred
 
 
 def parse_boosts(boosts: Sequence[Boost], loc: Loc = ()) -> Boosts:
+    """The boosts of a body. A `BoostList` is parsed once; InputError names the part that is wrong."""
     if not boosts:
-        return ()
-    return tuple(
-        (predicate.parse(boost.filter, (*loc, "boost", at, "filter")), boost.factor) for at, boost in enumerate(boosts)
-    )
+        return NO_BOOSTS
+    parsed = boosts.parsed if isinstance(boosts, BoostList) else None
+    if parsed is None:
+        parsed = Boosts(_boost(boost, (*loc, "boost", at)) for at, boost in enumerate(boosts))
+        if isinstance(boosts, BoostList):
+            boosts.parsed = parsed
+    return parsed
+
+
+def _boost(boost: Boost, loc: Loc) -> FilterBoost | CurveBoost:
+    passing = None if boost.filter is None else predicate.parse(boost.filter, (*loc, "filter"))
+    if boost.curve is None:
+        assert passing is not None
+        return FilterBoost(passing, boost.factor or 1.0, boost.add or 0.0)
+    place, name = ("field", boost.field) if boost.age_of is None else ("age_of", boost.age_of)
+    field, adds = predicate.canonical_field(name or "", (*loc, place)), boost.as_ == "add"
+    missing = boost.missing if boost.missing is not None else float(not adds)
+    return CurveBoost(field, tuple(boost.curve), boost.age_of is not None, adds, missing, passing)
 
 
 def parse_caps(caps: Mapping[str, int], loc: Loc) -> Caps:

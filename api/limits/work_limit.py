@@ -44,8 +44,9 @@ def check_work(
     if view.generation is not None:
         size = replace(size, text_bytes=view.generation.columns.text_bytes)
     filters = {request.predicate for request in requests if request.predicate is not None}
-    boosts = {(request.predicate, request.boosts) for request in requests}
-    predicates = [*filters, *(predicate for _, boosted in boosts for predicate, _ in boosted)]
-    boosting = sum(size.boost_cost(len(request.boosts)) for request in requests if request.boosts)
+    boosts = {request.boosts for request in requests if request.boosts}
+    predicates = [*filters, *(predicate for each in boosts for predicate in each.predicates)]
+    boosting = sum(size.boost_cost(len(each)) for each in boosts)
+    boosting += sum(size.exhaustive_cost() for request in requests if request.boosts)
     cost = sum(map(size.filter_cost, predicates)) + boosting + n_shown * request_cost.ANSWER_ITEM_COST
     request_cost.check_cost(cost, settings.max_work, loc)

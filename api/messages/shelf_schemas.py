@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator
 from pydantic import Json as JsonText
 
+from api.messages.boost_schemas import Boosts
 from api.messages.request_schemas import (
     ITEM,
     USER,
@@ -58,18 +59,6 @@ class Shelf(StrictModel):
     diversity: float = Field(
         0.0, ge=0, le=1, allow_inf_nan=False, description="0: the best items; 1: items as different as possible"
     )
-
-
-class Boost(StrictModel):
-    """Multiplies the scores of matching items: a factor above 1 moves them up, below 1 down."""
-
-    filter: Filter
-    factor: float = Field(gt=0, le=100, allow_inf_nan=False, examples=[1.5])
-
-
-Boosts = Annotated[
-    list[Boost], Field(max_length=3, description="factors on scores; an item that matches several gets their product")
-]
 
 
 Caps = Annotated[

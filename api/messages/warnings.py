@@ -27,7 +27,7 @@ def of_request(
 ) -> list[Problem]:
     """The warnings for a request; they name places in the body that the request was parsed from."""
     found = of_filter(view, request.predicate, suggest=suggest)
-    for predicate, _ in request.boosts:
+    for predicate in request.boosts.predicates:
         found += of_filter(view, predicate, suggest=suggest)
     if request.group_by is not None:
         found += of_field(view, request.group_by, (*loc, "group_by"), suggest=suggest)

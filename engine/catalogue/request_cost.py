@@ -14,6 +14,7 @@ NUMBER_COST, TEXT_COST, CONTAINS_COST = 2, 20, 60  # per value: compare a number
 BYTE_COST = 2  # per byte of a substring search in long texts
 MASK_COST = 8  # per item: combine masks and search under a mask
 CHANGED_ITEM_COST = 1000  # per condition and item that changed since the build
+EXHAUSTIVE_COST = 16  # per item: score and boost it
 ANSWER_ITEM_COST = 2000  # per item of a response
 ADVICE = "ask for fewer shelves at once, share their filters, or use fewer conditions"
 DISTANCE_COST = 100  # per vector: compute a distance and sort it
@@ -47,8 +48,12 @@ class RequestSize:
         return max(self.n_items * CONTAINS_COST, self.text_bytes(test.field) * BYTE_COST)
 
     def boost_cost(self, n_boosts: int) -> int:
-        """The cost of boosts: one search and one mask for each subset of the boosts."""
-        return self.n_items * MASK_COST * 2**n_boosts
+        """The cost of the factors and addends of so many boosts, by item."""
+        return self.n_items * MASK_COST * n_boosts
+
+    def exhaustive_cost(self) -> int:
+        """The cost of a boosted search that reads every item."""
+        return self.n_items * EXHAUSTIVE_COST
 
 
 def check_cost(cost: int, most: int, loc: Loc, less: str = ADVICE) -> None:

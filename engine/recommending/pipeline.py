@@ -21,15 +21,16 @@ from engine.deadline import check_deadline, until_deadline
 from engine.recommending.exclusions import excluded_rows
 from engine.recommending.explanation import explain
 from engine.recommending.filling import fill, has_unranked, rank_unranked
+from engine.recommending.scoring.compile_boosts import compiled_boosts
 from engine.recommending.shaping.registry import SHAPING
 from engine.recommending.sources.registry import SOURCES
 from engine.recommending.sources.source import Source
 from engine.recommending.values.answer import Answer, Hit, Shortfall
-from engine.recommending.values.boosts import Boost, boost_of
+from engine.recommending.values.boosts import Boost
 from engine.recommending.values.context import Context
 from engine.recommending.values.nearest import Nearest, search
 from engine.recommending.values.ranking import Ranking
-from engine.recommending.values.request import Boosts, Request
+from engine.recommending.values.request import Request
 from engine.recommending.values.view import View
 from engine.values.events import Weighting
 
@@ -77,7 +78,7 @@ def recommend(
 
 
 def plans(view: View, requests: Sequence[Request], weighting: Weighting, now_us: int) -> list[Plan]:
-    """Requests with the same filter share a view, and with the same boosts too, a boost."""
+    """Requests with the same filter share a view; compiled boosts are kept with the unfiltered view."""
     filtered: dict[Predicate, View] = {}
     contexts = []
     for request in requests:
@@ -85,13 +86,10 @@ def plans(view: View, requests: Sequence[Request], weighting: Weighting, now_us:
         if predicate is not None:
             eligible = filtered[predicate] = filtered.get(predicate) or view.where(predicate)
         contexts.append(Context(eligible, request, weighting, now_us))
-    boosts: dict[tuple[Predicate | None, Boosts], Boost | None] = {}
     made = []
     for context, ranking in until_deadline(zip(contexts, _rankings(contexts), strict=True), every=1):
-        source, request, boost = SOURCES[context.request.source], context.request, None
-        if request.boosts:
-            key = (request.predicate, request.boosts)
-            boost = boosts[key] = boosts.get(key) or boost_of(context.view, request.boosts)
+        request = context.request
+        source, boost = SOURCES[request.source], compiled_boosts(view, request.boosts, now_us)
         made.append(Plan(context, source, ranking, excluded_rows(context, source.never_shows(request)), boost))
     return made
 
@@ -128,7 +126,7 @@ def _search(planned: Sequence[Plan]) -> list[Searched | None]:
         return searched
     groups: dict[tuple[int, str], list[int]] = {}
     for at, plan in enumerate(planned):
-        if isinstance(plan.ranking, Nearest) and plan.boost is None:  # a boost has a search for each factor
+        if isinstance(plan.ranking, Nearest) and plan.boost is None:  # boosted searches have widths of their own
             groups.setdefault((id(plan.context.view), plan.ranking.index), []).append(at)
     for group in groups.values():
         size = max(1, BATCH_FLOATS // max(1, planned[group[0]].context.view.n_vectors))

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from engine.catalogue.field_numbers import field_numbers, number_of
 from engine.catalogue.item_values import NO_VALUES, Values, changed_values
 from engine.catalogue.predicate import Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
 from engine.recommending.popularity import PopularityRanking, rank_by_popularity
+from engine.recommending.values.computed import Computed
 from engine.recommending.values.searcher import Mask, Scorer
 from engine.store.change_feeds.snapshots import Snapshot
 from engine.store.spaces import Space
@@ -27,6 +30,7 @@ from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from indexing.searchers.metric import MeasurableScorer
 
 EMPTY_IDS = IdMap(())
+T = TypeVar("T")
 MAX_FILTERED = 32  # cached filtered views, a byte per item each
 
 
@@ -88,6 +92,7 @@ class LiveView:
     stale: bool = False  # PostgreSQL is unreachable: this is its last known state
     filtered: bool = False  # restricted by a filter, see `where`
     filters: FilterMasks = field(default_factory=lambda: FilterMasks(None))
+    computed: Computed = field(default_factory=Computed)  # of this generation
     sampler: RecallSampler | None = None  # measures the recall of searches
     updated_popularity: PopularityRanking | None = None  # the current ranking, if it changed since the build
 
@@ -190,6 +195,22 @@ class LiveView:
             if item is not None:
                 values[at] = changed_values(field, item.facts.get(field))
         return values
+
+    def numbers(self, field: str, *, is_time: bool = False) -> npt.NDArray[np.float64]:
+        """(len(items),) the current numbers, or times in microseconds, of a field; NaN without one."""
+        numbers = np.full(len(self.items), np.nan)
+        if self.generation is not None:
+            numbers[: self.n_built] = field_numbers(self.generation.columns, field, is_time=is_time)
+        for row, item in self.changed.items():
+            numbers[row] = number_of(field, item.facts.get(field), is_time=is_time)
+        return numbers
+
+    def kept(self, key: Hashable, of: tuple[object, ...], compute: Callable[[], T]) -> T:
+        """`compute()`, kept by the key until an item changes or one of the objects `of` is another one."""
+        return self.computed.get(key, (self.changed, self.allowed, *of), compute)
+
+    def keeps(self, key: Hashable, of: tuple[object, ...]) -> bool:
+        return self.computed.has(key, (self.changed, self.allowed, *of))
 
     @property
     def users(self) -> Vectors | None:

@@ -17,6 +17,7 @@ from engine.recommending.values.nearest import Nearest
 from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from tests.engine.catalogue.test_predicate import ALL, columns, item
 
+USER = np.ones(2, np.float32)
 NOBODY = SimpleNamespace(n_vectors=3, allowed=None)
 AMONG = {"title": {"contains": "shoe"}}
 
@@ -36,7 +37,7 @@ def too_late(work):
     [
         lambda: columns(ALL).mask(parse(AMONG)),
         lambda: FilterMasks(None).shown(parse(AMONG), {0: LiveItem("shoe", 1, b"{}", {}, True)}, 1, None),
-        lambda: Nearest("users_to_items", None, "history").best(NOBODY, 3, set(), Boost(np.ones(3, np.float32))),
+        lambda: Nearest("users_to_items", USER, "history").best(NOBODY, 3, set(), Boost(np.ones(3, np.float32))),
         lambda: list(until_deadline([1, 2, 3])),
     ],
     ids=["a condition", "what changed since", "a boost", "a loop"],

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.recommending.values.answer import Hit, Reason
-from engine.recommending.values.boosts import Boost, Rows, Scores, boosted
+from engine.recommending.values.boosts import Boost, Rows, Scores
 from engine.recommending.values.view import View
 
 
@@ -25,9 +25,10 @@ class Listed:
     def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
         """An item that is not in the catalogue passes no filter, and everything else."""
         kept = [at for at, row in enumerate(self.rows.tolist()) if _is_eligible(view, row) and row not in excluded]
-        rows, scores = self.rows[kept], self.scores[kept]
+        rows, scores = self.rows[kept], self.scores[kept].astype(np.float64)
         if boost is not None:
-            scores[rows >= 0] = boosted(scores[rows >= 0], boost.factors[rows[rows >= 0]])
+            in_catalogue = rows >= 0
+            scores[in_catalogue] = boost.of_rows(rows[in_catalogue], scores[in_catalogue])
         known = ~np.isnan(scores)
         values = np.where(known, scores, 0)
         order = np.lexsort((-values, ~known))[:n].tolist()

@@ -9,11 +9,11 @@ from typing import Literal
 
 import numpy as np
 
-from engine.deadline import until_deadline
 from engine.latent_space.score_floor import score_floor, score_floors
 from engine.latent_space.space import Metric
 from engine.recommending.values.answer import Hit, Reason
-from engine.recommending.values.boosts import Boost, Scores, boosted
+from engine.recommending.values.boosted_search import best_boosted
+from engine.recommending.values.boosts import Boost, Scores
 from engine.recommending.values.searcher import Found, Mask, Scorer
 from engine.recommending.values.view import View
 from engine.values.vectors import Matrix
@@ -50,16 +50,19 @@ class Nearest:
         return hits
 
     def _boosted(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost) -> list[Hit]:
-        """Items with one factor keep the order of the search, so one search for each factor finds the best of all."""
+        scores, rows = search_boosted(view, self.index, self.vector[None], n + len(excluded), boost)
+        values = boost.of_rows(rows[0], scores[0])
+        order = np.argsort(-values, kind="stable")
+        names, reason = view.items.ids, self.reason
         hits: list[Hit] = []
-        for factor in until_deadline(boost.distinct, every=1):
-            mask = boost.factors == np.float32(factor)
-            if view.allowed is not None:
-                mask &= view.allowed
-            mask[list(excluded)] = False
-            scores, rows = search(view, self.index, self.vector[None], n, mask)
-            hits += self.hits(view, boosted(scores[0], np.float32(factor)).tolist(), rows[0].tolist(), n, frozenset())
-        return sorted(hits, key=lambda hit: -hit.score)[:n]
+        for row, plain, value in zip(
+            rows[0, order].tolist(), scores[0, order].tolist(), values[order].tolist(), strict=True
+        ):
+            if row not in excluded:
+                hits.append(Hit(names[row], row, value, reason if plain or value else "unranked"))
+                if len(hits) == n:
+                    break
+        return hits
 
 
 def search(view: View, index: Index, vectors: Matrix, width: int, mask: Mask | None) -> Found:
@@ -72,6 +75,11 @@ def search(view: View, index: Index, vectors: Matrix, width: int, mask: Mask | N
         return np.zeros((len(vectors), 0), np.float32), np.zeros((len(vectors), 0), np.int64)
     scores, rows = searcher.search(np.asarray(vectors, np.float32), min(width, view.n_vectors), mask)
     return without_rounding(scores, vectors, searcher.metric, view.longest_length), rows
+
+
+def search_boosted(view: View, index: Index, vector: Matrix, width: int, boost: Boost) -> Found:
+    """Plain scores (1, m) and rows (1, m) of the `width` best rows by boosted score, for a (1, dim) raw vector."""
+    return best_boosted(lambda n: search(view, index, vector, n, view.allowed), view.n_vectors, width, boost)
 
 
 def without_rounding(scores: Scores, vectors: Matrix, metric: Metric, longest: float) -> Scores:

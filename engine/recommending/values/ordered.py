@@ -8,19 +8,22 @@ from dataclasses import dataclass
 from itertools import islice
 
 import numpy as np
+import numpy.typing as npt
 
 from engine.recommending.values.answer import Hit, Reason
 from engine.recommending.values.boosts import Boost, Rows, Scores
 from engine.recommending.values.view import View
 
+AnyScores = npt.NDArray[np.floating]
+
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Ordered:
-    """Every row, best first, and the score of each row; without scores, every score is 0 and boosts do nothing."""
+    """Every row, best first, and the score of each row; without scores, every score is 0."""
 
     rows: Rows
     scores: Scores | None
-    reason: Callable[[View, int, float], Reason]  # of a row and its score
+    reason: Callable[[View, int, float], Reason]  # of a row and its score without boosts
     admits: Callable[[int], bool] | None = None  # a condition on rows beside the mask of the view
 
     def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
@@ -32,12 +35,15 @@ class Ordered:
         order, scores = self._order(boost)
         return [self._hit(view, row, scores) for row in order[np.isin(order, list(rows))].tolist()]
 
-    def _order(self, boost: Boost | None) -> tuple[Rows, Scores | None]:
-        return (self.rows, self.scores) if boost is None or self.scores is None else boost.order(self.rows, self.scores)
+    def _order(self, boost: Boost | None) -> tuple[Rows, AnyScores | None]:
+        if boost is None or (self.scores is None and boost.addends is None):
+            return self.rows, self.scores
+        return boost.order(self.rows, self.scores)
 
-    def _hit(self, view: View, row: int, scores: Scores | None) -> Hit:
+    def _hit(self, view: View, row: int, scores: AnyScores | None) -> Hit:
         score = 0.0 if scores is None else float(scores[row])
-        return Hit(view.items.ids[row], row, score, self.reason(view, row, score))
+        plain = 0.0 if self.scores is None else float(self.scores[row])
+        return Hit(view.items.ids[row], row, score, self.reason(view, row, plain))
 
     def _eligible(self, view: View, rows: Rows, excluded: AbstractSet[int]) -> Iterator[int]:
         """Reads the rows in growing pieces, because most shelves need only a few."""

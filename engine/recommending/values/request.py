@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from engine.catalogue.predicate import Predicate
+from engine.recommending.values.boosts import NO_BOOSTS, Boosts
 from engine.values.events import History
 from engine.values.vectors import Matrix
 
 Fill = Literal["popular", "new", "none"]  # the source that continues a shelf whose own source has no more items
-Boosts = tuple[tuple[Predicate, float], ...]  # the items whose scores are multiplied, and the factor
 Caps = tuple[tuple[str, int], ...]  # a field, and how many items of a shelf may have the same value of it
 
 NO_HISTORY = History()
@@ -27,7 +27,7 @@ class Request:
     item_ids: Sequence[str] = ()  # the items to rank, or to search from
     unlike: Sequence[str] = ()  # a search goes away from these
     predicate: Predicate | None = None
-    boosts: Boosts = ()
+    boosts: Boosts = NO_BOOSTS
     group_by: str | None = None  # a field; one item of those with the same value is shown
     caps: Caps = ()
     diversity: float = 0.0  # 0 to 1

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Callable, Hashable, Sequence
+from typing import Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ from engine.latent_space.space import FoldIn
 from engine.recommending.values.searcher import Mask, Scorer
 from engine.values.ids import IdIndex
 from engine.values.vectors import Matrix, Vectors
+
+T = TypeVar("T")
 
 
 class View(Protocol):
@@ -57,6 +59,18 @@ class View(Protocol):
 
     def field_values(self, field: str, rows: Sequence[int]) -> list[Values]:
         """The values of a catalogue field, as `Condition.field` names it, for each row; a list has several."""
+        ...
+
+    def numbers(self, field: str, *, is_time: bool = False) -> npt.NDArray[np.float64]:
+        """(len(items),) the number of each item in a field, or its time in microseconds; NaN without one."""
+        ...
+
+    def kept(self, key: Hashable, of: tuple[object, ...], compute: Callable[[], T]) -> T:
+        """`compute()`, kept by the key until an item changes or one of the objects `of` is another one."""
+        ...
+
+    def keeps(self, key: Hashable, of: tuple[object, ...]) -> bool:
+        """Whether `kept` would not have to compute."""
         ...
 
     @property

@@ -37,7 +37,7 @@ BOOST = [{"filter": texts(100), "factor": 2.0}]
         ("/recommend/batch", {"shelves": [{"k": 3, "filter": texts(100, f"{at}")} for at in range(20)]}, "shelves"),
         (
             "/recommend/batch",
-            {"shelves": [{"k": 3, "boost": BOOST * 3, "filter": {"price": n}} for n in range(9)]},
+            {"shelves": [{"k": 3, "boost": [{"filter": texts(100, f"{n}"), "factor": 2.0}]} for n in range(20)]},
             "shelves",
         ),
         ("/recommend/batch", {"shelves": [{"k": 1000}] * 20}, "shelves"),

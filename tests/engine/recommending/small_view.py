@@ -54,6 +54,16 @@ class SmallView:
     def field_values(self, field, rows):
         return [self.fields.get(field, {}).get(row, frozenset()) for row in rows]
 
+    def numbers(self, field, *, is_time=False):
+        values = self.fields.get(field, {})
+        return np.array([next(iter(values.get(row, ())), np.nan) for row in range(len(self.items))], float)
+
+    def kept(self, key, of, compute):
+        return compute()
+
+    def keeps(self, key, of):
+        return False
+
     def to_similarity_vector(self, vector):
         return vector
 

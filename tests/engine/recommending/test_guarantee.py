@@ -17,6 +17,7 @@ from engine.recommending.shaping.stage import Stage
 from engine.recommending.sources.fallback import no_more_items, requested_fallback
 from engine.recommending.sources.registry import SOURCES
 from engine.recommending.sources.source import Source
+from engine.recommending.values.boosts import Boosts, FilterBoost
 from engine.recommending.values.listed import Listed
 from engine.recommending.values.request import Request
 from engine.values.events import Weighting
@@ -82,7 +83,7 @@ requests = st.builds(
     exclude=st.sampled_from([frozenset(), frozenset({"seen"})]),
     exclude_items=some,
     shown=some,
-    boosts=st.lists(st.tuples(some, st.sampled_from([0.1, 1.0, 3.0])), max_size=2).map(tuple),
+    boosts=st.lists(st.builds(FilterBoost, some, st.sampled_from([0.1, 1.0, 3.0])), max_size=2).map(Boosts),
     fill_with=st.sampled_from(["popular", "new"]),
     explain=st.sampled_from([None, 2]),
 )
@@ -190,7 +191,7 @@ def test_a_source_is_a_file_and_a_line_and_gets_everything_else_from_the_pipelin
     assert shown() == [("pen", "similar"), ("mug", "similar"), ("cap", "popular")]
     assert shown(exclude_items=["pen"]) == [("mug", "similar"), ("cap", "popular"), ("cup", "popular")]
     assert shown(predicate=("mug", "hat")) == [("mug", "similar"), ("hat", "popular")]
-    assert shown(boosts=((("mug",), 3.0),))[:2] == [("mug", "similar"), ("pen", "similar")]
+    assert shown(boosts=Boosts([FilterBoost(("mug",), 3.0)]))[:2] == [("mug", "similar"), ("pen", "similar")]
     assert shown(fill_with="none") == [("pen", "similar"), ("mug", "similar")]
     monkeypatch.setattr(pipeline, "SHAPING", (Stage(lambda context, hits: [hit for hit in hits if hit.row != 4]),))
     assert shown() == [("mug", "similar"), ("cap", "popular"), ("cup", "popular")]

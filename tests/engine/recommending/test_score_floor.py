@@ -14,6 +14,7 @@ from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.score_floor import longest_length, score_floors
 from engine.recommending.pipeline import recommend
 from engine.recommending.similar_users import similar_users
+from engine.recommending.values.boosts import Boosts, FilterBoost
 from engine.recommending.values.request import Request
 from engine.values.events import Weighting
 from engine.values.ids import IdMap
@@ -143,7 +144,7 @@ def test_the_floor_is_the_same_for_pages_boosts_and_explanations():
     request = Request(k=3, history=asked, exclude_items={"A"}, explain=5)
     [shelf, _] = recommend(view, [request, request], weighting=WEIGHTING, now_us=0)
     assert [(hit.item_id, hit.reason) for hit in shelf.hits] == wanted
-    boosted = shown(view, "A", boosts=((("Q",), 1e9),))
+    boosted = shown(view, "A", boosts=Boosts([FilterBoost(("Q",), 1e9)]))
     assert boosted == [("B", "history"), ("Q", "popular"), ("P", "popular")]
     assert set(shelf.because) == {"B"}
 

@@ -37,6 +37,7 @@ from engine.errors import Conflict, NotFound
 from engine.latent_space.item_similarity import EVIDENCE
 from engine.latent_space.score_floor import score_floors
 from engine.recommending.values.answer import Answer
+from engine.recommending.values.boosts import Boosts, FilterBoost
 from engine.recommending.values.request import NO_HISTORY
 from engine.recommending.vectors.user_vectors import user_vector
 from engine.store import events, items, spaces, users
@@ -261,7 +262,8 @@ class LiveMachine(RuleBasedStateMachine):
     @rule(user=user_ids, k=ks, sent=filters, favoured=tests, factor=st.sampled_from([0.25, 3.0]))
     def boost(self, user: str, k: int, sent: Sent | None, favoured: Sent, factor: float) -> None:
         view, history = self._view(sent), self.shop.history(user)
-        answer = self.shop.answer_to(view, k=k, boosts=((predicate.parse(favoured), factor),), history=history)
+        boosts = Boosts([FilterBoost(predicate.parse(favoured), factor)])
+        answer = self.shop.answer_to(view, k=k, boosts=boosts, history=history)
         eligible = self.truth.eligible(sent)
         self._shown(answer, k, eligible)
         vector = user_vector(view, history, self.shop.space.weighting, NOW_US)

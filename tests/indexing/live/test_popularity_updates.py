@@ -9,6 +9,7 @@ import pytest
 
 from engine.catalogue import predicate
 from engine.recommending.popularity import pair_weights
+from engine.recommending.values.boosts import Boosts, FilterBoost
 from engine.store import events, items, spaces, users
 from engine.store.change_feeds import event_feed as stored
 from engine.store.change_feeds import snapshots
@@ -113,7 +114,7 @@ def test_items_first_heard_of_since_the_build_become_popular(shop):
     view = live.catch_up()
     assert nobody(shop, view, k=ITEMS + 3)[-2:] == [("quiet", "new"), ("quieter", "new")]
     quiet = predicate.parse({"item_id": "quiet"})
-    assert nobody(shop, view, k=1, boosts=((quiet, 5.0),)) == [("hot", "popular")]
+    assert nobody(shop, view, k=1, boosts=Boosts([FilterBoost(quiet, 5.0)])) == [("hot", "popular")]
 
 
 def test_an_event_of_an_item_without_a_row_waits_for_the_row(shop):
