@@ -150,7 +150,7 @@ def _entry(name: str, value: object, loc: Loc, depth: int) -> Predicate:
         return AllOf(parts) if name == "and" else AnyOf(parts)
     if name in OPERATORS and name not in CORE:
         raise InputError(f'`{name}` follows a field, as in {{"price": {{"{name}": ...}}}}', loc=loc)
-    return _conditions(canonical_field(name, loc), value, loc)
+    return field_conditions(canonical_field(name, loc), value, loc)
 
 
 def canonical_field(name: str, loc: Loc) -> str:
@@ -158,8 +158,8 @@ def canonical_field(name: str, loc: Loc) -> str:
     return name if name in CORE or name.startswith(PREFIX) else PREFIX + name
 
 
-def _conditions(field: str, value: object, loc: Loc) -> Predicate:
-    """The conditions on one field."""
+def field_conditions(field: str, value: object, loc: Loc) -> Predicate:
+    """The conditions on one field, from a scalar, a list or an object of operators."""
     if not isinstance(value, Mapping):
         return _test(field, "in" if isinstance(value, list) else "eq", value, loc)
     if not value:

@@ -1,4 +1,6 @@
-"""Durations as text: a number and a unit of s, m, h, d or w, such as `90s`, `12h`, `1.5h` and `30d`."""
+"""Durations as text: a number and a unit of s, m, h, d or w, such as `90s`, `12h`, `1.5h` and `30d`; and times relative
+to the moment of a request, such as `now` and `now-30d`.
+"""
 
 from __future__ import annotations
 
@@ -26,3 +28,16 @@ def parse_duration(text: object, loc: tuple[str | int, ...]) -> int:
     if not 1 <= duration_us <= MAX_US:
         raise InputError(f"{EXPECTED}, at most {MAX_US // UNITS_US['d']}d; got {short_repr(text)}", loc=loc)
     return duration_us
+
+
+def parse_now(text: object, loc: tuple[str | int, ...]) -> int | None:
+    """The microseconds that `now`, `now-30d` or `now+12h` add to the present; None for a value that is none of them.
+
+    InputError for text that starts so and has no duration.
+    """
+    if not isinstance(text, str) or not (text == "now" or text.startswith(("now-", "now+"))):
+        return None
+    if text == "now":
+        return 0
+    duration_us = parse_duration(text[4:], loc)
+    return duration_us if text[3] == "+" else -duration_us

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.errors import InputError
-from engine.values.durations import MAX_US, UNITS_US, parse_duration
+from engine.values.durations import MAX_US, UNITS_US, parse_duration, parse_now
 
 
 @pytest.mark.parametrize(
@@ -34,3 +34,16 @@ def test_other_values_are_errors_that_name_the_field(text: object) -> None:
 
 def test_the_longest_duration_is_a_hundred_years() -> None:
     assert parse_duration("36500d", ()) == MAX_US
+
+
+@pytest.mark.parametrize(
+    ("text", "offset_us"), [("now", 0), ("now-1d", -86_400_000_000), ("now+90s", 90_000_000), ("2026-01-01", None)]
+)
+def test_a_time_may_be_relative_to_now(text: str, offset_us: int | None) -> None:
+    assert parse_now(text, ("gte",)) == offset_us
+
+
+def test_now_without_a_duration_is_an_error_at_its_place() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_now("now-soon", ("filter", "gte"))
+    assert [problem.loc for problem in caught.value.problems] == [("filter", "gte")]
