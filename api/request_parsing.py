@@ -40,6 +40,7 @@ def parse_recommend(
         check_id(body.user_id, (*loc, "user_id"))
     check_ids("item_ids", body.item_ids, loc)
     check_ids("exclude_items", body.exclude_items, loc)
+    check_ids("include_items", body.include_items or (), loc)
     if body.vector is not None and (body.history or body.item_ids):
         message = "a vector already says who it is for; leave history and item_ids away"
         raise InputError(message, loc=(*loc, "vector"))
@@ -52,8 +53,10 @@ def parse_recommend(
         group_by=None if body.group_by is None else predicate.canonical_field(body.group_by, (*loc, "group_by")),
         caps=parse_caps(body.caps, (*loc, "caps")),
         diversity=body.diversity,
-        exclude=body.exclude,
+        exclude=body.exclude.relations,
+        exclude_within=body.exclude.within,
         exclude_items=body.exclude_items,
+        include_items=body.include_items,
         shown=cursors.shown(body.cursor, (*loc, "cursor")),
         fill_with=body.fill,
         explain=explain,

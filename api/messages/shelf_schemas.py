@@ -22,14 +22,15 @@ from api.messages.request_schemas import (
     StrictModel,
 )
 from api.messages.timestamps import Moment
-from engine.recommending.exclusions import exclude_from_text, parse_exclude
+from engine.recommending.exclude_parameter import ExcludedRelations, exclude_from_text, parse_exclude
 from engine.recommending.values.request import Fill
 
-Excluded = Literal["seen", "purchased", "none"] | list[Literal["seen", "purchased", "returned", "disliked"]]
-Exclude = Annotated[frozenset[str], PlainValidator(parse_exclude, json_schema_input_type=Excluded)]
+Relation = Literal["seen", "purchased", "carted", "returned", "disliked", "impressed"]
+Asked = Literal["seen", "purchased", "none"] | list[Relation] | dict[Relation, str | None]
+Exclude = Annotated[ExcludedRelations, PlainValidator(parse_exclude, json_schema_input_type=Asked)]
 EXCLUDE = (
     "which items to leave out: `seen`, `purchased` or `none`, each also leaves out returned and disliked items; a list "
-    "leaves out exactly the groups in it"
+    "leaves out exactly the groups in it; an object does so within a time, such as `30d`, or null for all times"
 )
 
 
@@ -48,6 +49,7 @@ class Shelf(StrictModel):
     k: K = 10
     exclude: Exclude = Field("seen", description=EXCLUDE, validate_default=True)
     exclude_items: Ids = Field([])
+    include_items: Ids | None = Field(None, description="show only these items, less those that are left out")
     fill: Fill = Field("popular", description="fill a short list with popular items, new items, or not")
     cursor: Cursor | None = None
     group_by: str | None = Field(
@@ -96,7 +98,7 @@ class RecommendQuery(Shelf, ExplainOptions):
     boost: JsonText[Boosts] = Field([], description="as in the body of POST; JSON text")
     caps: JsonText[Caps] = Field({}, description="as in the body of POST; JSON text")
     exclude: Annotated[Exclude, BeforeValidator(exclude_from_text)] = Field(
-        "seen", description=EXCLUDE + "; a list is JSON text or a repeated parameter", validate_default=True
+        "seen", description=EXCLUDE + "; a list is JSON text or repeated, an object is JSON text", validate_default=True
     )
 
 

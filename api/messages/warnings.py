@@ -35,6 +35,8 @@ def of_request(
         found += of_field(view, field, (*loc, "caps", field.removeprefix(PREFIX)), suggest=suggest)
     if body.item_ids:
         found += of_items(view, body.item_ids, (*loc, "item_ids"))
+    if isinstance(body, ShelfBody | RecommendQuery) and body.include_items:
+        found += of_items(view, body.include_items, (*loc, "include_items"))
     return found + of_history(view, body.history, (*loc, "history")) if body.history else found
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 
 from engine.latent_space.dislikes import accepts_dislikes
-from engine.recommending.exclusions import related_pairs
+from engine.recommending.exclusions import related_pairs, window_starts
 from engine.recommending.pipeline import BATCH_FLOATS, Plan, answers
 from engine.recommending.sources.registry import SOURCES
 from engine.recommending.values.answer import Answer
@@ -72,8 +72,9 @@ def _aligned(
 
 def _excluded(context: Context, events: EventColumns, users: Sequence[str]) -> sp.csr_matrix:
     """(n_users, n_rows): 1 where an item is excluded for a user."""
-    view, relations = context.view, context.request.exclude
-    user_rows, item_rows = related_pairs(events, context.weighting, relations)
+    view, request = context.view, context.request
+    starts = window_starts(request.exclude_within, context.now_us)
+    user_rows, item_rows = related_pairs(events, context.weighting, request.exclude, starts)
     rows = _rows_of(events.user_ids, {id_: row for row, id_ in enumerate(users)})[user_rows]
     columns = _rows_of(events.item_ids, {id_: view.items.row(id_) for id_ in events.item_ids})[item_rows]
     kept = (rows >= 0) & (columns >= 0)

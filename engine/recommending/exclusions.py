@@ -1,14 +1,16 @@
 """Exclusions: the items that a shelf leaves out, because of what its user did with them or because they are listed.
 
-A user stands in four relations to items. Seen: there is any event except impressions, because an item that was only
-shown on a shelf was not looked at. Purchased: there is a purchase. Returned: at least as much was returned as
-purchased. Disliked: the newest opinion of the user is a dislike; a later like, purchase or cart event takes it back.
-A live history and the whole event table follow the same rules.
+A user stands in six relations to items. Seen: there is any event except impressions, because an item that was only
+shown on a shelf was not looked at. Purchased: there is a purchase. Carted: there is a cart event, and no later removal
+from the cart. Returned: at least as much was returned as purchased. Disliked: the newest opinion of the user is a
+dislike; a later like, purchase or cart event takes it back. Impressed: the item was shown to the user.
+
+A relation can have a window: it then holds only if its newest event is in the window, such as a purchase of the last
+30 days. A live history and the whole event table follow the same rules.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -17,83 +19,77 @@ import numpy.typing as npt
 
 from engine.recommending.values.context import Context
 from engine.recommending.values.searcher import Mask
+from engine.recommending.values.view import View
 from engine.values.event_kinds import KindMeaning, Vocabulary
 from engine.values.events import EventColumns, History, Weighting
 
-RELATIONS = ("seen", "purchased", "returned", "disliked")
-UNWANTED = frozenset({"returned", "disliked"})  # every word excludes these too
-WORDS: Mapping[str, frozenset[str]] = MappingProxyType(
-    {"seen": UNWANTED | {"seen", "purchased"}, "purchased": UNWANTED | {"purchased"}, "none": UNWANTED}
-)
-EXPECTED = (
-    "expected seen, purchased or none, each with returned and disliked items, or a list of the only kinds to exclude, "
-    'such as ["disliked"], of seen, purchased, returned, disliked'
-)
 NEVER = np.iinfo(np.int64).min
-
-
-def parse_exclude(exclude: object) -> frozenset[str]:
-    """The relations that a word or a list of relations excludes; ValueError for anything else."""
-    if isinstance(exclude, str) and exclude in WORDS:
-        return WORDS[exclude]
-    if isinstance(exclude, list | tuple) and all(isinstance(each, str) and each in RELATIONS for each in exclude):
-        return frozenset(exclude)
-    raise ValueError(EXPECTED)
-
-
-def exclude_from_text(exclude: object) -> object:
-    """A word, a JSON list or a list of words, given as one text or as several."""
-    text = exclude[0] if isinstance(exclude, list) and len(exclude) == 1 else exclude
-    if not isinstance(text, str) or not text.startswith("["):
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        raise ValueError(EXPECTED) from None
+NO_STARTS: Mapping[str, int] = MappingProxyType({})
+Times = npt.NDArray[np.int64]
 
 
 def excluded_rows(context: Context, never_shown: Iterable[str] = ()) -> set[int]:
     """The rows that the history, the list and the earlier pages of a request exclude, and the rows of `never_shown`."""
-    request, row_of = context.request, context.view.items.row
+    request = context.request
     ids: set[str] = set()
-    if len(request.history) and request.exclude:
-        ids = related_items(request.history, context.weighting, request.exclude)
+    if request.exclude:
+        starts = window_starts(request.exclude_within, context.now_us)
+        if len(request.history):
+            ids = related_items(request.history, context.weighting, request.exclude, starts)
+        if "impressed" in request.exclude:
+            ids = ids | _shown_since(request.impressions, starts.get("impressed", NEVER))
     if request.exclude_items or request.shown or never_shown:
         ids = ids.union(request.exclude_items, request.shown, never_shown)
-    return {row for id_ in ids if (row := row_of(id_)) is not None}
+    return set(rows_of(context.view, ids))
 
 
-def related_items(history: History, weighting: Weighting, relations: Collection[str]) -> set[str]:
-    """The ids of the items to which the user stands in one of the relations."""
-    if "seen" in relations:  # contains all other relations
+def rows_of(view: View, item_ids: Iterable[str]) -> list[int]:
+    """Without the ids that are not in the catalogue."""
+    row_of = view.items.row
+    return [row for id_ in item_ids if (row := row_of(id_)) is not None]
+
+
+def window_starts(within: Sequence[tuple[str, int]], now_us: int) -> Mapping[str, int]:
+    """By relation, the time where its window starts."""
+    return {relation: now_us - window_us for relation, window_us in within} if within else NO_STARTS
+
+
+def related_items(
+    history: History, weighting: Weighting, relations: Collection[str], starts: Mapping[str, int] = NO_STARTS
+) -> set[str]:
+    """The ids of the items to which the user stands in one of the relations. `starts` are of relations with a
+    window."""
+    if not relations or not len(history):
+        return set()
+    if "seen" in relations and "seen" not in starts and "impressed" not in relations:  # contains the other relations
         impressions = _impressions(tuple(dict.fromkeys(history.kinds)), weighting.vocabulary)
         if not impressions:
             return set(history.item_ids)
         return {id_ for id_, kind in zip(history.item_ids, history.kinds, strict=True) if kind not in impressions}
-    if not relations or not len(history):
-        return set()
     rows = {id_: row for row, id_ in enumerate(dict.fromkeys(history.item_ids))}
     items = np.array([rows[id_] for id_ in history.item_ids], np.int64)
     codes, kinds = _codes(history.kinds)
-    related = _related(len(rows), items, kinds, codes, history.values, history.occurred_us, weighting, relations)
+    events = _PairEvents(len(rows), items, kinds, codes, history.values, history.occurred_us, weighting)
+    related = _related(events, relations, starts)
     return {id_ for id_, row in rows.items() if related[row]}
 
 
 def related_pairs(
-    events: EventColumns, weighting: Weighting, relations: Collection[str]
+    events: EventColumns, weighting: Weighting, relations: Collection[str], starts: Mapping[str, int] = NO_STARTS
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """The user rows and item rows of the pairs that stand in one of the relations."""
     n_items = max(1, len(events.item_ids))
     pairs, pair_of = np.unique(events.user_rows * n_items + events.item_rows, return_inverse=True)
-    if "seen" in relations:
-        impressions = _impressions(events.kinds, weighting.vocabulary)
-        is_seen = np.array([kind not in impressions for kind in events.kinds], dtype=bool)
-        n_seen = np.bincount(pair_of[is_seen[events.kind_codes]], minlength=len(pairs))
-        pairs = pairs[n_seen > 0] if impressions else pairs
-    else:
-        columns = (events.kind_codes, events.values, events.occurred_us)
-        pairs = pairs[_related(len(pairs), pair_of, events.kinds, *columns, weighting, relations)]
+    columns = (events.kinds, events.kind_codes, events.values, events.occurred_us)
+    pairs = pairs[_related(_PairEvents(len(pairs), pair_of, *columns, weighting), relations, starts)]
     return pairs // n_items, pairs % n_items
+
+
+def _shown_since(impressions: History, start_us: int) -> set[str]:
+    if not len(impressions):
+        return set()
+    shown = (impressions.occurred_us >= start_us).tolist()
+    return {id_ for id_, is_in in zip(impressions.item_ids, shown, strict=True) if is_in}
 
 
 def _impressions(kinds: Sequence[str], vocabulary: Vocabulary) -> set[str]:
@@ -105,34 +101,75 @@ def _codes(kinds: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[str]]:
     return np.array([codes[kind] for kind in kinds], np.int64), list(codes)
 
 
-def _related(
-    n_pairs: int,
-    pair_of: npt.NDArray[np.int64],
-    words: Sequence[str],
-    codes: npt.NDArray[np.integer],
-    values: npt.NDArray[np.float32],
-    occurred_us: npt.NDArray[np.int64],
-    weighting: Weighting,
-    relations: Collection[str],
-) -> Mask:
-    """(n_pairs,) for pairs of a user and an item; the other arrays have an entry per event, `pair_of` its pair."""
-    understood = [weighting.vocabulary.meaning(word) for word in words]
-    kinds = np.array([each.kind or "" for each in understood], dtype=object)[codes] if words else np.zeros(0, object)
-    is_purchase, is_return = kinds == "purchase", kinds == "return"
-    related = np.zeros(n_pairs, dtype=bool)
-    if "purchased" in relations:
-        related[pair_of[is_purchase]] = True
-    if "returned" in relations:
-        sizes = np.ones(len(pair_of)) if weighting.value == "ignore" else np.abs(values.astype(np.float64))
-        purchased, returned = (np.bincount(pair_of[of], sizes[of], n_pairs) for of in (is_purchase, is_return))
-        related |= (returned > 0) & (purchased <= returned * (1 + 1e-6))
-    if "disliked" in relations:
-        opinion = np.array([_opinion(each) for each in understood], np.int8)[codes] if words else np.zeros(0, np.int8)
-        newest = {sign: np.full(n_pairs, NEVER) for sign in (-1, 1)}
-        for sign, moment in newest.items():
-            np.maximum.at(moment, pair_of[opinion == sign], occurred_us[opinion == sign])
-        related |= (newest[-1] > NEVER) & (newest[-1] >= newest[1])
+class _PairEvents:
+    """Events by pair of a user and an item: `pair_of` has the pair of each event, (n_events,)."""
+
+    def __init__(
+        self,
+        n_pairs: int,
+        pair_of: npt.NDArray[np.int64],
+        words: Sequence[str],
+        codes: npt.NDArray[np.integer],
+        values: npt.NDArray[np.float32],
+        occurred_us: Times,
+        weighting: Weighting,
+    ):
+        meanings = [weighting.vocabulary.meaning(word) for word in words]
+        self.n_pairs, self.pair_of, self.occurred_us = n_pairs, pair_of, occurred_us
+        self._meanings, self._codes = meanings, codes
+        self.sizes = np.ones(len(pair_of)) if weighting.value == "ignore" else np.abs(values.astype(np.float64))
+
+    def of_kind(self, kind: str) -> Mask:
+        return self._which([meaning.kind == kind for meaning in self._meanings])
+
+    def of_opinion(self, opinion: int) -> Mask:
+        return self._which([_opinion(meaning) == opinion for meaning in self._meanings])
+
+    def _which(self, words: Sequence[bool]) -> Mask:
+        """(n_events,): whether the word of an event is one of these."""
+        return np.array([*words, False])[self._codes]  # one more, because there may be no words
+
+    def newest(self, which: Mask) -> Times:
+        """(n_pairs,): the time of the newest of these events; NEVER without one."""
+        moments = np.full(self.n_pairs, NEVER)
+        np.maximum.at(moments, self.pair_of[which], self.occurred_us[which])
+        return moments
+
+    def total(self, which: Mask) -> npt.NDArray[np.float64]:
+        """(n_pairs,): the summed sizes of these events."""
+        return np.bincount(self.pair_of[which], self.sizes[which], self.n_pairs).astype(np.float64)
+
+
+def _related(events: _PairEvents, relations: Collection[str], starts: Mapping[str, int]) -> Mask:
+    """(n_pairs,): whether a pair stands in one of the relations."""
+    related = np.zeros(events.n_pairs, dtype=bool)
+    if "seen" in relations and "seen" not in starts:
+        relations = {"seen", "impressed"} & set(relations)  # seen contains the others
+    for relation in relations:
+        since = starts.get(relation, NEVER)
+        newest = _newest(events, relation)
+        related |= (newest > NEVER) & (newest >= since)
     return related
+
+
+def _newest(events: _PairEvents, relation: str) -> Times:
+    """(n_pairs,): the time of the newest event because of which the relation holds; NEVER where it does not hold."""
+    if relation == "seen":
+        return events.newest(~events.of_kind("impression"))
+    if relation == "impressed":
+        return events.newest(events.of_kind("impression"))
+    if relation == "purchased":
+        return events.newest(events.of_kind("purchase"))
+    if relation == "carted":
+        carted = events.newest(events.of_kind("cart"))
+        return np.where(carted >= events.newest(events.of_kind("remove_from_cart")), carted, NEVER)
+    if relation == "returned":
+        is_return = events.of_kind("return")
+        purchased, returned = events.total(events.of_kind("purchase")), events.total(is_return)
+        return np.where((returned > 0) & (purchased <= returned * (1 + 1e-6)), events.newest(is_return), NEVER)
+    assert relation == "disliked", relation
+    disliked = events.newest(events.of_opinion(-1))
+    return np.where(disliked >= events.newest(events.of_opinion(1)), disliked, NEVER)
 
 
 def _opinion(word: KindMeaning) -> int:

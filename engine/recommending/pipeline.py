@@ -18,7 +18,7 @@ import numpy as np
 
 from engine.catalogue.predicate import Predicate
 from engine.deadline import check_deadline, until_deadline
-from engine.recommending.exclusions import excluded_rows
+from engine.recommending.exclusions import excluded_rows, rows_of
 from engine.recommending.explanation import explain
 from engine.recommending.filling import fill, has_unranked, rank_unranked
 from engine.recommending.scoring.compile_boosts import compiled_boosts
@@ -85,6 +85,8 @@ def plans(view: View, requests: Sequence[Request], weighting: Weighting, now_us:
         eligible, predicate = view, request.predicate
         if predicate is not None:
             eligible = filtered[predicate] = filtered.get(predicate) or view.where(predicate)
+        if request.include_items is not None:
+            eligible = eligible.among(rows_of(view, request.include_items))
         contexts.append(Context(eligible, request, weighting, now_us))
     made = []
     for context, ranking in until_deadline(zip(contexts, _rankings(contexts), strict=True), every=1):

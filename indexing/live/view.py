@@ -25,6 +25,7 @@ from engine.values.ids import IdIndex, IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.generation import Generation
 from indexing.live.delta import Delta
+from indexing.live.live_ids import LiveIds
 from indexing.live.recall_sampler import RecallSampler
 from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from indexing.searchers.metric import MeasurableScorer
@@ -45,34 +46,6 @@ class RefusedGeneration:
 
 NO_SNAPSHOT = Snapshot(1, 1)
 NO_POPULARITY = rank_by_popularity(np.zeros(0))
-
-
-class LiveIds:
-    """The items of a generation, then items added since; has the methods of an IdMap."""
-
-    def __init__(self, built: IdMap, new_rows: Mapping[str, int]):
-        self.built, self.new_rows = built, new_rows
-
-    @property
-    def ids(self) -> LiveIds:
-        return self
-
-    @cached_property
-    def _new_ids(self) -> tuple[str, ...]:
-        return tuple(self.new_rows)
-
-    def row(self, id_: str) -> int | None:
-        row = self.built.row(id_)
-        return self.new_rows.get(id_) if row is None else row
-
-    def __getitem__(self, row: int) -> str:
-        return self.built.ids[row] if row < len(self.built) else self._new_ids[row - len(self.built)]
-
-    def __contains__(self, id_: object) -> bool:
-        return id_ in self.built or id_ in self.new_rows
-
-    def __len__(self) -> int:
-        return len(self.built) + len(self.new_rows)
 
 
 @dataclass(frozen=True, eq=False)
@@ -255,11 +228,20 @@ class LiveView:
             return self
         part = self._filtered.get(predicate)
         if part is None:
-            shown = self.filters.shown(predicate, self.changed, len(self.items), self.allowed)
-            part = replace(self, allowed=shown, filtered=True)
-            computed = {"items": self.items, "popularity_ranking": self.popularity_ranking}
-            part.__dict__.update(computed)  # once for all parts
+            part = self._part(self.filters.shown(predicate, self.changed, len(self.items), self.allowed))
             self._cache(predicate, part)
+        return part
+
+    def among(self, rows: Sequence[int]) -> LiveView:
+        """The view of these rows alone, if it shows them."""
+        mask, at = np.zeros(len(self.items), dtype=bool), np.asarray(rows, np.int64)
+        mask[at] = True if self.allowed is None else self.allowed[at]
+        return self._part(mask)
+
+    def _part(self, allowed: Mask) -> LiveView:
+        part = replace(self, allowed=allowed, filtered=True)
+        computed = {"items": self.items, "popularity_ranking": self.popularity_ranking}
+        part.__dict__.update(computed)  # once for all parts
         return part
 
     def _cache(self, predicate: Predicate, part: LiveView) -> None:

@@ -16,7 +16,7 @@ from api.cli.shop.search import search
 from api.cli.terminal.options import Filter, Json, K, SpaceName, checked_k, opened, parsed_filter, parsed_predicate
 from api.messages import warnings
 from engine.errors import InputError
-from engine.recommending.exclusions import exclude_from_text, parse_exclude
+from engine.recommending.exclude_parameter import ExcludedRelations, exclude_from_text, parse_exclude
 from engine.recommending.pipeline import recommend
 from engine.recommending.values.request import Request
 from engine.store import events
@@ -64,7 +64,7 @@ def recommend_items(
         raise InputError("--all writes to a file: give --out FILE, and neither --user nor --item")
     if file is not None and not everyone:
         raise InputError("--out goes with --all")
-    relations = _relations(exclude)
+    excluded = _excluded(exclude)
     if url is not None:
         if everyone:
             raise InputError("--all reads the database directly; leave out --url")
@@ -73,7 +73,8 @@ def recommend_items(
         emit_body(ask(url, space, "recommend", body), json)
         return
     with opened(space) as (settings, database, found):
-        request = Request(k=k, predicate=parsed_predicate(filter_), exclude=relations)
+        predicate = parsed_predicate(filter_)
+        request = Request(k=k, predicate=predicate, exclude=excluded.relations, exclude_within=excluded.within)
         view = LiveSpace(database, settings.generations, found.name).current()
         checked_k(k, settings)
         problems = warnings.of_filter(view, request.predicate)
@@ -92,7 +93,7 @@ def recommend_items(
     emit_answer(view, answer, problems + warnings.of_items(view, item_ids, ("item",)), json)
 
 
-def _relations(exclude: str) -> frozenset[str]:
+def _excluded(exclude: str) -> ExcludedRelations:
     try:
         return parse_exclude(exclude_from_text(exclude))
     except ValueError as error:

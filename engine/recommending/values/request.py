@@ -31,8 +31,11 @@ class Request:
     group_by: str | None = None  # a field; one item of those with the same value is shown
     caps: Caps = ()
     diversity: float = 0.0  # 0 to 1
-    exclude: frozenset[str] = frozenset()  # of `engine.recommending.exclusions.RELATIONS`
+    exclude: frozenset[str] = frozenset()  # of `engine.recommending.exclude_parameter.RELATIONS`
+    exclude_within: Sequence[tuple[str, int]] = ()  # relations that hold only for a time, and the time in microseconds
     exclude_items: Sequence[str] = ()
+    include_items: Sequence[str] | None = None  # only these items may be shown; None: all
+    impressions: History = NO_HISTORY  # what the user was shown, read if `needs_impressions`: item ids and times count
     shown: Sequence[str] = ()  # the items of the pages before this one
     fill_with: Fill = "popular"
     explain: int | None = None  # so many items of the history beside each item; None: no explanation

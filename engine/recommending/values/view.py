@@ -112,3 +112,7 @@ class View(Protocol):
     def where(self, predicate: Predicate) -> View:
         """The view of the items that pass the predicate; the same mask as long as nothing changes."""
         ...
+
+    def among(self, rows: Sequence[int]) -> View:
+        """The view of these rows alone, if it shows them."""
+        ...

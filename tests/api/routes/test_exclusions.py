@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import secrets
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -57,9 +59,59 @@ def test_an_item_disliked_in_this_session_is_excluded(shop: Shop) -> None:
     assert "even-02" not in found
 
 
-@pytest.mark.parametrize("exclude", ["some", ["none"], ["seen", 1], {}])
+@pytest.mark.parametrize("exclude", ["some", ["none"], ["seen", 1], {"bought": "1d"}])
 def test_any_other_value_is_rejected_with_what_is_expected(shop: Shop, exclude: object) -> None:
     refused = shop.post("/recommend", {"user_id": "u", "exclude": exclude})
     assert refused.status_code == 422
     [problem] = refused.json()["errors"]
     assert "expected seen, purchased or none" in str(problem)
+
+
+def test_an_object_excludes_within_a_time_and_its_errors_name_the_field(shop: Shop) -> None:
+    name, now = f"timed-{secrets.token_hex(4)}", datetime.now(UTC)
+    events = [
+        ("odd-01", "purchase", timedelta(days=40)),
+        ("odd-02", "purchase", timedelta(days=5)),
+        ("odd-03", "cart", timedelta(hours=3)),
+        ("odd-04", "cart", timedelta(hours=30)),
+        ("odd-05", "view", timedelta(minutes=1)),
+        ("odd-06", "impression", timedelta(hours=1)),
+    ]
+    body = [
+        {"user_id": name, "item_id": item, "kind": kind, "occurred_at": (now - age).isoformat()}
+        for item, kind, age in events
+    ]
+    assert shop.post("/events", {"events": body}).json()["accepted"] == len(events)
+
+    def left_out(exclude: object) -> set[str]:
+        asked = {"user_id": name, "k": 40, "exclude": exclude}
+        found = ids(shop.post("/recommend", asked).json())
+        assert found == ids(answer(shop, user_id=name, k=40, exclude=json.dumps(exclude)))
+        return {item for item, _, _ in events} - set(found)
+
+    assert left_out({"purchased": "30d", "carted": "1d"}) == {"odd-02", "odd-03"}
+    assert left_out({"purchased": None}) == {"odd-01", "odd-02"}
+    assert left_out({"seen": "1d", "impressed": "2h"}) == {"odd-03", "odd-05", "odd-06"}
+    assert left_out({"impressed": "30m"}) == set()
+    assert left_out({}) == set()
+    refused = shop.post("/recommend", {"user_id": name, "exclude": {"seen": "1 day"}})
+    assert refused.status_code == 422
+    [problem] = refused.json()["errors"]
+    assert problem["loc"] == ["body", "exclude"]
+    assert "seen: expected a duration" in problem["msg"]
+
+
+def test_only_included_items_are_shown_less_the_excluded_ones(shop: Shop) -> None:
+    asked = {"user_id": "odd-user-3", "k": 5, "exclude": "none", "include_items": ["even-01", "odd-02", "odd-07"]}
+    body = shop.post("/recommend", asked).json()
+    assert set(ids(body)) == {"even-01", "odd-02", "odd-07"}
+    assert body["shortfall"]["returned"] == 3
+    body = shop.post("/recommend", asked | {"exclude_items": ["odd-02"], "filter": {"price": {"gt": 1}}}).json()
+    assert ids(body) == ["odd-07"]
+    body = shop.post("/recommend", asked | {"include_items": ["odd-02", "no such item"]}).json()
+    assert ids(body) == ["odd-02"]
+    [warning] = body["warnings"]
+    assert warning["loc"] == ["include_items", 1]
+    assert shop.post("/recommend", asked | {"include_items": []}).json()["items"] == []
+    found = answer(shop, user_id="odd-user-3", k=5, exclude="none", include_items=["even-01", "odd-02"])
+    assert set(ids(found)) == {"even-01", "odd-02"}

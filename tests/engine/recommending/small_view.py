@@ -67,6 +67,10 @@ class SmallView:
     def to_similarity_vector(self, vector):
         return vector
 
+    def among(self, rows):
+        passing = np.isin(np.arange(len(self.items)), list(rows))
+        return replace(self, allowed=passing if self.allowed is None else passing & self.allowed, filtered=True)
+
     def where(self, predicate):
         """In place of a predicate, a tuple of ids that pass."""
         passing = np.array([self.items.ids[row] in predicate for row in range(len(self.items))])

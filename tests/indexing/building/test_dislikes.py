@@ -8,7 +8,8 @@ import numpy as np
 from engine.embedders.registry import make
 from engine.latent_space.dislikes import FoldInWithDislikes
 from engine.recommending.all_users import recommend_to_all
-from engine.recommending.exclusions import WORDS, related_items
+from engine.recommending.exclude_parameter import WORDS
+from engine.recommending.exclusions import related_items
 from engine.recommending.pipeline import recommend
 from engine.recommending.values.request import Request
 from engine.store import events, models

@@ -1,0 +1,15 @@
+"""Impressions: when a request needs what its user was shown, and how far back."""
+
+from __future__ import annotations
+
+from engine.recommending.values.request import Request
+
+MIN_TIME = 0  # microseconds since 1970 UTC
+
+
+def impressions_since(request: Request, now_us: int) -> int | None:
+    """The time in microseconds from which `Request.impressions` must be complete; None: the request needs none."""
+    if "impressed" not in request.exclude:
+        return None
+    windows = dict(request.exclude_within)
+    return now_us - windows["impressed"] if "impressed" in windows else MIN_TIME
