@@ -1,13 +1,16 @@
 """The deadline of the current work. A Python thread cannot be cancelled, so long loops check the deadline themselves.
 
 The deadline is a context variable: every function that a request calls sees it. Other work has no deadline.
+
+Quick work, such as a request that is answered on the event loop, has to end without much work: code that is about to do
+more calls `needs_more_work`, and the request starts again in a thread, where the call does nothing.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
 
@@ -17,6 +20,7 @@ CHECK_EVERY = 256  # items of a loop
 T = TypeVar("T")
 
 _deadline = ContextVar("deadline", default=math.inf)
+_quick = ContextVar("quick", default=False)
 
 
 def set_work_deadline(at: float) -> None:
@@ -38,3 +42,22 @@ def until_deadline(items: Iterable[T], every: int = CHECK_EVERY) -> Iterator[T]:
         if at % every == 0:
             check_deadline()
         yield item
+
+
+class MoreWork(Exception):
+    """The work is not quick. Not an error of the product: the caller repeats the work where it may take longer."""
+
+
+def needs_more_work() -> None:
+    """Raise MoreWork if the current work has to be quick."""
+    if _quick.get():
+        raise MoreWork
+
+
+def quick(work: Callable[[], T]) -> T:
+    """`work()`, or MoreWork."""
+    token = _quick.set(True)
+    try:
+        return work()
+    finally:
+        _quick.reset(token)

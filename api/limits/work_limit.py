@@ -17,12 +17,10 @@ QUICK_FLOATS = 2**20  # multiplied and added in a few tenths of a millisecond
 
 
 def is_quick(view: LiveView, request: Request) -> bool:
-    """Whether the answer takes less time than a move to a thread: few items known to pass the filter, and an index that
-    is searched in well under a millisecond."""
+    """Whether the answer probably takes less time than a move to a thread: few items known to pass the filter, and an
+    index that is searched in well under a millisecond. Work that turns out to be more raises `MoreWork`."""
     generation = view.generation
-    if request.k > QUICK_K or request.boosts or request.explain is not None or generation is None:
-        return False
-    if request.caps or request.group_by is not None or request.diversity:  # may need any number of candidates
+    if request.k > QUICK_K or generation is None:
         return False
     if view.delta is not None:
         return False

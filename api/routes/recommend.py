@@ -34,7 +34,8 @@ from api.messages.responses import Page, items_response, shelves_response
 from api.messages.shelf_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery
 from api.monitoring.metrics import Metrics
 from api.request_parsing import Loc, parse_rank, parse_recommend, with_profile, with_vector
-from engine.deadline import until_deadline
+from engine.deadline import MoreWork, until_deadline
+from engine.deadline import quick as run_quick
 from engine.errors import InputError, StoreUnavailable
 from engine.recommending.pipeline import recommend
 from engine.recommending.values.request import Request as Shelf
@@ -144,14 +145,13 @@ async def _recommend(
     body: RecommendBody | RecommendQuery, filter_loc: Loc, request: Request, view: LiveView, context: ReadContext
 ) -> Response:
     """Reads the history first, together with the histories of concurrent requests; then answers a quick request on the
-    event loop, and any other request in a thread."""
+    event loop, and a request that needs more work in a thread."""
     check_k(body.k, context.settings)
     now_us = time.time_ns() // 1000
     shelf = parse_recommend(body, now_us, filter_loc=filter_loc, explain=body.explain)
     quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
     if not quick:
-        if shelf.predicate or shelf.boosts:
-            check_work(view, context.settings, [shelf], filter_loc)
+        _check_work(view, shelf, context, filter_loc)
         if body.min_seq is not None:
             view = await asyncio.to_thread(fresh_view, request, view, body)
     shelf = with_vector(shelf, body.vector, view)
@@ -161,7 +161,16 @@ async def _recommend(
         shelf, degraded = with_profile(shelf, profile), profile.degraded
     check_deadline(request)  # reading a history may take long
     answer = partial(_answered, view, shelf, body, degraded, now_us, context.metrics)
-    return answer() if quick else await asyncio.to_thread(answer)
+    if quick:
+        with suppress(MoreWork):
+            return run_quick(answer)
+        _check_work(view, shelf, context, filter_loc)
+    return await asyncio.to_thread(answer)
+
+
+def _check_work(view: LiveView, shelf: Shelf, context: ReadContext, filter_loc: Loc) -> None:
+    if shelf.predicate or shelf.boosts:
+        check_work(view, context.settings, [shelf], filter_loc)
 
 
 async def _profile(user_id: str, shelf: Shelf, request: Request, view: LiveView, context: ReadContext) -> UserProfile:

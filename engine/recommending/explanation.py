@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import scipy.sparse as sp
 
+from engine.deadline import needs_more_work
 from engine.latent_space.dislikes import FoldInWithDislikes, split_by_sign
 from engine.latent_space.fold_in import LeastSquaresFoldIn, LinearFoldIn, PerceptronFoldIn, SumFoldIn, TwoTableFoldIn
 from engine.latent_space.space import FoldIn
@@ -14,6 +15,9 @@ from engine.recommending.values.answer import Explanation, Hit
 from engine.recommending.values.context import Context
 from engine.recommending.vectors.user_vectors import history_cells
 from engine.values.vectors import EPSILON, Matrix, row_lengths
+
+QUICK_CONTRIBUTIONS = 4096
+QUICK_FOLD_INS = (LinearFoldIn, TwoTableFoldIn, FoldInWithDislikes)  # others solve a system for each contribution
 
 
 def explain(context: Context, hits: Sequence[Hit]) -> Mapping[str, Explanation]:
@@ -23,6 +27,8 @@ def explain(context: Context, hits: Sequence[Hit]) -> Mapping[str, Explanation]:
     if not scored or view.fold_in is None or view.users_to_items is None:
         return {}
     cells = history_cells(view, request.history, context.weighting, context.now_us)
+    if cells.nnz * len(scored) > QUICK_CONTRIBUTIONS or not isinstance(view.fold_in, QUICK_FOLD_INS):
+        needs_more_work()
     parts, exact = parts_of(view.fold_in, cells)
     items = np.array([view.vector(hit.row) for hit in scored], np.float64)  # holds all squares and products of float32
     user = view.fold_in.vectors(cells)[0].astype(np.float64)

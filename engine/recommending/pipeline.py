@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.catalogue.predicate import Predicate
-from engine.deadline import check_deadline, until_deadline
+from engine.deadline import check_deadline, needs_more_work, until_deadline
 from engine.recommending.exclusions import excluded_rows, rows_of
 from engine.recommending.explanation import explain
 from engine.recommending.filling import fill, has_unranked, rank_unranked
@@ -166,6 +166,7 @@ def _shelf(plan: Plan, searched: Searched | None, excluded: AbstractSet[int]) ->
         if len(shelf.hits) >= k or len(candidates) < n:
             return Shelf(shelf.hits[:k], shelf.left_out_by, shelf.n_left_out)
         check_deadline()
+        needs_more_work()
         n *= WIDEN
 
 

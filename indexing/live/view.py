@@ -17,13 +17,13 @@ from engine.catalogue.predicate import Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
 from engine.recommending.popularity import PopularityRanking, rank_by_popularity
-from engine.recommending.values.computed import Computed
 from engine.recommending.values.searcher import Mask, Scorer
 from engine.store.change_feeds.snapshots import Snapshot
 from engine.store.spaces import Space
 from engine.values.ids import IdIndex, IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.generation import Generation
+from indexing.live.computed import Computed
 from indexing.live.delta import Delta
 from indexing.live.live_ids import LiveIds
 from indexing.live.recall_sampler import RecallSampler
@@ -181,9 +181,6 @@ class LiveView:
     def kept(self, key: Hashable, of: tuple[object, ...], compute: Callable[[], T]) -> T:
         """`compute()`, kept by the key until an item changes or one of the objects `of` is another one."""
         return self.computed.get(key, (self.changed, self.allowed, *of), compute)
-
-    def keeps(self, key: Hashable, of: tuple[object, ...]) -> bool:
-        return self.computed.has(key, (self.changed, self.allowed, *of))
 
     @property
     def users(self) -> Vectors | None:

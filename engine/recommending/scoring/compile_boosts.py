@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.catalogue.predicate import PREFIX
-from engine.deadline import until_deadline
+from engine.deadline import needs_more_work, until_deadline
 from engine.errors import InputError, short_repr
 from engine.recommending.values.boosts import Boost, Boosts, CurveBoost, FilterBoost
 from engine.recommending.values.searcher import Mask
@@ -32,17 +32,13 @@ def compiled_boosts(view: View, boosts: Boosts, now_us: int) -> Boost | None:
     return view.kept(key, of, lambda: _compile(view, boosts, now_us // MINUTE_US * MINUTE_US))
 
 
-def are_compiled(view: View, boosts: Boosts, now_us: int) -> bool:
-    """Whether `compiled_boosts` only has to look them up."""
-    return not boosts or view.keeps(*_key(boosts, now_us))
-
-
 def _key(boosts: Boosts, now_us: int) -> tuple[Hashable, tuple[object, ...]]:
     """The key of the cache, and the state for which an entry is valid."""
     return ("boosts", boosts), (now_us // MINUTE_US if boosts.depend_on_time else 0,)
 
 
 def _compile(view: View, boosts: Boosts, now_us: int) -> Boost:
+    needs_more_work()
     factors, addends = np.ones(len(view.items)), np.zeros(len(view.items))
     for boost in until_deadline(boosts, every=1):
         mask = None if boost.predicate is None else view.where(boost.predicate).allowed

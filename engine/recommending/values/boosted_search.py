@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from engine.deadline import check_deadline
+from engine.deadline import check_deadline, needs_more_work
 from engine.recommending.values.boosts import Boost
 from engine.recommending.values.searcher import Found
 
@@ -36,4 +36,5 @@ def best_boosted(search: Callable[[int], Found], n_rows: int, n: int, boost: Boo
         is_all = n_found < width or width == n_rows
         if is_all or boost.bound(float(plain[0, -1])) <= values[best].min():
             return plain[:, best], found[:, best]
+        needs_more_work()
         width *= WIDEN

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.catalogue.predicate import Predicate
+from engine.deadline import needs_more_work
 
 MAX_BOOSTS, MAX_FACTOR, MAX_ADDEND, MAX_POINTS = 100, 100.0, 1e6, 100
 MAX_ORDERS = 4  # orders of whole catalogues that a boost keeps: by the popularity of now and of a moment ago
@@ -105,6 +106,7 @@ class Boost:
         """
         kept = self._orders.get(id(scores))  # the entry keeps `scores` alive, so the id stays its own
         if kept is None or kept[0] is not scores:
+            needs_more_work()
             made = boosted(np.zeros(len(self.factors)) if scores is None else scores, self.factors, self.addends)
             kept = scores, (rows[np.argsort(-made[rows], kind="stable")], made)
             if len(self._orders) >= MAX_ORDERS:

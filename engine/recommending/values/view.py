@@ -69,10 +69,6 @@ class View(Protocol):
         """`compute()`, kept by the key until an item changes or one of the objects `of` is another one."""
         ...
 
-    def keeps(self, key: Hashable, of: tuple[object, ...]) -> bool:
-        """Whether `kept` would not have to compute."""
-        ...
-
     @property
     def longest_length(self) -> float:
         """Length of the longest item vector of the model."""

@@ -61,9 +61,6 @@ class SmallView:
     def kept(self, key, of, compute):
         return compute()
 
-    def keeps(self, key, of):
-        return False
-
     def to_similarity_vector(self, vector):
         return vector
 

@@ -32,10 +32,6 @@ class Computed:
                 self._kept.popitem(last=False)
         return value
 
-    def has(self, key: Hashable, of: tuple[object, ...]) -> bool:
-        entry = self._kept.get(key)
-        return entry is not None and _same(entry[0], of)
-
 
 def _same(kept: tuple[object, ...], now: tuple[object, ...]) -> bool:
     """The same objects; numbers and text are the same where they are equal."""
