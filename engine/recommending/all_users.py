@@ -30,7 +30,7 @@ def recommend_to_all(
     """
     view = view if request.predicate is None else view.where(request.predicate)
     context, source = Context(view, request, weighting, now_us), SOURCES["for_you"]
-    cells = _histories(context, events, users)
+    cells = histories(context, events, users)
     excluded = _excluded(context, events, users)
     n_excluded = np.diff(excluded.indptr)
     order = np.argsort(n_excluded, kind="stable")  # users with about as many excluded items share a search
@@ -48,7 +48,7 @@ def recommend_to_all(
         yield from zip((users[row] for row in rows.tolist()), answers(planned), strict=True)
 
 
-def _histories(context: Context, events: EventColumns, users: Sequence[str]) -> sp.csr_matrix:
+def histories(context: Context, events: EventColumns, users: Sequence[str]) -> sp.csr_matrix:
     """(n_users, n_learnt): the weighted histories in the order of `users`, with the columns of the fold-in."""
     view, weighting, now_us = context.view, context.weighting, context.now_us
     made = from_events(events, weighting, now_us)

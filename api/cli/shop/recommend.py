@@ -64,7 +64,7 @@ def recommend_items(
         raise InputError("--all writes to a file: give --out FILE, and neither --user nor --item")
     if file is not None and not everyone:
         raise InputError("--out goes with --all")
-    excluded = _excluded(exclude)
+    excluded = parsed_exclude(exclude)
     if url is not None:
         if everyone:
             raise InputError("--all reads the database directly; leave out --url")
@@ -93,7 +93,7 @@ def recommend_items(
     emit_answer(view, answer, problems + warnings.of_items(view, item_ids, ("item",)), json)
 
 
-def _excluded(exclude: str) -> ExcludedRelations:
+def parsed_exclude(exclude: str) -> ExcludedRelations:
     try:
         return parse_exclude(exclude_from_text(exclude))
     except ValueError as error:

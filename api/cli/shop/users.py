@@ -1,4 +1,4 @@
-"""nearfield users erase and nearfield users allow."""
+"""nearfield users erase, allow and for-item."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from api.cli.shop.users_for_item import for_item
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit, out
 from engine.store import erasures, users
@@ -16,7 +17,8 @@ UserId = Annotated[str, typer.Argument(metavar="ID", help="The id of the user.",
 
 
 def add_to(app: typer.Typer) -> None:
-    app.add_typer(users_app, name="users", help="Erase a user; allow an erased id again.")
+    app.add_typer(users_app, name="users", help="Erase a user; allow an erased id again; find users for an item.")
+    users_app.command(name="for-item")(for_item)
 
 
 @users_app.command()

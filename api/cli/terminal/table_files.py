@@ -15,12 +15,17 @@ from engine.errors import InputError
 from engine.values.features import expand_lists
 
 
-def write_tables(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
-    """Writes tables of one schema in the format of the suffix of `file`; the number of rows."""
+def check_file(file: Path) -> None:
+    """InputError for a file that `write_tables` cannot write, because of its suffix or its folder."""
     if file.suffix not in (".parquet", ".csv", ".jsonl"):
         raise InputError(f"expected a .parquet, .csv or .jsonl file to write, got {file.name!r}")
     if not file.absolute().parent.is_dir():
         raise InputError(f"there is no folder {file.absolute().parent} to write to")
+
+
+def write_tables(file: Path, schema: pa.Schema, tables: Iterable[pa.Table]) -> int:
+    """Writes tables of one schema in the format of the suffix of `file`; the number of rows."""
+    check_file(file)
     partial = file.with_name(f".{file.name}.partial")
     n_rows = 0
     try:
