@@ -32,15 +32,15 @@ class Page:
 
 
 def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
-    return json_response({**_shelf_fields(view, answer, metrics, page), **_generation_fields(view, page.degraded)})
+    return json_response({**_shelf_fields(view, answer, metrics, page), **generation_fields(view, page.degraded)})
 
 
 def shelves_response(view: LiveView, shelves: Sequence[tuple[Answer, Page]], metrics: Metrics) -> Response:
     body = [_shelf_fields(view, answer, metrics, page) for answer, page in shelves]
-    return json_response({"shelves": body, **_generation_fields(view, any(page.degraded for _, page in shelves))})
+    return json_response({"shelves": body, **generation_fields(view, any(page.degraded for _, page in shelves))})
 
 
-def _generation_fields(view: LiveView, degraded: bool) -> dict[str, object]:
+def generation_fields(view: LiveView, degraded: bool) -> dict[str, object]:
     return {
         "recommendation_id": secrets.token_hex(12),
         "model": view.generation.model if view.generation else None,

@@ -44,7 +44,8 @@ def for_item(
     """Find the users to whom an item fits best.
 
     Reads all users and writes the best to a file, with the score that the item has in each user's recommendations and
-    the most similar item of the user's history. Users who bought the item are left out. Nothing is stored of erased users, so they are not in the file.
+    the most similar item of the user's history. Users who bought the item are left out. Nothing is stored of erased
+    users, so they are not in the file.
 
     Example: `nearfield users for-item tent --k 10000 --out campaign.parquet`
     """

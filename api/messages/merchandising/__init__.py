@@ -1,0 +1,1 @@
+"""The format of requests and responses of the merchandising routes."""
