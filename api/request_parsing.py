@@ -16,6 +16,7 @@ import orjson
 from api.coalescing.user_profile import UserProfile
 from api.messages import cursors
 from api.messages.boost_schemas import Boost, BoostList
+from api.messages.cursors import Series
 from api.messages.request_schemas import SearchOptions
 from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
 from engine.catalogue import predicate
@@ -32,7 +33,13 @@ Loc = tuple[str | int, ...]
 
 
 def parse_recommend(
-    body: ShelfBody | RecommendQuery, now_us: int, *, filter_loc: Loc, loc: Loc = (), explain: int | None = None
+    body: ShelfBody | RecommendQuery,
+    now_us: int,
+    *,
+    pages: Series,
+    filter_loc: Loc,
+    loc: Loc = (),
+    explain: int | None = None,
 ) -> Request:
     """Without the vector, see `with_vector`, and the stored history, see `with_profile`."""
     filter_ = parse_filter(body.filter, filter_loc)
@@ -57,7 +64,7 @@ def parse_recommend(
         exclude_within=body.exclude.within,
         exclude_items=body.exclude_items,
         include_items=body.include_items,
-        shown=cursors.shown(body.cursor, (*loc, "cursor")),
+        shown=cursors.shown(body.cursor, pages, (*loc, "cursor")),
         fill_with=body.fill,
         explain=explain,
     )
@@ -87,6 +94,7 @@ def parse_search(
     filter_loc: Loc,
     item_ids: Sequence[str],
     unlike: Sequence[str],
+    pages: Series,
 ) -> Request:
     """A search from items; a search from a vector or a record gets it by `dataclasses.replace`."""
     parsed = parse_filter(filter_, filter_loc)
@@ -100,7 +108,7 @@ def parse_search(
         unlike=unlike,
         predicate=parsed,
         exclude_items=near.exclude_items,
-        shown=cursors.shown(near.cursor, ("cursor",)),
+        shown=cursors.shown(near.cursor, pages, ("cursor",)),
     )
 
 

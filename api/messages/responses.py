@@ -11,6 +11,7 @@ import orjson
 from fastapi import Response
 
 from api.messages import cursors, warnings
+from api.messages.cursors import Series
 from api.monitoring.metrics import Metrics
 from engine.errors import Problem
 from engine.recommending.values.answer import Answer, Explanation, Hit
@@ -27,6 +28,7 @@ class Page:
 
     fields: Collection[str] | None = None  # None: all
     shown: Sequence[str] = ()  # item ids of the pages before
+    pages: Series | None = None  # None: there is no next page
     degraded: bool = False
     warnings: Sequence[Problem] = ()
 
@@ -56,13 +58,18 @@ def _shelf_fields(view: LiveView, answer: Answer, metrics: Metrics, page: Page) 
         metrics.recommended.labels(name, reason).inc(n)
     if short is not None:
         metrics.shortfalls.labels(name).inc()
-    shown = [] if short is not None else [*page.shown, *(hit.item_id for hit in answer.hits)]
     return {
         "items": [_item(view, hit, answer, page) for hit in answer.hits],
         "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
-        "cursor": cursors.after(shown),
+        "cursor": _cursor(answer, page),
         "warnings": warnings.to_json(page.warnings),
     }
+
+
+def _cursor(answer: Answer, page: Page) -> str | None:
+    if page.pages is None or answer.shortfall is not None:
+        return None
+    return cursors.after([*page.shown, *(hit.item_id for hit in answer.hits)], page.pages)
 
 
 def _item(view: LiveView, hit: Hit, answer: Answer, page: Page) -> dict[str, object]:

@@ -28,6 +28,7 @@ from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.limits.work_limit import check_work, is_quick
 from api.messages import warnings
+from api.messages.cursors import series
 from api.messages.query_parameters import documented, query_of
 from api.messages.response_schemas import BatchAnswer, ItemsAnswer
 from api.messages.responses import Page, items_response, shelves_response
@@ -85,9 +86,10 @@ def post_batch(
     now_us = time.time_ns() // 1000
     locs: list[Loc] = [("body", "shelves", at) for at in range(len(body.shelves))]
     places = [*zip(body.shelves, locs, strict=True)]
+    pages = [series(view.space.cursor_secret, shelf, now_us) for shelf in body.shelves]
     shelves = [
-        parse_recommend(shelf, now_us, filter_loc=(*loc, "filter"), loc=loc, explain=body.explain)
-        for shelf, loc in until_deadline(places, every=1)
+        parse_recommend(shelf, now_us, pages=each, filter_loc=(*loc, "filter"), loc=loc, explain=body.explain)
+        for (shelf, loc), each in until_deadline(zip(places, pages, strict=True), every=1)
     ]
     view = fresh_view(request, view, body)
     check_work(view, settings, shelves, ("body", "shelves"), n_items)
@@ -99,10 +101,11 @@ def post_batch(
         for shelf, (each, loc), profile in zip(shelves, places, profiles, strict=True)
     ]
     answers = recommend(view, shelves, weighting=view.space.weighting, now_us=now_us, distinct=body.distinct)
-    pages = [
+    shown = [
         Page(
             body.fields,
             shelf.shown,
+            pages[at],
             profile.degraded,
             warnings.of_request(view, shelf, each, loc, suggest=at < MAX_WITH_SUGGESTIONS),
         )
@@ -110,7 +113,7 @@ def post_batch(
             until_deadline(zip(shelves, places, profiles, strict=True), every=1)
         )
     ]
-    return shelves_response(view, list(zip(answers, pages, strict=True)), metrics)
+    return shelves_response(view, list(zip(answers, shown, strict=True)), metrics)
 
 
 @router.post("/rank", responses=ANSWER, summary="Given items in the order of a user")
@@ -128,7 +131,7 @@ def post_rank(
     with suppress(StoreUnavailable):  # without PostgreSQL, items deleted before the build are ranked as unknown items
         item_ids = without_deleted(item_ids, view, database)
     shelf = replace(shelf, history=profile.history, item_ids=item_ids)
-    return _answered(view, shelf, body, profile.degraded, now_us, metrics)
+    return _answered(view, shelf, body, Page(body.fields, degraded=profile.degraded), now_us, metrics)
 
 
 def without_deleted(item_ids: Sequence[str], view: LiveView, database: Database) -> Sequence[str]:
@@ -148,7 +151,8 @@ async def _recommend(
     event loop, and a request that needs more work in a thread."""
     check_k(body.k, context.settings)
     now_us = time.time_ns() // 1000
-    shelf = parse_recommend(body, now_us, filter_loc=filter_loc, explain=body.explain)
+    pages = series(view.space.cursor_secret, body, now_us)
+    shelf = parse_recommend(body, now_us, pages=pages, filter_loc=filter_loc, explain=body.explain)
     quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
     if not quick:
         _check_work(view, shelf, context, filter_loc)
@@ -160,7 +164,8 @@ async def _recommend(
         profile = await _profile(shelf.user_id, shelf, request, view, context)
         shelf, degraded = with_profile(shelf, profile), profile.degraded
     check_deadline(request)  # reading a history may take long
-    answer = partial(_answered, view, shelf, body, degraded, now_us, context.metrics)
+    page = Page(body.fields, shelf.shown, pages, degraded)
+    answer = partial(_answered, view, shelf, body, page, now_us, context.metrics)
     if quick:
         with suppress(MoreWork):
             return run_quick(answer)
@@ -185,10 +190,11 @@ def _answered(
     view: LiveView,
     shelf: Shelf,
     body: RecommendBody | RecommendQuery | RankBody,
-    degraded: bool,
+    page: Page,
     now_us: int,
     metrics: Metrics,
 ) -> Response:
+    """`page` is without its warnings."""
     [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
-    page = Page(body.fields, shelf.shown, degraded, warnings.of_request(view, shelf, body))
+    page = replace(page, warnings=warnings.of_request(view, shelf, body))
     return items_response(view, answer, metrics, page)

@@ -15,6 +15,7 @@ from api.fresh_view import fresh_view
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.work_limit import check_work, is_quick
 from api.messages import warnings
+from api.messages.cursors import Series, series
 from api.messages.query_parameters import documented, query_of
 from api.messages.request_schemas import SearchBody, SearchOptions, SearchQuery, SimilarQuery, SimilarUsersQuery
 from api.messages.response_schemas import ItemsAnswer
@@ -49,13 +50,14 @@ async def get_search(
 def post_search(body: SearchBody, request: Request, view: View, context: AppReadContext) -> Response:
     check_k(body.k, context.settings)
     item_ids = body.positive if body.item_id is None else [check_id(body.item_id, ("item_id",))]
-    shelf = parse_search(body, body.filter, ("body", "filter"), item_ids, body.negative)
+    pages = series(view.space.cursor_secret, body, time.time_ns() // 1000, scope="search")
+    shelf = parse_search(body, body.filter, ("body", "filter"), item_ids, body.negative, pages)
     view = fresh_view(request, view, body)
     if body.record is not None:
         shelf = replace(shelf, vector=record_vector(view, body.record))
     elif body.vector is not None:
         shelf = replace(shelf, vector=check_vector(body.vector, check_indexed(view).dim))
-    return _answered(view, shelf, body, context)
+    return _answered(view, shelf, body, pages, context)
 
 
 @router.get(
@@ -77,18 +79,20 @@ async def similar_items(
 async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveView, context: ReadContext) -> Response:
     """Items like one item; in a thread where that may take a while."""
     check_k(query.k, context.settings)
-    shelf = parse_search(query, query.filter, ("query", "filter"), [item_id], ())
+    like = {"item_id": item_id}  # in the path or in the query
+    pages = series(view.space.cursor_secret, query, time.time_ns() // 1000, scope="search", more=like)
+    shelf = parse_search(query, query.filter, ("query", "filter"), [item_id], (), pages)
     if query.min_seq is None and query.deadline_ms is None and is_quick(view, shelf):
-        return _answered(view, shelf, query, context)
+        return _answered(view, shelf, query, pages, context)
     view = await asyncio.to_thread(fresh_view, request, view, query)
-    return await asyncio.to_thread(_answered, view, shelf, query, context)
+    return await asyncio.to_thread(_answered, view, shelf, query, pages, context)
 
 
-def _answered(view: LiveView, shelf: Shelf, near: SearchOptions, context: ReadContext) -> Response:
+def _answered(view: LiveView, shelf: Shelf, near: SearchOptions, pages: Series, context: ReadContext) -> Response:
     if shelf.predicate is not None:
         check_work(view, context.settings, [shelf], ("filter",))
     [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=time.time_ns() // 1000)
-    page = Page(near.fields, shelf.shown, warnings=warnings.of_filter(view, shelf.predicate))
+    page = Page(near.fields, shelf.shown, pages, warnings=warnings.of_filter(view, shelf.predicate))
     return items_response(view, answer, context.metrics, page)
 
 

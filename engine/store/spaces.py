@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
 
 import sqlalchemy as sa
 
 from engine.errors import InputError, NotFound
 from engine.values.events import Weighting
 
+COLUMNS = "space_key, name, weighting, cursor_secret"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -19,6 +21,7 @@ class Space:
     key: int
     name: str
     weighting: Weighting
+    cursor_secret: bytes = field(default=b"", repr=False)  # signs the cursors of this space
 
 
 def check_name(name: str) -> str:
@@ -41,11 +44,11 @@ def ensure(conn: sa.Connection, name: str) -> Space:
 
 
 def get(conn: sa.Connection, name: str) -> Space:
-    query = "SELECT space_key, name, weighting FROM spaces WHERE name = %s"
+    query = f"SELECT {COLUMNS} FROM spaces WHERE name = %s"
     row = conn.exec_driver_sql(query, (name,)).first() if NAME.fullmatch(name) else None  # other text may hold NUL
     if row is None:
         raise NotFound(f"there is no space {name!r}")
-    return Space(row.space_key, row.name, Weighting(**row.weighting))
+    return _space(row)
 
 
 def get_locked(conn: sa.Connection, name: str) -> Space:
@@ -59,18 +62,17 @@ def get_locked(conn: sa.Connection, name: str) -> Space:
 
 def find_by_key(conn: sa.Connection, key: int) -> Space | None:
     """The space of this key; None when it was deleted."""
-    row = conn.exec_driver_sql("SELECT name, weighting FROM spaces WHERE space_key = %s", (key,)).first()
-    return None if row is None else Space(key, row.name, Weighting(**row.weighting))
+    row = conn.exec_driver_sql(f"SELECT {COLUMNS} FROM spaces WHERE space_key = %s", (key,)).first()
+    return None if row is None else _space(row)
 
 
 def list_all(conn: sa.Connection) -> list[Space]:
-    rows = conn.exec_driver_sql("SELECT space_key, name, weighting FROM spaces ORDER BY name")
-    return [Space(row.space_key, row.name, Weighting(**row.weighting)) for row in rows]
+    return [_space(row) for row in conn.exec_driver_sql(f"SELECT {COLUMNS} FROM spaces ORDER BY name")]
 
 
 def set_weighting(conn: sa.Connection, space: Space, weighting: Weighting) -> Space:
     conn.exec_driver_sql("UPDATE spaces SET weighting = %s WHERE space_key = %s", (_dump(weighting), space.key))
-    return Space(space.key, space.name, weighting)
+    return replace(space, weighting=weighting)
 
 
 def lock(conn: sa.Connection, key: int) -> None:
@@ -93,6 +95,10 @@ def delete(conn: sa.Connection, name: str) -> None:
     # last: by now an API key that another transaction created during the deletion is visible
     revoke = "UPDATE api_keys SET revoked_at = now() WHERE space_key = %s AND revoked_at IS NULL"
     conn.exec_driver_sql(revoke, (space.key,))
+
+
+def _space(row: sa.Row[Any]) -> Space:
+    return Space(row.space_key, row.name, Weighting(**row.weighting), bytes(row.cursor_secret))
 
 
 def _dump(weighting: Weighting) -> str:

@@ -281,8 +281,8 @@ class LiveMachine(RuleBasedStateMachine):
             shown += [hit.item_id for hit in answer.hits]
             if answer.shortfall is not None:
                 break
-            cursor = cursors.after(shown)
-            assert cursors.shown(cursor, ()) == shown
+            pages = cursors.Series(b"secret", b"8 bytes.", 1)
+            assert cursors.shown(cursors.after(shown, pages), pages, ()) == shown
         assert len(set(shown)) == len(shown)
         assert set(shown) == self.truth.eligible(sent)
 
