@@ -38,16 +38,19 @@ class MergedSearcher:
         return replace(self, main=self.main.exact_reference)
 
     def search(self, queries: Matrix, k: int, allowed: Mask | None = None) -> Found:
-        inside = self.kept
-        if allowed is not None:
-            inside = allowed if self.kept is None else self._inside.get(allowed, self._without_replaced)
-        scores, rows = self.main.search(queries, min(k, self.n_main), inside)
+        scores, rows = self.main.search(queries, min(k, self.n_main), self.inside(allowed))
         scaled = query_vectors(queries, self.metric)
         products = scaled @ self.scaled.T
         if allowed is not None:
             products = np.where(allowed[self.rows], products, -np.inf)
         beside = np.where(np.isfinite(products), self.rows, -1)
         return _best(np.concatenate([scores, products], axis=1), np.concatenate([rows, beside], axis=1), k)
+
+    def inside(self, allowed: Mask | None) -> Mask | None:
+        """The rows of the main index that may be found; None: all."""
+        if allowed is None or self.kept is None:
+            return self.kept if allowed is None else allowed
+        return self._inside.get(allowed, self._without_replaced)
 
     def _without_replaced(self, allowed: Mask) -> Mask:
         assert self.kept is not None

@@ -17,12 +17,14 @@ from engine.catalogue.predicate import Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
 from engine.recommending.popularity import PopularityRanking, rank_by_popularity
-from engine.recommending.values.searcher import Mask, Scorer
+from engine.recommending.values.boosts import Boost
+from engine.recommending.values.searcher import Found, Mask, Scorer
 from engine.store.change_feeds.snapshots import Snapshot
 from engine.store.spaces import Space
 from engine.values.ids import IdIndex, IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.generation import Generation
+from indexing.live.boosted_search import search_boosted
 from indexing.live.computed import Computed
 from indexing.live.delta import Delta
 from indexing.live.live_ids import LiveIds
@@ -119,6 +121,9 @@ class LiveView:
     @property
     def longest_length(self) -> float:
         return float(self.generation.manifest["longest"]) if self.generation else 0.0
+
+    def search_boosted(self, index: str, vector: Matrix, k: int, boost: Boost) -> Found | None:
+        return search_boosted(getattr(self, index), vector, k, self.allowed, boost)
 
     def _sampled(self, searcher: MeasurableScorer) -> Scorer:
         return searcher if self.sampler is None else self.sampler.sampled(self.space.name, searcher)

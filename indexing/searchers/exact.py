@@ -42,7 +42,7 @@ class ExactSearcher:
         rows = np.full((len(queries), k), -1, np.int64)
         width = min(k, n_rows)
         if width and len(queries) == 1:
-            products = self._products(np.ascontiguousarray(queries[0]), subset)
+            products = self.scores_of(np.ascontiguousarray(queries[0]), subset)
             best = _best(products, width)
             scores[0, :width] = products[best]
             rows[0, :width] = best if subset is None else subset[best]
@@ -68,8 +68,8 @@ class ExactSearcher:
         scores[rows < 0] = -np.inf
         return scores
 
-    def _products(self, query: Matrix, subset: Rows | None) -> Matrix:
-        """(len(subset),) scores of one query."""
+    def scores_of(self, query: Matrix, subset: Rows | None) -> Matrix:
+        """(len(subset),) the scores of one (dim,) contiguous query; None: of all rows."""
         if subset is not None and len(subset) <= DENSE_SHARE * len(self.vectors):
             return np.asarray(self.scores(query[None], subset[None])[0])
         products = inner_products(query, self.vectors)

@@ -119,6 +119,11 @@ class Int8Searcher:
                 list(pool.map(search_part, (slice(start, start + PARALLEL_QUERIES) for start in starts)))
         return scores, rows
 
+    @property
+    def compiled_arrays(self) -> tuple[tuple[npt.NDArray, ...], Matrix, Matrix]:
+        """The arrays that a compiled search reads: lists, vectors and factors."""
+        return self._compiled[1]
+
     def _limits(self, k: int, plan: Int8Plan | None) -> tuple[Rows, int, int, Mask]:
         """The `limits` of `int8_scan.search`: rows of each list, lists to read, rows to read, mask."""
         depth = max(k / RECALL_K, 1) ** DEPTH_POWER

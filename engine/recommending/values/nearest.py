@@ -79,7 +79,13 @@ def search(view: View, index: Index, vectors: Matrix, width: int, mask: Mask | N
 
 def search_boosted(view: View, index: Index, vector: Matrix, width: int, boost: Boost) -> Found:
     """Plain scores (1, m) and rows (1, m) of the `width` best rows by boosted score, for a (1, dim) raw vector."""
-    return best_boosted(lambda n: search(view, index, vector, n, view.allowed), view.n_vectors, width, boost)
+    searcher: Scorer | None = getattr(view, index)
+    found = view.search_boosted(index, vector, min(width, view.n_vectors), boost)
+    if found is None or searcher is None:
+        return best_boosted(lambda n: search(view, index, vector, n, view.allowed), view.n_vectors, width, boost)
+    scores, rows = found
+    floor = score_floor(vector[0], searcher.metric, view.longest_length)
+    return np.where(np.abs(scores) <= floor, np.float32(0), scores), rows
 
 
 def without_rounding(scores: Scores, vectors: Matrix, metric: Metric, longest: float) -> Scores:

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from engine.catalogue.item_values import Values
 from engine.catalogue.predicate import Predicate
 from engine.latent_space.space import FoldIn
-from engine.recommending.values.searcher import Mask, Scorer
+from engine.recommending.values.boosts import Boost
+from engine.recommending.values.searcher import Found, Mask, Scorer
 from engine.values.ids import IdIndex
 from engine.values.vectors import Matrix, Vectors
 
@@ -45,6 +46,13 @@ class View(Protocol):
     @property
     def items_to_items(self) -> Scorer | None:
         """Searches items by their similarity, with similarity vectors."""
+
+    def search_boosted(self, index: str, vector: Matrix, k: int, boost: Boost) -> Found | None:
+        """Plain scores (1, m) and rows (1, m) of the `k` allowed rows with the best boosted scores, in no order.
+
+        `index` is `users_to_items` or `items_to_items`. None: the index has no boosted search.
+        """
+        ...
 
     def similarity_vector(self, row: int) -> Matrix | None:
         """(n,), the vector by which an item is compared with items; None for an item that has no vector."""

@@ -58,6 +58,9 @@ class SmallView:
         values = self.fields.get(field, {})
         return np.array([next(iter(values.get(row, ())), np.nan) for row in range(len(self.items))], float)
 
+    def search_boosted(self, index, vector, k, boost):
+        return None
+
     def kept(self, key, of, compute):
         return compute()
 
