@@ -19,6 +19,7 @@ from api.messages.boost_schemas import Boost, BoostList
 from api.messages.cursors import Series
 from api.messages.request_schemas import SearchOptions
 from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
+from api.shaping_parsing import parse_pins
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
@@ -60,6 +61,7 @@ def parse_recommend(
         group_by=None if body.group_by is None else predicate.canonical_field(body.group_by, (*loc, "group_by")),
         caps=parse_caps(body.caps, (*loc, "caps")),
         diversity=body.diversity,
+        pins=parse_pins(body, loc),
         exclude=body.exclude.relations,
         exclude_within=body.exclude.within,
         exclude_items=body.exclude_items,

@@ -22,7 +22,7 @@ def is_quick(view: LiveView, request: Request) -> bool:
     generation = view.generation
     if request.k > QUICK_K or generation is None:
         return False
-    if view.delta is not None:
+    if view.delta is not None or request.pins:
         return False
     searches_items = request.source == "similar"
     if isinstance(generation.items_to_items if searches_items else generation.users_to_items, GpuClientSearcher):
@@ -42,6 +42,7 @@ def check_work(
     if view.generation is not None:
         size = replace(size, text_bytes=view.generation.columns.text_bytes)
     filters = {request.predicate for request in requests if request.predicate is not None}
+    filters |= {pin.predicate for request in requests for pin in request.pins if pin.predicate is not None}
     boosts = {request.boosts for request in requests if request.boosts}
     predicates = [*filters, *(predicate for each in boosts for predicate in each.predicates)]
     boosting = sum(size.boost_cost(len(each)) for each in boosts)

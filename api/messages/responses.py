@@ -31,6 +31,7 @@ class Page:
     pages: Series | None = None  # None: there is no next page
     degraded: bool = False
     warnings: Sequence[Problem] = ()
+    loc: tuple[str | int, ...] = ()  # of the request in a body of several
 
 
 def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
@@ -62,7 +63,7 @@ def _shelf_fields(view: LiveView, answer: Answer, metrics: Metrics, page: Page) 
         "items": [_item(view, hit, answer, page) for hit in answer.hits],
         "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
         "cursor": _cursor(answer, page),
-        "warnings": warnings.to_json(page.warnings),
+        "warnings": warnings.to_json([*page.warnings, *warnings.at(page.loc, answer.warnings)]),
     }
 
 

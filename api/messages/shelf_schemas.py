@@ -73,6 +73,24 @@ Caps = Annotated[
 ]
 
 
+class Pin(StrictModel):
+    """An item, or the best item that passes a filter, at a position of the shelf."""
+
+    position: int = Field(ge=1, le=1000, description="from 1; the positions of a next page follow those of the last")
+    item_id: Id | None = Field(None, examples=[ITEM])
+    filter: Filter | None = None
+
+
+Pins = Annotated[
+    list[Pin],
+    Field(
+        max_length=100,
+        description="items at positions; a pinned item that may not be shown leaves its position to the next one",
+        examples=[[{"position": 1, "item_id": ITEM}, {"position": 3, "filter": {"brand": "Lumo"}}]],
+    ),
+]
+
+
 class ShelfBody(Shelf):
     """One list of items: for a user, a session, a list of items or a user vector."""
 
@@ -83,6 +101,7 @@ class ShelfBody(Shelf):
     filter: Filter | None = None
     boost: Boosts = Field([])
     caps: Caps = Field({})
+    pins: Pins = Field([])
 
 
 class ExplainOptions(ItemReadOptions):
@@ -97,6 +116,7 @@ class RecommendQuery(Shelf, ExplainOptions):
     filter: FilterText | None = None
     boost: JsonText[Boosts] = Field([], description="as in the body of POST; JSON text")
     caps: JsonText[Caps] = Field({}, description="as in the body of POST; JSON text")
+    pins: JsonText[Pins] = Field([], description="as in the body of POST; JSON text")
     exclude: Annotated[Exclude, BeforeValidator(exclude_from_text)] = Field(
         "seen", description=EXCLUDE + "; a list is JSON text or repeated, an object is JSON text", validate_default=True
     )

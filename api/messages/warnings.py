@@ -31,6 +31,8 @@ def of_request(
         found += of_filter(view, predicate, suggest=suggest)
     if request.group_by is not None:
         found += of_field(view, request.group_by, (*loc, "group_by"), suggest=suggest)
+    for pin in request.pins:
+        found += of_filter(view, pin.predicate, suggest=suggest)
     for field, _ in request.caps:
         found += of_field(view, field, (*loc, "caps", field.removeprefix(PREFIX)), suggest=suggest)
     if body.item_ids:
@@ -71,6 +73,11 @@ def of_history(view: LiveView, events: Sequence[PastEvent], loc: Loc) -> list[Pr
     """Items of a session that are not in the catalogue, and kinds of events without a known weight."""
     places = [(event.item_id, (*loc, at, "item_id")) for at, event in enumerate(events)]
     return _unknown_items(view, places, loc) + _unknown_kinds(view.space.weighting, events, loc)
+
+
+def at(loc: Loc, warnings: Iterable[Problem]) -> list[Problem]:
+    """Warnings about a request that is a part of a body, at `loc`."""
+    return [Problem((*loc, *each.loc), each.msg) for each in warnings]
 
 
 def to_json(warnings: Iterable[Problem]) -> list[dict[str, object]]:

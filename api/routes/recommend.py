@@ -108,6 +108,7 @@ def post_batch(
             pages[at],
             profile.degraded,
             warnings.of_request(view, shelf, each, loc, suggest=at < MAX_WITH_SUGGESTIONS),
+            loc,
         )
         for at, (shelf, (each, loc), profile) in enumerate(
             until_deadline(zip(shelves, places, profiles, strict=True), every=1)
@@ -174,7 +175,7 @@ async def _recommend(
 
 
 def _check_work(view: LiveView, shelf: Shelf, context: ReadContext, filter_loc: Loc) -> None:
-    if shelf.predicate or shelf.boosts:
+    if shelf.predicate or shelf.boosts or shelf.pins:
         check_work(view, context.settings, [shelf], filter_loc)
 
 

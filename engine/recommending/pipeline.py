@@ -12,17 +12,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from engine.catalogue.predicate import Predicate
 from engine.deadline import check_deadline, needs_more_work, until_deadline
+from engine.errors import Problem
 from engine.recommending.exclusions import excluded_rows, rows_of
 from engine.recommending.explanation import explain
 from engine.recommending.filling import fill, has_unranked, rank_unranked
 from engine.recommending.scoring.compile_boosts import compiled_boosts
-from engine.recommending.shaping.registry import SHAPING
+from engine.recommending.shaping.fixed_slots import NO_SLOTS, with_fixed
+from engine.recommending.shaping.registry import SHAPING, fixed_slots, needs_fixed_slots
 from engine.recommending.sources.registry import SOURCES
 from engine.recommending.sources.source import Source
 from engine.recommending.values.answer import Answer, Hit, Shortfall
@@ -68,6 +70,7 @@ class Shelf:
     hits: list[Hit]
     left_out_by: list[str]  # the stages that left candidates out
     n_left_out: int
+    warnings: tuple[Problem, ...] = ()
 
 
 def recommend(
@@ -159,12 +162,21 @@ def _n_candidates(request: Request) -> int:
 
 def _shelf(plan: Plan, searched: Searched | None, excluded: AbstractSet[int]) -> Shelf:
     """Shaping chooses among n candidates; while it leaves the shelf short and there are more, n grows."""
-    k, n = plan.context.request.k, _n_candidates(plan.context.request)
+    context, k, n = plan.context, plan.context.request.k, _n_candidates(plan.context.request)
+    fixed = NO_SLOTS
+    if needs_fixed_slots(context.request):
+
+        def find(view: View, n: int, without: AbstractSet[int]) -> list[Hit]:
+            return _candidates(replace(plan, context=replace(context, view=view)), n, None, excluded | without)
+
+        context = replace(context, excluded=excluded)
+        fixed = fixed_slots(context, find)
+        context, excluded = with_fixed(context, fixed.hits), excluded | fixed.reserved
     while True:
         candidates = _candidates(plan, n, searched, excluded)
-        shelf = _shaped(plan.context, candidates)
-        if len(shelf.hits) >= k or len(candidates) < n:
-            return Shelf(shelf.hits[:k], shelf.left_out_by, shelf.n_left_out)
+        shelf = _shaped(context, candidates)
+        if len(shelf.hits) >= k - len(context.fixed) or len(candidates) < n:
+            return Shelf(fixed.around(shelf.hits, k), shelf.left_out_by, shelf.n_left_out, fixed.warnings)
         check_deadline()
         needs_more_work()
         n *= WIDEN
@@ -206,4 +218,5 @@ def _answer(context: Context, source: Source, shelf: Shelf) -> Answer:
         if shelf.n_left_out:
             reason = f"{' and '.join(shelf.left_out_by)} left out {shelf.n_left_out} of the eligible items; {reason}"
         shortfall = Shortfall(k, len(hits), reason)
-    return Answer(tuple(hits), shortfall, None if context.request.explain is None else explain(context, hits))
+    because = None if context.request.explain is None else explain(context, hits)
+    return Answer(tuple(hits), shortfall, because, shelf.warnings)

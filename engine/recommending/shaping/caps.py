@@ -1,13 +1,14 @@
 """Caps: at most n items of a shelf have the same value of a field. Each element of a list is a value.
 
-Candidates are taken in their order. A candidate is left out if one of its values is already on n chosen items. Items
-without a value have no cap.
+Candidates are taken in their order. A candidate is left out if one of its values is already on n chosen items, fixed
+items included. Items without a value have no cap.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from itertools import chain
 
 from engine.catalogue.item_values import Value, Values
 from engine.recommending.shaping import diversity
@@ -23,14 +24,29 @@ def n_candidates(request: Request) -> int:
 
 
 def shape(context: Context, candidates: list[Hit]) -> list[Hit]:
-    caps = context.request.caps
-    if not caps:
+    if not context.request.caps:
         return candidates
+    return _chosen(context, candidates, diversity.n_candidates(context.request))  # diversity chooses from so many
+
+
+def admitted(context: Context, candidates: list[Hit]) -> list[Hit]:
+    """The candidates that have no value which is on as many fixed items as may have it."""
+    if not context.request.caps:
+        return candidates
+    return [hit for hit in candidates if _chosen(context, [hit], 1)]
+
+
+def _chosen(context: Context, candidates: list[Hit], enough: int) -> list[Hit]:
+    caps, view = context.request.caps, context.view
     rows = [hit.row for hit in candidates]
-    columns = [context.view.field_values(field, rows) for field, _ in caps]
+    columns = [view.field_values(field, rows) for field, _ in caps]
     limits = [n for _, n in caps]
     counts: list[dict[Value, int]] = [defaultdict(int) for _ in caps]
-    enough, chosen = diversity.n_candidates(context.request), []  # diversity chooses from so many
+    if context.fixed:
+        for count, (field, _) in zip(counts, caps, strict=True):
+            for value in chain.from_iterable(view.field_values(field, [hit.row for hit in context.fixed])):
+                count[value] += 1
+    chosen: list[Hit] = []
     for hit, *values in zip(candidates, *columns, strict=True):
         if not any(_is_full(*each) for each in zip(values, counts, limits, strict=True)):
             chosen.append(hit)

@@ -1,7 +1,7 @@
 """Group by: one item of each group, such as the variants of one product: the candidate that comes first.
 
 The items of a group have the same value of a field, or the same values of a list. An item without a value is a group of
-its own. Groups that are on earlier pages are left out.
+its own. Groups that are on earlier pages or in fixed slots are left out.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ def shape(context: Context, candidates: list[Hit]) -> list[Hit]:
     if request.group_by is None:
         return candidates
     shown: set[Values] = set()
-    if request.shown:
+    if request.shown or context.fixed:
         rows = [row for id_ in request.shown if (row := view.items.row(id_)) is not None]
-        shown = set(view.field_values(request.group_by, rows))
+        shown = set(view.field_values(request.group_by, [*rows, *(hit.row for hit in context.fixed)]))
     chosen: list[Hit] = []
     groups = view.field_values(request.group_by, [hit.row for hit in candidates])
     for hit, group in zip(candidates, groups, strict=True):

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-Reason = Literal["history", "popular", "similar", "vector", "new", "rank", "unranked"]
+from engine.errors import Problem
+
+Reason = Literal["history", "popular", "similar", "vector", "new", "rank", "unranked", "pinned", "explored"]
 
 
 class Hit(NamedTuple):
@@ -36,3 +38,4 @@ class Answer:
     hits: tuple[Hit, ...]
     shortfall: Shortfall | None = None
     because: Mapping[str, Explanation] | None = None  # by item id; None: not requested
+    warnings: tuple[Problem, ...] = ()  # parts of the request that had no effect, such as a pin of an unavailable item

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from engine.recommending.values.answer import Hit
 from engine.recommending.values.request import Request
 from engine.recommending.values.view import View
 from engine.values.events import Weighting
@@ -17,3 +19,5 @@ class Context:
     request: Request
     weighting: Weighting
     now_us: int
+    excluded: AbstractSet[int] = frozenset()  # rows; only for the stages of shaping
+    fixed: tuple[Hit, ...] = ()  # the items of fixed slots, around which the stages of shaping choose

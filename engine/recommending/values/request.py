@@ -17,6 +17,15 @@ Caps = tuple[tuple[str, int], ...]  # a field, and how many items of a shelf may
 NO_HISTORY = History()
 
 
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """Exactly one of `item_id` and `predicate` is given."""
+
+    position: int  # from 1, over all pages
+    item_id: str | None = None
+    predicate: Predicate | None = None  # the best item that passes
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Request:
     source: str = "for_you"  # a name in `engine.recommending.sources.registry.SOURCES`
@@ -31,6 +40,7 @@ class Request:
     group_by: str | None = None  # a field; one item of those with the same value is shown
     caps: Caps = ()
     diversity: float = 0.0  # 0 to 1
+    pins: Sequence[Pin] = ()  # of different positions
     exclude: frozenset[str] = frozenset()  # of `engine.recommending.exclude_parameter.RELATIONS`
     exclude_within: Sequence[tuple[str, int]] = ()  # relations that hold only for a time, and the time in microseconds
     exclude_items: Sequence[str] = ()

@@ -1,0 +1,46 @@
+"""Parsing of the parameters that shape a shelf; contradictions between them are errors that name the field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.messages import shelf_schemas
+from api.messages.shelf_schemas import RecommendQuery, ShelfBody
+from engine.catalogue import predicate
+from engine.errors import InputError
+from engine.recommending.values.request import Pin
+from engine.values.ids import check_id
+
+Loc = tuple[str | int, ...]
+
+
+def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc) -> Sequence[Pin]:
+    """InputError for two pins that contradict each other, and for an item that the request may not show."""
+    pins = [_pin(pin, (*loc, "pins", at)) for at, pin in enumerate(body.pins)]
+    first: dict[object, int] = {}
+    for at, pin in enumerate(pins):
+        for name, value in (("position", pin.position), ("item_id", pin.item_id)):
+            earlier = first.setdefault((name, value), at)
+            if value is not None and earlier != at:
+                message = f"expected a {name} of its own for each pin, got {value!r} in pins {earlier} and {at}"
+                raise InputError(message, loc=(*loc, "pins", at, name))
+        if pin.item_id is not None:
+            _check_shown(pin.item_id, body, (*loc, "pins", at, "item_id"))
+    return pins
+
+
+def _pin(pin: shelf_schemas.Pin, loc: Loc) -> Pin:
+    if (pin.item_id is None) == (pin.filter is None):
+        raise InputError("expected exactly one of item_id and filter in a pin", loc=loc)
+    if pin.item_id is not None:
+        return Pin(pin.position, check_id(pin.item_id, (*loc, "item_id")))
+    return Pin(pin.position, predicate=predicate.parse(pin.filter, (*loc, "filter")))
+
+
+def _check_shown(item_id: str, body: ShelfBody | RecommendQuery, loc: Loc) -> None:
+    if item_id in body.exclude_items:
+        raise InputError(f"{item_id!r} is pinned and in exclude_items; leave it out of one of them", loc=loc)
+    if body.include_items is not None and item_id not in body.include_items:
+        raise InputError(
+            f"{item_id!r} is pinned, but not in include_items; add it there, or leave out the pin", loc=loc
+        )
