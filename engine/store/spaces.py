@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from engine.errors import InputError, NotFound
 from engine.values.events import Weighting
 
-COLUMNS = "space_key, name, weighting, cursor_secret"
+COLUMNS = "space_key, name, weighting, cursor_secret, presets_version"
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 
 
@@ -22,6 +22,7 @@ class Space:
     name: str
     weighting: Weighting
     cursor_secret: bytes = field(default=b"", repr=False)  # signs the cursors of this space
+    presets_version: int = 0  # incremented by each change of a placement, page, rule or segment
 
 
 def check_name(name: str) -> str:
@@ -98,7 +99,7 @@ def delete(conn: sa.Connection, name: str) -> None:
 
 
 def _space(row: sa.Row[Any]) -> Space:
-    return Space(row.space_key, row.name, Weighting(**row.weighting), bytes(row.cursor_secret))
+    return Space(row.space_key, row.name, Weighting(**row.weighting), bytes(row.cursor_secret), row.presets_version)
 
 
 def _dump(weighting: Weighting) -> str:

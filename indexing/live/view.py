@@ -16,6 +16,7 @@ from engine.catalogue.item_values import NO_VALUES, Values, changed_values
 from engine.catalogue.predicate import Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
+from engine.merchandising.presets import NO_PRESETS, Presets
 from engine.recommending.popularity import PopularityRanking, rank_by_popularity
 from engine.recommending.values.boosts import Boost
 from engine.recommending.values.searcher import Found, Mask, Scorer
@@ -66,6 +67,7 @@ class LiveView:
     refused: RefusedGeneration | None = None  # set while an older generation is served, until the active one is rebuilt
     stale: bool = False  # PostgreSQL is unreachable: this is its last known state
     filtered: bool = False  # restricted by a filter, see `where`
+    presets: Presets = NO_PRESETS  # the placements, pages, rules and segments of the space
     filters: FilterMasks = field(default_factory=lambda: FilterMasks(None))
     computed: Computed = field(default_factory=Computed)  # of this generation
     sampler: RecallSampler | None = None  # measures the recall of searches

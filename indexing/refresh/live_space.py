@@ -14,11 +14,13 @@ from pathlib import Path
 import structlog
 
 from engine.errors import Conflict, CorruptGeneration, DeadlineExceeded, StoreUnavailable
+from engine.merchandising.presets import parse_presets
 from engine.store import generations, items, spaces
 from engine.store.change_feeds import item_feed, snapshots
-from engine.store.database.connections import Database
+from engine.store.database.connections import Connection, Database
 from engine.store.database.leader_election import LeaderElection
 from engine.store.generations import GenerationRecord
+from engine.store.shelves import presets
 from engine.store.spaces import Space
 from indexing.building.build import rebuild_generation, rebuild_job
 from indexing.building.publish import publish
@@ -223,7 +225,7 @@ class LiveSpace:
         looked_at = time.perf_counter()
         with self._database.begin() as conn:
             keys, snapshot = item_feed.read_since(conn, view.space.key, view.snapshot)
-            view = replace(view, space=spaces.find_by_key(conn, view.space.key) or view.space)
+            view = _with_presets(conn, replace(view, space=spaces.find_by_key(conn, view.space.key) or view.space))
             activated = generations.active_with_xid(conn, view.space.key)
             if activated is not None and (view.generation is None or view.generation.generation != activated[0]):
                 snapshot = snapshot.hiding(activated[1])  # opened at the next refresh, which may take seconds
@@ -235,6 +237,18 @@ class LiveSpace:
             own = encode_records(conn, view.space.key, view.codec, keys) | predict_vectors(conn, view, found) | own
         view = apply_changed_items(view, found, own, whole=keys is None)
         return replace(view, snapshot=snapshot, looked_at=looked_at, stale=False)
+
+
+def _with_presets(conn: Connection, view: LiveView) -> LiveView:
+    """The view with the current presets, which are read again when the space has another version of them."""
+    version = view.space.presets_version
+    if view.presets.version == version:
+        return view
+    read = parse_presets(version, presets.list_current(conn, view.space.key))
+    for (kind, name), why in read.broken.items():
+        if view.presets.broken.get((kind, name)) != why:
+            log.warning(f"a {kind} cannot be used", space=view.space.name, name=name, error=why)
+    return replace(view, presets=read)
 
 
 @contextmanager

@@ -1,0 +1,1 @@
+"""What merchandisers decide about shelves: placements, pages, rules and segments, from their stored documents."""

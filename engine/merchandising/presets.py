@@ -1,0 +1,60 @@
+"""Presets: the placements, pages, rules and segments of a space, parsed once per version.
+
+A stored document that cannot be parsed never stops serving: it is left out, and `broken` says why.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from engine.errors import InputError, short_repr
+from engine.segments.segments import NO_SEGMENTS, Segments, parse_segments
+
+NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+
+
+class Document(Protocol):
+    """The current version of one preset."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def body(self) -> Mapping[str, Any] | None: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Presets:
+    version: int = 0  # `presets_version` of the space
+    placements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    pages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    segments: Segments = NO_SEGMENTS
+    broken: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (kind, name) -> why it cannot be used
+
+
+NO_PRESETS = Presets()
+
+
+def parse_presets(version: int, documents: Iterable[Document]) -> Presets:
+    of_kind: dict[str, dict[str, Mapping[str, Any]]] = {"placement": {}, "page": {}, "rule": {}, "segment": {}}
+    for each in documents:
+        if each.body is not None:
+            of_kind[each.kind][each.name] = each.body
+    segments = parse_segments(of_kind["segment"])
+    broken = {("segment", name): why for name, why in segments.broken.items()}
+    return Presets(version, of_kind["placement"], of_kind["page"], of_kind["rule"], segments, broken)
+
+
+def check_name(name: str, loc: tuple[str | int, ...]) -> str:
+    """The name itself; InputError when it is no valid name of a preset."""
+    if not NAME.fullmatch(name):
+        expected = "expected a name of 1 to 63 characters a-z, 0-9, ., _ and -, starting with a letter or digit"
+        raise InputError(f"{expected}; got {short_repr(name)}", loc=loc)
+    return name
