@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 
+from engine.deadline import needs_more_work
 from engine.recommending.values.boosts import Boost
 from engine.recommending.values.searcher import Found, Mask
 from engine.values.vectors import Matrix
@@ -39,10 +40,9 @@ def search_boosted(searcher: Int8Searcher, query: Matrix, k: int, allowed: Mask 
     else:
         n_to_read = max(plan.n_to_read, MIN_ROWS_PER_K * k)
         limits = (plan.per_list, float(n_to_read), RECALL_K, DEPTH_POWER, plan.allowed)
-    arrays = searcher.compiled_arrays
     factor, addend = boost.largest
     of_rows = (boost.factors, addends, np.float32(factor), np.float32(addend))
-    _compiled()(np.array(query[0], np.float32), *arrays, limits, of_rows, k, scores, rows)
+    _compiled()(np.array(query[0], np.float32), *searcher.compiled_arrays, limits, of_rows, k, scores, rows)
     n = int(np.count_nonzero(rows >= 0))
     return scores[None, :n], rows[None, :n]
 
@@ -58,13 +58,18 @@ def best_of_rows(exact: ExactSearcher, query: Matrix, k: int, subset: Rows, boos
 
 @cache
 def _compiled() -> Callable[..., None]:
+    """The compiled search, once it is compiled: that takes seconds where the disk has no copy of it."""
+    needs_more_work()
     from indexing.boosted import boosted_scan  # imports numba, which only a search of int8 lists needs
 
+    vectors, ones = np.eye(4, dtype=np.float32), read_only_contiguous(np.ones(4, np.float32))
+    searcher = Int8Searcher(build_int8_lists(vectors, None, vectors[:1]), vectors, effort=1)
+    limits, of_rows = (searcher.index.sizes, 1.0, RECALL_K, DEPTH_POWER, NO_MASK), (ones, NOTHING, ones[0], ones[0])
+    found = np.empty(1, np.float32), np.empty(1, np.int64)
+    boosted_scan.search_boosted(np.ones(4, np.float32), *searcher.compiled_arrays, limits, of_rows, 1, *found)
     return boosted_scan.search_boosted
 
 
 def compile_loops() -> None:
     """Compile the loops or load them from the disk cache, so that the first boosted search is fast."""
-    vectors = np.eye(4, dtype=np.float32).repeat(16, axis=0)
-    searcher = Int8Searcher(build_int8_lists(vectors, None, vectors[::16]), vectors, effort=1)
-    search_boosted(searcher, vectors[:1], 1, None, Boost(read_only_contiguous(np.ones(64, np.float32))))
+    _compiled()

@@ -26,10 +26,12 @@ def check_faiss() -> Check:
 def check_loops() -> Check:
     """Compile the loops of int8 lists if they are not in the cache yet, so that servers start faster."""
     from engine.jit import cache_folder  # imports numba, which only int8 lists need
+    from indexing.boosted import int8_boosted
     from indexing.searchers import int8_scan
 
     started = time.perf_counter()
     compile_loops()
+    int8_boosted.compile_loops()
     where = cache_folder(int8_scan.search)
     kept = f"kept in {where}" if where else "compiled by every process: set NUMBA_CACHE_DIR to a folder to keep them in"
     return "compiled loops", True, f"ready in {time.perf_counter() - started:.1f} s, {kept}"
