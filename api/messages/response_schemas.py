@@ -19,12 +19,19 @@ class Because(BaseModel):
     exact: bool = Field(description="true: contributions add up to the score; false: each is the loss without the item")
 
 
+class ScorePart(BaseModel):
+    name: str = Field(description="base: the score of the source; boost, objective, rotation: what each changes")
+    at: int | None = Field(description="the place of a boost in the request, from 0")
+    adds: float
+
+
 class AnsweredItem(BaseModel):
     item_id: str
     score: float
     reason: Reason
     fields: dict[str, Any]
     because: Because | None = Field(None, description="with `explain`, for an item whose score comes from the history")
+    parts: list[ScorePart] | None = Field(None, description="with `explain`: the parts of the score, which sum to it")
 
 
 class Short(BaseModel):

@@ -81,6 +81,9 @@ def _item(view: LiveView, hit: Hit, answer: Answer, page: Page) -> dict[str, obj
     item: dict[str, object] = {"item_id": hit.item_id, "score": hit.score, "reason": hit.reason, "fields": fields}
     if answer.because is not None:
         item["because"] = _explanation(answer.because.get(hit.item_id))
+    if answer.parts is not None:
+        parts = answer.parts[hit.item_id]
+        item["parts"] = [{"name": part.name, "at": part.at, "adds": part.adds} for part in parts]
     return item
 
 

@@ -12,21 +12,22 @@ from engine.latent_space.dislikes import FoldInWithDislikes, split_by_sign
 from engine.latent_space.fold_in import LeastSquaresFoldIn, LinearFoldIn, PerceptronFoldIn, SumFoldIn, TwoTableFoldIn
 from engine.latent_space.space import FoldIn
 from engine.recommending.values.answer import Explanation, Hit
+from engine.recommending.values.boosts import Boost
 from engine.recommending.values.context import Context
-from engine.recommending.vectors.user_vectors import history_cells
+from engine.recommending.vectors.user_vectors import cells_of
 from engine.values.vectors import EPSILON, Matrix, row_lengths
 
 QUICK_CONTRIBUTIONS = 4096
 QUICK_FOLD_INS = (LinearFoldIn, TwoTableFoldIn, FoldInWithDislikes)  # others solve a system for each contribution
 
 
-def explain(context: Context, hits: Sequence[Hit]) -> Mapping[str, Explanation]:
+def explain(context: Context, hits: Sequence[Hit], boost: Boost | None = None) -> Mapping[str, Explanation]:
     """By item id, for each item that the history scored: its largest contributions by absolute value."""
     view, request = context.view, context.request
     scored = [hit for hit in hits if hit.reason in ("history", "rank")]
     if not scored or view.fold_in is None or view.users_to_items is None:
         return {}
-    cells = history_cells(view, request.history, context.weighting, context.now_us)
+    cells = cells_of(context)
     if cells.nnz * len(scored) > QUICK_CONTRIBUTIONS or not isinstance(view.fold_in, QUICK_FOLD_INS):
         needs_more_work()
     parts, exact = parts_of(view.fold_in, cells)
@@ -37,7 +38,7 @@ def explain(context: Context, hits: Sequence[Hit]) -> Mapping[str, Explanation]:
         norms = np.linalg.norm(user) * np.linalg.norm(items, axis=1)
     norms[norms == 0] = 1
     scores = items @ user / norms
-    factors = np.array([_factor(hit.score, score) for hit, score in zip(scored, scores.tolist(), strict=True)])
+    factors = _factors(scored, scores, boost)
     contributions = parts @ items.T * (factors / norms)  # (cells, hits)
     largest = np.argsort(-np.abs(contributions), axis=0, kind="stable")[: request.explain]
     names = [view.items.ids[row] for row in cells.indices.tolist()]
@@ -49,9 +50,13 @@ def explain(context: Context, hits: Sequence[Hit]) -> Mapping[str, Explanation]:
     }
 
 
-def _factor(score: float, before: float) -> float:
-    """By how much boosts multiplied a score."""
-    return score / before if abs(before) > EPSILON else 1.0
+def _factors(hits: Sequence[Hit], before: Matrix, boost: Boost | None) -> Matrix:
+    """(n,) by how much boosts and the objective multiplied each score, apart from addends."""
+    scores = np.array([hit.score for hit in hits])
+    if boost is not None and boost.addends is not None:
+        scores = scores - boost.addends[[hit.row for hit in hits]]
+    known = np.abs(before) > EPSILON
+    return np.where(known, scores / np.where(known, before, 1), 1)
 
 
 def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
@@ -61,10 +66,11 @@ def parts_of(fold_in: FoldIn, cells: sp.csr_matrix) -> tuple[Matrix, bool]:
     They do when the fold-in is a sum over the history, as in linear models, or a block of it scaled to unit length.
     For other fold-ins a contribution is the loss of the vector without the cell.
     """
-    n = cells.nnz
-    if isinstance(fold_in, LinearFoldIn | TwoTableFoldIn):
-        alone = sp.csr_matrix((cells.data, cells.indices, np.arange(n + 1)), shape=(n, cells.shape[1]))
-        return fold_in.vectors(alone), True
+    if isinstance(fold_in, LinearFoldIn):
+        scaled = cells.data * fold_in.item_scale[cells.indices]
+        return scaled[:, None] * fold_in.items[cells.indices] * fold_in.dim_scale, True
+    if isinstance(fold_in, TwoTableFoldIn):
+        return cells.data[:, None] * fold_in.inputs[cells.indices], True
     if isinstance(fold_in, FoldInWithDislikes):
         return _signed_parts(fold_in, cells)
     if isinstance(fold_in, SumFoldIn):

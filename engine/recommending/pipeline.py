@@ -23,6 +23,7 @@ from engine.recommending.exclusions import excluded_rows, rows_of
 from engine.recommending.explanation import explain
 from engine.recommending.filling import fill, has_unranked, rank_unranked
 from engine.recommending.scoring.compile_boosts import compiled_boosts
+from engine.recommending.scoring.score_parts import score_parts
 from engine.recommending.shaping.fixed_slots import NO_SLOTS, with_fixed
 from engine.recommending.shaping.registry import SHAPING, fixed_slots, needs_fixed_slots
 from engine.recommending.sources.registry import SOURCES
@@ -94,7 +95,7 @@ def plans(view: View, requests: Sequence[Request], weighting: Weighting, now_us:
     made = []
     for context, ranking in until_deadline(zip(contexts, _rankings(contexts), strict=True), every=1):
         request = context.request
-        source, boost = SOURCES[request.source], compiled_boosts(view, request.boosts, now_us)
+        source, boost = SOURCES[request.source], compiled_boosts(view, request, now_us)
         made.append(Plan(context, source, ranking, excluded_rows(context, source.never_shows(request)), boost))
     return made
 
@@ -106,7 +107,7 @@ def answers(planned: Sequence[Plan], *, distinct: bool = False) -> list[Answer]:
         shelf = _shelf(plan, searched, plan.excluded | shown if shown else plan.excluded)
         if distinct:
             shown.update(hit.row for hit in shelf.hits)
-        made.append(_answer(plan.context, plan.source, shelf))
+        made.append(_answer(plan, shelf))
     return made
 
 
@@ -211,12 +212,15 @@ def _candidates(plan: Plan, n: int, searched: Searched | None, excluded: Abstrac
     return fill(hits, n, fallback, view, excluded, boost)
 
 
-def _answer(context: Context, source: Source, shelf: Shelf) -> Answer:
-    k, hits, shortfall = context.request.k, shelf.hits, None
+def _answer(plan: Plan, shelf: Shelf) -> Answer:
+    context, hits, shortfall = plan.context, shelf.hits, None
+    k = context.request.k
     if len(hits) < k:
-        reason = source.shortfall(context)
+        reason = plan.source.shortfall(context)
         if shelf.n_left_out:
             reason = f"{' and '.join(shelf.left_out_by)} left out {shelf.n_left_out} of the eligible items; {reason}"
         shortfall = Shortfall(k, len(hits), reason)
-    because = None if context.request.explain is None else explain(context, hits)
-    return Answer(tuple(hits), shortfall, because, shelf.warnings)
+    if context.request.explain is None:
+        return Answer(tuple(hits), shortfall, warnings=shelf.warnings)
+    because, parts = explain(context, hits, plan.boost), score_parts(context, hits, plan.boost)
+    return Answer(tuple(hits), shortfall, because, shelf.warnings, parts)

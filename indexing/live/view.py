@@ -186,8 +186,8 @@ class LiveView:
         return numbers
 
     def kept(self, key: Hashable, of: tuple[object, ...], compute: Callable[[], T]) -> T:
-        """`compute()`, kept by the key until an item changes or one of the objects `of` is another one."""
-        return self.computed.get(key, (self.changed, self.allowed, *of), compute)
+        """`compute()`, kept by the key until an item changes or one of `of` changes; views with a filter share it."""
+        return self.computed.get(key, (self.changed, *of), compute)
 
     @property
     def users(self) -> Vectors | None:

@@ -1,12 +1,10 @@
-"""Compiling boosts: the factors and addends of a request by item, from its filters and curves.
+"""Compiling boosts: the factors and addends of a request by item, from its filters, curves and objective.
 
-Compiled boosts are kept with the view, for all requests that ask for the same boosts, until an item changes. Ages count
-to the begin of the current minute, so that a request does not compile them anew.
+Compiled boosts are kept with the view, for all requests that ask for the same, until an item changes. Ages and the
+rates of an objective are those at the begin of the current minute, so that not every request compiles them anew.
 """
 
 from __future__ import annotations
-
-from collections.abc import Hashable
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +12,9 @@ import numpy.typing as npt
 from engine.catalogue.predicate import PREFIX
 from engine.deadline import needs_more_work, until_deadline
 from engine.errors import InputError, short_repr
-from engine.recommending.values.boosts import Boost, Boosts, CurveBoost, FilterBoost
-from engine.recommending.values.searcher import Mask
+from engine.recommending.scoring.objective import objective_factors
+from engine.recommending.values.boosts import Boost, Boosts, CurveBoost, FilterBoost, Rows
+from engine.recommending.values.request import Objective, Request
 from engine.recommending.values.view import View
 
 DAY_US, MINUTE_US = 86_400e6, 60_000_000
@@ -24,57 +23,61 @@ MAX_PRODUCT = 1e12  # of the factors of one item; also its inverse
 Numbers = npt.NDArray[np.float64]
 
 
-def compiled_boosts(view: View, boosts: Boosts, now_us: int) -> Boost | None:
-    """None without boosts. `view` has no filter. InputError where factors of an item multiply beyond MAX_PRODUCT."""
-    if not boosts:
+def compiled_boosts(view: View, request: Request, now_us: int) -> Boost | None:
+    """None without boosts and objective. `view` has no filter. InputError where the factors of an item multiply beyond
+    MAX_PRODUCT, and for a field that no item has.
+    """
+    boosts, objective = request.boosts, request.objective
+    if not boosts and objective is None:
         return None
-    key, of = _key(boosts, now_us)
-    return view.kept(key, of, lambda: _compile(view, boosts, now_us // MINUTE_US * MINUTE_US))
+    minute = now_us // MINUTE_US if objective is not None or boosts.depend_on_time else 0
+    return view.kept(("boosts", boosts, objective), (minute,), lambda: _compile(view, boosts, objective, now_us))
 
 
-def _key(boosts: Boosts, now_us: int) -> tuple[Hashable, tuple[object, ...]]:
-    """The key of the cache, and the state for which an entry is valid."""
-    return ("boosts", boosts), (now_us // MINUTE_US if boosts.depend_on_time else 0,)
-
-
-def _compile(view: View, boosts: Boosts, now_us: int) -> Boost:
+def _compile(view: View, boosts: Boosts, objective: Objective | None, now_us: int) -> Boost:
     needs_more_work()
     factors, addends = np.ones(len(view.items)), np.zeros(len(view.items))
     for boost in until_deadline(boosts, every=1):
-        mask = None if boost.predicate is None else view.where(boost.predicate).allowed
-        if isinstance(boost, FilterBoost):
-            places = slice(None) if mask is None else mask
-            if boost.factor != 1:
-                factors[places] *= boost.factor
-            if boost.add:
-                addends[places] += boost.add
-        elif boost.adds:
-            addends += _curve(view, boost, mask, now_us)
-        else:
-            factors *= _curve(view, boost, mask, now_us)
+        factor, addend = effect_on(view, boost, now_us)
+        if factor is not None:
+            factors *= factor
+        if addend is not None:
+            addends += addend
     _check_products(view, factors)
-    return Boost(
-        _read_only(factors.astype(np.float32)), _read_only(addends.astype(np.float32)) if addends.any() else None
-    )
+    if objective is not None:
+        factors *= objective_factors(view, objective)
+    has_addends = any(boost.adds if isinstance(boost, CurveBoost) else boost.add for boost in boosts)
+    return Boost(_read_only(factors), _read_only(addends) if has_addends else None)
 
 
-def _curve(view: View, boost: CurveBoost, mask: Mask | None, now_us: int) -> Numbers:
-    """(n_items,) the y of each item; no effect outside the mask."""
-    x = view.numbers(boost.field, is_time=boost.is_age)
-    known = ~np.isnan(x)
-    if not known.any():
-        _reject_field(boost)
+def effect_on(
+    view: View, boost: FilterBoost | CurveBoost, now_us: int, rows: Rows | None = None
+) -> tuple[Numbers | None, Numbers | None]:
+    """(n,) the factors and addends of one boost for these rows, or for all; None: no effect."""
+    part = slice(None) if rows is None else rows
+    n = len(view.items) if rows is None else len(rows)
+    mask = None if boost.predicate is None else view.where(boost.predicate).allowed
+    chosen = np.ones(n, bool) if mask is None else mask[part]
+    if isinstance(boost, FilterBoost):
+        factors = None if boost.factor == 1 else np.where(chosen, boost.factor, 1.0)
+        return factors, np.where(chosen, boost.add, 0.0) if boost.add else None
+    x = view.kept(("numbers", boost.field, boost.is_age), (), lambda: _numbers(view, boost))[part]
     if boost.is_age:
-        x = (now_us - x) / DAY_US
+        x = (now_us // MINUTE_US * MINUTE_US - x) / DAY_US
     points = np.array(boost.curve, np.float64)
-    y = np.where(known, np.interp(x, points[:, 0], points[:, 1]), boost.missing)
-    return y if mask is None else np.where(mask, y, 0.0 if boost.adds else 1.0)
+    y = np.where(np.isnan(x), boost.missing, np.interp(x, points[:, 0], points[:, 1]))
+    y = np.where(chosen, y, 0.0 if boost.adds else 1.0)
+    return (None, y) if boost.adds else (y, None)
 
 
-def _reject_field(boost: CurveBoost) -> None:
-    name, kind = boost.field.removeprefix(PREFIX), "time" if boost.is_age else "number"
-    place = "age_of" if boost.is_age else "field"
-    raise InputError(f"no item has a {kind} in {short_repr(name)}, which a curve needs", loc=("boost", place))
+def _numbers(view: View, boost: CurveBoost) -> Numbers:
+    needs_more_work()
+    numbers = view.numbers(boost.field, is_time=boost.is_age)
+    if np.isnan(numbers).all():
+        name, kind = boost.field.removeprefix(PREFIX), "time" if boost.is_age else "number"
+        place = "age_of" if boost.is_age else "field"
+        raise InputError(f"no item has a {kind} in {short_repr(name)}, which a curve needs", loc=("boost", place))
+    return numbers
 
 
 def _check_products(view: View, factors: Numbers) -> None:
@@ -87,6 +90,7 @@ def _check_products(view: View, factors: Numbers) -> None:
             )
 
 
-def _read_only(array: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    array.flags.writeable = False
-    return array
+def _read_only(array: Numbers) -> npt.NDArray[np.float32]:
+    made = array.astype(np.float32)
+    made.flags.writeable = False
+    return made

@@ -11,6 +11,9 @@ from engine.errors import Problem
 Reason = Literal["history", "popular", "similar", "vector", "new", "rank", "unranked", "pinned", "explored"]
 
 
+PartName = Literal["base", "boost", "objective", "rotation"]
+
+
 class Hit(NamedTuple):
     item_id: str
     row: int  # -1: not in the catalogue
@@ -33,9 +36,18 @@ class Explanation:
     exact: bool  # all contributions sum to the score; otherwise each is the loss of the score without that item
 
 
+class Part(NamedTuple):
+    """What one step adds to the score of an item."""
+
+    name: PartName
+    adds: float
+    at: int | None = None  # the place of a boost in the request
+
+
 @dataclass(frozen=True)
 class Answer:
     hits: tuple[Hit, ...]
     shortfall: Shortfall | None = None
     because: Mapping[str, Explanation] | None = None  # by item id; None: not requested
     warnings: tuple[Problem, ...] = ()  # parts of the request that had no effect, such as a pin of an unavailable item
+    parts: Mapping[str, tuple[Part, ...]] | None = None  # by item id, whose sum is the score; None: not requested

@@ -100,6 +100,14 @@ class Boost:
         """(n,) the boosted scores of rows with these scores."""
         return boosted(scores, self.factors[rows], None if self.addends is None else self.addends[rows])
 
+    def without(self, rows: Rows, boosted_scores: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+        """(n,) the scores of rows before they were boosted."""
+        scaled = boosted_scores.astype(np.float64)
+        if self.addends is not None:
+            scaled = scaled - self.addends[rows]
+        factors = self.factors[rows].astype(np.float64)
+        return np.where(scaled > 0, scaled / factors, scaled * factors)
+
     def order(self, rows: Rows, scores: Scores | None) -> tuple[Rows, npt.NDArray[np.float64]]:
         """The rows by their boosted scores, and these scores by row. `rows` are in the order of `scores`, which are by
         row; without scores, every score is 0.

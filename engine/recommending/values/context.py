@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from engine.recommending.values.answer import Hit
 from engine.recommending.values.request import Request
@@ -21,3 +21,4 @@ class Context:
     now_us: int
     excluded: AbstractSet[int] = frozenset()  # rows; only for the stages of shaping
     fixed: tuple[Hit, ...] = ()  # the items of fixed slots, around which the stages of shaping choose
+    computed: dict[str, object] = field(default_factory=dict)  # what several steps need, by name

@@ -11,6 +11,7 @@ from engine.recommending.values.boosts import NO_BOOSTS, Boosts
 from engine.values.events import History
 from engine.values.vectors import Matrix
 
+Objective = Literal["clicks", "purchases", "revenue", "margin"]
 Fill = Literal["popular", "new", "none"]  # the source that continues a shelf whose own source has no more items
 Caps = tuple[tuple[str, int], ...]  # a field, and how many items of a shelf may have the same value of it
 
@@ -37,6 +38,7 @@ class Request:
     unlike: Sequence[str] = ()  # a search goes away from these
     predicate: Predicate | None = None
     boosts: Boosts = NO_BOOSTS
+    objective: Objective | None = None  # scores are multiplied by the expected value of an item
     group_by: str | None = None  # a field; one item of those with the same value is shown
     caps: Caps = ()
     diversity: float = 0.0  # 0 to 1

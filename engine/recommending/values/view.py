@@ -74,7 +74,9 @@ class View(Protocol):
         ...
 
     def kept(self, key: Hashable, of: tuple[object, ...], compute: Callable[[], T]) -> T:
-        """`compute()`, kept by the key until an item changes or one of the objects `of` is another one."""
+        """`compute()`, kept by the key until an item changes or one of `of` changes. What it computes does not depend
+        on filters: views with and without a filter share it.
+        """
         ...
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import scipy.sparse as sp
 
@@ -29,19 +30,34 @@ def user_vectors(contexts: Sequence[Context]) -> list[Matrix | None]:
     """`user_vector` of each request. All views are of one generation, so their fold-in is the same."""
     if len(contexts) == 1:
         [context] = contexts
-        return [user_vector(context.view, context.request.history, context.weighting, context.now_us)]
+        return [_vector_of(context)]
     vectors: list[Matrix | None] = [None] * len(contexts)
     with_history = [at for at, context in enumerate(contexts) if len(context.request.history)]
     fold_in = contexts[0].view.fold_in if contexts else None
     if fold_in is None or not with_history:
         return vectors
-    cells = [
-        history_cells(context.view, context.request.history, context.weighting, context.now_us)
-        for context in (contexts[at] for at in with_history)
-    ]
+    cells = [cells_of(contexts[at]) for at in with_history]
     for at, vector in zip(with_history, fold_in.vectors(sp.csr_matrix(sp.vstack(cells))), strict=True):
         vectors[at] = vector if vector.any() else None
     return vectors
+
+
+def cells_of(context: Context) -> sp.csr_matrix:
+    """`history_cells` of a request, computed once."""
+    cells = context.computed.get("cells")
+    if cells is None:
+        cells = history_cells(context.view, context.request.history, context.weighting, context.now_us)
+        context.computed["cells"] = cells
+    return cast(sp.csr_matrix, cells)
+
+
+def _vector_of(context: Context) -> Matrix | None:
+    view = context.view
+    if view.fold_in is None or not len(context.request.history):
+        return None
+    cells = cells_of(context)
+    vector: Matrix | None = view.fold_in.vectors(cells)[0] if cells.nnz else None
+    return vector if vector is not None and vector.any() else None
 
 
 def history_cells(view: View, history: History, weighting: Weighting, now_us: int) -> sp.csr_matrix:

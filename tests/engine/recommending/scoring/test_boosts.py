@@ -13,52 +13,9 @@ from engine.recommending.scoring.compile_boosts import compiled_boosts
 from engine.recommending.values.boosts import Boosts, CurveBoost, FilterBoost
 from engine.recommending.values.request import Request
 from engine.values.events import Weighting
-from engine.values.vectors import normalise_rows
-from indexing.searchers.exact import ExactSearcher
-from indexing.searchers.metric import MetricSearcher
+from tests.engine.recommending.scoring.boosted_views import DAY_US, MAX_ITEMS, NOW_US, boosts, fields_of, some, view_of
 from tests.engine.recommending.small_view import SmallView, answer_to
-from tests.engine.recommending.test_guarantee import MAX_ITEMS, made_view
-
-DAY_US = 86_400_000_000
-NOW_US = 40 * DAY_US
-ids = st.sampled_from([f"i{row}" for row in range(MAX_ITEMS)])
-some = st.lists(ids, max_size=6, unique=True).map(tuple)
-factors = st.sampled_from([0.01, 0.5, 1.0, 1.3, 100.0])
-addends = st.sampled_from([-2.0, -0.1, 0.0, 0.3, 5.0])
-filter_boosts = st.builds(FilterBoost, some, factors, addends)
-xs = st.lists(st.integers(-3, 60), min_size=1, max_size=4, unique=True).map(sorted)
-curve_boosts = st.builds(
-    lambda xs, ys, adds, is_age, missing, chosen: CurveBoost(
-        "born" if is_age else "size",
-        tuple((float(x), (y - 1 if adds else y)) for x, y in zip(xs, ys, strict=False)),
-        is_age,
-        adds,
-        missing - 1 if adds else missing,
-        chosen,
-    ),
-    xs,
-    st.lists(st.sampled_from([0.2, 1.0, 3.0]), min_size=4, max_size=4),
-    st.booleans(),
-    st.booleans(),
-    st.sampled_from([0.5, 1.0]),
-    st.none() | some,
-)
-boosts = st.lists(filter_boosts | curve_boosts, min_size=1, max_size=5).map(Boosts)
-
-
-def fields_of(seed: int, n_items: int) -> dict[str, dict[int, frozenset[float]]]:
-    draw = np.random.default_rng(seed)
-    size = {0: frozenset([3.0])} | {row: frozenset([float(draw.integers(0, 50))]) for row in range(0, n_items, 2)}
-    born = {0: frozenset([0.0])} | {
-        row: frozenset([float(draw.integers(0, 40)) * DAY_US]) for row in range(1, n_items, 2)
-    }
-    return {"size": size, "born": born}
-
-
-def view_of(seed: int, share: float, metric: str, vectors: np.ndarray) -> SmallView:
-    searcher = MetricSearcher(ExactSearcher(normalise_rows(vectors) if metric == "cosine" else vectors), metric)
-    made = made_view(seed, MAX_ITEMS, MAX_ITEMS, share, metric)
-    return replace(made, raw=vectors, users_to_items=searcher, fields=fields_of(seed, MAX_ITEMS))
+from tests.engine.recommending.test_guarantee import made_view
 
 
 def defined(score: float, item_id: str, row: int, view: SmallView, boosts: Boosts) -> float:
@@ -141,12 +98,12 @@ def test_factors_of_one_item_that_multiply_beyond_the_limit_are_rejected() -> No
     view = SmallView()
     large = Boosts([FilterBoost(("cup",), 100.0)] * 7)
     with pytest.raises(InputError, match="factors of item 'cup' multiply to 1e\\+14"):
-        compiled_boosts(view, large, 0)
+        compiled_boosts(view, Request(boosts=large), 0)
     apart = Boosts([FilterBoost((id_,), 100.0) for id_ in ("cup", "mug", "hat", "cap", "pen", "new")] * 6)
-    assert compiled_boosts(view, apart, 0).factors.tolist() == pytest.approx([1e12] * 6)
+    assert compiled_boosts(view, Request(boosts=apart), 0).factors.tolist() == pytest.approx([1e12] * 6)
 
 
 def test_a_curve_over_a_field_without_numbers_is_rejected() -> None:
     with pytest.raises(InputError, match="no item has a number in 'weight'") as error:
-        compiled_boosts(SmallView(), Boosts([CurveBoost("attributes.weight", ((0.0, 1.0),))]), 0)
+        compiled_boosts(SmallView(), Request(boosts=Boosts([CurveBoost("attributes.weight", ((0.0, 1.0),))])), 0)
     assert error.value.problems[0].loc == ("boost", "field")
