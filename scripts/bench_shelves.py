@@ -1,10 +1,14 @@
 """Requests per second of a server by the shape of the shelf, relative to plain `recommend`.
 
-Shapes: plain; filter, which a tenth of the items match; boost, 3 boosts; diversity, .5; caps, 2 items per brand and 3
-per category; group_by, one of the variants of a product. Items are generated (made_items.py): 4 variants of a product
-on average, which are near each other, and 500 brands, half of whose items are near each other, so that groups and caps
-leave out many candidates. Users have live histories. The server is the app of the product in its own process; the load
-comes from a third process (http_load.py).
+Shapes: plain; filter, which a tenth of the items match; diversity, .5; caps, 2 items per brand and 3 per category;
+group_by, one of the variants of a product; boost, 20 boosts of price bands and brands; rules, 50 stored rules that act
+on it; explain; a shape for each strategy; page, six shelves in one call. `not_kept` is plain on a second server, which
+does not keep the shelves that it served. Shapes that a server does not know are left out.
+
+Items are generated (made_items.py): 4 variants of a product on average, which are near each other, and 500 brands, half
+of whose items are near each other, so that groups and caps leave out many candidates. Users have live histories: views,
+orders of several items, and purchases that they repeat. The server is the app of the product in its own process; the
+load comes from a third process (http_load.py).
 
     python scripts/bench_shelves.py [--items 100000] [--users 2000] [--events 30] [--connections 16] [--json]
 
@@ -16,8 +20,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +33,45 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from bench_serve import SPACE, TENTH, K, add_events, add_shop, load, median, server, tell
+from bench_serve import SPACE, TENTH, K, Route, add_events, add_shop, answers, load, median, server, tell
 from http_load import Figures, post
 from made_items import clustered, store
 
 from engine.errors import NearfieldError
 from engine.settings import Settings
-from engine.store import items
+from engine.store import events, items
 from engine.store.database.connections import Database, open_database
+from engine.store.spaces import Space
 from engine.values.vectors import Matrix
 from indexing.building.build import build_generation
 from indexing.building.publish import publish
 
 N_BRANDS, N_CATEGORIES, VARIANTS = 500, 97, 4
-BOOSTS = [{"filter": {"price": {"gte": low, "lt": low + 30}}, "factor": 1.1} for low in (30, 90, 150)]
+PRICE_BOOSTS = [
+    {"filter": {"price": {"gte": low, "lt": low + 30}}, "factor": 1 + low / 1000} for low in range(0, 300, 30)
+]
+BRAND_BOOSTS = [{"filter": {"brand": f"Brand {brand}"}, "factor": 1.3} for brand in range(10)]
 SHAPES: dict[str, dict[str, Any]] = {
     "plain": {},
     "filter": {"filter": TENTH},
-    "boost": {"boost": BOOSTS},
     "diversity": {"diversity": 0.5},
     "caps": {"caps": {"brand": 2, "categories": 3}},
     "group_by": {"group_by": "parent_id"},
+    "boost": {"boost": PRICE_BOOSTS + BRAND_BOOSTS},
+    "rules": {"context": {"page": "ruled"}},
+    "explain": {"explain": 3},
+    "trending": {"strategy": "trending"},
+    "bought_together": {"strategy": "bought_together"},
+    "buy_again": {"strategy": "buy_again"},
+    "recently_viewed": {"strategy": "recently_viewed"},
+    "popular": {"strategy": "popular"},
+    "new": {"strategy": "new"},
+    "similar": {"strategy": "similar"},
 }
+OF_ITEMS = ("bought_together", "similar")  # strategies that start from an item
+NOT_KEPT = "not_kept"
+N_ORDERS, ORDER_SIZE, DAY_US = 5, 3, 86_400_000_000
+Requests = dict[str, list[bytes]]
 
 
 def main() -> None:
@@ -68,7 +93,7 @@ def run(options: argparse.Namespace) -> None:
             users = fill(database, settings, options)
         tell(f"{options.items} items and {len(users)} users are ready")
         rounds = measured(settings, users, options)
-    for shape in SHAPES:
+    for shape in rounds[0]:
         figures = median([each[shape] for each in rounds])
         row = {
             "shape": shape,
@@ -83,16 +108,42 @@ def run(options: argparse.Namespace) -> None:
 
 
 def measured(settings: Settings, users: list[str], options: argparse.Namespace) -> list[dict[str, Figures]]:
-    requests = {
-        shape: [
-            post(f"/v1/{SPACE}/recommend", json.dumps({"user_id": user, "k": K} | asked).encode()) for user in users
-        ]
-        for shape, asked in SHAPES.items()
-    }
-    with server(settings, 1) as (port, _):
-        for each in requests.values():  # filters and fields are read at their first use
+    asked = requests_of(users, options.items)
+    with server(settings, 1) as (port, _), server_without_shelves(settings) as other_port:
+        known = {shape: each for shape, each in asked.items() if answers(port, Route(shape, each, None))}
+        for each in known.values():  # filters and fields are read at their first use
             load(port, each, options)
-        return [{shape: load(port, each, options) for shape, each in requests.items()} for _ in range(options.rounds)]
+        load(other_port, known["plain"], options)
+        rounds = []
+        for _ in range(options.rounds):
+            figures = {shape: load(port, each, options) for shape, each in known.items()}
+            rounds.append(figures | {NOT_KEPT: load(other_port, known["plain"], options)})
+        return rounds
+
+
+@contextmanager
+def server_without_shelves(settings: Settings) -> Iterator[int]:
+    """The port of a server that keeps no served shelves."""
+    os.environ["NEARFIELD_KEEP_SHELVES_DAYS"] = "0"
+    try:
+        with server(settings, 1) as (port, _):
+            yield port
+    finally:
+        del os.environ["NEARFIELD_KEEP_SHELVES_DAYS"]
+
+
+def requests_of(users: list[str], n_items: int) -> Requests:
+    """The requests of each shape, one per user."""
+    draw = np.random.default_rng(6)
+    seeds = [f"item-{row:07d}" for row in draw.integers(0, n_items, len(users))]
+    requests: Requests = {}
+    for shape, asked in SHAPES.items():
+        bodies = [
+            {"user_id": user, "k": K, **asked} | ({"item_ids": [seed]} if shape in OF_ITEMS else {})
+            for user, seed in zip(users, seeds, strict=True)
+        ]
+        requests[shape] = [post(f"/v1/{SPACE}/recommend", json.dumps(body).encode()) for body in bodies]
+    return requests
 
 
 def fill(database: Database, settings: Settings, options: argparse.Namespace) -> list[str]:
@@ -103,9 +154,37 @@ def fill(database: Database, settings: Settings, options: argparse.Namespace) ->
         items.bulk_merge(conn, space.key, catalogue(vectors))
     users = [f"user-{row:05d}" for row in range(options.users)]
     add_events(database, space, vectors, users, options.events)
+    add_orders(database, space, vectors, users)
     built = build_generation(database, space, version, settings.generations, recipe=options.recipe)
     publish(database, space, built, settings.generations)
     return users
+
+
+def add_orders(database: Database, space: Space, vectors: Matrix, users: list[str]) -> None:
+    """Orders of each user in the last weeks: items near a random item, the first of which is in every order."""
+    draw = np.random.default_rng(5)
+    width = min(len(vectors) - 1, 100)
+    orders, items_of, moments = [], [], []
+    now_us = time.time_ns() // 1000
+    for start in draw.integers(0, len(vectors), len(users)):
+        near = np.argpartition(-(vectors @ vectors[start]), width)[:width]
+        for at in range(N_ORDERS):
+            items_of += [int(start), *draw.choice(near, ORDER_SIZE - 1).tolist()]
+            orders += [len(moments) // ORDER_SIZE] * ORDER_SIZE
+            moments += [now_us - (N_ORDERS - at) * 7 * DAY_US + int(draw.integers(0, DAY_US))] * ORDER_SIZE
+    table = pa.table(
+        {
+            "event_id": [f"purchase-{row:08d}" for row in range(len(orders))],
+            "user_id": np.repeat(users, N_ORDERS * ORDER_SIZE).tolist(),
+            "item_id": [f"item-{row:07d}" for row in items_of],
+            "kind": ["purchase"] * len(orders),
+            "value": pa.array(np.ones(len(orders), np.float32)),
+            "occurred_at": pa.array(np.array(moments).astype("datetime64[us]"), pa.timestamp("us", "UTC")),
+            "order_id": [f"order-{number}" for number in orders],
+        }
+    )
+    with database.begin() as conn:
+        events.bulk_append(conn, space.key, table)
 
 
 def catalogue(vectors: Matrix) -> pa.Table:
