@@ -9,6 +9,7 @@ from engine.catalogue import predicate as predicates
 from engine.catalogue.close_names import close_names
 from engine.catalogue.predicate import CORE, PREFIX, Condition, Predicate
 from engine.errors import Problem, short_repr
+from engine.recommending.values.boosts import Boosts
 from engine.recommending.values.request import Request
 from engine.values.events import Weighting
 from indexing.live.view import LiveView
@@ -27,7 +28,7 @@ def of_request(
 ) -> list[Problem]:
     """The warnings for a request; they name places in the body that the request was parsed from."""
     found = of_filter(view, request.predicate, suggest=suggest)
-    for predicate in request.boosts.predicates:
+    for predicate in _with_unknown_fields(view, request.boosts) if request.boosts else ():
         found += of_filter(view, predicate, suggest=suggest)
     if request.group_by is not None:
         found += of_field(view, request.group_by, (*loc, "group_by"), suggest=suggest)
@@ -40,6 +41,13 @@ def of_request(
     if isinstance(body, ShelfBody | RecommendQuery) and body.include_items:
         found += of_items(view, body.include_items, (*loc, "include_items"))
     return found + of_history(view, body.history, (*loc, "history")) if body.history else found
+
+
+def _with_unknown_fields(view: LiveView, boosts: Boosts) -> list[Predicate]:
+    """The filters of boosts that name attributes that no item has; kept, because most requests send the same boosts."""
+    return view.kept(
+        ("unknown fields", boosts), (), lambda: [each for each in boosts.predicates if view.unknown_fields(each)]
+    )
 
 
 def of_filter(view: LiveView, predicate: Predicate | None, *, suggest: bool = True) -> list[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 from typing import TypeVar, cast
 
-MAX_KEPT = 16  # each takes some bytes per item
+MAX_KEPT = 32  # some take a few bytes per item
 T = TypeVar("T")
 
 
