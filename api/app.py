@@ -30,7 +30,7 @@ from api.monitoring.metrics import Metrics, RequestMetrics
 from api.monitoring.outage_log import OutageLog
 from api.monitoring.view_gauges import set_view
 from api.routes import events, health, items, keys, latent, model_reports, models, recommend, search, spaces, users
-from api.routes.merchandising import values
+from api.routes.merchandising import segments, values
 from engine.errors import NearfieldError
 from engine.private_folders import restrict_access
 from engine.settings import Settings
@@ -47,7 +47,21 @@ from indexing.refresh.poller import Poller
 log = structlog.get_logger()
 LOCK_TIMEOUT_S = 10.0  # a write that waits so long for a lock of another transaction is answered with 503
 # in the order in which paths are matched: the routes with the most requests first
-ROUTERS = (recommend, search, events, health, keys, model_reports, items, values, users, latent, models, spaces)
+ROUTERS = (
+    recommend,
+    search,
+    events,
+    health,
+    keys,
+    model_reports,
+    items,
+    values,
+    segments,
+    users,
+    latent,
+    models,
+    spaces,
+)
 
 
 def open_server_database(settings: Settings) -> Database:

@@ -1,7 +1,8 @@
-"""users: attributes, merge of a visitor into a user, export of all stored data, erasure with a receipt."""
+"""users: attributes, segments, merge of a visitor into a user, export of all stored data, erasure with a receipt."""
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Query, Response
@@ -15,7 +16,7 @@ from api.messages.request_schemas import MergeBody, NoParameters, UserFields
 from api.messages.responses import json_response
 from engine.catalogue.attribute_types import coerce_attributes
 from engine.errors import InputError, NotFound
-from engine.store import attribute_types, erasures, users
+from engine.store import attribute_types, erasures, user_facts, users
 from engine.store.change_feeds import snapshots
 from engine.store.users import User
 from engine.values.ids import check_id
@@ -82,6 +83,16 @@ def allow_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase
         erasures.allow(conn, view.space.key, user_id)
         seq = snapshots.transaction_seq(conn)
     return json_response({"user_id": user_id, "status": "allowed", "seq": seq})
+
+
+@router.get("/{user_id:path}/segments", dependencies=READ, summary="The segments that a user is in now")
+def get_segments(user_id: UserId, view: FreshView, database: AppDatabase) -> Response:
+    """Computed from the attributes and events of the user as stored now. A user without events and attributes is in the
+    segments whose filters accept that."""
+    segments, vocabulary = view.presets.segments, view.space.weighting.vocabulary
+    with database.connect() as conn:
+        facts = user_facts.of_user(conn, view.space.key, user_id, vocabulary, segments.user_lists)
+    return json_response({"user_id": user_id, "segments": segments.of_user(facts, time.time_ns() // 1000)})
 
 
 @router.get("/{user_id:path}", dependencies=READ, summary="A user as stored")

@@ -5,15 +5,19 @@ A stored document that cannot be parsed never stops serving: it is left out, and
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import orjson
+
 from engine.errors import InputError, short_repr
 from engine.segments.segments import NO_SEGMENTS, Segments, parse_segments
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
+MAX_BYTES = 256 * 1024  # of a body as JSON
 
 
 class Document(Protocol):
@@ -58,3 +62,16 @@ def check_name(name: str, loc: tuple[str | int, ...]) -> str:
         expected = "expected a name of 1 to 63 characters a-z, 0-9, ., _ and -, starting with a letter or digit"
         raise InputError(f"{expected}; got {short_repr(name)}", loc=loc)
     return name
+
+
+def check_body(body: Mapping[str, Any], loc: tuple[str | int, ...]) -> None:
+    """InputError for a body that JSON or PostgreSQL cannot store, or with more than MAX_BYTES."""
+    try:
+        text = json.dumps(dict(body), allow_nan=False)
+        size = len(orjson.dumps(body))  # refuses lone surrogates, and integers beyond 64 bits
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"expected JSON values; {error}", loc=loc) from None
+    if "\\u0000" in text:
+        raise InputError("text cannot contain NUL", loc=loc)
+    if size > MAX_BYTES:
+        raise InputError(f"a preset has at most {MAX_BYTES:,} bytes of JSON, got {size:,}", loc=loc)

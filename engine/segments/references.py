@@ -79,3 +79,15 @@ def _filter_of(names: object, loc: Loc, lookup: Lookup) -> object:
         hint = "; an attribute of this name is `attributes.segment`"
         raise InputError(f"{expected}, got {short_repr(names)}{hint}", loc=loc)
     return {"or": [lookup(each, (*loc, at)) for at, each in enumerate(names)]}
+
+
+def names_in(value: object, words: tuple[str, ...] = (WORD, "segments"), depth: int = 0) -> set[str]:
+    """The names of segments that a document mentions, in its filters or in the conditions of a rule."""
+    if depth > MAX_DEPTH or not isinstance(value, Mapping | list):
+        return set()
+    found: set[str] = set()
+    for key, each in value.items() if isinstance(value, Mapping) else enumerate(value):
+        if key in words and isinstance(each, str | list):
+            found |= {name for name in ([each] if isinstance(each, str) else each) if isinstance(name, str)}
+        found |= names_in(each, words, depth + 1)
+    return found

@@ -19,6 +19,7 @@ from engine.catalogue.comparable_values import Loc
 from engine.catalogue.predicate import MAX_CONDITIONS, MAX_DEPTH
 from engine.errors import InputError, short_repr
 from engine.segments.references import expand
+from engine.segments.user_fields import UserFacts
 from engine.segments.user_filter import UserFilter, parse_user_filter
 
 Of = Literal["items", "users"]
@@ -51,6 +52,10 @@ class Segments:
         if found is None:
             raise InputError(self._missing(name, "users"), loc=loc)
         return found
+
+    def of_user(self, user: UserFacts, now_us: int) -> list[str]:
+        """The names of the segments that a user is in. The facts have the lists of `user_lists`."""
+        return sorted(name for name, filter_ in self.users.items() if filter_.matches(user, now_us))
 
     def _item_filter(self, name: str, loc: Loc) -> object:
         if name not in self.items:
@@ -158,3 +163,12 @@ def _why_missing(name: str, of: Of, documents: Mapping[str, Document]) -> str:
     close = close_names(name, (each for each, document in documents.items() if document.get("of") == of))
     hint = f"; similar names: {', '.join(close)}" if close else ""
     return f"there is no segment of {of} {short_repr(name)}{hint}"
+
+
+def check_segment(name: str, document: Document, others: Mapping[str, Document]) -> None:
+    """InputError when a document is wrong, or makes one of the segments that refer to it unusable."""
+    documents = {**others, name: document}
+    parse_segment(name, documents)
+    broken = parse_segments(documents).broken.items() - parse_segments(others).broken.items()
+    for other, why in sorted(broken):
+        raise InputError(f"segment {short_repr(other)}, which refers to it, could not be used: {why}", loc=("body",))
