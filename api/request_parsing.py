@@ -25,6 +25,8 @@ from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
 from engine.recommending.values.boosts import NO_BOOSTS, Boosts, CurveBoost, FilterBoost
 from engine.recommending.values.request import NO_HISTORY, Caps, Request
+from engine.segments.references import has_reference
+from engine.segments.segments import NO_SEGMENTS, Segments
 from engine.values.events import History, view_history
 from engine.values.ids import check_id
 from engine.values.vectors import MAX_QUERY_LENGTH, Matrix, check_length, check_vector
@@ -41,9 +43,10 @@ def parse_recommend(
     filter_loc: Loc,
     loc: Loc = (),
     explain: int | None = None,
+    segments: Segments = NO_SEGMENTS,
 ) -> Request:
     """Without the vector, see `with_vector`, and the stored history, see `with_profile`."""
-    filter_ = parse_filter(body.filter, filter_loc)
+    filter_ = parse_filter(body.filter, filter_loc, segments)
     if body.user_id is not None:
         check_id(body.user_id, (*loc, "user_id"))
     check_ids("item_ids", body.item_ids, loc)
@@ -57,11 +60,11 @@ def parse_recommend(
         user_id=body.user_id,
         history=_session(body, now_us, loc),
         predicate=filter_,
-        boosts=parse_boosts(body.boost, loc),
+        boosts=parse_boosts(body.boost, loc, segments),
         group_by=None if body.group_by is None else predicate.canonical_field(body.group_by, (*loc, "group_by")),
         caps=parse_caps(body.caps, (*loc, "caps")),
         diversity=body.diversity,
-        pins=parse_pins(body, loc),
+        pins=parse_pins(body, loc, segments),
         exclude=body.exclude.relations,
         exclude_within=body.exclude.within,
         exclude_items=body.exclude_items,
@@ -72,7 +75,7 @@ def parse_recommend(
     )
 
 
-def parse_rank(body: RankBody, now_us: int) -> Request:
+def parse_rank(body: RankBody, now_us: int, segments: Segments = NO_SEGMENTS) -> Request:
     check_ids("item_ids", body.item_ids)
     if len(set(body.item_ids)) != len(body.item_ids):
         raise InputError("item_ids names an item twice", loc=("item_ids",))
@@ -84,8 +87,8 @@ def parse_rank(body: RankBody, now_us: int) -> Request:
         user_id=body.user_id,
         history=_session_history(body.history, now_us),
         item_ids=body.item_ids,
-        predicate=parse_filter(body.filter, ("body", "filter")),
-        boosts=parse_boosts(body.boost),
+        predicate=parse_filter(body.filter, ("body", "filter"), segments),
+        boosts=parse_boosts(body.boost, (), segments),
         explain=body.explain,
     )
 
@@ -97,9 +100,10 @@ def parse_search(
     item_ids: Sequence[str],
     unlike: Sequence[str],
     pages: Series,
+    segments: Segments = NO_SEGMENTS,
 ) -> Request:
     """A search from items; a search from a vector or a record gets it by `dataclasses.replace`."""
-    parsed = parse_filter(filter_, filter_loc)
+    parsed = parse_filter(filter_, filter_loc, segments)
     check_ids("positive", item_ids)
     check_ids("negative", unlike)
     check_ids("exclude_items", near.exclude_items)
@@ -125,7 +129,9 @@ def with_profile(request: Request, profile: UserProfile) -> Request:
     return replace(request, history=profile.history, vector=vector)
 
 
-def parse_filter(text_or_json: Mapping[str, Any] | str | None, loc: Loc) -> Predicate | None:
+def parse_filter(
+    text_or_json: Mapping[str, Any] | str | None, loc: Loc, segments: Segments = NO_SEGMENTS
+) -> Predicate | None:
     """The filter of a body, or the JSON text of a query; InputError names the part that is wrong."""
     if text_or_json is None:
         return None
@@ -134,23 +140,24 @@ def parse_filter(text_or_json: Mapping[str, Any] | str | None, loc: Loc) -> Pred
             text_or_json = orjson.loads(text_or_json)
         except orjson.JSONDecodeError as error:
             raise InputError(f'a filter is JSON such as {{"price": {{"lt": 30}}}}; {error}', loc=loc) from None
-    return predicate.parse(text_or_json, loc)
+    return predicate.parse(segments.expand(text_or_json, loc), loc)
 
 
-def parse_boosts(boosts: Sequence[Boost], loc: Loc = ()) -> Boosts:
-    """The boosts of a body. A `BoostList` is parsed once; InputError names the part that is wrong."""
+def parse_boosts(boosts: Sequence[Boost], loc: Loc = (), segments: Segments = NO_SEGMENTS) -> Boosts:
+    """The boosts of a body. A `BoostList` is parsed once, unless it refers to segments, which may change; InputError
+    names the part that is wrong."""
     if not boosts:
         return NO_BOOSTS
     parsed = boosts.parsed if isinstance(boosts, BoostList) else None
     if parsed is None:
-        parsed = Boosts(_boost(boost, (*loc, "boost", at)) for at, boost in enumerate(boosts))
-        if isinstance(boosts, BoostList):
+        parsed = Boosts(_boost(boost, (*loc, "boost", at), segments) for at, boost in enumerate(boosts))
+        if isinstance(boosts, BoostList) and not any(has_reference(boost.filter) for boost in boosts):
             boosts.parsed = parsed
     return parsed
 
 
-def _boost(boost: Boost, loc: Loc) -> FilterBoost | CurveBoost:
-    passing = None if boost.filter is None else predicate.parse(boost.filter, (*loc, "filter"))
+def _boost(boost: Boost, loc: Loc, segments: Segments) -> FilterBoost | CurveBoost:
+    passing = parse_filter(boost.filter, (*loc, "filter"), segments)
     if boost.curve is None:
         assert passing is not None
         return FilterBoost(passing, boost.factor or 1.0, boost.add or 0.0)

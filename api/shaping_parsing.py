@@ -9,14 +9,15 @@ from api.messages.shelf_schemas import RecommendQuery, ShelfBody
 from engine.catalogue import predicate
 from engine.errors import InputError
 from engine.recommending.values.request import Pin
+from engine.segments.segments import NO_SEGMENTS, Segments
 from engine.values.ids import check_id
 
 Loc = tuple[str | int, ...]
 
 
-def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc) -> Sequence[Pin]:
+def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc, segments: Segments = NO_SEGMENTS) -> Sequence[Pin]:
     """InputError for two pins that contradict each other, and for an item that the request may not show."""
-    pins = [_pin(pin, (*loc, "pins", at)) for at, pin in enumerate(body.pins)]
+    pins = [_pin(pin, (*loc, "pins", at), segments) for at, pin in enumerate(body.pins)]
     first: dict[object, int] = {}
     for at, pin in enumerate(pins):
         for name, value in (("position", pin.position), ("item_id", pin.item_id)):
@@ -29,12 +30,13 @@ def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc) -> Sequence[Pin]:
     return pins
 
 
-def _pin(pin: shelf_schemas.Pin, loc: Loc) -> Pin:
+def _pin(pin: shelf_schemas.Pin, loc: Loc, segments: Segments) -> Pin:
     if (pin.item_id is None) == (pin.filter is None):
         raise InputError("expected exactly one of item_id and filter in a pin", loc=loc)
     if pin.item_id is not None:
         return Pin(pin.position, check_id(pin.item_id, (*loc, "item_id")))
-    return Pin(pin.position, predicate=predicate.parse(pin.filter, (*loc, "filter")))
+    place = (*loc, "filter")
+    return Pin(pin.position, predicate=predicate.parse(segments.expand(pin.filter, place), place))
 
 
 def _check_shown(item_id: str, body: ShelfBody | RecommendQuery, loc: Loc) -> None:

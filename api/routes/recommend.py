@@ -83,15 +83,15 @@ def post_batch(
     if n_items > MAX_BATCH_ITEMS:
         message = f"all shelves have at most {MAX_BATCH_ITEMS} items together, asked for {n_items}"
         raise InputError(message, loc=("body", "shelves"))
-    now_us = time.time_ns() // 1000
+    view, now_us = fresh_view(request, view, body), time.time_ns() // 1000
     locs: list[Loc] = [("body", "shelves", at) for at in range(len(body.shelves))]
     places = [*zip(body.shelves, locs, strict=True)]
     pages = [series(view.space.cursor_secret, shelf, now_us) for shelf in body.shelves]
+    options: dict[str, Any] = {"explain": body.explain, "segments": view.presets.segments}
     shelves = [
-        parse_recommend(shelf, now_us, pages=each, filter_loc=(*loc, "filter"), loc=loc, explain=body.explain)
+        parse_recommend(shelf, now_us, pages=each, filter_loc=(*loc, "filter"), loc=loc, **options)
         for (shelf, loc), each in until_deadline(zip(places, pages, strict=True), every=1)
     ]
-    view = fresh_view(request, view, body)
     check_work(view, settings, shelves, ("body", "shelves"), n_items)
     sessions = [(shelf.user_id, shelf.history) for shelf in shelves]
     profiles = read_profiles(sessions, view, database, settings.history_limit)
@@ -122,9 +122,8 @@ def post_rank(
     body: RankBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
     """Leaves out items that may not be shown or do not pass the filter; `shortfall` says how many."""
-    now_us = time.time_ns() // 1000
-    shelf = parse_rank(body, now_us)
-    view = fresh_view(request, view, body)
+    view, now_us = fresh_view(request, view, body), time.time_ns() // 1000
+    shelf = parse_rank(body, now_us, view.presets.segments)
     check_work(view, settings, [shelf], ("body", "filter"))
     profile = read_profile(shelf.user_id, shelf.history, view, database, settings.history_limit)
     check_deadline(request)
@@ -151,14 +150,14 @@ async def _recommend(
     """Reads the history first, together with the histories of concurrent requests; then answers a quick request on the
     event loop, and a request that needs more work in a thread."""
     check_k(body.k, context.settings)
-    now_us = time.time_ns() // 1000
+    if body.min_seq is not None:
+        view = await asyncio.to_thread(fresh_view, request, view, body)
+    now_us, segments = time.time_ns() // 1000, view.presets.segments
     pages = series(view.space.cursor_secret, body, now_us)
-    shelf = parse_recommend(body, now_us, pages=pages, filter_loc=filter_loc, explain=body.explain)
+    shelf = parse_recommend(body, now_us, pages=pages, filter_loc=filter_loc, explain=body.explain, segments=segments)
     quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
     if not quick:
         _check_work(view, shelf, context, filter_loc)
-        if body.min_seq is not None:
-            view = await asyncio.to_thread(fresh_view, request, view, body)
     shelf = with_vector(shelf, body.vector, view)
     degraded = False
     if shelf.user_id is not None:

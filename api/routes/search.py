@@ -50,9 +50,9 @@ async def get_search(
 def post_search(body: SearchBody, request: Request, view: View, context: AppReadContext) -> Response:
     check_k(body.k, context.settings)
     item_ids = body.positive if body.item_id is None else [check_id(body.item_id, ("item_id",))]
-    pages = series(view.space.cursor_secret, body, time.time_ns() // 1000, scope="search")
-    shelf = parse_search(body, body.filter, ("body", "filter"), item_ids, body.negative, pages)
     view = fresh_view(request, view, body)
+    pages = series(view.space.cursor_secret, body, time.time_ns() // 1000, scope="search")
+    shelf = parse_search(body, body.filter, ("body", "filter"), item_ids, body.negative, pages, view.presets.segments)
     if body.record is not None:
         shelf = replace(shelf, vector=record_vector(view, body.record))
     elif body.vector is not None:
@@ -79,12 +79,13 @@ async def similar_items(
 async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveView, context: ReadContext) -> Response:
     """Items like one item; in a thread where that may take a while."""
     check_k(query.k, context.settings)
+    if query.min_seq is not None:
+        view = await asyncio.to_thread(fresh_view, request, view, query)
     like = {"item_id": item_id}  # in the path or in the query
     pages = series(view.space.cursor_secret, query, time.time_ns() // 1000, scope="search", more=like)
-    shelf = parse_search(query, query.filter, ("query", "filter"), [item_id], (), pages)
+    shelf = parse_search(query, query.filter, ("query", "filter"), [item_id], (), pages, view.presets.segments)
     if query.min_seq is None and query.deadline_ms is None and is_quick(view, shelf):
         return _answered(view, shelf, query, pages, context)
-    view = await asyncio.to_thread(fresh_view, request, view, query)
     return await asyncio.to_thread(_answered, view, shelf, query, pages, context)
 
 

@@ -73,9 +73,9 @@ def recommend_items(
         emit_body(ask(url, space, "recommend", body), json)
         return
     with opened(space) as (settings, database, found):
-        predicate = parsed_predicate(filter_)
-        request = Request(k=k, predicate=predicate, exclude=excluded.relations, exclude_within=excluded.within)
         view = LiveSpace(database, settings.generations, found.name).current()
+        predicate = parsed_predicate(filter_, view.presets.segments)
+        request = Request(k=k, predicate=predicate, exclude=excluded.relations, exclude_within=excluded.within)
         checked_k(k, settings)
         problems = warnings.of_filter(view, request.predicate)
         if file is not None:

@@ -59,8 +59,9 @@ def search(
         emit_body(ask(url, space, "search", body), json)
         return
     with opened(space) as (settings, database, found):
-        request = Request(source="similar", k=k, predicate=parsed_predicate(filter_))
         view = LiveSpace(database, settings.generations, found.name).current()
+        predicate = parsed_predicate(filter_, view.presets.segments)
+        request = Request(source="similar", k=k, predicate=predicate)
         checked_k(k, settings)
         if vector is not None or record is not None:
             request = replace(request, vector=_vector(view, vector, record))

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
+from engine.segments.segments import NO_SEGMENTS, Segments
 from engine.settings import Settings
 from engine.store import spaces
 from engine.store.database.connections import Database, open_database
@@ -76,9 +77,9 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     return found
 
 
-def parsed_predicate(text: str | None) -> Predicate | None:
+def parsed_predicate(text: str | None, segments: Segments = NO_SEGMENTS) -> Predicate | None:
     """The predicate of a --filter; InputError names the wrong part."""
-    return None if text is None else predicate.parse(parsed_filter(text), ("filter",))
+    return None if text is None else predicate.parse(segments.expand(parsed_filter(text), ("filter",)), ("filter",))
 
 
 def parsed_filter(text: str) -> Any:

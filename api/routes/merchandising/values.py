@@ -49,10 +49,10 @@ def get_values(
     values that the history supports come the values of popular items. If `k` values exist, `k` are returned."""
     check_k(query.k, settings)
     now_us = time.time_ns() // 1000
-    field = canonical_field(query.field, ("query", "field"))
-    predicate = parse_filter(query.filter, ("query", "filter"))
-    user_id = None if query.user_id is None else check_id(query.user_id, ("query", "user_id"))
     view = fresh_view(request, view, query)
+    field = canonical_field(query.field, ("query", "field"))
+    predicate = parse_filter(query.filter, ("query", "filter"), view.presets.segments)
+    user_id = None if query.user_id is None else check_id(query.user_id, ("query", "user_id"))
     profile = read_profile(user_id, NO_HISTORY, view, database, settings.history_limit)
     check_deadline(request)
     shelf = Shelf(

@@ -33,6 +33,8 @@ WRITES = {
     "/users/{user_id}/erasure": {"delete"},
     "/users/{user_id}/merge": {"post"},
     "/generations/{generation}/activate": {"post"},
+    "/segments/{name}": {"put", "delete"},
+    "/segments/{name}/rollback": {"post"},
     "": {"put", "delete"},
 }
 WRITTEN: dict[str, dict[str, Any]] = {
@@ -40,8 +42,10 @@ WRITTEN: dict[str, dict[str, Any]] = {
     "/items": {"items": [{"item_id": "odd-01"}]},
     "/items/availability": {"items": [{"item_id": "odd-01", "available": True}]},
     "/users/{user_id}/merge": {"from_user_id": "odd-user-2"},
+    "/segments/{name}": {"of": "items", "filter": {"price": {"lt": 3}}},
+    "/segments/{name}/rollback": {"version": 1},
 }
-QUERIES: dict[str, dict[str, Any]] = {"/search": {"item_id": "odd-01"}}
+QUERIES: dict[str, dict[str, Any]] = {"/search": {"item_id": "odd-01"}, "/recommend/values": {"field": "categories"}}
 BODIES: dict[str, dict[str, Any]] = {
     "/recommend": {},
     "/recommend/batch": {"shelves": [{}]},
@@ -72,7 +76,7 @@ def client(shop: Shop) -> Iterator[httpx.Client]:
 
 
 def ask(client: httpx.Client, method: str, path: str, **fresh: object) -> httpx.Response:
-    filled = path.format(item_id="odd-01", user_id="odd-user-1", version=1)
+    filled = path.format(item_id="odd-01", user_id="odd-user-1", name="mine", version=1)
     url = str(client.base_url).rstrip("/") + filled  # "" joined would ask for the space with a slash
     if method == "post":
         return client.post(url, json=BODIES[path] | fresh)
@@ -94,8 +98,8 @@ def test_every_write_answers_with_its_seq(client: httpx.Client, shop: Shop) -> N
         for method in sorted(methods, reverse=True):  # PUT before DELETE
             if (path, method) == ("", "delete"):
                 continue
-            url = shop.url + path.format(item_id="mine", user_id="me", generation=active)
-            body = {} if method == "put" and path else WRITTEN.get(path)
+            url = shop.url + path.format(item_id="mine", user_id="me", name="mine", generation=active)
+            body = WRITTEN.get(path, {} if method == "put" and path else None)
             answer = client.request(method, url, json=body)
             assert answer.status_code == 200, answer.text
             seqs.append(answer.json()["seq"])

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
+import httpx
 import pytest
 
 from tests.api.conftest import Shop
@@ -98,3 +100,51 @@ def test_unknown_segments_and_versions_are_not_found(shop: Shop) -> None:
     assert shop.get("/segments/gone/versions").status_code == 404
     assert shop.post("/segments/cheap/rollback", {"version": 99}).status_code == 404
     assert shop.post("/segments/cheap/rollback", {"version": 0}).status_code == 422
+
+
+def test_a_segment_of_items_can_be_used_wherever_a_filter_can(shop: Shop) -> None:
+    put(shop, "cheap", CHEAP)
+    cheap, few = {"odd-00", "odd-01", "odd-02", "even-00", "even-01", "even-02"}, {"segment": "cheap"}
+    text = json.dumps(few)
+
+    def ids(answer: httpx.Response) -> list[str]:
+        assert answer.status_code == 200, answer.text
+        body = answer.json()
+        return [item["item_id"] for item in (body["shelves"][0] if "shelves" in body else body)["items"]]
+
+    everything = {"k": 40, "exclude": []}
+    assert set(ids(shop.get("/recommend", params={"k": 40, "filter": text}))) == cheap
+    assert set(ids(shop.post("/recommend", {**everything, "filter": few}))) == cheap
+    assert (
+        set(ids(shop.post("/recommend/batch", {"shelves": [{**everything, "filter": {"not": few}}]}))) & cheap == set()
+    )
+    assert set(ids(shop.post("/rank", {"item_ids": ["odd-01", "odd-09"], "filter": few}))) == {"odd-01"}
+    assert set(ids(shop.get("/search", params={"item_id": "odd-09", "k": 9, "filter": text}))) == cheap
+    assert set(ids(shop.post("/search", {"item_id": "odd-09", "k": 9, "filter": few}))) == cheap
+    boosted = ids(shop.post("/recommend", {**everything, "boost": [{"filter": few, "factor": 100}]}))
+    assert set(boosted[:6]) == cheap
+    assert ids(shop.post("/recommend", {**everything, "pins": [{"position": 1, "filter": few}]}))[0] in cheap
+    values = shop.get("/recommend/values", params={"field": "price", "filter": text}).json()["values"]
+    assert {each["value"] for each in values} == {0, 1, 2}
+
+
+def test_a_changed_segment_counts_at_once_also_in_boosts(shop: Shop) -> None:
+    def first(**options: object) -> str:
+        return shop.get("/recommend", params={"k": 1, **options}).json()["items"][0]["item_id"]
+
+    boost = json.dumps([{"filter": {"segment": "one"}, "factor": 100}])
+    for item_id in ("odd-07", "even-11"):
+        seq = put(shop, "one", {"of": "items", "filter": {"item_id": item_id}})["seq"]
+        assert first(filter='{"segment": "one"}') == first(boost=boost) == first(boost=boost, min_seq=seq) == item_id
+
+
+@pytest.mark.parametrize("name", ["gone", "buyers"])
+def test_a_filter_that_names_no_segment_of_items_is_a_422(shop: Shop, name: str) -> None:
+    put(shop, "buyers", BUYERS)
+    for answer, place in (
+        (shop.post("/recommend", {"filter": {"or": [{"segment": name}]}}), ["body", "filter", "or", 0, "segment"]),
+        (shop.get("/search", params={"item_id": "odd-01", "filter": f'{{"segment": "{name}"}}'}), ["query", "filter"]),
+        (shop.post("/recommend", {"boost": [{"filter": {"segment": name}, "factor": 2}]}), ["boost", 0, "filter"]),
+    ):
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["loc"][: len(place)] == place
