@@ -4,33 +4,49 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from threading import Lock
+from threading import RLock
 from typing import TypeVar, cast
+
+from engine.deadline import needs_more_work
 
 MAX_KEPT = 32  # some take a few bytes per item
 T = TypeVar("T")
 
 
 class Computed:
-    """The values by key, the least recently used dropped first. A value belongs to the objects that it was computed
+    """The values by key, the ones computed first are dropped first. A value belongs to the objects that it was computed
     from: with other objects it is computed again.
+
+    One value is computed at a time, because requests that wait for the same value come together.
     """
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, tuple[tuple[object, ...], object]] = OrderedDict()
-        self._lock = Lock()
+        self._lock = RLock()
 
     def get(self, key: Hashable, of: tuple[object, ...], compute: Callable[[], T]) -> T:
         entry = self._kept.get(key)
-        if entry is not None and _same(entry[0], of):
-            return cast(T, entry[1])
-        value = compute()
-        with self._lock:
-            self._kept[key] = (of, value)
-            self._kept.move_to_end(key)
+        if entry is None or not _same(entry[0], of):
+            if not self._lock.acquire(blocking=False):
+                needs_more_work()  # to wait is not quick
+                self._lock.acquire()
+            try:
+                entry = self._computed(key, of, compute)
+            finally:
+                self._lock.release()
+        return cast(T, entry[1])
+
+    def _computed(
+        self, key: Hashable, of: tuple[object, ...], compute: Callable[[], object]
+    ) -> tuple[tuple[object, ...], object]:
+        entry = self._kept.get(key)
+        if entry is None or not _same(entry[0], of):  # no other request has computed it meanwhile
+            entry = of, compute()
+            self._kept[key] = entry
             while len(self._kept) > MAX_KEPT:
                 self._kept.popitem(last=False)
-        return value
+        self._kept.move_to_end(key)
+        return entry
 
 
 def _same(kept: tuple[object, ...], now: tuple[object, ...]) -> bool:

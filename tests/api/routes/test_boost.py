@@ -130,3 +130,27 @@ def test_an_invalid_boost_is_rejected_with_its_place(shop: Shop, boost: object) 
         answer = shop.post(path, body)
         assert answer.status_code == 422, answer.text
         assert "boost" in answer.json()["errors"][0]["loc"]
+
+
+def test_an_age_is_a_factor_and_a_number_an_addend(shop: Shop) -> None:
+    young = {"age_of": "created_at", "curve": [[0, 3], [3650, 1]]}
+    priced = {"field": "price", "curve": [[0, 0], [20, 1]], "as": "add"}
+    items = shop.post("/recommend", ASKED | {"k": 8, "boost": [young, priced], "explain": 1}).json()["items"]
+    for item in items:
+        parts = {(part["name"], part["at"]): part["adds"] for part in item["parts"]}
+        base = parts["base", None]
+        assert item["reason"] == "history"
+        assert parts["boost", 0] == pytest.approx(2 * base, rel=0.01), "all items are new"
+        assert parts.get(("boost", 1), 0) == pytest.approx(item["fields"]["price"] / 20, rel=1e-4)
+        assert sum(parts.values()) == pytest.approx(item["score"], rel=1e-5)
+
+
+def test_a_boost_acts_on_the_current_state_of_an_item(shop: Shop) -> None:
+    curve = [{"field": "price", "curve": [[0, 1], [1000, 90]]}]
+    cheap = shop.post("/recommend", ASKED | {"k": 40, "boost": curve}).json()["items"]
+    assert cheap[0]["item_id"] != "odd-02"
+    item = {"title": "odd 2", "categories": ["odd"], "attributes": {"price": 1000}}
+    seq = shop.put("/items/odd-02", item).json()["seq"]
+    for boost in (curve, [{"filter": {"price": {"gte": 500}}, "add": 1000}]):
+        items = shop.post("/recommend", ASKED | {"k": 40, "boost": boost, "min_seq": seq}).json()["items"]
+        assert items[0]["item_id"] == "odd-02"
