@@ -17,6 +17,7 @@ from psycopg import sql
 
 from engine.segments.user_columns import UserColumns
 from engine.segments.user_fields import COUNTED, COUNTS, TIMES, UserFacts
+from engine.segments.user_filter import UserFilter
 from engine.store.database import bulk_copy
 from engine.values.event_kinds import IMPRESSION, Vocabulary
 
@@ -94,6 +95,12 @@ def of_all(conn: sa.Connection, space_key: int, vocabulary: Vocabulary, lists: C
     times["created_at"] = users["created"].to_numpy().astype(np.float64)
     texts = _all_lists(conn, space_key, words, vocabulary, keys, lists) if lists else {}
     return UserColumns(users["user_id"], users["attributes"], counts, times, texts)
+
+
+def members(conn: sa.Connection, space_key: int, vocabulary: Vocabulary, filter_: UserFilter, now_us: int) -> list[str]:
+    """The ids of the users who pass a filter now, sorted by code point."""
+    everyone = of_all(conn, space_key, vocabulary, filter_.lists)
+    return sorted(everyone.user_ids.filter(pa.array(everyone.members(filter_, now_us))).to_pylist())
 
 
 def _totals(

@@ -16,7 +16,7 @@ from api.cli.terminal.output import emit, out
 from api.cli.terminal.table_files import check_file, write_tables
 from engine.errors import NotEnoughData
 from engine.recommending.users_for_item import UsersForItem, users_for_item
-from engine.store import events, users
+from engine.store import events, user_facts, users
 from engine.values.ids import check_id
 from indexing.live.view import LiveView
 from indexing.refresh.live_space import LiveSpace
@@ -38,6 +38,9 @@ def for_item(
     file: Annotated[Path, typer.Option("--out", help="File to write: .parquet, .csv or .jsonl.", show_default=False)],
     k: Annotated[int, typer.Option("--k", min=1, help="Number of users.")] = 10_000,
     exclude: Exclude = "purchased",
+    segment: Annotated[
+        str | None, typer.Option(help="Only users who are in this segment now.", show_default=False)
+    ] = None,
     space: SpaceName = "default",
     json: Json = False,
 ) -> None:
@@ -54,12 +57,17 @@ def for_item(
     started = time.perf_counter()
     with opened(space) as (settings, database, found):
         view = LiveSpace(database, settings.generations, found.name).current()
+        now_us = time.time_ns() // 1000
+        passing = None if segment is None else view.presets.segments.user_filter(segment, ("segment",))
         with database.connect() as conn:
             columns = events.read_columns(conn, found.key)
-            user_ids = users.ids(conn, found.key)
+            if passing is None:
+                user_ids = users.ids(conn, found.key)
+            else:
+                user_ids = user_facts.members(conn, found.key, found.weighting.vocabulary, passing, now_us)
         if not user_ids:
-            raise NotEnoughData(f"space {found.name!r} has no users yet")
-        now_us = time.time_ns() // 1000
+            who = f"space {found.name!r}" if segment is None else f"segment {segment!r}"
+            raise NotEnoughData(f"{who} has no users yet")
         best = users_for_item(
             view, columns, user_ids, item_id, k=k, exclude=excluded, weighting=found.weighting, now_us=now_us
         )

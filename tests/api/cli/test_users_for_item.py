@@ -7,6 +7,10 @@ from typing import Any
 
 import polars as pl
 
+from engine.store import spaces
+from engine.store.database.connections import open_database
+from engine.store.shelves import presets
+
 
 def test_users_for_an_item_are_written_best_first_with_the_item_that_speaks_for_it(shop: Any) -> None:
     body = shop.json("users", "for-item", "odd-03", "--k", "12", "--out", "campaign.parquet")
@@ -29,6 +33,21 @@ def test_a_score_is_the_score_in_the_recommendations_of_the_user_and_no_buyer_is
     assert abs(rows[0]["score"] - score) < 1e-5
     everyone = shop.json("users", "for-item", "odd-03", "--exclude", "[]", "--out", "campaign.jsonl")
     assert (everyone["users"], everyone["excluded"]) == (60, 0)
+
+
+def test_a_segment_limits_the_users(shop: Any) -> None:
+    early = {"of": "users", "filter": {"last_purchase_at": {"lt": "2026-01-22T12:00:00Z"}}}
+    with open_database(shop.settings) as database, database.begin() as conn:
+        space = spaces.get(conn, "default")
+        presets.put(conn, space.key, "segment", "early", early, "local")
+        presets.put(conn, space.key, "segment", "nobody", {"of": "users", "filter": {"n_events": 0}}, "local")
+    body = shop.json("users", "for-item", "odd-03", "--segment", "early", "--out", "campaign.parquet")
+    early_users = {f"{side}-user-{n}" for side in ("odd", "even") for n in range(30) if n % 24 < 12}
+    assert set(pl.read_parquet(shop.folder / "campaign.parquet")["user_id"]) <= early_users
+    assert body["of"] == len(early_users) == body["users"] + body["excluded"]
+    wrong = ("users", "for-item", "odd-03", "--out", "campaign.parquet", "--segment")
+    assert "similar names: early" in shop.fails(*wrong, "earli", code=2)
+    assert shop.fails(*wrong, "nobody", code=1) == "segment 'nobody' has no users yet"
 
 
 def test_an_unknown_item_and_a_wrong_file_are_errors(shop: Any) -> None:

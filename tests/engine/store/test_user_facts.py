@@ -135,8 +135,10 @@ def test_the_members_among_all_users_are_the_users_who_are_members_one_by_one(da
             for user in people
             if parsed.matches(user_facts.of_user(conn, space.key, user.user_id, VOCABULARY, parsed.lists), NOW_US)
         }
+        members = user_facts.members(conn, space.key, VOCABULARY, parsed, NOW_US)
     assert len(everyone) == len(people)
-    assert found == one_by_one
+    assert found == one_by_one == set(members)
+    assert members == sorted(members)
 
 
 def test_a_space_without_users_has_no_members(database, space):
