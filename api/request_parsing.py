@@ -135,12 +135,17 @@ def parse_filter(
     """The filter of a body, or the JSON text of a query; InputError names the part that is wrong."""
     if text_or_json is None:
         return None
-    if isinstance(text_or_json, str):
-        try:
-            text_or_json = orjson.loads(text_or_json)
-        except orjson.JSONDecodeError as error:
-            raise InputError(f'a filter is JSON such as {{"price": {{"lt": 30}}}}; {error}', loc=loc) from None
-    return predicate.parse(segments.expand(text_or_json, loc), loc)
+    return predicate.parse(segments.expand(json_of_filter(text_or_json, loc), loc), loc)
+
+
+def json_of_filter(text_or_json: Mapping[str, Any] | str, loc: Loc) -> Any:
+    """The filter of a body as it is, or the JSON that the text of a query holds."""
+    if not isinstance(text_or_json, str):
+        return text_or_json
+    try:
+        return orjson.loads(text_or_json)
+    except orjson.JSONDecodeError as error:
+        raise InputError(f'a filter is JSON such as {{"price": {{"lt": 30}}}}; {error}', loc=loc) from None
 
 
 def parse_boosts(boosts: Sequence[Boost], loc: Loc = (), segments: Segments = NO_SEGMENTS) -> Boosts:

@@ -58,7 +58,10 @@ def series(
     for name in body.model_fields_set:
         if name in of_shelf and (value := getattr(body, name)) != of_shelf[name]:
             said[name] = _as_json(value) if name == "filter" else value
-    text = orjson.dumps(said, default=_plain, option=orjson.OPT_SORT_KEYS)
+    try:
+        text = orjson.dumps(said, default=_plain, option=orjson.OPT_SORT_KEYS)
+    except TypeError:  # lists in lists, deeper than a filter may be: the parser of filters names the place
+        text = b""
     return Series(secret, blake2b(text, digest_size=8).digest(), now_us // 1_000_000, scope)
 
 

@@ -45,10 +45,16 @@ class Warned(BaseModel):
     msg: str
 
 
+class AnsweredPlacement(BaseModel):
+    name: str
+    version: int
+
+
 class ShelfAnswer(BaseModel):
     items: list[AnsweredItem]
     shortfall: Short | None
     cursor: str | None = Field(description="for the next page; null when there are no more items")
+    placement: AnsweredPlacement | None = Field(None, description="the placement of the request, null without one")
     warnings: list[Warned] = Field(
         description="parts of the request without effect: attributes that no item has, items that are not in the "
         "catalogue, kinds of session events that the weighting does not list"

@@ -14,6 +14,7 @@ from api.messages import cursors, warnings
 from api.messages.cursors import Series
 from api.monitoring.metrics import Metrics
 from engine.errors import Problem
+from engine.merchandising.placements import Placement
 from engine.recommending.values.answer import Answer, Explanation, Hit
 from indexing.live.view import LiveView
 
@@ -32,6 +33,7 @@ class Page:
     degraded: bool = False
     warnings: Sequence[Problem] = ()
     loc: tuple[str | int, ...] = ()  # of the request in a body of several
+    placement: Placement | None = None
 
 
 def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
@@ -63,8 +65,13 @@ def _shelf_fields(view: LiveView, answer: Answer, metrics: Metrics, page: Page) 
         "items": [_item(view, hit, answer, page) for hit in answer.hits],
         "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
         "cursor": _cursor(answer, page),
+        "placement": _placement(page.placement),
         "warnings": warnings.to_json([*page.warnings, *warnings.at(page.loc, answer.warnings)]),
     }
+
+
+def _placement(placement: Placement | None) -> dict[str, object] | None:
+    return None if placement is None else {"name": placement.name, "version": placement.version}
 
 
 def _cursor(answer: Answer, page: Page) -> str | None:

@@ -44,6 +44,13 @@ class PastEvent(StrictModel):
 
 
 class Shelf(StrictModel):
+    placement: str | None = Field(
+        None,
+        min_length=1,
+        max_length=63,
+        description="a stored placement; the other parameters may narrow what it shows",
+        examples=["home"],
+    )
     user_id: Id | None = Field(None, examples=[USER])
     item_ids: Ids = Field([], description="items that the user looked at, as a history")
     k: K = 10

@@ -18,7 +18,6 @@ from api.coalescing.user_profile import (
     UserProfile,
     profile_without_database,
     read_profile,
-    read_profiles,
     with_session,
 )
 from api.deps import AppDatabase, AppMetrics, AppReadContext, AppSettings, ReadContext, View, check_k
@@ -27,6 +26,8 @@ from api.limits.deadline import check_deadline, remaining_s
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.limits.work_limit import check_work, is_quick
+from api.merchandising.placed import placed
+from api.merchandising.shelf_batch import answer_shelves, asked_shelves, with_profiles
 from api.messages import warnings
 from api.messages.cursors import series
 from api.messages.query_parameters import documented, query_of
@@ -35,9 +36,9 @@ from api.messages.responses import Page, items_response, shelves_response
 from api.messages.shelf_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery
 from api.monitoring.metrics import Metrics
 from api.request_parsing import Loc, parse_rank, parse_recommend, with_profile, with_vector
-from engine.deadline import MoreWork, until_deadline
+from engine.deadline import MoreWork
 from engine.deadline import quick as run_quick
-from engine.errors import InputError, StoreUnavailable
+from engine.errors import StoreUnavailable
 from engine.recommending.pipeline import recommend
 from engine.recommending.values.request import Request as Shelf
 from engine.store import items
@@ -49,8 +50,6 @@ router = APIRouter(
 )
 ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 BATCH: dict[int | str, dict[str, Any]] = {200: {"model": BatchAnswer}}
-MAX_BATCH_ITEMS = 100_000  # shelves times k
-MAX_WITH_SUGGESTIONS = 10  # shelves of a batch whose warnings suggest names of attributes
 
 
 @router.get(
@@ -79,42 +78,12 @@ def post_batch(
     body: BatchBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
     """Each shelf is a request as of POST recommend; they are answered in order. `fields` and `explain` apply to all."""
-    n_items = sum(check_k(shelf.k, settings, ("body", "shelves", at, "k")) for at, shelf in enumerate(body.shelves))
-    if n_items > MAX_BATCH_ITEMS:
-        message = f"all shelves have at most {MAX_BATCH_ITEMS} items together, asked for {n_items}"
-        raise InputError(message, loc=("body", "shelves"))
+    bodies = [(shelf, ("body", "shelves", at)) for at, shelf in enumerate(body.shelves)]
     view, now_us = fresh_view(request, view, body), time.time_ns() // 1000
-    locs: list[Loc] = [("body", "shelves", at) for at in range(len(body.shelves))]
-    places = [*zip(body.shelves, locs, strict=True)]
-    pages = [series(view.space.cursor_secret, shelf, now_us) for shelf in body.shelves]
-    options: dict[str, Any] = {"explain": body.explain, "segments": view.presets.segments}
-    shelves = [
-        parse_recommend(shelf, now_us, pages=each, filter_loc=(*loc, "filter"), loc=loc, **options)
-        for (shelf, loc), each in until_deadline(zip(places, pages, strict=True), every=1)
-    ]
-    check_work(view, settings, shelves, ("body", "shelves"), n_items)
-    sessions = [(shelf.user_id, shelf.history) for shelf in shelves]
-    profiles = read_profiles(sessions, view, database, settings.history_limit)
-    check_deadline(request)
-    shelves = [
-        with_profile(with_vector(shelf, each.vector, view, loc), profile)
-        for shelf, (each, loc), profile in zip(shelves, places, profiles, strict=True)
-    ]
-    answers = recommend(view, shelves, weighting=view.space.weighting, now_us=now_us, distinct=body.distinct)
-    shown = [
-        Page(
-            body.fields,
-            shelf.shown,
-            pages[at],
-            profile.degraded,
-            warnings.of_request(view, shelf, each, loc, suggest=at < MAX_WITH_SUGGESTIONS),
-            loc,
-        )
-        for at, (shelf, (each, loc), profile) in enumerate(
-            until_deadline(zip(shelves, places, profiles, strict=True), every=1)
-        )
-    ]
-    return shelves_response(view, list(zip(answers, shown, strict=True)), metrics)
+    asked = asked_shelves(bodies, view, settings, body, now_us)
+    shelves, profiles = with_profiles(asked, view, database, settings, request)
+    answered = answer_shelves(asked, shelves, profiles, view, body, now_us, distinct=body.distinct)
+    return shelves_response(view, answered, metrics)
 
 
 @router.post("/rank", responses=ANSWER, summary="Given items in the order of a user")
@@ -149,11 +118,12 @@ async def _recommend(
 ) -> Response:
     """Reads the history first, together with the histories of concurrent requests; then answers a quick request on the
     event loop, and a request that needs more work in a thread."""
-    check_k(body.k, context.settings)
     if body.min_seq is not None:
         view = await asyncio.to_thread(fresh_view, request, view, body)
     now_us, segments = time.time_ns() // 1000, view.presets.segments
-    pages = series(view.space.cursor_secret, body, now_us)
+    pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
+    body, placement = placed(body, view.presets)
+    check_k(body.k, context.settings)
     shelf = parse_recommend(body, now_us, pages=pages, filter_loc=filter_loc, explain=body.explain, segments=segments)
     quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
     if not quick:
@@ -164,7 +134,7 @@ async def _recommend(
         profile = await _profile(shelf.user_id, shelf, request, view, context)
         shelf, degraded = with_profile(shelf, profile), profile.degraded
     check_deadline(request)  # reading a history may take long
-    page = Page(body.fields, shelf.shown, pages, degraded)
+    page = Page(body.fields, shelf.shown, pages, degraded, placement=placement)
     answer = partial(_answered, view, shelf, body, page, now_us, context.metrics)
     if quick:
         with suppress(MoreWork):

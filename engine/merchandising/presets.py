@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import orjson
 
 from engine.errors import InputError, short_repr
+from engine.merchandising.stored_document import StoredDocument
 from engine.segments.segments import NO_SEGMENTS, Segments, parse_segments
 
 NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
@@ -36,8 +37,8 @@ class Document(Protocol):
 @dataclass(frozen=True, eq=False)
 class Presets:
     version: int = 0  # `presets_version` of the space
-    placements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    pages: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    placements: Mapping[str, StoredDocument] = field(default_factory=dict)
+    pages: Mapping[str, StoredDocument] = field(default_factory=dict)
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     segments: Segments = NO_SEGMENTS
     broken: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (kind, name) -> why it cannot be used
@@ -47,13 +48,14 @@ NO_PRESETS = Presets()
 
 
 def parse_presets(version: int, documents: Iterable[Document]) -> Presets:
-    of_kind: dict[str, dict[str, Mapping[str, Any]]] = {"placement": {}, "page": {}, "rule": {}, "segment": {}}
+    of_kind: dict[str, dict[str, StoredDocument]] = {"placement": {}, "page": {}, "rule": {}, "segment": {}}
     for each in documents:
         if each.body is not None:
-            of_kind[each.kind][each.name] = each.body
-    segments = parse_segments(of_kind["segment"])
+            of_kind[each.kind][each.name] = StoredDocument(each.name, each.version, each.body)
+    rules, found = ({name: each.body for name, each in of_kind[kind].items()} for kind in ("rule", "segment"))
+    segments = parse_segments(found)
     broken = {("segment", name): why for name, why in segments.broken.items()}
-    return Presets(version, of_kind["placement"], of_kind["page"], of_kind["rule"], segments, broken)
+    return Presets(version, of_kind["placement"], of_kind["page"], rules, segments, broken)
 
 
 def check_name(name: str, loc: tuple[str | int, ...]) -> str:

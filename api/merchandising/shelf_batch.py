@@ -1,0 +1,102 @@
+"""Shelf batch: many shelves answered together over one view, with one read of histories and shared searches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from fastapi import Request as HttpRequest
+
+from api.coalescing.user_profile import UserProfile, read_profiles
+from api.deps import check_k
+from api.limits.deadline import check_deadline
+from api.limits.work_limit import check_work
+from api.merchandising.placed import placed
+from api.messages import warnings
+from api.messages.cursors import Series, series
+from api.messages.responses import Page
+from api.messages.shelf_schemas import ExplainOptions, ShelfBody
+from api.request_parsing import Loc, parse_recommend, with_profile, with_vector
+from engine.deadline import until_deadline
+from engine.errors import InputError
+from engine.merchandising.placements import Placement
+from engine.recommending.pipeline import recommend
+from engine.recommending.values.answer import Answer
+from engine.recommending.values.request import Request
+from engine.settings import Settings
+from engine.store.database.connections import Database
+from indexing.live.view import LiveView
+
+MAX_ITEMS = 100_000  # shelves times k
+MAX_WITH_SUGGESTIONS = 10  # shelves of a batch whose warnings suggest names of attributes
+
+
+@dataclass(frozen=True, eq=False)
+class AskedShelf:
+    body: ShelfBody  # with the parameters of its placement
+    placement: Placement | None
+    pages: Series
+    loc: Loc
+    shelf: Request
+
+
+def asked_shelves(
+    bodies: Iterable[tuple[ShelfBody, Loc]], view: LiveView, settings: Settings, options: ExplainOptions, now_us: int
+) -> list[AskedShelf]:
+    """The shelves parsed, each with the place of its body. InputError names the place, or a batch of too many items."""
+    asked, n_items = list[AskedShelf](), 0
+    for body, loc in until_deadline(bodies, every=1):
+        pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
+        full, placement = placed(body, view.presets, loc)
+        n_items += check_k(full.k, settings, (*loc, "k"))
+        if n_items > MAX_ITEMS:
+            raise InputError(f"all shelves have at most {MAX_ITEMS} items together, asked for more", loc=loc[:2])
+        shelf = parse_recommend(
+            full,
+            now_us,
+            pages=pages,
+            filter_loc=(*loc, "filter"),
+            loc=loc,
+            explain=options.explain,
+            segments=view.presets.segments,
+        )
+        asked.append(AskedShelf(full, placement, pages, loc, shelf))
+    return asked
+
+
+def with_profiles(
+    asked: Sequence[AskedShelf], view: LiveView, database: Database, settings: Settings, request: HttpRequest
+) -> tuple[list[Request], list[UserProfile]]:
+    """The shelves with the histories of their users, read by one statement."""
+    work = [each.shelf for each in asked]
+    check_work(view, settings, work, ("body", "shelves"), sum(shelf.k for shelf in work))
+    sessions = [(shelf.user_id, shelf.history) for shelf in work]
+    profiles = read_profiles(sessions, view, database, settings.history_limit)
+    check_deadline(request)
+    shelves = [
+        with_profile(with_vector(each.shelf, each.body.vector, view, each.loc), profile)
+        for each, profile in zip(asked, profiles, strict=True)
+    ]
+    return shelves, profiles
+
+
+def answer_shelves(
+    asked: Sequence[AskedShelf],
+    shelves: Sequence[Request],
+    profiles: Sequence[UserProfile],
+    view: LiveView,
+    options: ExplainOptions,
+    now_us: int,
+    *,
+    distinct: bool,
+) -> list[tuple[Answer, Page]]:
+    """The answers in order. `distinct`: no item is on two shelves; earlier shelves choose first."""
+    answers = recommend(view, shelves, weighting=view.space.weighting, now_us=now_us, distinct=distinct)
+    shown = []
+    places = until_deadline(zip(asked, shelves, profiles, strict=True), every=1)
+    for at, (each, shelf, profile) in enumerate(places):
+        suggest = at < MAX_WITH_SUGGESTIONS
+        found = warnings.of_request(view, shelf, each.body, each.loc, suggest=suggest)
+        page = Page(options.fields, shelf.shown, each.pages, profile.degraded, found, each.loc)
+        shown.append(replace(page, placement=each.placement))
+    return list(zip(answers, shown, strict=True))

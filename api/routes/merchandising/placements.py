@@ -1,0 +1,37 @@
+"""placements: stored parameters of `recommend`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.merchandising.placed import parse_placement
+from api.routes.merchandising.preset_routes import Document, PresetKind, preset_router
+from engine.errors import Conflict, InputError
+from engine.merchandising.presets import parse_presets
+from engine.merchandising.stored_document import StoredDocument
+from engine.store.shelves.presets import StoredPreset
+
+EXAMPLE: Document = {"k": 12, "filter": {"available": True}, "caps": {"brand": 3}, "exclude": {"purchased": "90d"}}
+
+
+def check(name: str, body: Document, current: Sequence[StoredPreset]) -> None:
+    """InputError for a wrong document, and for a rule that does not exist."""
+    presets = parse_presets(0, current)
+    placement = parse_placement(StoredDocument(name, 0, body), presets.segments, ("body",))
+    for rule in sorted((placement.rules or frozenset()) - presets.rules.keys()):
+        raise InputError(f"there is no rule {rule!r}; store it first", loc=("body", "rules"))
+
+
+def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
+    """Conflict while a page shows the placement."""
+    users = [each.name for each in current if each.kind == "page" and name in placements_in(each.body)]
+    if users:
+        raise Conflict(f"page {', '.join(users[:5])} shows placement {name!r}; change that first")
+
+
+def placements_in(page: object) -> set[str]:
+    shelves = page.get("shelves", []) if isinstance(page, dict) else []
+    return {each["placement"] for each in shelves if isinstance(each, dict) and each.get("placement")}
+
+
+router = preset_router(PresetKind("placement", "placements", "A placement", EXAMPLE, check, check_delete))
