@@ -10,7 +10,8 @@ of whose items are near each other, so that groups and caps leave out many candi
 orders of several items, and purchases that they repeat. The server is the app of the product in its own process; the
 load comes from a third process (http_load.py).
 
-    python scripts/bench_shelves.py [--items 100000] [--users 2000] [--events 30] [--connections 16] [--json]
+    python scripts/bench_shelves.py [--items 100000] [--users 2000] [--events 30] [--connections 16]
+        [--shapes boost,caps] [--json]
 
 The shapes alternate in rounds. `rps` and `p99_ms` are medians of the rounds, `ratio` is the median of the ratios to
 plain in the same round. Text goes to stderr; --json writes one object per shape to stdout.
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=3.0, help="duration of each measurement")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--shapes", help="only these beside plain, such as boost,caps")
     try:
         run(parser.parse_args())
     except NearfieldError as error:
@@ -109,6 +111,8 @@ def run(options: argparse.Namespace) -> None:
 
 def measured(settings: Settings, users: list[str], options: argparse.Namespace) -> list[dict[str, Figures]]:
     asked = requests_of(users, options.items)
+    if options.shapes:
+        asked = {shape: asked[shape] for shape in SHAPES if shape in ("plain", *options.shapes.split(","))}
     with server(settings, 1) as (port, _), server_without_shelves(settings) as other_port:
         known = {shape: each for shape, each in asked.items() if answers(port, Route(shape, each, None))}
         for each in known.values():  # filters and fields are read at their first use

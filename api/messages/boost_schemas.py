@@ -81,6 +81,7 @@ class BoostList(list[Boost]):
     """Valid boosts. Requests that send the same JSON share the list and the boosts parsed from it."""
 
     parsed: ParsedBoosts | None = None
+    text: str = ""  # the JSON, with sorted keys
 
 
 _kept: dict[bytes, BoostList] = {}
@@ -90,12 +91,13 @@ def _validated_once(value: Any, validate: Callable[[Any], list[Boost]]) -> list[
     if not value or not isinstance(value, list):
         return validate(value)
     try:
-        key = orjson.dumps(value)
+        key = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # validated objects, or nothing that JSON holds
         return validate(value)
     found = _kept.get(key)
     if found is None:
         found = BoostList(validate(value))
+        found.text = key.decode()
         if len(key) <= MAX_KEPT_BYTES:
             if len(_kept) >= MAX_KEPT:
                 _kept.clear()

@@ -57,7 +57,7 @@ def series(
     of_shelf = _of_shelf(type(body))
     for name in body.model_fields_set:
         if name in of_shelf and (value := getattr(body, name)) != of_shelf[name]:
-            said[name] = _as_json(value) if name == "filter" else value
+            said[name] = _as_json(value) if name == "filter" else getattr(value, "text", value)
     try:
         text = orjson.dumps(said, default=_plain, option=orjson.OPT_SORT_KEYS)
     except TypeError:  # lists in lists, deeper than a filter may be: the parser of filters names the place
