@@ -20,7 +20,7 @@ from api.limits.executors import writes
 from api.messages.merchandising.preset_schemas import RollbackBody
 from api.messages.request_schemas import NoParameters
 from api.messages.responses import json_response
-from engine.errors import NotFound
+from engine.errors import Conflict, NotFound
 from engine.merchandising.presets import check_body, check_name
 from engine.store import spaces
 from engine.store.change_feeds import snapshots
@@ -29,6 +29,7 @@ from engine.store.shelves import presets
 from engine.store.shelves.presets import Kind, StoredPreset
 
 READ, WRITE = ([Depends(require(scope))] for scope in ("read", "write"))
+MAX_PRESETS = 1000  # of one kind in a space: every server keeps them in memory and parses them
 Nothing = Annotated[NoParameters, Query()]
 Document = dict[str, Any]
 
@@ -133,6 +134,8 @@ def _put(
     current = presets.list_current(conn, space_key)
     kind.check(name, body, current)
     stored = next((each for each in current if (each.kind, each.name) == (kind.kind, name)), None)
+    if stored is None and sum(each.kind == kind.kind for each in current) >= MAX_PRESETS:
+        raise Conflict(f"a space has at most {MAX_PRESETS:,} {kind.plural}; delete some first")
     if stored is not None and stored.body == body:
         version, status = stored.version, "unchanged"
     else:

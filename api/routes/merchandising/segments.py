@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
-from api.routes.merchandising.preset_routes import Document, PresetKind, preset_router
+from fastapi import Request, Response
+
+from api.deps import AppDatabase, View
+from api.fresh_view import fresh_view
+from api.limits.executors import long_running
+from api.messages.merchandising.preset_schemas import DryRunBody
+from api.messages.responses import json_response
+from api.routes.merchandising.preset_routes import WRITE, Document, PresetKind, preset_router
 from engine.errors import Conflict
+from engine.merchandising.presets import check_body, check_name
 from engine.segments.references import names_in
 from engine.segments.segments import check_segment
 from engine.store.shelves.presets import StoredPreset
+from indexing.live.segment_changes import segment_change
 
 EXAMPLE: Document = {"of": "users", "filter": {"n_purchases": {"gte": 3}, "last_event_at": {"gte": "now-30d"}}}
 
@@ -30,3 +40,16 @@ def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
 
 
 router = preset_router(PresetKind("segment", "segments", "A segment", EXAMPLE, check, check_delete))
+
+
+@router.post("/{name}/dry-run", dependencies=WRITE, summary="Who and what would join and leave a changed segment")
+@long_running
+def post_dry_run(name: str, body: DryRunBody, request: Request, view: View, database: AppDatabase) -> Response:
+    """Nothing is stored. `before` is null for a new segment. Up to ten ids that join and that leave are shown."""
+    check_name(name, ("path", "name"))
+    check_body(body.document, ("body", "document"))
+    view = fresh_view(request, view, body)
+    documents, loc = view.presets.segments.documents, ("body", "document")
+    with database.connect() as conn:
+        found = segment_change(view, conn, name, body.document, documents, now_us=time.time_ns() // 1000, loc=loc)
+    return json_response({"name": name, **found.to_json()})

@@ -57,6 +57,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/decode": {"vector": [1.0]},
     "/interpolate": {"start": {"item_id": "odd-01"}, "end": {"item_id": "odd-02"}},
     "/sample": {},
+    "/segments/{name}/dry-run": {"document": {"of": "items", "filter": {"price": {"lt": 3}}}},
 }
 PATHS = create_app(Settings()).openapi()["paths"]
 READS = [

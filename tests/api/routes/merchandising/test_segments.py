@@ -121,7 +121,7 @@ def test_a_segment_of_items_can_be_used_wherever_a_filter_can(shop: Shop) -> Non
     assert set(ids(shop.post("/rank", {"item_ids": ["odd-01", "odd-09"], "filter": few}))) == {"odd-01"}
     assert set(ids(shop.get("/search", params={"item_id": "odd-09", "k": 9, "filter": text}))) == cheap
     assert set(ids(shop.post("/search", {"item_id": "odd-09", "k": 9, "filter": few}))) == cheap
-    boosted = ids(shop.post("/recommend", {**everything, "boost": [{"filter": few, "factor": 100}]}))
+    boosted = ids(shop.post("/recommend", {**everything, "boost": [{"filter": few, "add": 1000}]}))
     assert set(boosted[:6]) == cheap
     assert ids(shop.post("/recommend", {**everything, "pins": [{"position": 1, "filter": few}]}))[0] in cheap
     values = shop.get("/recommend/values", params={"field": "price", "filter": text}).json()["values"]
@@ -132,7 +132,7 @@ def test_a_changed_segment_counts_at_once_also_in_boosts(shop: Shop) -> None:
     def first(**options: object) -> str:
         return shop.get("/recommend", params={"k": 1, **options}).json()["items"][0]["item_id"]
 
-    boost = json.dumps([{"filter": {"segment": "one"}, "factor": 100}])
+    boost = json.dumps([{"filter": {"segment": "one"}, "add": 1000}])
     for item_id in ("odd-07", "even-11"):
         seq = put(shop, "one", {"of": "items", "filter": {"item_id": item_id}})["seq"]
         assert first(filter='{"segment": "one"}') == first(boost=boost) == first(boost=boost, min_seq=seq) == item_id
@@ -148,3 +148,28 @@ def test_a_filter_that_names_no_segment_of_items_is_a_422(shop: Shop, name: str)
     ):
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["loc"][: len(place)] == place
+
+
+def dry_run(shop: Shop, name: str, document: object) -> httpx.Response:
+    return shop.post(f"/segments/{name}/dry-run", {"document": document})
+
+
+def test_a_dry_run_counts_who_and_what_would_join_and_leave(shop: Shop) -> None:
+    put(shop, "cheap", CHEAP)
+    changed = dry_run(shop, "cheap", {"of": "items", "filter": {"price": {"gte": 2, "lt": 4}}}).json()
+    assert changed == {
+        "name": "cheap",
+        "before": 6,
+        "after": 4,
+        "total": 40,
+        "joined": 2,
+        "left": 4,
+        "examples": {"joined": ["even-03", "odd-03"], "left": ["even-00", "even-01", "odd-00", "odd-01"]},
+    }
+    assert shop.get("/segments/cheap").json()["body"] == CHEAP
+    users = {"of": "users", "filter": {"user_id": {"contains": "odd-user"}, "n_views": 8, "categories_seen": ["odd"]}}
+    found = dry_run(shop, "odd", users).json()
+    assert (found["before"], found["after"], found["left"]) == (None, 30, 0)
+    assert len(found["examples"]["joined"]) == 10
+    wrong = dry_run(shop, "cheap", {"of": "items", "filter": {"segment": "gone"}})
+    assert (wrong.status_code, wrong.json()["errors"][0]["loc"]) == (422, ["body", "document", "filter", "segment"])
