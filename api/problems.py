@@ -97,13 +97,14 @@ async def handle_nearfield_error(request: Request, error: Exception) -> Response
 async def _handle_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     problems = [
-        Problem(tuple(each["loc"]), _message(each["type"], each["msg"])) for each in error.errors()[:MAX_ERRORS]
+        Problem(tuple(each["loc"]), plain_message(each["type"], each["msg"])) for each in error.errors()[:MAX_ERRORS]
     ]
     places = ", ".join(".".join(str(part) for part in each.loc) for each in problems[:3])
     return problem(422, f"the request is not valid at {places}", problems)
 
 
-def _message(kind: str, message: str) -> str:
+def plain_message(kind: str, message: str) -> str:
+    """The message of an error of pydantic."""
     return "there is no such parameter" if kind == "extra_forbidden" else message.removeprefix("Value error, ")
 
 

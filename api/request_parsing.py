@@ -85,7 +85,7 @@ def parse_rank(body: RankBody, now_us: int, segments: Segments = NO_SEGMENTS) ->
         source="given_items",
         k=len(body.item_ids),
         user_id=body.user_id,
-        history=_session_history(body.history, now_us),
+        history=parse_session(body.history, now_us),
         item_ids=body.item_ids,
         predicate=parse_filter(body.filter, ("body", "filter"), segments),
         boosts=parse_boosts(body.boost, (), segments),
@@ -186,7 +186,7 @@ def check_ids(name: str, ids: Iterable[str], loc: Loc = ()) -> None:
 
 def _session(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc) -> History:
     """The events of the session, then a view of each listed item."""
-    session = _session_history(body.history, now_us, loc)
+    session = parse_session(body.history, now_us, loc)
     if not body.item_ids:
         return session
     viewed = view_history(body.item_ids, now_us)
@@ -200,7 +200,7 @@ def _user_vector(values: Sequence[float], view: LiveView, loc: Loc) -> Matrix:
     return vector if view.generation.metric == "cosine" else check_length(vector, MAX_QUERY_LENGTH, loc)
 
 
-def _session_history(session_events: Sequence[PastEvent], now_us: int, loc: Loc = ()) -> History:
+def parse_session(session_events: Sequence[PastEvent], now_us: int, loc: Loc = ()) -> History:
     """The events of a request as a history. An event without a time has the time `now_us`."""
     if not session_events:
         return NO_HISTORY

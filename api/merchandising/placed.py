@@ -12,7 +12,8 @@ from pydantic import ValidationError
 
 from api.messages.cursors import Series
 from api.messages.merchandising.placement_schemas import OF_DOCUMENT, PlacementDocument
-from api.messages.shelf_schemas import Shelf
+from api.messages.shelf_schemas import Shelf, ShelfBody
+from api.problems import plain_message
 from api.request_parsing import json_of_filter, parse_recommend
 from engine.errors import InputError, Problem, short_repr
 from engine.merchandising.placements import OF_REQUEST, Placement, narrowed
@@ -67,24 +68,33 @@ def parse_placement(stored: StoredDocument, segments: Segments, loc: Loc = ()) -
     try:
         valid = PlacementDocument.model_validate(stored.body)
     except ValidationError as error:
-        raise _wrong_document(error, loc) from None
-    for of_request in sorted(valid.model_fields_set & OF_REQUEST):
-        message = f"{of_request} says whom or where a shelf is for; a request brings it, a placement cannot have it"
+        raise wrong_document(error, loc) from None
+    parameters = check_parameters(valid, OF_DOCUMENT, segments, loc)
+    rules = None if valid.rules == "all" else frozenset(valid.rules)
+    return Placement(stored.name, stored.version, parameters, rules)
+
+
+def check_parameters(valid: ShelfBody, others: frozenset[str], segments: Segments, loc: Loc) -> dict[str, Any]:
+    """The parameters of `recommend` that a document sets, beside its `others`; InputError names a wrong one."""
+    for of_request in sorted(valid.model_fields_set & OF_REQUEST - others):
+        message = f"{of_request} says whom or where a shelf is for; a request brings it, a stored shelf cannot have it"
         raise InputError(message, loc=(*loc, of_request))
     if not 1 <= valid.k <= MAX_K:
         raise InputError(f"expected a k of 1 to {MAX_K}, got {valid.k}", loc=(*loc, "k"))
-    parameters = {name: getattr(valid, name) for name in valid.model_fields_set - OF_DOCUMENT}
+    parameters = {name: getattr(valid, name) for name in valid.model_fields_set - others}
     given = {
         name: value for name, value in SEEDS.get(parameters.get("strategy", ""), {}).items() if name not in parameters
     }
     probe = valid.model_copy(update=dict(given))
     parse_recommend(probe, 0, pages=Series(b"", b"", 0), filter_loc=(*loc, "filter"), loc=loc, segments=segments)
-    rules = None if valid.rules == "all" else frozenset(valid.rules)
-    return Placement(stored.name, stored.version, parameters, rules)
+    return parameters
 
 
-def _wrong_document(error: ValidationError, loc: Loc) -> InputError:
-    problems = tuple(Problem((*loc, *each["loc"]), each["msg"]) for each in error.errors(include_url=False))
+def wrong_document(error: ValidationError, loc: Loc) -> InputError:
+    problems = tuple(
+        Problem((*loc, *each["loc"]), plain_message(each["type"], each["msg"]))
+        for each in error.errors(include_url=False)
+    )
     first = problems[0]
     place = ".".join(str(part) for part in first.loc if part != "body")
     return InputError(f"{place}: {first.msg}" if place else first.msg, problems=problems)

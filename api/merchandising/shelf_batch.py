@@ -47,21 +47,28 @@ def asked_shelves(
     asked, n_items = list[AskedShelf](), 0
     for body, loc in until_deadline(bodies, every=1):
         pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
-        full, placement = placed(body, view.presets, loc)
-        n_items += check_k(full.k, settings, (*loc, "k"))
+        asked.append(asked_shelf(body, loc, view, settings, options, now_us, pages))
+        n_items += asked[-1].shelf.k
         if n_items > MAX_ITEMS:
             raise InputError(f"all shelves have at most {MAX_ITEMS} items together, asked for more", loc=loc[:2])
-        shelf = parse_recommend(
-            full,
-            now_us,
-            pages=pages,
-            filter_loc=(*loc, "filter"),
-            loc=loc,
-            explain=options.explain,
-            segments=view.presets.segments,
-        )
-        asked.append(AskedShelf(full, placement, pages, loc, shelf))
     return asked
+
+
+def asked_shelf(
+    body: ShelfBody, loc: Loc, view: LiveView, settings: Settings, options: ExplainOptions, now_us: int, pages: Series
+) -> AskedShelf:
+    full, placement = placed(body, view.presets, loc)
+    check_k(full.k, settings, (*loc, "k"))
+    shelf = parse_recommend(
+        full,
+        now_us,
+        pages=pages,
+        filter_loc=(*loc, "filter"),
+        loc=loc,
+        explain=options.explain,
+        segments=view.presets.segments,
+    )
+    return AskedShelf(full, placement, pages, loc, shelf)
 
 
 def with_profiles(

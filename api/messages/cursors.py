@@ -27,14 +27,26 @@ from engine.values.ids import check_normalised_id
 Loc = tuple[str | int, ...]
 SEPARATOR = "\x00"  # no id and no name of a placement contains it
 MAX_SHOWN = 1000  # a longer shelf has no next page
-MAX_BYTES = (MAX_SHOWN + 2) * 257
+MAX_BYTES = (MAX_SHOWN + 4) * 257
 MAX_AGE_S = 86_400
 WINDOW_BITS, MEMORY_LEVEL = 11, 4  # ids are short: 3 us for ten of them, with the window of zlib.compress 48 us
 HEADER = struct.Struct(">BI8s")  # version of the format, seconds since 1970, digest of the request
 VERSION = 1
 SIGNATURE_BYTES = 16
 MAY_CHANGE = frozenset(  # between the pages of a shelf; everything else says which shelf it is
-    {"cursor", "k", "fields", "explain", "min_seq", "deadline_ms", "history", "exclude_items", "placement"}
+    {
+        "cursor",
+        "cursors",
+        "shelves",
+        "k",
+        "fields",
+        "explain",
+        "min_seq",
+        "deadline_ms",
+        "history",
+        "exclude_items",
+        "placement",
+    }
 )
 UNCHANGED = "expected a `cursor` from a response of this space, unchanged; ask for the first page without a cursor"
 
@@ -47,6 +59,7 @@ class Series:
     digest: bytes  # (8,) of the request
     now_s: int
     scope: str = ""  # the placement, or the page and its shelf
+    note: str = ""  # what the first page chose and the next ones keep, such as the item that a shelf starts from
 
 
 def series(
@@ -70,19 +83,22 @@ def after(shown: Sequence[str], pages: Series) -> str | None:
     if not shown or len(shown) > MAX_SHOWN:
         return None
     compressor = zlib.compressobj(1, zlib.DEFLATED, WINDOW_BITS, MEMORY_LEVEL)
-    packed = compressor.compress(SEPARATOR.join((pages.scope, *shown)).encode()) + compressor.flush()
+    packed = compressor.compress(SEPARATOR.join((pages.scope, pages.note, *shown)).encode()) + compressor.flush()
     signed = HEADER.pack(VERSION, pages.now_s, pages.digest) + packed
     return base64.urlsafe_b64encode(_signature(pages.secret, signed) + signed).decode().rstrip("=")
 
 
 def shown(cursor: str | None, pages: Series, loc: Loc) -> list[str]:
     """The item ids of the pages before a cursor; InputError for a cursor that does not continue this shelf."""
-    if cursor is None:
-        return []
+    return [] if cursor is None else opened(cursor, pages, loc)[1]
+
+
+def opened(cursor: str, pages: Series, loc: Loc) -> tuple[str, list[str]]:
+    """The note of a cursor and the item ids of the pages before it; InputError as `shown`."""
     issued_s, digest, packed = _opened(cursor, pages.secret, loc)
     try:
         text = zlib.decompressobj().decompress(packed, MAX_BYTES).decode()
-        scope, *ids = text.split(SEPARATOR)
+        scope, note, *ids = text.split(SEPARATOR)
         ids = [check_normalised_id(each, loc) for each in ids]
     except (zlib.error, ValueError, InputError):
         raise InputError(UNCHANGED, loc=loc) from None
@@ -95,7 +111,7 @@ def shown(cursor: str | None, pages: Series, loc: Loc) -> list[str]:
         days = (pages.now_s - issued_s) / 86_400
         message = f"this cursor is {days:.1f} days old, and cursors are valid for one day"
         raise InputError(f"{message}; ask for the first page without a cursor", loc=loc)
-    return ids
+    return note, ids
 
 
 def _opened(cursor: str, secret: bytes, loc: Loc) -> tuple[int, bytes, bytes]:

@@ -37,11 +37,11 @@ class Page:
 
 
 def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
-    return json_response({**_shelf_fields(view, answer, metrics, page), **generation_fields(view, page.degraded)})
+    return json_response({**shelf_fields(view, answer, metrics, page), **generation_fields(view, page.degraded)})
 
 
 def shelves_response(view: LiveView, shelves: Sequence[tuple[Answer, Page]], metrics: Metrics) -> Response:
-    body = [_shelf_fields(view, answer, metrics, page) for answer, page in shelves]
+    body = [shelf_fields(view, answer, metrics, page) for answer, page in shelves]
     return json_response({"shelves": body, **generation_fields(view, any(page.degraded for _, page in shelves))})
 
 
@@ -55,7 +55,7 @@ def generation_fields(view: LiveView, degraded: bool) -> dict[str, object]:
     }
 
 
-def _shelf_fields(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> dict[str, object]:
+def shelf_fields(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> dict[str, object]:
     short, name = answer.shortfall, view.space.name
     for reason, n in Counter([hit.reason for hit in answer.hits]).items():
         metrics.recommended.labels(name, reason).inc(n)

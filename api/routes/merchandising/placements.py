@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from api.merchandising.placed import parse_placement
 from api.routes.merchandising.preset_routes import Document, PresetKind, preset_router
 from engine.errors import Conflict, InputError
+from engine.merchandising.pages import placements_in
 from engine.merchandising.presets import parse_presets
 from engine.merchandising.stored_document import StoredDocument
 from engine.store.shelves.presets import StoredPreset
@@ -27,11 +28,6 @@ def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
     users = [each.name for each in current if each.kind == "page" and name in placements_in(each.body)]
     if users:
         raise Conflict(f"page {', '.join(users[:5])} shows placement {name!r}; change that first")
-
-
-def placements_in(page: object) -> set[str]:
-    shelves = page.get("shelves", []) if isinstance(page, dict) else []
-    return {each["placement"] for each in shelves if isinstance(each, dict) and each.get("placement")}
 
 
 router = preset_router(PresetKind("placement", "placements", "A placement", EXAMPLE, check, check_delete))

@@ -127,10 +127,10 @@ def _eligible(low: int, exclude: list[str]) -> tuple[int, int]:
 @pytest.mark.parametrize(
     ("document", "name", "message"),
     [
-        ({"kk": 3}, "kk", "Extra inputs are not permitted"),
+        ({"kk": 3}, "kk", "there is no such parameter"),
         ({"k": 0}, "k", "expected a k of 1 to 1000, got 0"),
-        ({"user_id": "ann"}, "user_id", "a placement cannot have it"),
-        ({"cursor": "x"}, "cursor", "a placement cannot have it"),
+        ({"user_id": "ann"}, "user_id", "a stored shelf cannot have it"),
+        ({"cursor": "x"}, "cursor", "a stored shelf cannot have it"),
         ({"filter": {"price": {"lt": {}}}}, "filter", ""),
         ({"boost": [{"factor": 2}]}, "boost", "a boost needs"),
         ({"rules": ["no-such-rule"]}, "rules", "there is no rule 'no-such-rule'"),

@@ -16,7 +16,9 @@ import pytest
 
 from api.app import create_app
 from api.coalescing.history_reader import HistoryReader
+from api.merchandising import shelf_batch
 from api.routes import recommend, search
+from api.routes.merchandising import page
 from engine.settings import Settings
 from engine.store import items
 from engine.store.change_feeds.snapshots import transaction_seq
@@ -35,6 +37,10 @@ WRITES = {
     "/generations/{generation}/activate": {"post"},
     "/segments/{name}": {"put", "delete"},
     "/segments/{name}/rollback": {"post"},
+    "/placements/{name}": {"put", "delete"},
+    "/placements/{name}/rollback": {"post"},
+    "/pages/{name}": {"put", "delete"},
+    "/pages/{name}/rollback": {"post"},
     "": {"put", "delete"},
 }
 WRITTEN: dict[str, dict[str, Any]] = {
@@ -44,12 +50,17 @@ WRITTEN: dict[str, dict[str, Any]] = {
     "/users/{user_id}/merge": {"from_user_id": "odd-user-2"},
     "/segments/{name}": {"of": "items", "filter": {"price": {"lt": 3}}},
     "/segments/{name}/rollback": {"version": 1},
+    "/placements/{name}": {"k": 3},
+    "/placements/{name}/rollback": {"version": 1},
+    "/pages/{name}": {"shelves": [{"name": "best"}]},
+    "/pages/{name}/rollback": {"version": 1},
 }
 QUERIES: dict[str, dict[str, Any]] = {"/search": {"item_id": "odd-01"}, "/recommend/values": {"field": "categories"}}
 BODIES: dict[str, dict[str, Any]] = {
     "/recommend": {},
     "/recommend/batch": {"shelves": [{}]},
     "/rank": {"item_ids": ["odd-01"]},
+    "/page": {"page": "mine"},
     "/search": {"item_id": "odd-01"},
     "/encode": {"record": {"heat": 1}},
     "/reconstruct": {"record": {"heat": 1}},
@@ -59,6 +70,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/sample": {},
     "/segments/{name}/dry-run": {"document": {"of": "items", "filter": {"price": {"lt": 3}}}},
 }
+MODULES = {"/search": search, "/recommend/batch": shelf_batch, "/page": page}  # that call the pipeline
 PATHS = create_app(Settings()).openapi()["paths"]
 READS = [
     (method, path.removeprefix(SPACE))
@@ -119,9 +131,9 @@ def test_a_read_of_a_seq_that_nobody_wrote_is_unavailable_within_its_deadline(
     assert answer.elapsed.total_seconds() < 10  # of the 30 s that one without a deadline has
 
 
-@pytest.mark.parametrize("path", ["/recommend", "/recommend/batch", "/rank", "/search"])
+@pytest.mark.parametrize("path", ["/recommend", "/recommend/batch", "/rank", "/search", "/page"])
 def test_a_result_after_the_deadline_is_503(client: httpx.Client, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = search if path == "/search" else recommend
+    module = MODULES.get(path, recommend)
     found, whole = [], module.recommend
 
     def slow(*args: Any, **options: Any) -> Any:

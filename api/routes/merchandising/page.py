@@ -1,0 +1,98 @@
+"""page: all shelves of a stored page for one visitor."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from api.auth import require
+from api.coalescing.user_profile import read_profile
+from api.deps import AppDatabase, AppMetrics, AppSettings, View
+from api.fresh_view import fresh_view
+from api.limits.deadline import check_deadline
+from api.limits.deadline_route import DeadlineRoute
+from api.limits.executors import long_running
+from api.limits.work_limit import check_work
+from api.merchandising.page_documents import page_of
+from api.merchandising.page_shelves import LOC, OpenShelf, Visit, note, open_shelves
+from api.messages import warnings
+from api.messages.merchandising.page_schemas import PageAnswer, PageBody
+from api.messages.responses import Page as Part
+from api.messages.responses import generation_fields, json_response, shelf_fields
+from api.request_parsing import parse_session
+from engine.merchandising.pages import by_expected_value
+from engine.recommending.pipeline import recommend
+from engine.recommending.values.answer import Answer, Shortfall
+
+router = APIRouter(
+    route_class=DeadlineRoute, prefix="/v1/{space}", tags=["recommend"], dependencies=[Depends(require("read"))]
+)
+ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": PageAnswer}}
+
+
+@router.post("/page", responses=ANSWER, summary="All shelves of a stored page in one call")
+@long_running
+def post_page(
+    body: PageBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
+) -> Response:
+    """The history is read once, and the shelves share their searches. Each shelf has a `cursor`: sent back under its
+    name in `cursors`, it brings the next page of that shelf. On a `distinct` page, no item is shown twice, next pages
+    included, if all cursors that the page has are sent."""
+    now_us = time.time_ns() // 1000
+    view = fresh_view(request, view, body)
+    page = page_of(view.presets, body.page, ("body", "page"))
+    session = parse_session(body.history, now_us, LOC)
+    stored = read_profile(body.user_id, session, view, database, settings.history_limit)
+    check_deadline(request)
+    shelves = open_shelves(Visit(page, body, view, settings, stored, now_us))
+    ready = [each.request for each in shelves if each.request is not None]
+    check_work(view, settings, ready, LOC, sum(each.k for each in ready))
+    found = iter(recommend(view, ready, weighting=view.space.weighting, now_us=now_us, distinct=page.distinct))
+    answers = [_nothing(each) if each.request is None else next(found) for each in shelves]
+    order: Sequence[int] = range(len(shelves))
+    if page.order is not None:
+        order = by_expected_value(view, answers, page.order, now_us)
+    everything = [*(hit.item_id for answer in answers for hit in answer.hits)] if page.distinct else []
+    parts = [
+        _part(each, answer, everything, body, view, stored.degraded)
+        for each, answer in zip(shelves, answers, strict=True)
+    ]
+    answered = [
+        {
+            "name": shelves[at].shelf.name,
+            "title": shelves[at].title,
+            "seed": shelves[at].start if shelves[at].shelf.seed else None,
+            **shelf_fields(view, answers[at], metrics, parts[at]),
+        }
+        for at in order
+    ]
+    of_page = {"page": {"name": page.name, "version": page.version}, "shelves": answered}
+    return json_response({**of_page, **generation_fields(view, stored.degraded)})
+
+
+def _nothing(shelf: OpenShelf) -> Answer:
+    seed = shelf.shelf.seed
+    if seed is not None:
+        what = f"{seed.nth} items with an event {seed.kind}" if seed.kind else f"{seed.nth} items"
+        reason = f"the history of the visitor has fewer than {what}, of which the shelf starts"
+    else:
+        reason = f"eligible items have no value of {shelf.shelf.best.name!r} to start from" if shelf.shelf.best else ""
+    return Answer((), Shortfall(shelf.k, 0, reason), None)
+
+
+def _part(
+    shelf: OpenShelf, answer: Answer, everything: Sequence[str], body: PageBody, view: View, degraded: bool
+) -> Part:
+    """`everything`: the items of all shelves of this answer, to which the next pages add none."""
+    if shelf.asked is None or shelf.request is None:
+        return Part(body.fields, degraded=degraded)
+    own = {*shelf.continued.own, *(hit.item_id for hit in answer.hits)}
+    others = [id_ for id_ in dict.fromkeys((*shelf.continued.others, *everything)) if id_ not in own]
+    pages = replace(shelf.pages, note=note(shelf, len(others)))
+    found = warnings.of_request(view, shelf.request, shelf.asked.body, LOC, suggest=False)
+    shown = [*others, *shelf.continued.own]
+    return Part(body.fields, shown, pages, degraded, found, placement=shelf.asked.placement)

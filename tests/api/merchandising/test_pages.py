@@ -1,0 +1,188 @@
+"""POST page: all shelves of a stored page, no item twice, titles from the history, a next page for each shelf."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.api.conftest import Shop
+
+SHELVES: list[dict[str, Any]] = [
+    {"name": "for-you", "title": "For you", "k": 4, "exclude": "none"},
+    {"name": "cheap", "placement": "cheap", "k": 3},
+    {"name": "again", "title": "Because you viewed {title}", "seed": {"event": "view"}, "k": 3, "exclude": "none"},
+    {"name": "side", "title": "More of {value}", "best": {"field": "categories"}, "k": 3, "exclude": "none"},
+]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def stored(shop: Shop) -> None:
+    put(shop, "placements/cheap", {"filter": {"price": {"lt": 9}}, "k": 5, "exclude": "none"})
+    put(shop, "pages/home", {"shelves": SHELVES})
+    put(shop, "pages/alike", {"shelves": SHELVES, "distinct": False})
+
+
+def put(shop: Shop, path: str, document: dict) -> None:
+    answer = shop.put(f"/{path}", document)
+    assert answer.status_code == 200, answer.text
+
+
+def page(shop: Shop, **asked: object) -> dict:
+    answer = shop.post("/page", {"page": "home", "user_id": "odd-user-3"} | asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def by_name(answer: dict) -> dict[str, dict]:
+    return {shelf["name"]: shelf for shelf in answer["shelves"]}
+
+
+def ids(shelf: dict) -> list[str]:
+    return [item["item_id"] for item in shelf["items"]]
+
+
+def test_a_page_answers_its_shelves_by_name(shop: Shop) -> None:
+    answer = page(shop)
+    assert answer["page"] == {"name": "home", "version": 1}
+    assert [shelf["name"] for shelf in answer["shelves"]] == ["for-you", "cheap", "again", "side"]
+    assert [len(shelf["items"]) for shelf in answer["shelves"]] == [4, 3, 3, 3]
+    shelves = by_name(answer)
+    assert shelves["cheap"]["placement"] == {"name": "cheap", "version": 1}
+    assert all(item["fields"]["price"] < 9 for item in shelves["cheap"]["items"])
+    assert shelves["side"]["title"] == "More of odd"
+    assert all(id_.startswith("odd") for id_ in ids(shelves["side"]))
+
+
+def test_each_shelf_of_a_page_that_is_not_distinct_is_the_shelf_alone(shop: Shop) -> None:
+    shelves = by_name(page(shop, page="alike"))
+    alone = shop.post("/recommend", {"user_id": "odd-user-3", "k": 4, "exclude": "none"}).json()
+    assert ids(shelves["for-you"]) == ids(alone)
+    cheap = shop.post("/recommend", {"user_id": "odd-user-3", "k": 3, "placement": "cheap"}).json()
+    assert ids(shelves["cheap"]) == ids(cheap)
+
+
+def test_a_shelf_names_the_newest_item_of_the_history(shop: Shop) -> None:
+    history = [{"item_id": "even-03"}, {"item_id": "odd-05", "kind": "purchase"}]
+    again = by_name(page(shop, history=history))["again"]
+    assert (again["title"], again["seed"]) == ("Because you viewed Even thing 3", "even-03")
+
+
+def test_a_shelf_without_anything_to_start_from_says_so(shop: Shop) -> None:
+    again = by_name(page(shop, user_id="nobody"))["again"]
+    assert again["items"] == []
+    assert again["title"] is None
+    assert again["shortfall"]["reason"].startswith(
+        "the history of the visitor has fewer than 1 items with an event view"
+    )
+    assert again["cursor"] is None
+
+
+def test_the_next_page_of_a_shelf_keeps_its_seed(shop: Shop) -> None:
+    first = by_name(page(shop, history=[{"item_id": "even-03"}]))
+    cursors = {name: shelf["cursor"] for name, shelf in first.items()}
+    second = page(shop, history=[{"item_id": "odd-01"}, {"item_id": "even-03"}], cursors=cursors, shelves=["again"])
+    assert [shelf["name"] for shelf in second["shelves"]] == ["again"]
+    [again] = second["shelves"]
+    assert again["title"] == "Because you viewed Even thing 3"
+    assert not {*ids(again)} & {id_ for shelf in first.values() for id_ in ids(shelf)}
+
+
+@given(
+    turns=st.lists(st.sets(st.sampled_from(["for-you", "cheap", "again", "side"]), min_size=1), max_size=6),
+    user=st.sampled_from(["odd-user-3", "even-user-7", "nobody"]),
+    viewed=st.lists(st.sampled_from(["odd-01", "even-02"]), max_size=2),
+)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_item_is_twice_on_a_page_and_its_next_pages(
+    shop: Shop, turns: list[set[str]], user: str, viewed: list[str]
+) -> None:
+    asked: dict[str, Any] = {"user_id": user, "history": [{"item_id": id_} for id_ in viewed]}
+    answer = page(shop, **asked)
+    shown = [id_ for shelf in answer["shelves"] for id_ in ids(shelf)]
+    cursors = {name: shelf["cursor"] for name, shelf in by_name(answer).items() if shelf["cursor"]}
+    for names in turns:
+        more = sorted(names & cursors.keys())
+        if not more:
+            break
+        answer = page(shop, **asked, cursors=cursors, shelves=more)
+        assert [shelf["name"] for shelf in answer["shelves"]] == [n for n in by_name(answer) if n in more]
+        for name, shelf in by_name(answer).items():
+            shown += ids(shelf)
+            cursors[name] = shelf["cursor"]
+        cursors = {name: cursor for name, cursor in cursors.items() if cursor}
+    assert len(shown) == len(set(shown))
+
+
+def test_pages_of_one_shelf_show_every_item_once(shop: Shop) -> None:
+    put(shop, "pages/one", {"shelves": [{"name": "all", "k": 7, "exclude": "none"}]})
+    shown, cursors = list[str](), dict[str, str]()
+    for _ in range(7):
+        [shelf] = page(shop, page="one", cursors=cursors)["shelves"]
+        shown += ids(shelf)
+        if shelf["cursor"] is None:
+            break
+        cursors = {"all": shelf["cursor"]}
+    assert len(shown) == len(set(shown)) == 40
+
+
+@pytest.mark.parametrize(
+    ("asked", "place", "message"),
+    [
+        ({"page": "nowhere"}, ["body", "page"], "this space has: alike, home"),
+        ({"shelves": ["attic"]}, ["body", "shelves", 0], "has no shelf 'attic'"),
+        ({"cursors": {"for-you": "x"}}, ["body", "cursors", "for-you"], "unchanged"),
+        ({"cursors": {"attic": "x"}}, ["body", "cursors", "attic"], "has no shelf 'attic'"),
+        ({"kk": 3}, ["body", "kk"], "no such parameter"),
+        ({"filter": {"price": {"lt": {}}}}, ["body", "filter"], ""),
+    ],
+)
+def test_a_wrong_request_is_refused_with_the_place(shop: Shop, asked: dict, place: list, message: str) -> None:
+    refused = shop.post("/page", {"page": "home"} | asked)
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["errors"][0]["loc"][: len(place)] == place
+    assert message in refused.text
+
+
+def test_a_cursor_belongs_to_its_page_shelf_and_visitor(shop: Shop) -> None:
+    cursor = by_name(page(shop))["for-you"]["cursor"]
+
+    def refused(**asked: object) -> httpx.Response:
+        answer = shop.post("/page", {"page": "home", "user_id": "odd-user-3"} | asked)
+        assert answer.status_code == 422, answer.text
+        return answer
+
+    assert "shelf 'for-you' of page 'home'" in refused(cursors={"cheap": cursor}).text
+    assert "shelf 'for-you' of page 'home'" in refused(page="alike", cursors={"for-you": cursor}).text
+    assert "another request" in refused(user_id="even-user-7", cursors={"for-you": cursor}).text
+    assert "shelf 'for-you' of page 'home'" in shop.post("/recommend", {"cursor": cursor}).text
+
+
+@pytest.mark.parametrize(
+    ("shelves", "place", "message"),
+    [
+        ([], ["shelves"], "at least 1 item"),
+        ([{"k": 3}], ["shelves", 0, "name"], "required"),
+        ([{"name": "a"}, {"name": "a"}], ["shelves", 1, "name"], "two shelves have the name 'a'"),
+        ([{"name": "a", "placement": "none-such"}], ["shelves", 0, "placement"], "there is no placement 'none-such'"),
+        ([{"name": "a", "title": "For {title}"}], ["shelves", 0, "title"], "expected a shelf with `seed` or `best`"),
+        ([{"name": "a", "user_id": "x"}], ["shelves", 0, "user_id"], "a stored shelf cannot have it"),
+        ([{"name": "a", "best": {"field": "x"}, "seed": {}}], ["shelves", 0, "best"], "not both"),
+        ([{"name": "a", "best": {"field": "x"}, "title": "{y}"}], ["shelves", 0, "title"], "can name {value}"),
+        ([{"name": "a", "kk": 1}], ["shelves", 0, "kk"], "there is no such parameter"),
+    ],
+)
+def test_a_wrong_document_is_refused_with_the_place(shop: Shop, shelves: list, place: list, message: str) -> None:
+    refused = shop.put("/pages/wrong", {"shelves": shelves})
+    assert refused.status_code == 422, refused.text
+    assert refused.json()["errors"][0]["loc"] == ["body", *place]
+    assert message in refused.text
+
+
+def test_a_placement_of_a_page_cannot_be_deleted(shop: Shop) -> None:
+    refused = shop.delete("/placements/cheap")
+    assert refused.status_code == 409
+    assert "page alike, home shows placement 'cheap'" in refused.json()["detail"]
