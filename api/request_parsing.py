@@ -23,10 +23,11 @@ from api.shaping_parsing import parse_pins
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
+from engine.merchandising.references import depends_on_request
 from engine.recommending.values.boosts import NO_BOOSTS, Boosts, CurveBoost, FilterBoost
 from engine.recommending.values.request import NO_HISTORY, Caps, Request
-from engine.segments.references import has_reference
-from engine.segments.segments import NO_SEGMENTS, Segments
+from engine.segments.references import Expander
+from engine.segments.segments import NO_SEGMENTS
 from engine.values.events import History, view_history
 from engine.values.ids import check_id
 from engine.values.vectors import MAX_QUERY_LENGTH, Matrix, check_length, check_vector
@@ -43,7 +44,7 @@ def parse_recommend(
     filter_loc: Loc,
     loc: Loc = (),
     explain: int | None = None,
-    segments: Segments = NO_SEGMENTS,
+    segments: Expander = NO_SEGMENTS,
 ) -> Request:
     """Without the vector, see `with_vector`, and the stored history, see `with_profile`."""
     filter_ = parse_filter(body.filter, filter_loc, segments)
@@ -75,7 +76,7 @@ def parse_recommend(
     )
 
 
-def parse_rank(body: RankBody, now_us: int, segments: Segments = NO_SEGMENTS) -> Request:
+def parse_rank(body: RankBody, now_us: int, segments: Expander = NO_SEGMENTS) -> Request:
     check_ids("item_ids", body.item_ids)
     if len(set(body.item_ids)) != len(body.item_ids):
         raise InputError("item_ids names an item twice", loc=("item_ids",))
@@ -100,7 +101,7 @@ def parse_search(
     item_ids: Sequence[str],
     unlike: Sequence[str],
     pages: Series,
-    segments: Segments = NO_SEGMENTS,
+    segments: Expander = NO_SEGMENTS,
 ) -> Request:
     """A search from items; a search from a vector or a record gets it by `dataclasses.replace`."""
     parsed = parse_filter(filter_, filter_loc, segments)
@@ -130,7 +131,7 @@ def with_profile(request: Request, profile: UserProfile) -> Request:
 
 
 def parse_filter(
-    text_or_json: Mapping[str, Any] | str | None, loc: Loc, segments: Segments = NO_SEGMENTS
+    text_or_json: Mapping[str, Any] | str | None, loc: Loc, segments: Expander = NO_SEGMENTS
 ) -> Predicate | None:
     """The filter of a body, or the JSON text of a query; InputError names the part that is wrong."""
     if text_or_json is None:
@@ -148,26 +149,31 @@ def json_of_filter(text_or_json: Mapping[str, Any] | str, loc: Loc) -> Any:
         raise InputError(f'a filter is JSON such as {{"price": {{"lt": 30}}}}; {error}', loc=loc) from None
 
 
-def parse_boosts(boosts: Sequence[Boost], loc: Loc = (), segments: Segments = NO_SEGMENTS) -> Boosts:
-    """The boosts of a body. A `BoostList` is parsed once, unless it refers to segments, which may change; InputError
+def parse_boosts(boosts: Sequence[Boost], loc: Loc = (), segments: Expander = NO_SEGMENTS) -> Boosts:
+    """The boosts of a body. A `BoostList` is parsed once, unless it refers to segments or the request; InputError
     names the part that is wrong."""
     if not boosts:
         return NO_BOOSTS
     parsed = boosts.parsed if isinstance(boosts, BoostList) else None
     if parsed is None:
         parsed = Boosts(_boost(boost, (*loc, "boost", at), segments) for at, boost in enumerate(boosts))
-        if isinstance(boosts, BoostList) and not any(has_reference(boost.filter) for boost in boosts):
+        if isinstance(boosts, BoostList) and not any(_depends_on_request(boost) for boost in boosts):
             boosts.parsed = parsed
     return parsed
 
 
-def _boost(boost: Boost, loc: Loc, segments: Segments) -> FilterBoost | CurveBoost:
+def _depends_on_request(boost: Boost) -> bool:
+    return depends_on_request(boost.filter) or "{" in (boost.field or boost.age_of or "")
+
+
+def _boost(boost: Boost, loc: Loc, segments: Expander) -> FilterBoost | CurveBoost:
     passing = parse_filter(boost.filter, (*loc, "filter"), segments)
     if boost.curve is None:
         assert passing is not None
         return FilterBoost(passing, boost.factor or 1.0, boost.add or 0.0)
     place, name = ("field", boost.field) if boost.age_of is None else ("age_of", boost.age_of)
-    field, adds = predicate.canonical_field(name or "", (*loc, place)), boost.as_ == "add"
+    name = segments.field_name(name or "", (*loc, place))
+    field, adds = predicate.canonical_field(name, (*loc, place)), boost.as_ == "add"
     missing = boost.missing if boost.missing is not None else float(not adds)
     return CurveBoost(field, tuple(boost.curve), boost.age_of is not None, adds, missing, passing)
 

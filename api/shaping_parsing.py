@@ -9,13 +9,14 @@ from api.messages.shelf_schemas import RecommendQuery, ShelfBody
 from engine.catalogue import predicate
 from engine.errors import InputError
 from engine.recommending.values.request import Pin
-from engine.segments.segments import NO_SEGMENTS, Segments
+from engine.segments.references import Expander
+from engine.segments.segments import NO_SEGMENTS
 from engine.values.ids import check_id
 
 Loc = tuple[str | int, ...]
 
 
-def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc, segments: Segments = NO_SEGMENTS) -> Sequence[Pin]:
+def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc, segments: Expander = NO_SEGMENTS) -> Sequence[Pin]:
     """InputError for two pins that contradict each other, and for an item that the request may not show."""
     pins = [_pin(pin, (*loc, "pins", at), segments) for at, pin in enumerate(body.pins)]
     first: dict[object, int] = {}
@@ -30,7 +31,7 @@ def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc, segments: Segments = 
     return pins
 
 
-def _pin(pin: shelf_schemas.Pin, loc: Loc, segments: Segments) -> Pin:
+def _pin(pin: shelf_schemas.Pin, loc: Loc, segments: Expander) -> Pin:
     if (pin.item_id is None) == (pin.filter is None):
         raise InputError("expected exactly one of item_id and filter in a pin", loc=loc)
     if pin.item_id is not None:

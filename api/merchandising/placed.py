@@ -18,8 +18,10 @@ from api.request_parsing import json_of_filter, parse_recommend
 from engine.errors import InputError, Problem, short_repr
 from engine.merchandising.placements import OF_REQUEST, Placement, narrowed
 from engine.merchandising.presets import Presets
+from engine.merchandising.references import References
 from engine.merchandising.stored_document import StoredDocument
 from engine.segments.segments import Segments
+from engine.templates.situation import PROBE
 
 Loc = tuple[str | int, ...]
 Body = TypeVar("Body", bound=Shelf)
@@ -86,7 +88,8 @@ def check_parameters(valid: ShelfBody, others: frozenset[str], segments: Segment
         name: value for name, value in SEEDS.get(parameters.get("strategy", ""), {}).items() if name not in parameters
     }
     probe = valid.model_copy(update=dict(given))
-    parse_recommend(probe, 0, pages=Series(b"", b"", 0), filter_loc=(*loc, "filter"), loc=loc, segments=segments)
+    pages, references = Series(b"", b"", 0), References(segments, PROBE)
+    parse_recommend(probe, 0, pages=pages, filter_loc=(*loc, "filter"), loc=loc, segments=references)
     return parameters
 
 

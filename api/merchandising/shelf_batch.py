@@ -12,6 +12,7 @@ from api.deps import check_k
 from api.limits.deadline import check_deadline
 from api.limits.work_limit import check_work
 from api.merchandising.placed import placed
+from api.merchandising.situations import references_of
 from api.messages import warnings
 from api.messages.cursors import Series, series
 from api.messages.responses import Page
@@ -66,7 +67,7 @@ def asked_shelf(
         filter_loc=(*loc, "filter"),
         loc=loc,
         explain=options.explain,
-        segments=view.presets.segments,
+        segments=references_of(full, view, now_us),
     )
     return AskedShelf(full, placement, pages, loc, shelf)
 

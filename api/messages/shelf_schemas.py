@@ -34,6 +34,18 @@ EXCLUDE = (
 )
 
 
+ContextName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+ContextValue = Annotated[str, Field(max_length=256)] | bool | int | Annotated[float, Field(allow_inf_nan=False)]
+RequestContext = Annotated[
+    dict[ContextName, ContextValue],
+    Field(
+        max_length=50,
+        description="where a shelf is shown; filters, boosts, pins and rules may refer to it",
+        examples=[{"country": "DE", "store": "berlin-1"}],
+    ),
+]
+
+
 class PastEvent(StrictModel):
     """An event of the current session. It is used for this request only and not stored."""
 
@@ -109,6 +121,7 @@ class ShelfBody(Shelf):
     boost: Boosts = Field([])
     caps: Caps = Field({})
     pins: Pins = Field([])
+    context: RequestContext = Field({})
 
 
 class ExplainOptions(ItemReadOptions):
@@ -124,6 +137,7 @@ class RecommendQuery(Shelf, ExplainOptions):
     boost: JsonText[Boosts] = Field([], description="as in the body of POST; JSON text")
     caps: JsonText[Caps] = Field({}, description="as in the body of POST; JSON text")
     pins: JsonText[Pins] = Field([], description="as in the body of POST; JSON text")
+    context: JsonText[RequestContext] = Field({}, description="as in the body of POST; JSON text")
     exclude: Annotated[Exclude, BeforeValidator(exclude_from_text)] = Field(
         "seen", description=EXCLUDE + "; a list is JSON text or repeated, an object is JSON text", validate_default=True
     )

@@ -28,6 +28,7 @@ from api.limits.executors import long_running
 from api.limits.work_limit import check_work, is_quick
 from api.merchandising.placed import placed
 from api.merchandising.shelf_batch import answer_shelves, asked_shelves, with_profiles
+from api.merchandising.situations import references_from, references_of
 from api.messages import warnings
 from api.messages.cursors import series
 from api.messages.query_parameters import documented, query_of
@@ -92,7 +93,7 @@ def post_rank(
 ) -> Response:
     """Leaves out items that may not be shown or do not pass the filter; `shortfall` says how many."""
     view, now_us = fresh_view(request, view, body), time.time_ns() // 1000
-    shelf = parse_rank(body, now_us, view.presets.segments)
+    shelf = parse_rank(body, now_us, references_from((), view, now_us))
     check_work(view, settings, [shelf], ("body", "filter"))
     profile = read_profile(shelf.user_id, shelf.history, view, database, settings.history_limit)
     check_deadline(request)
@@ -120,11 +121,12 @@ async def _recommend(
     event loop, and a request that needs more work in a thread."""
     if body.min_seq is not None:
         view = await asyncio.to_thread(fresh_view, request, view, body)
-    now_us, segments = time.time_ns() // 1000, view.presets.segments
+    now_us = time.time_ns() // 1000
     pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
     body, placement = placed(body, view.presets)
     check_k(body.k, context.settings)
-    shelf = parse_recommend(body, now_us, pages=pages, filter_loc=filter_loc, explain=body.explain, segments=segments)
+    references = references_of(body, view, now_us)
+    shelf = parse_recommend(body, now_us, pages=pages, filter_loc=filter_loc, explain=body.explain, segments=references)
     quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
     if not quick:
         _check_work(view, shelf, context, filter_loc)

@@ -14,6 +14,7 @@ from api.deps import AppDatabase, AppReadContext, AppSettings, ItemId, ReadConte
 from api.fresh_view import fresh_view
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.work_limit import check_work, is_quick
+from api.merchandising.situations import references_from
 from api.messages import warnings
 from api.messages.cursors import Series, series
 from api.messages.query_parameters import documented, query_of
@@ -51,8 +52,12 @@ def post_search(body: SearchBody, request: Request, view: View, context: AppRead
     check_k(body.k, context.settings)
     item_ids = body.positive if body.item_id is None else [check_id(body.item_id, ("item_id",))]
     view = fresh_view(request, view, body)
-    pages = series(view.space.cursor_secret, body, time.time_ns() // 1000, scope="search")
-    shelf = parse_search(body, body.filter, ("body", "filter"), item_ids, body.negative, pages, view.presets.segments)
+    now_us = time.time_ns() // 1000
+    pages, references = (
+        series(view.space.cursor_secret, body, now_us, scope="search"),
+        references_from(item_ids, view, now_us),
+    )
+    shelf = parse_search(body, body.filter, ("body", "filter"), item_ids, body.negative, pages, references)
     if body.record is not None:
         shelf = replace(shelf, vector=record_vector(view, body.record))
     elif body.vector is not None:
@@ -81,9 +86,10 @@ async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveV
     check_k(query.k, context.settings)
     if query.min_seq is not None:
         view = await asyncio.to_thread(fresh_view, request, view, query)
-    like = {"item_id": item_id}  # in the path or in the query
-    pages = series(view.space.cursor_secret, query, time.time_ns() // 1000, scope="search", more=like)
-    shelf = parse_search(query, query.filter, ("query", "filter"), [item_id], (), pages, view.presets.segments)
+    like, now_us = {"item_id": item_id}, time.time_ns() // 1000  # in the path or in the query
+    pages = series(view.space.cursor_secret, query, now_us, scope="search", more=like)
+    references = references_from([item_id], view, now_us)
+    shelf = parse_search(query, query.filter, ("query", "filter"), [item_id], (), pages, references)
     if query.min_seq is None and query.deadline_ms is None and is_quick(view, shelf):
         return _answered(view, shelf, query, pages, context)
     return await asyncio.to_thread(_answered, view, shelf, query, pages, context)

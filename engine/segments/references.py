@@ -7,6 +7,7 @@ A reference is replaced by the filter of the segment before the filter is parsed
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from engine.catalogue.comparable_values import Loc
 from engine.catalogue.predicate import MAX_CONDITIONS
@@ -17,6 +18,18 @@ MAX_NAMES = 100  # in one reference
 MAX_DEPTH = 32  # of the filter that is searched for references; the parser has a lower limit of its own
 
 Lookup = Callable[[str, Loc], object]  # the filter of a segment, without references
+
+
+class Expander(Protocol):
+    """Makes a filter, as JSON, ready to be parsed."""
+
+    def expand(self, filter_: object, loc: Loc) -> object:
+        """The filter without references. InputError names a wrong one."""
+        ...
+
+    def field_name(self, name: str, loc: Loc) -> str:
+        """The name of a field without references."""
+        ...
 
 
 def has_reference(value: object, depth: int = 0) -> bool:

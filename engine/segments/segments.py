@@ -21,6 +21,8 @@ from engine.errors import InputError, short_repr
 from engine.segments.references import expand
 from engine.segments.user_fields import UserFacts
 from engine.segments.user_filter import UserFilter, parse_user_filter
+from engine.templates.filter_templates import resolved
+from engine.templates.situation import PROBE
 
 Of = Literal["items", "users"]
 Document = Mapping[str, Any]
@@ -45,6 +47,9 @@ class Segments:
     def expand(self, filter_: object, loc: Loc) -> object:
         """A filter of items, as JSON, with references replaced. InputError for an unknown segment."""
         return expand(filter_, loc, self._item_filter)
+
+    def field_name(self, name: str, loc: Loc) -> str:
+        return name
 
     def user_filter(self, name: str, loc: Loc) -> UserFilter:
         """InputError for a segment that does not exist, or is of items."""
@@ -104,7 +109,7 @@ def parse_segment(name: str, documents: Mapping[str, Document], loc: Loc = ("bod
     filter_ = _resolved(name, of, documents, (*loc, "filter"), ())
     if of == "users":
         return parse_user_filter(filter_, (*loc, "filter"))
-    predicates.parse(filter_, (*loc, "filter"))
+    predicates.parse(resolved(filter_, (*loc, "filter"), PROBE), (*loc, "filter"))
     return filter_
 
 

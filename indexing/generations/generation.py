@@ -19,7 +19,7 @@ from safetensors import numpy as safetensors
 
 from engine.catalogue.columns import Columns
 from engine.catalogue.item_values import ItemValuesCache
-from engine.catalogue.predicate import PREFIX
+from engine.catalogue.predicate import PREFIX, ItemFields, item_fields
 from engine.codec import feature_codec as codecs
 from engine.codec.feature_codec import FeatureCodec
 from engine.errors import CorruptGeneration
@@ -101,6 +101,11 @@ class Generation:
         if fields is None:
             fields = self._fields[row] = fields_json(self.catalogue.slice(row, 1).to_pylist()[0])
         return fields
+
+    def facts(self, row: int) -> ItemFields:
+        """The item's fields by their names in conditions."""
+        item = self.catalogue.slice(row, 1).to_pylist()[0]
+        return item_fields(item, orjson.loads(item["attributes"] or "{}"))
 
 
 def fields_json(item: Mapping[str, Any]) -> bytes:

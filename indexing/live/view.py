@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from engine.catalogue.field_numbers import field_numbers, number_of
 from engine.catalogue.item_values import NO_VALUES, Values, changed_values
-from engine.catalogue.predicate import Predicate
+from engine.catalogue.predicate import ItemFields, Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
 from engine.merchandising.presets import NO_PRESETS, Presets
@@ -279,3 +279,10 @@ class LiveView:
         if changed is not None:
             return changed.fields
         return self.generation.fields(row) if self.generation and row >= 0 else b"{}"
+
+    def facts(self, item_id: str) -> ItemFields | None:
+        """The fields of an item by their names in conditions; None for an item that is not in the catalogue."""
+        row = self.items.row(item_id)
+        if row is None or row in self.changed:
+            return None if row is None else self.changed[row].facts
+        return self.generation.facts(row) if self.generation else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any
@@ -13,11 +14,13 @@ from pydantic import ValidationError
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
+from engine.merchandising.references import References
 from engine.segments.segments import NO_SEGMENTS, Segments
 from engine.settings import Settings
 from engine.store import spaces
 from engine.store.database.connections import Database, open_database
 from engine.store.spaces import Space
+from engine.templates.situation import Situation
 
 SpaceName = Annotated[str, typer.Option("--space", help="The space to work on: one shop, or one set of records.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line, for scripts.")]
@@ -77,9 +80,14 @@ def pairs(texts: Sequence[str] | None, option: str) -> dict[str, str]:
     return found
 
 
-def parsed_predicate(text: str | None, segments: Segments = NO_SEGMENTS) -> Predicate | None:
+def parsed_predicate(
+    text: str | None, segments: Segments = NO_SEGMENTS, situation: Situation | None = None
+) -> Predicate | None:
     """The predicate of a --filter; InputError names the wrong part."""
-    return None if text is None else predicate.parse(segments.expand(parsed_filter(text), ("filter",)), ("filter",))
+    if text is None:
+        return None
+    references = References(segments, situation or Situation(now_us=time.time_ns() // 1000))
+    return predicate.parse(references.expand(parsed_filter(text), ("filter",)), ("filter",))
 
 
 def parsed_filter(text: str) -> Any:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.messages.cursors import MAY_CHANGE
 from api.messages.request_schemas import ITEM, USER, Cursor, Filter, Id, Ids, StrictModel
 from api.messages.response_schemas import Answered, ShelfAnswer
-from api.messages.shelf_schemas import ExplainOptions, PastEvent, ShelfBody
+from api.messages.shelf_schemas import ExplainOptions, PastEvent, RequestContext, ShelfBody
 from engine.merchandising.placements import OF_REQUEST
 from engine.merchandising.presets import NAME
 
@@ -71,6 +71,7 @@ class PageBody(ExplainOptions):
     history: list[PastEvent] = Field([], max_length=1000)
     filter: Filter | None = None
     exclude_items: Ids = Field([])
+    context: RequestContext = Field({})
     shelves: list[Name] | None = Field(
         None, max_length=50, description="only these; default: all, or those of `cursors`"
     )
