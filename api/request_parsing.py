@@ -19,7 +19,7 @@ from api.messages.boost_schemas import Boost, BoostList
 from api.messages.cursors import Series
 from api.messages.request_schemas import SearchOptions
 from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
-from api.shaping_parsing import parse_pins
+from api.shaping_parsing import parse_group_by, parse_pins
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
@@ -56,13 +56,15 @@ def parse_recommend(
     if body.vector is not None and (body.history or body.item_ids):
         message = "a vector already says who it is for; leave history and item_ids away"
         raise InputError(message, loc=(*loc, "vector"))
+    group_by, choose_by = parse_group_by(body.group_by, (*loc, "group_by"))
     return Request(
         k=body.k,
         user_id=body.user_id,
         history=_session(body, now_us, loc),
         predicate=filter_,
         boosts=parse_boosts(body.boost, loc, segments),
-        group_by=None if body.group_by is None else predicate.canonical_field(body.group_by, (*loc, "group_by")),
+        group_by=group_by,
+        choose_by=choose_by,
         caps=parse_caps(body.caps, (*loc, "caps")),
         diversity=body.diversity,
         pins=parse_pins(body, loc, segments),
@@ -72,6 +74,7 @@ def parse_recommend(
         include_items=body.include_items,
         shown=cursors.shown(body.cursor, pages, (*loc, "cursor")),
         fill_with=body.fill,
+        seed=body.seed,
         explain=explain,
     )
 

@@ -5,15 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from api.messages import shelf_schemas
-from api.messages.shelf_schemas import RecommendQuery, ShelfBody
+from api.messages.shelf_schemas import GroupedBy, RecommendQuery, ShelfBody
 from engine.catalogue import predicate
 from engine.errors import InputError
-from engine.recommending.values.request import Pin
+from engine.recommending.values.request import ChooseBy, Pin
 from engine.segments.references import Expander
 from engine.segments.segments import NO_SEGMENTS
 from engine.values.ids import check_id
 
 Loc = tuple[str | int, ...]
+
+
+def parse_group_by(group_by: GroupedBy | None, loc: Loc) -> tuple[str | None, ChooseBy | None]:
+    """The field, and by which field the shown item of a group is chosen; None: by score."""
+    if group_by is None:
+        return None, None
+    field, choose = predicate.canonical_field(group_by.field, loc), group_by.choose
+    if choose == "score":
+        return field, None
+    by = predicate.canonical_field(choose.field, (*loc, "choose", "field"))
+    return field, ChooseBy(by, choose.order == "desc")
 
 
 def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc, segments: Expander = NO_SEGMENTS) -> Sequence[Pin]:

@@ -30,6 +30,9 @@ class AnsweredItem(BaseModel):
     score: float
     reason: Reason
     fields: dict[str, Any]
+    siblings: list[str] | None = Field(
+        None, description="with `group_by`: up to 100 other items of its group that the shelf may show"
+    )
     because: Because | None = Field(None, description="with `explain`, for an item whose score comes from the history")
     parts: list[ScorePart] | None = Field(None, description="with `explain`: the parts of the score, which sum to it")
 

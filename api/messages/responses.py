@@ -86,6 +86,8 @@ def _item(view: LiveView, hit: Hit, answer: Answer, page: Page) -> dict[str, obj
     if page.fields is not None:
         fields = {name: value for name, value in orjson.loads(text).items() if name in page.fields}
     item: dict[str, object] = {"item_id": hit.item_id, "score": hit.score, "reason": hit.reason, "fields": fields}
+    if answer.siblings is not None:
+        item["siblings"] = answer.siblings.get(hit.item_id, ())
     if answer.because is not None:
         item["because"] = _explanation(answer.because.get(hit.item_id))
     if answer.parts is not None:

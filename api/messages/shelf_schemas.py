@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -55,6 +56,42 @@ class PastEvent(StrictModel):
     occurred_at: Moment | None = None  # None: now
 
 
+class ChosenBy(StrictModel):
+    """A number or a time of the items."""
+
+    field: str = Field(min_length=1, max_length=1000, examples=["stock"])
+    order: Literal["desc", "asc"] = Field("desc", description="desc: the item with the largest value")
+
+
+class GroupedBy(StrictModel):
+    """A field, and which item of each group is shown."""
+
+    field: str = Field(min_length=1, max_length=1000, examples=["parent_id"])
+    choose: Literal["score"] | ChosenBy = "score"
+
+
+Seed = Annotated[int, Field(ge=0, lt=2**63, description="with the same seed, random choices are the same again")]
+GROUP_BY = (
+    "a field; of items with the same value, such as the variants of a product, only the best by score is shown; or an "
+    "object that says by which field the shown one is chosen"
+)
+
+
+def _grouped_by(value: object) -> object:
+    """A field, an object, or an object as the JSON text of a query."""
+    if not isinstance(value, str):
+        return value
+    if not value.startswith("{"):
+        return {"field": value}
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        raise ValueError('expected a field, or JSON such as {"field": "parent_id", "choose": "score"}') from None
+
+
+GroupBy = Annotated[GroupedBy, BeforeValidator(_grouped_by, json_schema_input_type=str | GroupedBy)]
+
+
 class Shelf(StrictModel):
     placement: str | None = Field(
         None,
@@ -71,12 +108,8 @@ class Shelf(StrictModel):
     include_items: Ids | None = Field(None, description="show only these items, less those that are left out")
     fill: Fill = Field("popular", description="fill a short list with popular items, new items, or not")
     cursor: Cursor | None = None
-    group_by: str | None = Field(
-        None,
-        min_length=1,
-        description="a field; of items with the same value, such as the variants of a product, only the best is shown",
-        examples=["parent_id"],
-    )
+    group_by: GroupBy | None = Field(None, description=GROUP_BY, examples=["parent_id"])
+    seed: Seed | None = None
     diversity: float = Field(
         0.0, ge=0, le=1, allow_inf_nan=False, description="0: the best items; 1: items as different as possible"
     )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import get_args
+from typing import Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,30 @@ class ItemValues:
             single[codes[start]] if n == 1 else self._several(start, n) if n else NO_VALUES
             for start, n in zip(starts, counts, strict=True)
         ]
+
+    def rows_of(self, values: Values) -> list[int]:
+        """The rows that have exactly these values, at least one, in their order."""
+        code = self._code_of.get(next(iter(values)))
+        if code is None:
+            return []
+        starts, rows = self._rows_by_code
+        found: list[int] = rows[starts[code] : starts[code + 1]].tolist()
+        counts = self.counts[found]
+        if (counts == 1).all():
+            return found if len(values) == 1 else []
+        return [row for row, each in zip(found, self.of_rows(found), strict=True) if each == values]
+
+    @cached_property
+    def _code_of(self) -> dict[Value, int]:
+        return {value: code for code, value in enumerate(self.distinct)}
+
+    @cached_property
+    def _rows_by_code(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """By code, the place of its first row; and the rows."""
+        rows = np.repeat(np.arange(len(self.counts)), self.counts)
+        order = np.argsort(self.codes, kind="stable")
+        n_rows = np.bincount(self.codes, minlength=len(self.distinct))
+        return np.concatenate([[0], np.cumsum(n_rows)]), rows[order]
 
     def _several(self, start: int, n: int) -> Values:
         return frozenset([self.distinct[code] for code in self.codes[start : start + n].tolist()])
@@ -89,6 +113,32 @@ def item_values(columns: Columns, field: str) -> ItemValues:
 def changed_values(field: str, value: object) -> Values:
     """The values of an item that has changed since the build, from its JSON value."""
     return frozenset(_value(kind, each) for kind, each in field_values(field, value))
+
+
+class ChangedItem(Protocol):
+    @property
+    def facts(self) -> Mapping[str, object]:
+        """By field, as `Condition.field` names it."""
+        ...
+
+
+def rows_of_groups(
+    built: ItemValues | None, changed: Mapping[int, ChangedItem], field: str, groups: Sequence[Values]
+) -> list[list[int]]:
+    """For each group, the rows whose current values of the field are exactly these, at least one; in their order.
+
+    `changed` are the items that changed since the build, by row.
+    """
+    found = [[row for row in built.rows_of(group) if row not in changed] if built else [] for group in groups]
+    if changed:
+        places = {group: at for at, group in enumerate(groups)}
+        for row, item in changed.items():
+            at = places.get(changed_values(field, item.facts.get(field)))
+            if at is not None:
+                found[at].append(row)
+        for rows in found:
+            rows.sort()
+    return found
 
 
 def _encoded(stored: FieldValues) -> tuple[list[Scalar], npt.NDArray[np.int64]]:

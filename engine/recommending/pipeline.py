@@ -25,7 +25,8 @@ from engine.recommending.filling import fill, has_unranked, rank_unranked
 from engine.recommending.scoring.compile_boosts import compiled_boosts
 from engine.recommending.scoring.score_parts import score_parts
 from engine.recommending.shaping.fixed_slots import NO_SLOTS, with_fixed
-from engine.recommending.shaping.registry import SHAPING, fixed_slots, needs_fixed_slots
+from engine.recommending.shaping.group_members import siblings_of
+from engine.recommending.shaping.registry import SHAPING, fixed_slots, needs_find
 from engine.recommending.sources.registry import SOURCES
 from engine.recommending.sources.source import Source
 from engine.recommending.values.answer import Answer, Hit, Shortfall
@@ -165,12 +166,12 @@ def _shelf(plan: Plan, searched: Searched | None, excluded: AbstractSet[int]) ->
     """Shaping chooses among n candidates; while it leaves the shelf short and there are more, n grows."""
     context, k, n = plan.context, plan.context.request.k, _n_candidates(plan.context.request)
     fixed = NO_SLOTS
-    if needs_fixed_slots(context.request):
+    if needs_find(context.request):
 
         def find(view: View, n: int, without: AbstractSet[int]) -> list[Hit]:
             return _candidates(replace(plan, context=replace(context, view=view)), n, None, excluded | without)
 
-        context = replace(context, excluded=excluded)
+        context = replace(context, excluded=excluded, find=find)
         fixed = fixed_slots(context, find)
         context, excluded = with_fixed(context, fixed.hits), excluded | fixed.reserved
     while True:
@@ -220,7 +221,8 @@ def _answer(plan: Plan, shelf: Shelf) -> Answer:
         if shelf.n_left_out:
             reason = f"{' and '.join(shelf.left_out_by)} left out {shelf.n_left_out} of the eligible items; {reason}"
         shortfall = Shortfall(k, len(hits), reason)
+    siblings = None if context.request.group_by is None else siblings_of(context, hits, plan.excluded)
     if context.request.explain is None:
-        return Answer(tuple(hits), shortfall, warnings=shelf.warnings)
+        return Answer(tuple(hits), shortfall, warnings=shelf.warnings, siblings=siblings)
     because, parts = explain(context, hits, plan.boost), score_parts(context, hits, plan.boost)
-    return Answer(tuple(hits), shortfall, because, shelf.warnings, parts)
+    return Answer(tuple(hits), shortfall, because, shelf.warnings, parts, siblings)

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.catalogue.field_numbers import field_numbers, number_of
-from engine.catalogue.item_values import NO_VALUES, Values, changed_values
+from engine.catalogue.item_values import NO_VALUES, Values, changed_values, rows_of_groups
 from engine.catalogue.predicate import ItemFields, Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
@@ -175,6 +175,11 @@ class LiveView:
             if item is not None:
                 values[at] = changed_values(field, item.facts.get(field))
         return values
+
+    def rows_of_groups(self, field: str, groups: Sequence[Values]) -> list[list[int]]:
+        """For each group, the rows whose current values of the field are exactly these, at least one."""
+        built = self.generation.item_values.get(field) if self.generation else None
+        return rows_of_groups(built, self.changed, field, groups)
 
     def numbers(self, field: str, *, is_time: bool = False) -> npt.NDArray[np.float64]:
         """(len(items),) the current numbers, or times in microseconds, of a field; NaN without one."""

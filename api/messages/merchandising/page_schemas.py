@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.messages.cursors import MAY_CHANGE
 from api.messages.request_schemas import ITEM, USER, Cursor, Filter, Id, Ids, StrictModel
 from api.messages.response_schemas import Answered, ShelfAnswer
-from api.messages.shelf_schemas import ExplainOptions, PastEvent, RequestContext, ShelfBody
+from api.messages.shelf_schemas import ExplainOptions, PastEvent, RequestContext, Seed, ShelfBody
 from engine.merchandising.placements import OF_REQUEST
 from engine.merchandising.presets import NAME
 
@@ -42,7 +42,9 @@ class PageShelfBody(ShelfBody):
         description="with `seed`, {title}, {item_id} and attributes of its item; with `best`, {value}",
         examples=["Because you viewed {title}"],
     )
-    seed: SeedBody | None = Field(None, description="the shelf starts from an item of the visitor's history")
+    seed: SeedBody | None = Field(  # type: ignore[assignment]  # random choices get theirs from the request
+        None, description="the shelf starts from an item of the visitor's history"
+    )
     best: BestBody | None = Field(None, description="the shelf shows the value of a field that suits the visitor best")
 
     model_config = ConfigDict(extra="forbid", json_schema_extra=_without_parameters_of_requests)
@@ -72,6 +74,7 @@ class PageBody(ExplainOptions):
     filter: Filter | None = None
     exclude_items: Ids = Field([])
     context: RequestContext = Field({})
+    seed: Seed | None = None
     shelves: list[Name] | None = Field(
         None, max_length=50, description="only these; default: all, or those of `cursors`"
     )

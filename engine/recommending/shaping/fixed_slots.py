@@ -6,18 +6,13 @@ chooses items that are different from them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from engine.errors import Problem
 from engine.recommending.shaping import caps, group_by
 from engine.recommending.values.answer import Hit
 from engine.recommending.values.context import Context
-from engine.recommending.values.view import View
-
-# the n best items of a view for the request, without excluded items and without the rows given
-Find = Callable[[View, int, AbstractSet[int]], list[Hit]]
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -1,5 +1,6 @@
-"""Group by: one item of each group, such as the variants of one product: the candidate that comes first.
+"""Group by: one item of each group, such as the variants of one product, at the place of its first candidate.
 
+It is the first candidate, or with `choose_by` the item of the whole group that a field prefers, such as its stock.
 The items of a group have the same value of a field, or the same values of a list. An item without a value is a group of
 its own. Groups that are on earlier pages or in fixed slots are left out.
 """
@@ -7,6 +8,7 @@ its own. Groups that are on earlier pages or in fixed slots are left out.
 from __future__ import annotations
 
 from engine.catalogue.item_values import Values
+from engine.recommending.shaping.group_members import best_members
 from engine.recommending.values.answer import Hit
 from engine.recommending.values.context import Context
 from engine.recommending.values.request import Request
@@ -32,4 +34,4 @@ def shape(context: Context, candidates: list[Hit]) -> list[Hit]:
         if not group or group not in shown:
             shown.add(group)
             chosen.append(hit)
-    return chosen
+    return chosen if request.choose_by is None else best_members(context, chosen)

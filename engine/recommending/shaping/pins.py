@@ -12,9 +12,9 @@ from dataclasses import replace
 
 from engine.deadline import check_deadline, needs_more_work
 from engine.errors import Problem
-from engine.recommending.shaping.fixed_slots import Find, FixedSlots, admitted, with_fixed
+from engine.recommending.shaping.fixed_slots import FixedSlots, admitted, with_fixed
 from engine.recommending.values.answer import Hit
-from engine.recommending.values.context import Context
+from engine.recommending.values.context import Context, Find
 from engine.recommending.values.request import Pin
 
 WIDEN = 4

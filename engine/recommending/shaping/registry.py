@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from engine.recommending.shaping import caps, diversity, group_by
-from engine.recommending.shaping.fixed_slots import Find, FixedSlots
+from engine.recommending.shaping.fixed_slots import FixedSlots
 from engine.recommending.shaping.pins import place_pins
 from engine.recommending.shaping.stage import Stage
-from engine.recommending.values.context import Context
+from engine.recommending.values.context import Context, Find
 from engine.recommending.values.request import Request
 
 
-def needs_fixed_slots(request: Request) -> bool:
-    return bool(request.pins)
+def needs_find(request: Request) -> bool:
+    """Whether a stage searches for items beside the candidates."""
+    return bool(request.pins) or request.choose_by is not None
 
 
 def fixed_slots(context: Context, find: Find) -> FixedSlots:

@@ -51,3 +51,4 @@ class Answer:
     because: Mapping[str, Explanation] | None = None  # by item id; None: not requested
     warnings: tuple[Problem, ...] = ()  # parts of the request that had no effect, such as a pin of an unavailable item
     parts: Mapping[str, tuple[Part, ...]] | None = None  # by item id, whose sum is the score; None: not requested
+    siblings: Mapping[str, tuple[str, ...]] | None = None  # by item id: the other items of its group; None: no groups

@@ -19,6 +19,14 @@ NO_HISTORY = History()
 
 
 @dataclass(frozen=True, slots=True)
+class ChooseBy:
+    """Which item of a group is shown: the one with the largest, or smallest, number or time in a field."""
+
+    field: str  # as `Condition.field` names it
+    descending: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Pin:
     """Exactly one of `item_id` and `predicate` is given."""
 
@@ -40,6 +48,7 @@ class Request:
     boosts: Boosts = NO_BOOSTS
     objective: Objective | None = None  # scores are multiplied by the expected value of an item
     group_by: str | None = None  # a field; one item of those with the same value is shown
+    choose_by: ChooseBy | None = None  # None: the item of a group that comes first
     caps: Caps = ()
     diversity: float = 0.0  # 0 to 1
     pins: Sequence[Pin] = ()  # of different positions
@@ -50,4 +59,5 @@ class Request:
     impressions: History = NO_HISTORY  # what the user was shown, read if `needs_impressions`: item ids and times count
     shown: Sequence[str] = ()  # the items of the pages before this one
     fill_with: Fill = "popular"
+    seed: int | None = None  # of random choices; None: others for each answer
     explain: int | None = None  # so many items of the history beside each item; None: no explanation

@@ -69,6 +69,10 @@ class View(Protocol):
         """The values of a catalogue field, as `Condition.field` names it, for each row; a list has several."""
         ...
 
+    def rows_of_groups(self, field: str, groups: Sequence[Values]) -> list[list[int]]:
+        """For each group, the rows whose values of the field are exactly these, at least one."""
+        ...
+
     def numbers(self, field: str, *, is_time: bool = False) -> npt.NDArray[np.float64]:
         """(len(items),) the number of each item in a field, or its time in microseconds; NaN without one."""
         ...

@@ -37,6 +37,53 @@ def test_one_item_of_each_group_is_shown_on_all_pages_together(shop: Shop) -> No
     assert ids(first) + ids(second) == best[:12]
 
 
+def test_the_shown_item_of_a_group_is_chosen_by_a_field_and_names_its_siblings(shop: Shop) -> None:
+    for group_by in ("categories", {"field": "categories"}, {"field": "categories", "choose": "score"}):
+        assert ids(shelf(shop, k=2, group_by=group_by)) == ids(shelf(shop, k=2, group_by="categories"))
+    for order, n in (("desc", 19), ("asc", 0)):
+        group_by = {"field": "categories", "choose": {"field": "price", "order": order}}
+        answer = shelf(shop, k=2, group_by=group_by)
+        assert ids(answer) == [f"odd-{n:02}", f"even-{n:02}"]
+        siblings = [f"odd-{other:02}" for other in range(20) if other != n]
+        assert answer["items"][0]["siblings"] == siblings
+        text = {"group_by": json.dumps(group_by), "k": 2} | ASKED
+        assert shop.get("/recommend", params=text).json()["items"] == answer["items"]
+        alone = shop.post("/recommend/batch", {"shelves": [ASKED | {"k": 2, "group_by": group_by}]}).json()
+        assert alone["shelves"][0]["items"] == answer["items"]
+    narrow = shelf(
+        shop, k=1, group_by="categories", filter={"price": {"lt": 2}, "categories": "odd"}, exclude_items=["odd-01"]
+    )
+    assert ids(narrow) == ["odd-00"]
+    assert narrow["items"][0]["siblings"] == []
+
+
+def test_a_moved_item_is_a_sibling_in_its_new_group(shop: Shop) -> None:
+    moved = {"item_id": "even-07", "categories": ["odd"], "attributes": {"price": 70}}
+    shop.post("/items", {"items": [moved]})
+    by_price = {"field": "categories", "choose": {"field": "price"}}
+    assert ids(shelf(shop, k=1, group_by=by_price)) == ["even-07"]
+    assert "even-07" in shelf(shop, k=1, group_by="categories")["items"][0]["siblings"]
+    shop.post("/items", {"items": [moved | {"categories": ["even"], "attributes": {"price": 7}}]})
+
+
+@pytest.mark.parametrize(
+    ("group_by", "loc", "msg"),
+    [
+        ({"choose": "score"}, ["body", "group_by", "field"], "Field required"),
+        ({"field": "price", "choose": "stock"}, ["body", "group_by", "choose"], "score"),
+        ({"field": "price", "by": "x"}, ["body", "group_by", "by"], "no such parameter"),
+        ({"field": "price", "choose": {"field": "title"}}, ["group_by", "choose", "field"], "no item has a number"),
+        (3, ["body", "group_by"], ""),
+    ],
+)
+def test_a_wrong_group_by_names_the_part(shop: Shop, group_by: object, loc: list, msg: str) -> None:
+    answer = shop.post("/recommend", ASKED | {"group_by": group_by})
+    assert answer.status_code == 422
+    errors = [each for each in answer.json()["errors"] if each["loc"][: len(loc)] == loc]
+    assert errors, answer.json()
+    assert msg in errors[0]["msg"]
+
+
 def test_a_shelf_that_shaping_leaves_short_says_why(shop: Shop) -> None:
     answer = shelf(shop, k=10, caps={"categories": 2}, group_by="price")
     assert len(answer["items"]) == 4

@@ -54,6 +54,10 @@ class SmallView:
     def field_values(self, field, rows):
         return [self.fields.get(field, {}).get(row, frozenset()) for row in rows]
 
+    def rows_of_groups(self, field, groups):
+        values = self.field_values(field, range(len(self.items)))
+        return [[row for row, each in enumerate(values) if each == group] for group in groups]
+
     def numbers(self, field, *, is_time=False):
         values = self.fields.get(field, {})
         return np.array([next(iter(values.get(row, ())), np.nan) for row in range(len(self.items))], float)

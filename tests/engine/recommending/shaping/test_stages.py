@@ -7,13 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.errors import InputError
 from engine.recommending import pipeline
 from engine.recommending.pipeline import recommend
 from engine.recommending.shaping.diversity import most_relevant_and_different
 from engine.recommending.shaping.registry import SHAPING
 from engine.recommending.sources.registry import SOURCES
 from engine.recommending.values.answer import Hit
-from engine.recommending.values.request import Request
+from engine.recommending.values.request import ChooseBy, Request
 from engine.values.events import Weighting
 from engine.values.ids import IdMap
 from engine.values.vectors import normalise_rows
@@ -161,3 +162,49 @@ def test_caps_search_through_the_whole_catalogue_until_the_shelf_is_full(n_items
     )
     answer = answer_to(view, source="popular", k=2, caps=(("brand", 1),))
     assert rows_of(answer) == ([0, n_items - 1] if n_items > 1 else [0])
+
+
+@given(
+    view=views,
+    request=requests,
+    fields=fields,
+    stock=st.dictionaries(st.integers(0, MAX_ITEMS - 1), st.integers(0, 3).map(lambda n: frozenset([n])), min_size=1),
+    descending=st.booleans(),
+    source=st.sampled_from(["for_you", "popular", "new"]),
+)
+def test_the_shown_item_of_a_group_is_chosen_among_the_whole_group(
+    view: MadeView, request: Request, fields, stock, descending, source
+) -> None:
+    stock = {row: value for row, value in stock.items() if row < len(view.items)} or {0: frozenset([1])}
+    view = replace(view, fields=fields | {"stock": stock})
+    request = replace(request, source=source)
+    [plain] = recommend(view, [replace(request, k=MAX_ITEMS)], weighting=WEIGHTING, now_us=0)
+    shown = [row for id_ in request.shown if (row := view.items.row(id_)) is not None]
+    sign = -1 if descending else 1
+
+    def rank(hit: Hit):
+        number = next(iter(stock.get(hit.row, ())), None)
+        return (number is None, sign * (number or 0), -hit.score)
+
+    best = []
+    for row in grouped(view.fields["brand"], rows_of(plain), shown):
+        group = view.fields["brand"].get(row)
+        members = [hit for hit in plain.hits if (group and view.fields["brand"].get(hit.row) == group)]
+        best.append(min(rank(hit) for hit in members or [hit for hit in plain.hits if hit.row == row]))
+    choose = ChooseBy("stock", descending)
+    [answer] = recommend(view, [replace(request, group_by="brand", choose_by=choose)], weighting=WEIGHTING, now_us=0)
+    found = [rank(hit) for hit in answer.hits]
+    assert [each[:2] for each in found] == [each[:2] for each in best[: request.k]]
+    assert [each[2] for each in found] == pytest.approx([each[2] for each in best[: request.k]], abs=1e-5)
+    by_id = {hit.item_id: hit for hit in plain.hits}
+    for hit in answer.hits:
+        group = view.fields["brand"].get(hit.row)
+        expected = {id_ for id_, each in by_id.items() if group and view.fields["brand"].get(each.row) == group}
+        assert set(answer.siblings[hit.item_id]) == expected - {hit.item_id}
+
+
+def test_a_field_without_numbers_cannot_choose_the_item_of_a_group() -> None:
+    view = SmallView(fields={"brand": {row: frozenset("a") for row in range(6)}})
+    with pytest.raises(InputError, match="no item has a number or a time in 'stock'") as error:
+        answer_to(view, source="popular", group_by="brand", choose_by=ChooseBy("stock"))
+    assert error.value.problems[0].loc == ("group_by", "choose", "field")
