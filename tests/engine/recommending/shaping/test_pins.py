@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from engine.recommending.pipeline import recommend
@@ -63,12 +63,17 @@ def placed(order: list[str], pins: tuple[Pin, ...], k: int, may_show: set[str], 
 def test_pins_are_placed_as_their_definition_says(view: MadeView, request: Request, pins, source) -> None:
     request = replace(request, source=source, explain=None)
     [plain] = recommend(view, [replace(request, k=MAX_ITEMS)], weighting=WEIGHTING, now_us=0)
+    # of items that the model says nothing about, a short shelf shows others than the begin of a long one
+    assume(source != "for_you" or all(hit.reason == "history" and hit.score > 0 for hit in plain.hits))
     order = [hit.item_id for hit in plain.hits]
     [answer] = recommend(view, [replace(request, pins=pins)], weighting=WEIGHTING, now_us=0)
     expected = placed(order, pins, request.k, eligible(view, request), len(request.shown))
-    assert [hit.item_id for hit in answer.hits] == expected
     scores = {hit.item_id: hit.score for hit in plain.hits}
-    assert [hit.score for hit in answer.hits] == pytest.approx([scores[hit.item_id] for hit in answer.hits], abs=1e-5)
+    pinned_items = {pin.item_id for pin in pins if pin.position > len(request.shown)}
+    for hit, item_id in zip(answer.hits, expected, strict=True):  # scores that tie differ by rounding
+        assert hit.item_id == item_id or not {hit.item_id, item_id} & pinned_items
+        assert hit.score == pytest.approx(scores[hit.item_id], abs=1e-5)
+        assert hit.score == pytest.approx(scores[item_id], abs=1e-5)
     on_page = {pin.item_id for pin in pins if 0 <= pin.position - 1 - len(request.shown) < request.k} - {None}
     n_missing = len(on_page - eligible(view, request))
     assert sum("item" in each.msg.split(": ", 1)[1][:5] for each in answer.warnings) == n_missing
@@ -105,8 +110,9 @@ def test_the_other_items_keep_to_groups_and_caps_beside_the_pinned_ones(
         assert len(set(groups)) == len(groups)
     shown_at = {hit.item_id: place + 1 for place, hit in enumerate(answer.hits) if hit.reason == "pinned"}
     for pin in pins:
-        if pin.item_id in shown_at and answer.shortfall is None:
-            assert shown_at[pin.item_id] == pin.position - len(request.shown)
+        position = pin.position - len(request.shown)
+        if pin.item_id in shown_at and answer.shortfall is None and position <= request.k:
+            assert shown_at[pin.item_id] == position
 
 
 def shown(**asked) -> list[str]:
