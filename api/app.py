@@ -30,7 +30,7 @@ from api.monitoring.metrics import Metrics, RequestMetrics
 from api.monitoring.outage_log import OutageLog
 from api.monitoring.view_gauges import set_view
 from api.routes import events, health, items, keys, latent, model_reports, models, recommend, search, spaces, users
-from api.routes.merchandising import page, pages, placements, segments, values
+from api.routes.merchandising import page, pages, placements, rules, segments, values
 from engine.errors import NearfieldError
 from engine.private_folders import restrict_access
 from engine.settings import Settings
@@ -59,6 +59,7 @@ ROUTERS = (
     page,
     pages,
     placements,
+    rules,
     segments,
     users,
     latent,

@@ -131,11 +131,12 @@ class ReadContext:
     settings: Settings
     history_reader: HistoryReader
     metrics: Metrics
+    database: Database
 
 
 async def get_read_context(request: Request) -> ReadContext:
     state = request.app.state
-    return ReadContext(state.settings, state.history_reader, state.metrics)
+    return ReadContext(state.settings, state.history_reader, state.metrics, state.database)
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,16 @@ def parse_group_by(group_by: GroupedBy | None, loc: Loc) -> tuple[str | None, Ch
 
 def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc, segments: Expander = NO_SEGMENTS) -> Sequence[Pin]:
     """InputError for two pins that contradict each other, and for an item that the request may not show."""
-    pins = [_pin(pin, (*loc, "pins", at), segments) for at, pin in enumerate(body.pins)]
+    pins = parse_stored_pins(body.pins, loc, segments)
+    for at, pin in enumerate(pins):
+        if pin.item_id is not None:
+            _check_shown(pin.item_id, body, (*loc, "pins", at, "item_id"))
+    return pins
+
+
+def parse_stored_pins(asked: Sequence[shelf_schemas.Pin], loc: Loc, segments: Expander = NO_SEGMENTS) -> list[Pin]:
+    """InputError for two pins that contradict each other."""
+    pins = [_pin(pin, (*loc, "pins", at), segments) for at, pin in enumerate(asked)]
     first: dict[object, int] = {}
     for at, pin in enumerate(pins):
         for name, value in (("position", pin.position), ("item_id", pin.item_id)):
@@ -37,8 +46,6 @@ def parse_pins(body: ShelfBody | RecommendQuery, loc: Loc, segments: Expander = 
             if value is not None and earlier != at:
                 message = f"expected a {name} of its own for each pin, got {value!r} in pins {earlier} and {at}"
                 raise InputError(message, loc=(*loc, "pins", at, name))
-        if pin.item_id is not None:
-            _check_shown(pin.item_id, body, (*loc, "pins", at, "item_id"))
     return pins
 
 

@@ -21,6 +21,7 @@ from engine.catalogue.predicate import AllOf, Condition, parse
 from engine.errors import InputError
 from engine.merchandising.pages import Page, PageShelf, filled_title, seed_item
 from engine.merchandising.placements import Placement, narrowed
+from engine.merchandising.rules import Members
 from engine.recommending.best_values import best_values
 from engine.recommending.values.request import Request
 from engine.settings import Settings
@@ -63,6 +64,7 @@ class Visit:
     settings: Settings
     stored: UserProfile
     now_us: int
+    members: Members
 
 
 def open_shelves(visit: Visit) -> list[OpenShelf]:
@@ -115,7 +117,8 @@ def _open(visit: Visit, shelf: PageShelf, pages: Series, continued: Continued) -
     if shelf.seed is not None:
         item_id = start if start is not None else _seed(visit, shelf)
         start, values = item_id, _fields(visit.view, item_id)
-    asked = asked_shelf(_body(visit, shelf, start), LOC, visit.view, visit.settings, visit.body, visit.now_us, pages)
+    body = _body(visit, shelf, start)
+    asked = asked_shelf(body, LOC, visit.view, visit.settings, visit.body, visit.now_us, pages, visit.members)
     request = replace(asked.shelf, shown=continued.own)
     if continued.others:
         request = replace(request, exclude_items=[*request.exclude_items, *continued.others])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 from fastapi import Request as HttpRequest
 
@@ -12,6 +13,7 @@ from api.deps import check_k
 from api.limits.deadline import check_deadline
 from api.limits.work_limit import check_work
 from api.merchandising.placed import placed
+from api.merchandising.ruled import members_of, with_rules
 from api.merchandising.situations import references_of
 from api.messages import warnings
 from api.messages.cursors import Series, series
@@ -21,6 +23,7 @@ from api.request_parsing import Loc, parse_recommend, with_profile, with_vector
 from engine.deadline import until_deadline
 from engine.errors import InputError
 from engine.merchandising.placements import Placement
+from engine.merchandising.rules import NO_RULES, AppliedRules, Members
 from engine.recommending.pipeline import recommend
 from engine.recommending.values.answer import Answer
 from engine.recommending.values.request import Request
@@ -39,16 +42,27 @@ class AskedShelf:
     pages: Series
     loc: Loc
     shelf: Request
+    rules: AppliedRules = NO_RULES
 
 
 def asked_shelves(
-    bodies: Iterable[tuple[ShelfBody, Loc]], view: LiveView, settings: Settings, options: ExplainOptions, now_us: int
+    bodies: Iterable[tuple[ShelfBody, Loc]],
+    view: LiveView,
+    settings: Settings,
+    options: ExplainOptions,
+    now_us: int,
+    database: Database,
 ) -> list[AskedShelf]:
     """The shelves parsed, each with the place of its body. InputError names the place, or a batch of too many items."""
     asked, n_items = list[AskedShelf](), 0
+
+    @cache
+    def members(user_id: str | None) -> Members:
+        return members_of(user_id, view, database, now_us)
+
     for body, loc in until_deadline(bodies, every=1):
         pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
-        asked.append(asked_shelf(body, loc, view, settings, options, now_us, pages))
+        asked.append(asked_shelf(body, loc, view, settings, options, now_us, pages, members(body.user_id)))
         n_items += asked[-1].shelf.k
         if n_items > MAX_ITEMS:
             raise InputError(f"all shelves have at most {MAX_ITEMS} items together, asked for more", loc=loc[:2])
@@ -56,7 +70,14 @@ def asked_shelves(
 
 
 def asked_shelf(
-    body: ShelfBody, loc: Loc, view: LiveView, settings: Settings, options: ExplainOptions, now_us: int, pages: Series
+    body: ShelfBody,
+    loc: Loc,
+    view: LiveView,
+    settings: Settings,
+    options: ExplainOptions,
+    now_us: int,
+    pages: Series,
+    members: Members,
 ) -> AskedShelf:
     full, placement = placed(body, view.presets, loc)
     check_k(full.k, settings, (*loc, "k"))
@@ -69,7 +90,8 @@ def asked_shelf(
         explain=options.explain,
         segments=references_of(full, view, now_us),
     )
-    return AskedShelf(full, placement, pages, loc, shelf)
+    shelf, rules = with_rules(shelf, full, placement, view, now_us, members)
+    return AskedShelf(full, placement, pages, loc, shelf, rules)
 
 
 def with_profiles(
@@ -106,5 +128,5 @@ def answer_shelves(
         suggest = at < MAX_WITH_SUGGESTIONS
         found = warnings.of_request(view, shelf, each.body, each.loc, suggest=suggest)
         page = Page(options.fields, shelf.shown, each.pages, profile.degraded, found, each.loc)
-        shown.append(replace(page, placement=each.placement))
+        shown.append(replace(page, placement=each.placement, rules=each.rules))
     return list(zip(answers, shown, strict=True))

@@ -22,6 +22,7 @@ class Because(BaseModel):
 class ScorePart(BaseModel):
     name: str = Field(description="base: the score of the source; boost, objective, rotation: what each changes")
     at: int | None = Field(description="the place of a boost in the request, from 0")
+    rule: str | None = Field(None, description="the rule that adds it; null: the request")
     adds: float
 
 
@@ -35,6 +36,9 @@ class AnsweredItem(BaseModel):
     )
     because: Because | None = Field(None, description="with `explain`, for an item whose score comes from the history")
     parts: list[ScorePart] | None = Field(None, description="with `explain`: the parts of the score, which sum to it")
+    rules: list[str] | None = Field(
+        None, description="with `explain`: the rules whose boosts changed the score, or whose pin is at this position"
+    )
 
 
 class Short(BaseModel):
@@ -58,6 +62,7 @@ class ShelfAnswer(BaseModel):
     shortfall: Short | None
     cursor: str | None = Field(description="for the next page; null when there are no more items")
     placement: AnsweredPlacement | None = Field(None, description="the placement of the request, null without one")
+    rules: list[str] = Field([], description="the rules that acted on the shelf, the highest priority first")
     warnings: list[Warned] = Field(
         description="parts of the request without effect: attributes that no item has, items that are not in the "
         "catalogue, kinds of session events that the weighting does not list"

@@ -15,7 +15,8 @@ from api.messages.cursors import Series
 from api.monitoring.metrics import Metrics
 from engine.errors import Problem
 from engine.merchandising.placements import Placement
-from engine.recommending.values.answer import Answer, Explanation, Hit
+from engine.merchandising.rules import NO_RULES, AppliedRules
+from engine.recommending.values.answer import Answer, Explanation, Hit, Part
 from indexing.live.view import LiveView
 
 
@@ -34,6 +35,7 @@ class Page:
     warnings: Sequence[Problem] = ()
     loc: tuple[str | int, ...] = ()  # of the request in a body of several
     placement: Placement | None = None
+    rules: AppliedRules = NO_RULES
 
 
 def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
@@ -62,10 +64,11 @@ def shelf_fields(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -
     if short is not None:
         metrics.shortfalls.labels(name).inc()
     return {
-        "items": [_item(view, hit, answer, page) for hit in answer.hits],
+        "items": [_item(view, hit, answer, page, place) for place, hit in enumerate(answer.hits, 1)],
         "shortfall": short and {"requested": short.requested, "returned": short.returned, "reason": short.reason},
         "cursor": _cursor(answer, page),
         "placement": _placement(page.placement),
+        "rules": page.rules.names,
         "warnings": warnings.to_json([*page.warnings, *warnings.at(page.loc, answer.warnings)]),
     }
 
@@ -80,7 +83,7 @@ def _cursor(answer: Answer, page: Page) -> str | None:
     return cursors.after([*page.shown, *(hit.item_id for hit in answer.hits)], page.pages)
 
 
-def _item(view: LiveView, hit: Hit, answer: Answer, page: Page) -> dict[str, object]:
+def _item(view: LiveView, hit: Hit, answer: Answer, page: Page, place: int) -> dict[str, object]:
     text = view.fields(hit.item_id, hit.row)
     fields: object = orjson.Fragment(text)
     if page.fields is not None:
@@ -92,8 +95,15 @@ def _item(view: LiveView, hit: Hit, answer: Answer, page: Page) -> dict[str, obj
         item["because"] = _explanation(answer.because.get(hit.item_id))
     if answer.parts is not None:
         parts = answer.parts[hit.item_id]
-        item["parts"] = [{"name": part.name, "at": part.at, "adds": part.adds} for part in parts]
+        item["parts"] = [_part(part, page.rules) for part in parts]
+        item["rules"] = page.rules.of_slot(hit, len(page.shown) + place, parts)
     return item
+
+
+def _part(part: Part, rules: AppliedRules) -> dict[str, object]:
+    """A boost of a rule has no place in the request."""
+    rule = rules.of_part(part)
+    return {"name": part.name, "at": part.at if rule is None else None, "rule": rule, "adds": part.adds}
 
 
 def _explanation(found: Explanation | None) -> dict[str, object] | None:

@@ -27,6 +27,7 @@ from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.limits.work_limit import check_work, is_quick
 from api.merchandising.placed import placed
+from api.merchandising.ruled import NeedsMembers, ask_later, has_rules, members_of, with_rules
 from api.merchandising.shelf_batch import answer_shelves, asked_shelves, with_profiles
 from api.merchandising.situations import references_from, references_of
 from api.messages import warnings
@@ -40,6 +41,8 @@ from api.request_parsing import Loc, parse_rank, parse_recommend, with_profile, 
 from engine.deadline import MoreWork
 from engine.deadline import quick as run_quick
 from engine.errors import StoreUnavailable
+from engine.merchandising.placements import Placement
+from engine.merchandising.rules import NO_RULES, AppliedRules
 from engine.recommending.pipeline import recommend
 from engine.recommending.values.request import Request as Shelf
 from engine.store import items
@@ -81,7 +84,7 @@ def post_batch(
     """Each shelf is a request as of POST recommend; they are answered in order. `fields` and `explain` apply to all."""
     bodies = [(shelf, ("body", "shelves", at)) for at, shelf in enumerate(body.shelves)]
     view, now_us = fresh_view(request, view, body), time.time_ns() // 1000
-    asked = asked_shelves(bodies, view, settings, body, now_us)
+    asked = asked_shelves(bodies, view, settings, body, now_us, database)
     shelves, profiles = with_profiles(asked, view, database, settings, request)
     answered = answer_shelves(asked, shelves, profiles, view, body, now_us, distinct=body.distinct)
     return shelves_response(view, answered, metrics)
@@ -127,6 +130,7 @@ async def _recommend(
     check_k(body.k, context.settings)
     references = references_of(body, view, now_us)
     shelf = parse_recommend(body, now_us, pages=pages, filter_loc=filter_loc, explain=body.explain, segments=references)
+    shelf, rules = await _ruled(shelf, body, placement, view, now_us, context)
     quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
     if not quick:
         _check_work(view, shelf, context, filter_loc)
@@ -136,13 +140,30 @@ async def _recommend(
         profile = await _profile(shelf.user_id, shelf, request, view, context)
         shelf, degraded = with_profile(shelf, profile), profile.degraded
     check_deadline(request)  # reading a history may take long
-    page = Page(body.fields, shelf.shown, pages, degraded, placement=placement)
+    page = Page(body.fields, shelf.shown, pages, degraded, placement=placement, rules=rules)
     answer = partial(_answered, view, shelf, body, page, now_us, context.metrics)
     if quick:
         with suppress(MoreWork):
             return run_quick(answer)
         _check_work(view, shelf, context, filter_loc)
     return await asyncio.to_thread(answer)
+
+
+async def _ruled(
+    shelf: Shelf,
+    body: RecommendBody | RecommendQuery,
+    placement: Placement | None,
+    view: LiveView,
+    now_us: int,
+    context: ReadContext,
+) -> tuple[Shelf, AppliedRules]:
+    """PostgreSQL is asked for the segments of the user only where a rule needs them, in a thread."""
+    if not has_rules(view):
+        return shelf, NO_RULES
+    with suppress(NeedsMembers):
+        return with_rules(shelf, body, placement, view, now_us, ask_later)
+    members = members_of(shelf.user_id, view, context.database, now_us)
+    return await asyncio.to_thread(with_rules, shelf, body, placement, view, now_us, members)
 
 
 def _check_work(view: LiveView, shelf: Shelf, context: ReadContext, filter_loc: Loc) -> None:

@@ -39,7 +39,7 @@ class Presets:
     version: int = 0  # `presets_version` of the space
     placements: Mapping[str, StoredDocument] = field(default_factory=dict)
     pages: Mapping[str, StoredDocument] = field(default_factory=dict)
-    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    rules: Mapping[str, StoredDocument] = field(default_factory=dict)
     segments: Segments = NO_SEGMENTS
     broken: Mapping[tuple[str, str], str] = field(default_factory=dict)  # (kind, name) -> why it cannot be used
 
@@ -52,10 +52,9 @@ def parse_presets(version: int, documents: Iterable[Document]) -> Presets:
     for each in documents:
         if each.body is not None:
             of_kind[each.kind][each.name] = StoredDocument(each.name, each.version, each.body)
-    rules, found = ({name: each.body for name, each in of_kind[kind].items()} for kind in ("rule", "segment"))
-    segments = parse_segments(found)
+    segments = parse_segments({name: each.body for name, each in of_kind["segment"].items()})
     broken = {("segment", name): why for name, why in segments.broken.items()}
-    return Presets(version, of_kind["placement"], of_kind["page"], rules, segments, broken)
+    return Presets(version, of_kind["placement"], of_kind["page"], of_kind["rule"], segments, broken)
 
 
 def check_name(name: str, loc: tuple[str | int, ...]) -> str:

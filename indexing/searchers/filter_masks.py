@@ -104,6 +104,15 @@ class FilterMasks:
                 break
         return frozenset(fields)
 
+    def accepts(self, predicate: Predicate, changed: Changed) -> bool:
+        """Whether `shown` takes the predicate: False where it compares an attribute with a type that no item has."""
+        try:
+            if self._columns is not None:
+                self._check(predicate, changed)
+        except InputError:
+            return False
+        return True
+
     def attributes(self, changed: Changed) -> list[str]:
         """Names of attributes that items have; looks at no more than MAX_CHANGED_ITEMS changed items."""
         names = {} if self._columns is None else dict.fromkeys(self._columns.attributes["field"].to_pylist())

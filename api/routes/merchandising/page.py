@@ -19,6 +19,7 @@ from api.limits.executors import long_running
 from api.limits.work_limit import check_work
 from api.merchandising.page_documents import page_of
 from api.merchandising.page_shelves import LOC, OpenShelf, Visit, note, open_shelves
+from api.merchandising.ruled import members_of
 from api.messages import warnings
 from api.messages.merchandising.page_schemas import PageAnswer, PageBody
 from api.messages.responses import Page as Part
@@ -48,7 +49,8 @@ def post_page(
     session = parse_session(body.history, now_us, LOC)
     stored = read_profile(body.user_id, session, view, database, settings.history_limit)
     check_deadline(request)
-    shelves = open_shelves(Visit(page, body, view, settings, stored, now_us))
+    members = members_of(body.user_id, view, database, now_us)
+    shelves = open_shelves(Visit(page, body, view, settings, stored, now_us, members))
     ready = [each.request for each in shelves if each.request is not None]
     check_work(view, settings, ready, LOC, sum(each.k for each in ready))
     found = iter(recommend(view, ready, weighting=view.space.weighting, now_us=now_us, distinct=page.distinct))
@@ -95,4 +97,4 @@ def _part(
     pages = replace(shelf.pages, note=note(shelf, len(others)))
     found = warnings.of_request(view, shelf.request, shelf.asked.body, LOC, suggest=False)
     shown = [*others, *shelf.continued.own]
-    return Part(body.fields, shown, pages, degraded, found, placement=shelf.asked.placement)
+    return Part(body.fields, shown, pages, degraded, found, placement=shelf.asked.placement, rules=shelf.asked.rules)

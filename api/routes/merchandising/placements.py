@@ -9,6 +9,7 @@ from api.routes.merchandising.preset_routes import Document, PresetKind, preset_
 from engine.errors import Conflict, InputError
 from engine.merchandising.pages import placements_in
 from engine.merchandising.presets import parse_presets
+from engine.merchandising.rules import placements_of
 from engine.merchandising.stored_document import StoredDocument
 from engine.store.shelves.presets import StoredPreset
 
@@ -24,10 +25,13 @@ def check(name: str, body: Document, current: Sequence[StoredPreset]) -> None:
 
 
 def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
-    """Conflict while a page shows the placement."""
+    """Conflict while a page shows the placement, or a rule acts on it."""
     users = [each.name for each in current if each.kind == "page" and name in placements_in(each.body)]
     if users:
         raise Conflict(f"page {', '.join(users[:5])} shows placement {name!r}; change that first")
+    rules = [each.name for each in current if each.kind == "rule" and name in placements_of(each.body)]
+    if rules:
+        raise Conflict(f"rule {', '.join(rules[:5])} acts on placement {name!r}; change that first")
 
 
 router = preset_router(PresetKind("placement", "placements", "A placement", EXAMPLE, check, check_delete))

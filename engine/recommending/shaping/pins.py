@@ -53,7 +53,8 @@ def _why_not(context: Context, row: int) -> str | None:
 
 
 def _unplaced(at: int, pin: Pin, why: str) -> Problem:
-    return Problem(("pins", at), f"nothing is pinned to position {pin.position}, the next item has it: {why}")
+    loc = ("pins", at) if pin.rule is None else ("rules", pin.rule)
+    return Problem(loc, f"nothing is pinned to position {pin.position}, the next item has it: {why}")
 
 
 def _item_hits(context: Context, items: dict[int, tuple[int, str]], find: Find) -> dict[int, Hit]:

@@ -33,6 +33,7 @@ class Pin:
     position: int  # from 1, over all pages
     item_id: str | None = None
     predicate: Predicate | None = None  # the best item that passes
+    rule: str | None = None  # the rule that pins it; None: the request
 
 
 @dataclass(frozen=True, eq=False, slots=True)

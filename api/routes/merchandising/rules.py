@@ -1,0 +1,37 @@
+"""rules: what merchandisers decide for many shelves, with the conditions under which it holds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from api.merchandising.rule_documents import parse_rule
+from api.messages.merchandising.rule_schemas import EXAMPLE
+from api.routes.merchandising.preset_routes import Document, PresetKind, preset_router
+from engine.errors import Conflict, InputError
+from engine.merchandising.presets import parse_presets
+from engine.merchandising.stored_document import StoredDocument
+from engine.store.shelves.presets import StoredPreset
+
+
+def check(name: str, body: Document, current: Sequence[StoredPreset]) -> None:
+    """InputError for a wrong document, and for a placement that does not exist."""
+    presets = parse_presets(0, current)
+    rule = parse_rule(StoredDocument(name, 0, body), presets.segments, ("body",))
+    for placement in sorted((rule.when.placements or frozenset()) - presets.placements.keys()):
+        message = f"there is no placement {placement!r}; store it first"
+        raise InputError(message, loc=("body", "when", "placements"))
+
+
+def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
+    """Conflict while a placement names the rule."""
+    users = [each.name for each in current if each.kind == "placement" and name in _rules_in(each)]
+    if users:
+        raise Conflict(f"placement {', '.join(users[:5])} names rule {name!r}; change that first")
+
+
+def _rules_in(placement: StoredPreset) -> list[str]:
+    rules = (placement.body or {}).get("rules")
+    return rules if isinstance(rules, list) else []
+
+
+router = preset_router(PresetKind("rule", "rules", "A rule", EXAMPLE, check, check_delete))

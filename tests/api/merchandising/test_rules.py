@@ -1,0 +1,181 @@
+"""Rules over HTTP: they act when their conditions hold, and the answer names them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from engine.store.database.connections import Database
+from engine.store.shelves import presets
+from tests.api.conftest import Shop
+
+
+@pytest.fixture(autouse=True)
+def empty(shop: Shop) -> Iterator[None]:
+    shop.put("/placements/home", {"k": 6})
+    shop.put("/placements/quiet", {"rules": []})
+    yield
+    for each in shop.get("/rules").json()["rules"]:
+        assert shop.delete(f"/rules/{each['name']}").status_code == 200
+
+
+def put(shop: Shop, name: str, then: dict, when: dict | None = None, **more: object) -> int:
+    answer = shop.put(f"/rules/{name}", {"when": when or {}, "then": then} | more)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["seq"]
+
+
+def shelf(shop: Shop, seq: int, **asked: object) -> dict:
+    answer = shop.post("/recommend", {"user_id": "odd-user-3", "exclude": "none", "min_seq": seq} | asked)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+def ids(answer: dict) -> list[str]:
+    return [item["item_id"] for item in answer["items"]]
+
+
+def test_a_rule_filters_boosts_buries_pins_and_caps(shop: Shop) -> None:
+    before = ids(shelf(shop, 0))
+    seq = put(shop, "cheap", {"filter": {"price": {"lt": 5}}})
+    answer = shelf(shop, seq)
+    assert all(item["fields"]["price"] < 5 for item in answer["items"])
+    assert answer["rules"] == ["cheap"]
+    seq = shop.put("/rules/cheap", {"enabled": False, "then": {"filter": {"price": {"lt": 5}}}}).json()["seq"]
+    assert ids(shelf(shop, seq)) == before
+    put(shop, "boost", {"boost": [{"filter": {"item_id": "odd-07"}, "add": 500}]}, priority=1)
+    put(shop, "bury", {"bury": {"item_id": before[0]}}, priority=2)
+    put(shop, "caps", {"caps": {"categories": 3}})
+    seq = put(shop, "pin", {"pins": [{"position": 2, "item_id": "even-05"}]}, priority=3)
+    answer = shelf(shop, seq, explain=2, k=6)
+    assert ids(answer)[:2] == ["odd-07", "even-05"]
+    assert before[0] not in ids(answer)
+    assert [id_.split("-")[0] for id_ in ids(answer)] == ["odd", "even", "odd", "odd", "even", "even"]
+    assert answer["rules"] == ["pin", "bury", "boost", "caps"]
+    assert [item["rules"] for item in answer["items"]] == [["boost"], ["pin"], [], [], [], []]
+    first = answer["items"][0]
+    assert [(part["name"], part["at"], part["rule"]) for part in first["parts"]] == [
+        ("base", None, None),
+        ("boost", None, "boost"),
+    ]
+    assert sum(part["adds"] for part in first["parts"]) == pytest.approx(first["score"])
+    every = shelf(shop, seq, explain=1, k=40, caps={})
+    assert len(every["items"]) == 6  # the cap of the rule
+    shop.delete("/rules/caps")
+    seq = shop.delete("/rules/pin").json()["seq"]
+    every = shelf(shop, seq, explain=1, k=40)
+    assert (ids(every)[-1], every["items"][-1]["rules"]) == (before[0], ["bury"])
+
+
+def test_a_rule_acts_where_all_of_its_conditions_hold(shop: Shop) -> None:
+    shop.put("/users/rita", {"attributes": {"tier": "gold"}})
+    shop.put("/segments/gold", {"of": "users", "filter": {"attributes.tier": "gold"}})
+    now = datetime.now(UTC)
+    yesterday, tomorrow = (f"{now + timedelta(days=days):%Y-%m-%d}" for days in (-2, 2))
+    when = {
+        "placements": ["home"],
+        "segments": ["gold"],
+        "context": {"country": ["DE", "AT"], "new": True},
+        "seed": {"categories": {"contains": "odd"}},
+        "from": yesterday,
+        "until": tomorrow,
+        "time_zone": "Europe/Berlin",
+    }
+    seq = put(shop, "all", {"boost": [{"filter": {"categories": {"eq": "seed"}}, "factor": 2}]}, when)
+    context = {"country": "AT", "new": True, "x": 1}
+    asked = {"placement": "home", "user_id": "rita", "context": context, "item_ids": ["odd-03"]}
+    assert shelf(shop, seq, **asked)["rules"] == ["all"]
+    others = (
+        {"placement": None},
+        {"placement": "quiet"},
+        {"user_id": "ben"},
+        {"user_id": None},
+        {"item_ids": ["even-03"]},
+        {"item_ids": []},
+        {"item_ids": ["nothing"]},
+        *({"context": each} for each in ({}, {"country": "DE"}, context | {"new": 1}, context | {"country": "FR"})),
+    )
+    for other in others:
+        assert shelf(shop, seq, **asked | other)["rules"] == [], other
+    shelves = [{**asked, "placement": "home"}, {**asked, "user_id": "ben"}]
+    answers = shop.post("/recommend/batch", {"shelves": shelves, "min_seq": seq}).json()["shelves"]
+    assert [answer["rules"] for answer in answers] == [["all"], []]
+    shop.put("/pages/front", {"shelves": [{"name": "one", "placement": "home"}, {"name": "two"}]})
+    page = shop.post(
+        "/page", {"page": "front", **{key: asked[key] for key in ("user_id", "context", "item_ids")}}
+    ).json()
+    assert [each["rules"] for each in page["shelves"]] == [["all"], []]
+    for dates in ({"from": tomorrow}, {"until": yesterday}):
+        seq = put(shop, "all", {"filter": {"price": 3}}, dates)
+        assert shelf(shop, seq)["rules"] == []
+    shop.delete("/rules/all")
+    assert shop.delete("/segments/gold").status_code == 200
+
+
+def test_a_pin_of_a_rule_gives_way_to_the_request_and_to_a_higher_priority(shop: Shop) -> None:
+    put(shop, "low", {"pins": [{"position": 1, "item_id": "even-01"}, {"position": 3, "item_id": "even-03"}]})
+    seq = put(shop, "high", {"pins": [{"position": 1, "item_id": "even-02"}]}, priority=5)
+    answer = shelf(shop, seq, k=4, explain=1)
+    assert ids(answer)[:3] == ["even-02", "even-01", "even-03"]
+    assert [item["rules"] for item in answer["items"]] == [["high"], ["low"], ["low"], []]
+    own = shelf(shop, seq, k=4, pins=[{"position": 1, "item_id": "even-03"}])
+    assert ids(own)[:3] == ["even-03", "even-02", "even-01"]
+    gone = shelf(shop, seq, k=4, filter={"categories": {"contains": "odd"}})
+    assert {tuple(each["loc"]) for each in gone["warnings"]} == {("rules", "high"), ("rules", "low")}
+
+
+def test_a_rule_about_fields_that_no_item_has_never_stops_serving(shop: Shop, database: Database) -> None:
+    put(shop, "gone", {"bury": {"no_such_field": 3}})
+    put(shop, "curve", {"boost": [{"field": "no_such_number", "curve": [[0, 1], [1, 2]]}]})
+    put(shop, "type", {"filter": {"price": {"contains": "text"}}})
+    with database.begin() as conn:
+        presets.put(conn, shop.space.key, "rule", "spoilt", {"then": {"kk": 3}}, "local")
+    seq = put(shop, "fine", {"filter": {"price": {"lt": "context.most"}}})
+    assert shelf(shop, seq)["rules"] == ["gone"]
+    assert shelf(shop, seq, context={"most": 3})["rules"] == ["fine", "gone"]
+    assert shelf(shop, seq, context={"most": "three"})["rules"] == ["gone"]
+
+
+@pytest.mark.parametrize(
+    ("document", "loc", "message"),
+    [
+        ({"when": {}}, ["then"], "required"),
+        ({"then": {}}, ["then"], "at least one of filter, boost, bury, pins, caps"),
+        ({"then": {"filter": {"price": {"below": 3}}}}, ["then", "filter", "price", "below"], "expected an operator"),
+        ({"then": {"boost": [{"filter": {"a": 1}, "factor": -1}]}}, ["then", "boost", 0, "factor"], "greater than 0"),
+        ({"then": {"pins": [{"position": 1}]}}, ["then", "pins", 0], "exactly one"),
+        ({"then": {"caps": {"brand": 0}}}, ["then", "caps", "brand"], "greater than or equal"),
+        ({"then": {"bury": {"segment": "none"}}}, ["then", "bury", "segment"], "there is no segment"),
+        ({"then": {"bury": {"a": 1}}, "wen": {}}, ["wen"], "no such parameter"),
+        ({"then": {"bury": {"a": 1}}, "when": {"segments": ["none"]}}, ["when", "segments", 0], "no segment of users"),
+        ({"then": {"bury": {"a": 1}}, "when": {"placements": ["hom"]}}, ["when", "placements"], "no placement 'hom'"),
+        ({"then": {"bury": {"a": 1}}, "when": {"from": "2026-02-30"}}, ["when", "from"], "expected a date"),
+        ({"then": {"bury": {"a": 1}}, "when": {"time_zone": "Berlin"}}, ["when", "time_zone"], "Europe/Berlin"),
+        ({"then": {"bury": {"a": 1}}, "when": {"seed": {"a": {"eq": "seed"}}}}, ["when", "seed"], "seed item itself"),
+        ({"then": {"bury": {"a": 1}}, "when": {"context": {"a": {"b": 1}}}}, ["when", "context", "a"], ""),
+        ({"then": {"bury": {"a": 1}}, "priority": "high"}, ["priority"], "integer"),
+        (
+            {"then": {"bury": {"a": 1}}, "when": {"from": "2026-03-29T03:00", "until": "2026-03-29T00:59Z",
+             "time_zone": "Europe/Berlin"}},
+            ["when", "until"],
+            "ends before it begins",
+        ),
+    ],
+)  # fmt: skip
+def test_a_wrong_rule_is_refused_and_names_the_field(shop: Shop, document: dict, loc: list, message: str) -> None:
+    answer = shop.put("/rules/wrong", document)
+    assert answer.status_code == 422, answer.text
+    problem = answer.json()["errors"][0]
+    assert problem["loc"][1 : 1 + len(loc)] == loc
+    assert message in problem["msg"]
+    assert shop.get("/rules/wrong").status_code == 404
+
+
+def test_a_rule_and_a_placement_that_name_each_other_are_not_deleted_alone(shop: Shop) -> None:
+    put(shop, "here", {"bury": {"price": 1}}, {"placements": ["home"]})
+    assert shop.delete("/placements/home").status_code == 409
+    shop.put("/placements/home", {"rules": ["here"]})
+    assert shop.delete("/rules/here").status_code == 409
+    shop.put("/placements/home", {"k": 6})
