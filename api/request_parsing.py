@@ -66,6 +66,7 @@ def parse_recommend(
         group_by=group_by,
         choose_by=choose_by,
         caps=parse_caps(body.caps, (*loc, "caps")),
+        min_score=body.min_score,
         diversity=body.diversity,
         pins=parse_pins(body, loc, segments),
         exclude=body.exclude.relations,

@@ -24,7 +24,7 @@ from api.messages.request_schemas import (
 )
 from api.messages.timestamps import Moment
 from engine.recommending.exclude_parameter import ExcludedRelations, exclude_from_text, parse_exclude
-from engine.recommending.values.request import Fill
+from engine.recommending.values.request import Fill, MinScore
 
 Relation = Literal["seen", "purchased", "carted", "returned", "disliked", "impressed"]
 Asked = Literal["seen", "purchased", "none"] | list[Relation] | dict[Relation, str | None]
@@ -70,6 +70,10 @@ class GroupedBy(StrictModel):
     choose: Literal["score"] | ChosenBy = "score"
 
 
+MIN_SCORE = (
+    "only items that the model scores above the median of this space (low), the best tenth (medium) or the best "
+    "hundredth (high) of all pairs"
+)
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="with the same seed, random choices are the same again")]
 GROUP_BY = (
     "a field; of items with the same value, such as the variants of a product, only the best by score is shown; or an "
@@ -110,6 +114,7 @@ class Shelf(StrictModel):
     cursor: Cursor | None = None
     group_by: GroupBy | None = Field(None, description=GROUP_BY, examples=["parent_id"])
     seed: Seed | None = None
+    min_score: MinScore | None = Field(None, description=MIN_SCORE)
     diversity: float = Field(
         0.0, ge=0, le=1, allow_inf_nan=False, description="0: the best items; 1: items as different as possible"
     )

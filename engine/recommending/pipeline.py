@@ -23,6 +23,7 @@ from engine.recommending.exclusions import excluded_rows, rows_of
 from engine.recommending.explanation import explain
 from engine.recommending.filling import fill, has_unranked, rank_unranked
 from engine.recommending.scoring.compile_boosts import compiled_boosts
+from engine.recommending.scoring.min_score import best_above, lowest_score, why_short
 from engine.recommending.scoring.score_parts import score_parts
 from engine.recommending.shaping.fixed_slots import NO_SLOTS, with_fixed
 from engine.recommending.shaping.group_members import siblings_of
@@ -51,6 +52,7 @@ class Plan:
     ranking: Ranking | None  # None: the source knows nothing for this request
     excluded: set[int]
     boost: Boost | None = None
+    lowest: float | None = None  # the minimum score, see `lowest_score`
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -97,7 +99,8 @@ def plans(view: View, requests: Sequence[Request], weighting: Weighting, now_us:
     for context, ranking in until_deadline(zip(contexts, _rankings(contexts), strict=True), every=1):
         request = context.request
         source, boost = SOURCES[request.source], compiled_boosts(view, request, now_us)
-        made.append(Plan(context, source, ranking, excluded_rows(context, source.never_shows(request)), boost))
+        lowest, excluded = lowest_score(context, ranking), excluded_rows(context, source.never_shows(request))
+        made.append(Plan(context, source, ranking, excluded, boost, lowest))
     return made
 
 
@@ -133,7 +136,7 @@ def _search(planned: Sequence[Plan]) -> list[Searched | None]:
         return searched
     groups: dict[tuple[int, str], list[int]] = {}
     for at, plan in enumerate(planned):
-        if isinstance(plan.ranking, Nearest) and plan.boost is None:  # boosted searches have widths of their own
+        if isinstance(plan.ranking, Nearest) and plan.boost is None and plan.lowest is None:  # others widen
             groups.setdefault((id(plan.context.view), plan.ranking.index), []).append(at)
     for group in groups.values():
         size = max(1, BATCH_FLOATS // max(1, planned[group[0]].context.view.n_vectors))
@@ -169,7 +172,8 @@ def _shelf(plan: Plan, searched: Searched | None, excluded: AbstractSet[int]) ->
     if needs_find(context.request):
 
         def find(view: View, n: int, without: AbstractSet[int]) -> list[Hit]:
-            return _candidates(replace(plan, context=replace(context, view=view)), n, None, excluded | without)
+            anywhere = replace(plan, context=replace(context, view=view), lowest=None)
+            return _candidates(anywhere, n, None, excluded | without)
 
         context = replace(context, excluded=excluded, find=find)
         fixed = fixed_slots(context, find)
@@ -197,6 +201,8 @@ def _shaped(context: Context, candidates: list[Hit]) -> Shelf:
 def _candidates(plan: Plan, n: int, searched: Searched | None, excluded: AbstractSet[int]) -> list[Hit]:
     """The `n` best items: first from the source, then from its fallback."""
     view, ranking, boost = plan.context.view, plan.ranking, plan.boost
+    if plan.lowest is not None:
+        return best_above(ranking, plan.lowest, view, n, excluded, boost)
     hits: list[Hit] = []
     if searched is not None and isinstance(ranking, Nearest):
         hits = ranking.hits(view, searched.scores, searched.rows, n, excluded)
@@ -217,7 +223,7 @@ def _answer(plan: Plan, shelf: Shelf) -> Answer:
     context, hits, shortfall = plan.context, shelf.hits, None
     k = context.request.k
     if len(hits) < k:
-        reason = plan.source.shortfall(context)
+        reason = plan.source.shortfall(context) if plan.lowest is None else why_short(context, plan.lowest)
         if shelf.n_left_out:
             reason = f"{' and '.join(shelf.left_out_by)} left out {shelf.n_left_out} of the eligible items; {reason}"
         shortfall = Shortfall(k, len(hits), reason)

@@ -32,6 +32,7 @@ from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
 from engine.values.vectors import Matrix, Vectors
+from indexing.building.score_levels import score_levels
 from indexing.generations.cold_items import ItemVectors, item_vectors
 from indexing.generations.folder_locks import FolderLock
 from indexing.generations.generation_writer import remove_on_failure, write
@@ -100,7 +101,7 @@ def build_generation(
         space_fold_in=latent.fold_in,
         codec=latent.codec,
         indexes=indexes,
-        manifest=_manifest_entries(space, record, start, latent)
+        manifest=_manifest_entries(space, record, start, latent, all_items, similarity)
         | {"popularity": popularity.to_json(), "recipe": recipe, "device": device, "kinds": kinds},
     )
     _record(database, space, folder / space.name / name, manifest)
@@ -119,13 +120,21 @@ def _write_atomically(
         return write(folder, name, all_items=all_items, users=users, **parts)
 
 
-def _manifest_entries(space: Space, record: ModelRecord, start: Snapshot, latent: LatentSpace) -> dict[str, Any]:
+def _manifest_entries(
+    space: Space,
+    record: ModelRecord,
+    start: Snapshot,
+    latent: LatentSpace,
+    all_items: ItemVectors,
+    similarity: SimilarityVectors,
+) -> dict[str, Any]:
     return {
         "space": space.name,
         "model": record.version,
         "embedder": record.embedder,
         "metric": record.metric,
         "longest": longest_length(latent.items.matrix),
+        "score_levels": score_levels(latent.users.matrix, all_items.vectors, similarity.vectors, latent.metric),
         "start": {"snapshot": str(start), "epoch": start.epoch},
     }
 

@@ -124,6 +124,10 @@ class LiveView:
     def longest_length(self) -> float:
         return float(self.generation.manifest["longest"]) if self.generation else 0.0
 
+    def score_levels(self, index: str) -> Mapping[str, float] | None:
+        manifest = self.generation.manifest if self.generation else {}
+        return dict(manifest.get("score_levels", {})).get(index)
+
     def search_boosted(self, index: str, vector: Matrix, k: int, boost: Boost) -> Found | None:
         return search_boosted(getattr(self, index), vector, k, self.allowed, boost)
 

@@ -13,6 +13,7 @@ from engine.values.vectors import Matrix
 
 Objective = Literal["clicks", "purchases", "revenue", "margin"]
 Fill = Literal["popular", "new", "none"]  # the source that continues a shelf whose own source has no more items
+MinScore = Literal["low", "medium", "high"]
 Caps = tuple[tuple[str, int], ...]  # a field, and how many items of a shelf may have the same value of it
 
 NO_HISTORY = History()
@@ -51,6 +52,7 @@ class Request:
     group_by: str | None = None  # a field; one item of those with the same value is shown
     choose_by: ChooseBy | None = None  # None: the item of a group that comes first
     caps: Caps = ()
+    min_score: MinScore | None = None
     diversity: float = 0.0  # 0 to 1
     pins: Sequence[Pin] = ()  # of different positions
     exclude: frozenset[str] = frozenset()  # of `engine.recommending.exclude_parameter.RELATIONS`

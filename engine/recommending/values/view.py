@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -46,6 +46,10 @@ class View(Protocol):
     @property
     def items_to_items(self) -> Scorer | None:
         """Searches items by their similarity, with similarity vectors."""
+
+    def score_levels(self, index: str) -> Mapping[str, float] | None:
+        """The scores of `low`, `medium` and `high`, of `users_to_items` or `items_to_items`; None: not measured."""
+        ...
 
     def search_boosted(self, index: str, vector: Matrix, k: int, boost: Boost) -> Found | None:
         """Plain scores (1, m) and rows (1, m) of the `k` allowed rows with the best boosted scores, in no order.

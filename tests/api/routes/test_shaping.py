@@ -149,3 +149,17 @@ def test_a_wrong_value_is_refused_by_name(shop: Shop, asked: dict, loc: list[str
     answer = shop.post("/recommend", asked)
     assert answer.status_code == 422
     assert [error["loc"][: len(loc)] for error in answer.json()["errors"]] == [loc]
+
+
+def test_a_minimum_score_leaves_the_items_that_suit_the_user(shop: Shop) -> None:
+    every = shelf(shop, k=40)["items"]
+    shown = {level: shelf(shop, k=40, min_score=level) for level in ("low", "medium", "high")}
+    n_shown = [len(answer["items"]) for answer in shown.values()]
+    assert 20 >= n_shown[0] >= n_shown[1] >= n_shown[2]
+    assert n_shown[0] > n_shown[2]
+    for level, answer in shown.items():
+        assert answer["items"] == every[: len(answer["items"])]
+        assert f"min_score {level} asks for" in answer["shortfall"]["reason"]
+        text = {"k": 40, "min_score": level} | ASKED
+        assert shop.get("/recommend", params=text).json()["items"] == answer["items"]
+    assert shop.post("/recommend", ASKED | {"min_score": 0.5}).status_code == 422

@@ -39,6 +39,7 @@ class SmallView:
     most_popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4, 5]))
     popularity: Any = field(default_factory=lambda: np.array([0.8, 0.5, 0.2, 1.0, 0.0, 0.0], np.float32))
     newest: Any = field(default_factory=lambda: np.arange(5, -1, -1))
+    levels: Any = None  # of min_score
     fields: Any = field(default_factory=dict)  # field -> row -> values
 
     def vector(self, row):
@@ -61,6 +62,9 @@ class SmallView:
     def numbers(self, field, *, is_time=False):
         values = self.fields.get(field, {})
         return np.array([next(iter(values.get(row, ())), np.nan) for row in range(len(self.items))], float)
+
+    def score_levels(self, index):
+        return self.levels
 
     def search_boosted(self, index, vector, k, boost):
         return None
