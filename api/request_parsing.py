@@ -28,6 +28,7 @@ from engine.recommending.values.boosts import NO_BOOSTS, Boosts, CurveBoost, Fil
 from engine.recommending.values.request import NO_HISTORY, Caps, Request
 from engine.segments.references import Expander
 from engine.segments.segments import NO_SEGMENTS
+from engine.values.durations import parse_duration
 from engine.values.events import History, view_history
 from engine.values.ids import check_id
 from engine.values.vectors import MAX_QUERY_LENGTH, Matrix, check_length, check_vector
@@ -67,6 +68,7 @@ def parse_recommend(
         choose_by=choose_by,
         caps=parse_caps(body.caps, (*loc, "caps")),
         min_score=body.min_score,
+        rotation_us=None if body.rotation is None else parse_duration(body.rotation, (*loc, "rotation")),
         diversity=body.diversity,
         pins=parse_pins(body, loc, segments),
         exclude=body.exclude.relations,

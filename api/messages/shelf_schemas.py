@@ -74,6 +74,10 @@ MIN_SCORE = (
     "only items that the model scores above the median of this space (low), the best tenth (medium) or the best "
     "hundredth (high) of all pairs"
 )
+ROTATION = (
+    "items that the user was shown lately sink and come back by this half-life, such as `12h` or `1d`; each impression "
+    "multiplies a score by 1 - 0.8 x 2^(-age / half-life)"
+)
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="with the same seed, random choices are the same again")]
 GROUP_BY = (
     "a field; of items with the same value, such as the variants of a product, only the best by score is shown; or an "
@@ -113,6 +117,7 @@ class Shelf(StrictModel):
     fill: Fill = Field("popular", description="fill a short list with popular items, new items, or not")
     cursor: Cursor | None = None
     group_by: GroupBy | None = Field(None, description=GROUP_BY, examples=["parent_id"])
+    rotation: str | None = Field(None, description=ROTATION, examples=["1d"])
     seed: Seed | None = None
     min_score: MinScore | None = Field(None, description=MIN_SCORE)
     diversity: float = Field(

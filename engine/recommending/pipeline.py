@@ -24,6 +24,7 @@ from engine.recommending.explanation import explain
 from engine.recommending.filling import fill, has_unranked, rank_unranked
 from engine.recommending.scoring.compile_boosts import compiled_boosts
 from engine.recommending.scoring.min_score import best_above, lowest_score, why_short
+from engine.recommending.scoring.rotation import rotated
 from engine.recommending.scoring.score_parts import score_parts
 from engine.recommending.shaping.fixed_slots import NO_SLOTS, with_fixed
 from engine.recommending.shaping.group_members import siblings_of
@@ -98,7 +99,7 @@ def plans(view: View, requests: Sequence[Request], weighting: Weighting, now_us:
     made = []
     for context, ranking in until_deadline(zip(contexts, _rankings(contexts), strict=True), every=1):
         request = context.request
-        source, boost = SOURCES[request.source], compiled_boosts(view, request, now_us)
+        source, boost = SOURCES[request.source], rotated(context, compiled_boosts(view, request, now_us))
         lowest, excluded = lowest_score(context, ranking), excluded_rows(context, source.never_shows(request))
         made.append(Plan(context, source, ranking, excluded, boost, lowest))
     return made

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.recommending.scoring.compile_boosts import effect_on
+from engine.recommending.scoring.rotation import rotation_of
 from engine.recommending.values.answer import Hit, Part, PartName
 from engine.recommending.values.boosts import Boost, boosted
 from engine.recommending.values.context import Context
@@ -41,9 +42,14 @@ def _boosted_parts(made: Mapping[str, list[Part]], context: Context, hits: Seque
             before, scaled = scaled, boosted(base, factors, None)
             adds = adds + (scaled - before)
         _add(made, hits, "boost", at, adds, adds != 0)
+    rotation = rotation_of(context)
+    by_rotation = np.ones(len(rows)) if rotation is None else rotation.of_rows(rows)
     if request.objective is not None:
-        whole = boosted(base, boost.factors[rows], None)
+        whole = boosted(base, boost.factors[rows] / by_rotation, None)
         _add(made, hits, "objective", None, whole - scaled)
+    if rotation is not None:
+        before = np.array([sum(part.adds for part in made[hit.item_id]) for hit in hits])
+        _add(made, hits, "rotation", None, scores - before, by_rotation != 1)
 
 
 def _add(

@@ -60,6 +60,7 @@ class Request:
     exclude_items: Sequence[str] = ()
     include_items: Sequence[str] | None = None  # only these items may be shown; None: all
     impressions: History = NO_HISTORY  # what the user was shown, read if `needs_impressions`: item ids and times count
+    rotation_us: int | None = None  # half-life by which the items of `impressions` come back; None: none sink
     shown: Sequence[str] = ()  # the items of the pages before this one
     fill_with: Fill = "popular"
     seed: int | None = None  # of random choices; None: others for each answer

@@ -151,6 +151,16 @@ def test_a_wrong_value_is_refused_by_name(shop: Shop, asked: dict, loc: list[str
     assert [error["loc"][: len(loc)] for error in answer.json()["errors"]] == [loc]
 
 
+@pytest.mark.parametrize("rotation", ["1", "", "-1d", "1y", "now"])
+def test_a_wrong_half_life_of_rotation_names_the_field(shop: Shop, rotation: str) -> None:
+    answer = shop.post("/recommend", ASKED | {"rotation": rotation})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == ["rotation"]
+    batch = shop.post("/recommend/batch", {"shelves": [ASKED, ASKED | {"rotation": rotation}]})
+    assert batch.json()["errors"][0]["loc"] == ["body", "shelves", 1, "rotation"]
+    assert shop.get("/recommend", params=ASKED | {"rotation": "1d"}).status_code == 200
+
+
 def test_a_minimum_score_leaves_the_items_that_suit_the_user(shop: Shop) -> None:
     every = shelf(shop, k=40)["items"]
     shown = {level: shelf(shop, k=40, min_score=level) for level in ("low", "medium", "high")}
