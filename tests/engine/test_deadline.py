@@ -2,7 +2,6 @@
 
 import contextvars
 import math
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,13 +11,12 @@ from engine.catalogue.case_folded import fold_texts
 from engine.catalogue.predicate import parse
 from engine.deadline import check_deadline, set_work_deadline, until_deadline
 from engine.errors import DeadlineExceeded, InputError
+from engine.recommending.values.boosted_search import best_boosted
 from engine.recommending.values.boosts import Boost
-from engine.recommending.values.nearest import Nearest
 from indexing.searchers.filter_masks import FilterMasks, LiveItem
 from tests.engine.catalogue.test_predicate import ALL, columns, item
 
-USER = np.ones(2, np.float32)
-NOBODY = SimpleNamespace(n_vectors=3, allowed=None)
+FOUND = np.ones((1, 3), np.float32), np.arange(3)[None]
 AMONG = {"title": {"contains": "shoe"}}
 
 
@@ -37,7 +35,7 @@ def too_late(work):
     [
         lambda: columns(ALL).mask(parse(AMONG)),
         lambda: FilterMasks(None).shown(parse(AMONG), {0: LiveItem("shoe", 1, b"{}", {}, True)}, 1, None),
-        lambda: Nearest("users_to_items", USER, "history").best(NOBODY, 3, set(), Boost(np.ones(3, np.float32))),
+        lambda: best_boosted(lambda width: FOUND, 3, 1, Boost(np.ones(3, np.float32))),
         lambda: list(until_deadline([1, 2, 3])),
     ],
     ids=["a condition", "what changed since", "a boost", "a loop"],

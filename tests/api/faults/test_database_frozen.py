@@ -35,6 +35,8 @@ WITHOUT_POSTGRES = {  # answered as stale
     ("get", SPACE + "/recommend"),
     ("post", SPACE + "/recommend"),
     ("post", SPACE + "/recommend/batch"),
+    ("get", SPACE + "/recommend/values"),
+    ("post", SPACE + "/page"),
     ("post", SPACE + "/rank"),
     ("get", SPACE + "/search"),
     ("post", SPACE + "/search"),
@@ -45,6 +47,8 @@ OF_A_USER = {
     "/recommend": {"user_id": USER},
     "/rank": {"user_id": USER},
     "/recommend/batch": {"shelves": [{"user_id": USER}]},
+    "/recommend/values": {"user_id": USER},
+    "/page": {"user_id": USER},
 }
 WRITING: dict[str, dict[str, Any]] = WRITTEN | {
     "/events": {"events": [{"user_id": "pair", "item_id": f"odd-0{n}", "event_id": f"pair-{n}"} for n in (1, 2)]},
@@ -79,6 +83,7 @@ class Server:
         rest = path.removeprefix(SPACE)
         reads = method == "get" or rest in BODIES
         names = {"item_id": "odd-01" if reads else "spare", "user_id": USER if reads else "spare"}
+        names["name"] = "mine" if reads else "spare"
         names |= {"space": "spare" if (method, rest) == ("delete", "") else "default", "generation": self.generation}
         url = path.format(version=1, key_id="spare", **names)
         body = BODIES.get(rest, {}) | OF_A_USER.get(rest, {}) if reads else WRITING.get(rest, {})
@@ -116,6 +121,7 @@ def server(own: tuple[Settings, Database]) -> Iterator[Server]:
     try:
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60, limits=httpx.Limits()) as client:
             generation = client.get("/v1/default/status").json()["generation"]
+            assert client.put("/v1/default/pages/mine", json=WRITTEN["/pages/{name}"]).status_code == 200
             yield Server(client, psutil.Process(process.pid), settings.home, generation)
     finally:
         end(process)

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from api import request_parsing
-from api.routes import recommend
+from api.merchandising import shelf_batch
 from api.server import bound, running
 from engine.store.database.connections import Database
 from tests.api.conftest import Shop
@@ -69,13 +69,13 @@ def test_a_page_costs_little(cheap: str) -> None:
 
 
 def test_batches_run_in_their_own_threads(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    threads, recommend_all = list[str](), recommend.recommend
+    threads, recommend_all = list[str](), shelf_batch.recommend
 
     def watched(*given: object, **options: object) -> object:
         threads.append(threading.current_thread().name.rsplit("_", 1)[0])
         return recommend_all(*given, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(recommend, "recommend", watched)
+    monkeypatch.setattr(shelf_batch, "recommend", watched)
     assert shop.post("/recommend/batch", {"shelves": PAGE}).status_code == 200
     assert threads == ["nearfield-long-reader"]
 

@@ -41,6 +41,8 @@ WRITES = {
     "/placements/{name}/rollback": {"post"},
     "/pages/{name}": {"put", "delete"},
     "/pages/{name}/rollback": {"post"},
+    "/rules/{name}": {"put", "delete"},
+    "/rules/{name}/rollback": {"post"},
     "": {"put", "delete"},
 }
 WRITTEN: dict[str, dict[str, Any]] = {
@@ -54,6 +56,8 @@ WRITTEN: dict[str, dict[str, Any]] = {
     "/placements/{name}/rollback": {"version": 1},
     "/pages/{name}": {"shelves": [{"name": "best"}]},
     "/pages/{name}/rollback": {"version": 1},
+    "/rules/{name}": {"then": {"caps": {"categories": 3}}},
+    "/rules/{name}/rollback": {"version": 1},
 }
 QUERIES: dict[str, dict[str, Any]] = {"/search": {"item_id": "odd-01"}, "/recommend/values": {"field": "categories"}}
 BODIES: dict[str, dict[str, Any]] = {
