@@ -42,6 +42,7 @@ from engine.errors import NearfieldError
 from engine.settings import Settings
 from engine.store import events, items
 from engine.store.database.connections import Database, open_database
+from engine.store.shelves import presets
 from engine.store.spaces import Space
 from engine.values.vectors import Matrix
 from indexing.building.build import build_generation
@@ -71,6 +72,7 @@ SHAPES: dict[str, dict[str, Any]] = {
 }
 OF_ITEMS = ("bought_together", "similar")  # strategies that start from an item
 NOT_KEPT = "not_kept"
+N_RULES = 50
 N_ORDERS, ORDER_SIZE, DAY_US = 5, 3, 86_400_000_000
 Requests = dict[str, list[bytes]]
 
@@ -159,9 +161,21 @@ def fill(database: Database, settings: Settings, options: argparse.Namespace) ->
     users = [f"user-{row:05d}" for row in range(options.users)]
     add_events(database, space, vectors, users, options.events)
     add_orders(database, space, vectors, users)
+    add_rules(database, space)
     built = build_generation(database, space, version, settings.generations, recipe=options.recipe)
     publish(database, space, built, settings.generations)
     return users
+
+
+def add_rules(database: Database, space: Space) -> None:
+    """N_RULES rules that act on the requests of the shape `rules` alone: boosts and buried items of brands."""
+    when = {"context": {"page": "ruled"}, "from": "2020-01-01", "time_zone": "Europe/Berlin"}
+    with database.begin() as conn:
+        for at in range(N_RULES):
+            brand = {"brand": f"Brand {at}"}
+            then = {"bury": brand} if at % 5 == 0 else {"boost": [{"filter": brand, "factor": 1 + at / 100}]}
+            document = {"when": when, "then": then, "priority": at}
+            presets.put(conn, space.key, "rule", f"rule-{at}", document, "local")
 
 
 def add_orders(database: Database, space: Space, vectors: Matrix, users: list[str]) -> None:

@@ -42,6 +42,7 @@ HOMES = {  # each dependency, and the folders that may import it
     "prometheus_client": ("api",),
     "typer": ("api/cli",),
     "rich": ("api/cli",),
+    "yaml": ("api/cli",),
 }
 NOT_A_CONCEPT = {"utils", "util", "common", "helpers", "base", "misc"}
 RIDDLES = (  # phrases that hide the subject or the noun of a sentence; a plain sentence names both

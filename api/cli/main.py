@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from api.cli.learn import embedders, evaluate, reindex, train, tune, weights
+from api.cli.merchandising import preset_commands
 from api.cli.operate import doctor, generations, keys, migrate, models, status
 from api.cli.records import anomalies, compress, drift, encode, export, interpolate, kpis, map, sample
 from api.cli.serve import index, publish, serve
@@ -22,6 +23,7 @@ from engine.errors import InputError, NearfieldError
 
 GROUPS = {  # the panels of `--help` with their commands, in this order
     "Shop": ("demo", "import", "recommend", "search", "users"),
+    "Merchandise": ("placements", "pages", "rules", "segments"),
     "Learn": ("reindex", "train", "evaluate", "tune", "weights", "embedders"),
     "Serve": ("serve", "index", "publish", "rollback"),
     "Records": (
@@ -31,7 +33,7 @@ GROUPS = {  # the panels of `--help` with their commands, in this order
     "Operate": ("status", "models", "generations", "doctor", "migrate", "keys"),
 }
 MODULES = (
-    *(demo, import_catalogue, recommend, users),
+    *(demo, import_catalogue, recommend, users, preset_commands),
     *(reindex, train, evaluate, tune, weights, embedders),
     *(serve, index, publish),
     *(encode, anomalies, interpolate, sample, kpis, drift, compress, map, export),

@@ -4,8 +4,8 @@ A rule acts on a shelf when all of its conditions hold: the placement, the conte
 segment of the user. The rules that act are applied to the request before the pipeline reads it, the highest priority
 first, so the pipeline does not know of them.
 
-Filters, boosts and caps of all rules hold together, beside the ones that the request has. Of two pins to one position, the
-request's own, or the rule's with the higher priority, has it; the other has the next free position.
+Filters, boosts and caps of all rules hold together, beside the ones that the request has. Of two pins to one position,
+the request's own, or the rule's with the higher priority, has it; the other has the next free position.
 """
 
 from __future__ import annotations

@@ -28,4 +28,5 @@ def check(name: str, body: Document, current: Sequence[StoredPreset]) -> None:
             placement_of(presets, shelf.placement, ("body", "shelves", at, "placement"))
 
 
-router = preset_router(PresetKind("page", "pages", "A page", EXAMPLE, check))
+KIND = PresetKind("page", "pages", "A page", EXAMPLE, check)
+router = preset_router(KIND)

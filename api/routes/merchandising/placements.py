@@ -34,4 +34,5 @@ def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
         raise Conflict(f"rule {', '.join(rules[:5])} acts on placement {name!r}; change that first")
 
 
-router = preset_router(PresetKind("placement", "placements", "A placement", EXAMPLE, check, check_delete))
+KIND = PresetKind("placement", "placements", "A placement", EXAMPLE, check, check_delete)
+router = preset_router(KIND)

@@ -91,7 +91,7 @@ def _add_writes(router: APIRouter, kind: PresetKind) -> None:
     ) -> Response:
         check_body(body, ("body",))
         with database.begin() as conn:
-            done = _put(conn, view.space.key, kind, _checked(name), body, _changed_by(request))
+            done = put(conn, view.space.key, kind, _checked(name), body, _changed_by(request))
         live_spaces.notify_write(view.space.name, done["seq"])
         return json_response(done)
 
@@ -122,14 +122,15 @@ def _add_writes(router: APIRouter, kind: PresetKind) -> None:
         """The body of that version becomes a new version, if it is still valid beside the other presets."""
         with database.begin() as conn:
             stored = presets.get(conn, view.space.key, kind.kind, _checked(name), body.version)
-            done = _put(conn, view.space.key, kind, name, dict(stored.body or {}), _changed_by(request))
+            done = put(conn, view.space.key, kind, name, dict(stored.body or {}), _changed_by(request))
         live_spaces.notify_write(view.space.name, done["seq"])
         return json_response(done)
 
 
-def _put(
+def put(
     conn: Connection, space_key: int, kind: PresetKind, name: str, body: Document, changed_by: str
 ) -> dict[str, Any]:
+    """Check a document and store it as a new version, unless it is the stored one. InputError names a wrong part."""
     spaces.lock(conn, space_key)
     current = presets.list_current(conn, space_key)
     kind.check(name, body, current)

@@ -34,4 +34,5 @@ def _rules_in(placement: StoredPreset) -> list[str]:
     return rules if isinstance(rules, list) else []
 
 
-router = preset_router(PresetKind("rule", "rules", "A rule", EXAMPLE, check, check_delete))
+KIND = PresetKind("rule", "rules", "A rule", EXAMPLE, check, check_delete)
+router = preset_router(KIND)

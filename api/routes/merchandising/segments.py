@@ -39,7 +39,8 @@ def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
         raise Conflict(f"{', '.join(users[:5])} refers to segment {name!r}; change that first")
 
 
-router = preset_router(PresetKind("segment", "segments", "A segment", EXAMPLE, check, check_delete))
+KIND = PresetKind("segment", "segments", "A segment", EXAMPLE, check, check_delete)
+router = preset_router(KIND)
 
 
 @router.post("/{name}/dry-run", dependencies=WRITE, summary="Who and what would join and leave a changed segment")

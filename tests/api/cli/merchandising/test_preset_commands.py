@@ -1,0 +1,102 @@
+"""Placements, pages, rules and segments as YAML files: apply, diff, export, show and list."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.api.cli.conftest import Shell
+
+RULES = """
+rules:
+  black-week:
+    when: {from: 2026-11-27, context: {country: [NO, DE]}}
+    then: {bury: {stock: 0}}
+  gifts:
+    priority: 3
+    then:
+      boost: [{filter: {segment: gifts}, factor: 1.5}]
+"""
+SEGMENTS = """
+segments:
+  all-gifts: {of: items, filter: {segment: gifts}}
+  gifts: {of: items, filter: {categories: {contains: gifts}}}
+"""
+
+
+def write(shell: Shell, name: str, text: str) -> str:
+    path = Path(shell.folder) / name
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_is_applied_changed_and_exported(shell: Shell) -> None:
+    rules, segments = write(shell, "rules.yaml", RULES), write(shell, "segments.yaml", SEGMENTS)
+    early = shell.run("rules", "apply", rules)
+    assert (early.returncode, "there is no segment of items 'gifts'" in early.stderr) == (2, True)
+    assert "rules.gifts: then.boost.0.filter.segment" in early.stderr
+    assert "no rules" in shell.run("rules", "list").stdout  # not the other one either
+    assert "2 created, 0 unchanged" in shell.run("segments", "apply", segments).stdout
+    assert "+  then:" in shell.run("rules", "diff", rules).stdout
+    assert json.loads(shell.run("rules", "apply", rules, "--json").stdout) == {
+        "changes": {"black-week": "created", "gifts": "created"}
+    }
+    assert "no change, 2 unchanged" in shell.run("rules", "apply", rules).stdout
+    body = json.loads(shell.run("rules", "show", "black-week", "--json").stdout)["body"]
+    assert body["when"] == {"from": "2026-11-27", "context": {"country": ["NO", "DE"]}}  # neither a date nor False
+
+    changed = write(shell, "rules.yaml", RULES.replace("1.5", "1.7").replace("  black-week", "  xmas"))
+    shown = shell.run("rules", "diff", changed, "--prune").stdout
+    assert "1 created, 1 updated, 1 deleted, 0 unchanged" in shown
+    lines = {(line[:1], line[1:].strip(" -")) for line in shown.splitlines()}
+    assert {("-", "factor: 1.5"), ("+", "factor: 1.7")} <= lines
+    assert shell.run("rules", "apply", changed, "--prune").returncode == 0
+    out = str(Path(shell.folder) / "out.yaml")
+    assert shell.run("rules", "export", "--out", out).returncode == 0
+    assert "no change, 2 unchanged" in shell.run("rules", "diff", out, "--prune").stdout
+    versions = json.loads(shell.run("rules", "show", "gifts", "--json").stdout)["versions"]
+    assert [(each["version"], each["changed_by"]) for each in versions] == [(2, "local"), (1, "local")]
+    assert "factor: 1.5" in shell.run("rules", "show", "gifts", "--version", "1").stdout
+    assert shell.run("segments", "apply", write(shell, "none.yaml", "segments: {}"), "--prune").returncode == 1
+    assert shell.run("rules", "apply", write(shell, "none.yaml", "rules: {}"), "--prune").returncode == 0
+    pruned = shell.run("segments", "apply", write(shell, "none.yaml", "segments: {}"), "--prune")
+    assert "2 deleted" in pruned.stdout  # gifts after all-gifts, which refers to it
+
+
+def test_placements_and_pages_have_the_same_commands(shell: Shell) -> None:
+    home = write(shell, "home.yaml", "placements: {home: {k: 6}}")
+    assert "1 created" in shell.run("placements", "apply", home).stdout
+    page = write(shell, "page.yaml", "pages: {front: {shelves: [{name: one, placement: home}]}}")
+    assert "1 created" in shell.run("pages", "apply", page).stdout
+    assert [each["name"] for each in json.loads(shell.run("pages", "list", "--json").stdout)["pages"]] == ["front"]
+    assert "k: 6" in shell.run("placements", "export").stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rules: {a: {then: {bury: {b: 1}}, wen: {}}}", "rules.a: wen: there is no such parameter"),
+        ("rules: {a: {then: {bury: {b: 1}}}, a: {}}", "'a' is there twice"),
+        ("rule: {}", "expected one key, `rules`"),
+        ("rules: {}\nsegments: {}", "expected one key, `rules`"),
+        ("rules: {a: 3}", "rules.a: expected a name and a document"),
+        ("rules: {3: {}}", "expected a name and a document"),
+        ("rules: [", "expected YAML"),
+        ("rules: {A B: {then: {bury: {b: 1}}}}", "expected a name of 1 to 63 characters"),
+        ("rules: {a: {then: {bury: {b: .nan}}}}", "expected JSON values"),
+        ("rules: {a: !!python/object:os.system {}}", "expected YAML"),
+        ("rules: {a: {when: {from: 2026-02-01, until: 2026-01-01}, then: {bury: {b: 1}}}}", "before it begins"),
+    ],
+)
+def test_a_wrong_file_is_refused_and_stores_nothing(shell: Shell, text: str, message: str) -> None:
+    done = shell.run("rules", "apply", write(shell, "wrong.yaml", text))
+    assert done.returncode == 2, done.stderr
+    assert message in done.stderr
+    assert json.loads(shell.run("rules", "list", "--json").stdout) == {"rules": []}
+
+
+def test_a_missing_file_and_an_unknown_name_are_errors(shell: Shell) -> None:
+    assert shell.run("rules", "apply", "nowhere.yaml").returncode == 1
+    assert "there is no rule 'nowhere'" in shell.run("rules", "show", "nowhere").stderr
