@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from bench_weighting import read
 
+from engine.behaviour.popularity import pair_weights, rank_by_popularity
 from engine.evaluation import baselines, popularity_half_life
 from engine.evaluation.ranking_metrics import Scorer, evaluate_ranking
-from engine.recommending.popularity import pair_weights, rank_by_popularity
 from engine.values import splits
 from engine.values.events import Weighting
 from engine.values.splits import Split

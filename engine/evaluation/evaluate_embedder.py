@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.behaviour.popularity import Sums, rank_by_popularity
 from engine.checkpoints import Checkpoints
 from engine.evaluation import baselines, popularity_half_life, segments, similar_items
 from engine.evaluation.dislike_weight import NO_DISLIKES, DislikeWeight
@@ -19,7 +20,6 @@ from engine.fitting.training_passes import report_passes
 from engine.latent_space.dislikes import with_dislikes
 from engine.latent_space.space import Embedder, LatentSpace
 from engine.progress import Progress, no_progress
-from engine.recommending.popularity import Sums, rank_by_popularity
 from engine.values import splits
 from engine.values.interactions import Interactions
 from engine.values.splits import Split

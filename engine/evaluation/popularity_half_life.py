@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from engine.behaviour.popularity import PairWeights, Rows, Sums, max_pair_weight, pair_weights, rank_by_popularity
 from engine.evaluation.significance import rounded
-from engine.recommending.popularity import PairWeights, Rows, Sums, max_pair_weight, pair_weights, rank_by_popularity
 from engine.values.events import EventColumns, Weighting
 from engine.values.splits import Split, select_events
 

@@ -112,6 +112,7 @@ class EventColumns:
     kind_codes: npt.NDArray[np.int32]
     values: npt.NDArray[np.float32]
     occurred_us: npt.NDArray[np.int64]
+    baskets: npt.NDArray[np.int64] | None = None  # a number for the order or session of an event, 0: neither is known
 
     def __len__(self) -> int:
         return len(self.user_rows)

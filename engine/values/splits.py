@@ -121,6 +121,7 @@ def select_events(events: EventColumns, selected: npt.NDArray[np.bool_]) -> Even
         kind_codes=events.kind_codes[selected],
         values=events.values[selected],
         occurred_us=events.occurred_us[selected],
+        baskets=None if events.baskets is None else events.baskets[selected],
     )
 
 

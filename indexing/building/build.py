@@ -32,12 +32,12 @@ from engine.store.generations import GenerationRecord
 from engine.store.models import ModelRecord
 from engine.store.spaces import Space
 from engine.values.vectors import Matrix, Vectors
+from indexing.building.behaviour import build_behaviour
 from indexing.building.score_levels import score_levels
 from indexing.generations.cold_items import ItemVectors, item_vectors
 from indexing.generations.folder_locks import FolderLock
 from indexing.generations.generation_writer import remove_on_failure, write
 from indexing.generations.similarity_vectors import SimilarityVectors, similarity_vectors
-from indexing.live import popularity_updates
 from indexing.live.encoded_records import encode_records, record_fields
 from indexing.recipes import recipe as recipes
 from indexing.recipes.recipe import BuiltIndex, Recipe
@@ -77,9 +77,8 @@ def build_generation(
             )
             fields_by_key = record_fields(conn, space.key) if latent.codec is None else {}
             all_items = item_vectors(latent, catalogue, caller_vectors, fields_by_key)
-            popularity = popularity_updates.build_popularity(
-                conn, space, record, all_items.catalogue, now_us=time.time_ns() // 1000
-            )
+            now_us = time.time_ns() // 1000
+            popularity, behaviour = build_behaviour(conn, space, record, all_items.catalogue, now_us=now_us)
             kinds = _kind_counts(conn, space)
             start = snapshots.current(conn)
     if len(latent.items) == 0:
@@ -97,6 +96,7 @@ def build_generation(
         factors=factors,
         similarity=similarity,
         popularity=popularity.sums,
+        behaviour=behaviour,
         users=latent.users,
         space_fold_in=latent.fold_in,
         codec=latent.codec,

@@ -17,6 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from safetensors import numpy as safetensors
 
+from engine.behaviour import behaviour
+from engine.behaviour.behaviour import Behaviour
+from engine.behaviour.popularity import PopularityRanking, rank_by_popularity
 from engine.catalogue.columns import Columns
 from engine.catalogue.item_values import ItemValuesCache
 from engine.catalogue.predicate import PREFIX, ItemFields, item_fields
@@ -26,13 +29,12 @@ from engine.errors import CorruptGeneration
 from engine.latent_space import fold_in, item_encoder, item_similarity
 from engine.latent_space.item_encoder import ItemEncoder
 from engine.latent_space.space import FoldIn, Metric
-from engine.recommending.popularity import PopularityRanking, rank_by_popularity
 from engine.recommending.values.searcher import Mask
 from engine.values.ids import IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.contents import Contents, check_codec, check_encoder, check_fold_in, check_item_similarity
 from indexing.generations.folder_locks import FolderLock, lock_for_serving
-from indexing.generations.generation_writer import CODEC, FORMAT, INT8_LISTS_SUFFIX
+from indexing.generations.generation_writer import BEHAVIOUR, CODEC, FORMAT, INT8_LISTS_SUFFIX
 from indexing.generations.manifest import verify
 from indexing.generations.memory_map import map_arrays
 from indexing.generations.similarity_vectors import LIKENESS, SimilarityVectors
@@ -63,6 +65,7 @@ class Generation:
     catalogue: pa.Table
     attributes: pa.Table  # engine.catalogue.columns.SCHEMA
     popularity_ranking: PopularityRanking  # popularity at the build, by row
+    behaviour: Behaviour  # what users did with the items until the build, by row
     codec: FeatureCodec | None = None  # only of a model of feature records
     folder_lock: FolderLock | None = None  # held while the generation is in use
     _fields: dict[int, bytes] = field(default_factory=dict)
@@ -164,6 +167,7 @@ def _opened(path: Path, manifest: Mapping[str, Any]) -> Generation:
         catalogue=catalogue,
         attributes=contents.tables["attributes.arrow"],
         popularity_ranking=rank_by_popularity(np.array(contents.arrays["popularity.npy"])),
+        behaviour=behaviour.restore(map_arrays(path / BEHAVIOUR), contents.size("n_rows")),
         codec=codecs.restore("features", safetensors.load_file(path / CODEC)) if CODEC in contents else None,
     )
     _self_test(made)

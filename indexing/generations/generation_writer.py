@@ -15,6 +15,7 @@ import pyarrow as pa
 from safetensors import numpy as safetensors
 
 from engine.atomic import fsync
+from engine.behaviour.behaviour import Behaviour
 from engine.catalogue.columns import attribute_table
 from engine.latent_space.space import Codec, FoldIn
 from engine.private_folders import make_private_folder
@@ -27,8 +28,9 @@ from indexing.generations.similarity_vectors import LIKENESS, SimilarityVectors
 from indexing.recipes.recipe import BuiltIndex, Index
 from indexing.searchers.int8_lists import Int8Lists
 
-FORMAT = 4
+FORMAT = 5
 CODEC = "codec.safetensors"
+BEHAVIOUR = "behaviour.safetensors"
 INT8_LISTS_SUFFIX = ".int8.safetensors"  # suffix of a file of Int8Lists
 PARTIAL = ".partial"  # suffix of an unfinished folder
 
@@ -41,6 +43,7 @@ def write(
     factors: Matrix,
     similarity: SimilarityVectors,
     popularity: npt.NDArray[np.float64],
+    behaviour: Behaviour,
     users: Vectors,
     space_fold_in: FoldIn,
     codec: Codec | None = None,
@@ -67,6 +70,7 @@ def write(
         _write_arrays(partial / LIKENESS, similarity.transform.state())
     np.save(partial / "users.npy", users.matrix)
     np.save(partial / "popularity.npy", popularity)
+    _write_arrays(partial / BEHAVIOUR, behaviour.arrays())
     _write_arrays(partial / "fold_in.safetensors", arrays)
     if codec is not None:
         _write_arrays(partial / CODEC, codec.state()[1])

@@ -11,13 +11,14 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from engine.behaviour.behaviour import Behaviour, no_behaviour
+from engine.behaviour.popularity import PopularityRanking, rank_by_popularity
 from engine.catalogue.field_numbers import field_numbers, number_of
 from engine.catalogue.item_values import NO_VALUES, Values, changed_values, rows_of_groups
 from engine.catalogue.predicate import ItemFields, Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
 from engine.merchandising.presets import NO_PRESETS, Presets
-from engine.recommending.popularity import PopularityRanking, rank_by_popularity
 from engine.recommending.values.boosts import Boost
 from engine.recommending.values.searcher import Found, Mask, Scorer
 from engine.store.change_feeds.snapshots import Snapshot
@@ -25,6 +26,7 @@ from engine.store.spaces import Space
 from engine.values.ids import IdIndex, IdMap
 from engine.values.vectors import Matrix, Vectors
 from indexing.generations.generation import Generation
+from indexing.generations.refused_generation import RefusedGeneration
 from indexing.live.boosted_search import search_boosted
 from indexing.live.computed import Computed
 from indexing.live.delta import Delta
@@ -38,17 +40,9 @@ T = TypeVar("T")
 MAX_FILTERED = 32  # cached filtered views, a byte per item each
 
 
-@dataclass(frozen=True)
-class RefusedGeneration:
-    """The active generation, if it is damaged or missing and another one is served."""
-
-    generation: str
-    why: str
-    ours: bool = True  # built in this folder, hence damaged; False: built by a server with another folder
-
-
 NO_SNAPSHOT = Snapshot(1, 1)
 NO_POPULARITY = rank_by_popularity(np.zeros(0))
+NO_BEHAVIOUR = no_behaviour()
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +66,7 @@ class LiveView:
     computed: Computed = field(default_factory=Computed)  # of this generation
     sampler: RecallSampler | None = None  # measures the recall of searches
     updated_popularity: PopularityRanking | None = None  # the current ranking, if it changed since the build
+    updated_behaviour: Behaviour | None = None  # likewise
 
     @property
     def degraded(self) -> bool:
@@ -212,6 +207,11 @@ class LiveView:
         built = self.generation.popularity_ranking if self.generation else NO_POPULARITY
         return (built if self.updated_popularity is None else self.updated_popularity).extended(len(self.items))
 
+    @cached_property
+    def behaviour(self) -> Behaviour:
+        built = self.generation.behaviour if self.generation else NO_BEHAVIOUR
+        return (self.updated_behaviour or built).extended(len(self.items))
+
     @property
     def most_popular(self) -> npt.NDArray[np.int64]:
         return self.popularity_ranking.order
@@ -253,8 +253,8 @@ class LiveView:
 
     def _part(self, allowed: Mask) -> LiveView:
         part = replace(self, allowed=allowed, filtered=True)
-        computed = {"items": self.items, "popularity_ranking": self.popularity_ranking}
-        part.__dict__.update(computed)  # once for all parts
+        once = ("items", "popularity_ranking", "behaviour")  # for all parts
+        part.__dict__.update({name: getattr(self, name) for name in once})
         return part
 
     def _cache(self, predicate: Predicate, part: LiveView) -> None:

@@ -26,12 +26,13 @@ from indexing.building.build import rebuild_generation, rebuild_job
 from indexing.building.publish import publish
 from indexing.generations.folder_identity import built_in_folder
 from indexing.generations.generation import open_generation
+from indexing.generations.refused_generation import RefusedGeneration
 from indexing.gpu.gpu_process import with_gpu_searchers
 from indexing.live.apply_changes import apply_changed_items
+from indexing.live.behaviour_updates import BehaviourUpdater
 from indexing.live.encoded_records import encode_records, predict_vectors
-from indexing.live.popularity_updates import PopularityUpdater
 from indexing.live.recall_sampler import RecallSampler
-from indexing.live.view import LiveView, RefusedGeneration
+from indexing.live.view import LiveView
 from indexing.searchers.filter_masks import FilterMasks
 
 log = structlog.get_logger()
@@ -51,7 +52,7 @@ class LiveSpace:
         self._swap = threading.Lock()  # held while a generation is opened (seconds)
         self._lock = threading.Lock()  # held while changes are read (milliseconds)
         self._view: LiveView | None = None
-        self._popularity = PopularityUpdater(database)
+        self._behaviour = BehaviourUpdater(database)
         self._refused: dict[str, str] = {}  # damaged generation -> reason
         self.refreshed_at = 0.0
 
@@ -80,17 +81,19 @@ class LiveSpace:
                     self._view = replace(self._view, stale=True)
                     return self._view  # refreshed_at stays, so that the reported lag grows
             self.refreshed_at = time.time()
-            self._update_popularity(self._view)
+            self._update_behaviour(self._view)
             return self._view
 
-    def _update_popularity(self, view: LiveView) -> None:
-        """Update the popularity ranking, outside the lock for changes: after an import it takes long."""
+    def _update_behaviour(self, view: LiveView) -> None:
+        """Update popularity, trends and counts, outside the lock for changes: after an import it takes long."""
         with suppress(StoreUnavailable):  # the next refresh tries again
-            updated = self._popularity.updated_ranking(view, time.time_ns() // 1000)
+            updated = self._behaviour.updated(view, time.time_ns() // 1000)
             if updated is not None:
                 with self._lock:
                     assert self._view is not None
-                    self._view = replace(self._view, updated_popularity=updated)
+                    self._view = replace(
+                        self._view, updated_popularity=updated.popularity, updated_behaviour=updated.behaviour
+                    )
 
     def catch_up(self, seq: int | None = None, asked_at: float = -math.inf) -> LiveView:
         """Read changes only; no-op if the view already shows `seq` to a read that arrived at `asked_at`.

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from engine.behaviour.behaviour import Behaviour
 from engine.catalogue.item_values import Values
 from engine.catalogue.predicate import Predicate
 from engine.latent_space.space import FoldIn
@@ -107,6 +108,11 @@ class View(Protocol):
     @property
     def popularity(self) -> npt.NDArray[np.float32]:
         """By row, as a share of the most popular item; negative for items that users return or dislike more."""
+        ...
+
+    @property
+    def behaviour(self) -> Behaviour:
+        """What users did with the items, by row."""
         ...
 
     @property

@@ -44,14 +44,18 @@ class ChangedPairs:
 
 
 def read_all(conn: sa.Connection, space_key: int) -> EventColumns:
-    """Every event of a space, without ids: the user and item rows are keys."""
+    """Every event of a space, without ids: the user and item rows are keys.
+
+    `baskets` are hashes of the order, or of the session of an event without an order.
+    """
     kinds = conn.exec_driver_sql("SELECT DISTINCT kind FROM events WHERE space_key = %s", (space_key,)).scalars()
     names = sorted(kinds)
     query = sql.SQL(
-        """SELECT user_key, item_key, array_position({}::text[], kind)::int4, value, occurred_at FROM events
-           WHERE space_key = {}"""
+        """SELECT user_key, item_key, array_position({}::text[], kind)::int4, value, occurred_at,
+           coalesce(hashtextextended(order_id, 1), hashtextextended(session_id, 2), 0)
+           FROM events WHERE space_key = {}"""
     ).format(sql.Literal(names), sql.Literal(space_key))
-    fields = [("user", ">i8"), ("item", ">i8"), ("kind", ">i4"), ("value", ">f4"), ("at", ">i8")]
+    fields = [("user", ">i8"), ("item", ">i8"), ("kind", ">i4"), ("value", ">f4"), ("at", ">i8"), ("basket", ">i8")]
     rows = bulk_copy.read_fixed(conn, query.as_string(bulk_copy.driver_connection(conn)), fields)
     return EventColumns(
         (),
@@ -62,6 +66,7 @@ def read_all(conn: sa.Connection, space_key: int) -> EventColumns:
         rows["kind"].astype(np.int32) - 1,
         rows["value"].astype(np.float32),
         rows["at"].astype(np.int64) + bulk_copy.EPOCH_US,
+        rows["basket"].astype(np.int64),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from engine.behaviour.behaviour import no_behaviour
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.recommending.pipeline import recommend
 from engine.recommending.values.request import Request
@@ -38,6 +39,7 @@ class SmallView:
     )
     most_popular: Any = field(default_factory=lambda: np.array([3, 0, 1, 2, 4, 5]))
     popularity: Any = field(default_factory=lambda: np.array([0.8, 0.5, 0.2, 1.0, 0.0, 0.0], np.float32))
+    behaviour: Any = field(default_factory=lambda: no_behaviour(6))
     newest: Any = field(default_factory=lambda: np.arange(5, -1, -1))
     levels: Any = None  # of min_score
     fields: Any = field(default_factory=dict)  # field -> row -> values

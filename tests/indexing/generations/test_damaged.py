@@ -153,6 +153,11 @@ DAMAGE = {
     "users.arrow: another column": table(lambda made: made.rename_columns(["name"])),
     "popularity.npy: one too few": array(lambda shares: shares[:-1]),
     "popularity.npy: one too many": array(lambda shares: np.r_[shares, shares[:1]]),
+    "behaviour.safetensors: an item without counts": tensors(
+        lambda path: (found := safetensors.load_file(path)) | {"counts": found["counts"][:, :-1]}
+    ),
+    "behaviour.safetensors: a list too few": without_last("together_starts"),
+    "behaviour.safetensors: an interval too few": without_last("repurchase_days"),
     "catalogue.arrow: an item too few": table(lambda made: made.slice(0, made.num_rows - 1)),
     "catalogue.arrow: an item twice": table(twice),
     "catalogue.arrow: no item that is hidden or not": table(hidden_nowhere),

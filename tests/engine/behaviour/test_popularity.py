@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
+from engine.behaviour.popularity import pair_weights, rank_by_popularity
 from engine.embedders.registry import make
 from engine.evaluation import popularity_half_life
 from engine.evaluation.baselines import Popularity
 from engine.evaluation.evaluate_embedder import evaluate_embedder
 from engine.evaluation.ranking_metrics import evaluate_ranking
-from engine.recommending.popularity import pair_weights, rank_by_popularity
 from engine.values import splits
 from engine.values.events import Weighting
 from tests.engine.worlds import DAY_US, columns

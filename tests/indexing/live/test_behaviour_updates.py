@@ -7,16 +7,16 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from engine.behaviour.popularity import pair_weights
 from engine.catalogue import predicate
-from engine.recommending.popularity import pair_weights
 from engine.recommending.values.boosts import Boosts, FilterBoost
 from engine.store import events, items, spaces, users
 from engine.store.change_feeds import event_feed as stored
 from engine.store.change_feeds import snapshots
 from engine.values.events import Event
 from engine.values.items import Item
-from indexing.live import popularity_updates
-from indexing.live.popularity_updates import PopularityUpdater
+from indexing.live import behaviour_updates
+from indexing.live.behaviour_updates import BehaviourUpdater
 from tests.indexing.shop import ITEMS, NOW, NOW_US
 
 DAY = timedelta(days=1)
@@ -25,7 +25,7 @@ DAY = timedelta(days=1)
 @pytest.fixture(autouse=True)
 def looks_at_once(monkeypatch):
     """On a busy machine an update is slow, and the next one would be delayed."""
-    monkeypatch.setattr(popularity_updates, "SLOW_S", 60.0)
+    monkeypatch.setattr(behaviour_updates, "SLOW_S", 60.0)
 
 
 def bought(n, item_id, at=NOW, kind="purchase", who="v"):
@@ -121,14 +121,14 @@ def test_an_event_of_an_item_without_a_row_waits_for_the_row(shop):
     shop.publish()
     live = shop.live()
     old = live.current()
-    following = PopularityUpdater(shop.database)
-    assert following.updated_ranking(old, NOW_US) is None
+    following = BehaviourUpdater(shop.database)
+    assert following.updated(old, NOW_US) is None
     shop.change(events.append, bought(3, "unseen"))
-    assert following.updated_ranking(old, NOW_US) is None
+    assert following.updated(old, NOW_US) is None
     view = live.catch_up()
-    moved = following.updated_ranking(view, NOW_US)
+    moved = following.updated(view, NOW_US).popularity
     assert moved.sums[view.items.row("unseen")] == pytest.approx(3 * np.log1p(5) * _fade(view, NOW_US))
-    assert following.updated_ranking(view, NOW_US) is None
+    assert following.updated(view, NOW_US) is None
 
 
 def _fade(view, at_us):
@@ -235,3 +235,49 @@ def test_the_weighting_of_now_is_that_of_new_events(shop):
         spaces.set_weighting(conn, shop.space, weighting)
     shop.change(events.append, bought(50, "i3"))
     assert live_sums(live.refresh())["i3"] == pytest.approx(before)
+
+
+def behaviour_from_scratch(shop, view):
+    """The behaviour of a generation that is built now, by item id."""
+    shop.publish()
+    return by_id(shop.live().current())
+
+
+def by_id(view):
+    counts, scores = view.behaviour.counts.table, view.behaviour.trending.scores
+    return {id_: (counts[:, row].tolist(), round(float(scores[row]), 4)) for row, id_ in enumerate(view.items.ids)}
+
+
+def test_trends_and_counts_follow_events_as_if_the_generation_were_built_again(shop):
+    shop.change(events.append, bought(20, "i4", NOW - 30 * DAY, who="before"))
+    shop.publish()
+    live = shop.live()
+    live.current()
+    shop.change(items.upsert, [Item("hot")])
+    shop.change(events.append, bought(30, "hot", NOW + DAY) + bought(3, "i5", NOW + DAY, kind="impression"))
+    shop.change(events.append, [Event("v1", "i5", "cart", NOW + DAY), Event("v1", "i5", "view", NOW + DAY)])
+    view = live.refresh()
+    assert view.items.ids[view.behaviour.trending.order[0]] == "hot"
+    row = view.items.row("i5")
+    assert view.behaviour.counts.impressions[row] == 3
+    assert view.behaviour.counts.carts[row] == 1
+    assert by_id(view) == behaviour_from_scratch(shop, view)
+
+
+def test_orders_and_sessions_of_events_are_the_baskets_of_a_build(shop):
+    apart = [Event(f"w{n}", item_id, "purchase", NOW - n * DAY) for n, item_id in enumerate(("i1", "i2", "i3", "i4"))]
+    shop.change(events.append, apart)
+    with shop.database.begin() as conn:
+        of_items = "item_key IN (SELECT item_key FROM items WHERE item_id = ANY(%s)) AND kind = 'purchase'"
+        query = f"UPDATE events SET {{}} WHERE {of_items}"
+        conn.exec_driver_sql(query.format("order_id = 'o1'"), (["i1", "i2"],))
+        conn.exec_driver_sql(query.format("session_id = 's1'"), (["i3", "i4"],))
+    shop.publish()
+    view = shop.live().current()
+
+    def together(item_id):
+        return [view.items.ids[row] for row in view.behaviour.bought_together.of(view.items.row(item_id))[0]]
+
+    assert together("i1")[0] == "i2"
+    assert together("i3")[0] == "i4"
+    assert "i3" not in together("i1")

@@ -1,0 +1,226 @@
+"""Behaviour against plain Python definitions: baskets, items bought together, trends, intervals and counts."""
+
+from collections import Counter, defaultdict
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine.behaviour import bought_together as together
+from engine.behaviour import repurchase, trending
+from engine.behaviour.behaviour import find_behaviour, no_behaviour, restore
+from engine.behaviour.buy_again import due_scores
+from engine.errors import CorruptGeneration
+from engine.values.events import EventColumns, Weighting
+
+DAY_US = 86_400_000_000
+NOW_US = 400 * DAY_US
+KINDS = ("view", "purchase", "cart", "impression", "return")
+ONCE = Weighting(kinds={"purchase": 1.0, "view": 0.0, "cart": 0.0, "return": -1.0}, value="ignore", repeat="binary")
+N_ITEMS = 6
+
+
+def columns(rows, baskets=True):
+    """Of (user, item, kind, day, basket)."""
+    user, item, kind, day, basket = (list(each) for each in zip(*rows, strict=True)) if rows else ([],) * 5
+    return EventColumns(
+        (),
+        (),
+        KINDS,
+        np.array(user, np.int64),
+        np.array(item, np.int64),
+        np.array([KINDS.index(each) for each in kind], np.int32),
+        np.ones(len(rows), np.float32),
+        np.array(day, np.int64) * DAY_US,
+        np.array(basket, np.int64) if baskets else None,
+    )
+
+
+events = st.lists(
+    st.tuples(
+        st.integers(0, 4), st.integers(0, N_ITEMS - 1), st.sampled_from(KINDS), st.integers(300, 399), st.integers(0, 9)
+    ),
+    max_size=60,
+)
+
+
+def taken(rows):
+    for kind in ("purchase", "cart"):
+        of_kind = [row for row in rows if row[2] == kind]
+        if of_kind:
+            return of_kind
+    return []
+
+
+@given(events)
+@settings(max_examples=60, deadline=None)
+def test_bought_together_is_the_shrunk_lift_of_baskets(rows):
+    baskets = defaultdict(set)
+    for user, item, _, day, basket in taken(rows):
+        baskets[basket or (user, day)].add(item)
+    kept = [basket for basket in baskets.values() if len(basket) > 1]
+    lists = find_behaviour(columns(rows), ONCE, N_ITEMS, now_us=NOW_US).bought_together
+    for item in range(N_ITEMS):
+        n_i = sum(item in basket for basket in kept)
+        expected = {}
+        for other in set().union(*kept) - {item} if n_i else ():
+            c = sum({item, other} <= basket for basket in kept)
+            p = sum(other in basket for basket in kept) / len(kept)
+            if c:
+                expected[other] = (c + together.SHRINKAGE * p) / (n_i + together.SHRINKAGE) / p**together.LIFT
+        found, scores = lists.of(item)
+        assert dict(zip(found.tolist(), scores.tolist(), strict=True)) == pytest.approx(expected, rel=1e-5)
+        assert (np.diff(scores) <= 0).all()
+    assert len(lists.of(N_ITEMS)[0]) == 0, "an item added since the build"
+
+
+@given(events)
+@settings(max_examples=60, deadline=None)
+def test_trends_are_rates_of_the_last_days_against_the_items_usual_ones(rows):
+    days = defaultdict(list)
+    for user, item, kind, day, _ in rows:
+        days[item, user, day].append({"purchase": 1.0, "return": -1.0}.get(kind, 0.0))
+    newest = max((day for _, _, day in days), default=400)
+    recent, usual = np.zeros(N_ITEMS), np.zeros(N_ITEMS)
+    for (item, _, day), weights in days.items():
+        recent[item] += np.sign(sum(weights)) * 2 ** (-(newest - day) / trending.RECENT_DAYS)
+        usual[item] += np.sign(sum(weights)) * 2 ** (-(newest - day) / trending.USUAL_DAYS)
+    now, before = (
+        np.maximum(sums, 0) * np.log(2) / half_life
+        for sums, half_life in ((recent, trending.RECENT_DAYS), (usual, trending.USUAL_DAYS))
+    )
+    expected = now * ((now + trending.SHRINKAGE) / (before + trending.SHRINKAGE)) ** trending.MOMENTUM
+    found = find_behaviour(columns(rows), ONCE, N_ITEMS, now_us=NOW_US).trending
+    assert found.scores == pytest.approx(expected / (expected.max() or 1.0), rel=1e-4, abs=1e-6)
+    assert sorted(found.order.tolist()) == list(range(N_ITEMS))
+    assert (np.diff(found.scores[found.order]) <= 0).all()
+
+
+@given(events, events)
+@settings(max_examples=40, deadline=None)
+def test_trends_and_counts_updated_by_new_pairs_equal_those_of_all_events(before, after):
+    after = [(user + 5, *rest) for user, *rest in after]  # other pairs
+    built = (
+        find_behaviour(columns(before), ONCE, N_ITEMS - 2, now_us=NOW_US)
+        if all(row[1] < N_ITEMS - 2 for row in before)
+        else find_behaviour(columns(before), ONCE, N_ITEMS, now_us=NOW_US)
+    )
+    as_of_us = max([built.trending.as_of_us, *(row[3] * DAY_US for row in after)])
+    new = columns(after)
+    rows = np.arange(N_ITEMS)
+    changes = trending.trend_sums(trending.daily_weights(new, ONCE, NOW_US), as_of_us, N_ITEMS)
+    counts = find_behaviour(new, ONCE, N_ITEMS, now_us=NOW_US).counts.table
+    updated = built.updated(rows, changes, counts, as_of_us).extended(N_ITEMS)
+    whole = find_behaviour(columns(before + after), ONCE, N_ITEMS, now_us=NOW_US)
+    assert updated.counts.table.tolist() == whole.counts.table.tolist()
+    if before:
+        assert updated.trending.scores == pytest.approx(whole.trending.scores, rel=1e-4, abs=1e-6)
+
+
+@given(events, st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_repurchase_days_are_geometric_means_shrunk_to_the_category_and_to_all(rows, has_categories):
+    categories = [0, 0, 0, 1, -1, -1] if has_categories else [-1] * N_ITEMS
+    bought = defaultdict(set)
+    for user, item, _, day, _ in taken(rows):
+        bought[user, item].add(day)
+    gaps = [(item, b - a) for (_, item), days in bought.items() for a, b in pairwise(sorted(days))]
+    s = repurchase.SHRINKAGE
+    found = find_behaviour(columns(rows), ONCE, N_ITEMS, now_us=NOW_US, categories=np.array(categories)).repurchase_days
+    for item in range(N_ITEMS):
+        own = [np.log(gap) for of, gap in gaps if of == item]
+        if not own:
+            assert np.isnan(found[item])
+            continue
+        towards = np.mean([np.log(gap) for _, gap in gaps])
+        if categories[item] >= 0:
+            of_category = [np.log(gap) for of, gap in gaps if categories[of] == categories[item]]
+            towards = (sum(of_category) + s * towards) / (len(of_category) + s)
+        assert found[item] == pytest.approx(np.exp((sum(own) + s * towards) / (len(own) + s)), rel=1e-4)
+
+
+@given(events)
+@settings(max_examples=30, deadline=None)
+def test_counts_are_numbers_of_events(rows):
+    counts = find_behaviour(columns(rows), ONCE, N_ITEMS, now_us=NOW_US).counts
+    expected = Counter((item, kind) for _, item, kind, _, _ in rows)
+    for item in range(N_ITEMS):
+        found = [counts.impressions[item], counts.clicks[item], counts.carts[item], counts.purchases[item]]
+        assert found == [expected[item, kind] for kind in ("impression", "view", "cart", "purchase")]
+
+
+def test_a_pair_bought_once_is_behind_a_pair_bought_often_and_the_bestseller_is_not_first_in_every_list():
+    """Bread (0) is in most baskets; pasta (1) and sauce (2) belong together; caviar (3) was bought with pasta once."""
+    rows, basket = [], 0
+    for items, n in (((0, 4), 60), ((1, 2), 12), ((0, 1), 12), ((1, 3), 1)):
+        for _ in range(n):
+            basket += 1
+            rows += [(0, item, "purchase", 350, basket) for item in items]
+    found = find_behaviour(columns(rows), ONCE, N_ITEMS, now_us=NOW_US).bought_together.of(1)[0]
+    assert found.tolist() == [2, 0, 3]
+
+
+def test_a_basket_is_an_order_else_the_day_of_a_user():
+    rows = [
+        (0, 0, "purchase", 350, 7),
+        (1, 1, "purchase", 350, 7),
+        (0, 2, "purchase", 350, 0),
+        (0, 3, "purchase", 350, 0),
+    ]
+    lists = find_behaviour(columns(rows), ONCE, N_ITEMS, now_us=NOW_US).bought_together
+    assert [lists.of(item)[0].tolist() for item in range(4)] == [[1], [0], [3], [2]]
+    without = find_behaviour(columns(rows, baskets=False), ONCE, N_ITEMS, now_us=NOW_US).bought_together
+    assert sorted(without.of(0)[0].tolist()) == [2, 3]
+
+
+def test_lists_computed_in_parts_equal_those_computed_at_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    rows = [(0, int(item), "purchase", 350, int(basket)) for item, basket in rng.integers(1, 40, (900, 2))]
+    whole = find_behaviour(columns(rows), ONCE, 40, now_us=NOW_US).bought_together
+    monkeypatch.setattr(together, "MAX_PAIRS", 50)
+    parts = find_behaviour(columns(rows), ONCE, 40, now_us=NOW_US).bought_together
+    assert whole.rows.tolist() == parts.rows.tolist()
+    assert whole.starts.tolist() == parts.starts.tolist()
+
+
+def test_a_basket_without_end_keeps_a_part_of_its_items(monkeypatch):
+    monkeypatch.setattr(together, "MAX_BASKET", 5)
+    rows = [(0, item, "purchase", 350, 1) for item in range(40)]
+    lists = find_behaviour(columns(rows), ONCE, 40, now_us=NOW_US).bought_together
+    assert sorted(len(lists.of(item)[0]) for item in range(40)) == [0] * 35 + [4] * 5
+
+
+def test_an_item_bought_at_its_interval_is_due_before_one_bought_now_and_one_long_gone():
+    last = NOW_US - np.array([0, 28, 300]) * DAY_US
+    scores = due_scores(last, np.array([3, 3, 3]), np.full(3, 28, np.float32), NOW_US)
+    assert scores.argmax() == 1
+    assert (scores > 0).all()
+    unknown = due_scores(last, np.array([1, 1, 1]), np.full(3, np.nan, np.float32), NOW_US)
+    assert np.isfinite(unknown).all()
+    assert len(due_scores(last[:0], last[:0], np.zeros(0, np.float32), NOW_US)) == 0
+
+
+def test_behaviour_is_restored_from_its_arrays_and_refused_if_they_do_not_fit():
+    rows = [(0, 0, "purchase", 350, 7), (1, 1, "purchase", 352, 7), (0, 0, "purchase", 360, 0)]
+    made = find_behaviour(columns(rows), ONCE, N_ITEMS, now_us=NOW_US)
+    again = restore(made.arrays(), N_ITEMS)
+    assert again.trending.scores.tolist() == made.trending.scores.tolist()
+    assert again.counts.table.tolist() == made.counts.table.tolist()
+    assert again.bought_together.of(0)[0].tolist() == [1]
+    for name, wrong in (
+        ("repurchase_days", np.zeros(3, np.float32)),
+        ("together_rows", made.arrays()["together_rows"] + N_ITEMS),
+        ("counts", made.arrays()["counts"] * np.nan),
+    ):
+        with pytest.raises(CorruptGeneration):
+            restore(made.arrays() | {name: wrong}, N_ITEMS)
+
+
+def test_new_items_have_no_behaviour_yet():
+    extended = no_behaviour(2).extended(4)
+    assert len(extended) == len(extended.trending) == len(extended.counts) == 4
+    assert extended is no_behaviour(4) or extended.extended(4) is extended
+    assert replace(extended, _extended={}).trending.order.tolist() == [0, 1, 2, 3]
