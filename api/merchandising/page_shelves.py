@@ -13,7 +13,7 @@ import orjson
 
 from api.coalescing.user_profile import UserProfile, with_session
 from api.merchandising.shelf_batch import AskedShelf, asked_shelf
-from api.messages.cursors import Series, opened, series
+from api.messages.cursors import Series, after, opened, series
 from api.messages.merchandising.page_schemas import PageBody
 from api.messages.shelf_schemas import ShelfBody
 from api.request_parsing import Loc, with_profile
@@ -107,8 +107,16 @@ def _continued(cursor: str, pages: Series, name: str) -> Continued:
     return Continued(start, ids[n_others:], ids[:n_others])
 
 
-def note(shelf: OpenShelf, n_others: int) -> str:
-    return orjson.dumps([shelf.start, n_others]).decode()
+def note(start: object, n_others: int) -> str:
+    return orjson.dumps([start, n_others]).decode()
+
+
+def cursor_after(visit: Visit, name: str, shown: Sequence[str]) -> str | None:
+    """The cursor of a shelf that the request only passes on, with the items that other shelves show now."""
+    pages = _series(visit, name)
+    continued = _continued(visit.body.cursors[name], pages, name)
+    others = [id_ for id_ in dict.fromkeys((*continued.others, *shown)) if id_ not in {*continued.own}]
+    return after([*others, *continued.own], replace(pages, note=note(continued.start, len(others))))
 
 
 def _open(visit: Visit, shelf: PageShelf, pages: Series, continued: Continued) -> OpenShelf:

@@ -98,3 +98,6 @@ class AnsweredPage(BaseModel):
 class PageAnswer(Answered):
     page: AnsweredPage
     shelves: list[AnsweredPageShelf]
+    cursors: dict[str, str] = Field(
+        description="by shelf, the `cursors` of the next request; a shelf that has shown all of its items has none"
+    )

@@ -18,7 +18,7 @@ from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.limits.work_limit import check_work
 from api.merchandising.page_documents import page_of
-from api.merchandising.page_shelves import LOC, OpenShelf, Visit, note, open_shelves
+from api.merchandising.page_shelves import LOC, OpenShelf, Visit, cursor_after, note, open_shelves
 from api.merchandising.ruled import members_of
 from api.messages import warnings
 from api.messages.merchandising.page_schemas import PageAnswer, PageBody
@@ -42,7 +42,7 @@ def post_page(
 ) -> Response:
     """The history is read once, and the shelves share their searches. Each shelf has a `cursor`: sent back under its
     name in `cursors`, it brings the next page of that shelf. On a `distinct` page, no item is shown twice, next pages
-    included, if all cursors that the page has are sent."""
+    included, if the last `cursors` of the page are sent."""
     now_us = time.time_ns() // 1000
     view = fresh_view(request, view, body)
     page = page_of(view.presets, body.page, ("body", "page"))
@@ -50,7 +50,8 @@ def post_page(
     stored = read_profile(body.user_id, session, view, database, settings.history_limit)
     check_deadline(request)
     members = members_of(body.user_id, view, database, now_us)
-    shelves = open_shelves(Visit(page, body, view, settings, stored, now_us, members))
+    visit = Visit(page, body, view, settings, stored, now_us, members)
+    shelves = open_shelves(visit)
     ready = [each.request for each in shelves if each.request is not None]
     check_work(view, settings, ready, LOC, sum(each.k for each in ready))
     found = iter(recommend(view, ready, weighting=view.space.weighting, now_us=now_us, distinct=page.distinct))
@@ -72,7 +73,10 @@ def post_page(
         }
         for at in order
     ]
-    of_page = {"page": {"name": page.name, "version": page.version}, "shelves": answered}
+    next_pages = {each["name"]: each["cursor"] for each in answered}
+    passed_on = {name: cursor_after(visit, name, everything) for name in body.cursors if name not in next_pages}
+    next_pages = {name: cursor for name, cursor in (passed_on | next_pages).items() if cursor is not None}
+    of_page = {"page": {"name": page.name, "version": page.version}, "shelves": answered, "cursors": next_pages}
     return json_response({**of_page, **generation_fields(view, stored.degraded)})
 
 
@@ -94,7 +98,7 @@ def _part(
         return Part(body.fields, degraded=degraded)
     own = {*shelf.continued.own, *(hit.item_id for hit in answer.hits)}
     others = [id_ for id_ in dict.fromkeys((*shelf.continued.others, *everything)) if id_ not in own]
-    pages = replace(shelf.pages, note=note(shelf, len(others)))
+    pages = replace(shelf.pages, note=note(shelf.start, len(others)))
     found = warnings.of_request(view, shelf.request, shelf.asked.body, LOC, suggest=False)
     shown = [*others, *shelf.continued.own]
     return Part(body.fields, shown, pages, degraded, found, placement=shelf.asked.placement, rules=shelf.asked.rules)

@@ -103,17 +103,16 @@ def test_no_item_is_twice_on_a_page_and_its_next_pages(
     asked: dict[str, Any] = {"user_id": user, "history": [{"item_id": id_} for id_ in viewed]}
     answer = page(shop, **asked)
     shown = [id_ for shelf in answer["shelves"] for id_ in ids(shelf)]
-    cursors = {name: shelf["cursor"] for name, shelf in by_name(answer).items() if shelf["cursor"]}
+    cursors = answer["cursors"]
     for names in turns:
         more = sorted(names & cursors.keys())
         if not more:
             break
         answer = page(shop, **asked, cursors=cursors, shelves=more)
         assert [shelf["name"] for shelf in answer["shelves"]] == [n for n in by_name(answer) if n in more]
-        for name, shelf in by_name(answer).items():
+        for shelf in answer["shelves"]:
             shown += ids(shelf)
-            cursors[name] = shelf["cursor"]
-        cursors = {name: cursor for name, cursor in cursors.items() if cursor}
+        cursors = answer["cursors"]
     assert len(shown) == len(set(shown))
 
 
