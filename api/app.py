@@ -24,6 +24,7 @@ from api.limits.deadline import DeadlineMiddleware
 from api.limits.early_rejection import EarlyRejection
 from api.limits.executors import CONNECTIONS, body_parsers, long_readers, readers, writers
 from api.logs import RequestLog, configure_logging
+from api.merchandising.preset_problems import preset_problems
 from api.messages.encoded_paths import EncodedPaths
 from api.monitoring.clock_skew import ClockSkew
 from api.monitoring.metrics import Metrics, RequestMetrics
@@ -133,7 +134,7 @@ def _start_services(app: FastAPI, settings: Settings, database: Database) -> Cal
         if not view.stale:
             state.outage_log.database_available()
             state.clock_skew.update(view.space)
-        set_view(metrics, state.live_spaces, view, state.sampler.recall_in(view.space.name))
+        set_view(metrics, state.live_spaces, view, state.sampler.recall_in(view.space.name), len(preset_problems(view)))
         maintenance(view)
 
     poller = Poller(state.live_spaces, settings.poll_s, Listener(database), after=after_poll)

@@ -20,6 +20,7 @@ from engine.merchandising.placements import OF_REQUEST, Placement, narrowed
 from engine.merchandising.presets import Presets
 from engine.merchandising.references import References
 from engine.merchandising.stored_document import StoredDocument
+from engine.recommending.values.request import Request
 from engine.segments.segments import Segments
 from engine.templates.situation import PROBE
 
@@ -84,13 +85,18 @@ def check_parameters(valid: ShelfBody, others: frozenset[str], segments: Segment
     if not 1 <= valid.k <= MAX_K:
         raise InputError(f"expected a k of 1 to {MAX_K}, got {valid.k}", loc=(*loc, "k"))
     parameters = {name: getattr(valid, name) for name in valid.model_fields_set - others}
+    probe(valid, parameters, segments, loc)
+    return parameters
+
+
+def probe(body: ShelfBody, parameters: Mapping[str, Any], segments: Segments, loc: Loc) -> Request:
+    """The request that parameters make, with values in place of what requests bring; InputError names a wrong one."""
     given = {
         name: value for name, value in SEEDS.get(parameters.get("strategy", ""), {}).items() if name not in parameters
     }
-    probe = valid.model_copy(update=dict(given))
     pages, references = Series(b"", b"", 0), References(segments, PROBE)
-    parse_recommend(probe, 0, pages=pages, filter_loc=(*loc, "filter"), loc=loc, segments=references)
-    return parameters
+    asked = body.model_copy(update=dict(given))
+    return parse_recommend(asked, 0, pages=pages, filter_loc=(*loc, "filter"), loc=loc, segments=references)
 
 
 def wrong_document(error: ValidationError, loc: Loc) -> InputError:

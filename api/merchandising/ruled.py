@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -9,14 +10,19 @@ import numpy as np
 from api.merchandising.rule_documents import rules_of
 from api.merchandising.situations import situation_of
 from api.messages.shelf_schemas import RecommendQuery, ShelfBody
+from engine.catalogue.predicate import Condition
 from engine.errors import StoreUnavailable
 from engine.merchandising.placements import Placement
 from engine.merchandising.rules import NO_RULES, AppliedRules, Effect, Members
-from engine.recommending.values.boosts import CurveBoost
+from engine.recommending.values.boosts import Boosts, CurveBoost, FilterBoost
 from engine.recommending.values.request import Request
 from engine.store import user_facts
 from engine.store.database.connections import Database
 from indexing.live.view import LiveView
+
+NO_EFFECT = FilterBoost(
+    Condition("item_id", "exists", False, "bool")
+)  # in place of a boost, so that others keep theirs
 
 
 class NeedsMembers(Exception):
@@ -40,6 +46,7 @@ def with_rules(
     members: Members,
 ) -> tuple[Request, AppliedRules]:
     """The request as the rules that act change it. `body` has the parameters of the placement."""
+    shelf = without_lost_curves(shelf, placement, view)
     if not has_rules(view):
         return shelf, NO_RULES
     rules, situation = rules_of(view.presets), situation_of(body, view, now_us)
@@ -48,12 +55,31 @@ def with_rules(
     return rules.apply(shelf, acting, situation, lambda effect: accepts(view, effect), view.filters)
 
 
+def without_lost_curves(shelf: Request, placement: Placement | None, view: LiveView) -> Request:
+    """A placement whose curve is over a field that no item has any more keeps serving, without the curve."""
+    n_placed = 0 if placement is None else len(placement.parameters.get("boost", ()))
+    placed = shelf.boosts[:n_placed]
+    if not any(isinstance(each, CurveBoost) for each in placed):
+        return shelf
+
+    def kept() -> Boosts:
+        return Boosts(
+            NO_EFFECT if isinstance(each, CurveBoost) and at < n_placed and is_lost(view, each) else each
+            for at, each in enumerate(shelf.boosts)
+        )
+
+    return replace(shelf, boosts=view.kept(("curves", shelf.boosts, n_placed), (), kept))
+
+
+def is_lost(view: LiveView, curve: CurveBoost) -> bool:
+    return bool(np.isnan(view.numbers(curve.field, is_time=curve.is_age)).all())
+
+
 def accepts(view: LiveView, effect: Effect) -> bool:
     """Whether the catalogue has values that an effect can compare with; a field that no item has is no obstacle to
     filters, but to curves."""
-    curves = {(each.field, each.is_age) for each in effect.boosts if isinstance(each, CurveBoost)}
     return all(view.filters.accepts(each, view.changed) for each in effect.predicates) and not any(
-        np.isnan(view.numbers(field, is_time=is_age)).all() for field, is_age in curves
+        is_lost(view, each) for each in effect.boosts if isinstance(each, CurveBoost)
     )
 
 

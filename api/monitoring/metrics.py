@@ -82,6 +82,11 @@ class Metrics:
         self.sampled_recall = self._gauge(
             "sampled_recall", "Recall of sampled live searches against exact search", "livemin"
         )
+        self.preset_problems = self._gauge(
+            "preset_problems",
+            "Placements, pages, rules and segments that cannot be used, or that refer to fields that no item has",
+            "livemax",
+        )
         self.stored_unknown = self._gauge(
             "stored_events_of_unknown_kind",
             "Stored events of a kind that the weighting does not list, when the served generation was built",
@@ -114,7 +119,7 @@ class Metrics:
         )
         self._space_gauges = (
             *(self.built_at_s, self.refreshed_at_s, self.delta_share, self.tombstone_share, self.sampled_recall),
-            *(self.stored_unknown, self.stale, self.drift, self.drift_alert),
+            *(self.stored_unknown, self.stale, self.drift, self.drift_alert, self.preset_problems),
         )
 
     def _gauge(self, name: str, text: str, mode: MultiprocessMode) -> Gauge:

@@ -11,7 +11,13 @@ from indexing.refresh.live_space import LiveSpace
 from indexing.refresh.maintenance import changed_shares
 
 
-def set_view(metrics: Metrics, live_spaces: Mapping[str, LiveSpace], view: LiveView, recall: float | None) -> None:
+def set_view(
+    metrics: Metrics,
+    live_spaces: Mapping[str, LiveSpace],
+    view: LiveView,
+    recall: float | None,
+    n_preset_problems: int = 0,
+) -> None:
     """Timestamps, not ages: the age of a worker that stopped polling keeps growing for whoever reads the gauge."""
     name, served, shares = view.space.name, view.generation, changed_shares(view)
     live = live_spaces.get(name)
@@ -20,6 +26,7 @@ def set_view(metrics: Metrics, live_spaces: Mapping[str, LiveSpace], view: LiveV
     metrics.delta_share.labels(name).set(shares.delta)
     metrics.tombstone_share.labels(name).set(shares.tombstones)
     metrics.stale.labels(name).set(int(view.stale))
+    metrics.preset_problems.labels(name).set(n_preset_problems)
     if served is not None:
         built = datetime.strptime(served.generation.split("-")[0] + "+0000", "%Y%m%dT%H%M%S%z")
         metrics.built_at_s.labels(name).set(built.timestamp())

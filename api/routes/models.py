@@ -12,6 +12,7 @@ from api.deps import AppDatabase, AppLiveSpaces, AppSettings, View
 from api.fresh_view import FreshView
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
+from api.merchandising.preset_problems import listed, preset_problems
 from api.messages.request_schemas import NoParameters
 from api.messages.responses import json_response
 from engine.store import attribute_types, events, generations, items, models, users
@@ -81,6 +82,7 @@ def get_status(view: FreshView, database: AppDatabase, live_spaces: AppLiveSpace
             "indexed_items": len(view.items),
             "new_items": len(view.newcomers),
             "hidden_items": 0 if view.allowed is None else int((~view.allowed).sum()),
+            "preset_problems": listed(preset_problems(view)),
             "degraded": view.degraded,
             "refused": None if refused is None else {"generation": refused.generation, "why": refused.why},
             "rebuilding": is_rebuilt,

@@ -27,7 +27,7 @@ from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.limits.work_limit import check_work, is_quick
 from api.merchandising.placed import placed
-from api.merchandising.ruled import NeedsMembers, ask_later, has_rules, members_of, with_rules
+from api.merchandising.ruled import NeedsMembers, ask_later, members_of, with_rules
 from api.merchandising.shelf_batch import answer_shelves, asked_shelves, with_profiles
 from api.merchandising.situations import references_from, references_of
 from api.messages import warnings
@@ -42,7 +42,7 @@ from engine.deadline import MoreWork
 from engine.deadline import quick as run_quick
 from engine.errors import StoreUnavailable
 from engine.merchandising.placements import Placement
-from engine.merchandising.rules import NO_RULES, AppliedRules
+from engine.merchandising.rules import AppliedRules
 from engine.recommending.pipeline import recommend
 from engine.recommending.values.request import Request as Shelf
 from engine.store import items
@@ -158,8 +158,6 @@ async def _ruled(
     context: ReadContext,
 ) -> tuple[Shelf, AppliedRules]:
     """PostgreSQL is asked for the segments of the user only where a rule needs them, in a thread."""
-    if not has_rules(view):
-        return shelf, NO_RULES
     with suppress(NeedsMembers):
         return with_rules(shelf, body, placement, view, now_us, ask_later)
     members = members_of(shelf.user_id, view, context.database, now_us)

@@ -76,7 +76,9 @@ def value_of(reference: Reference, situation: Situation) -> object:
 
 def field_name(name: str, loc: Loc, situation: Situation) -> str:
     """The name of a field with the values of the context that it refers to."""
-    return IN_NAME.sub(lambda match: _text(situation.of_context(match[1], loc)), name) if "{" in name else name
+    if "{" not in name or situation.is_probe:
+        return name
+    return IN_NAME.sub(lambda match: _text(situation.of_context(match[1], loc)), name)
 
 
 def resolved(filter_: object, loc: Loc, situation: Situation, depth: int = 0) -> object:

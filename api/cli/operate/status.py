@@ -18,6 +18,7 @@ from engine.store.database.leader_election import is_job_running
 from engine.store.generations import GenerationRecord
 from engine.store.spaces import Space
 from indexing.building.build import rebuild_job
+from indexing.live.view import LiveView
 from indexing.refresh.live_space import LiveSpace
 from indexing.refresh.maintenance import changed_shares
 
@@ -67,10 +68,17 @@ def _index_state(
         "delta_share": round(shares.delta, 5),
         "tombstone_share": round(shares.tombstones, 5),
         "rebuilding": is_job_running(conn, rebuild_job(space)),
+        "preset_problems": _preset_problems(view),
     }
     if view.refused is not None:
         state["refused"] = f"{view.refused.generation}: {view.refused.why}"
     return state
+
+
+def _preset_problems(view: LiveView) -> list[dict[str, str]]:
+    from api.merchandising.preset_problems import listed, preset_problems  # the schemas of the HTTP API load slowly
+
+    return listed(preset_problems(view))
 
 
 def _print_status(body: Mapping[str, Any], space: Space) -> None:
@@ -81,6 +89,8 @@ def _print_status(body: Mapping[str, Any], space: Space) -> None:
         for noun, kinds in body["attribute_types"].items()
     }
     rows = {**body, "unknown_kinds": f"{unknown}: {weight}" if unknown else "none"}
+    problems = [f"{each['kind']} {each['name']}: {each['problem']}" for each in body.get("preset_problems", ())]
+    rows |= {"preset_problems": "; ".join(problems) or "none"}
     rows |= {"future_events": _future_events(body)} | types
     table(("", ""), [(name, value) for name, value in rows.items() if name != "attribute_types"])
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 
 from engine.store.database.connections import Database
@@ -136,6 +138,30 @@ def test_a_rule_about_fields_that_no_item_has_never_stops_serving(shop: Shop, da
     assert shelf(shop, seq)["rules"] == ["gone"]
     assert shelf(shop, seq, context={"most": 3})["rules"] == ["fine", "gone"]
     assert shelf(shop, seq, context={"most": "three"})["rules"] == ["gone"]
+    curve = [{"field": "lost", "curve": [[0, 1], [1, 2]]}, {"filter": {"item_id": "odd-11"}, "add": 100}]
+    here = {"stock_{context.store}": {"gt": 0}}
+    seq = shop.put(
+        "/placements/lost", {"boost": curve, "caps": {"lost_too": 1}, "filter": {"or": [{"price": 11}, here]}}
+    )
+    answer = shelf(shop, seq.json()["seq"], placement="lost", context={"store": 1}, explain=1)
+    assert ids(answer) == ["odd-11", "even-11"]
+    assert [part["at"] for part in answer["items"][0]["parts"]] == [None, 1]
+    problems = shop.get("/status").json()["preset_problems"]
+    assert {each["name"]: each["problem"] for each in problems if each["kind"] == "rule"} == {
+        "curve": "no item has a field 'no_such_number'",
+        "gone": "no item has a field 'no_such_field'",
+        "spoilt": "then.kk: there is no such parameter",
+        "type": "it compares a field with a type that no item has",
+    }
+    assert [each for each in problems if each["kind"] != "rule"] == [
+        {"kind": "placement", "name": "lost", "problem": "no item has a field 'lost', 'lost_too'"}
+    ]
+    metrics = httpx.get(shop.url.split("/v1/")[0] + "/metrics").text
+    deadline = time.monotonic() + 10
+    while f'nearfield_preset_problems{{space="{shop.space.name}"}} 5.0' not in metrics and time.monotonic() < deadline:
+        time.sleep(0.1)
+        metrics = httpx.get(shop.url.split("/v1/")[0] + "/metrics").text
+    assert f'nearfield_preset_problems{{space="{shop.space.name}"}} 5.0' in metrics
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,90 @@
+"""Preset problems: stored documents that cannot be used, or that refer to fields that no item has any more.
+
+Shelves are served all the same. A placement or rule that names a field without values does what its other parts say,
+and a rule that compares a field with a type that no item has does not act.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+
+from api.merchandising.page_documents import page_of
+from api.merchandising.placed import placement_of, probe
+from api.merchandising.rule_documents import broken_rules, rules_of
+from api.merchandising.ruled import accepts
+from api.messages.shelf_schemas import ShelfBody
+from engine.catalogue import predicate as predicates
+from engine.catalogue.predicate import PREFIX, Condition, Predicate
+from engine.errors import InputError, short_repr
+from engine.merchandising.rules import Effect
+from engine.recommending.values.boosts import CurveBoost
+from engine.recommending.values.request import Request
+from engine.templates.situation import PROBE
+from indexing.live.view import LiveView
+
+Problems = Mapping[tuple[str, str], str]  # (kind, name) -> the problem
+
+
+def preset_problems(view: LiveView) -> Problems:
+    """Kept until an item, a preset or the generation changes."""
+    return view.kept("preset problems", (view.presets,), lambda: dict(_problems(view)))
+
+
+def listed(problems: Problems) -> list[dict[str, str]]:
+    return [{"kind": kind, "name": name, "problem": why} for (kind, name), why in sorted(problems.items())]
+
+
+def _problems(view: LiveView) -> Iterator[tuple[tuple[str, str], str]]:
+    presets = view.presets
+    yield from presets.broken.items()
+    yield from ((("rule", name), why) for name, why in broken_rules(presets).items())
+    for rule in rules_of(presets).rules:
+        effect = rule.effect(PROBE)
+        seed = [] if rule.when.seed is None else [rule.when.seed(PROBE)]
+        why = _unknown(view, [*_fields_of_effect(effect), *_fields(seed)])
+        if why is None and not accepts(view, effect) and not rule.references:
+            why = "it compares a field with a type that no item has"
+        if why is not None:
+            yield ("rule", rule.name), why
+    for name in presets.placements:
+        why = _of_placement(view, name)
+        if why is not None:
+            yield ("placement", name), why
+    for name in presets.pages:
+        try:
+            page_of(presets, name, ())
+        except InputError as error:
+            yield ("page", name), str(error)
+
+
+def _of_placement(view: LiveView, name: str) -> str | None:
+    try:
+        placement = placement_of(view.presets, name, ())
+        body = ShelfBody().model_copy(update=dict(placement.parameters))
+        return _unknown(view, _fields_of_request(probe(body, placement.parameters, view.presets.segments, ())))
+    except InputError as error:
+        return str(error)
+
+
+def _fields_of_effect(effect: Effect) -> Iterator[str]:
+    yield from _fields(effect.predicates)
+    yield from (each.field for each in effect.boosts if isinstance(each, CurveBoost))
+    yield from (field for field, _ in effect.caps)
+
+
+def _fields_of_request(request: Request) -> Iterator[str]:
+    yield from _fields_of_effect(Effect(request.predicate, request.boosts, request.pins, request.caps))
+    if request.group_by is not None:
+        yield request.group_by
+
+
+def _fields(filters: Iterable[Predicate]) -> Iterator[str]:
+    yield from (condition.field for each in filters for condition in predicates.conditions(each))
+
+
+def _unknown(view: LiveView, fields: Iterable[str]) -> str | None:
+    """Fields whose name depends on the context of a request are left out."""
+    known = dict.fromkeys(each for each in fields if "{" not in each)
+    tests = (Condition(each, "exists", True, "bool") for each in known)
+    missing = sorted({each.removeprefix(PREFIX) for test in tests for each in view.unknown_fields(test)})
+    return f"no item has a field {', '.join(map(short_repr, missing))}" if missing else None
