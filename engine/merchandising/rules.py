@@ -89,7 +89,7 @@ class AppliedRules:
 
     def of_part(self, part: Part) -> str | None:
         """The rule whose boost a part of a score is; None for a boost of the request."""
-        is_of_rule = part.name == "boost" and part.at is not None and part.at >= self.n_boosts
+        is_of_rule = self.of_boosts and part.name == "boost" and part.at is not None and part.at >= self.n_boosts
         return self.of_boosts[(part.at or 0) - self.n_boosts] if is_of_rule else None
 
 
