@@ -95,12 +95,16 @@ class SimilarUsersQuery(ReadOptions):
 class EventBody(StrictModel):
     """One event. Events with the same `event_id` are stored once; without it, an id is made from the other fields."""
 
-    user_id: Id = Field(examples=[USER])
+    user_id: Id | None = Field(
+        None, examples=[USER], description="of a visitor who is not known leave it away and give `session_id`"
+    )
     item_id: Id = Field(examples=[ITEM])
     kind: str = Field("view", min_length=1, max_length=64, examples=["purchase"])
     value: float = Field(1.0, allow_inf_nan=False, ge=0, le=1e9)
     occurred_at: Moment | None = Field(None, description=OCCURRED_AT)
     event_id: Id | None = None
+    order_id: Id | None = Field(None, description="the order that this purchase is part of", examples=["o-8812"])
+    session_id: Id | None = Field(None, description="the visit that this event is part of", examples=["s-5f2"])
 
 
 # Validated row by row, so that a row that is not an object does not reject the others.

@@ -45,6 +45,9 @@ async def post_events(
     """The status of a row is `written`, `duplicate` (an event with this `event_id` is stored; harmless), or `rejected`
     with the reason in `detail`. Events of erased users are rejected.
 
+    `user_id` may be left away where `session_id` is given: the visitor is then a user whose id is the session id, until
+    `POST /users/{user_id}/merge` gives their events to a known user. Purchases with one `order_id` are one basket.
+
     Every row that is not rejected is durable when the response arrives. If no row is valid the response is 422. Common
     names of kinds are understood (`Order Completed` is a purchase). Events of `unknown_kinds` are stored; they have no
     weight until the weighting of the space lists their kind.
@@ -84,11 +87,17 @@ def parse(row: dict[str, Any], now: datetime, future: list[datetime]) -> Event:
         raise InputError(why, loc=("occurred_at",))
     if at < EARLIEST:
         raise InputError(f"dated before 1970: {at.isoformat()}", loc=("occurred_at",))
+    user = "user_id" if event.user_id is not None or event.session_id is None else "session_id"
+    if (user_id := getattr(event, user)) is None:
+        raise InputError("expected a user_id, or a session_id for a visitor who is not known", loc=("user_id",))
     return Event(
-        check_id(event.user_id, ("user_id",)),
+        check_id(user_id, (user,)),
         check_id(event.item_id, ("item_id",)),
         check_text(event.kind, ("kind",)),
         at,
         float(np.float32(event.value)),
-        None if event.event_id is None else check_id(event.event_id, ("event_id",)),
+        *(
+            None if (id_ := getattr(event, name)) is None else check_id(id_, (name,))
+            for name in ("event_id", "order_id", "session_id")
+        ),
     )

@@ -38,8 +38,12 @@ from engine.values.event_kinds import Vocabulary
 from engine.values.events import derive_event_id
 
 EVENT_FIELDS = Fields(
-    names=("event_id", "user_id", "item_id", "kind", "value", "occurred_at", "title", "categories"),
+    names=(
+        *("event_id", "user_id", "item_id", "kind", "value", "occurred_at", "order_id", "session_id"),
+        *("title", "categories"),
+    ),
     required=("user_id", "item_id", "occurred_at"),
+    instead_of=(("user_id", "session_id"),),
 )
 DEFAULT_KIND = "view"  # of a file without a column of kinds
 FUTURE_TOLERANCE = timedelta(days=1)  # wrong clocks and time zones differ by hours, not by days
@@ -62,9 +66,10 @@ def import_events(
     `columns` maps fields to columns of the file, `constants` maps fields to one value for all rows. An event without an
     id gets `derive_event_id` of its fields; the second of two equal rows gets extra="2" and so on, so both are kept and
     a second import of the file writes nothing. A purchase with a negative value becomes a return with the positive
-    value. Kinds are stored as in the file, and the summary reports how each is interpreted. Of each item field the last
-    non-empty value by time wins. Events of erased users are rejected, even when the erasure happens during the import.
-    Events after `now` are in the future, and rejected.
+    value. An event with a session but no user gets the id of the session as its user. Kinds are stored as in
+    the file, and the summary reports how each is interpreted. Of each item field the last non-empty value by time wins.
+    Events of erased users are rejected, even when the erasure happens during the import. Events after `now` are in the
+    future, and rejected.
 
     Raises InputError, and writes nothing, for a file that cannot be read or lacks a required column.
     """
@@ -114,9 +119,15 @@ def _parse(source: Mapping[str, Column], attributes: Attributes, times: ParsedTi
     categories = nulls.cast(pl.List(pl.String))
     if "categories" in source:
         categories = cells.parse_lists(source["categories"], attributes.reading.separators)
+
+    def ids(field: str) -> pl.Series:
+        return cells.parse_ids(source[field], attributes.reading.missing_ids) if field in source else nulls
+
     columns = {
         "event_id": cells.parse_ids(source["event_id"]) if "event_id" in source else nulls,
-        "user_id": cells.parse_ids(source["user_id"], attributes.reading.missing_ids),
+        "user_id": ids("user_id"),
+        "order_id": ids("order_id"),
+        "session_id": ids("session_id"),
         "item_id": cells.parse_ids(source["item_id"], attributes.reading.missing_ids),
         "kind": cells.parse_text(source["kind"]) if "kind" in source else nulls.fill_null(DEFAULT_KIND),
         "occurred_at": times.at,
@@ -133,7 +144,10 @@ def _parse(source: Mapping[str, Column], attributes: Attributes, times: ParsedTi
     else:
         columns |= {"value": pl.repeat(1.0, height, eager=True), "has_value": pl.repeat(True, height, eager=True)}
     frame = pl.DataFrame(columns | attributes.frame_columns())
-    return frame.with_columns(pl.when("has_value").then(pl.col("value")).otherwise(1.0).alias("value"))
+    return frame.with_columns(
+        pl.when("has_value").then(pl.col("value")).otherwise(1.0).alias("value"),
+        pl.coalesce("user_id", "session_id").alias("user_id"),
+    )
 
 
 def _checks(now: datetime, words_for_purchase: list[str]) -> list[Check]:
@@ -143,6 +157,8 @@ def _checks(now: datetime, words_for_purchase: list[str]) -> list[Check]:
         *id_checks("user_id"),
         *id_checks("item_id"),
         *id_checks("event_id", required=False),
+        *id_checks("order_id", required=False),
+        *id_checks("session_id", required=False),
         *id_checks("kind"),
         ("missing occurred_at", ~pl.col("has_time")),
         (NOT_A_TIME, pl.col("has_wrong_unit")),
@@ -169,12 +185,12 @@ def _with_event_ids(frame: pl.DataFrame) -> pl.DataFrame:
     """Derive missing event ids, the same ids that `POST /events` derives."""
     if frame["event_id"].null_count() == 0:
         return frame
-    fields = ["user_id", "item_id", "kind", "value", "occurred_at"]
-    copy = pl.int_range(pl.len()).over([*fields, pl.col("event_id").is_null()])
-    rows = frame.select("event_id", *fields[:-1], pl.col("occurred_at").cast(pl.Int64), copy.alias("copy")).iter_rows()
+    fields = ["user_id", "item_id", "kind", "value", "order_id"]
+    copy = pl.int_range(pl.len()).over([*fields, "occurred_at", pl.col("event_id").is_null()])
+    rows = frame.select("event_id", *fields, pl.col("occurred_at").cast(pl.Int64), copy.alias("copy")).iter_rows()
     event_ids = [
-        event_id or derive_event_id(user_id, item_id, kind, value, at, str(copy + 1) if copy else "")
-        for event_id, user_id, item_id, kind, value, at, copy in rows
+        event_id or derive_event_id(user_id, item_id, kind, value, at, str(copy + 1) if copy else "", order_id)
+        for event_id, user_id, item_id, kind, value, order_id, at, copy in rows
     ]
     return frame.with_columns(pl.Series("event_id", event_ids, pl.String))
 
@@ -203,7 +219,8 @@ def _write(
     """Counts of written and duplicate events, and the number of events whose user was erased after the checks."""
     users = events.select(pl.col("user_id").unique(maintain_order=True), attributes=pl.lit(None, pl.String))
     staged = events.select(
-        "event_id", "user_id", "item_id", "kind", pl.col("value").cast(pl.Float32), "occurred_at"
+        *("event_id", "user_id", "item_id", "kind", pl.col("value").cast(pl.Float32), "occurred_at"),
+        *("order_id", "session_id"),
     ).sort("event_id")  # the order of the index, which makes the inserts faster
     with import_transaction(database, space_name) as (conn, space):
         attributes.store_types(conn, space.key)

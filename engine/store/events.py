@@ -18,13 +18,14 @@ from engine.values.events import Event, EventColumns, History, derive_event_id
 APPEND = """
 WITH new AS (
     SELECT * FROM unnest(%(event_id)s::text[], %(user_id)s::text[], %(item_id)s::text[], %(kind)s::text[],
-        %(value)s::real[], %(occurred_at)s::timestamptz[]) AS t (event_id, user_id, item_id, kind, value, occurred_at)
+        %(value)s::real[], %(occurred_at)s::timestamptz[], %(order_id)s::text[], %(session_id)s::text[])
+        AS t (event_id, user_id, item_id, kind, value, occurred_at, order_id, session_id)
 ), known AS (
-    SELECT event_id, user_key, item_key, kind, value, occurred_at FROM new
+    SELECT event_id, user_key, item_key, kind, value, occurred_at, order_id, session_id FROM new
         JOIN users u ON u.space_key = %(space)s AND u.user_id = new.user_id
         JOIN items i ON i.space_key = %(space)s AND i.item_id = new.item_id
 ), written AS (
-    INSERT INTO events (space_key, event_id, user_key, item_key, kind, value, occurred_at)
+    INSERT INTO events (space_key, event_id, user_key, item_key, kind, value, occurred_at, order_id, session_id)
     SELECT %(space)s, known.* FROM known ORDER BY event_id
     ON CONFLICT DO NOTHING RETURNING event_id
 )
@@ -53,8 +54,8 @@ JOIN items i ON i.item_key = e.item_key
 WHERE u.space_key = %s AND u.user_id = ANY(%s::text[]) ORDER BY u.user_id, e.occurred_at DESC
 """
 MERGE = """
-INSERT INTO events (space_key, event_id, user_key, item_key, kind, value, occurred_at)
-SELECT %s, event_id, user_key, item_key, kind, value, occurred_at FROM staged_events s
+INSERT INTO events (space_key, event_id, user_key, item_key, kind, value, occurred_at, order_id, session_id)
+SELECT %s, event_id, user_key, item_key, kind, value, occurred_at, order_id, session_id FROM staged_events s
     JOIN users u ON u.space_key = %s AND u.user_id = s.user_id
     JOIN items i ON i.space_key = %s AND i.item_id = s.item_id
 ON CONFLICT DO NOTHING
@@ -96,7 +97,7 @@ def _append_known(conn: sa.Connection, space_key: int, events: dict[str, Event])
     """Write the events (by id) of known users and items and remove them from `events`; return the ids that were new."""
     parameters = {"space": space_key, "event_id": list(events)} | {
         name: [getattr(event, name) for event in events.values()]
-        for name in ("user_id", "item_id", "kind", "value", "occurred_at")
+        for name in ("user_id", "item_id", "kind", "value", "occurred_at", "order_id", "session_id")
     }
     try:
         known, written = conn.exec_driver_sql(APPEND, parameters).one()
@@ -121,7 +122,8 @@ def _create_users_and_items(conn: sa.Connection, space_key: int, events: dict[st
 
 def _derive_id(event: Event) -> str:
     occurred_us = round(event.occurred_at.timestamp() * 1e6)
-    return derive_event_id(event.user_id, event.item_id, event.kind, event.value, occurred_us)
+    fields = (event.user_id, event.item_id, event.kind, event.value, occurred_us)
+    return derive_event_id(*fields, order_id=event.order_id)
 
 
 def history(conn: sa.Connection, space_key: int, user_id: str, limit: int) -> History:
@@ -193,12 +195,18 @@ def _ids(
 
 
 def bulk_append(conn: sa.Connection, space_key: int, table: pa.Table) -> BulkAppended:
-    """Write validated events from columns event_id, user_id, item_id, kind, value, occurred_at (timestamp, UTC).
+    """Write validated events from columns event_id, user_id, item_id, kind, value, occurred_at (timestamp, UTC), and
+    optionally order_id and session_id.
 
     The users and items of the events must exist (`users.bulk_merge`, `items.bulk_merge`).
     """
-    columns = ["event_id", "user_id", "item_id", "kind", "value", "occurred_at"]
-    definition = "event_id text, user_id text, item_id text, kind text, value real, occurred_at timestamptz"
+    columns = ["event_id", "user_id", "item_id", "kind", "value", "occurred_at", "order_id", "session_id"]
+    definition = (
+        "event_id text, user_id text, item_id text, kind text, value real, occurred_at timestamptz, order_id text, "
+        "session_id text"
+    )
+    for name in {"order_id", "session_id"} - set(table.column_names):
+        table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
     bulk_copy.stage_table(conn, "staged_events", definition, table.select(columns))
     with bulk_copy.without_nested_loops(conn, table.num_rows):
         written = conn.exec_driver_sql(MERGE, (space_key, space_key, space_key)).rowcount

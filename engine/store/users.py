@@ -22,8 +22,8 @@ ON CONFLICT (space_key, user_id) DO UPDATE SET attributes = excluded.attributes
 RETURNING user_id, xmax = 0 AS created
 """
 EVENTS = """
-SELECT event_id, item_id, kind, value, occurred_at, recorded_at FROM events JOIN items USING (item_key)
-WHERE user_key = %s ORDER BY occurred_at, event_id
+SELECT event_id, item_id, kind, value, occurred_at, order_id, session_id, recorded_at
+FROM events JOIN items USING (item_key) WHERE user_key = %s ORDER BY occurred_at, event_id
 """
 VECTORS = """
 SELECT version AS model, vector::real[] AS vector FROM user_vectors JOIN models USING (model_key)

@@ -35,6 +35,8 @@ class Event:
     occurred_at: datetime  # timezone-aware
     value: float = 1.0
     event_id: str | None = None
+    order_id: str | None = None
+    session_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,20 @@ def view_history(item_ids: Sequence[str], now_us: int) -> History:
     return History(tuple(item_ids), ("view",) * n, np.ones(n, np.float32), np.full(n, now_us, np.int64))
 
 
-def derive_event_id(user_id: str, item_id: str, kind: str, value: float, occurred_us: int, extra: str = "") -> str:
-    """An id derived from the fields, so that an event sent twice has one id; `extra` distinguishes equal events."""
-    text = "\x1f".join((user_id, item_id, kind, f"{value:.9g}", str(occurred_us), extra))
+def derive_event_id(
+    user_id: str,
+    item_id: str,
+    kind: str,
+    value: float,
+    occurred_us: int,
+    extra: str = "",
+    order_id: str | None = None,
+) -> str:
+    """An id derived from the fields, so that an event sent twice has one id; `extra` distinguishes equal events.
+
+    Purchases of an item in two orders on one day are two events. The session does not count: a file may be imported
+    again with a column of sessions that it did not have before.
+    """
+    fields = [user_id, item_id, kind, f"{value:.9g}", str(occurred_us), extra]
+    text = "\x1f".join(fields if order_id is None else [*fields, order_id])
     return hashlib.sha256(text.encode()).hexdigest()[:32]

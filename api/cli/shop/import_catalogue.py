@@ -126,10 +126,10 @@ def events(
 ) -> None:
     """Import events: what users did to items.
 
-    Columns: user_id, item_id and occurred_at; optional are kind, value and event_id, and title, categories and
-    attributes.NAME of the item. Categories in one cell are separated by |. All rows of the file are written in one
-    transaction. Prints how many rows were written, were there before, or were rejected, with reasons. Importing a file
-    again writes nothing new.
+    Columns: user_id, item_id and occurred_at; optional are kind, value, event_id, order_id and session_id, and title,
+    categories and attributes.NAME of the item. A row without a user_id needs a session_id. Categories in one cell are
+    separated by |. All rows of the file are written in one transaction. Prints how many rows were written, were there
+    before, or were rejected, with reasons. Importing a file again writes nothing new.
 
     Example: `nearfield import events sales.csv --column user_id=CustomerID --set kind=purchase`
     """

@@ -17,11 +17,13 @@ NO_MAPPING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of one kind of file. `rest_is_attributes`: columns that are not fields become attributes."""
+    """The fields of one kind of file. `rest_is_attributes`: columns that are not fields become attributes.
+    `instead_of`: pairs of a required field and another that a file may have in its place."""
 
     names: tuple[str, ...]
     required: tuple[str, ...]
     rest_is_attributes: bool = False
+    instead_of: tuple[tuple[str, str], ...] = ()
 
 
 def map_columns(
@@ -63,7 +65,8 @@ def _check_field_names(fields: Fields, mapping: Mapping[str, str]) -> None:
 
 
 def _check_required(sheet: Sheet, fields: Fields, mapped: set[str]) -> None:
-    missing = [field for field in fields.required if field not in mapped]
+    instead = {field for field, other in fields.instead_of if other in mapped}
+    missing = [field for field in fields.required if field not in mapped | instead]
     if missing:
         raise InputError(
             f"{sheet.name} has no column for {', '.join(missing)}; columns found: {', '.join(sheet.frame.columns)}; "

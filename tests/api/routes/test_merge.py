@@ -92,13 +92,13 @@ def test_an_export_has_everything_that_is_stored_of_a_user(shop: Shop, pair: tup
     _, known = pair
     shop.put(at(known), {"attributes": {"name": "Ann"}})
     sent = {"item_id": "odd-03", "kind": "cart", "value": 2.5, "occurred_at": "2026-02-01T10:00:00+00:00"}
-    shop.post("/events", [sent | {"user_id": known, "event_id": f"{known}-1"}])
+    shop.post("/events", [sent | {"user_id": known, "event_id": f"{known}-1", "order_id": "o-1"}])
     found = shop.get(at(known, "/export")).json()
     assert (found["user_id"], found["attributes"], found["vectors"]) == (known, {"name": "Ann"}, [])
     assert found["created_at"]
     [event] = found["events"]
     assert event.pop("recorded_at")
-    assert event == sent | {"event_id": f"{known}-1"}
+    assert event == sent | {"event_id": f"{known}-1", "order_id": "o-1", "session_id": None}
     [vector] = shop.get("/users/odd-user-7/export").json()["vectors"]
     assert (vector["model"], len(vector["vector"])) == (1, 8)
     receipt = shop.delete("/users/odd-user-7").json()["erased"]
