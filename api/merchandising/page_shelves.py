@@ -133,6 +133,8 @@ def _open(visit: Visit, shelf: PageShelf, pages: Series, continued: Continued) -
     session = visit.stored.vector if not len(request.history) else None
     profile = with_session(request.history, visit.stored.history)
     request = with_profile(request, replace(profile, vector=session, degraded=visit.stored.degraded))
+    if shelf.seed is not None and start is not None:
+        request = replace(request, source="similar_to_seed", item_ids=[str(start)], vector=None)
     if shelf.best is not None:
         start = start if start is not None else _best(visit, shelf, request)
         values = {"value": start}

@@ -24,6 +24,17 @@ def _ranking(context: Context) -> Ranking | None:
     return Nearest("items_to_items", query, "similar" if context.request.vector is None else "vector")
 
 
+def rank_from_items(contexts: Sequence[Context]) -> list[Ranking | None]:
+    """As `rank`, for shelves: None where no item of the request has a vector, so that the fallback fills the shelf."""
+    return [_ranking(context) if _has_vector(context) else None for context in contexts]
+
+
+def _has_vector(context: Context) -> bool:
+    view = context.view
+    rows = (view.items.row(id_) for id_ in context.request.item_ids)
+    return any(row is not None and view.similarity_vector(row) is not None for row in rows)
+
+
 def fallback(context: Context) -> Ordered:
     """Items that have nothing to do with the query follow by popularity."""
     view = context.view

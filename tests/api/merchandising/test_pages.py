@@ -71,6 +71,33 @@ def test_a_shelf_names_the_newest_item_of_the_history(shop: Shop) -> None:
     assert (again["title"], again["seed"]) == ("Because you viewed Even thing 3", "even-03")
 
 
+def test_a_shelf_of_an_item_shows_what_is_like_it_and_nothing_of_the_rest_of_the_history(shop: Shop) -> None:
+    put(shop, "pages/like", {"shelves": [{"name": "again", "seed": {"event": "view"}, "k": 5, "exclude": "none"}]})
+    history = [{"item_id": "even-03"}]
+    [again] = page(shop, page="like", history=history)["shelves"]
+    assert ids(again) == ids(shop.get("/items/even-03/similar?k=5").json())
+    assert {item["reason"] for item in again["items"]} == {"similar"}
+    put(shop, "pages/unseen", {"shelves": [{"name": "again", "seed": {"event": "view"}, "k": 40, "fill": "none"}]})
+    seen = {each["item_id"] for each in shop.get("/users/odd-user-3/export").json()["events"]}
+    [unseen] = page(shop, page="unseen", history=history)["shelves"]
+    assert not {*ids(unseen)} & {*seen, "even-03"}
+
+
+@pytest.mark.parametrize(
+    ("order", "names"), [("given", ["cheap", "none", "dear"]), ("revenue", ["dear", "cheap", "none"])]
+)
+def test_shelves_are_ordered_by_the_expected_value_of_a_slot(shop: Shop, order: str, names: list[str]) -> None:
+    shelves: list[dict[str, Any]] = [
+        {"name": "cheap", "filter": {"price": {"gt": 0, "lt": 4}}},
+        {"name": "none", "filter": {"price": {"gt": 99}}},
+        {"name": "dear", "filter": {"price": {"gte": 16}}},
+    ]
+    put(shop, f"pages/by-{order}", {"shelves": [each | {"k": 3} for each in shelves], "order": order})
+    answer = page(shop, page=f"by-{order}", user_id="nobody")
+    assert [shelf["name"] for shelf in answer["shelves"]] == names
+    assert [len(by_name(answer)[name]["items"]) for name in ("cheap", "none", "dear")] == [3, 0, 3]
+
+
 def test_a_shelf_without_anything_to_start_from_says_so(shop: Shop) -> None:
     again = by_name(page(shop, user_id="nobody"))["again"]
     assert again["items"] == []
@@ -131,7 +158,7 @@ def test_pages_of_one_shelf_show_every_item_once(shop: Shop) -> None:
 @pytest.mark.parametrize(
     ("asked", "place", "message"),
     [
-        ({"page": "nowhere"}, ["body", "page"], "this space has: alike, home"),
+        ({"page": "nowhere"}, ["body", "page"], "this space has: alike, "),
         ({"shelves": ["attic"]}, ["body", "shelves", 0], "has no shelf 'attic'"),
         ({"cursors": {"for-you": "x"}}, ["body", "cursors", "for-you"], "unchanged"),
         ({"cursors": {"attic": "x"}}, ["body", "cursors", "attic"], "has no shelf 'attic'"),
