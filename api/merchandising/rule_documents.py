@@ -43,7 +43,7 @@ def _of(presets: Presets) -> tuple[Rules, dict[str, str]]:
         made, broken = [], dict[str, str]()
         for name, stored in presets.rules.items():
             try:
-                made.append(parse_rule(stored, presets.segments))
+                made.append(parse_rule(stored, presets.segments, ("rules", name)))
             except InputError as error:
                 broken[name] = str(error)
         found = _parsed[presets] = by_priority(made), broken

@@ -89,8 +89,9 @@ class AppliedRules:
 
     def of_part(self, part: Part) -> str | None:
         """The rule whose boost a part of a score is; None for a boost of the request."""
-        is_of_rule = self.of_boosts and part.name == "boost" and part.at is not None and part.at >= self.n_boosts
-        return self.of_boosts[(part.at or 0) - self.n_boosts] if is_of_rule else None
+        if not self.of_boosts or part.name != "boost" or part.at is None or part.at < self.n_boosts:
+            return None
+        return self.of_boosts[part.at - self.n_boosts]
 
 
 NO_RULES = AppliedRules()
@@ -117,17 +118,20 @@ class Rules:
         """The rules that act, each with the values of its references. `allowed`: the rules of the placement."""
         found, own = [], None
         for rule in self._candidates(placement, allowed):
-            if not is_time(rule.when, situation.now_us) or not _is_context(rule.when, situation.context):
+            when = rule.when
+            if not is_time(when, situation.now_us) or (when.context and not _is_context(when, situation.context)):
                 continue
-            try:
-                values = tuple(value_of(each, situation) for each in rule.references)
-                if rule.when.seed is not None and not _is_seed(rule.when.seed(situation), situation):
+            values: tuple[object, ...] = ()
+            if rule.references or when.seed is not None:
+                try:
+                    values = tuple(value_of(each, situation) for each in rule.references)
+                    if when.seed is not None and not _is_seed(when.seed(situation), situation):
+                        continue
+                except InputError:  # the request lacks a value
                     continue
-            except InputError:  # the request lacks a value
-                continue
-            if rule.when.segments is not None:
+            if when.segments is not None:
                 own = members() if own is None else own
-                if own.isdisjoint(rule.when.segments):
+                if own.isdisjoint(when.segments):
                     continue
             found.append((rule, values))
         return found

@@ -90,6 +90,7 @@ def test_the_same_rules_make_the_same_objects_and_no_rule_changes_nothing() -> N
     assert first.boosts is second.boosts  # so that compiled boosts are found by identity
     request = Request()
     assert applied(Rules(), request) == (request, NO_RULES)
+    assert NO_RULES.of_part(Part("boost", 0.1, 0)) is None  # a boost of the request
 
 
 def test_a_rule_that_the_catalogue_does_not_accept_does_not_act() -> None:
