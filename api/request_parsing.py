@@ -77,6 +77,7 @@ def parse_recommend(
         include_items=body.include_items,
         shown=cursors.shown(body.cursor, pages, (*loc, "cursor")),
         fill_with=body.fill,
+        explore=body.explore,
         seed=body.seed,
         explain=explain,
     )

@@ -22,7 +22,7 @@ def is_quick(view: LiveView, request: Request) -> bool:
     generation = view.generation
     if request.k > QUICK_K or generation is None:
         return False
-    if view.delta is not None or request.pins:
+    if view.delta is not None or request.pins or request.explore:
         return False
     searches_items = request.source == "similar"
     if isinstance(generation.items_to_items if searches_items else generation.users_to_items, GpuClientSearcher):

@@ -78,6 +78,7 @@ ROTATION = (
     "items that the user was shown lately sink and come back by this half-life, such as `12h` or `1d`; each impression "
     "multiplies a score by 1 - 0.8 x 2^(-age / half-life)"
 )
+EXPLORE = "the share of slots, 0 to 1, for new items and items with few impressions, chosen by Thompson sampling"
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="with the same seed, random choices are the same again")]
 GROUP_BY = (
     "a field; of items with the same value, such as the variants of a product, only the best by score is shown; or an "
@@ -118,6 +119,7 @@ class Shelf(StrictModel):
     cursor: Cursor | None = None
     group_by: GroupBy | None = Field(None, description=GROUP_BY, examples=["parent_id"])
     rotation: str | None = Field(None, description=ROTATION, examples=["1d"])
+    explore: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description=EXPLORE)
     seed: Seed | None = None
     min_score: MinScore | None = Field(None, description=MIN_SCORE)
     diversity: float = Field(

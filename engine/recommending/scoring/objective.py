@@ -42,20 +42,26 @@ def objective_factors(view: View, objective: Objective) -> Numbers:
 
 def relative_rates(successes: Numbers, exposures: Numbers) -> Numbers:
     """(n,) the shrunk rate of each item over the rate of all; 1 where nothing is known."""
+    found = rate_prior(successes, exposures)
+    if found is None:
+        return np.ones(len(exposures))
+    rate, prior = found
+    kept = np.where(exposures > 0, successes, 0.0)  # successes without an exposure came from elsewhere
+    return np.asarray((kept + prior * rate) / (exposures + prior) / rate)
+
+
+def rate_prior(successes: Numbers, exposures: Numbers) -> tuple[float, float] | None:
+    """The rate of all items, and how many exposures it is worth; None where items do not differ beyond chance."""
     exposed = exposures > 0
     total, n = float(exposures[exposed].sum()), int(exposed.sum())
     rate = float(successes[exposed].sum()) / total if total else 0.0
     if rate == 0 or n < 2:
-        return np.ones(len(exposures))
+        return None
     rates = successes[exposed] / exposures[exposed]
     squares = float((exposures[exposed] * (rates - rate) ** 2).sum())
     spread = total - float((exposures[exposed] ** 2).sum()) / total
     variance = (squares - (n - 1) * rate) / spread if spread > 0 else 0.0
-    if variance <= 0:
-        return np.ones(len(exposures))
-    prior = rate / variance
-    kept = np.where(exposed, successes, 0.0)  # successes without an exposure came from elsewhere
-    return np.asarray((kept + prior * rate) / (exposures + prior) / rate)
+    return (rate, rate / variance) if variance > 0 else None
 
 
 def _relative_values(view: View, field: str) -> Numbers:

@@ -63,5 +63,6 @@ class Request:
     rotation_us: int | None = None  # half-life by which the items of `impressions` come back; None: none sink
     shown: Sequence[str] = ()  # the items of the pages before this one
     fill_with: Fill = "popular"
+    explore: float = 0.0  # 0 to 1, the share of slots for items about which little is known
     seed: int | None = None  # of random choices; None: others for each answer
     explain: int | None = None  # so many items of the history beside each item; None: no explanation

@@ -173,3 +173,15 @@ def test_a_minimum_score_leaves_the_items_that_suit_the_user(shop: Shop) -> None
         text = {"k": 40, "min_score": level} | ASKED
         assert shop.get("/recommend", params=text).json()["items"] == answer["items"]
     assert shop.post("/recommend", ASKED | {"min_score": 0.5}).status_code == 422
+
+
+def test_explored_slots_are_labelled_and_the_same_again_with_a_seed(shop: Shop) -> None:
+    answer = shelf(shop, k=10, explore=0.3, seed=5)
+    assert [item["reason"] for item in answer["items"]].count("explored") == 3
+    assert shelf(shop, k=10, explore=0.3, seed=5)["items"] == answer["items"]
+    text = {"k": 10, "explore": 0.3, "seed": 5} | ASKED
+    assert shop.get("/recommend", params=text).json()["items"] == answer["items"]
+    for wrong in ({"explore": 1.5}, {"explore": "a"}, {"seed": -1}):
+        answer = shop.post("/recommend", ASKED | wrong)
+        assert answer.status_code == 422
+        assert answer.json()["errors"][0]["loc"] == ["body", *wrong]

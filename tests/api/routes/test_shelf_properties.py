@@ -27,7 +27,7 @@ pins = st.dictionaries(st.integers(1, 12), ids, max_size=3).map(
     lambda by_position: {item: at for at, item in by_position.items()}
 )
 bodies = st.fixed_dictionaries(
-    {"k": st.integers(1, 12)},
+    {"k": st.integers(1, 12), "seed": st.integers(0, 9), "explore": st.sampled_from([0, 0, 0.3])},
     optional={
         "user_id": st.sampled_from(["odd-user-3", "even-user-7", "nobody"]),
         "caps": st.dictionaries(st.sampled_from(["brand", "categories"]), st.integers(1, 4), min_size=1),
@@ -38,7 +38,6 @@ bodies = st.fixed_dictionaries(
         "filter": st.sampled_from([{"stock": {"gte": 3}}, {"stock": {"lt": 8}}]),
         "boost": st.lists(st.sampled_from(BOOSTS), min_size=1, max_size=2),
         "rotation": st.sampled_from(["1d"]),
-        "seed": st.integers(0, 9),
     },
 )
 

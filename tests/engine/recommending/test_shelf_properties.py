@@ -38,6 +38,7 @@ shapes = st.fixed_dictionaries(
         "pins": pins,
         "rotation_us": st.sampled_from([None, 1000]),
         "include_items": st.none() | st.lists(ids, min_size=4, unique=True).map(tuple),
+        "explore": st.sampled_from([0.0, 0.3, 1.0]),
         "seed": st.integers(0, 9),
     }
 )
