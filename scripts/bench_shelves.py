@@ -2,8 +2,8 @@
 
 Shapes: plain; filter, which a tenth of the items match; diversity, .5; caps, 2 items per brand and 3 per category;
 group_by, one of the variants of a product; boost, 20 boosts of price bands and brands; rules, 50 stored rules that act
-on it; explain; a shape for each strategy; page, six shelves in one call. `not_kept` is plain on a second server, which
-does not keep the shelves that it served. Shapes that a server does not know are left out.
+on it; explain; a shape for each strategy; page, six shelves in one call (plain to boost). `not_kept` is plain on a
+second server, which does not keep the shelves that it served. Shapes that a server does not know are left out.
 
 Items are generated (made_items.py): 4 variants of a product on average, which are near each other, and 500 brands, half
 of whose items are near each other, so that groups and caps leave out many candidates. Users have live histories: views,
@@ -14,7 +14,8 @@ load comes from a third process (http_load.py).
         [--shapes boost,caps] [--json]
 
 The shapes alternate in rounds. `rps` and `p99_ms` are medians of the rounds, `ratio` is the median of the ratios to
-plain in the same round. Text goes to stderr; --json writes one object per shape to stdout.
+plain in the same round. `page` also has `cost`, the time of a page over that of the dearest of its six shapes, where
+all are measured. Text goes to stderr; --json writes one object per shape to stdout.
 """
 
 from __future__ import annotations
@@ -70,6 +71,15 @@ SHAPES: dict[str, dict[str, Any]] = {
     "new": {"strategy": "new"},
     "similar": {"strategy": "similar"},
 }
+PAGE = "page"  # six shelves, the dearest of which are shaped and boosted
+PAGE_SHELVES: list[dict[str, Any]] = [
+    {"name": "plain"},
+    {"name": "filter", **SHAPES["filter"]},
+    {"name": "diversity", **SHAPES["diversity"]},
+    {"name": "caps", **SHAPES["caps"]},
+    {"name": "group_by", **SHAPES["group_by"]},
+    {"name": "boost", **SHAPES["boost"]},
+]
 OF_ITEMS = ("bought_together", "similar")  # strategies that start from an item
 NOT_KEPT = "not_kept"
 N_RULES = 50
@@ -106,6 +116,10 @@ def run(options: argparse.Namespace) -> None:
             "ratio": round(statistics.median(each[shape].rps / each["plain"].rps for each in rounds), 3),
             "errors": figures.errors,
         }
+        if shape == PAGE and all(each["name"] in rounds[0] for each in PAGE_SHELVES):
+            dearest = [min(each[shelf["name"]].rps for shelf in PAGE_SHELVES) for each in rounds]
+            costs = [least / each[PAGE].rps for least, each in zip(dearest, rounds, strict=True)]
+            row["cost"] = round(statistics.median(costs), 2)
         tell("  ".join(f"{name} {value}" for name, value in row.items()))
         if options.json:
             print(json.dumps(row))
@@ -114,7 +128,7 @@ def run(options: argparse.Namespace) -> None:
 def measured(settings: Settings, users: list[str], options: argparse.Namespace) -> list[dict[str, Figures]]:
     asked = requests_of(users, options.items)
     if options.shapes:
-        asked = {shape: asked[shape] for shape in SHAPES if shape in ("plain", *options.shapes.split(","))}
+        asked = {shape: asked[shape] for shape in asked if shape in ("plain", *options.shapes.split(","))}
     with server(settings, 1) as (port, _), server_without_shelves(settings) as other_port:
         known = {shape: each for shape, each in asked.items() if answers(port, Route(shape, each, None))}
         for each in known.values():  # filters and fields are read at their first use
@@ -149,6 +163,8 @@ def requests_of(users: list[str], n_items: int) -> Requests:
             for user, seed in zip(users, seeds, strict=True)
         ]
         requests[shape] = [post(f"/v1/{SPACE}/recommend", json.dumps(body).encode()) for body in bodies]
+    pages = [{"user_id": user, "page": PAGE} for user in users]
+    requests[PAGE] = [post(f"/v1/{SPACE}/page", json.dumps(body).encode()) for body in pages]
     return requests
 
 
@@ -162,6 +178,8 @@ def fill(database: Database, settings: Settings, options: argparse.Namespace) ->
     add_events(database, space, vectors, users, options.events)
     add_orders(database, space, vectors, users)
     add_rules(database, space)
+    with database.begin() as conn:
+        presets.put(conn, space.key, "page", PAGE, {"shelves": [{"k": K, **each} for each in PAGE_SHELVES]}, "local")
     built = build_generation(database, space, version, settings.generations, recipe=options.recipe)
     publish(database, space, built, settings.generations)
     return users
