@@ -212,3 +212,22 @@ def test_a_placement_of_a_page_cannot_be_deleted(shop: Shop) -> None:
     refused = shop.delete("/placements/cheap")
     assert refused.status_code == 409
     assert "page alike, home shows placement 'cheap'" in refused.json()["detail"]
+
+
+def test_placements_and_shelves_of_pages_take_all_shaping_parameters(shop: Shop) -> None:
+    shaped = {"explore": 0.5, "rotation": "1d", "exclude": "none", "k": 4}
+    group_by = {"field": "categories", "choose": {"field": "price", "order": "asc"}}
+    put(shop, "placements/explored", shaped)
+    shelves = [
+        {"name": "explored", "placement": "explored"},
+        {"name": "cheapest", "group_by": group_by, "k": 2, "exclude": "none"},
+        {"name": "certain", "min_score": "high", "k": 40, "exclude": "none"},
+    ]
+    put(shop, "pages/shaped", {"shelves": shelves, "distinct": False})
+    first, again = (page(shop, page="shaped", seed=3)["shelves"] for _ in range(2))
+    assert [shelf["items"] for shelf in first] == [shelf["items"] for shelf in again]
+    assert [item["reason"] for item in first[0]["items"]].count("explored") == 2
+    assert set(ids(first[1])) == {"odd-00", "even-00"}
+    assert "min_score high asks for" in first[2]["shortfall"]["reason"]
+    alone = shop.post("/recommend", {"user_id": "odd-user-3", "placement": "explored", "seed": 3}).json()
+    assert ids(alone) == ids(first[0])
