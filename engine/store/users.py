@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from engine.errors import Conflict, NotFound
 from engine.store import erasures
 from engine.store.database import bulk_copy
+from engine.store.shelves import served_shelves
 
 UPSERT = """
 INSERT INTO users (space_key, user_id, attributes)
@@ -76,7 +77,7 @@ def get(conn: sa.Connection, space_key: int, user_id: str) -> User:
 
 
 def delete(conn: sa.Connection, space_key: int, user_id: str) -> ErasedUser:
-    """Erase a user and the ids merged into it, with events and stored vectors; the ids are refused from now on."""
+    """Erase a user and the ids merged into it, with events, vectors and shelves; the ids are refused from now on."""
     erased_ids = {user_id}
     while True:  # a merge that commits before the lock adds ids
         keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(LOCK, (space_key, sorted(erased_ids)))}
@@ -92,16 +93,20 @@ def delete(conn: sa.Connection, space_key: int, user_id: str) -> ErasedUser:
         table: conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = ANY(%s::bigint[])", (user_keys,)).rowcount
         for table in ("events", "user_vectors", "users")
     }
+    rows["served_shelves"] = served_shelves.delete(conn, space_key, erased_ids)
     return ErasedUser(rows, (user_id, *sorted(erased_ids - {user_id})))
 
 
 def merge(conn: sa.Connection, space_key: int, source: str, target: str) -> int | None:
-    """Move the events and attributes of `source` to `target`, delete `source`, and return the number of events moved.
+    """Move the events, attributes and served shelves of `source` to `target`, delete `source`, and return the number
+    of events moved.
 
     Creates `target` if it does not exist. Of an attribute that both have, the value of `target` stays. Returns None
     when there is no `source`, as after an earlier merge. Raises Conflict when `target` was erased.
     """
     if not existing(conn, space_key, [source]):
+        if not erasures.erased_among(conn, space_key, [target]):
+            served_shelves.move(conn, space_key, source, target)
         return None
     insert = "INSERT INTO users (space_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
     conn.exec_driver_sql(insert, (space_key, target))
@@ -120,6 +125,7 @@ def merge(conn: sa.Connection, space_key: int, source: str, target: str) -> int 
     conn.exec_driver_sql(record, (new, old, new, source))
     for table in ("user_vectors", "users"):
         conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = %s", (old,))
+    served_shelves.move(conn, space_key, source, target)
     return n_moved
 
 
@@ -150,6 +156,7 @@ def export(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, Any]:
         "merged_from": _merged_ids(conn, [user.user_key]),
         "events": [dict(row._mapping) for row in events],
         "vectors": [dict(row._mapping) for row in vectors],
+        "shelves": served_shelves.of_user(conn, space_key, user_id),
     }
 
 

@@ -11,7 +11,7 @@ def test_an_erased_user_is_left_out_of_the_next_import_until_allowed(shell: Any)
     shell.text(*again)
     assert shell.json("users", "erase", " ann ") == {
         "user_id": "ann",
-        "erased": {"events": 1, "user_vectors": 0, "users": 1},
+        "erased": {"events": 1, "user_vectors": 0, "users": 1, "served_shelves": 0},
         "kept_out": ["ann"],
     }
     assert "1  user was erased" in shell.text(*again)

@@ -149,7 +149,7 @@ def test_an_erased_user_leaves_nothing_behind(shop: Shop) -> None:
     shop.post("/events", {"events": [{"user_id": user, "item_id": "odd-01"}]})
     assert shop.get(path).json() == {"user_id": user, "attributes": {"country": "GB"}}
     receipt = shop.delete(path).json()
-    assert receipt["erased"] == {"events": 1, "user_vectors": 0, "users": 1}
+    assert receipt["erased"] == {"events": 1, "user_vectors": 0, "users": 1, "served_shelves": 0}
     assert shop.get(path).status_code == 404
     assert {item["reason"] for item in shop.get("/recommend", params={"user_id": user}).json()["items"]} == {"popular"}
 

@@ -21,7 +21,7 @@ def gone(shop: Shop) -> str:
     assert receipt == {
         "user_id": user,
         "status": "erased",
-        "erased": {"events": 2, "user_vectors": 0, "users": 1},
+        "erased": {"events": 2, "user_vectors": 0, "users": 1, "served_shelves": 0},
         "kept_out": [user, f"{user}-phone"],
     }
     return user

@@ -102,7 +102,7 @@ def test_an_export_has_everything_that_is_stored_of_a_user(shop: Shop, pair: tup
     [vector] = shop.get("/users/odd-user-7/export").json()["vectors"]
     assert (vector["model"], len(vector["vector"])) == (1, 8)
     receipt = shop.delete("/users/odd-user-7").json()["erased"]
-    assert receipt == {"events": 8, "user_vectors": 1, "users": 1}
+    assert receipt == {"events": 8, "user_vectors": 1, "users": 1, "served_shelves": 0}
     assert shop.get("/users/odd-user-7/export").status_code == 404
 
 

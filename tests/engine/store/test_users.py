@@ -46,7 +46,7 @@ def test_erasing_a_user_returns_the_deleted_rows_and_keeps_other_users(database,
         query = "SELECT user_key FROM users WHERE space_key = %s AND user_id = 'ann'"
         key = conn.exec_driver_sql(query, (space.key,)).scalar_one()
     with database.begin() as conn:
-        receipt = {"events": 3, "user_vectors": 2, "users": 1}
+        receipt = {"events": 3, "user_vectors": 2, "users": 1, "served_shelves": 0}
         assert users.delete(conn, space.key, "ann") == users.ErasedUser(receipt, ("ann",))
     with database.connect() as conn:
         for table in TABLES:
