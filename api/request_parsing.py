@@ -20,6 +20,7 @@ from api.messages.cursors import Series
 from api.messages.request_schemas import SearchOptions
 from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
 from api.shaping_parsing import parse_group_by, parse_pins
+from api.strategies.strategy_parsing import parse_strategy
 from engine.catalogue import predicate
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError
@@ -35,6 +36,7 @@ from engine.values.vectors import MAX_QUERY_LENGTH, Matrix, check_length, check_
 from indexing.live.view import LiveView
 
 Loc = tuple[str | int, ...]
+OF_ITEMS = frozenset({"similar", "bought_together", "list"})  # the strategies of which `item_ids` are seeds or items
 
 
 def parse_recommend(
@@ -58,10 +60,14 @@ def parse_recommend(
         message = "a vector already says who it is for; leave history and item_ids away"
         raise InputError(message, loc=(*loc, "vector"))
     group_by, choose_by = parse_group_by(body.group_by, (*loc, "group_by"))
+    strategy = parse_strategy(body, loc)
     return Request(
+        source=strategy.source,
+        fallback=strategy.fallback,
         k=body.k,
         user_id=body.user_id,
         history=_session(body, now_us, loc),
+        item_ids=body.item_ids if strategy.source in OF_ITEMS else (),
         predicate=filter_,
         boosts=parse_boosts(body.boost, loc, segments),
         group_by=group_by,
@@ -71,12 +77,11 @@ def parse_recommend(
         rotation_us=None if body.rotation is None else parse_duration(body.rotation, (*loc, "rotation")),
         diversity=body.diversity,
         pins=parse_pins(body, loc, segments),
-        exclude=body.exclude.relations,
-        exclude_within=body.exclude.within,
+        exclude=strategy.exclude.relations,
+        exclude_within=strategy.exclude.within,
         exclude_items=body.exclude_items,
         include_items=body.include_items,
         shown=cursors.shown(body.cursor, pages, (*loc, "cursor")),
-        fill_with=body.fill,
         explore=body.explore,
         seed=body.seed,
         explain=explain,
@@ -116,7 +121,7 @@ def parse_search(
     check_ids("negative", unlike)
     check_ids("exclude_items", near.exclude_items)
     return Request(
-        source="similar",
+        source="search",
         k=near.k,
         item_ids=item_ids,
         unlike=unlike,
@@ -198,9 +203,9 @@ def check_ids(name: str, ids: Iterable[str], loc: Loc = ()) -> None:
 
 
 def _session(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc) -> History:
-    """The events of the session, then a view of each listed item."""
+    """The events of the session, then a view of each listed item, unless they are the items to show."""
     session = parse_session(body.history, now_us, loc)
-    if not body.item_ids:
+    if not body.item_ids or body.strategy == "list":
         return session
     viewed = view_history(body.item_ids, now_us)
     return session.followed_by(viewed) if len(session) else viewed

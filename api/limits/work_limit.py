@@ -24,7 +24,7 @@ def is_quick(view: LiveView, request: Request) -> bool:
         return False
     if view.delta is not None or request.pins or request.explore:
         return False
-    searches_items = request.source == "similar"
+    searches_items = request.source in ("search", "similar")
     if isinstance(generation.items_to_items if searches_items else generation.users_to_items, GpuClientSearcher):
         return False  # another process answers: on the event loop its searches would not be batched, and all would wait
     if request.predicate is not None:

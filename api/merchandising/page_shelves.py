@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 import orjson
 
 from api.coalescing.user_profile import UserProfile, with_session
+from api.merchandising.placed import placed
 from api.merchandising.shelf_batch import AskedShelf, asked_shelf
 from api.messages.cursors import Series, after, opened, series
 from api.messages.merchandising.page_schemas import PageBody
 from api.messages.shelf_schemas import ShelfBody
 from api.request_parsing import Loc, with_profile
+from api.strategies.strategy_parsing import check_seeds
 from engine.catalogue.predicate import AllOf, Condition, parse
 from engine.errors import InputError
 from engine.merchandising.pages import Page, PageShelf, filled_title, seed_item
@@ -126,21 +128,26 @@ def _open(visit: Visit, shelf: PageShelf, pages: Series, continued: Continued) -
         item_id = start if start is not None else _seed(visit, shelf)
         start, values = item_id, _fields(visit.view, item_id)
     body = _body(visit, shelf, start)
+    if shelf.seed is not None and start is None:
+        full, _ = placed(body, visit.view.presets, LOC)
+        return OpenShelf(shelf, pages, continued, None, None, None, None, full.k)
     asked = asked_shelf(body, LOC, visit.view, visit.settings, visit.body, visit.now_us, pages, visit.members)
+    if shelf.seed is None and asked.shelf.item_ids:
+        check_seeds(visit.view, asked.shelf, LOC)
     request = replace(asked.shelf, shown=continued.own)
     if continued.others:
         request = replace(request, exclude_items=[*request.exclude_items, *continued.others])
     session = visit.stored.vector if not len(request.history) else None
     profile = with_session(request.history, visit.stored.history)
     request = with_profile(request, replace(profile, vector=session, degraded=visit.stored.degraded))
-    if shelf.seed is not None and start is not None:
-        request = replace(request, source="similar_to_seed", item_ids=[str(start)], vector=None)
+    if shelf.seed is not None and request.source == "for_you":
+        request = replace(request, source="similar", item_ids=[str(start)], vector=None)
     if shelf.best is not None:
         start = start if start is not None else _best(visit, shelf, request)
         values = {"value": start}
         if start is not None:
             request = replace(request, predicate=_with_value(request, shelf.best.name, start))
-    if start is None and (shelf.seed is not None or shelf.best is not None):
+    if start is None and shelf.best is not None:
         return OpenShelf(shelf, pages, continued, None, None, None, None, request.k)
     return OpenShelf(shelf, pages, continued, start, filled_title(shelf.title, values), asked, request, request.k)
 

@@ -8,6 +8,7 @@ from functools import cache
 
 from fastapi import Request as HttpRequest
 
+from api.coalescing.people import with_people
 from api.coalescing.user_profile import UserProfile, read_profiles
 from api.deps import check_k
 from api.limits.deadline import check_deadline
@@ -20,6 +21,7 @@ from api.messages.cursors import Series, series
 from api.messages.responses import Page
 from api.messages.shelf_schemas import ExplainOptions, ShelfBody
 from api.request_parsing import Loc, parse_recommend, with_profile, with_vector
+from api.strategies.strategy_parsing import check_seeds
 from engine.deadline import until_deadline
 from engine.errors import InputError
 from engine.merchandising.placements import Placement
@@ -63,6 +65,7 @@ def asked_shelves(
     for body, loc in until_deadline(bodies, every=1):
         pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
         asked.append(asked_shelf(body, loc, view, settings, options, now_us, pages, members(body.user_id)))
+        check_seeds(view, asked[-1].shelf, loc)
         n_items += asked[-1].shelf.k
         if n_items > MAX_ITEMS:
             raise InputError(f"all shelves have at most {MAX_ITEMS} items together, asked for more", loc=loc[:2])
@@ -102,10 +105,14 @@ def with_profiles(
     check_work(view, settings, work, ("body", "shelves"), sum(shelf.k for shelf in work))
     sessions = [(shelf.user_id, shelf.history) for shelf in work]
     profiles = read_profiles(sessions, view, database, settings.history_limit)
+    for at, each in enumerate(asked):
+        if each.body.user_ids:
+            work[at], degraded = with_people(work[at], each.body.user_ids, view, database, settings.history_limit)
+            profiles[at] = replace(profiles[at], degraded=profiles[at].degraded or degraded)
     check_deadline(request)
     shelves = [
-        with_profile(with_vector(each.shelf, each.body.vector, view, each.loc), profile)
-        for each, profile in zip(asked, profiles, strict=True)
+        with_profile(with_vector(shelf, each.body.vector, view, each.loc), profile)
+        for shelf, each, profile in zip(work, asked, profiles, strict=True)
     ]
     return shelves, profiles
 

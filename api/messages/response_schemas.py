@@ -29,6 +29,7 @@ class ScorePart(BaseModel):
 class AnsweredItem(BaseModel):
     item_id: str
     score: float
+    source: str = Field(description="the strategy that found the item; `rank` for the items of a ranking")
     reason: Reason
     fields: dict[str, Any]
     siblings: list[str] | None = Field(

@@ -88,7 +88,8 @@ def _item(view: LiveView, hit: Hit, answer: Answer, page: Page, place: int) -> d
     fields: object = orjson.Fragment(text)
     if page.fields is not None:
         fields = {name: value for name, value in orjson.loads(text).items() if name in page.fields}
-    item: dict[str, object] = {"item_id": hit.item_id, "score": hit.score, "reason": hit.reason, "fields": fields}
+    item: dict[str, object] = {"item_id": hit.item_id, "score": hit.score, "source": hit.source, "reason": hit.reason}
+    item["fields"] = fields
     if answer.siblings is not None:
         item["siblings"] = answer.siblings.get(hit.item_id, ())
     if answer.because is not None:

@@ -23,15 +23,17 @@ from api.messages.request_schemas import (
     StrictModel,
 )
 from api.messages.timestamps import Moment
+from api.strategies.strategy_schemas import STRATEGY, USER_IDS, Fallback, FallbackText, Fill, Strategy
 from engine.recommending.exclude_parameter import ExcludedRelations, exclude_from_text, parse_exclude
-from engine.recommending.values.request import Fill, MinScore
+from engine.recommending.values.request import MinScore
 
 Relation = Literal["seen", "purchased", "carted", "returned", "disliked", "impressed"]
 Asked = Literal["seen", "purchased", "none"] | list[Relation] | dict[Relation, str | None]
 Exclude = Annotated[ExcludedRelations, PlainValidator(parse_exclude, json_schema_input_type=Asked)]
 EXCLUDE = (
     "which items to leave out: `seen`, `purchased` or `none`, each also leaves out returned and disliked items; a list "
-    "leaves out exactly the groups in it; an object does so within a time, such as `30d`, or null for all times"
+    "leaves out exactly the groups in it; an object does so within a time, such as `30d`, or null for all times; "
+    "default: by strategy, mostly `seen`"
 )
 
 
@@ -110,12 +112,19 @@ class Shelf(StrictModel):
         examples=["home"],
     )
     user_id: Id | None = Field(None, examples=[USER])
-    item_ids: Ids = Field([], description="items that the user looked at, as a history")
+    strategy: Strategy = Field("for_you", description=STRATEGY)
+    item_ids: Ids = Field(
+        [],
+        description="items that the user looked at, as a history; the items that `similar` starts from; the items of "
+        "`list`",
+    )
+    user_ids: Ids = Field([], description=USER_IDS)
     k: K = 10
-    exclude: Exclude = Field("seen", description=EXCLUDE, validate_default=True)
+    exclude: Exclude | None = Field(None, description=EXCLUDE)
     exclude_items: Ids = Field([])
     include_items: Ids | None = Field(None, description="show only these items, less those that are left out")
-    fill: Fill = Field("popular", description="fill a short list with popular items, new items, or not")
+    fallback: Fallback | None = None
+    fill: Fill | None = None
     cursor: Cursor | None = None
     group_by: GroupBy | None = Field(None, description=GROUP_BY, examples=["parent_id"])
     rotation: str | None = Field(None, description=ROTATION, examples=["1d"])
@@ -183,8 +192,9 @@ class RecommendQuery(Shelf, ExplainOptions):
     caps: JsonText[Caps] = Field({}, description="as in the body of POST; JSON text")
     pins: JsonText[Pins] = Field([], description="as in the body of POST; JSON text")
     context: JsonText[RequestContext] = Field({}, description="as in the body of POST; JSON text")
-    exclude: Annotated[Exclude, BeforeValidator(exclude_from_text)] = Field(
-        "seen", description=EXCLUDE + "; a list is JSON text or repeated, an object is JSON text", validate_default=True
+    fallback: FallbackText | None = Field(None, description="repeated, or a JSON list")
+    exclude: Annotated[Exclude, BeforeValidator(exclude_from_text)] | None = Field(
+        None, description=EXCLUDE + "; a list is JSON text or repeated, an object is JSON text"
     )
 
 

@@ -14,6 +14,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import require
 from api.coalescing.history_reader import MAX_WAIT_S
+from api.coalescing.people import with_people
 from api.coalescing.user_profile import (
     UserProfile,
     profile_without_database,
@@ -38,6 +39,7 @@ from api.messages.responses import Page, items_response, shelves_response
 from api.messages.shelf_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery
 from api.monitoring.metrics import Metrics
 from api.request_parsing import Loc, parse_rank, parse_recommend, with_profile, with_vector
+from api.strategies.strategy_parsing import check_seeds
 from engine.deadline import MoreWork
 from engine.deadline import quick as run_quick
 from engine.errors import StoreUnavailable
@@ -134,11 +136,16 @@ async def _recommend(
     quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
     if not quick:
         _check_work(view, shelf, context, filter_loc)
+    check_seeds(view, shelf)
     shelf = with_vector(shelf, body.vector, view)
     degraded = False
     if shelf.user_id is not None:
         profile = await _profile(shelf.user_id, shelf, request, view, context)
         shelf, degraded = with_profile(shelf, profile), profile.degraded
+    if body.user_ids:
+        people = partial(with_people, shelf, body.user_ids, view, context.database, context.settings.history_limit)
+        shelf, is_degraded = await asyncio.to_thread(people)
+        degraded = degraded or is_degraded
     check_deadline(request)  # reading a history may take long
     page = Page(body.fields, shelf.shown, pages, degraded, placement=placement, rules=rules)
     answer = partial(_answered, view, shelf, body, page, now_us, context.metrics)

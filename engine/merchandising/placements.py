@@ -66,7 +66,9 @@ def _filter(placed: Any, asked: Any) -> dict[str, Any]:
     return {"and": [placed, asked]}
 
 
-def _include_items(placed: Sequence[str], asked: Sequence[str]) -> list[str]:
+def _include_items(placed: Sequence[str], asked: Sequence[str] | None) -> Sequence[str]:
+    if asked is None:
+        return placed
     allowed = set(placed)
     if asked and not allowed.intersection(asked):
         raise ValueError("allows none of these items; leave include_items away or name some that it allows")
@@ -77,8 +79,10 @@ def _exclude_items(placed: Sequence[str], asked: Sequence[str]) -> list[str]:
     return list(dict.fromkeys((*placed, *asked)))
 
 
-def _exclude(placed: ExcludedRelations, asked: ExcludedRelations) -> ExcludedRelations:
+def _exclude(placed: ExcludedRelations, asked: ExcludedRelations | None) -> ExcludedRelations:
     """The groups of both; of two times for a group, the longer one."""
+    if asked is None:  # the default, which a body can name
+        return placed
     if asked.relations == UNWANTED and placed.relations - UNWANTED:
         left_out = ", ".join(sorted(placed.relations))
         raise ValueError(f"leaves out {left_out}, to which a request can add groups; got none, which takes groups away")

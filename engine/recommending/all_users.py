@@ -42,7 +42,7 @@ def recommend_to_all(
         for at, row in enumerate(rows.tolist()):
             ranking = None
             if vectors is not None and view.users_to_items is not None and vectors[at].any():
-                ranking = Nearest("users_to_items", vectors[at], "history")
+                ranking = Nearest("users_to_items", vectors[at], "history", "for_you")
             rows_of_user = excluded.indices[excluded.indptr[row] : excluded.indptr[row + 1]]
             planned.append(Plan(context, source, ranking, set(rows_of_user.tolist())))
         yield from zip((users[row] for row in rows.tolist()), answers(planned), strict=True)

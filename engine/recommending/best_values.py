@@ -41,7 +41,7 @@ def best_values(view: View, request: Request, name: str, *, weighting: Weighting
     found: dict[Value, BestValue] = {}
     for source in ("for_you", "popular"):
         if len(found) < request.k:
-            asked = replace(request, source=source, fill_with="none", k=FIRST_ITEMS * request.k)
+            asked = replace(request, source=source, fallback=(), k=FIRST_ITEMS * request.k)
             more = _of_source(view, asked, name, request.k - len(found), found, weighting, now_us)
             found |= {each.value: each for each in more}
     return list(found.values())

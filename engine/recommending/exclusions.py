@@ -28,15 +28,21 @@ NO_STARTS: Mapping[str, int] = MappingProxyType({})
 Times = npt.NDArray[np.int64]
 
 
-def excluded_rows(context: Context, never_shown: Iterable[str] = ()) -> set[int]:
-    """The rows that the history, the list and the earlier pages of a request exclude, and the rows of `never_shown`."""
+def excluded_rows(context: Context, never_shown: Iterable[str] = (), shows: frozenset[str] = frozenset()) -> set[int]:
+    """The rows that the history, the list and the earlier pages of a request exclude, and the rows of `never_shown`.
+
+    The relations `shows` count only within a window: the source is made of the items that stand in them.
+    """
     request = context.request
     ids: set[str] = set()
-    if request.exclude:
+    relations = request.exclude
+    if shows:
+        relations = relations - (shows - {relation for relation, _ in request.exclude_within})
+    if relations:
         starts = window_starts(request.exclude_within, context.now_us)
         if len(request.history):
-            ids = related_items(request.history, context.weighting, request.exclude, starts)
-        if "impressed" in request.exclude:
+            ids = related_items(request.history, context.weighting, relations, starts)
+        if "impressed" in relations:
             ids = ids | _shown_since(request.impressions, starts.get("impressed", NEVER))
     if request.exclude_items or request.shown or never_shown:
         ids = ids.union(request.exclude_items, request.shown, never_shown)

@@ -4,15 +4,15 @@
 
 Eligibility is one mask per filter, shared by the requests. Exclusions are rows per request; with `distinct`, the items
 of earlier shelves too. Scoring puts all eligible items in their true order, boosts included. Filling continues a shelf
-with the fallback of its source, and shaping chooses from both, so that the guarantee holds for every source and all
-stages: when k eligible items exist, k come back; otherwise the shortfall says why.
+with the sources of its fallback, in turn, and shaping chooses from all, so that the guarantee holds for every source
+and all stages: when k eligible items exist, k come back; otherwise the shortfall says why.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,7 +21,7 @@ from engine.deadline import check_deadline, needs_more_work, until_deadline
 from engine.errors import Problem
 from engine.recommending.exclusions import excluded_rows, rows_of
 from engine.recommending.explanation import explain
-from engine.recommending.filling import fill, has_unranked, rank_unranked
+from engine.recommending.filling import Link, fill, has_unranked, rank_unranked
 from engine.recommending.scoring.compile_boosts import compiled_boosts
 from engine.recommending.scoring.min_score import best_above, lowest_score, why_short
 from engine.recommending.scoring.rotation import rotated
@@ -54,6 +54,28 @@ class Plan:
     excluded: set[int]
     boost: Boost | None = None
     lowest: float | None = None  # the minimum score, see `lowest_score`
+    _links: list[Link] = field(default_factory=list)
+
+    @property
+    def links(self) -> list[Link]:
+        """The fallback, made at its first use: most shelves do not need it."""
+        names = self.fallback
+        if len(self._links) < len(names):
+            self._links.extend(self._link(SOURCES[name]) for name in names)
+        return self._links
+
+    @property
+    def fallback(self) -> tuple[str, ...]:
+        asked = self.context.request.fallback
+        return self.source.fallback if asked is None else asked
+
+    def _link(self, source: Source) -> Link:
+        [ranking] = source.rank([self.context])
+        if source.never_shows is self.source.never_shows and source.shows == self.source.shows:
+            return Link(ranking, self.excluded)
+        never_shown = (*self.source.never_shows(self.context), *source.never_shows(self.context))
+        excluded = excluded_rows(self.context, never_shown, source.shows)
+        return Link(ranking, excluded if self.source.shows or source.shows else excluded | self.excluded)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -100,8 +122,8 @@ def plans(view: View, requests: Sequence[Request], weighting: Weighting, now_us:
     for context, ranking in until_deadline(zip(contexts, _rankings(contexts), strict=True), every=1):
         request = context.request
         source, boost = SOURCES[request.source], rotated(context, compiled_boosts(view, request, now_us))
-        lowest, excluded = lowest_score(context, ranking), excluded_rows(context, source.never_shows(request))
-        made.append(Plan(context, source, ranking, excluded, boost, lowest))
+        excluded = excluded_rows(context, source.never_shows(context), source.shows)
+        made.append(Plan(context, source, ranking, excluded, boost, lowest_score(context, ranking)))
     return made
 
 
@@ -109,7 +131,7 @@ def answers(planned: Sequence[Plan], *, distinct: bool = False) -> list[Answer]:
     made = []
     shown: set[int] = set()
     for plan, searched in until_deadline(zip(planned, _search(planned), strict=True), every=1):
-        shelf = _shelf(plan, searched, plan.excluded | shown if shown else plan.excluded)
+        shelf = _shelf(plan, searched, shown)
         if distinct:
             shown.update(hit.row for hit in shelf.hits)
         made.append(_answer(plan, shelf))
@@ -166,21 +188,22 @@ def _n_candidates(request: Request) -> int:
     return max((stage.n_candidates(request) for stage in SHAPING), default=request.k)
 
 
-def _shelf(plan: Plan, searched: Searched | None, excluded: AbstractSet[int]) -> Shelf:
-    """Shaping chooses among n candidates; while it leaves the shelf short and there are more, n grows."""
+def _shelf(plan: Plan, searched: Searched | None, shown: AbstractSet[int]) -> Shelf:
+    """Shaping chooses among n candidates; while it leaves the shelf short and there are more, n grows. `shown` are the
+    rows of earlier shelves."""
     context, k, n = plan.context, plan.context.request.k, _n_candidates(plan.context.request)
     fixed = NO_SLOTS
     if needs_find(context.request):
 
         def find(view: View, n: int, without: AbstractSet[int]) -> list[Hit]:
             anywhere = replace(plan, context=replace(context, view=view), lowest=None)
-            return _candidates(anywhere, n, None, excluded | without)
+            return _candidates(anywhere, n, None, shown | without)
 
-        context = replace(context, excluded=excluded, find=find)
+        context = replace(context, excluded=plan.excluded | shown, find=find)
         fixed = fixed_slots(context, find)
-        context, excluded = with_fixed(context, fixed.hits), excluded | fixed.reserved
+        context, shown = with_fixed(context, fixed.hits), shown | fixed.reserved
     while True:
-        candidates = _candidates(plan, n, searched, excluded)
+        candidates = _candidates(plan, n, searched, shown)
         shelf = _shaped(context, candidates)
         if len(shelf.hits) >= k - len(context.fixed) or len(candidates) < n:
             return Shelf(fixed.around(shelf.hits, k), shelf.left_out_by, shelf.n_left_out, fixed.warnings)
@@ -199,9 +222,10 @@ def _shaped(context: Context, candidates: list[Hit]) -> Shelf:
     return Shelf(hits, left_out_by, len(candidates) - len(hits))
 
 
-def _candidates(plan: Plan, n: int, searched: Searched | None, excluded: AbstractSet[int]) -> list[Hit]:
+def _candidates(plan: Plan, n: int, searched: Searched | None, shown: AbstractSet[int]) -> list[Hit]:
     """The `n` best items: first from the source, then from its fallback."""
     view, ranking, boost = plan.context.view, plan.ranking, plan.boost
+    excluded = plan.excluded | shown if shown else plan.excluded
     if plan.lowest is not None:
         return best_above(ranking, plan.lowest, view, n, excluded, boost)
     hits: list[Hit] = []
@@ -214,17 +238,18 @@ def _candidates(plan: Plan, n: int, searched: Searched | None, excluded: Abstrac
     is_searched = isinstance(ranking, Nearest)
     if len(hits) == n and not (is_searched and has_unranked(hits)):
         return hits
-    fallback = plan.source.fallback(plan.context)
     if is_searched:
-        hits = rank_unranked(hits, n, fallback, view, boost)
-    return fill(hits, n, fallback, view, excluded, boost)
+        hits = rank_unranked(hits, n, plan.links, view, boost)
+    return fill(hits, n, plan.links, view, shown, boost)
 
 
 def _answer(plan: Plan, shelf: Shelf) -> Answer:
     context, hits, shortfall = plan.context, shelf.hits, None
     k = context.request.k
     if len(hits) < k:
-        reason = plan.source.shortfall(context) if plan.lowest is None else why_short(context, plan.lowest)
+        reason = plan.source.shortfall(context, (context.request.source, *plan.fallback))
+        if plan.lowest is not None:
+            reason = why_short(context, plan.lowest)
         if shelf.n_left_out:
             reason = f"{' and '.join(shelf.left_out_by)} left out {shelf.n_left_out} of the eligible items; {reason}"
         shortfall = Shortfall(k, len(hits), reason)

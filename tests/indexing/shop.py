@@ -65,7 +65,7 @@ class Shop:
         return answer
 
     def similar(self, view, item_ids, unlike=(), **request):
-        return self.answer_to(view, source="similar", item_ids=item_ids, unlike=unlike, **request)
+        return self.answer_to(view, source="search", item_ids=item_ids, unlike=unlike, **request)
 
     def ranked(self, view, item_ids, **request):
         """The given items in the order of a history."""

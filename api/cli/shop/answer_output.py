@@ -20,6 +20,7 @@ def emit_answer(view: LiveView, answer: Answer, problems: Sequence[Problem], jso
         {
             "item_id": hit.item_id,
             "score": hit.score,
+            "source": hit.source,
             "reason": hit.reason,
             "fields": item_fields(view, hit.item_id, hit.row),
         }

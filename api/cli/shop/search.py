@@ -61,7 +61,7 @@ def search(
     with opened(space) as (settings, database, found):
         view = LiveSpace(database, settings.generations, found.name).current()
         predicate = parsed_predicate(filter_, view.presets.segments)
-        request = Request(source="similar", k=k, predicate=predicate)
+        request = Request(source="search", k=k, predicate=predicate)
         checked_k(k, settings)
         if vector is not None or record is not None:
             request = replace(request, vector=_vector(view, vector, record))

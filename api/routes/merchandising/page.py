@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from api.auth import require
+from api.coalescing.people import with_people
 from api.coalescing.user_profile import read_profile
 from api.deps import AppDatabase, AppMetrics, AppSettings, View
 from api.fresh_view import fresh_view
@@ -51,7 +52,7 @@ def post_page(
     check_deadline(request)
     members = members_of(body.user_id, view, database, now_us)
     visit = Visit(page, body, view, settings, stored, now_us, members)
-    shelves = open_shelves(visit)
+    shelves = [_with_people(each, view, database, settings) for each in open_shelves(visit)]
     ready = [each.request for each in shelves if each.request is not None]
     check_work(view, settings, ready, LOC, sum(each.k for each in ready))
     found = iter(recommend(view, ready, weighting=view.space.weighting, now_us=now_us, distinct=page.distinct))
@@ -78,6 +79,13 @@ def post_page(
     next_pages = {name: cursor for name, cursor in (passed_on | next_pages).items() if cursor is not None}
     of_page = {"page": {"name": page.name, "version": page.version}, "shelves": answered, "cursors": next_pages}
     return json_response({**of_page, **generation_fields(view, stored.degraded)})
+
+
+def _with_people(shelf: OpenShelf, view: View, database: AppDatabase, settings: AppSettings) -> OpenShelf:
+    if shelf.asked is None or shelf.request is None or not shelf.asked.body.user_ids:
+        return shelf
+    request, _ = with_people(shelf.request, shelf.asked.body.user_ids, view, database, settings.history_limit)
+    return replace(shelf, request=request)
 
 
 def _nothing(shelf: OpenShelf) -> Answer:

@@ -62,7 +62,7 @@ def _item_hits(context: Context, items: dict[int, tuple[int, str]], find: Find) 
     if not items:
         return {}
     scores = {hit.row: hit for hit in find(context.view.among(list(items)), len(items), frozenset())}
-    unscored = Hit("", 0, 0.0, "pinned")
+    unscored = Hit("", 0, 0.0, "pinned", context.request.source)
     return {
         place: scores.get(row, unscored)._replace(item_id=item_id, row=row, reason="pinned")
         for row, (place, item_id) in items.items()

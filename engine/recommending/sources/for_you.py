@@ -20,8 +20,10 @@ def rank(contexts: Sequence[Context]) -> list[Ranking | None]:
         if context.view.users_to_items is None:
             rankings.append(None)
         elif context.request.vector is not None:
-            rankings.append(Nearest("users_to_items", check_dim(context.request.vector, context.view), "vector"))
+            rankings.append(
+                Nearest("users_to_items", check_dim(context.request.vector, context.view), "vector", "for_you")
+            )
         else:
             vector = next(vectors)
-            rankings.append(None if vector is None else Nearest("users_to_items", vector, "history"))
+            rankings.append(None if vector is None else Nearest("users_to_items", vector, "history", "for_you"))
     return rankings

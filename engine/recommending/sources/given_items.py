@@ -20,7 +20,7 @@ def rank(contexts: Sequence[Context]) -> list[Ranking | None]:
     return [_ranking(context, vector) for context, vector in zip(contexts, user_vectors(contexts), strict=True)]
 
 
-def shortfall(context: Context) -> str:
+def shortfall(context: Context, sources: Sequence[str]) -> str:
     filtered = " or do not pass the filter" if context.view.filtered else ""
     return f"the other items may not be shown{filtered}"
 
@@ -29,8 +29,8 @@ def _ranking(context: Context, vector: Matrix | None) -> Listed:
     view, item_ids = context.view, context.request.item_ids
     rows = np.array([-1 if (row := view.items.row(id_)) is None else row for id_ in item_ids], np.int64)
     if vector is not None:
-        return Listed(item_ids, rows, _scores(view, vector, rows), "rank")
-    return Listed(item_ids, rows, _popularity(view, rows), "popular")
+        return Listed(item_ids, rows, _scores(view, vector, rows), "rank", "rank")
+    return Listed(item_ids, rows, _popularity(view, rows), "popular", "rank")
 
 
 def _scores(view: View, vector: Matrix, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

@@ -12,7 +12,7 @@ from engine.recommending.values.view import View
 
 
 def new_items(view: View) -> Ordered:
-    return Ordered(view.newest, None, _reason)
+    return Ordered(view.newest, None, _reason, "new")
 
 
 def rank(contexts: Sequence[Context]) -> list[Ranking | None]:

@@ -12,7 +12,7 @@ from engine.recommending.values.view import View
 
 
 def popular_items(view: View, admits: Callable[[int], bool] | None = None) -> Ordered:
-    return Ordered(view.most_popular, view.popularity, _reason, admits)
+    return Ordered(view.most_popular, view.popularity, _reason, "popular", admits)
 
 
 def rank(contexts: Sequence[Context]) -> list[Ranking | None]:

@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
-from engine.recommending.sources import for_you, given_items, new, popular, similar
-from engine.recommending.sources.fallback import no_fallback, no_more_items, requested_fallback
+from engine.recommending.sources import for_you, given_items, listed_items, new, popular, random_items, search, similar
+from engine.recommending.sources.from_behaviour import for_these_people, recently_viewed
 from engine.recommending.sources.source import Source
 
 SOURCES: dict[str, Source] = {
-    "for_you": Source(for_you.rank, requested_fallback, no_more_items),
-    "similar": Source(similar.rank, similar.fallback, similar.shortfall, similar.never_shows),
-    "similar_to_seed": Source(similar.rank_from_items, requested_fallback, no_more_items, similar.never_shows),
-    "given_items": Source(given_items.rank, no_fallback, given_items.shortfall),
-    "popular": Source(popular.rank, requested_fallback, no_more_items),
-    "new": Source(new.rank, requested_fallback, no_more_items),
+    "for_you": Source(for_you.rank, ("popular",)),
+    "similar": Source(similar.rank, ("popular",), never_shows=similar.never_shows, exclude="purchased"),
+    "popular": Source(popular.rank),
+    "new": Source(new.rank),
+    "recently_viewed": Source(recently_viewed.rank, exclude="purchased", shows=frozenset({"seen"})),
+    "for_these_people": Source(for_these_people.rank, ("popular",)),
+    "random": Source(random_items.rank),
+    "list": Source(listed_items.rank, exclude=()),
+    # of the routes search and rank
+    "search": Source(search.rank, ("popular_with_vector",), search.shortfall, search.never_shows),
+    "popular_with_vector": Source(search.rank_popular_with_vector),
+    "given_items": Source(given_items.rank, shortfall=given_items.shortfall),
 }
+STRATEGIES = (  # the sources that a request may name
+    "for_you",
+    "similar",
+    "popular",
+    "new",
+    "recently_viewed",
+    "for_these_people",
+    "random",
+    "list",
+)

@@ -8,9 +8,24 @@ from typing import Literal, NamedTuple
 
 from engine.errors import Problem
 
-Reason = Literal["history", "popular", "similar", "vector", "new", "rank", "unranked", "pinned", "explored"]
-
-
+Reason = Literal[
+    "history",
+    "popular",
+    "similar",
+    "vector",
+    "new",
+    "rank",
+    "unranked",
+    "bought_together",
+    "trending",
+    "recently_viewed",
+    "buy_again",
+    "people",
+    "random",
+    "listed",
+    "pinned",
+    "explored",
+]
 PartName = Literal["base", "boost", "objective", "rotation"]
 
 
@@ -19,6 +34,7 @@ class Hit(NamedTuple):
     row: int  # -1: not in the catalogue
     score: float
     reason: Reason
+    source: str  # the strategy that found the item; "rank" for items that the request lists to be ranked
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -21,10 +21,19 @@ class Listed:
     rows: Rows  # (n,), -1: not in the catalogue
     scores: Scores  # (n,), NaN: no score
     reason: Reason
+    source: str
 
     def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
         """An item that is not in the catalogue passes no filter, and everything else."""
-        kept = [at for at, row in enumerate(self.rows.tolist()) if _is_eligible(view, row) and row not in excluded]
+        rows_of = enumerate(self.rows.tolist())
+        return self._ranked([at for at, row in rows_of if _is_eligible(view, row) and row not in excluded], n, boost)
+
+    def among(self, view: View, rows: Collection[int], boost: Boost | None) -> list[Hit]:
+        wanted = set(rows)
+        listed = [at for at, row in enumerate(self.rows.tolist()) if row in wanted]
+        return self._ranked(listed, len(listed), boost)
+
+    def _ranked(self, kept: list[int], n: int, boost: Boost | None) -> list[Hit]:
         rows, scores = self.rows[kept], self.scores[kept].astype(np.float64)
         if boost is not None:
             in_catalogue = rows >= 0
@@ -33,7 +42,13 @@ class Listed:
         values = np.where(known, scores, 0)
         order = np.lexsort((-values, ~known))[:n].tolist()
         return [
-            Hit(self.item_ids[kept[at]], int(rows[at]), float(values[at]), self.reason if known[at] else "unranked")
+            Hit(
+                self.item_ids[kept[at]],
+                int(rows[at]),
+                float(values[at]),
+                self.reason if known[at] else "unranked",
+                self.source,
+            )
             for at in order
         ]
 

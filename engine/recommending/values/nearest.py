@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Literal
@@ -13,7 +13,7 @@ from engine.latent_space.score_floor import score_floor, score_floors
 from engine.latent_space.space import Metric
 from engine.recommending.values.answer import Hit, Reason
 from engine.recommending.values.boosted_search import best_boosted
-from engine.recommending.values.boosts import Boost, Scores
+from engine.recommending.values.boosts import Boost, Rows, Scores
 from engine.recommending.values.searcher import Found, Mask, Scorer
 from engine.recommending.values.view import View
 from engine.values.vectors import Matrix
@@ -28,6 +28,7 @@ class Nearest:
     index: Index
     vector: Matrix
     reason: Reason
+    source: str
 
     def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
         """Searches past the excluded rows, then drops them: cheaper than a mask for each request."""
@@ -36,30 +37,42 @@ class Nearest:
         scores, rows = search(view, self.index, self.vector[None], n + len(excluded), view.allowed)
         return self.hits(view, scores[0].tolist(), rows[0].tolist(), n, excluded)
 
+    def among(self, view: View, rows: Collection[int], boost: Boost | None) -> list[Hit]:
+        mask = np.zeros(view.n_vectors, dtype=bool)
+        mask[[row for row in rows if row < view.n_vectors]] = True
+        scores, found = search(view, self.index, self.vector[None], int(mask.sum()), mask)
+        is_known = (found[0] >= 0) & (scores[0] != 0)
+        if boost is not None:
+            return self._by_boosted_score(view, scores[0][is_known], found[0][is_known], len(rows), frozenset(), boost)
+        return self.hits(view, scores[0][is_known].tolist(), found[0][is_known].tolist(), len(rows), frozenset())
+
     def hits(
         self, view: View, scores: Sequence[float], rows: Sequence[int], n: int, excluded: AbstractSet[int]
     ) -> list[Hit]:
         """The first `n` rows that are not excluded, of those a search found."""
-        names, reason = view.items.ids, self.reason
+        names, reason, source = view.items.ids, self.reason, self.source
         hits: list[Hit] = []
         for score, row in zip(scores, rows, strict=True):
             if row >= 0 and row not in excluded:
-                hits.append(Hit(names[row], row, score, reason if score else "unranked"))
+                hits.append(Hit(names[row], row, score, reason if score else "unranked", source))
                 if len(hits) == n:
                     break
         return hits
 
     def _boosted(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost) -> list[Hit]:
         scores, rows = search_boosted(view, self.index, self.vector[None], n + len(excluded), boost)
-        values = boost.of_rows(rows[0], scores[0])
+        return self._by_boosted_score(view, scores[0], rows[0], n, excluded, boost)
+
+    def _by_boosted_score(
+        self, view: View, scores: Scores, rows: Rows, n: int, excluded: AbstractSet[int], boost: Boost
+    ) -> list[Hit]:
+        values = boost.of_rows(rows, scores)
         order = np.argsort(-values, kind="stable")
-        names, reason = view.items.ids, self.reason
+        names, reason, source = view.items.ids, self.reason, self.source
         hits: list[Hit] = []
-        for row, plain, value in zip(
-            rows[0, order].tolist(), scores[0, order].tolist(), values[order].tolist(), strict=True
-        ):
+        for row, plain, value in zip(rows[order].tolist(), scores[order].tolist(), values[order].tolist(), strict=True):
             if row not in excluded:
-                hits.append(Hit(names[row], row, value, reason if plain or value else "unranked"))
+                hits.append(Hit(names[row], row, value, reason if plain or value else "unranked", source))
                 if len(hits) == n:
                     break
         return hits

@@ -24,6 +24,7 @@ class Ordered:
     rows: Rows
     scores: Scores | None
     reason: Callable[[View, int, float], Reason]  # of a row and its score without boosts
+    source: str
     admits: Callable[[int], bool] | None = None  # a condition on rows beside the mask of the view
 
     def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
@@ -33,7 +34,8 @@ class Ordered:
     def among(self, view: View, rows: Collection[int], boost: Boost | None) -> list[Hit]:
         """These rows alone, in this order."""
         order, scores = self._order(boost)
-        return [self._hit(view, row, scores) for row in order[np.isin(order, list(rows))].tolist()]
+        admitted = [row for row in rows if self.admits is None or self.admits(row)]
+        return [self._hit(view, row, scores) for row in order[np.isin(order, admitted)].tolist()]
 
     def _order(self, boost: Boost | None) -> tuple[Rows, AnyScores | None]:
         if boost is None or (self.scores is None and boost.addends is None):
@@ -43,7 +45,7 @@ class Ordered:
     def _hit(self, view: View, row: int, scores: AnyScores | None) -> Hit:
         score = 0.0 if scores is None else float(scores[row])
         plain = 0.0 if self.scores is None else float(self.scores[row])
-        return Hit(view.items.ids[row], row, score, self.reason(view, row, plain))
+        return Hit(view.items.ids[row], row, score, self.reason(view, row, plain), self.source)
 
     def _eligible(self, view: View, rows: Rows, excluded: AbstractSet[int]) -> Iterator[int]:
         """Reads the rows in growing pieces, because most shelves need only a few."""

@@ -12,7 +12,6 @@ from engine.values.events import History
 from engine.values.vectors import Matrix
 
 Objective = Literal["clicks", "purchases", "revenue", "margin"]
-Fill = Literal["popular", "new", "none"]  # the source that continues a shelf whose own source has no more items
 MinScore = Literal["low", "medium", "high"]
 Caps = tuple[tuple[str, int], ...]  # a field, and how many items of a shelf may have the same value of it
 
@@ -44,7 +43,9 @@ class Request:
     user_id: str | None = None
     history: History = NO_HISTORY  # the events of the session, followed by the stored ones
     vector: Matrix | None = None  # (dim,), raw: a user vector instead of a history, or a vector to search from
-    item_ids: Sequence[str] = ()  # the items to rank, or to search from
+    item_ids: Sequence[str] = ()  # the items to rank, to search from, or to show
+    people: Sequence[History] = ()  # the histories of the users that a shelf is for together
+    people_vectors: Sequence[Matrix] = ()  # (dim,) stored vectors of such users whose history cannot be read now
     unlike: Sequence[str] = ()  # a search goes away from these
     predicate: Predicate | None = None
     boosts: Boosts = NO_BOOSTS
@@ -62,7 +63,7 @@ class Request:
     impressions: History = NO_HISTORY  # what the user was shown, read if `needs_impressions`: item ids and times count
     rotation_us: int | None = None  # half-life by which the items of `impressions` come back; None: none sink
     shown: Sequence[str] = ()  # the items of the pages before this one
-    fill_with: Fill = "popular"
     explore: float = 0.0  # 0 to 1, the share of slots for items about which little is known
     seed: int | None = None  # of random choices; None: others for each answer
+    fallback: tuple[str, ...] | None = None  # sources that continue the shelf, in turn; None: the default of the source
     explain: int | None = None  # so many items of the history beside each item; None: no explanation

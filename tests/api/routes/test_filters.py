@@ -202,7 +202,7 @@ def test_fill_new_returns_the_newest_items_and_fill_none_nothing(shop: Shop) -> 
     assert {item["reason"] for item in body["items"]} == {"new"}
     body = got(shop, "/recommend", fill="none", k=3, user_id="nobody")
     assert (body["items"], body["shortfall"]["returned"]) == ([], 0)
-    assert "fill is none" in body["shortfall"]["reason"]
+    assert "name a source in `fallback`" in body["shortfall"]["reason"]
     for name in names:
         shop.delete(f"/items/{name}")
 

@@ -52,7 +52,7 @@ def test_shelves_are_ordered_by_the_mean_expected_value_of_their_slots() -> None
     asked = [2, 4, 1, 3]
     answers = [
         Answer(
-            tuple(Hit(f"i{row}", row, 1.0, "history") for row in each),
+            tuple(Hit(f"i{row}", row, 1.0, "history", "for_you") for row in each),
             Shortfall(k, len(each), "") if len(each) < k else None,
         )
         for each, k in zip(rows, asked, strict=True)

@@ -80,8 +80,8 @@ def test_effects_of_all_rules_hold_together_the_highest_priority_first() -> None
     assert by.names == ("high", "low")
     parts = [Part("boost", 0.1, 0), Part("boost", 0.2, 1)]
     assert [by.of_part(part) for part in parts] == [None, "high"]
-    assert by.of_slot(Hit("a", 0, 1.0, "pinned"), 3, parts[:1]) == ["low"]
-    assert by.of_slot(Hit("mine", 0, 1.0, "pinned"), 2, parts) == ["high"]
+    assert by.of_slot(Hit("a", 0, 1.0, "pinned", "popular"), 3, parts[:1]) == ["low"]
+    assert by.of_slot(Hit("mine", 0, 1.0, "pinned", "popular"), 2, parts) == ["high"]
 
 
 def test_the_same_rules_make_the_same_objects_and_no_rule_changes_nothing() -> None:

@@ -14,10 +14,11 @@ from engine.recommending import pipeline
 from engine.recommending.pipeline import recommend
 from engine.recommending.shaping.registry import SHAPING
 from engine.recommending.shaping.stage import Stage
-from engine.recommending.sources.fallback import no_more_items, requested_fallback
 from engine.recommending.sources.registry import SOURCES
+from engine.recommending.sources.shortfall import COMPLETE
 from engine.recommending.sources.source import Source
 from engine.recommending.values.boosts import Boosts, FilterBoost
+from engine.recommending.values.context import Context
 from engine.recommending.values.listed import Listed
 from engine.recommending.values.request import Request
 from engine.values.events import Weighting
@@ -84,8 +85,11 @@ requests = st.builds(
     exclude_items=some,
     shown=some,
     boosts=st.lists(st.builds(FilterBoost, some, st.sampled_from([0.1, 1.0, 3.0])), max_size=2).map(Boosts),
-    fill_with=st.sampled_from(["popular", "new"]),
+    fallback=st.sampled_from(
+        [None, ("new",), ("popular", "new"), ("recently_viewed", "random"), ("similar", "for_you", "new")]
+    ),
     explain=st.sampled_from([None, 2]),
+    seed=st.integers(0, 9),
 )
 
 
@@ -107,18 +111,26 @@ SHAPINGS = {
 
 
 def eligible(view: MadeView, request: Request) -> set[str]:
-    seen = set(request.history.item_ids) if request.exclude else set()
-    out = seen | {*request.exclude_items, *request.shown}
-    found = {
+    """What the sources of the request and its fallback can show together."""
+    allowed = {
         id_
         for row, id_ in enumerate(view.items.ids)
         if (view.allowed is None or view.allowed[row]) and (request.predicate is None or id_ in request.predicate)
-    }
-    if request.source == "similar":
-        found = {id_ for id_ in found if view.vector(view.items.row(id_)) is not None} - set(request.item_ids)
-    if request.source == "given_items":
-        found &= set(request.item_ids)
-    return found - out
+    } - {*request.exclude_items, *request.shown}
+    source = SOURCES[request.source]
+    chain = {request.source, *(source.fallback if request.fallback is None else request.fallback)}
+    seen, found = set(request.history.item_ids), set[str]()
+    if COMPLETE & chain:
+        found = set(view.items.ids)
+    if {"search", "popular_with_vector"} & chain:
+        found |= {id_ for id_ in view.items.ids if view.vector(view.items.row(id_)) is not None}
+    if {"given_items", "list"} & chain:
+        found |= set(request.item_ids)
+    if request.exclude:
+        found -= seen
+    if "recently_viewed" in chain:
+        found |= seen
+    return (found & allowed) - set(source.never_shows(Context(view, request, WEIGHTING, 0)))
 
 
 def hold(view: MadeView, request: Request, answer: Any, expected: set[str]) -> None:
@@ -134,10 +146,16 @@ def hold(view: MadeView, request: Request, answer: Any, expected: set[str]) -> N
 @given(view=views, request=requests, seed=st.integers(0, MAX_ITEMS - 1), given_ids=some)
 def test_a_shelf_is_full_when_enough_items_are_eligible(source, shaping, view, request, seed, given_ids) -> None:
     request = replace(request, source=source, diversity=0.5 if shaping == "diverse" else 0.0)
-    if source == "similar":
+    if source in ("search", "similar"):
         request = replace(request, item_ids=[f"i{seed % view.n_vectors}"])
-    if source == "given_items":
+    if source in ("given_items", "list"):
         request = replace(request, item_ids=[id_ for id_ in given_ids if id_ in view.items])
+    if source == "random":
+        request = replace(request, seed=seed)
+    if source == "for_these_people":
+        request = replace(request, people=[history(*given_ids), history(f"i{seed}")])
+    if source in ("search", "given_items"):
+        request = replace(request, fallback=None)
     expected = eligible(view, request)
     if shaping in ("drops", "both"):
         expected = {id_ for id_ in expected if view.items.row(id_) % 2 == 0}
@@ -180,9 +198,12 @@ def test_a_source_is_a_file_and_a_line_and_gets_everything_else_from_the_pipelin
     """A toy source, 'last letter first', with filter, exclusions, boosts, shaping and fallback."""
 
     def rank(contexts):
-        return [Listed(["pen", "mug"], np.array([4, 1]), np.array([1.0, 0.5], np.float32), "similar") for _ in contexts]
+        return [
+            Listed(["pen", "mug"], np.array([4, 1]), np.array([1.0, 0.5], np.float32), "similar", "toy")
+            for _ in contexts
+        ]
 
-    monkeypatch.setitem(SOURCES, "toy", Source(rank, requested_fallback, no_more_items))
+    monkeypatch.setitem(SOURCES, "toy", Source(rank, ("popular",)))
     view = SmallView()
 
     def shown(**asked):
@@ -192,6 +213,6 @@ def test_a_source_is_a_file_and_a_line_and_gets_everything_else_from_the_pipelin
     assert shown(exclude_items=["pen"]) == [("mug", "similar"), ("cap", "popular"), ("cup", "popular")]
     assert shown(predicate=("mug", "hat")) == [("mug", "similar"), ("hat", "popular")]
     assert shown(boosts=Boosts([FilterBoost(("mug",), 3.0)]))[:2] == [("mug", "similar"), ("pen", "similar")]
-    assert shown(fill_with="none") == [("pen", "similar"), ("mug", "similar")]
+    assert shown(fallback=()) == [("pen", "similar"), ("mug", "similar")]
     monkeypatch.setattr(pipeline, "SHAPING", (Stage(lambda context, hits: [hit for hit in hits if hit.row != 4]),))
     assert shown() == [("mug", "similar"), ("cap", "popular"), ("cup", "popular")]

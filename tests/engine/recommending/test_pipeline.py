@@ -28,11 +28,11 @@ def ranked(view, item_ids, **request):
 
 
 def similar(view, item_ids, unlike, **request):
-    return answer_to(view, source="similar", item_ids=item_ids, unlike=unlike, **request)
+    return answer_to(view, source="search", item_ids=item_ids, unlike=unlike, **request)
 
 
 def near(view, vector, **request):
-    return answer_to(view, source="similar", vector=vector, **request)
+    return answer_to(view, source="search", vector=vector, **request)
 
 
 def test_the_best_items_for_a_history_come_first_with_their_scores():

@@ -90,7 +90,7 @@ def view_of(space, interactions):
 
 
 def similar(view, item_id, k):
-    return answer_to(view, source="similar", item_ids=[item_id], k=k)
+    return answer_to(view, source="search", item_ids=[item_id], k=k)
 
 
 def shown(view, *item_ids, k=4, **asked):
@@ -178,10 +178,10 @@ def test_unranked_items_come_between_liked_and_disliked_ones_in_the_order_of_the
     # of who had cup and hat: cup 4, mug 2, hat -1 and cap -3; of who had cup alone hat and cap are unsure
     assert shown(view, "cup", "hat", k=2) == [("mug", "history"), ("cap", "history")]
     assert shown(view, "cup", k=3) == [("mug", "history"), ("cap", "popular"), ("hat", "popular")]
-    assert shown(view, "cup", k=3, fill_with="none") == [("mug", "history")]
+    assert shown(view, "cup", k=3, fallback=()) == [("mug", "history")]
     latest = SmallView()
-    assert shown(latest, "cup", k=3, fill_with="new") == [("mug", "history"), ("new", "new"), ("pen", "new")]
-    assert shown(latest, "cup", k=4, fill_with="new")[1:3] == [("cap", "new"), ("hat", "new")]
+    assert shown(latest, "cup", k=3, fallback=("new",)) == [("mug", "history"), ("new", "new"), ("pen", "new")]
+    assert shown(latest, "cup", k=4, fallback=("new",))[1:3] == [("cap", "new"), ("hat", "new")]
 
 
 def test_users_with_nothing_in_common_are_not_similar():

@@ -47,7 +47,7 @@ def load(database, space, folder, *lines):
 
 
 def near(live, item_id, k=10):
-    view, request = live.refresh(), Request(source="similar", item_ids=[item_id], k=k)
+    view, request = live.refresh(), Request(source="search", item_ids=[item_id], k=k)
     [answer] = recommend(view, [request], weighting=view.space.weighting, now_us=0)
     return {hit.item_id.split("-")[0] for hit in answer.hits}
 

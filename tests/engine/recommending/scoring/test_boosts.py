@@ -49,7 +49,7 @@ def defined(score: float, item_id: str, row: int, view: SmallView, boosts: Boost
 def test_the_best_items_by_boosted_score_come_back(seed, metric, share, boosts, predicate, out, k) -> None:
     vectors = np.random.default_rng(seed + 1).normal(size=(MAX_ITEMS + 1, 3)).astype(np.float32)
     view, vector = view_of(seed, share, metric, vectors[1:]), vectors[0]
-    asked = Request(vector=vector, k=MAX_ITEMS, predicate=predicate, exclude_items=out, fill_with="none")
+    asked = Request(vector=vector, k=MAX_ITEMS, predicate=predicate, exclude_items=out, fallback=())
     [every], [best] = (
         recommend(view, [each], weighting=Weighting(), now_us=NOW_US)
         for each in (asked, replace(asked, k=k, boosts=boosts))
@@ -82,13 +82,13 @@ def test_items_known_before_the_request_are_in_their_boosted_order_too(seed, boo
 
 def test_an_addend_lifts_an_item_that_the_history_says_nothing_about() -> None:
     view = SmallView()
-    plain = answer_to(view, vector=np.array([1, 0], np.float32), k=4, fill_with="none")
+    plain = answer_to(view, vector=np.array([1, 0], np.float32), k=4, fallback=())
     assert [hit.item_id for hit in plain.hits] == ["cup", "mug"]
     lifted = answer_to(
         view,
         vector=np.array([1, 0], np.float32),
         k=3,
-        fill_with="none",
+        fallback=(),
         boosts=Boosts([FilterBoost(("hat",), 1.0, 1.5)]),
     )
     assert [(hit.item_id, hit.score) for hit in lifted.hits] == [("cup", 2.0), ("hat", 1.5), ("mug", 1.0)]

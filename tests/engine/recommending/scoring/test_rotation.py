@@ -46,7 +46,7 @@ def test_a_rotated_shelf_is_in_the_order_of_all_rotated_scores(
     view: MadeView, request: Request, shown, half_life, added, source
 ) -> None:
     boosts = Boosts([*request.boosts, FilterBoost(("i0", "i1"), 1.0, added)] if added else request.boosts)
-    request = replace(request, source=source, boosts=boosts, explain=1, fill_with="popular")
+    request = replace(request, source=source, boosts=boosts, explain=1, fallback=None)
     [plain] = recommend(view, [replace(request, k=MAX_ITEMS)], weighting=WEIGHTING, now_us=NOW)
     rotating = replace(request, rotation_us=half_life * HOUR, impressions=impressions(shown))
     [answer] = recommend(view, [rotating], weighting=WEIGHTING, now_us=NOW)

@@ -144,7 +144,7 @@ def test_a_shortfall_names_the_stages_that_left_items_out() -> None:
 
 
 def test_a_stage_that_nobody_asks_for_does_nothing() -> None:
-    hits = [Hit("cup", 0, 1.0, "popular")]
+    hits = [Hit("cup", 0, 1.0, "popular", "popular")]
     context = pipeline.Context(SmallView(), Request(), WEIGHTING, 0)
     for stage in pipeline.SHAPING:
         assert stage.shape(context, hits) is hits
