@@ -148,19 +148,20 @@ def _pruned(split: Split, support: int) -> Split:
 
 
 def read(folder: Path) -> EventColumns:
-    """The purchases and returns of a shop."""
+    """The purchases and returns of a shop; `baskets` are numbers of its orders."""
     if (folder / "events.parquet").exists():
         frame = pl.read_parquet(folder / "events.parquet").filter(pl.col("CustomerID") > 0)
-        names = ("CustomerID", "StockCode", "Quantity", "InvoiceDate")
+        names = ("CustomerID", "StockCode", "Quantity", "InvoiceDate", "InvoiceNo")
     else:
         frame = pl.read_parquet(folder / "transactions_sample.parquet")
-        names = ("household_id", "product_id", "quantity", "transaction_timestamp")
-    user, item, quantity, at = names
+        names = ("household_id", "product_id", "quantity", "transaction_timestamp", "basket_id")
+    user, item, quantity, at, order = names
     frame = frame.select(
         pl.col(user).cast(pl.String).alias("user"),
         pl.col(item).cast(pl.String).alias("item"),
         pl.col(quantity).cast(pl.Float32).alias("quantity"),
         pl.col(at).cast(pl.Datetime("us")).cast(pl.Int64).alias("at"),
+        pl.col(order).cast(pl.String).alias("order"),
     ).drop_nulls()
     users, user_rows = np.unique(frame["user"].to_numpy(), return_inverse=True)
     items, item_rows = np.unique(frame["item"].to_numpy(), return_inverse=True)
@@ -174,6 +175,7 @@ def read(folder: Path) -> EventColumns:
         (quantities < 0).astype(np.int32),
         np.abs(quantities),
         frame["at"].to_numpy(),
+        np.unique(frame["order"].to_numpy(), return_inverse=True)[1].astype(np.int64) + 1,
     )
 
 

@@ -1,10 +1,15 @@
 """Items bought together: for each item, the others that its baskets hold more often than baskets at large.
 
-n_i is the number of baskets with item i, c_ij of those with i and j, N of all. The probability of j in a basket with i
-is shrunk to that of any basket, p_j = n_j / N, as if `SHRINKAGE` more baskets with i had been seen:
+n_i is the number of baskets with item i, c_ij the number with i and j, N the number of all. The probability of j in a
+basket with i is shrunk to that of any basket, p_j = n_j / N, as if `SHRINKAGE` more baskets with i had been seen. Each
+count is reduced by `DISCOUNT` (absolute discounting, as in language models: Ney et al., 1994), because most pairs seen
+once are chance:
 
-    p_ij = (c_ij + SHRINKAGE * p_j) / (n_i + SHRINKAGE)
+    p_ij = (c_ij - DISCOUNT + SHRINKAGE * p_j) / (n_i + SHRINKAGE)
     score = p_ij / p_j ** LIFT
+
+A list ends where a pair scores no more than the most popular item would that was never bought with i: other pairs say
+less than popularity, and the fallback of the source fills the shelf. So items with few baskets have short lists.
 
 With LIFT = 0 the order is that of counts, where the items that everybody buys are first in each list; with 1 it is the
 lift, where items bought once are first.
@@ -24,23 +29,35 @@ from engine.values.event_kinds import Vocabulary
 from engine.values.events import EventColumns
 
 LENGTH = 100  # of a list
-SHRINKAGE = 10.0  # in baskets
-LIFT = 0.3
+SHRINKAGE = 30.0  # in baskets
+LIFT = 0.2
+DISCOUNT = 0.75  # in baskets
 MAX_BASKET = 200  # items
 MAX_PAIRS = 20_000_000  # at a time: 12 bytes each
 
 
-def bought_together(events: EventColumns, vocabulary: Vocabulary, n_items: int) -> ItemLists:
+def bought_together(
+    events: EventColumns,
+    vocabulary: Vocabulary,
+    n_items: int,
+    *,
+    shrinkage: float = SHRINKAGE,
+    lift: float = LIFT,
+    discount: float = DISCOUNT,
+) -> ItemLists:
     baskets = basket_matrix(events, vocabulary, n_items, MAX_BASKET)
     if baskets.nnz == 0:
         return no_lists(n_items)
-    return from_lists(_lists(baskets, LENGTH))
+    return from_lists(_lists(baskets, shrinkage, lift, discount))
 
 
-def _lists(baskets: sp.csr_matrix, length: int) -> Iterator[tuple[npt.NDArray[np.int32], Scores]]:
+def _lists(
+    baskets: sp.csr_matrix, shrinkage: float, lift: float, discount: float
+) -> Iterator[tuple[npt.NDArray[np.int32], Scores]]:
     by_item = sp.csr_matrix(baskets.T)
     n_baskets_of = np.diff(by_item.indptr)
     shares = n_baskets_of / baskets.shape[0]
+    top = shares.max(keepdims=True)
     for start, end in _chunks(by_item, np.diff(baskets.indptr)):
         together = sp.csr_matrix(by_item[start:end] @ baskets)
         for row in range(start, end):
@@ -48,19 +65,24 @@ def _lists(baskets: sp.csr_matrix, length: int) -> Iterator[tuple[npt.NDArray[np
             others, counts = together.indices[part], together.data[part]
             is_other = others != row
             others, counts = others[is_other], counts[is_other]
-            scores = shrunk_lift(counts, n_baskets_of[row], shares[others])
-            yield best(others, scores, length)
+            if len(others) == 0:
+                yield others, counts
+                continue
+            scores = shrunk_lift(counts - discount, n_baskets_of[row], shares[others], shrinkage, lift)
+            is_known = scores > shrunk_lift(np.zeros(1, np.float32), n_baskets_of[row], top, shrinkage, lift)
+            others, scores = others[is_known], scores[is_known]
+            yield best(others, scores, LENGTH)
 
 
 def shrunk_lift(
-    counts: npt.NDArray[np.float32], n_baskets: int, shares: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.float32], n_baskets: int, shares: npt.NDArray[np.float64], shrinkage: float, lift: float
 ) -> npt.NDArray[np.float64]:
-    """(n,): the scores of the items that are in `counts` of the `n_baskets` baskets of an item; see the module.
+    """(n,): the scores of items with these discounted counts in the `n_baskets` baskets of an item; see the module.
 
     `shares` are the shares of all baskets that hold these items.
     """
-    probabilities = (counts + SHRINKAGE * shares) / (n_baskets + SHRINKAGE)
-    scores: npt.NDArray[np.float64] = probabilities / shares**LIFT
+    probabilities = (counts + shrinkage * shares) / (n_baskets + shrinkage)
+    scores: npt.NDArray[np.float64] = probabilities / shares**lift
     return scores
 
 

@@ -21,7 +21,7 @@ from engine.behaviour.popularity import PairWeights, Rows, Sums, pair_weights
 from engine.values.events import EventColumns, Weighting
 from engine.values.interactions import DAY_US
 
-RECENT_DAYS, USUAL_DAYS = 7.0, 56.0  # half-lives
+RECENT_DAYS, USUAL_DAYS = 14.0, 112.0  # half-lives
 SHRINKAGE = 0.5  # per day, in units of the heaviest event
 MOMENTUM = 0.5
 LN2 = float(np.log(2.0))
@@ -105,9 +105,15 @@ def rank_trends(recent: Sums, usual: Sums, as_of_us: int) -> Trends:
     return Trends(recent, usual, as_of_us, shares, order)
 
 
-def trend_scores(recent: Sums, usual: Sums) -> Sums:
+def trend_scores(
+    recent: Sums,
+    usual: Sums,
+    half_lives: tuple[float, float] = (RECENT_DAYS, USUAL_DAYS),
+    shrinkage: float = SHRINKAGE,
+    momentum: float = MOMENTUM,
+) -> Sums:
     """(n_rows,) from the two sums of each item; see the module."""
-    now = np.maximum(recent, 0.0) * LN2 / RECENT_DAYS
-    before = np.maximum(usual, 0.0) * LN2 / USUAL_DAYS
-    scores: Sums = now * ((now + SHRINKAGE) / (before + SHRINKAGE)) ** MOMENTUM
+    now = np.maximum(recent, 0.0) * LN2 / half_lives[0]
+    before = np.maximum(usual, 0.0) * LN2 / half_lives[1]
+    scores: Sums = now * ((now + shrinkage) / (before + shrinkage)) ** momentum
     return scores
