@@ -7,11 +7,24 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-Strategy = Literal["for_you", "similar", "popular", "new", "recently_viewed", "for_these_people", "random", "list"]
+Strategy = Literal[
+    "for_you",
+    "similar",
+    "bought_together",
+    "popular",
+    "trending",
+    "new",
+    "recently_viewed",
+    "buy_again",
+    "for_these_people",
+    "random",
+    "list",
+]
 STRATEGY = (
-    "which items are candidates: for the user or history (`for_you`), like `item_ids` or the last items of "
-    "the history (`similar`), `popular`, `new`, those of the history (`recently_viewed`), for the users `user_ids` "
-    "together (`for_these_people`), `random`, or `item_ids` themselves in their order (`list`)"
+    "which items are candidates: for the user or history (`for_you`), like `item_ids` or the last items of the history "
+    "(`similar`), bought with them (`bought_together`), `popular`, `trending`, `new`, those of the history "
+    "(`recently_viewed`), those due to be bought again (`buy_again`), for the users `user_ids` together "
+    "(`for_these_people`), `random`, or `item_ids` themselves in their order (`list`)"
 )
 USER_IDS = "the users that `for_these_people` is for, together"
 FALLBACK = (

@@ -13,6 +13,7 @@ against an item; sums below 0 count as 0.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,11 @@ class Trends:
 
     def __len__(self) -> int:
         return len(self.recent)
+
+    @cached_property
+    def rising(self) -> Rows:
+        """(n,), the rows with a score above 0, the largest first."""
+        return self.order[: int(np.count_nonzero(self.scores))]
 
     def extended(self, n_rows: int) -> Trends:
         """With `n_rows` rows; the score of a new row is 0."""

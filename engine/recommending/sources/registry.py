@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from engine.recommending.sources import for_you, given_items, listed_items, new, popular, random_items, search, similar
-from engine.recommending.sources.from_behaviour import for_these_people, recently_viewed
+from engine.recommending.sources.from_behaviour import (
+    bought_together,
+    buy_again,
+    for_these_people,
+    recently_viewed,
+    trending,
+)
 from engine.recommending.sources.source import Source
 
 SOURCES: dict[str, Source] = {
@@ -12,6 +18,11 @@ SOURCES: dict[str, Source] = {
     "popular": Source(popular.rank),
     "new": Source(new.rank),
     "recently_viewed": Source(recently_viewed.rank, exclude="purchased", shows=frozenset({"seen"})),
+    "bought_together": Source(
+        bought_together.rank, ("similar", "popular"), never_shows=similar.never_shows, exclude="purchased"
+    ),
+    "trending": Source(trending.rank, ("popular",)),
+    "buy_again": Source(buy_again.rank, exclude="none", shows=frozenset({"seen", "purchased"})),
     "for_these_people": Source(for_these_people.rank, ("popular",)),
     "random": Source(random_items.rank),
     "list": Source(listed_items.rank, exclude=()),
@@ -25,7 +36,10 @@ STRATEGIES = (  # the sources that a request may name
     "similar",
     "popular",
     "new",
+    "bought_together",
+    "trending",
     "recently_viewed",
+    "buy_again",
     "for_these_people",
     "random",
     "list",

@@ -8,6 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engine.behaviour.behaviour import Behaviour
+from engine.behaviour.item_counts import from_table
+from engine.behaviour.item_lists import from_lists
+from engine.behaviour.trending import rank_trends
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.score_floor import longest_length
 from engine.recommending import pipeline
@@ -40,19 +44,33 @@ class MadeView(SmallView):
         return self.raw[row] if row < len(self.raw) else None
 
 
+def made_behaviour(draw: np.random.Generator, n_items: int, n_built: int) -> Behaviour:
+    """Lists of up to three items, trends of which many are 0 or tie, and intervals of which some are unknown."""
+    lists = [
+        (draw.permutation(n_built)[:n].astype(np.int32), np.sort(draw.integers(1, 3, n).astype(np.float32))[::-1])
+        for n in draw.integers(0, min(3, n_built) + 1, n_built)
+    ]
+    days = np.where(draw.random(n_built) < 0.5, np.nan, draw.integers(1, 60, n_built)).astype(np.float32)
+    trends = rank_trends(draw.integers(0, 3, n_built), draw.integers(1, 3, n_built), 0)
+    counts = from_table(draw.integers(0, 2, (4, n_built)).astype(np.float64))
+    return Behaviour(from_lists(lists), trends, days, counts).extended(n_items)
+
+
 def made_view(seed: int, n_items: int, n_vectors: int, share_allowed: float, metric: str) -> MadeView:
     """Vectors of few distinct directions: many scores tie, many are 0."""
     draw = np.random.default_rng(seed)
     raw = draw.integers(-1, 2, (n_vectors, 3)).astype(np.float32)
     popularity = np.round(draw.normal(size=n_items), 1).astype(np.float32)
     by_metric = normalise_rows(raw) if metric == "cosine" else raw
+    n_built = n_items - n_items // 5
     return MadeView(
         raw=raw,
         allowed=None if share_allowed == 1 else draw.random(n_items) < share_allowed,
         items=IdMap(f"i{row}" for row in range(n_items)),
         n_learnt=n_vectors,
         n_vectors=n_vectors,
-        n_built=n_items - n_items // 5,
+        n_built=n_built,
+        behaviour=made_behaviour(draw, n_items, n_built),
         longest_length=longest_length(raw),
         dim=3,
         fold_in=LinearFoldIn(raw, np.ones(n_vectors, np.float32), np.ones(3, np.float32)),
@@ -93,6 +111,10 @@ requests = st.builds(
 )
 
 
+ON_PAGES = ("for_you", "popular", "new", "similar", "bought_together", "trending", "buy_again", "random")
+ALONE = ("bought_together", "trending", "recently_viewed", "buy_again", "list")  # sources of a part of the catalogue
+
+
 def only_even(context, hits):
     return [hit for hit in hits if hit.row % 2 == 0]
 
@@ -126,9 +148,14 @@ def eligible(view: MadeView, request: Request) -> set[str]:
         found |= {id_ for id_ in view.items.ids if view.vector(view.items.row(id_)) is not None}
     if {"given_items", "list"} & chain:
         found |= set(request.item_ids)
+    if "trending" in chain:
+        found |= {id_ for row, id_ in enumerate(view.items.ids) if view.behaviour.trending.scores[row] > 0}
+    if "bought_together" in chain:
+        seeds = [view.items.row(id_) for id_ in request.item_ids]
+        found |= {view.items.ids[row] for seed in seeds for row in view.behaviour.bought_together.of(seed)[0]}
     if request.exclude:
         found -= seen
-    if "recently_viewed" in chain:
+    if "recently_viewed" in chain or ("buy_again" in chain and "purchase" in request.history.kinds):
         found |= seen
     return (found & allowed) - set(source.never_shows(Context(view, request, WEIGHTING, 0)))
 
@@ -146,7 +173,7 @@ def hold(view: MadeView, request: Request, answer: Any, expected: set[str]) -> N
 @given(view=views, request=requests, seed=st.integers(0, MAX_ITEMS - 1), given_ids=some)
 def test_a_shelf_is_full_when_enough_items_are_eligible(source, shaping, view, request, seed, given_ids) -> None:
     request = replace(request, source=source, diversity=0.5 if shaping == "diverse" else 0.0)
-    if source in ("search", "similar"):
+    if source in ("search", "similar", "bought_together"):
         request = replace(request, item_ids=[f"i{seed % view.n_vectors}"])
     if source in ("given_items", "list"):
         request = replace(request, item_ids=[id_ for id_ in given_ids if id_ in view.items])
@@ -156,6 +183,8 @@ def test_a_shelf_is_full_when_enough_items_are_eligible(source, shaping, view, r
         request = replace(request, people=[history(*given_ids), history(f"i{seed}")])
     if source in ("search", "given_items"):
         request = replace(request, fallback=None)
+    if source in ALONE and seed % 2:
+        request = replace(request, fallback=())
     expected = eligible(view, request)
     if shaping in ("drops", "both"):
         expected = {id_ for id_ in expected if view.items.row(id_) % 2 == 0}
@@ -167,7 +196,7 @@ def test_a_shelf_is_full_when_enough_items_are_eligible(source, shaping, view, r
 
 @given(view=views, page=st.lists(requests, min_size=2, max_size=5), sources=st.data())
 def test_the_shelves_of_a_page_are_full_and_distinct(view, page, sources) -> None:
-    page = [replace(each, source=sources.draw(st.sampled_from(["for_you", "popular", "new"]))) for each in page]
+    page = [replace(each, source=sources.draw(st.sampled_from(ON_PAGES))) for each in page]
     answers = recommend(view, page, weighting=WEIGHTING, now_us=0, distinct=True)
     shown: set[str] = set()
     for request, answer in zip(page, answers, strict=True):
