@@ -21,7 +21,7 @@ def parse_group_by(group_by: GroupedBy | None, loc: Loc) -> tuple[str | None, Ch
     if group_by is None:
         return None, None
     field, choose = predicate.canonical_field(group_by.field, loc), group_by.choose
-    if choose == "score":
+    if choose is None:
         return field, None
     by = predicate.canonical_field(choose.field, (*loc, "choose", "field"))
     return field, ChooseBy(by, choose.order == "desc")
@@ -44,7 +44,7 @@ def parse_stored_pins(asked: Sequence[shelf_schemas.Pin], loc: Loc, segments: Ex
         for name, value in (("position", pin.position), ("item_id", pin.item_id)):
             earlier = first.setdefault((name, value), at)
             if value is not None and earlier != at:
-                message = f"expected a {name} of its own for each pin, got {value!r} in pins {earlier} and {at}"
+                message = f"expected another {name} for each pin, got {value!r} in pins {earlier} and {at}"
                 raise InputError(message, loc=(*loc, "pins", at, name))
     return pins
 

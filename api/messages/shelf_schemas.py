@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
@@ -24,6 +25,7 @@ from api.messages.request_schemas import (
 )
 from api.messages.timestamps import Moment
 from api.strategies.strategy_schemas import STRATEGY, USER_IDS, Fallback, FallbackText, Fill, Strategy
+from engine.errors import short_repr
 from engine.recommending.exclude_parameter import ExcludedRelations, exclude_from_text, parse_exclude
 from engine.recommending.values.request import MinScore
 
@@ -38,7 +40,23 @@ EXCLUDE = (
 
 
 ContextName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-ContextValue = Annotated[str, Field(max_length=256)] | bool | int | Annotated[float, Field(allow_inf_nan=False)]
+MAX_CONTEXT_TEXT = 256
+
+
+def _context_value(value: object) -> str | bool | int | float:
+    is_number = isinstance(value, int | float) and abs(value) < math.inf  # NaN is not
+    if is_number or (isinstance(value, str) and len(value) <= MAX_CONTEXT_TEXT):
+        return value  # type: ignore[return-value]  # one of these
+    expected = f"expected text of at most {MAX_CONTEXT_TEXT} characters, a number, true or false"
+    raise ValueError(f"{expected}, got {short_repr(value)}")
+
+
+ContextValue = Annotated[
+    str | bool | int | float,
+    PlainValidator(
+        _context_value, json_schema_input_type=Annotated[str, Field(max_length=MAX_CONTEXT_TEXT)] | bool | int | float
+    ),
+]
 RequestContext = Annotated[
     dict[ContextName, ContextValue],
     Field(
@@ -65,11 +83,24 @@ class ChosenBy(StrictModel):
     order: Literal["desc", "asc"] = Field("desc", description="desc: the item with the largest value")
 
 
+def _chosen_by(value: object) -> object:
+    if value is None or value == "score":
+        return None
+    if isinstance(value, dict | ChosenBy):
+        return value
+    raise ValueError(f'expected "score", or an object such as {{"field": "stock"}}, got {short_repr(value)}')
+
+
+Choose = Annotated[
+    ChosenBy | None, BeforeValidator(_chosen_by, json_schema_input_type=Literal["score"] | ChosenBy)
+]  # None: by score
+
+
 class GroupedBy(StrictModel):
     """A field, and which item of each group is shown."""
 
     field: str = Field(min_length=1, max_length=1000, examples=["parent_id"])
-    choose: Literal["score"] | ChosenBy = "score"
+    choose: Choose = Field(None, description="of each group; by default the item with the highest score")
 
 
 MIN_SCORE = (
@@ -90,14 +121,17 @@ GROUP_BY = (
 
 def _grouped_by(value: object) -> object:
     """A field, an object, or an object as the JSON text of a query."""
-    if not isinstance(value, str):
+    if isinstance(value, dict | GroupedBy):
         return value
+    expected = 'expected a field, or JSON such as {"field": "parent_id", "choose": "score"}'
+    if not isinstance(value, str):
+        raise ValueError(f"{expected}, got {short_repr(value)}")
     if not value.startswith("{"):
         return {"field": value}
     try:
         return json.loads(value)
     except (ValueError, RecursionError):
-        raise ValueError('expected a field, or JSON such as {"field": "parent_id", "choose": "score"}') from None
+        raise ValueError(expected) from None
 
 
 GroupBy = Annotated[GroupedBy, BeforeValidator(_grouped_by, json_schema_input_type=str | GroupedBy)]

@@ -19,7 +19,7 @@ class References:
     def expand(self, filter_: object, loc: Loc) -> object:
         """The filter, as JSON, without references; the filter itself if it has none. InputError names a wrong one."""
         expanded = self.segments.expand(filter_, loc)
-        return resolved(expanded, loc, self.situation) if is_template(expanded) else expanded
+        return resolved(expanded, loc, self.situation) if is_template(expanded, loc) else expanded
 
     def field_name(self, name: str, loc: Loc) -> str:
         return field_name(name, loc, self.situation)

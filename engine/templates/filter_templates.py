@@ -42,24 +42,29 @@ class Reference:
     offset_us: int = 0
 
 
-def references(filter_: object, depth: int = 0) -> Iterator[Reference]:
-    """Every reference of a filter. InputError for a wrong one."""
+def references(filter_: object, loc: Loc = (), depth: int = 0) -> Iterator[Reference]:
+    """Every reference of a filter. InputError for a wrong one, with its place after `loc`."""
     if depth > MAX_DEPTH or not isinstance(filter_, Mapping):
         return
     for name, each in filter_.items():
+        at = (*loc, str(name))
         if name in ("and", "or", "not"):
-            for part in each if isinstance(each, list) else [each]:
-                yield from references(part, depth + 1)
+            parts = (
+                [((*at, place), part) for place, part in enumerate(each)] if isinstance(each, list) else [(at, each)]
+            )
+            for place, part in parts:
+                yield from references(part, place, depth + 1)
             continue
         yield from (Reference("context", match[1]) for match in IN_NAME.finditer(str(name)))
         for operator, operand in each.items() if isinstance(each, Mapping) else ():
-            reference = _reference(str(name), operator, operand, ())
+            reference = _reference(str(name), operator, operand, (*at, str(operator)))
             if reference is not None:
                 yield reference
 
 
-def is_template(filter_: object) -> bool:
-    return any(True for _ in references(filter_))
+def is_template(filter_: object, loc: Loc = ()) -> bool:
+    """InputError for a wrong reference."""
+    return any(True for _ in references(filter_, loc))
 
 
 def value_of(reference: Reference, situation: Situation) -> object:

@@ -79,8 +79,14 @@ def test_a_batch_and_a_placement_resolve_each_request_by_itself(shop: Shop) -> N
         ({"filter": {"price": "x", "y": {"eq": "context.store"}}}, ["body", "filter", "y", "eq"], "has no 'store'"),
         ({"pins": [{"position": 1, "filter": {"b": {"eq": "seed"}}}]}, ["pins", 0, "filter", "b", "eq"], "seed item"),
         ({"boost": [{"filter": {"b": {"eq": "seed"}}, "factor": 2}]}, ["boost", 0, "filter", "b", "eq"], "seed item"),
-        ({"context": {"store": ["a"]}}, ["body", "context", "store"], ""),
+        ({"context": {"store": ["a"]}}, ["body", "context", "store"], "expected text of at most 256 characters"),
         ({"context": {"a b": 1}}, ["body", "context", "a b"], ""),
+        ({"filter": {"created_at": {"gte": "now-30x"}}}, ["body", "filter", "created_at", "gte"], "a duration"),
+        (
+            {"filter": {"or": [{"a": {"gte": {"seed": 0}}}]}},
+            ["body", "filter", "or", 0, "a", "gte"],
+            "a factor above 0",
+        ),
     ],
 )
 def test_a_reference_to_nothing_is_an_error_that_names_it(
@@ -88,6 +94,6 @@ def test_a_reference_to_nothing_is_an_error_that_names_it(
 ) -> None:
     answer = shop.post("/recommend", asked)
     assert answer.status_code == 422
-    problems = answer.json()["errors"]
-    assert problems[0]["loc"][: len(loc)] == loc
-    assert message in problems[0]["msg"]
+    (problem,) = answer.json()["errors"]
+    assert problem["loc"][: len(loc)] == loc
+    assert message in problem["msg"]
