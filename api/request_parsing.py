@@ -70,6 +70,7 @@ def parse_recommend(
         item_ids=body.item_ids if strategy.source in OF_ITEMS else (),
         predicate=filter_,
         boosts=parse_boosts(body.boost, loc, segments),
+        objective=body.objective,
         group_by=group_by,
         choose_by=choose_by,
         caps=parse_caps(body.caps, (*loc, "caps")),

@@ -27,7 +27,7 @@ from api.messages.timestamps import Moment
 from api.strategies.strategy_schemas import STRATEGY, USER_IDS, Fallback, FallbackText, Fill, Strategy
 from engine.errors import short_repr
 from engine.recommending.exclude_parameter import ExcludedRelations, exclude_from_text, parse_exclude
-from engine.recommending.values.request import MinScore
+from engine.recommending.values.request import MinScore, Objective
 
 Relation = Literal["seen", "purchased", "carted", "returned", "disliked", "impressed"]
 Asked = Literal["seen", "purchased", "none"] | list[Relation] | dict[Relation, str | None]
@@ -107,6 +107,10 @@ MIN_SCORE = (
     "only items that the model scores above the median of this space (low), the best tenth (medium) or the best "
     "hundredth (high) of all pairs"
 )
+OBJECTIVE = (
+    "what a shelf is for: scores are multiplied by the expected clicks, purchases, `price` (revenue) or `margin` of an "
+    "item, from the rates of the shop"
+)
 ROTATION = (
     "items that the user was shown lately sink and come back by this half-life, such as `12h` or `1d`; each impression "
     "multiplies a score by 1 - 0.8 x 2^(-age / half-life)"
@@ -161,6 +165,7 @@ class Shelf(StrictModel):
     fill: Fill | None = None
     cursor: Cursor | None = None
     group_by: GroupBy | None = Field(None, description=GROUP_BY, examples=["parent_id"])
+    objective: Objective | None = Field(None, description=OBJECTIVE)
     rotation: str | None = Field(None, description=ROTATION, examples=["1d"])
     explore: float = Field(0.0, ge=0, le=1, allow_inf_nan=False, description=EXPLORE)
     seed: Seed | None = None

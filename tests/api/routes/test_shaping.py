@@ -186,3 +186,24 @@ def test_explored_slots_are_labelled_and_the_same_again_with_a_seed(shop: Shop) 
         answer = shop.post("/recommend", ASKED | wrong)
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["loc"] == ["body", *wrong]
+
+
+def test_an_objective_multiplies_the_scores_and_is_a_part_of_them(shop: Shop) -> None:
+    plain = shelf(shop, k=40)
+    scores = {item["item_id"]: item["score"] for item in plain["items"] if item["reason"] == "history"}
+    answer = shelf(shop, k=10, objective="revenue", explain=1)
+    assert [part["name"] for part in answer["items"][0]["parts"]] == ["base", "objective"]
+    assert ids(answer) != ids(plain)[:10]
+    for item in answer["items"]:
+        assert item["parts"][0]["adds"] == pytest.approx(scores[item["item_id"]], rel=1e-4)
+        assert sum(part["adds"] for part in item["parts"]) == pytest.approx(item["score"], rel=1e-4)
+    assert ids(shop.get("/recommend", params=ASKED | {"k": 10, "objective": "revenue"}).json()) == ids(answer)
+    batch = shop.post("/recommend/batch", {"shelves": [ASKED | {"k": 10, "objective": "revenue"}]}).json()
+    assert ids(batch["shelves"][0]) == ids(answer)
+
+
+@pytest.mark.parametrize(("objective", "loc"), [("profit", ["body", "objective"]), ("margin", ["objective"])])
+def test_an_objective_that_is_unknown_or_lacks_its_field_is_refused(shop: Shop, objective: str, loc: list) -> None:
+    answer = shop.post("/recommend", ASKED | {"objective": objective})
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["loc"] == loc
