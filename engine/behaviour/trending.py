@@ -22,9 +22,9 @@ from engine.behaviour.popularity import PairWeights, Rows, Sums, pair_weights
 from engine.values.events import EventColumns, Weighting
 from engine.values.interactions import DAY_US
 
-RECENT_DAYS, USUAL_DAYS = 14.0, 112.0  # half-lives
+RECENT_DAYS, USUAL_DAYS = 12.0, 112.0  # half-lives
 SHRINKAGE = 0.5  # per day, in units of the heaviest event
-MOMENTUM = 0.5
+MOMENTUM = 0.25
 LN2 = float(np.log(2.0))
 
 
