@@ -98,18 +98,24 @@ def asked_shelf(
 
 
 def with_profiles(
-    asked: Sequence[AskedShelf], view: LiveView, database: Database, settings: Settings, request: HttpRequest
+    asked: Sequence[AskedShelf],
+    view: LiveView,
+    database: Database,
+    settings: Settings,
+    request: HttpRequest | None,
+    loc: Loc = ("body", "shelves"),
 ) -> tuple[list[Request], list[UserProfile]]:
-    """The shelves with the histories of their users, read by one statement."""
+    """The shelves with the histories of their users, read by one statement. InputError at `loc` for too much work."""
     work = [each.shelf for each in asked]
-    check_work(view, settings, work, ("body", "shelves"), sum(shelf.k for shelf in work))
+    check_work(view, settings, work, loc, sum(shelf.k for shelf in work))
     sessions = [(shelf.user_id, shelf.history) for shelf in work]
     profiles = read_profiles(sessions, view, database, settings.history_limit)
     for at, each in enumerate(asked):
         if each.body.user_ids:
             work[at], degraded = with_people(work[at], each.body.user_ids, view, database, settings.history_limit)
             profiles[at] = replace(profiles[at], degraded=profiles[at].degraded or degraded)
-    check_deadline(request)
+    if request is not None:
+        check_deadline(request)
     shelves = [
         with_profile(with_vector(shelf, each.body.vector, view, each.loc), profile)
         for shelf, each, profile in zip(work, asked, profiles, strict=True)

@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastapi import Request, Response
+
+from api.deps import AppDatabase, AppSettings, View
+from api.limits.executors import long_running
 from api.merchandising.placed import parse_placement
-from api.routes.merchandising.preset_routes import Document, PresetKind, preset_router
+from api.messages.merchandising.preset_schemas import ShelfDryRunBody
+from api.messages.responses import json_response
+from api.routes.merchandising.dry_runs import tried
+from api.routes.merchandising.preset_routes import WRITE, Document, PresetKind, preset_router
 from engine.errors import Conflict, InputError
 from engine.merchandising.pages import placements_in
 from engine.merchandising.presets import parse_presets
@@ -36,3 +43,13 @@ def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
 
 KIND = PresetKind("placement", "placements", "A placement", EXAMPLE, check, check_delete)
 router = preset_router(KIND)
+
+
+@router.post("/{name}/dry-run", dependencies=WRITE, summary="What a changed placement would show to real requests")
+@long_running
+def post_dry_run(
+    name: str, body: ShelfDryRunBody, request: Request, view: View, settings: AppSettings, database: AppDatabase
+) -> Response:
+    """Answers the newest requests of the placement twice: with the stored placements and with the changed one. A new
+    placement takes requests without a placement, as if they named it. Nothing is stored."""
+    return json_response(tried(KIND, name, body, view, settings, database, request))

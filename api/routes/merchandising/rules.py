@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fastapi import Request, Response
+
+from api.deps import AppDatabase, AppSettings, View
+from api.limits.executors import long_running
 from api.merchandising.rule_documents import parse_rule
+from api.messages.merchandising.preset_schemas import RuleDryRunBody
 from api.messages.merchandising.rule_schemas import EXAMPLE
-from api.routes.merchandising.preset_routes import Document, PresetKind, preset_router
+from api.messages.responses import json_response
+from api.routes.merchandising.dry_runs import tried
+from api.routes.merchandising.preset_routes import WRITE, Document, PresetKind, preset_router
 from engine.errors import Conflict, InputError
 from engine.merchandising.presets import parse_presets
 from engine.merchandising.stored_document import StoredDocument
@@ -36,3 +43,12 @@ def _rules_in(placement: StoredPreset) -> list[str]:
 
 KIND = PresetKind("rule", "rules", "A rule", EXAMPLE, check, check_delete)
 router = preset_router(KIND)
+
+
+@router.post("/{name}/dry-run", dependencies=WRITE, summary="What a changed rule would do to real requests")
+@long_running
+def post_dry_run(
+    name: str, body: RuleDryRunBody, request: Request, view: View, settings: AppSettings, database: AppDatabase
+) -> Response:
+    """Answers the newest requests twice: with the stored rules and with the changed one. Nothing is stored."""
+    return json_response(tried(KIND, name, body, view, settings, database, request, body.placement))

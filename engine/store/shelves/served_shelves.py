@@ -90,12 +90,15 @@ def write(conn: sa.Connection, space_key: int, shelves: Iterable[ServedShelf]) -
     return len(kept)
 
 
-def newest(conn: sa.Connection, space_key: int, n: int, placement: str | None = None) -> list[ServedShelf]:
-    """The newest `n` shelves of a space, or of one placement, newest first."""
+def newest(
+    conn: sa.Connection, space_key: int, n: int, placement: str | None = None, *, without_placement: bool = False
+) -> list[ServedShelf]:
+    """The newest `n` shelves of a space, of one placement, or without a placement, newest first."""
     query = f"""SELECT {TIME}, recommendation_id, user_id, session_id, placement, request::text, item_ids
         FROM served_shelves WHERE space_key = %s AND (%s::text IS NULL OR placement = %s)
-        ORDER BY served_at DESC, recommendation_id LIMIT %s"""
-    return [ServedShelf(*row) for row in conn.exec_driver_sql(query, (space_key, placement, placement, n))]
+        AND (NOT %s OR placement IS NULL) ORDER BY served_at DESC, recommendation_id LIMIT %s"""
+    found = conn.exec_driver_sql(query, (space_key, placement, placement, without_placement, n))
+    return [ServedShelf(*row) for row in found]
 
 
 def shown_to(conn: sa.Connection, space_key: int, user_id: str, since_us: int) -> History:

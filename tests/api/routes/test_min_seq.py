@@ -73,6 +73,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "/interpolate": {"start": {"item_id": "odd-01"}, "end": {"item_id": "odd-02"}},
     "/sample": {},
     "/segments/{name}/dry-run": {"document": {"of": "items", "filter": {"price": {"lt": 3}}}},
+    "/placements/{name}/dry-run": {"document": {"k": 3}},
+    "/rules/{name}/dry-run": {"document": {"then": {"caps": {"categories": 3}}}},
 }
 MODULES = {"/search": search, "/recommend/batch": shelf_batch, "/page": page}  # that call the pipeline
 PATHS = create_app(Settings()).openapi()["paths"]
