@@ -58,6 +58,12 @@ class ItemValues:
             return found if len(values) == 1 else []
         return [row for row, each in zip(found, self.of_rows(found), strict=True) if each == values]
 
+    def rows_with_any(self, values: Values) -> npt.NDArray[np.int64]:
+        """The rows that have at least one of these values; a row that has several of them comes several times."""
+        starts, rows = self._rows_by_code
+        codes = [code for value in values if (code := self._code_of.get(value)) is not None]
+        return np.concatenate([np.zeros(0, np.int64), *(rows[starts[code] : starts[code + 1]] for code in codes)])
+
     @cached_property
     def _code_of(self) -> dict[Value, int]:
         return {value: code for code, value in enumerate(self.distinct)}
@@ -139,6 +145,18 @@ def rows_of_groups(
         for rows in found:
             rows.sort()
     return found
+
+
+def rows_with_any(
+    built: ItemValues | None, changed: Mapping[int, ChangedItem], field: str, values: Values
+) -> npt.NDArray[np.int64]:
+    """The rows that currently have at least one of these values in a field; `changed` as in `rows_of_groups`."""
+    found = built.rows_with_any(values) if built else np.zeros(0, np.int64)
+    if not changed:
+        return found
+    kept = found[~np.isin(found, np.fromiter(changed, np.int64, len(changed)))]
+    facts = ((row, changed_values(field, item.facts.get(field))) for row, item in changed.items())
+    return np.concatenate([kept, np.array([row for row, each in facts if each & values], np.int64)])
 
 
 def _encoded(stored: FieldValues) -> tuple[list[Scalar], npt.NDArray[np.int64]]:

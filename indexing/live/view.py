@@ -14,7 +14,7 @@ import numpy.typing as npt
 from engine.behaviour.behaviour import Behaviour, no_behaviour
 from engine.behaviour.popularity import PopularityRanking, rank_by_popularity
 from engine.catalogue.field_numbers import field_numbers, number_of
-from engine.catalogue.item_values import NO_VALUES, Values, changed_values, rows_of_groups
+from engine.catalogue.item_values import NO_VALUES, ItemValues, Values, changed_values, rows_of_groups, rows_with_any
 from engine.catalogue.predicate import ItemFields, Predicate
 from engine.codec.feature_codec import FeatureCodec
 from engine.latent_space.space import FoldIn
@@ -38,8 +38,6 @@ from indexing.searchers.metric import MeasurableScorer
 EMPTY_IDS = IdMap(())
 T = TypeVar("T")
 MAX_FILTERED = 32  # cached filtered views, a byte per item each
-
-
 NO_SNAPSHOT = Snapshot(1, 1)
 NO_POPULARITY = rank_by_popularity(np.zeros(0))
 NO_BEHAVIOUR = no_behaviour()
@@ -177,8 +175,10 @@ class LiveView:
 
     def rows_of_groups(self, field: str, groups: Sequence[Values]) -> list[list[int]]:
         """For each group, the rows whose current values of the field are exactly these, at least one."""
-        built = self.generation.item_values.get(field) if self.generation else None
-        return rows_of_groups(built, self.changed, field, groups)
+        return rows_of_groups(self._item_values(field), self.changed, field, groups)
+
+    def _item_values(self, field: str) -> ItemValues | None:
+        return self.generation.item_values.get(field) if self.generation else None
 
     def numbers(self, field: str, *, is_time: bool = False) -> npt.NDArray[np.float64]:
         """(len(items),) the current numbers, or times in microseconds, of a field; NaN without one."""
@@ -242,7 +242,10 @@ class LiveView:
         part = self._filtered.get(predicate)
         if part is None:
             part = self._part(self.filters.shown(predicate, self.changed, len(self.items), self.allowed))
-            self._cache(predicate, part)
+            if not self.filtered:  # requests with the same filter share it
+                if len(self._filtered) >= MAX_FILTERED:
+                    self._filtered.clear()
+                self._filtered[predicate] = part
         return part
 
     def among(self, rows: Sequence[int]) -> LiveView:
@@ -251,18 +254,17 @@ class LiveView:
         mask[at] = True if self.allowed is None else self.allowed[at]
         return self._part(mask)
 
+    def without_values(self, field: str, values: Values) -> LiveView:
+        """The view without the items that have one of these values in a field."""
+        mask = np.ones(len(self.items), dtype=bool) if self.allowed is None else self.allowed.copy()
+        mask[rows_with_any(self._item_values(field), self.changed, field, values)] = False
+        return self._part(mask)
+
     def _part(self, allowed: Mask) -> LiveView:
         part = replace(self, allowed=allowed, filtered=True)
-        once = ("items", "popularity_ranking", "behaviour")  # for all parts
-        part.__dict__.update({name: getattr(self, name) for name in once})
+        for name in ("items", "popularity_ranking", "behaviour", "newest"):  # computed once for all parts
+            part.__dict__[name] = getattr(self, name)
         return part
-
-    def _cache(self, predicate: Predicate, part: LiveView) -> None:
-        """Cache a filtered view in the unfiltered one, so that requests with the same filter share it."""
-        if not self.filtered:
-            if len(self._filtered) >= MAX_FILTERED:
-                self._filtered.clear()
-            self._filtered[predicate] = part
 
     def n_passing(self, predicate: Predicate) -> int | None:
         """The number of items that `where` keeps; None if it is not known yet."""

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from engine.recommending.sources import for_you, given_items, listed_items, new, popular, random_items, search, similar
+from engine.recommending.sources import (
+    for_you,
+    given_items,
+    listed_items,
+    new,
+    other_categories,
+    popular,
+    random_items,
+    search,
+    similar,
+)
 from engine.recommending.sources.from_behaviour import (
     bought_together,
     buy_again,
@@ -19,8 +29,14 @@ SOURCES: dict[str, Source] = {
     "new": Source(new.rank),
     "recently_viewed": Source(recently_viewed.rank, exclude="purchased", shows=frozenset({"seen"})),
     "bought_together": Source(
-        bought_together.rank, ("similar", "popular"), never_shows=similar.never_shows, exclude="purchased"
+        bought_together.rank,
+        ("similar_of_other_categories", "similar", "popular"),
+        never_shows=similar.never_shows,
+        exclude="purchased",
     ),
+    "similar_of_other_categories": Source(
+        other_categories.rank, never_shows=similar.never_shows, exclude="purchased"
+    ),  # no strategy of requests
     "trending": Source(trending.rank, ("popular",)),
     "buy_again": Source(buy_again.rank, exclude="none", shows=frozenset({"seen", "purchased"})),
     "for_these_people": Source(for_these_people.rank, ("popular",)),

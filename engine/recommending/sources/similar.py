@@ -12,7 +12,7 @@ from engine.recommending.vectors.seeds import seed_vector, seeds
 
 def rank(contexts: Sequence[Context]) -> list[Ranking | None]:
     """None for a request whose seeds have no vectors."""
-    return [_ranking(context) for context in contexts]
+    return [similar_items(context) for context in contexts]
 
 
 def never_shows(context: Context) -> Sequence[str]:
@@ -20,7 +20,7 @@ def never_shows(context: Context) -> Sequence[str]:
     return seeds(context).item_ids
 
 
-def _ranking(context: Context) -> Ranking | None:
+def similar_items(context: Context) -> Nearest | None:
     if context.view.items_to_items is None:
         return None
     vector = seed_vector(context.view, seeds(context))

@@ -28,8 +28,12 @@ class Ordered:
     admits: Callable[[int], bool] | None = None  # a condition on rows beside the mask of the view
 
     def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
+        return list(islice(self.hits(view, excluded, boost), n))
+
+    def hits(self, view: View, excluded: AbstractSet[int], boost: Boost | None = None) -> Iterator[Hit]:
+        """All that `best` may return, made as they are read."""
         rows, scores = self._order(boost)
-        return [self._hit(view, row, scores) for row in islice(self._eligible(view, rows, excluded), n)]
+        return (self._hit(view, row, scores) for row in self._eligible(view, rows, excluded))
 
     def among(self, view: View, rows: Collection[int], boost: Boost | None) -> list[Hit]:
         """These rows alone, in this order."""

@@ -133,6 +133,10 @@ class View(Protocol):
         """The view of the items that pass the predicate; the same mask as long as nothing changes."""
         ...
 
+    def without_values(self, field: str, values: Values) -> View:
+        """The view without the items that have one of these values in a field."""
+        ...
+
     def among(self, rows: Sequence[int]) -> View:
         """The view of these rows alone, if it shows them."""
         ...

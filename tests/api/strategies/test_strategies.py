@@ -123,6 +123,18 @@ def test_the_partner_of_an_order_is_bought_together(sold: Shop) -> None:
     assert sorted(both) == ["even-04", "odd-06"]
 
 
+def test_bought_together_continues_with_similar_items_of_other_categories(sold: Shop) -> None:
+    def similar() -> list[str]:
+        slots = ask(sold, "bought_together", item_ids=["odd-04"], k=30)
+        return [item for item, source in slots if source == "similar"]
+
+    nearest = [item for item in similar() if item.startswith("odd")][3]
+    assert similar()[0] != nearest
+    seq = sold.put(f"/items/{nearest}", {"title": "Moved", "categories": ["third"]}).json()["seq"]
+    slots = ask(sold, "bought_together", item_ids=["odd-04"], k=30, min_seq=seq)
+    assert slots[:2] == [("even-04", "bought_together"), (nearest, "similar")]
+
+
 def test_random_items_follow_their_seed(sold: Shop) -> None:
     one = shown(sold, "random", seed=1)
     assert one == shown(sold, "random", seed=1) != shown(sold, "random", seed=2)

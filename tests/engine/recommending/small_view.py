@@ -77,6 +77,9 @@ class SmallView:
     def to_similarity_vector(self, vector):
         return vector
 
+    def without_values(self, field, values):
+        return self.among([row for row in range(len(self.items)) if not self.field_values(field, [row])[0] & values])
+
     def among(self, rows):
         passing = np.isin(np.arange(len(self.items)), list(rows))
         return replace(self, allowed=passing if self.allowed is None else passing & self.allowed, filtered=True)
