@@ -32,6 +32,7 @@ from api.monitoring.outage_log import OutageLog
 from api.monitoring.view_gauges import set_view
 from api.routes import events, health, items, keys, latent, model_reports, models, recommend, search, spaces, users
 from api.routes.merchandising import page, pages, placements, rules, segments, values
+from api.served.shelf_writer import ShelfWriter
 from engine.errors import NearfieldError
 from engine.private_folders import restrict_access
 from engine.settings import Settings
@@ -117,12 +118,15 @@ def _start_services(app: FastAPI, settings: Settings, database: Database) -> Cal
     state.clock_skew = ClockSkew(database, metrics)
     notifier = Notifier(database)
     state.sampler = RecallSampler(observe=metrics.observe_search)
-    maintenance = Maintenance(database, settings.generations, partial(configure_logging, settings.log_level))
+    maintenance = Maintenance(
+        database, settings.generations, partial(configure_logging, settings.log_level), settings.keep_shelves_days
+    )
     gpu_address = "" if settings.device == "cpu" else address(settings.home, settings.device)
     state.live_spaces = LiveSpaces(
         database, settings.generations, notifier, state.sampler, gpu_address, on_removed=metrics.forget
     )
     _start_executors(app)
+    state.shelf_writer = ShelfWriter(database, metrics, settings.keep_shelves_days)
     state.event_writer = EventWriter(database, state.writers)
     with database.begin() as conn:
         stored_spaces.ensure(conn, "default")
@@ -142,7 +146,8 @@ def _start_services(app: FastAPI, settings: Settings, database: Database) -> Cal
 
     def stop_services() -> None:
         poller.stop()
-        for service in (maintenance, state.sampler, notifier, liveness_probe, state.keyring, state.event_writer):
+        services = (state.shelf_writer, maintenance, state.sampler, notifier, liveness_probe, state.keyring)
+        for service in (*services, state.event_writer):
             service.close()
 
     return stop_services

@@ -20,6 +20,7 @@ from api.coalescing.history_reader import HistoryReader
 from api.messages.encoded_paths import restored
 from api.monitoring.clock_skew import ClockSkew
 from api.monitoring.metrics import Metrics
+from api.served.shelf_writer import ShelfWriter
 from engine.errors import InputError, NotFound
 from engine.settings import Settings
 from engine.store.database.connections import Database
@@ -132,11 +133,12 @@ class ReadContext:
     history_reader: HistoryReader
     metrics: Metrics
     database: Database
+    shelf_writer: ShelfWriter
 
 
 async def get_read_context(request: Request) -> ReadContext:
     state = request.app.state
-    return ReadContext(state.settings, state.history_reader, state.metrics, state.database)
+    return ReadContext(state.settings, state.history_reader, state.metrics, state.database, state.shelf_writer)
 
 
 @dataclass(frozen=True)

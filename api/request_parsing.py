@@ -17,8 +17,9 @@ from api.coalescing.user_profile import UserProfile
 from api.messages import cursors
 from api.messages.boost_schemas import Boost, BoostList
 from api.messages.cursors import Series
+from api.messages.merchandising.page_schemas import PageBody
 from api.messages.request_schemas import SearchOptions
-from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
+from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, Shelf, ShelfBody
 from api.shaping_parsing import parse_group_by, parse_pins
 from api.strategies.strategy_parsing import parse_strategy
 from engine.catalogue import predicate
@@ -51,13 +52,15 @@ def parse_recommend(
 ) -> Request:
     """Without the vector, see `with_vector`, and the stored history, see `with_profile`."""
     filter_ = parse_filter(body.filter, filter_loc, segments)
-    if body.user_id is not None:
-        check_id(body.user_id, (*loc, "user_id"))
+    user_id, session_id = parse_person(body, loc)
     check_ids("item_ids", body.item_ids, loc)
     check_ids("exclude_items", body.exclude_items, loc)
     check_ids("include_items", body.include_items or (), loc)
     if body.vector is not None and (body.history or body.item_ids):
         message = "a vector already says who it is for; leave history and item_ids away"
+        raise InputError(message, loc=(*loc, "vector"))
+    if body.vector is not None and body.personalization == "none":
+        message = "a vector says who it is for, and with personalization=none a shelf is for nobody; leave one away"
         raise InputError(message, loc=(*loc, "vector"))
     group_by, choose_by = parse_group_by(body.group_by, (*loc, "group_by"))
     strategy = parse_strategy(body, loc)
@@ -65,7 +68,8 @@ def parse_recommend(
         source=strategy.source,
         fallback=strategy.fallback,
         k=body.k,
-        user_id=body.user_id,
+        user_id=user_id,
+        session_id=session_id,
         history=_session(body, now_us, loc),
         item_ids=body.item_ids if strategy.source in OF_ITEMS else (),
         predicate=filter_,
@@ -87,6 +91,19 @@ def parse_recommend(
         seed=body.seed,
         explain=explain,
     )
+
+
+def parse_person(body: Shelf | PageBody, loc: Loc = ()) -> tuple[str | None, str | None]:
+    """Whose stored events a request may read, and of which session alone. A visitor is a user whose id is that of the
+    session."""
+    for name in ("user_id", "session_id"):
+        if (id_ := getattr(body, name)) is not None:
+            check_id(id_, (*loc, name))
+    if body.personalization == "full":
+        return (body.session_id if body.user_id is None else body.user_id), None
+    if body.personalization == "none" or body.session_id is None:
+        return None, None
+    return body.session_id if body.user_id is None else body.user_id, body.session_id
 
 
 def parse_rank(body: RankBody, now_us: int, segments: Expander = NO_SEGMENTS) -> Request:
@@ -205,7 +222,7 @@ def check_ids(name: str, ids: Iterable[str], loc: Loc = ()) -> None:
 
 def _session(body: ShelfBody | RecommendQuery, now_us: int, loc: Loc) -> History:
     """The events of the session, then a view of each listed item, unless they are the items to show."""
-    session = parse_session(body.history, now_us, loc)
+    session = NO_HISTORY if body.personalization == "none" else parse_session(body.history, now_us, loc)
     if not body.item_ids or body.strategy == "list":
         return session
     viewed = view_history(body.item_ids, now_us)

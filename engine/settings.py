@@ -35,6 +35,12 @@ class Settings(BaseSettings):
     history_limit: int = Field(
         2000, gt=0, description="Number of newest events from which a user's vector is computed."
     )
+    keep_shelves_days: int = Field(
+        7,
+        ge=0,
+        le=365,
+        description="Days for which served shelves are kept, for dry runs, `impressed` and `rotation`; 0: none are.",
+    )
     poll_s: float = Field(
         1.0,
         gt=0,

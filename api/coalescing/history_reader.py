@@ -13,7 +13,7 @@ from engine.values.events import History
 
 MAX_WAIT_S = 3.0  # PostgreSQL counts as unavailable after this; a host that is cut off sends no error
 
-UserKey = tuple[int, str]  # space key, user id
+UserKey = tuple[int, str, str | None]  # space key, user id, the only session to read
 
 
 class HistoryReader:
@@ -23,11 +23,14 @@ class HistoryReader:
         self._database, self._limit = database, limit
         self._coalescer = Coalescer(self._read_batch)
 
-    async def read(self, space_key: int, user_id: str, max_wait_s: float = MAX_WAIT_S) -> History:
-        """As `events.history`. StoreUnavailable when PostgreSQL is unreachable or silent for `max_wait_s`."""
+    async def read(
+        self, space_key: int, user_id: str, max_wait_s: float = MAX_WAIT_S, session_id: str | None = None
+    ) -> History:
+        """As `events.history`, or `events.of_session`. StoreUnavailable when PostgreSQL is unreachable or silent for
+        `max_wait_s`."""
         try:
             async with asyncio.timeout(max_wait_s):
-                return await self._coalescer.submit((space_key, user_id))
+                return await self._coalescer.submit((space_key, user_id, session_id))
         except TimeoutError:
             raise StoreUnavailable(f"PostgreSQL did not answer within {max_wait_s:.1f} s") from None
 
@@ -36,13 +39,19 @@ class HistoryReader:
         return [histories.get(user) or History() for user in users]
 
     def _read_histories(self, users: set[UserKey]) -> Mapping[UserKey, History]:
+        histories: dict[UserKey, History] = {}
         with self._database.connect() as conn:
-            if len(users) == 1:
-                [(space_key, user_id)] = users
-                return {(space_key, user_id): events.history(conn, space_key, user_id, self._limit)}
-            histories: dict[UserKey, History] = {}
-            for space_key in sorted({key for key, _ in users}):
-                user_ids = sorted(user_id for key, user_id in users if key == space_key)
+            whole = {(space_key, user_id) for space_key, user_id, session_id in users if session_id is None}
+            for space_key, user_id, session_id in users:
+                if session_id is not None:
+                    found = events.of_session(conn, space_key, user_id, session_id, self._limit)
+                    histories[space_key, user_id, session_id] = found
+            if len(whole) == 1:
+                [(space_key, user_id)] = whole
+                histories[space_key, user_id, None] = events.history(conn, space_key, user_id, self._limit)
+                return histories
+            for space_key in sorted({key for key, _ in whole}):
+                user_ids = sorted(user_id for key, user_id in whole if key == space_key)
                 of_space = events.histories(conn, space_key, user_ids, self._limit)
-                histories |= {(space_key, user_id): history for user_id, history in of_space.items()}
-            return histories
+                histories |= {(space_key, user_id, None): history for user_id, history in of_space.items()}
+        return histories

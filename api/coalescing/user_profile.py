@@ -24,15 +24,25 @@ class UserProfile:
     degraded: bool = False
 
 
-def read_profile(user_id: str | None, session: History, view: LiveView, database: Database, limit: int) -> UserProfile:
-    """The session of one user, followed by the newest `limit` stored events."""
+def read_profile(
+    user_id: str | None,
+    session: History,
+    view: LiveView,
+    database: Database,
+    limit: int,
+    session_id: str | None = None,
+) -> UserProfile:
+    """The session of one user, followed by the newest `limit` stored events; with `session_id`, only events of it."""
     if user_id is None:
         return UserProfile(session)
     try:
         with database.connect() as conn:
-            stored = events.history(conn, view.space.key, user_id, limit)
+            if session_id is None:
+                stored = events.history(conn, view.space.key, user_id, limit)
+            else:
+                stored = events.of_session(conn, view.space.key, user_id, session_id, limit)
     except StoreUnavailable:
-        return profile_without_database(user_id, session, view)
+        return profile_without_database(user_id, session, view, session_id)
     return with_session(session, stored)
 
 
@@ -44,7 +54,7 @@ def with_session(session: History, stored: History) -> UserProfile:
 def read_profiles(
     users: Sequence[tuple[str | None, History]], view: LiveView, database: Database, limit: int
 ) -> list[UserProfile]:
-    """As `read_profile` for each (user_id, session), with one SQL statement."""
+    """As `read_profile` for each (user_id, session), with one SQL statement and without `session_id`."""
     user_ids = sorted({user_id for user_id, _ in users if user_id is not None})
     stored: Mapping[str, History] = {}
     try:
@@ -62,8 +72,12 @@ def read_profiles(
     ]
 
 
-def profile_without_database(user_id: str, session: History, view: LiveView) -> UserProfile:
-    """The session; for an empty session, the user vector that the generation stores."""
-    row = view.users.ids.row(user_id) if view.users is not None and not len(session) else None
+def profile_without_database(
+    user_id: str, session: History, view: LiveView, session_id: str | None = None
+) -> UserProfile:
+    """The session; for an empty session, the user vector that the generation stores, unless only the events of
+    `session_id` may be read."""
+    is_known = view.users is not None and session_id is None and not len(session)
+    row = view.users.ids.row(user_id) if is_known and view.users is not None else None
     vector = None if row is None or view.users is None else np.asarray(view.users.matrix[row])
     return UserProfile(session, vector if vector is not None and vector.any() else None, degraded=True)

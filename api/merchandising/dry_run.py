@@ -119,8 +119,7 @@ def _side(
     for each in until_deadline(served, every=1):
         try:
             body = _body(each, view, as_named)
-            of_user = members(body.user_id)
-            asked = asked_shelf(body, (), view, trial.settings, ExplainOptions(), trial.now_us, NO_PAGES, of_user)
+            asked = asked_shelf(body, (), view, trial.settings, ExplainOptions(), trial.now_us, NO_PAGES, members)
             check_seeds(view, asked.shelf, ())
             found.append(asked)
         except InputError as error:

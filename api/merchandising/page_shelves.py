@@ -6,7 +6,7 @@ of the same item, also when the visitor has viewed others in between.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import orjson
@@ -17,7 +17,7 @@ from api.merchandising.shelf_batch import AskedShelf, asked_shelf
 from api.messages.cursors import Series, after, opened, series
 from api.messages.merchandising.page_schemas import PageBody
 from api.messages.shelf_schemas import ShelfBody
-from api.request_parsing import Loc, with_profile
+from api.request_parsing import Loc, json_of_filter, parse_person, parse_session, with_profile
 from api.strategies.strategy_parsing import check_seeds
 from engine.catalogue.predicate import AllOf, Condition, parse
 from engine.errors import InputError
@@ -25,7 +25,7 @@ from engine.merchandising.pages import Page, PageShelf, filled_title, seed_item
 from engine.merchandising.placements import Placement, narrowed
 from engine.merchandising.rules import Members
 from engine.recommending.best_values import best_values
-from engine.recommending.values.request import Request
+from engine.recommending.values.request import NO_HISTORY, Request
 from engine.settings import Settings
 from indexing.live.view import LiveView
 
@@ -64,9 +64,9 @@ class Visit:
     body: PageBody
     view: LiveView
     settings: Settings
-    stored: UserProfile
+    profile: Callable[[str | None, str | None], UserProfile]  # of a user, and of one session alone; read once
     now_us: int
-    members: Members
+    members: Callable[[str | None], Members]
 
 
 def open_shelves(visit: Visit) -> list[OpenShelf]:
@@ -137,9 +137,10 @@ def _open(visit: Visit, shelf: PageShelf, pages: Series, continued: Continued) -
     request = replace(asked.shelf, shown=continued.own)
     if continued.others:
         request = replace(request, exclude_items=[*request.exclude_items, *continued.others])
-    session = visit.stored.vector if not len(request.history) else None
-    profile = with_session(request.history, visit.stored.history)
-    request = with_profile(request, replace(profile, vector=session, degraded=visit.stored.degraded))
+    stored = visit.profile(request.user_id, request.session_id)
+    vector = stored.vector if not len(request.history) else None
+    profile = with_session(request.history, stored.history)
+    request = with_profile(request, replace(profile, vector=vector, degraded=stored.degraded))
     if shelf.seed is not None and request.source == "for_you":
         request = replace(request, source="similar", item_ids=[str(start)], vector=None)
     if shelf.best is not None:
@@ -161,9 +162,22 @@ def _body(visit: Visit, shelf: PageShelf, start: object) -> ShelfBody:
     return ShelfBody().model_copy(update=asked | own | ({"placement": shelf.placement} if shelf.placement else {}))
 
 
+def kept(shelf: OpenShelf) -> ShelfBody:
+    """The request of a shelf to keep: with what the page chose for it."""
+    assert shelf.asked is not None
+    asked = shelf.asked.asked
+    if shelf.shelf.best is None:
+        return asked
+    chosen = {shelf.shelf.best.name: {"eq": shelf.start}}
+    both = chosen if asked.filter is None else {"and": [json_of_filter(asked.filter, LOC), chosen]}
+    return asked.model_copy(update={"filter": both})
+
+
 def _seed(visit: Visit, shelf: PageShelf) -> str | None:
     assert shelf.seed is not None
-    history = visit.stored.history
+    full, _ = placed(_body(visit, shelf, None), visit.view.presets, LOC)
+    session = NO_HISTORY if full.personalization == "none" else parse_session(full.history, visit.now_us, LOC)
+    history = with_session(session, visit.profile(*parse_person(full, LOC)).history).history
     return seed_item(shelf.seed, history, visit.view, visit.view.space.weighting.vocabulary)
 
 

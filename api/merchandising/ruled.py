@@ -83,6 +83,11 @@ def accepts(view: LiveView, effect: Effect) -> bool:
     )
 
 
+def of_segments(shelf: Request) -> str | None:
+    """The user whose segments rules may ask for; nobody, if only the events of a session may be read."""
+    return shelf.user_id if shelf.session_id is None else None
+
+
 def members_of(user_id: str | None, view: LiveView, database: Database, now_us: int) -> Members:
     """Reads the segments that rules ask for once; a request without a user, or without PostgreSQL, is in none of
     them."""

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 
 from fastapi import Request as HttpRequest
 
 from api.coalescing.people import with_people
-from api.coalescing.user_profile import UserProfile, read_profiles
+from api.coalescing.user_profile import UserProfile, read_profile, read_profiles
 from api.deps import check_k
 from api.limits.deadline import check_deadline
 from api.limits.work_limit import check_work
 from api.merchandising.placed import placed
-from api.merchandising.ruled import members_of, with_rules
+from api.merchandising.ruled import members_of, of_segments, with_rules
 from api.merchandising.situations import references_of
 from api.messages import warnings
 from api.messages.cursors import Series, series
@@ -39,6 +39,7 @@ MAX_WITH_SUGGESTIONS = 10  # shelves of a batch whose warnings suggest names of 
 
 @dataclass(frozen=True, eq=False)
 class AskedShelf:
+    asked: ShelfBody
     body: ShelfBody  # with the parameters of its placement
     placement: Placement | None
     pages: Series
@@ -64,7 +65,7 @@ def asked_shelves(
 
     for body, loc in until_deadline(bodies, every=1):
         pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
-        asked.append(asked_shelf(body, loc, view, settings, options, now_us, pages, members(body.user_id)))
+        asked.append(asked_shelf(body, loc, view, settings, options, now_us, pages, members))
         check_seeds(view, asked[-1].shelf, loc)
         n_items += asked[-1].shelf.k
         if n_items > MAX_ITEMS:
@@ -80,7 +81,7 @@ def asked_shelf(
     options: ExplainOptions,
     now_us: int,
     pages: Series,
-    members: Members,
+    members: Callable[[str | None], Members],
 ) -> AskedShelf:
     full, placement = placed(body, view.presets, loc)
     check_k(full.k, settings, (*loc, "k"))
@@ -93,8 +94,8 @@ def asked_shelf(
         explain=options.explain,
         segments=references_of(full, view, now_us),
     )
-    shelf, rules = with_rules(shelf, full, placement, view, now_us, members)
-    return AskedShelf(full, placement, pages, loc, shelf, rules)
+    shelf, rules = with_rules(shelf, full, placement, view, now_us, members(of_segments(shelf)))
+    return AskedShelf(body, full, placement, pages, loc, shelf, rules)
 
 
 def with_profiles(
@@ -105,11 +106,16 @@ def with_profiles(
     request: HttpRequest | None,
     loc: Loc = ("body", "shelves"),
 ) -> tuple[list[Request], list[UserProfile]]:
-    """The shelves with the histories of their users, read by one statement. InputError at `loc` for too much work."""
+    """The shelves with the histories of their users, read by one statement, and one for each shelf that is of a
+    session alone. InputError at `loc` for too much work."""
     work = [each.shelf for each in asked]
     check_work(view, settings, work, loc, sum(shelf.k for shelf in work))
-    sessions = [(shelf.user_id, shelf.history) for shelf in work]
-    profiles = read_profiles(sessions, view, database, settings.history_limit)
+    whole = [(shelf.user_id if shelf.session_id is None else None, shelf.history) for shelf in work]
+    profiles = read_profiles(whole, view, database, settings.history_limit)
+    for at, shelf in enumerate(work):
+        if shelf.session_id is not None:
+            person = (shelf.user_id, shelf.history, view, database, settings.history_limit, shelf.session_id)
+            profiles[at] = read_profile(*person)
     for at, each in enumerate(asked):
         if each.body.user_ids:
             work[at], degraded = with_people(work[at], each.body.user_ids, view, database, settings.history_limit)

@@ -38,18 +38,28 @@ class Page:
     rules: AppliedRules = NO_RULES
 
 
-def items_response(view: LiveView, answer: Answer, metrics: Metrics, page: Page) -> Response:
-    return json_response({**shelf_fields(view, answer, metrics, page), **generation_fields(view, page.degraded)})
+def new_recommendation_id() -> str:
+    return secrets.token_hex(12)
 
 
-def shelves_response(view: LiveView, shelves: Sequence[tuple[Answer, Page]], metrics: Metrics) -> Response:
+def items_response(
+    view: LiveView, answer: Answer, metrics: Metrics, page: Page, recommendation_id: str | None = None
+) -> Response:
+    shared = generation_fields(view, page.degraded, recommendation_id)
+    return json_response({**shelf_fields(view, answer, metrics, page), **shared})
+
+
+def shelves_response(
+    view: LiveView, shelves: Sequence[tuple[Answer, Page]], metrics: Metrics, recommendation_id: str
+) -> Response:
     body = [shelf_fields(view, answer, metrics, page) for answer, page in shelves]
-    return json_response({"shelves": body, **generation_fields(view, any(page.degraded for _, page in shelves))})
+    shared = generation_fields(view, any(page.degraded for _, page in shelves), recommendation_id)
+    return json_response({"shelves": body, **shared})
 
 
-def generation_fields(view: LiveView, degraded: bool) -> dict[str, object]:
+def generation_fields(view: LiveView, degraded: bool, recommendation_id: str | None = None) -> dict[str, object]:
     return {
-        "recommendation_id": secrets.token_hex(12),
+        "recommendation_id": recommendation_id or new_recommendation_id(),
         "model": view.generation.model if view.generation else None,
         "generation": view.generation.generation if view.generation else None,
         "degraded": degraded or view.degraded or view.stale,

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator
 from pydantic import Json as JsonText
 
 from api.messages.boost_schemas import Boosts
@@ -26,12 +26,21 @@ from api.messages.request_schemas import (
 from api.messages.timestamps import Moment
 from api.strategies.strategy_schemas import STRATEGY, USER_IDS, Fallback, FallbackText, Fill, Strategy
 from engine.errors import short_repr
-from engine.recommending.exclude_parameter import ExcludedRelations, exclude_from_text, parse_exclude
+from engine.recommending.exclude_parameter import (
+    ExcludedRelations,
+    exclude_as_object,
+    exclude_from_text,
+    parse_exclude,
+)
 from engine.recommending.values.request import MinScore, Objective
 
 Relation = Literal["seen", "purchased", "carted", "returned", "disliked", "impressed"]
 Asked = Literal["seen", "purchased", "none"] | list[Relation] | dict[Relation, str | None]
-Exclude = Annotated[ExcludedRelations, PlainValidator(parse_exclude, json_schema_input_type=Asked)]
+Exclude = Annotated[
+    ExcludedRelations,
+    PlainValidator(parse_exclude, json_schema_input_type=Asked),
+    PlainSerializer(exclude_as_object, return_type=dict),
+]
 EXCLUDE = (
     "which items to leave out: `seen`, `purchased` or `none`, each also leaves out returned and disliked items; a list "
     "leaves out exactly the groups in it; an object does so within a time, such as `30d`, or null for all times; "
@@ -116,6 +125,12 @@ ROTATION = (
     "multiplies a score by 1 - 0.8 x 2^(-age / half-life)"
 )
 EXPLORE = "the share of slots, 0 to 1, for new items and items with few impressions, chosen by Thompson sampling"
+PERSONALIZATION = (
+    "`full`: for everything that is known of the user; `session`: for the events of `session_id` and `history` alone; "
+    "`none`: nothing of the user is read and `history` is not used"
+)
+Personalization = Literal["full", "session", "none"]
+SESSION_ID = "the visit, as events name it; without `user_id`, whom the shelf is for"
 Seed = Annotated[int, Field(ge=0, lt=2**63, description="with the same seed, random choices are the same again")]
 GROUP_BY = (
     "a field; of items with the same value, such as the variants of a product, only the best by score is shown; or an "
@@ -150,6 +165,8 @@ class Shelf(StrictModel):
         examples=["home"],
     )
     user_id: Id | None = Field(None, examples=[USER])
+    session_id: Id | None = Field(None, description=SESSION_ID, examples=["s-5f2"])
+    personalization: Personalization = Field("full", description=PERSONALIZATION)
     strategy: Strategy = Field("for_you", description=STRATEGY)
     item_ids: Ids = Field(
         [],

@@ -60,6 +60,16 @@ class Metrics:
         self.shortfalls = Counter(
             "nearfield_shortfalls", "Responses with fewer items than requested", ["space"], registry=registry
         )
+        self.shelves_written = Counter("nearfield_shelves_written", "Served shelves stored", registry=registry)
+        self.shelves_dropped = Counter(
+            "nearfield_shelves_dropped", "Served shelves not stored: too many waited, or refused", registry=registry
+        )
+        self.shelves_waiting = Gauge(
+            "nearfield_shelves_waiting",
+            "Served shelves that wait to be stored, of all live workers",
+            multiprocess_mode="livesum",
+            registry=registry,
+        )
         self._declare_gauges()
 
     def _declare_gauges(self) -> None:

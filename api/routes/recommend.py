@@ -28,17 +28,17 @@ from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.limits.work_limit import check_work, is_quick
 from api.merchandising.placed import placed
-from api.merchandising.ruled import NeedsMembers, ask_later, members_of, with_rules
+from api.merchandising.ruled import NeedsMembers, ask_later, members_of, of_segments, with_rules
 from api.merchandising.shelf_batch import answer_shelves, asked_shelves, with_profiles
 from api.merchandising.situations import references_from, references_of
 from api.messages import warnings
 from api.messages.cursors import series
 from api.messages.query_parameters import documented, query_of
 from api.messages.response_schemas import BatchAnswer, ItemsAnswer
-from api.messages.responses import Page, items_response, shelves_response
+from api.messages.responses import Page, items_response, new_recommendation_id, shelves_response
 from api.messages.shelf_schemas import BatchBody, RankBody, RecommendBody, RecommendQuery
-from api.monitoring.metrics import Metrics
 from api.request_parsing import Loc, parse_rank, parse_recommend, with_profile, with_vector
+from api.served.impressions import needs_impressions, with_impressions
 from api.strategies.strategy_parsing import check_seeds
 from engine.deadline import MoreWork
 from engine.deadline import quick as run_quick
@@ -80,16 +80,21 @@ async def post_recommend(body: RecommendBody, request: Request, view: View, cont
 
 @router.post("/recommend/batch", responses=BATCH, summary="Many users, or the shelves of one page, in one call")
 @long_running
-def post_batch(
-    body: BatchBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
-) -> Response:
+def post_batch(body: BatchBody, request: Request, view: View, context: AppReadContext) -> Response:
     """Each shelf is a request as of POST recommend; they are answered in order. `fields` and `explain` apply to all."""
+    settings, database = context.settings, context.database
     bodies = [(shelf, ("body", "shelves", at)) for at, shelf in enumerate(body.shelves)]
     view, now_us = fresh_view(request, view, body), time.time_ns() // 1000
     asked = asked_shelves(bodies, view, settings, body, now_us, database)
     shelves, profiles = with_profiles(asked, view, database, settings, request)
+    shelves, is_away = with_impressions(shelves, view, database, context.shelf_writer, now_us)
+    if is_away:
+        profiles = [replace(profile, degraded=True) for profile in profiles]
     answered = answer_shelves(asked, shelves, profiles, view, body, now_us, distinct=body.distinct)
-    return shelves_response(view, answered, metrics)
+    id_ = new_recommendation_id()
+    for shelf, (answer, page) in zip(body.shelves, answered, strict=True):
+        context.shelf_writer.keep(view.space.key, now_us, id_, shelf, answer.hits, page.shown)
+    return shelves_response(view, answered, context.metrics, id_)
 
 
 @router.post("/rank", responses=ANSWER, summary="Given items in the order of a user")
@@ -106,7 +111,9 @@ def post_rank(
     with suppress(StoreUnavailable):  # without PostgreSQL, items deleted before the build are ranked as unknown items
         item_ids = without_deleted(item_ids, view, database)
     shelf = replace(shelf, history=profile.history, item_ids=item_ids)
-    return _answered(view, shelf, body, Page(body.fields, degraded=profile.degraded), now_us, metrics)
+    [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
+    found = warnings.of_request(view, shelf, body)
+    return items_response(view, answer, metrics, Page(body.fields, degraded=profile.degraded, warnings=found))
 
 
 def without_deleted(item_ids: Sequence[str], view: LiveView, database: Database) -> Sequence[str]:
@@ -128,6 +135,7 @@ async def _recommend(
         view = await asyncio.to_thread(fresh_view, request, view, body)
     now_us = time.time_ns() // 1000
     pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
+    asked = body
     body, placement = placed(body, view.presets)
     check_k(body.k, context.settings)
     references = references_of(body, view, now_us)
@@ -146,9 +154,13 @@ async def _recommend(
         people = partial(with_people, shelf, body.user_ids, view, context.database, context.settings.history_limit)
         shelf, is_degraded = await asyncio.to_thread(people)
         degraded = degraded or is_degraded
+    if needs_impressions(shelf, now_us):
+        read = partial(with_impressions, [shelf], view, context.database, context.shelf_writer, now_us)
+        shelves, is_away = await asyncio.to_thread(read)
+        shelf, degraded = shelves[0], degraded or is_away
     check_deadline(request)  # reading a history may take long
     page = Page(body.fields, shelf.shown, pages, degraded, placement=placement, rules=rules)
-    answer = partial(_answered, view, shelf, body, page, now_us, context.metrics)
+    answer = partial(_answered, view, shelf, body, asked, page, now_us, context)
     if quick:
         with suppress(MoreWork):
             return run_quick(answer)
@@ -167,7 +179,7 @@ async def _ruled(
     """PostgreSQL is asked for the segments of the user only where a rule needs them, in a thread."""
     with suppress(NeedsMembers):
         return with_rules(shelf, body, placement, view, now_us, ask_later)
-    members = members_of(shelf.user_id, view, context.database, now_us)
+    members = members_of(of_segments(shelf), view, context.database, now_us)
     return await asyncio.to_thread(with_rules, shelf, body, placement, view, now_us, members)
 
 
@@ -178,21 +190,24 @@ def _check_work(view: LiveView, shelf: Shelf, context: ReadContext, filter_loc: 
 
 async def _profile(user_id: str, shelf: Shelf, request: Request, view: LiveView, context: ReadContext) -> UserProfile:
     try:
-        stored = await context.history_reader.read(view.space.key, user_id, remaining_s(request, MAX_WAIT_S))
+        wait_s = remaining_s(request, MAX_WAIT_S)
+        stored = await context.history_reader.read(view.space.key, user_id, wait_s, shelf.session_id)
         return with_session(shelf.history, stored)
     except StoreUnavailable:
-        return profile_without_database(user_id, shelf.history, view)
+        return profile_without_database(user_id, shelf.history, view, shelf.session_id)
 
 
 def _answered(
     view: LiveView,
     shelf: Shelf,
-    body: RecommendBody | RecommendQuery | RankBody,
+    body: RecommendBody | RecommendQuery,
+    asked: RecommendBody | RecommendQuery,
     page: Page,
     now_us: int,
-    metrics: Metrics,
+    context: ReadContext,
 ) -> Response:
-    """`page` is without its warnings."""
+    """`page` is without its warnings; `asked` is the body without the parameters of its placement."""
     [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
-    page = replace(page, warnings=warnings.of_request(view, shelf, body))
-    return items_response(view, answer, metrics, page)
+    page, id_ = replace(page, warnings=warnings.of_request(view, shelf, body)), new_recommendation_id()
+    context.shelf_writer.keep(view.space.key, now_us, id_, asked, answer.hits, shelf.shown)
+    return items_response(view, answer, context.metrics, page, id_)

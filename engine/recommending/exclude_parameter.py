@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from engine.errors import InputError
-from engine.values.durations import parse_duration
+from engine.values.durations import SECOND_US, parse_duration
 
 RELATIONS = ("seen", "purchased", "carted", "returned", "disliked", "impressed")
 UNWANTED = frozenset({"returned", "disliked"})  # every word excludes these too
@@ -37,6 +37,12 @@ def parse_exclude(exclude: object) -> ExcludedRelations:
         windows = {relation: _window(relation, text) for relation, text in exclude.items() if text is not None}
         return ExcludedRelations(frozenset(exclude), tuple(windows.items()))
     raise ValueError(EXPECTED)
+
+
+def exclude_as_object(exclude: ExcludedRelations) -> dict[str, str | None]:
+    """The object that `parse_exclude` parses to the same."""
+    windows = dict(exclude.within)
+    return {each: f"{windows[each] / SECOND_US:f}s" if each in windows else None for each in sorted(exclude.relations)}
 
 
 def exclude_from_text(exclude: object) -> object:

@@ -45,6 +45,11 @@ FROM users u CROSS JOIN LATERAL (
 JOIN items i ON i.item_key = e.item_key
 WHERE u.space_key = %s AND u.user_id = %s ORDER BY e.occurred_at DESC
 """
+OF_SESSION = """
+SELECT i.item_id, e.kind, e.value, (extract(epoch FROM e.occurred_at) * 1000000)::bigint
+FROM users u JOIN events e USING (user_key) JOIN items i ON i.item_key = e.item_key
+WHERE u.space_key = %s AND u.user_id IN (%s, %s) AND e.session_id = %s ORDER BY e.occurred_at DESC LIMIT %s
+"""
 HISTORIES = """
 SELECT u.user_id, i.item_id, e.kind, e.value, (extract(epoch FROM e.occurred_at) * 1000000)::bigint
 FROM users u CROSS JOIN LATERAL (
@@ -128,7 +133,15 @@ def _derive_id(event: Event) -> str:
 
 def history(conn: sa.Connection, space_key: int, user_id: str, limit: int) -> History:
     """The newest `limit` events of a user, newest first; empty for an unknown user. One statement."""
-    rows = conn.exec_driver_sql(HISTORY, (limit, space_key, user_id)).all()
+    return _history(conn.exec_driver_sql(HISTORY, (limit, space_key, user_id)).all())
+
+
+def of_session(conn: sa.Connection, space_key: int, user_id: str, session_id: str, limit: int) -> History:
+    """The newest `limit` events of one session of a user, newest first, with those from before the user was known."""
+    return _history(conn.exec_driver_sql(OF_SESSION, (space_key, user_id, session_id, session_id, limit)).all())
+
+
+def _history(rows: Sequence[sa.Row]) -> History:
     if not rows:
         return History()
     item_ids, kinds, values, occurred = zip(*rows, strict=True)

@@ -1,4 +1,5 @@
-"""Background maintenance of a server: prunes the change log, removes abandoned files and rebuilds indexes.
+"""Background maintenance of a server: prunes the change log, drops old served shelves, removes abandoned files and
+rebuilds indexes.
 
 A rebuild runs in a separate process, so that no request waits for it. One rebuild of a space runs at a time among all
 servers of a database.
@@ -13,17 +14,21 @@ import shutil
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import structlog
 
-from engine.errors import Conflict, NearfieldError, NotFound
+from engine.errors import Conflict, NearfieldError, NotFound, StoreBusy
+from engine.settings import Settings
 from engine.store import generations, spaces
 from engine.store.change_feeds import item_feed, snapshots
 from engine.store.database.connections import Database
 from engine.store.database.leader_election import LeaderElection
+from engine.store.shelves import served_shelves
 from indexing.building.build import NAME_PATTERN, rebuild_generation, rebuild_job
 from indexing.building.publish import publish
 from indexing.generations.folder_locks import lock_if_abandoned
@@ -67,8 +72,14 @@ def changed_shares(view: LiveView) -> ChangedShares:
 class Maintenance:
     """The poller calls it with every refreshed view."""
 
-    def __init__(self, database: Database, folder: Path, prepare: Callable[[], None] | None = None):
-        self._database, self._folder = database, folder
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        prepare: Callable[[], None] | None = None,
+        keep_shelves_days: int = Settings.model_fields["keep_shelves_days"].default,
+    ):
+        self._database, self._folder, self._keep_shelves_days = database, folder, keep_shelves_days
         self._prepare = prepare  # called first in a rebuild process, to set up logging
         self._elections: dict[str, LeaderElection] = {}
         self._running: dict[str, BaseProcess] = {}
@@ -144,6 +155,7 @@ class Maintenance:
         self._not_before[""] = time.monotonic() + PRUNE_S
         with self._database.begin() as conn:
             item_feed.prune(conn)
+        drop_old_shelves(self._database, self._keep_shelves_days)
         remove_unfinished(self._folder)
         remove_unrecorded(self._database, self._folder)
 
@@ -185,6 +197,14 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
+
+
+def drop_old_shelves(database: Database, keep_days: int) -> None:
+    """Drop the served shelves of days before the last `keep_days` ones; today's stay in any case."""
+    with suppress(StoreBusy), database.begin() as conn:  # a dump holds a lock; the next call drops them
+        dropped = served_shelves.drop_partitions(conn, datetime.now(UTC).date() - timedelta(days=keep_days))
+        if dropped:
+            log.info("dropped old served shelves", partitions=dropped)
 
 
 def remove_unfinished(folder: Path) -> int:

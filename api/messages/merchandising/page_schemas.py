@@ -9,7 +9,16 @@ from pydantic import BaseModel, ConfigDict, Field
 from api.messages.cursors import MAY_CHANGE
 from api.messages.request_schemas import ITEM, USER, Cursor, Filter, Id, Ids, StrictModel
 from api.messages.response_schemas import Answered, ShelfAnswer
-from api.messages.shelf_schemas import ExplainOptions, PastEvent, RequestContext, Seed, ShelfBody
+from api.messages.shelf_schemas import (
+    PERSONALIZATION,
+    SESSION_ID,
+    ExplainOptions,
+    PastEvent,
+    Personalization,
+    RequestContext,
+    Seed,
+    ShelfBody,
+)
 from engine.merchandising.placements import OF_REQUEST
 from engine.merchandising.presets import NAME
 
@@ -67,6 +76,8 @@ class PageBody(ExplainOptions):
 
     page: str = Field(min_length=1, max_length=63, examples=["home"])
     user_id: Id | None = Field(None, examples=[USER])
+    session_id: Id | None = Field(None, description=SESSION_ID, examples=["s-5f2"])
+    personalization: Personalization = Field("full", description=PERSONALIZATION)
     item_ids: Ids = Field(
         [], description="what the visitor looks at, such as the item of a product page", examples=[[ITEM]]
     )

@@ -40,7 +40,8 @@ class Pin:
 class Request:
     source: str = "for_you"  # a name in `engine.recommending.sources.registry.SOURCES`
     k: int = 10
-    user_id: str | None = None
+    user_id: str | None = None  # whose stored events are read
+    session_id: str | None = None  # only the events of this session are read; None: all of the user
     history: History = NO_HISTORY  # the events of the session, followed by the stored ones
     vector: Matrix | None = None  # (dim,), raw: a user vector instead of a history, or a vector to search from
     item_ids: Sequence[str] = ()  # the items to rank, to search from, or to show

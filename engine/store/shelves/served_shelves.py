@@ -101,12 +101,15 @@ def newest(
     return [ServedShelf(*row) for row in found]
 
 
-def shown_to(conn: sa.Connection, space_key: int, user_id: str, since_us: int) -> History:
-    """The items that a user was shown since a time, newest first, as impressions."""
+def shown_to(
+    conn: sa.Connection, space_key: int, user_id: str, since_us: int, session_id: str | None = None
+) -> History:
+    """The items that a user was shown since a time, in one session or in all, newest first, as impressions."""
     query = f"""SELECT {TIME}, item_ids FROM served_shelves
-        WHERE space_key = %s AND user_id = %s AND served_at >= %s ORDER BY served_at DESC LIMIT %s"""
+        WHERE space_key = %s AND user_id = %s AND served_at >= %s AND (%s::text IS NULL OR session_id = %s)
+        ORDER BY served_at DESC LIMIT %s"""
     since = EPOCH + timedelta(microseconds=since_us)
-    rows = conn.exec_driver_sql(query, (space_key, user_id, since, MAX_SHELVES)).all()
+    rows = conn.exec_driver_sql(query, (space_key, user_id, since, session_id, session_id, MAX_SHELVES)).all()
     return impressions([(at, ids) for at, ids in rows])
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import orjson
 import pytest
 
+from api.served.shelf_writer import ShelfWriter
 from engine.store.database.connections import Database
 from engine.store.shelves import served_shelves
 from engine.store.shelves.served_shelves import ServedShelf
@@ -21,8 +22,16 @@ NOBODY = {"exclude": "none", "strategy": "popular"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def stored(shop: Shop, database: Database) -> None:
-    """Requests of six users for placement `home`, of the same users without a placement, and one for a lost one."""
+def stored(shop: Shop, database: Database) -> Iterator[None]:
+    """Requests of six users for placement `home`, of the same users without a placement, and one for a lost one. The
+    server keeps no others."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(ShelfWriter, "keep", lambda *shelf: None)
+        fill(shop, database)
+        yield
+
+
+def fill(shop: Shop, database: Database) -> None:
     for name in ("home", "lost"):
         assert shop.put(f"/placements/{name}", HOME).status_code == 200
     served = [({"placement": "home"}, user, "home") for user in USERS]
