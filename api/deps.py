@@ -125,6 +125,11 @@ async def get_metrics(request: Request) -> Metrics:
     return metrics
 
 
+async def get_shelf_writer(request: Request) -> ShelfWriter:
+    shelf_writer: ShelfWriter = request.app.state.shelf_writer
+    return shelf_writer
+
+
 @dataclass(frozen=True)
 class ReadContext:
     """The dependencies of the busiest routes in one value: FastAPI takes time for each dependency."""
@@ -191,6 +196,7 @@ AppSettings = Annotated[Settings, Depends(get_settings)]
 AppDatabase = Annotated[Database, Depends(get_database)]
 AppLiveSpaces = Annotated[LiveSpaces, Depends(get_live_spaces)]
 AppMetrics = Annotated[Metrics, Depends(get_metrics)]
+AppShelfWriter = Annotated[ShelfWriter, Depends(get_shelf_writer)]
 AppReadContext = Annotated[ReadContext, Depends(get_read_context)]
 AppEventContext = Annotated[EventContext, Depends(get_event_context)]
 View = Annotated[LiveView, Depends(get_view)]

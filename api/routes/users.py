@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Response
 
 from api.auth import require
-from api.deps import AppDatabase, UserId, View
+from api.deps import AppDatabase, AppShelfWriter, UserId, View
 from api.fresh_view import FreshView
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
@@ -58,7 +58,8 @@ def merge_user(user_id: UserId, body: MergeBody, none: Nothing, view: View, data
 
 @router.get("/{user_id:path}/export", dependencies=WRITE, summary="Export everything that is stored about a user")
 def export_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Response:
-    """Attributes, every event, the vectors of each model version, and the visitors merged into the user. For an erased
+    """Attributes, every event, the vectors of each model version, the visitors merged into the user, and the shelves
+    served to the user. For an erased
     user, the 404 says when the erasure was."""
     with database.begin() as conn:
         found = users.export(conn, view.space.key, user_id)
@@ -104,15 +105,18 @@ def get_user(user_id: UserId, view: FreshView, database: AppDatabase) -> Respons
 
 @router.delete("/{user_id:path}", dependencies=WRITE, summary="Erase a user, their events and stored vectors")
 @writes
-def delete_user(user_id: UserId, none: Nothing, view: View, database: AppDatabase) -> Response:
-    """The receipt counts the deleted rows, including the rows of visitors who were merged into this user. The vector of
-    the user in served index files is removed by the next reindex.
+def delete_user(
+    user_id: UserId, none: Nothing, view: View, database: AppDatabase, shelf_writer: AppShelfWriter
+) -> Response:
+    """The receipt counts the deleted rows, including the rows of visitors who were merged into this user, and shelves
+    served to them. The vector of the user in served index files is removed by the next reindex.
 
     `kept_out` lists the ids that are rejected in events, imports and merges until `DELETE .../users/{user_id}/erasure`.
     The database keeps a keyed hash of each id, not the id.
     """
     with database.begin() as conn:
-        erased = users.delete(conn, view.space.key, user_id)
+        is_visitor = bool(shelf_writer.waiting(view.space.key, user_id))
+        erased = users.delete(conn, view.space.key, user_id, is_visitor)
         seq = snapshots.transaction_seq(conn)
     body = {"user_id": user_id, "status": "erased", "erased": erased.rows, "kept_out": erased.user_ids, "seq": seq}
     return json_response(body)

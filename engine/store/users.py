@@ -32,6 +32,7 @@ WHERE user_key = %s ORDER BY version
 """
 
 
+ADD = "INSERT INTO users (space_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
 LOCK = """SELECT user_id, user_key FROM users WHERE space_key = %s AND user_id = ANY(%s::text[])
     ORDER BY user_id COLLATE "C" FOR UPDATE"""
 
@@ -76,13 +77,21 @@ def get(conn: sa.Connection, space_key: int, user_id: str) -> User:
     return User(row.user_id, row.attributes)
 
 
-def delete(conn: sa.Connection, space_key: int, user_id: str) -> ErasedUser:
-    """Erase a user and the ids merged into it, with events, vectors and shelves; the ids are refused from now on."""
-    erased_ids = {user_id}
+def delete(conn: sa.Connection, space_key: int, user_id: str, is_visitor: bool = False) -> ErasedUser:
+    """Erase a user and the ids merged into it, with events, vectors and shelves; the ids are refused from now on.
+
+    A visitor of whom only shelves are stored, or `is_visitor` says that some wait to be stored, is a user too.
+    """
+    erased_ids, n_added = {user_id}, 0
     while True:  # a merge that commits before the lock adds ids
         keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(LOCK, (space_key, sorted(erased_ids)))}
         if user_id not in keys:
-            raise NotFound(f"there is no user {user_id!r}")
+            if not (is_visitor or served_shelves.is_known(conn, space_key, user_id)):
+                raise NotFound(f"there is no user {user_id!r}")
+            n_added += conn.exec_driver_sql(
+                ADD, (space_key, user_id)
+            ).rowcount  # events that come now wait for its lock
+            continue
         with_merged = erased_ids | set(_merged_ids(conn, list(keys.values())))
         if with_merged == erased_ids:
             break
@@ -93,6 +102,7 @@ def delete(conn: sa.Connection, space_key: int, user_id: str) -> ErasedUser:
         table: conn.exec_driver_sql(f"DELETE FROM {table} WHERE user_key = ANY(%s::bigint[])", (user_keys,)).rowcount
         for table in ("events", "user_vectors", "users")
     }
+    rows["users"] -= n_added
     rows["served_shelves"] = served_shelves.delete(conn, space_key, erased_ids)
     return ErasedUser(rows, (user_id, *sorted(erased_ids - {user_id})))
 
@@ -108,8 +118,7 @@ def merge(conn: sa.Connection, space_key: int, source: str, target: str) -> int 
         if not erasures.erased_among(conn, space_key, [target]):
             served_shelves.move(conn, space_key, source, target)
         return None
-    insert = "INSERT INTO users (space_key, user_id) VALUES (%s, %s) ON CONFLICT DO NOTHING"
-    conn.exec_driver_sql(insert, (space_key, target))
+    conn.exec_driver_sql(ADD, (space_key, target))
     _refuse_erased(erasures.delete_erased(conn, space_key, [target]))
     keys = {row.user_id: row.user_key for row in conn.exec_driver_sql(LOCK, (space_key, [source, target]))}
     if source not in keys:  # another transaction merged it before the lock
@@ -141,9 +150,14 @@ def _refuse_erased(erased: set[str]) -> None:
 
 
 def export(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, Any]:
-    """All stored data of a user as plain values, events oldest first; NotFound for an unknown user."""
+    """All stored data of a user as plain values, events oldest first; NotFound for an unknown user. Of a visitor, only
+    shelves may be stored."""
     query = "SELECT user_key, user_id, attributes, created_at FROM users WHERE space_key = %s AND user_id = %s"
     user = conn.exec_driver_sql(query, (space_key, user_id)).first()
+    shelves = served_shelves.of_user(conn, space_key, user_id)
+    if user is None and shelves:
+        nothing: dict[str, Any] = {"attributes": {}, "created_at": None, "merged_from": [], "events": [], "vectors": []}
+        return {"user_id": user_id, **nothing, "shelves": shelves}
     if user is None:
         at = erasures.erased_at(conn, space_key, user_id)
         raise NotFound(f"there is no user {user_id!r}" + ("" if at is None else f"; erased at {at:%Y-%m-%d %H:%M} UTC"))
@@ -156,7 +170,7 @@ def export(conn: sa.Connection, space_key: int, user_id: str) -> dict[str, Any]:
         "merged_from": _merged_ids(conn, [user.user_key]),
         "events": [dict(row._mapping) for row in events],
         "vectors": [dict(row._mapping) for row in vectors],
-        "shelves": served_shelves.of_user(conn, space_key, user_id),
+        "shelves": shelves,
     }
 
 

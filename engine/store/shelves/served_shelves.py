@@ -122,6 +122,11 @@ def impressions(shelves: Sequence[tuple[int, Sequence[str]]]) -> History:
     return History(item_ids, ("impression",) * len(item_ids), np.ones(len(item_ids), np.float32), times)
 
 
+def is_known(conn: sa.Connection, space_key: int, user_id: str) -> bool:
+    query = "SELECT EXISTS (SELECT FROM served_shelves WHERE space_key = %s AND user_id = %s)"
+    return bool(conn.exec_driver_sql(query, (space_key, user_id)).scalar_one())
+
+
 def of_user(conn: sa.Connection, space_key: int, user_id: str) -> list[dict[str, object]]:
     """Every shelf that is stored of a user, oldest first, as plain values."""
     query = """SELECT served_at, recommendation_id, session_id, placement, request, item_ids FROM served_shelves

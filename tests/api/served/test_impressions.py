@@ -115,3 +115,36 @@ def test_the_pages_of_a_shelf_repeat_nothing_with_rotation(shop: Shop, user: str
         shown += ids(answer)
         cursor = answer.json()["cursor"]
     assert len(set(shown)) == 40
+
+
+def test_a_visitor_without_events_can_be_exported_and_erased(shop: Shop, database: Database, user: str) -> None:
+    shelf = ids(shop.get("/recommend", params={"session_id": user, "k": 3}))
+    wait_until_stored(shop, database, user, 1)
+    exported = shop.get(f"/users/{user}/export").json()
+    assert (exported["events"], [each["item_ids"] for each in exported["shelves"]]) == ([], [shelf])
+    receipt = shop.delete(f"/users/{user}").json()
+    assert receipt["erased"] == {"events": 0, "user_vectors": 0, "users": 0, "served_shelves": 1}
+    assert receipt["kept_out"] == [user]
+    assert shop.get(f"/users/{user}/export").status_code == shop.delete(f"/users/{user}").status_code == 404
+    assert "erased at" in shop.get(f"/users/{user}/export").json()["detail"]
+    assert shop.post("/events", [{"session_id": user, "item_id": "odd-01"}]).status_code == 422
+
+
+def test_shelves_that_wait_are_erased_with_their_visitor(shop: Shop, database: Database, user: str) -> None:
+    for _ in range(20):
+        shop.get("/recommend", params={"session_id": user, "k": 3})
+    assert shop.delete(f"/users/{user}").status_code == 200
+    shop.get("/recommend", params={"session_id": user, "k": 3})
+    other = f"{user}-2"
+    shop.get("/recommend", params={"session_id": other, "k": 3})
+    wait_until_stored(shop, database, other, 1)
+    with database.connect() as conn:
+        assert served_shelves.of_user(conn, shop.space.key, user) == []
+
+
+def test_shelves_of_a_visitor_become_those_of_the_user(shop: Shop, database: Database, user: str) -> None:
+    asked = {"k": 10, "exclude": {"impressed": "1h"}}
+    first = ids(shop.post("/recommend", {"session_id": user, **asked}))
+    wait_until_stored(shop, database, user, 1)
+    assert shop.post(f"/users/known-{user}/merge", {"from_user_id": user}).status_code == 200
+    assert not set(first) & set(ids(shop.post("/recommend", {"user_id": f"known-{user}", **asked})))
