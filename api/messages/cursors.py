@@ -163,6 +163,8 @@ def _plain(value: object) -> object:
         return value.model_dump(mode="json", exclude_unset=True)
     if isinstance(value, frozenset | set):
         return sorted(value)
+    if isinstance(value, tuple):  # a named one, such as `exclude`; the repr of a set in it differs between processes
+        return list(value)
     if isinstance(value, Mapping):
         return dict(value)
     return repr(value)

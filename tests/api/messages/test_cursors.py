@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import base64
+import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,6 +17,7 @@ from api.messages.cursors import MAX_AGE_S, MAX_SHOWN, Series, after, series, sh
 from api.messages.shelf_schemas import RecommendBody, RecommendQuery
 from engine.errors import InputError
 
+ROOT = Path(__file__).parents[3]
 PAGES = Series(b"s" * 32, b"12345678", 1_800_000_000, "home")
 ids = st.lists(
     st.text("aé-\n🛋 ", min_size=1, max_size=9).map(lambda text: f"i{text}.".strip()), min_size=1, unique=True
@@ -88,3 +93,21 @@ def test_the_same_question_continues_a_shelf_with_another_k_or_a_longer_session(
 def test_another_question_does_not(more: dict[str, object]) -> None:
     asked = {"user_id": "ann", "boost": [{"filter": {"brand": "x"}, "factor": 2}]}
     assert digest(RecommendBody.model_validate(asked)) != digest(RecommendBody.model_validate(asked | more))
+
+
+def test_a_cursor_is_of_the_same_request_in_every_process() -> None:
+    code = """from api.messages.cursors import series
+from api.messages.shelf_schemas import ShelfBody
+asked = {"exclude": {"seen": "2d", "carted": None, "disliked": None, "returned": None}}
+print(series(b"", ShelfBody.model_validate(asked), 0).digest.hex())"""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            check=True,
+            capture_output=True,
+            cwd=ROOT,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
