@@ -53,6 +53,8 @@ class ItemValues:
             return []
         starts, rows = self._rows_by_code
         found: list[int] = rows[starts[code] : starts[code + 1]].tolist()
+        if len(values) == 1 and not self._has_lists:
+            return found
         counts = self.counts[found]
         if (counts == 1).all():
             return found if len(values) == 1 else []
@@ -65,16 +67,24 @@ class ItemValues:
         return np.concatenate([np.zeros(0, np.int64), *(rows[starts[code] : starts[code + 1]] for code in codes)])
 
     @cached_property
+    def _has_lists(self) -> bool:
+        """Whether an item has several values."""
+        return bool((self.counts > 1).any())
+
+    @cached_property
     def _code_of(self) -> dict[Value, int]:
         return {value: code for code, value in enumerate(self.distinct)}
 
     @cached_property
     def _rows_by_code(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """By code, the place of its first row; and the rows."""
+        """By code, the place of its first row; and the rows. A value that is twice in a list counts once."""
         rows = np.repeat(np.arange(len(self.counts)), self.counts)
         order = np.argsort(self.codes, kind="stable")
-        n_rows = np.bincount(self.codes, minlength=len(self.distinct))
-        return np.concatenate([[0], np.cumsum(n_rows)]), rows[order]
+        codes, rows = self.codes[order], rows[order]
+        is_first = np.ones(len(rows), bool)
+        is_first[1:] = (codes[1:] != codes[:-1]) | (rows[1:] != rows[:-1])
+        n_rows = np.bincount(codes[is_first], minlength=len(self.distinct))
+        return np.concatenate([[0], np.cumsum(n_rows)]), rows[is_first]
 
     def _several(self, start: int, n: int) -> Values:
         return frozenset([self.distinct[code] for code in self.codes[start : start + n].tolist()])

@@ -38,8 +38,6 @@ def admitted(context: Context, candidates: list[Hit]) -> list[Hit]:
 
 def _chosen(context: Context, candidates: list[Hit], enough: int) -> list[Hit]:
     caps, view = context.request.caps, context.view
-    rows = [hit.row for hit in candidates]
-    columns = [view.field_values(field, rows) for field, _ in caps]
     limits = [n for _, n in caps]
     counts: list[dict[Value, int]] = [defaultdict(int) for _ in caps]
     if context.fixed:
@@ -47,11 +45,15 @@ def _chosen(context: Context, candidates: list[Hit], enough: int) -> list[Hit]:
             for value in chain.from_iterable(view.field_values(field, [hit.row for hit in context.fixed])):
                 count[value] += 1
     chosen: list[Hit] = []
-    for hit, *values in zip(candidates, *columns, strict=True):
-        if not any(_is_full(*each) for each in zip(values, counts, limits, strict=True)):
+    for start in range(0, len(candidates), 2 * enough):  # the first piece is mostly enough
+        piece = candidates[start : start + 2 * enough]
+        rows = [hit.row for hit in piece]
+        for hit, *values in zip(piece, *(view.field_values(field, rows) for field, _ in caps), strict=True):
+            if any(_is_full(*each) for each in zip(values, counts, limits, strict=True)):
+                continue
             chosen.append(hit)
             if len(chosen) == enough:
-                break
+                return chosen
             for count, of_field in zip(counts, values, strict=True):
                 for value in of_field:
                     count[value] += 1

@@ -41,7 +41,7 @@ NO_SLOTS = FixedSlots()
 
 def admitted(context: Context, candidates: list[Hit]) -> list[Hit]:
     """The candidates that groups and caps admit beside the fixed items of the context."""
-    return caps.admitted(context, group_by.shape(context, candidates))
+    return caps.admitted(context, group_by.one_per_group(context, candidates))
 
 
 def with_fixed(context: Context, hits: Mapping[int, Hit]) -> Context:

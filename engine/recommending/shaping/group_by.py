@@ -8,6 +8,7 @@ its own. Groups that are on earlier pages or in fixed slots are left out.
 from __future__ import annotations
 
 from engine.catalogue.item_values import Values
+from engine.recommending.shaping import diversity
 from engine.recommending.shaping.group_members import best_members
 from engine.recommending.values.answer import Hit
 from engine.recommending.values.context import Context
@@ -21,6 +22,15 @@ def n_candidates(request: Request) -> int:
 
 
 def shape(context: Context, candidates: list[Hit]) -> list[Hit]:
+    """As many items as the stages after it choose from: all of them for caps, which leave some out."""
+    request = context.request
+    if request.group_by is None:
+        return candidates
+    return one_per_group(context, candidates, None if request.caps else diversity.n_candidates(request))
+
+
+def one_per_group(context: Context, candidates: list[Hit], enough: int | None = None) -> list[Hit]:
+    """All candidates without a field to group by. `enough`: no more than so many items."""
     view, request = context.view, context.request
     if request.group_by is None:
         return candidates
@@ -34,4 +44,6 @@ def shape(context: Context, candidates: list[Hit]) -> list[Hit]:
         if not group or group not in shown:
             shown.add(group)
             chosen.append(hit)
+            if len(chosen) == enough:
+                break
     return chosen if request.choose_by is None else best_members(context, chosen)

@@ -47,3 +47,13 @@ def test_few_fields_are_cached() -> None:
     assert len(cache._cached) == MAX_FIELDS
     last = f"attributes.f{MAX_FIELDS + 2}"
     assert cache.get(last) is cache.get(last)
+
+
+@pytest.mark.parametrize("rows", [ALL, MIXED, MIXED[4:]])
+def test_the_rows_of_values_have_exactly_these(rows) -> None:
+    """Fields where items have one value, and fields with lists."""
+    for field in {*CORE, "attributes.v", "attributes.big"}:
+        values = item_values(columns(rows), field)
+        of_rows = values.of_rows(range(len(rows)))
+        for each in {found for found in of_rows if found}:
+            assert values.rows_of(each) == [row for row, found in enumerate(of_rows) if found == each]
