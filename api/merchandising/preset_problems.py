@@ -11,12 +11,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from api.merchandising.page_documents import page_of
 from api.merchandising.placed import placement_of, probe
 from api.merchandising.rule_documents import broken_rules, rules_of
-from api.merchandising.ruled import accepts
+from api.merchandising.ruled import accepts, no_numbers
 from api.messages.shelf_schemas import ShelfBody
 from engine.catalogue import predicate as predicates
 from engine.catalogue.predicate import PREFIX, Condition, Predicate
 from engine.errors import InputError, short_repr
+from engine.merchandising.references import depends_on_request
 from engine.merchandising.rules import Effect
+from engine.recommending.scoring.objective import VALUE_FIELDS
 from engine.recommending.values.boosts import CurveBoost
 from engine.recommending.values.request import Request
 from engine.templates.situation import PROBE
@@ -61,7 +63,14 @@ def _of_placement(view: LiveView, name: str) -> str | None:
     try:
         placement = placement_of(view.presets, name, ())
         body = ShelfBody().model_copy(update=dict(placement.parameters))
-        return _unknown(view, _fields_of_request(probe(body, placement.parameters, view.presets.segments, ())))
+        request = probe(body, placement.parameters, view.presets.segments, ())
+        why = _unknown(view, _fields_of_request(request))
+        if why is None and request.choose_by is not None and no_numbers(view, request.choose_by.field):
+            why = f"no item has a number or a time in {short_repr(request.choose_by.field.removeprefix(PREFIX))}"
+        fixed = None if depends_on_request(body.filter) else request.predicate
+        if why is None and fixed is not None and not view.filters.accepts(fixed, view.changed):
+            why = "its filter compares a field with a type that no item has, so its shelves are refused"
+        return why
     except InputError as error:
         return str(error)
 
@@ -76,6 +85,10 @@ def _fields_of_request(request: Request) -> Iterator[str]:
     yield from _fields_of_effect(Effect(request.predicate, request.boosts, request.pins, request.caps))
     if request.group_by is not None:
         yield request.group_by
+    if request.choose_by is not None:
+        yield request.choose_by.field
+    if request.objective in VALUE_FIELDS:
+        yield PREFIX + VALUE_FIELDS[request.objective]
 
 
 def _fields(filters: Iterable[Predicate]) -> Iterator[str]:

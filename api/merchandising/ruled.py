@@ -10,10 +10,11 @@ import numpy as np
 from api.merchandising.rule_documents import rules_of
 from api.merchandising.situations import situation_of
 from api.messages.shelf_schemas import RecommendQuery, ShelfBody
-from engine.catalogue.predicate import Condition
+from engine.catalogue.predicate import PREFIX, Condition
 from engine.errors import StoreUnavailable
 from engine.merchandising.placements import Placement
 from engine.merchandising.rules import NO_RULES, AppliedRules, Effect, Members
+from engine.recommending.scoring.objective import VALUE_FIELDS
 from engine.recommending.values.boosts import Boosts, CurveBoost, FilterBoost
 from engine.recommending.values.request import Request
 from engine.store import user_facts
@@ -46,7 +47,8 @@ def with_rules(
     members: Members,
 ) -> tuple[Request, AppliedRules]:
     """The request as the rules that act change it. `body` has the parameters of the placement."""
-    shelf = without_lost_curves(shelf, placement, view)
+    if placement is not None:
+        shelf = without_lost_fields(without_lost_curves(shelf, placement, view), placement, view)
     if not has_rules(view):
         return shelf, NO_RULES
     rules, situation = rules_of(view.presets), situation_of(body, view, now_us)
@@ -55,9 +57,29 @@ def with_rules(
     return rules.apply(shelf, acting, situation, lambda effect: accepts(view, effect), view.filters)
 
 
-def without_lost_curves(shelf: Request, placement: Placement | None, view: LiveView) -> Request:
+def without_lost_fields(shelf: Request, placement: Placement, view: LiveView) -> Request:
+    """A placement that chooses by a field, or whose objective needs a field, that no item has any more keeps serving:
+    the score chooses, and the objective has no effect."""
+    if shelf.choose_by is not None and "group_by" in placement.parameters and no_numbers(view, shelf.choose_by.field):
+        shelf = replace(shelf, choose_by=None)
+    field = VALUE_FIELDS.get(shelf.objective or "")
+    if field is not None and "objective" in placement.parameters and no_numbers(view, PREFIX + field):
+        shelf = replace(shelf, objective=None)
+    return shelf
+
+
+def no_numbers(view: LiveView, field: str) -> bool:
+    """Whether no item has a number or a time in the field."""
+    return view.kept(
+        ("no numbers", field),
+        (),
+        lambda: all(bool(np.isnan(view.numbers(field, is_time=is_time)).all()) for is_time in (False, True)),
+    )
+
+
+def without_lost_curves(shelf: Request, placement: Placement, view: LiveView) -> Request:
     """A placement whose curve is over a field that no item has any more keeps serving, without the curve."""
-    n_placed = 0 if placement is None else len(placement.parameters.get("boost", ()))
+    n_placed = len(placement.parameters.get("boost", ()))
     placed = shelf.boosts[:n_placed]
     if not any(isinstance(each, CurveBoost) for each in placed):
         return shelf

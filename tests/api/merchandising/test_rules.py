@@ -151,6 +151,12 @@ def test_a_rule_about_fields_that_no_item_has_never_stops_serving(shop: Shop, da
     answer = shelf(shop, seq.json()["seq"], placement="lost", context={"store": 1}, explain=1)
     assert ids(answer) == ["odd-11", "even-11"]
     assert [part["at"] for part in answer["items"][0]["parts"]] == [None, 1]
+    shop.put("/placements/wrong-type", {"filter": {"price": {"lt": "cheap"}}})
+    chosen = {"group_by": {"field": "categories", "choose": {"field": "lost"}}, "objective": "margin"}
+    seq = shop.put("/placements/chosen", chosen).json()["seq"]
+    answer = shelf(shop, seq, placement="chosen", context={"store": 1}, user_id="odd-user-3", k=2)
+    by_score = {"field": "categories", "choose": "score"}
+    assert answer["items"] == shelf(shop, seq, group_by=by_score, user_id="odd-user-3", k=2)["items"]
     problems = shop.get("/status").json()["preset_problems"]
     assert {each["name"]: each["problem"] for each in problems if each["kind"] == "rule"} == {
         "curve": "no item has a field 'no_such_number'",
@@ -158,15 +164,17 @@ def test_a_rule_about_fields_that_no_item_has_never_stops_serving(shop: Shop, da
         "spoilt": "rules.spoilt.then.kk: there is no such parameter",
         "type": "it compares a field with a type that no item has",
     }
-    assert [each for each in problems if each["kind"] != "rule"] == [
-        {"kind": "placement", "name": "lost", "problem": "no item has a field 'lost', 'lost_too'"}
-    ]
+    assert {each["name"]: each["problem"] for each in problems if each["kind"] == "placement"} == {
+        "chosen": "no item has a field 'lost', 'margin'",
+        "lost": "no item has a field 'lost', 'lost_too'",
+        "wrong-type": "its filter compares a field with a type that no item has, so its shelves are refused",
+    }
     metrics = httpx.get(shop.url.split("/v1/")[0] + "/metrics").text
     deadline = time.monotonic() + 60
-    while f'nearfield_preset_problems{{space="{shop.space.name}"}} 5.0' not in metrics and time.monotonic() < deadline:
+    while f'nearfield_preset_problems{{space="{shop.space.name}"}} 7.0' not in metrics and time.monotonic() < deadline:
         time.sleep(0.1)
         metrics = httpx.get(shop.url.split("/v1/")[0] + "/metrics").text
-    assert f'nearfield_preset_problems{{space="{shop.space.name}"}} 5.0' in metrics
+    assert f'nearfield_preset_problems{{space="{shop.space.name}"}} 7.0' in metrics
 
 
 @pytest.mark.parametrize(
