@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from api.cli.merchandising.dry_run_commands import File, add_dry_run
 from api.cli.merchandising.yaml_documents import Documents, dump, read, text_of
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit, out, table
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from api.routes.merchandising.preset_routes import PresetKind
 
 CHANGED_BY = "local"
-File = Annotated[Path, typer.Argument(help="A YAML file, as `export` writes it.", show_default=False)]
 Name = Annotated[str, typer.Argument(help="The name that `list` shows.", show_default=False)]
 Prune = Annotated[bool, typer.Option("--prune", help="Also delete what is stored and not in the file.")]
 Version = Annotated[int | None, typer.Option("--version", help="An earlier version.", show_default=False)]
@@ -50,6 +50,8 @@ def add_to(app: typer.Typer) -> None:
         group = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
         for add in (_add_list, _add_show, _add_export, _add_diff, _add_apply):
             add(group, noun)
+        if noun.kind in ("placement", "rule"):
+            add_dry_run(group, noun.kind, noun.plural)
         app.add_typer(group, name=noun.plural, help=noun.what)
 
 

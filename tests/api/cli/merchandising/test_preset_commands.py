@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from engine.store import items, spaces
+from engine.store.database.connections import open_database
+from engine.store.shelves import served_shelves
+from engine.store.shelves.served_shelves import ServedShelf
+from engine.values.items import Item
 from tests.api.cli.conftest import Shell
 
 RULES = """
@@ -100,3 +107,27 @@ def test_a_wrong_file_is_refused_and_stores_nothing(shell: Shell, text: str, mes
 def test_a_missing_file_and_an_unknown_name_are_errors(shell: Shell) -> None:
     assert shell.run("rules", "apply", "nowhere.yaml").returncode == 1
     assert "there is no rule 'nowhere'" in shell.run("rules", "show", "nowhere").stderr
+
+
+def test_a_dry_run_shows_what_a_file_would_change(shell: Shell) -> None:
+    with open_database(shell.settings) as database, database.begin() as conn:
+        served_shelves.make_partitions(conn, datetime.now(UTC).date())
+        space = spaces.ensure(conn, "default")
+        items.upsert(conn, space.key, [Item(f"tried-{n}", "Tried", ("tried",), {"price": n}) for n in range(6)])
+        at_us, asked = time.time_ns() // 1000, '{"placement": "tried", "exclude": "none"}'
+        shelf = ServedShelf(at_us, "r-1", None, None, "tried", asked, ["none"])
+        served_shelves.write(conn, space.key, [shelf])
+    before = write(shell, "before.yaml", "placements: {tried: {k: 4}}")
+    assert shell.run("placements", "apply", before).returncode == 0
+    assert "0 tried, 1 unchanged" in shell.run("placements", "dry-run", before).stdout
+    after = write(shell, "after.yaml", "placements: {tried: {k: 2}}")
+    told = shell.run("placements", "dry-run", after)
+    assert "tried: 1 of 1 shelves change (100.0%)" in told.stdout, told.stderr
+    found = json.loads(shell.run("placements", "dry-run", after, "--json").stdout)["placements"]["tried"]
+    assert [len(found["examples"][0][side]) for side in ("items_before", "items_after")] == [4, 2]
+    assert "k: 4" in shell.run("placements", "export").stdout
+    rule = write(shell, "tried.yaml", "rules: {tried: {then: {filter: {item_id: none}}}}")
+    told = shell.run("rules", "dry-run", rule, "--placement", "tried")
+    assert "tried: 1 of 1 shelves change (100.0%)" in told.stdout, told.stderr
+    wrong = shell.run("rules", "dry-run", write(shell, "wrong.yaml", "rules: {a: {then: {caps: {b: 0}}}}"))
+    assert (wrong.returncode, "rules.a: then.caps.b" in wrong.stderr) == (2, True)
