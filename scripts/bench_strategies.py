@@ -8,8 +8,9 @@ of the wanted items among the first 20, of at most 20, averaged over questions:
     buy_again        a user with more than 20 earlier items -> those of them that are bought in the last four weeks
     trending         a user of one of the last eight weeks -> the purchases of that week, by the same list for all
 
-A short list is filled with popular items, in all forms alike. --choose prints each form and a grid of parameters on
-the four (trending: eight) weeks before; the constants in engine/behaviour were chosen there, on both shops together.
+As in an answer, popular items follow a list that is short, in all forms alike; "list alone" is the recall without them.
+--choose prints each form and a grid of parameters on the weeks before (three times four; trending: 24); the constants
+in engine/behaviour were chosen there, on both shops together.
 
     python scripts/bench_strategies.py --data FOLDER [FOLDER ...] [--choose] [--strategy buy_again] [--json]
 """
@@ -28,7 +29,7 @@ import numpy.typing as npt
 import scipy.sparse as sp
 from bench_weighting import read
 
-from engine.behaviour.baskets import basket_matrix
+from engine.behaviour.baskets import find_baskets
 from engine.behaviour.bought_together import MAX_BASKET, bought_together
 from engine.behaviour.buy_again import due_scores
 from engine.behaviour.item_lists import ItemLists
@@ -42,17 +43,24 @@ from engine.values.ids import IdMap
 from engine.values.interactions import DAY_US, Interactions
 
 K = 20
-WEEK_US, WEEKS, TREND_WEEKS = 7 * DAY_US, 4, 8
+WEEK_US, WEEKS, TREND_WEEKS, TREND_CHOICE_WEEKS = 7 * DAY_US, 4, 8, 24
 WEIGHTING = Weighting(kinds={"purchase": 1.0, "return": 0.0}, value="ignore", repeat="binary")
-LISTS = {"shrinkage": (10.0, 30.0, 100.0), "lift": (0.0, 0.1, 0.2), "discount": (0.5, 0.75, 0.9)}
-DUE = {"habit": (1.0, 2.0, 4.0), "rate": (0.0, 1.0, 2.0), "early": (1.0, 2.0, 8.0), "late": (1.0, 2.0)}
+LISTS = {
+    "half_life_days": (56.0, 112.0, 224.0, None),
+    "shrinkage": (10.0, 30.0, 50.0),
+    "lift": (0.0, 0.2, 0.3),
+    "discount": (0.75, 0.9),
+}
+DUE = {"fresh_days": (0.0, 1.0, 2.0, 4.0, 8.0), "given_up": (0.0, 0.5, 1.0)}
 TRENDS = {
-    "half_lives": ((7.0, 56.0), (7.0, 112.0), (14.0, 112.0), (14.0, 365.0), (28.0, 365.0)),
+    "half_lives": ((7.0, 112.0), (10.0, 112.0), (12.0, 112.0), (14.0, 112.0), (14.0, 365.0)),
     "shrinkage": (0.1, 0.5, 2.0),
     "momentum": (0.0, 0.25, 0.5, 1.0),
 }
 
 Scores = npt.NDArray[np.float64]
+Rows = npt.NDArray[np.int64]
+RowsOf = Callable[[int], Rows]
 Form = dict[str, Any]
 
 
@@ -68,70 +76,103 @@ def main() -> None:
 
 
 def together(events: EventColumns, choose: bool) -> Iterator[Form]:
-    before, after = _parts(events, int(events.occurred_us.max()) - choose * WEEKS * WEEK_US, WEEKS)
-    n_items, popular = len(events.item_ids), _popularity(before)
-    asked = _questions(after, popular > 0)
+    parts = [BasketQuestions(*each) for each in _windows(events, choose)]
 
-    def recall(rows_of: Callable[[int], npt.NDArray[np.int64]]) -> Form:
-        filling = np.argsort(-popular, kind="stable")[: 2 * K + 1]
-        found = []
-        for item, rest in asked:
-            rows = np.r_[rows_of(item)[:K], filling]
+    def lists(**parameters: float | None) -> Form:
+        return _together(parts, [_rows_of(part.lists(**parameters)) for part in parts])
+
+    naive = {"shrinkage": 0.0, "discount": 0.0, "half_life_days": None}
+    yield {"form": "bought_together"} | lists()
+    yield {"form": "co-occurrence"} | lists(**naive, lift=0.0)
+    yield {"form": "lift"} | lists(**naive, lift=1.0)
+    yield {"form": "item-kNN"} | _together(parts, [part.knn() for part in parts])
+    yield {"form": "popularity"} | _together(parts, [lambda _: np.zeros(0, np.int64) for _ in parts])
+    for parameters in _grid(LISTS) if choose else ():
+        yield {"form": str(parameters)} | lists(**parameters)
+
+
+class BasketQuestions:
+    """An item of a basket -> the rest of the basket, for the baskets of some weeks."""
+
+    def __init__(self, before: EventColumns, after: EventColumns) -> None:
+        self.before = before
+        self.popular = _popularity(before)
+        self.asked = _questions(after, self.popular > 0)
+
+    def lists(self, **parameters: Any) -> ItemLists:
+        now_us = int(self.before.occurred_us.max())
+        return bought_together(self.before, WEIGHTING.vocabulary, len(self.popular), now_us=now_us, **parameters)
+
+    def knn(self) -> RowsOf:
+        baskets = find_baskets(self.before, WEIGHTING.vocabulary, len(self.popular), MAX_BASKET).matrix
+        numbers = IdMap([str(row) for row in range(baskets.shape[0])])
+        made = baselines.item_knn(Interactions(numbers, IdMap(self.before.item_ids), baskets))
+        similarity = made.similarity.T.tocsr()
+        return lambda item: _best(similarity[item])
+
+    def recalls(self, rows_of: RowsOf) -> Iterator[tuple[float, float]]:
+        """Of each question, with popular items behind a short list and without."""
+        filling = np.argsort(-self.popular, kind="stable")[: 2 * K + 1]
+        for item, rest in self.asked:
+            alone = rows_of(item)[:K]
+            rows = np.r_[alone, filling]
             _, first = np.unique(rows, return_index=True)
             rows = rows[np.sort(first)]
-            found.append(_recall(rows[rows != item], rest))
-        return _figure(found)
+            yield _recall(rows[rows != item], rest), _recall(alone, rest)
 
-    def lists(**parameters: float) -> ItemLists:
-        return bought_together(before, WEIGHTING.vocabulary, n_items, **parameters)
 
-    baskets = basket_matrix(before, WEIGHTING.vocabulary, n_items, MAX_BASKET)
-    numbers = IdMap([str(row) for row in range(baskets.shape[0])])
-    knn = baselines.item_knn(Interactions(numbers, IdMap(events.item_ids), baskets)).similarity.T.tocsr()
-    yield {"form": "bought_together"} | recall(_rows_of(lists()))
-    yield {"form": "co-occurrence"} | recall(_rows_of(lists(shrinkage=0.0, lift=0.0, discount=0.0)))
-    yield {"form": "lift"} | recall(_rows_of(lists(shrinkage=0.0, lift=1.0, discount=0.0)))
-    yield {"form": "item-kNN"} | recall(lambda item: _best(knn[item]))
-    yield {"form": "popularity"} | recall(lambda _: np.zeros(0, np.int64))
-    for parameters in _grid(LISTS) if choose else ():
-        yield {"form": str(parameters)} | recall(_rows_of(lists(**parameters)))
+def _together(parts: list[BasketQuestions], rows_of: list[RowsOf]) -> Form:
+    pairs = [pair for part, each in zip(parts, rows_of, strict=True) for pair in part.recalls(each)]
+    shown, alone = (list(each) for each in zip(*pairs, strict=True))
+    return _figure(shown) | {"list alone": round(float(np.mean(alone)), 5)}
 
 
 def buy_again(events: EventColumns, choose: bool) -> Iterator[Form]:
-    before, after = _parts(events, int(events.occurred_us.max()) - choose * WEEKS * WEEK_US, WEEKS)
-    n_items, now_us = len(events.item_ids), int(before.occurred_us.max())
-    intervals = repurchase_days(before, WEIGHTING.vocabulary, n_items)
-    popular, histories = _popularity(before), _histories(before)
-    pairs = _distinct(before)
-    interactions = Interactions(IdMap(before.user_ids), IdMap(before.item_ids), pairs)
-    knn: ItemKNN = baselines.item_knn(interactions)
-    wanted = {user: set(items.tolist()) & set(histories[user][0].tolist()) for user, items in _by_user(after).items()
-              if user in histories}  # fmt: skip
-    users = [user for user, items in wanted.items() if items and len(histories[user][0]) > K]
+    parts = [OwnItems(*each) for each in _windows(events, choose)]
 
-    def recall(score: Callable[[int, npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]], Scores]):
-        found = []
-        for user in users:
-            items, last, days = histories[user]
-            scores = score(user, items, last, days)
-            found.append(_recall(items[np.lexsort((-popular[items], -scores))], wanted[user]))
-        return _figure(found)
+    def recall(score: Callable[[OwnItems, int, Rows, Rows, Rows], Scores]) -> Form:
+        return _figure([each for part in parts for each in part.recalls(score)])
 
-    def due(**parameters: float):
-        return lambda _, items, last, days: due_scores(last, days, intervals[items], now_us, **parameters)
+    def due(**parameters: float) -> Callable[[OwnItems, int, Rows, Rows, Rows], Scores]:
+        return lambda part, _, items, last, days: due_scores(
+            last, days, part.intervals[items], part.now_us, **parameters
+        )
 
     yield {"form": "buy_again"} | recall(due())
-    yield {"form": "last bought"} | recall(lambda _, items, last, days: last + np.minimum(days, 1e6))
-    yield {"form": "most often bought"} | recall(lambda _, items, last, days: days + last / 1e17)
-    yield {"form": "item-kNN"} | recall(lambda user, items, last, days: knn.scores(pairs[user])[0, items])
-    yield {"form": "popularity"} | recall(lambda _, items, last, days: popular[items])
+    yield {"form": "last bought"} | recall(lambda part, _, items, last, days: last + np.minimum(days, 1e6))
+    yield {"form": "most often bought"} | recall(lambda part, _, items, last, days: days + last / 1e17)
+    yield {"form": "item-kNN"} | recall(lambda part, user, items, *_: part.knn.scores(part.pairs[user])[0, items])
+    yield {"form": "popularity"} | recall(lambda part, _, items, *__: part.popular[items])
     for parameters in _grid(DUE) if choose else ():
         yield {"form": str(parameters)} | recall(due(**parameters))
 
 
+class OwnItems:
+    """A user -> which of the own items are bought in some weeks."""
+
+    def __init__(self, before: EventColumns, after: EventColumns) -> None:
+        self.now_us, self.pairs = int(before.occurred_us.max()), _distinct(before)
+        self.intervals = repurchase_days(before, WEIGHTING.vocabulary, len(before.item_ids))
+        self.popular, self.histories = _popularity(before), _histories(before)
+        self.knn: ItemKNN = baselines.item_knn(Interactions(IdMap(before.user_ids), IdMap(before.item_ids), self.pairs))
+        self.wanted = {
+            user: set(items.tolist()) & set(self.histories[user][0].tolist())
+            for user, items in _by_user(after).items()
+            if user in self.histories and len(self.histories[user][0]) > K
+        }
+
+    def recalls(self, score: Callable[[OwnItems, int, Rows, Rows, Rows], Scores]) -> Iterator[float]:
+        for user, wanted in self.wanted.items():
+            if wanted:
+                items, last, days = self.histories[user]
+                scores = score(self, user, items, last, days)
+                yield _recall(items[np.lexsort((-self.popular[items], -scores))], wanted)
+
+
 def trending(events: EventColumns, choose: bool) -> Iterator[Form]:
     end = int(events.occurred_us.max()) - choose * TREND_WEEKS * WEEK_US
-    weeks = [_parts(events, end - back * WEEK_US, 1) for back in range(TREND_WEEKS)]
+    n_weeks = TREND_CHOICE_WEEKS if choose else TREND_WEEKS
+    weeks = [_parts(events, end - back * WEEK_US, 1) for back in range(n_weeks)]
     wanted = [list(_by_user(after).values()) for _, after in weeks]
     days = [daily_weights(before, WEIGHTING, int(before.occurred_us.max())) for before, _ in weeks]
     n_items = len(events.item_ids)
@@ -166,6 +207,12 @@ def trending(events: EventColumns, choose: bool) -> Iterator[Form]:
 
 
 STRATEGIES = {"bought_together": together, "buy_again": buy_again, "trending": trending}
+
+
+def _windows(events: EventColumns, choose: bool) -> Iterator[tuple[EventColumns, EventColumns]]:
+    """The events before some weeks, and those of these weeks: the last four, or three times four before them."""
+    end = int(events.occurred_us.max())
+    return (_parts(events, end - back * WEEKS * WEEK_US, WEEKS) for back in ((1, 2, 3) if choose else (0,)))
 
 
 def _parts(events: EventColumns, end: int, weeks: int) -> tuple[EventColumns, EventColumns]:
@@ -209,7 +256,7 @@ def _histories(events: EventColumns) -> dict[int, tuple[npt.NDArray[np.int64], .
 
 def _questions(after: EventColumns, known: npt.NDArray[np.bool_]) -> list[tuple[int, set[int]]]:
     draw, asked = np.random.default_rng(0), []
-    baskets = basket_matrix(after, WEIGHTING.vocabulary, len(known), MAX_BASKET)
+    baskets = find_baskets(after, WEIGHTING.vocabulary, len(known), MAX_BASKET).matrix
     for row in range(baskets.shape[0]):
         items = baskets[row].indices[known[baskets[row].indices]]
         if len(items) > 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
@@ -13,22 +15,34 @@ from engine.values.interactions import DAY_US
 TAKEN = ("purchase", "cart")  # the first kind that occurs makes the baskets
 
 
-def basket_matrix(events: EventColumns, vocabulary: Vocabulary, n_items: int, max_size: int) -> sp.csr_matrix:
-    """(n_baskets, n_items) float32 of 0 and 1: baskets of at least two items.
+@dataclass(frozen=True, eq=False)
+class Baskets:
+    matrix: sp.csr_matrix  # (n_baskets, n_items) float32 of 0 and 1
+    newest_us: npt.NDArray[np.int64]  # (n_baskets,): the time of the last purchase
+
+    def __len__(self) -> int:
+        return len(self.newest_us)
+
+
+def find_baskets(events: EventColumns, vocabulary: Vocabulary, n_items: int, max_size: int) -> Baskets:
+    """Baskets of at least two items.
 
     Of a basket with more than `max_size` items, a random part of that size is kept: the pairs of such a basket say
     little, and their number grows with the square of its size.
     """
     is_taken = taken_events(events, vocabulary)
-    baskets, items = basket_numbers(events)[is_taken], events.item_rows[is_taken]
-    distinct, rows = np.unique(baskets, return_inverse=True)
+    numbers, items = basket_numbers(events)[is_taken], events.item_rows[is_taken]
+    distinct, rows = np.unique(numbers, return_inverse=True)
+    newest_us = np.full(len(distinct), np.iinfo(np.int64).min)
+    np.maximum.at(newest_us, rows, events.occurred_us[is_taken])
     matrix = sp.csr_matrix((np.ones(len(rows), np.float32), (rows, items)), shape=(len(distinct), n_items))
     matrix.sum_duplicates()
     matrix.data[:] = 1.0
     sizes = np.diff(matrix.indptr)
     if (sizes > max_size).any():
         matrix = _cut(matrix, max_size)
-    return sp.csr_matrix(matrix[np.diff(matrix.indptr) >= 2])
+    kept = sizes >= 2
+    return Baskets(sp.csr_matrix(matrix[kept]), newest_us[kept])
 
 
 def taken_events(events: EventColumns, vocabulary: Vocabulary) -> npt.NDArray[np.bool_]:

@@ -109,7 +109,7 @@ def find_behaviour(
     `now_us`.
     """
     return Behaviour(
-        bought_together(events, weighting.vocabulary, n_rows),
+        bought_together(events, weighting.vocabulary, n_rows, now_us=now_us),
         find_trends(events, weighting, n_rows, now_us),
         repurchase_days(events, weighting.vocabulary, n_rows, categories),
         count_events(events, weighting.vocabulary, n_rows),

@@ -1,9 +1,10 @@
 """Items bought together: for each item, the others that its baskets hold more often than baskets at large.
 
-n_i is the number of baskets with item i, c_ij the number with i and j, N the number of all. The probability of j in a
-basket with i is shrunk to that of any basket, p_j = n_j / N, as if `SHRINKAGE` more baskets with i had been seen. Each
-count is reduced by `DISCOUNT` (absolute discounting, as in language models: Ney et al., 1994), because most pairs seen
-once are chance:
+Baskets have weights that fall by the half-life HALF_LIFE_DAYS, because what belongs together changes with the season;
+the newest weighs 1. n_i is the weight of the baskets with item i, c_ij of those with i and j, N of all. The probability
+of j in a basket with i is shrunk to that of any basket, p_j = n_j / N, as if `SHRINKAGE` more baskets with i had been
+seen. Each count is reduced by `DISCOUNT` (absolute discounting, as in language models: Ney et al., 1994), because most
+pairs seen once are chance:
 
     p_ij = (c_ij - DISCOUNT + SHRINKAGE * p_j) / (n_i + SHRINKAGE)
     score = p_ij / p_j ** LIFT
@@ -23,15 +24,17 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse as sp
 
-from engine.behaviour.baskets import basket_matrix
+from engine.behaviour.baskets import Baskets, find_baskets
 from engine.behaviour.item_lists import ItemLists, Scores, from_lists, no_lists
 from engine.values.event_kinds import Vocabulary
 from engine.values.events import EventColumns
+from engine.values.interactions import DAY_US
 
 LENGTH = 100  # of a list
 SHRINKAGE = 30.0  # in baskets
-LIFT = 0.2
-DISCOUNT = 0.75  # in baskets
+LIFT = 0.3
+DISCOUNT = 0.9  # in baskets
+HALF_LIFE_DAYS = 112.0
 MAX_BASKET = 200  # items
 MAX_PAIRS = 20_000_000  # at a time: 12 bytes each
 
@@ -41,24 +44,36 @@ def bought_together(
     vocabulary: Vocabulary,
     n_items: int,
     *,
+    now_us: int,
     shrinkage: float = SHRINKAGE,
     lift: float = LIFT,
     discount: float = DISCOUNT,
+    half_life_days: float | None = HALF_LIFE_DAYS,
 ) -> ItemLists:
-    baskets = basket_matrix(events, vocabulary, n_items, MAX_BASKET)
-    if baskets.nnz == 0:
+    """A list for each item; a basket dated after `now_us` counts as one of `now_us`."""
+    baskets = find_baskets(events, vocabulary, n_items, MAX_BASKET)
+    if len(baskets) == 0:
         return no_lists(n_items)
-    return from_lists(_lists(baskets, shrinkage, lift, discount))
+    return from_lists(_lists(baskets.matrix, weights(baskets, now_us, half_life_days), shrinkage, lift, discount))
+
+
+def weights(baskets: Baskets, now_us: int, half_life_days: float | None) -> Scores:
+    """(n_baskets,) > 0; 1 for the newest."""
+    if half_life_days is None:
+        return np.ones(len(baskets), np.float32)
+    times = np.minimum(baskets.newest_us, now_us)
+    halvings = (times.max() - times) / DAY_US / half_life_days
+    return np.exp2(-np.minimum(halvings, 60.0)).astype(np.float32)
 
 
 def _lists(
-    baskets: sp.csr_matrix, shrinkage: float, lift: float, discount: float
+    baskets: sp.csr_matrix, weights: Scores, shrinkage: float, lift: float, discount: float
 ) -> Iterator[tuple[npt.NDArray[np.int32], Scores]]:
-    by_item = sp.csr_matrix(baskets.T)
-    n_baskets_of = np.diff(by_item.indptr)
-    shares = n_baskets_of / baskets.shape[0]
+    by_item = sp.csr_matrix((sp.diags(weights) @ baskets).T)
+    n_baskets_of = np.asarray(by_item.sum(axis=1, dtype=np.float64)).ravel()
+    shares = n_baskets_of / weights.sum(dtype=np.float64)
     top = shares.max(keepdims=True)
-    for start, end in _chunks(by_item, np.diff(baskets.indptr)):
+    for start, end in _chunks(baskets):
         together = sp.csr_matrix(by_item[start:end] @ baskets)
         for row in range(start, end):
             part = slice(*together.indptr[row - start : row - start + 2])
@@ -75,11 +90,11 @@ def _lists(
 
 
 def shrunk_lift(
-    counts: npt.NDArray[np.float32], n_baskets: int, shares: npt.NDArray[np.float64], shrinkage: float, lift: float
+    counts: npt.NDArray[np.float32], n_baskets: float, shares: npt.NDArray[np.float64], shrinkage: float, lift: float
 ) -> npt.NDArray[np.float64]:
-    """(n,): the scores of items with these discounted counts in the `n_baskets` baskets of an item; see the module.
+    """(n,): the scores of items with these discounted counts in an item's baskets; see the module.
 
-    `shares` are the shares of all baskets that hold these items.
+    `n_baskets` is the weight of these baskets, `shares` are the shares of all baskets that hold these items.
     """
     probabilities = (counts + shrinkage * shares) / (n_baskets + shrinkage)
     scores: npt.NDArray[np.float64] = probabilities / shares**lift
@@ -98,10 +113,11 @@ def best(
     return rows[order], scores[order].astype(np.float32)
 
 
-def _chunks(by_item: sp.csr_matrix, sizes: npt.NDArray[np.int32]) -> Iterator[tuple[int, int]]:
+def _chunks(baskets: sp.csr_matrix) -> Iterator[tuple[int, int]]:
     """Ranges of items whose baskets have at most MAX_PAIRS items together, or one item."""
-    pairs = np.concatenate([[0], np.cumsum(by_item @ sizes.astype(np.float64))])
-    start, n_items = 0, by_item.shape[0]
+    sizes = np.diff(baskets.indptr)
+    pairs = np.concatenate([[0], np.cumsum(baskets.T @ sizes.astype(np.float64))])
+    start, n_items = 0, baskets.shape[1]
     while start < n_items:
         end = int(np.searchsorted(pairs, pairs[start] + MAX_PAIRS, side="right")) - 1
         end = min(max(end, start + 1), n_items)

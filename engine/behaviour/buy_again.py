@@ -1,12 +1,13 @@
 """Which of a user's own purchases are due again.
 
-An item is due when its usual interval has passed since the last purchase. The score falls with the distance from that
-moment, by a normal curve over the logarithm of age / interval. It grows with the number of days on which the user
-bought the item, and with the rate at which users buy it again:
+A user who bought an item on n days is expected to buy it every gap = interval / n days, where `interval` is the usual
+one of the item's buyers. The score is the rate 1 / gap, less while the last purchase is fresh, and less the longer the
+user has stayed away:
 
-    score = n ** HABIT * interval ** -RATE * exp(-0.5 * (ln((age + 1) / interval) / width) ** 2)
+    score = 1 / gap * age / (age + FRESH_DAYS) * (1 + age / gap) ** -GIVEN_UP
 
-The width is EARLY before the item is due and LATE afterwards.
+So an item that was bought a minute ago is last, and among items of one gap the best age is
+FRESH_DAYS / 2 + sqrt(FRESH_DAYS ** 2 / 4 + 2 * FRESH_DAYS * gap) days: 8 for a gap of 28.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy.typing as npt
 
 from engine.values.interactions import DAY_US
 
-HABIT, RATE = 4.0, 2.0
-EARLY, LATE = 8.0, 2.0  # in units of the natural logarithm
+FRESH_DAYS = 1.0  # after which the score has half of its height
+GIVEN_UP = 0.5  # the power by which the score falls with age
 UNKNOWN_DAYS = 365.0  # the interval of an item of unknown interval
 
 
@@ -27,21 +28,17 @@ def due_scores(
     interval_days: npt.NDArray[np.float32],
     now_us: int,
     *,
-    habit: float = HABIT,
-    rate: float = RATE,
-    early: float = EARLY,
-    late: float = LATE,
-    unknown_days: float = UNKNOWN_DAYS,
+    fresh_days: float = FRESH_DAYS,
+    given_up: float = GIVEN_UP,
 ) -> npt.NDArray[np.float64]:
-    """(n,) > 0, the item due soonest first; see the module.
+    """(n,) > 0, also as float32; the item due soonest has the highest; see the module.
 
     For each item that a user bought: the time of the last purchase, on how many days the user bought it, and the
     item's usual interval (NaN: not known).
     """
     age_days = np.maximum(now_us - last_us, 0) / DAY_US
-    known = np.where(np.isnan(interval_days), unknown_days, np.maximum(interval_days, 1.0)).astype(np.float64)
-    lateness = np.log((age_days + 1.0) / known)
-    width = np.where(lateness < 0, early, late)
-    scores: npt.NDArray[np.float64] = np.exp(-0.5 * (lateness / width) ** 2)
-    scores *= n_bought.astype(np.float64) ** habit * known**-rate
-    return np.maximum(scores, float(np.finfo(np.float64).tiny))
+    interval = np.where(np.isnan(interval_days), UNKNOWN_DAYS, np.maximum(interval_days, 1.0)).astype(np.float64)
+    gap_days = interval / np.maximum(n_bought, 1)
+    scores: npt.NDArray[np.float64] = age_days / (age_days + fresh_days) / gap_days
+    scores *= (1.0 + age_days / gap_days) ** -given_up
+    return np.maximum(scores, 1e-30)

@@ -2,8 +2,12 @@
 
 The interval of an item is the days that its buyers were observed since their first purchase, until the newest event,
 over the number of times that they bought it again on another day. So buyers who have not come back yet lengthen it
-(the mean time between purchases of a Poisson process with censored ends). Both numbers are shrunk: to the rate of the
-item's category, and that one to the rate of all items, as if `SHRINKAGE` more repurchases had been seen.
+(the mean time between purchases of a Poisson process with censored ends).
+
+Few items have enough repurchases, so both numbers are shrunk to an expected rate, as if `SHRINKAGE` more repurchases
+had been seen at that rate. It is proportional to the square root of the item's purchases, because what many buy is
+bought again sooner; the factor is that of all items, times the repurchases of the item's category over the expected
+ones (shrunk to 1 likewise).
 """
 
 from __future__ import annotations
@@ -35,21 +39,24 @@ def repurchase_days(
 
     `categories` (n_items,) are codes of the items' categories, -1: none.
     """
-    exposures, repurchases, bought = _observed(select_events(events, taken_events(events, vocabulary)), n_items)
+    exposures, repurchases, purchases = _observed(select_events(events, taken_events(events, vocabulary)), n_items)
     if not repurchases.sum():
         return np.full(n_items, np.nan, np.float32)
-    of_all = exposures.sum() / repurchases.sum()
-    towards = np.full(n_items, of_all)
+    rates = np.sqrt(np.maximum(purchases, 1.0))
+    rates *= repurchases.sum() / (exposures @ rates)  # as many repurchases as there are
     if categories is not None:
-        n_of, days_of = (np.bincount(categories + 1, each) for each in (repurchases, exposures))
-        by_category = (days_of + shrinkage * of_all) / (n_of + shrinkage)
-        towards = np.where(categories >= 0, by_category[categories + 1], of_all)
-    days = np.maximum((exposures + shrinkage * towards) / (repurchases + shrinkage), 1.0)
-    return np.where(bought, days, np.nan).astype(np.float32)
+        found, expected = (np.bincount(categories + 1, each) for each in (repurchases, exposures * rates))
+        factors = (found + shrinkage) / (expected + shrinkage)
+        rates *= np.where(categories >= 0, factors[categories + 1], 1.0)
+    days = np.maximum((exposures + shrinkage / rates) / (repurchases + shrinkage), 1.0)
+    return np.where(purchases > 0, days, np.nan).astype(np.float32)
 
 
-def _observed(events: EventColumns, n_items: int) -> tuple[Counts, Counts, npt.NDArray[np.bool_]]:
-    """(n_items,) each: days that buyers were observed since their first purchase, repurchases, whether bought."""
+def _observed(events: EventColumns, n_items: int) -> tuple[Counts, Counts, Counts]:
+    """(n_items,) each: days that buyers were observed since their first purchase, repurchases, purchases.
+
+    A user's purchases of one day count once.
+    """
     days = events.occurred_us // DAY_US
     order = np.lexsort((days, events.item_rows, events.user_rows))
     users, items, days = events.user_rows[order], events.item_rows[order], days[order]
@@ -59,4 +66,4 @@ def _observed(events: EventColumns, n_items: int) -> tuple[Counts, Counts, npt.N
     observed = days.max(initial=0) - days[is_first]
     exposures = np.bincount(items[is_first], observed, n_items).astype(np.float64)
     repurchases = np.bincount(items[is_again], minlength=n_items).astype(np.float64)
-    return exposures, repurchases, np.bincount(items, minlength=n_items) > 0
+    return exposures, repurchases, repurchases + np.bincount(items[is_first], minlength=n_items)

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.behaviour import bought_together as together
-from engine.behaviour import repurchase, trending
+from engine.behaviour import buy_again, repurchase, trending
 from engine.behaviour.behaviour import find_behaviour, no_behaviour, restore
 from engine.behaviour.buy_again import due_scores
 from engine.errors import CorruptGeneration
@@ -56,30 +56,49 @@ def taken(rows):
 
 @given(events)
 @settings(max_examples=60, deadline=None)
-def test_bought_together_is_the_shrunk_lift_of_baskets(rows):
-    baskets = defaultdict(set)
+def test_bought_together_is_the_shrunk_lift_of_weighted_baskets(rows):
+    baskets, days = defaultdict(set), defaultdict(int)
     for user, item, _, day, basket in taken(rows):
         baskets[basket or (user, day)].add(item)
-    kept = [basket for basket in baskets.values() if len(basket) > 1]
+        days[basket or (user, day)] = max(days[basket or (user, day)], day)
+    kept = [(items, days[key]) for key, items in baskets.items() if len(items) > 1]
+    newest = max((day for _, day in kept), default=0)
+
+    def weight(*wanted):
+        ages = [newest - day for items, day in kept if items.issuperset(wanted)]
+        return sum(2 ** (-age / together.HALF_LIFE_DAYS) for age in ages)
+
+    def score(item, p, count):
+        p_ij = (count + together.SHRINKAGE * p) / (weight(item) + together.SHRINKAGE)
+        return p_ij / p**together.LIFT
+
     lists = find_behaviour(columns(rows), ONCE, N_ITEMS, now_us=NOW_US).bought_together
+    top = max(map(weight, range(N_ITEMS))) / (weight() or 1)
     for item in range(N_ITEMS):
-        n_i = sum(item in basket for basket in kept)
-        expected = {}
-        for other in set().union(*kept) - {item} if n_i else ():
-            c = sum({item, other} <= basket for basket in kept)
-            p = sum(other in basket for basket in kept) / len(kept)
-            top = max(sum(each in basket for basket in kept) for each in range(N_ITEMS)) / len(kept)
-            unseen = together.SHRINKAGE * top / (n_i + together.SHRINKAGE) / top**together.LIFT
-            if c and (c - together.DISCOUNT + together.SHRINKAGE * p) / (
-                n_i + together.SHRINKAGE
-            ) / p**together.LIFT > unseen * (1 + 1e-9):
-                expected[other] = (
-                    (c - together.DISCOUNT + together.SHRINKAGE * p) / (n_i + together.SHRINKAGE) / p**together.LIFT
-                )
+        others = set().union(*(items for items, _ in kept if item in items)) - {item}
+        expected = {
+            other: score(item, weight(other) / weight(), weight(item, other) - together.DISCOUNT) for other in others
+        }
+        unseen = score(item, top, 0) if others else 0
+        expected = {other: each for other, each in expected.items() if each > unseen * (1 + 1e-6)}
         found, scores = lists.of(item)
         assert dict(zip(found.tolist(), scores.tolist(), strict=True)) == pytest.approx(expected, rel=1e-5)
         assert (np.diff(scores) <= 0).all()
     assert len(lists.of(N_ITEMS)[0]) == 0, "an item added since the build"
+
+
+def test_a_basket_of_the_future_does_not_outweigh_all_others():
+    rows = [(0, item, "purchase", 390, basket) for basket in range(1, 9) for item in (0, 1)]
+    lists = find_behaviour(
+        columns([*rows, (0, 2, "purchase", 90_000, 99), (0, 3, "purchase", 90_000, 99)]), ONCE, N_ITEMS, now_us=NOW_US
+    ).bought_together
+    assert lists.of(0)[0].tolist() == [1]
+
+
+def test_pairs_of_this_season_are_before_those_of_last_year():
+    old = [(0, item, "purchase", 35, basket) for basket in range(1, 31) for item in (0, 1)]
+    new = [(0, item, "purchase", 399, basket) for basket in range(31, 51) for item in (0, 2)]
+    assert find_behaviour(columns(old + new), ONCE, N_ITEMS, now_us=NOW_US).bought_together.of(0)[0].tolist()[0] == 2
 
 
 @given(events)
@@ -127,7 +146,7 @@ def test_trends_and_counts_updated_by_new_pairs_equal_those_of_all_events(before
 
 @given(events, st.booleans())
 @settings(max_examples=60, deadline=None)
-def test_repurchase_days_are_observed_days_per_repurchase_shrunk_to_the_category_and_to_all(rows, has_categories):
+def test_repurchase_days_are_observed_days_per_repurchase_shrunk_to_the_rate_of_such_items(rows, has_categories):
     categories = [0, 0, 0, 1, -1, -1] if has_categories else [-1] * N_ITEMS
     found = find_behaviour(columns(rows), ONCE, N_ITEMS, now_us=NOW_US, categories=np.array(categories)).repurchase_days
     bought = defaultdict(set)
@@ -135,23 +154,27 @@ def test_repurchase_days_are_observed_days_per_repurchase_shrunk_to_the_category
         bought[user, item].add(day)
     newest = max((day for days in bought.values() for day in days), default=0)
 
-    def rate(part):
-        """Observed days and repurchases."""
-        mine = [days for (_, item), days in bought.items() if item in part]
-        return sum(newest - min(days) for days in mine), sum(len(days) - 1 for days in mine)
+    def observed(item):
+        """Observed days, repurchases and purchases."""
+        mine = [days for (_, each), days in bought.items() if each == item]
+        return sum(newest - min(days) for days in mine), sum(len(days) - 1 for days in mine), sum(map(len, mine))
 
-    def shrunk(part, towards):
-        days, n = rate(part)
-        return (days + repurchase.SHRINKAGE * towards) / (n + repurchase.SHRINKAGE)
-
-    days, n = rate(range(N_ITEMS))
-    for item in range(N_ITEMS):
-        if n == 0 or not any(item == of for _, of in bought):
+    numbers = [observed(item) for item in range(N_ITEMS)]
+    n = sum(again for _, again, _ in numbers)
+    weight = sum(days * purchases**0.5 for days, _, purchases in numbers)
+    for item, (days, again, purchases) in enumerate(numbers):
+        if n == 0 or purchases == 0:
             assert np.isnan(found[item])
             continue
-        of_category = [each for each in range(N_ITEMS) if categories[each] == categories[item]]
-        towards = days / n if categories[item] < 0 else shrunk(of_category, days / n)
-        assert found[item] == pytest.approx(max(shrunk([item], towards), 1), rel=1e-4)
+        rate = n / weight * purchases**0.5
+        if categories[item] >= 0:
+            of_category = [each for each, code in zip(numbers, categories, strict=True) if code == categories[item]]
+            expected = sum(days * n / weight * purchases**0.5 for days, _, purchases in of_category)
+            rate *= (sum(again for _, again, _ in of_category) + repurchase.SHRINKAGE) / (
+                expected + repurchase.SHRINKAGE
+            )
+        interval = (days + repurchase.SHRINKAGE / rate) / (again + repurchase.SHRINKAGE)
+        assert found[item] == pytest.approx(max(interval, 1), rel=1e-4)
 
 
 @given(events)
@@ -213,6 +236,28 @@ def test_an_item_bought_at_its_interval_is_due_before_one_bought_now_and_one_lon
     unknown = due_scores(last, np.array([1, 1, 1]), np.full(3, np.nan, np.float32), NOW_US)
     assert np.isfinite(unknown).all()
     assert len(due_scores(last[:0], last[:0], np.zeros(0, np.float32), NOW_US)) == 0
+
+
+def test_what_was_bought_a_minute_ago_comes_last_however_often_it_is_bought():
+    ages_s = np.array([60, 86_400, 17 * 86_400, 28 * 86_400, 360 * 86_400])
+    scores = due_scores(
+        NOW_US - ages_s * 1_000_000, np.array([50, 1, 1, 1, 1]), np.array([7, *[28] * 4], np.float32), NOW_US
+    )
+    assert np.argsort(-scores).tolist() == [2, 3, 1, 4, 0]
+    assert (scores.astype(np.float32) > 0).all()
+
+
+@given(st.lists(st.tuples(st.floats(0, 2000), st.integers(1, 90), st.floats(1, 900) | st.none()), min_size=1))
+@settings(max_examples=50, deadline=None)
+def test_due_scores_are_rates_that_dip_after_a_purchase_and_fade(items):
+    ages, n_bought, intervals = zip(*items, strict=True)
+    last = NOW_US - (np.array(ages) * DAY_US).astype(np.int64)
+    known = np.array([np.nan if each is None else each for each in intervals], np.float32)
+    expected = []
+    for age, n, each in items:
+        rate = n / (each or 365.0)
+        expected.append(rate * age / (age + buy_again.FRESH_DAYS) * (1 + age * rate) ** -buy_again.GIVEN_UP)
+    assert due_scores(last, np.array(n_bought), known, NOW_US) == pytest.approx(expected, rel=1e-4, abs=1e-9)
 
 
 def test_behaviour_is_restored_from_its_arrays_and_refused_if_they_do_not_fit():
