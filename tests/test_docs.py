@@ -31,7 +31,7 @@ PAGES = {path.relative_to(ROOT).as_posix(): path.read_text() for path in (ROOT /
 PAGES["README.md"] = (ROOT / "README.md").read_text()
 SESSIONS = (  # guides that run in one shell, in this order: a later one uses the shop and the server of the first
     ("first-shop",),
-    ("recommend", "filters", "segments", "rules", "operate"),
+    ("recommend", "filters", "segments", "merchandising", "rules", "operate"),
     ("storefront-pages",),
     ("learn",),
     ("latent-spaces",),
