@@ -37,8 +37,8 @@ def compiled_boosts(view: View, request: Request, now_us: int) -> Boost | None:
 def _compile(view: View, boosts: Boosts, objective: Objective | None, now_us: int) -> Boost:
     needs_more_work()
     factors, addends = np.ones(len(view.items)), np.zeros(len(view.items))
-    for boost in until_deadline(boosts, every=1):
-        factor, addend = effect_on(view, boost, now_us)
+    for at, boost in until_deadline(enumerate(boosts), every=1):
+        factor, addend = effect_on(view, boost, now_us, loc=("boost", at))
         if factor is not None:
             factors *= factor
         if addend is not None:
@@ -51,7 +51,11 @@ def _compile(view: View, boosts: Boosts, objective: Objective | None, now_us: in
 
 
 def effect_on(
-    view: View, boost: FilterBoost | CurveBoost, now_us: int, rows: Rows | None = None
+    view: View,
+    boost: FilterBoost | CurveBoost,
+    now_us: int,
+    rows: Rows | None = None,
+    loc: tuple[str | int, ...] = ("boost",),
 ) -> tuple[Numbers | None, Numbers | None]:
     """(n,) the factors and addends of one boost for these rows, or for all; None: no effect."""
     part = slice(None) if rows is None else rows
@@ -61,7 +65,7 @@ def effect_on(
     if isinstance(boost, FilterBoost):
         factors = None if boost.factor == 1 else np.where(chosen, boost.factor, 1.0)
         return factors, np.where(chosen, boost.add, 0.0) if boost.add else None
-    x = view.kept(("numbers", boost.field, boost.is_age), (), lambda: _numbers(view, boost))[part]
+    x = view.kept(("numbers", boost.field, boost.is_age), (), lambda: _numbers(view, boost, loc))[part]
     if boost.is_age:
         x = (now_us // MINUTE_US * MINUTE_US - x) / DAY_US
     points = np.array(boost.curve, np.float64)
@@ -70,13 +74,13 @@ def effect_on(
     return (None, y) if boost.adds else (y, None)
 
 
-def _numbers(view: View, boost: CurveBoost) -> Numbers:
+def _numbers(view: View, boost: CurveBoost, loc: tuple[str | int, ...]) -> Numbers:
     needs_more_work()
     numbers = view.numbers(boost.field, is_time=boost.is_age)
     if np.isnan(numbers).all():
         name, kind = boost.field.removeprefix(PREFIX), "time" if boost.is_age else "number"
         place = "age_of" if boost.is_age else "field"
-        raise InputError(f"no item has a {kind} in {short_repr(name)}, which a curve needs", loc=("boost", place))
+        raise InputError(f"no item has a {kind} in {short_repr(name)}, which a curve needs", loc=(*loc, place))
     return numbers
 
 
