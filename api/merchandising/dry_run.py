@@ -21,6 +21,7 @@ from api.merchandising.ruled import members_of
 from api.merchandising.shelf_batch import AskedShelf, asked_shelf, with_profiles
 from api.messages.cursors import Series
 from api.messages.shelf_schemas import ExplainOptions, ShelfBody
+from api.served.impressions import with_impressions
 from api.strategies.strategy_parsing import check_seeds
 from engine.deadline import until_deadline
 from engine.errors import InputError
@@ -98,6 +99,7 @@ def _compared(
     sides = [_side(trial, served, before, None), _side(trial, served, after, as_named)]
     ready = [each for side in sides for each in side if isinstance(each, AskedShelf)]
     shelves, _ = with_profiles(ready, trial.view, trial.database, trial.settings, trial.http, LOC)
+    shelves, _ = with_impressions(shelves, trial.view, trial.database, None, trial.now_us)
     with_history = dict(zip(map(id, ready), shelves, strict=True))
     found = []
     for at, (each, *asked) in enumerate(until_deadline(zip(served, *sides, strict=True), every=1)):

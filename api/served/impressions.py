@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from api.served.shelf_writer import ShelfWriter
+from api.served.shelf_writer import ShelfWriter, Shown
 from engine.errors import StoreUnavailable
 from engine.recommending.impressions import impressions_since
 from engine.recommending.values.request import NO_HISTORY, Request
@@ -22,10 +22,10 @@ def needs_impressions(request: Request, now_us: int) -> bool:
 
 
 def with_impressions(
-    requests: Sequence[Request], view: LiveView, database: Database, writer: ShelfWriter, now_us: int
+    requests: Sequence[Request], view: LiveView, database: Database, writer: ShelfWriter | None, now_us: int
 ) -> tuple[list[Request], bool]:
     """The requests, those that need it with what their user was shown, read once for each user; whether PostgreSQL is
-    away, so that only the history and the waiting shelves count."""
+    away, so that only the history and the waiting shelves count. Without a writer, only stored shelves count."""
     since = [impressions_since(request, now_us) for request in requests]
     if not any(each is not None for each in since):
         return list(requests), False
@@ -46,9 +46,11 @@ def with_impressions(
 
 
 def _shown(
-    oldest: dict[tuple[str, str | None], int], space_key: int, database: Database, writer: ShelfWriter
+    oldest: dict[tuple[str, str | None], int], space_key: int, database: Database, writer: ShelfWriter | None
 ) -> tuple[dict[tuple[str, str | None], History], bool]:
-    waiting = {person: writer.waiting(space_key, person[0]) for person in oldest}  # first: see there
+    waiting: dict[tuple[str, str | None], list[Shown]] = {person: [] for person in oldest}
+    if writer is not None:  # first: see `ShelfWriter.waiting`
+        waiting = {person: writer.waiting(space_key, person[0]) for person in oldest}
     stored, degraded = dict[tuple[str, str | None], History](), False
     if oldest:
         try:

@@ -187,3 +187,12 @@ def test_a_mistake_is_refused_with_the_place(shop: Shop, path: str, asked: dict,
 
 def test_the_deletion_of_what_is_not_there_is_not_found(shop: Shop) -> None:
     assert shop.post("/rules/nowhere/dry-run", {"document": None}).status_code == 404
+
+
+def test_what_a_user_was_shown_counts_in_a_dry_run(shop: Shop, database: Database) -> None:
+    """The stored shelf of this user showed odd-01."""
+    only = {"k": 1, "strategy": "list", "item_ids": ["odd-01"], "exclude": "none"}
+    assert shop.put("/placements/fresh", only).status_code == 200
+    written(shop, database, [({"placement": "fresh"}, "odd-user-9", "fresh")])
+    found = tried(shop, "/placements/fresh", only | {"exclude": {"impressed": "1d"}})
+    assert [(each["items_before"], each["items_after"]) for each in found["examples"]] == [(["odd-01"], [])]
