@@ -278,6 +278,31 @@ def test_recommend_answers_for_a_user_and_for_a_visitor_with_titles(shop: Any) -
     assert "Even [thing]" in shop.text("recommend", "--item", "even-03")
 
 
+def test_recommend_takes_a_strategy_and_its_fallback(shop: Any) -> None:
+    def slots(*arguments: str) -> list[tuple[str, str]]:
+        return [(each["item_id"], each["source"]) for each in shop.json("recommend", *arguments)["items"]]
+
+    listed = ("--strategy", "list", "--item", "odd-09", "--item", "even-02")
+    assert slots(*listed) == [("odd-09", "list"), ("even-02", "list")]
+    assert [source for _, source in slots(*listed, "--fallback", "new", "--k", "3")] == ["list", "list", "new"]
+    assert slots("--strategy", "similar", "--item", "odd-03", "--k", "1")[0][0].startswith("odd-")
+    people = ("--strategy", "for_these_people", "--person", "even-user-1", "--person", "even-user-2")
+    assert slots(*people, "--k", "1")[0][0].startswith("even-")
+    assert slots("--strategy", "random", "--seed", "1") == slots("--strategy", "random", "--seed", "1")
+    viewed = slots("--strategy", "recently_viewed", "--user", "odd-user-3", "--exclude", "none")
+    assert {source for _, source in viewed} == {"recently_viewed"}
+    assert len(slots("--strategy", "for_you", "--fallback", "none", "--user", "nobody")) == 0
+    for arguments, says in (
+        (("--strategy", "newest"), "--strategy takes one of"),
+        (("--fallback", "newest"), "--fallback takes one of"),
+        (("--strategy", "similar"), "starts from item_ids"),
+        (("--strategy", "new", "--fallback", "new"), "circle"),
+        (("--strategy", "for_these_people"), "user_ids"),
+        (("--all", "--out", "x.csv", "--strategy", "new"), "leave out --strategy"),
+    ):
+        assert says in shop.fails("recommend", *arguments, code=2)
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
 def test_recommend_for_everyone_writes_a_file(shop: Any, suffix: str) -> None:
     name = f"recommendations.{suffix}"
