@@ -34,9 +34,9 @@ def search_boosted(query, lists, vectors, lengths, limits, boost, k, scores, row
     """Fill plain scores and rows, (k,), best boosted score first; row -1 where there are no more.
 
     query: (dim,) float32. lists, vectors, lengths: as `lists`, `vectors`, `factors` of `int8_scan.search`. limits:
-    per_list (lists,), to_read, recall_k, depth_power, allowed: a search for n rows reads `to_read` lists, or with a
-    filter lists with so many allowed rows, times (n / recall_k) ** depth_power. boost: factors (n_rows,), addends
-    (n_rows,) or (0,), and the largest of each.
+    per_list (lists,), to_read, recall_k, depth_power, allowed, excluded: a search for n rows reads `to_read` lists, or
+    with a filter lists with so many allowed rows, times (n / recall_k) ** depth_power; `excluded`, (m,) int64
+    ascending, are rows that are left out. boost: factors (n_rows,), addends (n_rows,) or (0,), and the largest of each.
     """
     dim, columns = len(query), lists[0].shape[1]
     padded, coarse_query = np.zeros(columns, np.float32), np.zeros(columns, np.int16)
@@ -68,7 +68,7 @@ def search_boosted(query, lists, vectors, lengths, limits, boost, k, scores, row
 def _scan(coarse_query, query, precision, rounding_bound, lists, limits, boost, k, candidates):
     """Fill `candidates` with allowed rows that may be among the k best; returns their number."""
     centroids, starts, codes, scales, ids = lists
-    per_list, to_read, recall_k, depth_power, allowed = limits
+    per_list, to_read, recall_k, depth_power, allowed, excluded = limits
     (upper, lower, rows), half = candidates, codes.shape[1]
     list_scores = np.empty(len(per_list) + SPARE_SLOTS, np.float32)
     list_numbers, work = np.empty(len(list_scores), np.int32), np.empty(len(rows), np.float32)
@@ -110,7 +110,7 @@ def _scan(coarse_query, query, precision, rounding_bound, lists, limits, boost, 
                     above[n_above] = block[bit] * scale
                     n_above += 1
                 highest = _boosted(block[bit] * scale, row, boost)
-                if highest < best:
+                if highest < best or _is_in(excluded, row):
                     continue
                 lowest = (block[bit] - np.float32(2 * rounding_bound) * scales[number, bit]) * scale
                 upper[n], lower[n], rows[n] = highest, _boosted(lowest, row, boost), row
@@ -123,6 +123,12 @@ def _scan(coarse_query, query, precision, rounding_bound, lists, limits, boost, 
     if n > k:
         n, best = _drop_impossible(upper, lower, rows, n, k, work)
     return n
+
+
+@jit
+def _is_in(ascending, row):
+    at = np.searchsorted(ascending, row)
+    return at < len(ascending) and ascending[at] == row
 
 
 @jit

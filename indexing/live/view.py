@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TypeVar
@@ -121,8 +121,8 @@ class LiveView:
         manifest = self.generation.manifest if self.generation else {}
         return dict(manifest.get("score_levels", {})).get(index)
 
-    def search_boosted(self, index: str, vector: Matrix, k: int, boost: Boost) -> Found | None:
-        return search_boosted(getattr(self, index), vector, k, self.allowed, boost)
+    def search_boosted(self, index: str, vector: Matrix, k: int, boost: Boost, excluded: Set[int]) -> Found | None:
+        return search_boosted(getattr(self, index), vector, k, self.allowed, boost, excluded)
 
     def _sampled(self, searcher: MeasurableScorer) -> Scorer:
         return searcher if self.sampler is None else self.sampler.sampled(self.space.name, searcher)

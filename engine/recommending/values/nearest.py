@@ -60,7 +60,7 @@ class Nearest:
         return hits
 
     def _boosted(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost) -> list[Hit]:
-        scores, rows = search_boosted(view, self.index, self.vector[None], n + len(excluded), boost)
+        scores, rows = search_boosted(view, self.index, self.vector[None], n, excluded, boost)
         return self._by_boosted_score(view, scores[0], rows[0], n, excluded, boost)
 
     def _by_boosted_score(
@@ -90,12 +90,15 @@ def search(view: View, index: Index, vectors: Matrix, width: int, mask: Mask | N
     return without_rounding(scores, vectors, searcher.metric, view.longest_length), rows
 
 
-def search_boosted(view: View, index: Index, vector: Matrix, width: int, boost: Boost) -> Found:
-    """Plain scores (1, m) and rows (1, m) of the `width` best rows by boosted score, for a (1, dim) raw vector."""
+def search_boosted(view: View, index: Index, vector: Matrix, n: int, excluded: AbstractSet[int], boost: Boost) -> Found:
+    """Plain scores (1, m) and rows (1, m) of the `n` rows that are not excluded with the best boosted scores, and maybe
+    of excluded ones, for a raw (1, dim) vector."""
     searcher: Scorer | None = getattr(view, index)
-    found = view.search_boosted(index, vector, min(width, view.n_vectors), boost)
+    found = view.search_boosted(index, vector, min(n, view.n_vectors), boost, excluded)
     if found is None or searcher is None:
-        return best_boosted(lambda n: search(view, index, vector, n, view.allowed), view.n_vectors, width, boost)
+        return best_boosted(
+            lambda width: search(view, index, vector, width, view.allowed), view.n_vectors, n + len(excluded), boost
+        )
     scores, rows = found
     floor = score_floor(vector[0], searcher.metric, view.longest_length)
     return np.where(np.abs(scores) <= floor, np.float32(0), scores), rows

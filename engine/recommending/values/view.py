@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -52,9 +53,12 @@ class View(Protocol):
         """The scores of `low`, `medium` and `high`, of `users_to_items` or `items_to_items`; None: not measured."""
         ...
 
-    def search_boosted(self, index: str, vector: Matrix, k: int, boost: Boost) -> Found | None:
+    def search_boosted(
+        self, index: str, vector: Matrix, k: int, boost: Boost, excluded: AbstractSet[int]
+    ) -> Found | None:
         """Plain scores (1, m) and rows (1, m) of the `k` allowed rows with the best boosted scores, in no order.
 
+        `excluded` rows do not count, but may be among those found.
         `index` is `users_to_items` or `items_to_items`. None: the index has no boosted search.
         """
         ...

@@ -68,7 +68,7 @@ class SmallView:
     def score_levels(self, index):
         return self.levels
 
-    def search_boosted(self, index, vector, k, boost):
+    def search_boosted(self, index, vector, k, boost, excluded):
         return None
 
     def kept(self, key, of, compute):

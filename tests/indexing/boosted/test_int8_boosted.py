@@ -60,6 +60,22 @@ def test_reading_all_lists_finds_the_best_of_all_rows(name: str, share: float | 
         assert values == pytest.approx(best(made, query, allowed, boost), rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize("share", [None, 0.5, 0.01])
+@pytest.mark.parametrize("name", BOOSTS)
+def test_excluded_rows_do_not_count(name: str, share: float | None) -> None:
+    made, boost = searcher(64), BOOSTS[name]
+    allowed = None if share is None else read_only_contiguous(np.random.default_rng(1).random(N) < share)
+    for query in DRAW.normal(size=(5, 1, DIM)).astype(np.float32):
+        _, first = search_boosted(made, query, K, allowed, boost)
+        excluded = {*first[0, ::2].tolist(), 0, N - 1}
+        scores, rows = search_boosted(made, query, K, allowed, boost, excluded)
+        is_in = np.array([row not in excluded for row in rows[0].tolist()])
+        found = np.sort(boost.of_rows(rows[0][is_in], scores[0][is_in]))[::-1][:K]
+        others = np.ones(N, bool) if allowed is None else allowed.copy()
+        others[list(excluded)] = False
+        assert found == pytest.approx(best(made, query, others, boost), rel=1e-4, abs=1e-5)
+
+
 @pytest.mark.parametrize("name", BOOSTS)
 def test_reading_as_many_lists_as_a_plain_search_needs_finds_nearly_all(name: str) -> None:
     made, boost = searcher(24), BOOSTS[name]
