@@ -18,7 +18,7 @@ COMMANDS = (
     *("demo", "serve", "migrate", "import", "train", "evaluate", "index", "publish", "rollback", "reindex", "weights"),
     *("embedders", "recommend", "search", "status", "models", "generations", "doctor", "keys", "tune", "encode"),
     *("decode", "reconstruct", "anomalies", "interpolate", "sample", "kpis", "drift", "compress", "map", "export"),
-    "users",
+    *("users", "placements", "pages", "rules", "segments"),
 )
 FIGURES = {
     *("recall@20", "recall@20_interval", "ndcg@20", "ndcg@20_interval", "coverage@20", "n_users"),
