@@ -32,6 +32,7 @@ PAGES["README.md"] = (ROOT / "README.md").read_text()
 SESSIONS = (  # guides that run in one shell, in this order: a later one uses the shop and the server of the first
     ("first-shop",),
     ("recommend", "filters", "segments", "merchandising", "rules", "operate"),
+    ("placements",),
     ("storefront-pages",),
     ("learn",),
     ("latent-spaces",),
