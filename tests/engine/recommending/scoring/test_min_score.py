@@ -28,7 +28,7 @@ def test_all_items_above_the_level_are_shown_and_no_others(view: MadeView, reque
     request = replace(request, source=source, item_ids=["i0"] if source == "similar" else (), explain=None)
     everything = replace(request, k=view.n_vectors, boosts=NO_BOOSTS)
     [plain] = recommend(view, [everything], weighting=WEIGHTING, now_us=0)
-    above = {hit.item_id for hit in plain.hits if hit.reason in ("history", "similar") and hit.score >= lowest}
+    above = {hit.item_id for hit in plain.hits if hit.source == source and hit.score >= lowest}
     [answer] = recommend(view, [replace(request, min_score="medium")], weighting=WEIGHTING, now_us=0)
     shown = [hit.item_id for hit in answer.hits]
     assert set(shown) <= above
