@@ -179,7 +179,7 @@ async def get_user_id(user_id: str) -> str:
     return check_id(restored(user_id), ("path", "user_id"))
 
 
-def check_k(k: int, settings: Settings, loc: tuple[str | int, ...] = ("k",)) -> int:
+def check_k(k: int, settings: Settings, loc: tuple[str | int, ...]) -> int:
     if not 1 <= k <= settings.max_k:
         raise InputError(f"expected a k of 1 to {settings.max_k}, got {k}", loc=loc)
     return k

@@ -106,20 +106,20 @@ def parse_person(body: Shelf | PageBody, loc: Loc = ()) -> tuple[str | None, str
     return body.session_id if body.user_id is None else body.user_id, body.session_id
 
 
-def parse_rank(body: RankBody, now_us: int, segments: Expander = NO_SEGMENTS) -> Request:
-    check_ids("item_ids", body.item_ids)
+def parse_rank(body: RankBody, now_us: int, segments: Expander = NO_SEGMENTS, loc: Loc = ()) -> Request:
+    check_ids("item_ids", body.item_ids, loc)
     if len(set(body.item_ids)) != len(body.item_ids):
-        raise InputError("item_ids names an item twice", loc=("item_ids",))
+        raise InputError("item_ids names an item twice", loc=(*loc, "item_ids"))
     if body.user_id is not None:
-        check_id(body.user_id, ("user_id",))
+        check_id(body.user_id, (*loc, "user_id"))
     return Request(
         source="given_items",
         k=len(body.item_ids),
         user_id=body.user_id,
-        history=parse_session(body.history, now_us),
+        history=parse_session(body.history, now_us, loc),
         item_ids=body.item_ids,
-        predicate=parse_filter(body.filter, ("body", "filter"), segments),
-        boosts=parse_boosts(body.boost, (), segments),
+        predicate=parse_filter(body.filter, (*loc, "filter"), segments),
+        boosts=parse_boosts(body.boost, loc, segments),
         explain=body.explain,
     )
 
@@ -127,17 +127,17 @@ def parse_rank(body: RankBody, now_us: int, segments: Expander = NO_SEGMENTS) ->
 def parse_search(
     near: SearchOptions,
     filter_: Mapping[str, Any] | str | None,
-    filter_loc: Loc,
+    loc: Loc,
     item_ids: Sequence[str],
     unlike: Sequence[str],
     pages: Series,
     segments: Expander = NO_SEGMENTS,
 ) -> Request:
     """A search from items; a search from a vector or a record gets it by `dataclasses.replace`."""
-    parsed = parse_filter(filter_, filter_loc, segments)
-    check_ids("positive", item_ids)
-    check_ids("negative", unlike)
-    check_ids("exclude_items", near.exclude_items)
+    parsed = parse_filter(filter_, (*loc, "filter"), segments)
+    check_ids("positive", item_ids, loc)
+    check_ids("negative", unlike, loc)
+    check_ids("exclude_items", near.exclude_items, loc)
     return Request(
         source="search",
         k=near.k,
@@ -145,7 +145,7 @@ def parse_search(
         unlike=unlike,
         predicate=parsed,
         exclude_items=near.exclude_items,
-        shown=cursors.shown(near.cursor, pages, ("cursor",)),
+        shown=cursors.shown(near.cursor, pages, (*loc, "cursor")),
     )
 
 
@@ -180,13 +180,16 @@ def json_of_filter(text_or_json: Mapping[str, Any] | str, loc: Loc) -> Any:
 
 
 def parse_boosts(boosts: Sequence[Boost], loc: Loc = (), segments: Expander = NO_SEGMENTS) -> Boosts:
-    """The boosts of a body. A `BoostList` is parsed once, unless it refers to segments or the request; InputError
-    names the part that is wrong."""
+    """The boosts of a body, whose conditions have places within the request, because requests share them. A `BoostList`
+    is parsed once, unless it refers to segments or the request; InputError names the part that is wrong."""
     if not boosts:
         return NO_BOOSTS
     parsed = boosts.parsed if isinstance(boosts, BoostList) else None
     if parsed is None:
-        parsed = Boosts(_boost(boost, (*loc, "boost", at), segments) for at, boost in enumerate(boosts))
+        try:
+            parsed = Boosts(parse_boost(boost, ("boost", at), segments) for at, boost in enumerate(boosts))
+        except InputError as error:
+            raise error.within(loc) from None
         if isinstance(boosts, BoostList) and not any(_depends_on_request(boost) for boost in boosts):
             boosts.parsed = parsed
     return parsed
@@ -196,7 +199,7 @@ def _depends_on_request(boost: Boost) -> bool:
     return depends_on_request(boost.filter) or "{" in (boost.field or boost.age_of or "")
 
 
-def _boost(boost: Boost, loc: Loc, segments: Expander) -> FilterBoost | CurveBoost:
+def parse_boost(boost: Boost, loc: Loc, segments: Expander) -> FilterBoost | CurveBoost:
     passing = parse_filter(boost.filter, (*loc, "filter"), segments)
     if boost.curve is None:
         assert passing is not None

@@ -37,6 +37,14 @@ class InputError(NearfieldError):
         super().__init__(msg)
         self.problems = problems or ((Problem(loc, msg),) if loc else ())
 
+    def within(self, loc: tuple[str | int, ...]) -> InputError:
+        """The error of a request that is at `loc`; places that begin there, or with a rule, stay as they are."""
+        problems = (
+            each if each.loc[:1] in (loc[:1], ("rules",)) else Problem((*loc, *each.loc), each.msg)
+            for each in self.problems
+        )
+        return InputError(str(self), problems=tuple(problems))
+
 
 class NotFound(NearfieldError):
     pass

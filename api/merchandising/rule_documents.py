@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from api.merchandising.placed import wrong_document
 from api.messages.merchandising.rule_schemas import RuleDocument, ThenBody, WhenBody
-from api.request_parsing import Loc, parse_boosts, parse_caps, parse_filter
+from api.request_parsing import Loc, parse_boost, parse_caps, parse_filter
 from api.shaping_parsing import parse_stored_pins
 from engine.catalogue.predicate import Predicate
 from engine.errors import InputError, short_repr
@@ -124,7 +124,7 @@ def _filter(filter_: object, segments: Segments, loc: Loc, situation: Situation)
 
 def _effect(then: ThenBody, segments: Segments, loc: Loc, situation: Situation) -> Effect:
     available = References(segments, situation)
-    boosts = parse_boosts(then.boost, loc, available)
+    boosts = Boosts(parse_boost(boost, (*loc, "boost", at), available) for at, boost in enumerate(then.boost))
     bury = parse_filter(then.bury, (*loc, "bury"), available)
     if bury is not None:
         boosts = Boosts((*boosts, FilterBoost(bury, add=BURY)))

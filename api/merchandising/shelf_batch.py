@@ -140,7 +140,10 @@ def answer_shelves(
     distinct: bool,
 ) -> list[tuple[Answer, Page]]:
     """The answers in order. `distinct`: no item is on two shelves; earlier shelves choose first."""
-    answers = recommend(view, shelves, weighting=view.space.weighting, now_us=now_us, distinct=distinct)
+    try:
+        answers = recommend(view, shelves, weighting=view.space.weighting, now_us=now_us, distinct=distinct)
+    except InputError as error:
+        raise _of_shelf(error, asked, shelves, view, now_us) from None
     shown = []
     places = until_deadline(zip(asked, shelves, profiles, strict=True), every=1)
     for at, (each, shelf, profile) in enumerate(places):
@@ -149,3 +152,15 @@ def answer_shelves(
         page = Page(options.fields, shelf.shown, each.pages, profile.degraded, found, each.loc)
         shown.append(replace(page, placement=each.placement, rules=each.rules))
     return list(zip(answers, shown, strict=True))
+
+
+def _of_shelf(
+    error: InputError, asked: Sequence[AskedShelf], shelves: Sequence[Request], view: LiveView, now_us: int
+) -> InputError:
+    """The error of a batch with the place of its shelf, which is found by answering one shelf after the other."""
+    for each, shelf in until_deadline(zip(asked, shelves, strict=True), every=1):
+        try:
+            recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
+        except InputError as of_shelf:
+            return of_shelf.within(each.loc)
+    return error

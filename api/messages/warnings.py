@@ -29,7 +29,7 @@ def of_request(
     """The warnings for a request; they name places in the body that the request was parsed from."""
     found = of_filter(view, request.predicate, suggest=suggest)
     for predicate in _with_unknown_fields(view, request.boosts) if request.boosts else ():
-        found += of_filter(view, predicate, suggest=suggest)
+        found += at(loc, of_filter(view, predicate, suggest=suggest))
     if request.group_by is not None:
         found += of_field(view, request.group_by, (*loc, "group_by"), suggest=suggest)
     for pin in request.pins:
@@ -84,8 +84,8 @@ def of_history(view: LiveView, events: Sequence[PastEvent], loc: Loc) -> list[Pr
 
 
 def at(loc: Loc, warnings: Iterable[Problem]) -> list[Problem]:
-    """Warnings about a request that is a part of a body, at `loc`."""
-    return [Problem((*loc, *each.loc), each.msg) for each in warnings]
+    """Warnings about a request, at `loc` of a body; those about a rule keep their place."""
+    return [each if each.loc[:1] == ("rules",) else Problem((*loc, *each.loc), each.msg) for each in warnings]
 
 
 def to_json(warnings: Iterable[Problem]) -> list[dict[str, object]]:

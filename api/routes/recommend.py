@@ -42,7 +42,7 @@ from api.served.impressions import needs_impressions, with_impressions
 from api.strategies.strategy_parsing import check_seeds
 from engine.deadline import MoreWork
 from engine.deadline import quick as run_quick
-from engine.errors import StoreUnavailable
+from engine.errors import InputError, StoreUnavailable
 from engine.merchandising.placements import Placement
 from engine.merchandising.rules import AppliedRules
 from engine.recommending.pipeline import recommend
@@ -70,12 +70,12 @@ async def get_recommend(
     view: View,
     context: AppReadContext,
 ) -> Response:
-    return await _recommend(query, ("query", "filter"), request, view, context)
+    return await _recommend(query, ("query",), request, view, context)
 
 
 @router.post("/recommend", responses=ANSWER, summary="The same, also for a session history or a user vector")
 async def post_recommend(body: RecommendBody, request: Request, view: View, context: AppReadContext) -> Response:
-    return await _recommend(body, ("body", "filter"), request, view, context)
+    return await _recommend(body, ("body",), request, view, context)
 
 
 @router.post("/recommend/batch", responses=BATCH, summary="Many users, or the shelves of one page, in one call")
@@ -102,8 +102,9 @@ def post_rank(
     body: RankBody, request: Request, view: View, settings: AppSettings, database: AppDatabase, metrics: AppMetrics
 ) -> Response:
     """Leaves out items that may not be shown or do not pass the filter; `shortfall` says how many."""
+    loc: Loc = ("body",)
     view, now_us = fresh_view(request, view, body), time.time_ns() // 1000
-    shelf = parse_rank(body, now_us, references_from((), view, now_us))
+    shelf = parse_rank(body, now_us, references_from((), view, now_us), loc)
     check_work(view, settings, [shelf], ("body", "filter"))
     profile = read_profile(shelf.user_id, shelf.history, view, database, settings.history_limit)
     check_deadline(request)
@@ -111,9 +112,12 @@ def post_rank(
     with suppress(StoreUnavailable):  # without PostgreSQL, items deleted before the build are ranked as unknown items
         item_ids = without_deleted(item_ids, view, database)
     shelf = replace(shelf, history=profile.history, item_ids=item_ids)
-    [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
-    found = warnings.of_request(view, shelf, body)
-    return items_response(view, answer, metrics, Page(body.fields, degraded=profile.degraded, warnings=found))
+    try:
+        [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
+    except InputError as error:
+        raise error.within(loc) from None
+    found = warnings.of_request(view, shelf, body, loc)
+    return items_response(view, answer, metrics, Page(body.fields, degraded=profile.degraded, warnings=found, loc=loc))
 
 
 def without_deleted(item_ids: Sequence[str], view: LiveView, database: Database) -> Sequence[str]:
@@ -127,7 +131,7 @@ def without_deleted(item_ids: Sequence[str], view: LiveView, database: Database)
 
 
 async def _recommend(
-    body: RecommendBody | RecommendQuery, filter_loc: Loc, request: Request, view: LiveView, context: ReadContext
+    body: RecommendBody | RecommendQuery, loc: Loc, request: Request, view: LiveView, context: ReadContext
 ) -> Response:
     """Reads the history first, together with the histories of concurrent requests; then answers a quick request on the
     event loop, and a request that needs more work in a thread."""
@@ -136,16 +140,24 @@ async def _recommend(
     now_us = time.time_ns() // 1000
     pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
     asked = body
-    body, placement = placed(body, view.presets)
-    check_k(body.k, context.settings)
+    body, placement = placed(body, view.presets, loc)
+    check_k(body.k, context.settings, (*loc, "k"))
     references = references_of(body, view, now_us)
-    shelf = parse_recommend(body, now_us, pages=pages, filter_loc=filter_loc, explain=body.explain, segments=references)
+    shelf = parse_recommend(
+        body,
+        now_us,
+        pages=pages,
+        filter_loc=(*loc, "filter"),
+        loc=loc,
+        explain=body.explain,
+        segments=references,
+    )
     shelf, rules = await _ruled(shelf, body, placement, view, now_us, context)
     quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
     if not quick:
-        _check_work(view, shelf, context, filter_loc)
-    check_seeds(view, shelf)
-    shelf = with_vector(shelf, body.vector, view)
+        _check_work(view, shelf, context, loc)
+    check_seeds(view, shelf, loc)
+    shelf = with_vector(shelf, body.vector, view, loc)
     degraded = False
     if shelf.user_id is not None:
         profile = await _profile(shelf.user_id, shelf, request, view, context)
@@ -159,12 +171,12 @@ async def _recommend(
         shelves, is_away = await asyncio.to_thread(read)
         shelf, degraded = shelves[0], degraded or is_away
     check_deadline(request)  # reading a history may take long
-    page = Page(body.fields, shelf.shown, pages, degraded, placement=placement, rules=rules)
+    page = Page(body.fields, shelf.shown, pages, degraded, loc=loc, placement=placement, rules=rules)
     answer = partial(_answered, view, shelf, body, asked, page, now_us, context)
     if quick:
         with suppress(MoreWork):
             return run_quick(answer)
-        _check_work(view, shelf, context, filter_loc)
+        _check_work(view, shelf, context, loc)
     return await asyncio.to_thread(answer)
 
 
@@ -183,9 +195,9 @@ async def _ruled(
     return await asyncio.to_thread(with_rules, shelf, body, placement, view, now_us, members)
 
 
-def _check_work(view: LiveView, shelf: Shelf, context: ReadContext, filter_loc: Loc) -> None:
+def _check_work(view: LiveView, shelf: Shelf, context: ReadContext, loc: Loc) -> None:
     if shelf.predicate or shelf.boosts or shelf.pins:
-        check_work(view, context.settings, [shelf], filter_loc)
+        check_work(view, context.settings, [shelf], (*loc, "filter"))
 
 
 async def _profile(user_id: str, shelf: Shelf, request: Request, view: LiveView, context: ReadContext) -> UserProfile:
@@ -207,7 +219,10 @@ def _answered(
     context: ReadContext,
 ) -> Response:
     """`page` is without its warnings; `asked` is the body without the parameters of its placement."""
-    [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
-    page, id_ = replace(page, warnings=warnings.of_request(view, shelf, body)), new_recommendation_id()
+    try:
+        [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
+    except InputError as error:
+        raise error.within(page.loc) from None
+    page, id_ = replace(page, warnings=warnings.of_request(view, shelf, body, page.loc)), new_recommendation_id()
     context.shelf_writer.keep(view.space.key, now_us, id_, asked, answer.hits, shelf.shown)
     return items_response(view, answer, context.metrics, page, id_)

@@ -43,26 +43,26 @@ ANSWER: dict[int | str, dict[str, Any]] = {200: {"model": ItemsAnswer}}
 async def get_search(
     query: Annotated[SearchQuery, Depends(query_of(SearchQuery))], request: Request, view: View, context: AppReadContext
 ) -> Response:
-    check_id(query.item_id, ("item_id",))
+    check_id(query.item_id, ("query", "item_id"))
     return await _like(query.item_id, query, request, view, context)
 
 
 @router.post("/search", responses=ANSWER, summary="Items like an item, a vector, or some items but not others")
 def post_search(body: SearchBody, request: Request, view: View, context: AppReadContext) -> Response:
-    check_k(body.k, context.settings)
-    item_ids = body.positive if body.item_id is None else [check_id(body.item_id, ("item_id",))]
+    check_k(body.k, context.settings, ("body", "k"))
+    item_ids = body.positive if body.item_id is None else [check_id(body.item_id, ("body", "item_id"))]
     view = fresh_view(request, view, body)
     now_us = time.time_ns() // 1000
     pages, references = (
         series(view.space.cursor_secret, body, now_us, scope="search"),
         references_from(item_ids, view, now_us),
     )
-    shelf = parse_search(body, body.filter, ("body", "filter"), item_ids, body.negative, pages, references)
+    shelf = parse_search(body, body.filter, ("body",), item_ids, body.negative, pages, references)
     if body.record is not None:
         shelf = replace(shelf, vector=record_vector(view, body.record))
     elif body.vector is not None:
-        shelf = replace(shelf, vector=check_vector(body.vector, check_indexed(view).dim))
-    return _answered(view, shelf, body, pages, context)
+        shelf = replace(shelf, vector=check_vector(body.vector, check_indexed(view).dim, ("body", "vector")))
+    return _answered(view, shelf, body, pages, context, ("body",))
 
 
 @router.get(
@@ -83,23 +83,25 @@ async def similar_items(
 
 async def _like(item_id: str, query: SimilarQuery, request: Request, view: LiveView, context: ReadContext) -> Response:
     """Items like one item; in a thread where that may take a while."""
-    check_k(query.k, context.settings)
+    check_k(query.k, context.settings, ("query", "k"))
     if query.min_seq is not None:
         view = await asyncio.to_thread(fresh_view, request, view, query)
     like, now_us = {"item_id": item_id}, time.time_ns() // 1000  # in the path or in the query
     pages = series(view.space.cursor_secret, query, now_us, scope="search", more=like)
     references = references_from([item_id], view, now_us)
-    shelf = parse_search(query, query.filter, ("query", "filter"), [item_id], (), pages, references)
+    shelf = parse_search(query, query.filter, ("query",), [item_id], (), pages, references)
     if query.min_seq is None and query.deadline_ms is None and is_quick(view, shelf):
-        return _answered(view, shelf, query, pages, context)
-    return await asyncio.to_thread(_answered, view, shelf, query, pages, context)
+        return _answered(view, shelf, query, pages, context, ("query",))
+    return await asyncio.to_thread(_answered, view, shelf, query, pages, context, ("query",))
 
 
-def _answered(view: LiveView, shelf: Shelf, near: SearchOptions, pages: Series, context: ReadContext) -> Response:
+def _answered(
+    view: LiveView, shelf: Shelf, near: SearchOptions, pages: Series, context: ReadContext, loc: tuple[str, ...]
+) -> Response:
     if shelf.predicate is not None:
-        check_work(view, context.settings, [shelf], ("filter",))
+        check_work(view, context.settings, [shelf], (*loc, "filter"))
     [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=time.time_ns() // 1000)
-    page = Page(near.fields, shelf.shown, pages, warnings=warnings.of_filter(view, shelf.predicate))
+    page = Page(near.fields, shelf.shown, pages, warnings=warnings.of_filter(view, shelf.predicate), loc=loc)
     return items_response(view, answer, context.metrics, page)
 
 
@@ -113,7 +115,7 @@ def get_similar_users(
     database: AppDatabase,
 ) -> Response:
     """Answers `{"users": [{"user_id", "score"}], "model", "generation", "degraded"}`, cosine between user vectors."""
-    k = check_k(query.k, settings)
+    k = check_k(query.k, settings, ("query", "k"))
     view = check_indexed(fresh_view(request, view, query))
     with database.connect() as conn:
         users.get(conn, view.space.key, user_id)

@@ -32,6 +32,8 @@ class Asked(Protocol):
     @property
     def user_id(self) -> str | None: ...
     @property
+    def personalization(self) -> str: ...
+    @property
     def user_ids(self) -> Sequence[str]: ...
     @property
     def item_ids(self) -> Sequence[str]: ...
@@ -82,6 +84,9 @@ def _check_people(asked: Asked, sources: Sequence[str], loc: Loc) -> None:
         raise InputError(message, loc=(*loc, "user_ids"))
     if asked.user_ids and OF_PEOPLE not in sources:
         message = f"user_ids are for the strategy {OF_PEOPLE}, got {sources[0]}; for one user, expected user_id"
+        raise InputError(message, loc=(*loc, "user_ids"))
+    if asked.user_ids and asked.personalization != "full":
+        message = f"personalization={asked.personalization} does not read the histories of user_ids; leave one away"
         raise InputError(message, loc=(*loc, "user_ids"))
 
 

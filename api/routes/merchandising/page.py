@@ -27,6 +27,7 @@ from api.messages.merchandising.page_schemas import PageAnswer, PageBody
 from api.messages.responses import Page as Part
 from api.messages.responses import generation_fields, json_response, new_recommendation_id, shelf_fields
 from api.served.impressions import with_impressions
+from engine.errors import InputError
 from engine.merchandising.pages import by_expected_value
 from engine.merchandising.rules import Members
 from engine.recommending.pipeline import recommend
@@ -67,7 +68,10 @@ def post_page(body: PageBody, request: Request, view: View, context: AppReadCont
     ready, is_away = with_impressions(ready, view, database, context.shelf_writer, now_us)
     degraded.add(is_away)
     check_work(view, settings, ready, LOC, sum(each.k for each in ready))
-    found = iter(recommend(view, ready, weighting=view.space.weighting, now_us=now_us, distinct=page.distinct))
+    try:
+        found = iter(recommend(view, ready, weighting=view.space.weighting, now_us=now_us, distinct=page.distinct))
+    except InputError as error:
+        raise error.within(LOC) from None
     answers = [_nothing(each) if each.request is None else next(found) for each in shelves]
     order: Sequence[int] = range(len(shelves))
     if page.order is not None:

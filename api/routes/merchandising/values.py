@@ -48,7 +48,7 @@ def get_values(
 ) -> Response:
     """The score of a value is the sum of the scores that its best three eligible items have for the user. After the
     values that the history supports come the values of popular items. If `k` values exist, `k` are returned."""
-    check_k(query.k, settings)
+    check_k(query.k, settings, ("query", "k"))
     now_us = time.time_ns() // 1000
     view = fresh_view(request, view, query)
     field = canonical_field(query.field, ("query", "field"))

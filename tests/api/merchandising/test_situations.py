@@ -77,8 +77,16 @@ def test_a_batch_and_a_placement_resolve_each_request_by_itself(shop: Shop) -> N
     [
         ({"filter": {"price": {"gte": {"seed": 0.85}}}}, ["body", "filter", "price", "gte"], "the request has none"),
         ({"filter": {"price": "x", "y": {"eq": "context.store"}}}, ["body", "filter", "y", "eq"], "has no 'store'"),
-        ({"pins": [{"position": 1, "filter": {"b": {"eq": "seed"}}}]}, ["pins", 0, "filter", "b", "eq"], "seed item"),
-        ({"boost": [{"filter": {"b": {"eq": "seed"}}, "factor": 2}]}, ["boost", 0, "filter", "b", "eq"], "seed item"),
+        (
+            {"pins": [{"position": 1, "filter": {"b": {"eq": "seed"}}}]},
+            ["body", "pins", 0, "filter", "b", "eq"],
+            "seed item",
+        ),
+        (
+            {"boost": [{"filter": {"b": {"eq": "seed"}}, "factor": 2}]},
+            ["body", "boost", 0, "filter", "b", "eq"],
+            "seed item",
+        ),
         ({"context": {"store": ["a"]}}, ["body", "context", "store"], "expected text of at most 256 characters"),
         ({"context": {"a b": 1}}, ["body", "context", "a b"], ""),
         ({"filter": {"created_at": {"gte": "now-30x"}}}, ["body", "filter", "created_at", "gte"], "a duration"),

@@ -141,7 +141,7 @@ def test_an_unknown_attribute_is_a_warning_with_its_place(shop: Shop) -> None:
     for body, place in (
         (got(shop, "/recommend", filter=text), ("query", "filter")),
         (posted(shop, "/recommend", filter=asked), ("body", "filter")),
-        (posted(shop, "/recommend", boost=[{"filter": asked, "factor": 2}]), ("boost", 0, "filter")),
+        (posted(shop, "/recommend", boost=[{"filter": asked, "factor": 2}]), ("body", "boost", 0, "filter")),
         (posted(shop, "/rank", item_ids=["odd-01"], filter=asked), ("body", "filter")),
         (got(shop, "/search", item_id="odd-01", filter=text), ("query", "filter")),
         (posted(shop, "/search", positive=["odd-01"], filter=asked), ("body", "filter")),
@@ -170,9 +170,9 @@ def test_unknown_items_are_warnings(shop: Shop) -> None:
         shop, "/recommend", item_ids=["odd-01", *ghosts], history=[{"item_id": "odd-02"}, {"item_id": "gone"}]
     )
     assert [each["loc"] for each in body["warnings"]] == [
-        *(["item_ids", n] for n in range(1, 11)),
-        ["item_ids"],
-        ["history", 1, "item_id"],
+        *(["body", "item_ids", n] for n in range(1, 11)),
+        ["body", "item_ids"],
+        ["body", "history", 1, "item_id"],
     ]
     assert [each["msg"] for each in body["warnings"]][8:] == [
         *(f"there is no item 'ghost-{n}'" for n in (8, 9)),

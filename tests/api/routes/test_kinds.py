@@ -50,14 +50,14 @@ def test_unknown_kinds_of_a_session_are_warnings(shop: Shop) -> None:
     shelf = {"history": [{"item_id": "odd-01", "kind": kind} for kind in kinds]}
     told = shop.post("/recommend", shelf).json()["warnings"]
     assert told[:2] == [
-        {"loc": ["history", 1, "kind"], "msg": "'hummed' is an unknown kind of event, with weight 0"},
-        {"loc": ["history", 3, "kind"], "msg": "'word 00' is an unknown kind of event, with weight 0"},
+        {"loc": ["body", "history", 1, "kind"], "msg": "'hummed' is an unknown kind of event, with weight 0"},
+        {"loc": ["body", "history", 3, "kind"], "msg": "'word 00' is an unknown kind of event, with weight 0"},
     ]
-    assert told[10:] == [{"loc": ["history"], "msg": "and 1 more kinds"}]
+    assert told[10:] == [{"loc": ["body", "history"], "msg": "and 1 more kinds"}]
     batch = shop.post("/recommend/batch", {"shelves": [{"k": 3}, shelf]}).json()["shelves"]
     assert batch[1]["warnings"][0]["loc"] == ["body", "shelves", 1, "history", 1, "kind"]
     ranked = shop.post("/rank", {"item_ids": ["odd-02"], "history": shelf["history"][:2]}).json()["warnings"]
-    assert [each["loc"] for each in ranked] == [["history", 1, "kind"]]
+    assert [each["loc"] for each in ranked] == [["body", "history", 1, "kind"]]
     known = [{"item_id": "odd-01", "kind": "Order Completed"}, {"item_id": "odd-02"}]
     assert shop.post("/recommend", {"history": known}).json()["warnings"] == []
 

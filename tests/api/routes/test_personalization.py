@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
 from engine.store.database.connections import Database
 from tests.api.conftest import Shop
 
+OF_VISITOR = ("user_id", "session_id", "personalization")
 BACKGROUND = ("nearfield-poller", "nearfield-listener", "nearfield-shelves", "MainThread")
 
 
@@ -103,6 +105,55 @@ def test_with_none_no_statement_reads_a_profile(shop: Shop, database: Database, 
             assert found == []
             assert reasons(answers[0]) == {"popular"}
             assert answers[3].json()["shelves"][1]["items"] == []  # a shelf that starts from the history
+
+
+@pytest.fixture
+def of_regulars(shop: Shop, visit: tuple[str, str]) -> Iterator[str]:
+    """A rule for a segment that the user is in, by the events of more than the session."""
+    name = f"regulars-{visit[0]}"
+    assert shop.put(f"/segments/{name}", {"of": "users", "filter": {"n_events": {"gte": 5}}}).status_code == 200
+    rule = {"when": {"segments": [name]}, "then": {"pins": [{"position": 1, "item_id": "even-19"}]}}
+    assert shop.put(f"/rules/{name}", rule).status_code == 200
+    yield name
+    assert shop.delete(f"/rules/{name}").status_code == shop.delete(f"/segments/{name}").status_code == 200
+
+
+@pytest.mark.parametrize("mode", ["full", "session", "none"])
+def test_segments_of_users_are_read_for_a_whole_profile_only(
+    shop: Shop, database: Database, visit: tuple[str, str], of_regulars: str, mode: str
+) -> None:
+    user, session = visit
+    asked = {"user_id": user, "session_id": session, "k": 3, "rotation": "1d", "personalization": mode}
+    page = {"shelves": [{"name": "a", "k": 3}, {"name": "b", "k": 3, "seed": {"event": "view"}}], "distinct": False}
+    assert shop.put("/pages/front", page).status_code == 200
+    seq = shop.put("/placements/front", {"k": 3}).json()["seq"]
+    assert shop.get("/recommend", params={"k": 1, "min_seq": seq}).status_code == 200  # the server knows the rule
+    with statements(database) as found:
+        answers = [
+            shop.post("/recommend", asked),
+            shop.get("/recommend", params=asked | {"placement": "front"}),
+            *shop.post("/recommend/batch", {"shelves": [asked, asked]}).json()["shelves"],
+            *shop.post("/page", {"page": "front"} | {name: asked[name] for name in OF_VISITOR}).json()["shelves"],
+        ]
+    acted = [each.json()["rules"] if isinstance(each, httpx.Response) else each["rules"] for each in answers]
+    if mode == "full":
+        assert acted == [[of_regulars]] * 6
+        assert any("user_id" in each and "session_id" not in each for each in found)
+    else:
+        assert acted == [[]] * 6
+    if mode == "session":  # the first item of the shelf of a page is of the session too
+        assert len(found) >= 4
+        assert all("session_id =" in each for each in found), found
+        assert answers[-1]["seed"] in ODD
+    if mode == "none":
+        assert found == []
+
+
+@pytest.mark.parametrize("mode", ["session", "none"])
+def test_a_group_of_users_needs_their_whole_profiles(shop: Shop, mode: str) -> None:
+    asked = {"strategy": "for_these_people", "user_ids": ["odd-user-1"], "personalization": mode}
+    refused = shop.post("/recommend", asked)
+    assert (refused.status_code, refused.json()["errors"][0]["loc"]) == (422, ["body", "user_ids"])
 
 
 def test_with_none_history_is_not_used_and_a_vector_is_refused(shop: Shop) -> None:

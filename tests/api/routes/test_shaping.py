@@ -73,7 +73,11 @@ def test_a_moved_item_is_a_sibling_in_its_new_group(shop: Shop) -> None:
         ({"field": "price", "choose": "stock"}, ["body", "group_by", "choose"], 'expected "score", or an object'),
         ({"field": "x", "choose": {"field": "y", "order": "up"}}, ["body", "group_by", "choose", "order"], "'desc'"),
         ({"field": "price", "by": "x"}, ["body", "group_by", "by"], "no such parameter"),
-        ({"field": "price", "choose": {"field": "title"}}, ["group_by", "choose", "field"], "no item has a number"),
+        (
+            {"field": "price", "choose": {"field": "title"}},
+            ["body", "group_by", "choose", "field"],
+            "no item has a number",
+        ),
         (3, ["body", "group_by"], ""),
     ],
 )
@@ -126,8 +130,8 @@ def test_a_field_that_no_item_has_gets_a_warning(shop: Shop) -> None:
     answer = shelf(shop, caps={"prise": 1}, group_by="parent")
     assert len(answer["items"]) == 6
     assert answer["warnings"] == [
-        {"loc": ["group_by"], "msg": "no item has an attribute 'parent'"},
-        {"loc": ["caps", "prise"], "msg": "no item has an attribute 'prise'; similar names: price"},
+        {"loc": ["body", "group_by"], "msg": "no item has an attribute 'parent'"},
+        {"loc": ["body", "caps", "prise"], "msg": "no item has an attribute 'prise'; similar names: price"},
     ]
 
 
@@ -138,7 +142,7 @@ def test_a_field_that_no_item_has_gets_a_warning(shop: Shop) -> None:
         ({"caps": {"brand": "many"}}, ["body", "caps", "brand"]),
         ({"caps": {"brand": 1.5}}, ["body", "caps", "brand"]),
         ({"caps": ["brand"]}, ["body", "caps"]),
-        ({"caps": {"brand": 1, "attributes.brand": 2}}, ["caps"]),
+        ({"caps": {"brand": 1, "attributes.brand": 2}}, ["body", "caps"]),
         ({"group_by": ["brand"]}, ["body", "group_by"]),
         ({"group_by": ""}, ["body", "group_by"]),
         ({"diversity": 1.1}, ["body", "diversity"]),
@@ -156,7 +160,7 @@ def test_a_wrong_value_is_refused_by_name(shop: Shop, asked: dict, loc: list[str
 def test_a_wrong_half_life_of_rotation_names_the_field(shop: Shop, rotation: str) -> None:
     answer = shop.post("/recommend", ASKED | {"rotation": rotation})
     assert answer.status_code == 422
-    assert answer.json()["errors"][0]["loc"] == ["rotation"]
+    assert answer.json()["errors"][0]["loc"] == ["body", "rotation"]
     batch = shop.post("/recommend/batch", {"shelves": [ASKED, ASKED | {"rotation": rotation}]})
     assert batch.json()["errors"][0]["loc"] == ["body", "shelves", 1, "rotation"]
     assert shop.get("/recommend", params=ASKED | {"rotation": "1d"}).status_code == 200
@@ -202,8 +206,23 @@ def test_an_objective_multiplies_the_scores_and_is_a_part_of_them(shop: Shop) ->
     assert ids(batch["shelves"][0]) == ids(answer)
 
 
-@pytest.mark.parametrize(("objective", "loc"), [("profit", ["body", "objective"]), ("margin", ["objective"])])
+@pytest.mark.parametrize(("objective", "loc"), [("profit", ["body", "objective"]), ("margin", ["body", "objective"])])
 def test_an_objective_that_is_unknown_or_lacks_its_field_is_refused(shop: Shop, objective: str, loc: list) -> None:
     answer = shop.post("/recommend", ASKED | {"objective": objective})
     assert answer.status_code == 422
     assert answer.json()["errors"][0]["loc"] == loc
+    batch = shop.post("/recommend/batch", {"shelves": [ASKED, ASKED | {"objective": objective}]})
+    assert batch.json()["errors"][0]["loc"] == ["body", "shelves", 1, "objective"]
+
+
+def test_boosts_that_requests_share_name_the_place_in_each_request(shop: Shop) -> None:
+    boost = [{"filter": {"no_such": 1}, "factor": 2}]
+    for _ in range(2):
+        answer = shop.post("/recommend", ASKED | {"boost": boost}).json()
+        assert [each["loc"] for each in answer["warnings"]] == [["body", "boost", 0, "filter", "no_such"]]
+        batch = shop.post("/recommend/batch", {"shelves": [ASKED, ASKED | {"boost": boost}]}).json()
+        [warning] = batch["shelves"][1]["warnings"]
+        assert warning["loc"] == ["body", "shelves", 1, "boost", 0, "filter", "no_such"]
+    wrong = [{"filter": {"price": "x"}, "factor": 2}]
+    refused = shop.post("/recommend/batch", {"shelves": [ASKED, ASKED, ASKED | {"boost": wrong}]})
+    assert refused.json()["errors"][0]["loc"] == ["body", "shelves", 2, "boost", 0, "filter", "price"]

@@ -144,7 +144,10 @@ def test_a_filter_that_names_no_segment_of_items_is_a_422(shop: Shop, name: str)
     for answer, place in (
         (shop.post("/recommend", {"filter": {"or": [{"segment": name}]}}), ["body", "filter", "or", 0, "segment"]),
         (shop.get("/search", params={"item_id": "odd-01", "filter": f'{{"segment": "{name}"}}'}), ["query", "filter"]),
-        (shop.post("/recommend", {"boost": [{"filter": {"segment": name}, "factor": 2}]}), ["boost", 0, "filter"]),
+        (
+            shop.post("/recommend", {"boost": [{"filter": {"segment": name}, "factor": 2}]}),
+            ["body", "boost", 0, "filter"],
+        ),
     ):
         assert answer.status_code == 422
         assert answer.json()["errors"][0]["loc"][: len(place)] == place
