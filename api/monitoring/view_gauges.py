@@ -16,9 +16,12 @@ def set_view(
     live_spaces: Mapping[str, LiveSpace],
     view: LiveView,
     recall: float | None,
-    n_preset_problems: int = 0,
+    n_preset_problems: int,
 ) -> None:
-    """Timestamps, not ages: the age of a worker that stopped polling keeps growing for whoever reads the gauge."""
+    """Called after each poll and at each scrape; both set every gauge.
+
+    Timestamps, not ages: the age of a worker that stopped polling keeps growing for whoever reads the gauge.
+    """
     name, served, shares = view.space.name, view.generation, changed_shares(view)
     live = live_spaces.get(name)
     if live is not None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from api.auth import require
 from api.deps import AppDatabase, AppLiveSpaces, AppMetrics, AppSettings
 from api.limits.deadline_route import DeadlineRoute
+from api.merchandising.preset_problems import preset_problems
 from api.messages.responses import json_response
 from api.monitoring.drift_gauges import set_drift
 from api.monitoring.gpu_gauge import set_gpu
@@ -38,5 +39,6 @@ def get_metrics(
         set_drift(metrics, live_spaces, database)
     set_gpu(metrics, settings.device)
     for space, live in live_spaces.items():
-        set_view(metrics, live_spaces, live.current(), request.app.state.sampler.recall_in(space))
+        view, recall = live.current(), request.app.state.sampler.recall_in(space)
+        set_view(metrics, live_spaces, view, recall, len(preset_problems(view)))
     return Response(metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
