@@ -50,13 +50,15 @@ class Shop:
 def shop(
     database: Database, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> Iterator[Shop]:
-    """Sixty users: odd ones had eight odd items each, even ones eight even items."""
-    settings = Settings(home=tmp_path_factory.mktemp("shop"), poll_s=0.2)
+    """Sixty users: odd ones had eight odd items each, even ones eight even items. A module may have SETTINGS of the
+    server, and EVENTS beside those."""
+    own = getattr(request.module, "SETTINGS", {})
+    settings = Settings(home=tmp_path_factory.mktemp("shop"), poll_s=0.2, **own)
     name = "shop-" + request.module.__name__.rsplit(".", 1)[-1].replace("test_", "").replace("_", "-")
     with database.begin() as conn:
         space = spaces.ensure(conn, name)
         items.upsert(conn, space.key, ITEMS)
-        events.append(conn, space.key, seed_events())
+        events.append(conn, space.key, [*seed_events(), *getattr(request.module, "EVENTS", [])])
     reindex(database, space, make("spectral", {"dim": 8}), settings.generations, force=True)
     with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
         yield Shop(space, f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{name}", settings)
