@@ -2,6 +2,9 @@
 
 In a guide, a `bash` block runs. A `text` block after it shows what it prints: white space does not count, `...` stands
 for any text, and numbers with a decimal point may differ.
+
+What is shown holds at any hour and on a slow machine: no order of items may depend on whether a server has done its
+work of every second, such as counting a new event in popularity. An example that needs such work waits for it.
 """
 
 from __future__ import annotations
