@@ -20,11 +20,13 @@ import numpy.typing as npt
 from engine.recommending.values.context import Context
 from engine.recommending.values.searcher import Mask
 from engine.recommending.values.view import View
-from engine.values.event_kinds import KindMeaning, Vocabulary
+from engine.values.event_kinds import KindMeaning
 from engine.values.events import EventColumns, History, Weighting
 
 NEVER = np.iinfo(np.int64).min
 NO_STARTS: Mapping[str, int] = MappingProxyType({})
+KIND_OF = {"impressed": "impression", "purchased": "purchase", "carted": "cart", "returned": "return"}
+ORDERED = frozenset({"carted", "returned", "disliked"})  # other events of the pair can take these back
 Times = npt.NDArray[np.int64]
 
 
@@ -67,11 +69,16 @@ def related_items(
     window."""
     if not relations or not len(history):
         return set()
-    if "seen" in relations and "seen" not in starts and "impressed" not in relations:  # contains the other relations
-        impressions = _impressions(tuple(dict.fromkeys(history.kinds)), weighting.vocabulary)
-        if not impressions:
+    meanings = {word: weighting.vocabulary.meaning(word) for word in dict.fromkeys(history.kinds)}
+    if "seen" in relations and "seen" not in starts and "impressed" not in relations:
+        relations = {"seen"}  # contains the other relations
+    else:
+        relations = [each for each in relations if any(_may_found(each, meaning) for meaning in meanings.values())]
+    if ORDERED.isdisjoint(relations) and starts.keys().isdisjoint(relations):
+        words = {word for word, meaning in meanings.items() if any(_may_found(each, meaning) for each in relations)}
+        if len(words) == len(meanings):
             return set(history.item_ids)
-        return {id_ for id_, kind in zip(history.item_ids, history.kinds, strict=True) if kind not in impressions}
+        return {id_ for id_, kind in zip(history.item_ids, history.kinds, strict=True) if kind in words}
     rows = {id_: row for row, id_ in enumerate(dict.fromkeys(history.item_ids))}
     items = np.array([rows[id_] for id_ in history.item_ids], np.int64)
     codes, kinds = _codes(history.kinds)
@@ -98,8 +105,11 @@ def _shown_since(impressions: History, start_us: int) -> set[str]:
     return {id_ for id_, is_in in zip(impressions.item_ids, shown, strict=True) if is_in}
 
 
-def _impressions(kinds: Sequence[str], vocabulary: Vocabulary) -> set[str]:
-    return {kind for kind in kinds if vocabulary.meaning(kind).kind == "impression"}
+def _may_found(relation: str, word: KindMeaning) -> bool:
+    """Whether events of this word are those because of which the relation holds."""
+    if relation == "disliked":
+        return _opinion(word) < 0
+    return word.kind == KIND_OF[relation] if relation in KIND_OF else word.kind != "impression"
 
 
 def _codes(kinds: Sequence[str]) -> tuple[npt.NDArray[np.int64], list[str]]:

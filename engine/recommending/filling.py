@@ -6,9 +6,10 @@ the user dislikes. The sources after it decide their order and their label.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from functools import cached_property
 
 from engine.recommending.values.answer import Hit
 from engine.recommending.values.boosts import Boost
@@ -17,12 +18,22 @@ from engine.recommending.values.ranking import Ranking
 from engine.recommending.values.view import View
 
 
-@dataclass(frozen=True, eq=False, slots=True)
+@dataclass(frozen=True, eq=False)
 class Link:
-    """One source of a fallback, for one request."""
+    """One source of a fallback, for one request. It is ranked at its first use: most shelves do not need the last."""
 
-    ranking: Ranking | None  # None: the source knows nothing for this request
-    excluded: AbstractSet[int]  # rows
+    rank: Callable[[], Ranking | None]
+    exclude: Callable[[], AbstractSet[int]]
+
+    @cached_property
+    def ranking(self) -> Ranking | None:
+        """None: the source knows nothing for this request."""
+        return self.rank()
+
+    @cached_property
+    def excluded(self) -> AbstractSet[int]:
+        """Rows."""
+        return self.exclude()
 
 
 def has_unranked(hits: Sequence[Hit]) -> bool:

@@ -70,12 +70,14 @@ class Plan:
         return self.source.fallback if asked is None else asked
 
     def _link(self, source: Source) -> Link:
-        [ranking] = source.rank([self.context])
+        return Link(lambda: source.rank([self.context])[0], lambda: self._excluded_of(source))
+
+    def _excluded_of(self, source: Source) -> AbstractSet[int]:
         if source.never_shows is self.source.never_shows and source.shows == self.source.shows:
-            return Link(ranking, self.excluded)
+            return self.excluded
         never_shown = (*self.source.never_shows(self.context), *source.never_shows(self.context))
         excluded = excluded_rows(self.context, never_shown, source.shows)
-        return Link(ranking, excluded if self.source.shows or source.shows else excluded | self.excluded)
+        return excluded if self.source.shows or source.shows else excluded | self.excluded
 
 
 @dataclass(frozen=True, eq=False, slots=True)

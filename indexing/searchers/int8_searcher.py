@@ -22,7 +22,7 @@ from indexing.searchers.approximate import search_planned
 from indexing.searchers.exact import ExactSearcher
 from indexing.searchers.int8_lists import Int8Lists, Rows, build_int8_lists, read_only_contiguous
 from indexing.searchers.mask_cache import MaskCache
-from indexing.searchers.probing import allowed_rows_to_read, expected_lists
+from indexing.searchers.probing import allowed_per_list, allowed_rows_to_read, expected_lists
 from indexing.searchers.recall import RECALL_K
 from indexing.searchers.search_strategy import record_strategy
 
@@ -94,7 +94,7 @@ class Int8Searcher:
 
     def _plan_of_lists(self, allowed: Mask) -> Int8Plan:
         allowed = read_only_contiguous(np.asarray(allowed[: len(self.vectors)], bool))
-        per_list = read_only_contiguous(np.bincount(self.index.list_of[allowed], minlength=self.index.nlist))
+        per_list = read_only_contiguous(allowed_per_list(allowed, self.index.list_of, self.index.sizes))
         n_unfiltered = self.effort * len(self.vectors) / self.index.nlist
         n_to_read = allowed_rows_to_read(n_unfiltered, per_list, self.index.sizes)
         return Int8Plan(int(per_list.sum()), allowed, n_to_read, per_list)

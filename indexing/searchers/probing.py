@@ -26,6 +26,16 @@ EXTRA_LISTS = 16  # sorted in addition to the expected number
 SELECTIVITY_POWER = 0.25  # a narrower filter reads fewer rows, because these come from more lists
 
 
+def allowed_per_list(allowed: Mask, list_of: npt.NDArray[np.int32], sizes: Counts) -> Counts:
+    """(nlist,) allowed rows in each list, counted by the rows that are allowed, or by the others if these are fewer.
+
+    `allowed` and `list_of`, the list of each row, are (n_rows,); `sizes` are all rows of each list, (nlist,).
+    """
+    if 2 * np.count_nonzero(allowed) <= len(allowed):
+        return np.bincount(list_of[np.flatnonzero(allowed)], minlength=len(sizes))
+    return np.asarray(sizes - np.bincount(list_of[np.flatnonzero(~allowed)], minlength=len(sizes)))
+
+
 def allowed_rows_to_read(n_unfiltered: float, per_list: Counts, sizes: Counts) -> int:
     """The number of allowed rows to read, where an unfiltered search reads `n_unfiltered` rows.
 
@@ -57,7 +67,7 @@ class IvfLists:
 
     def allowed_per_list(self, mask: Mask) -> Counts:
         """(nlist,) allowed rows in each list."""
-        return np.bincount(self._list_of[mask[: self.n_rows]], minlength=self.index.nlist)
+        return allowed_per_list(mask[: self.n_rows], self._list_of, self.sizes)
 
     def search(self, queries: Matrix, k: int, per_list: Counts, selector: faiss.IDSelector, n_to_read: int) -> Found:
         """The k best allowed rows of the nearest lists that together hold `n_to_read` allowed rows."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 from engine.recommending.values.context import Context
 from engine.recommending.values.nearest import Nearest
@@ -21,6 +22,13 @@ def never_shows(context: Context) -> Sequence[str]:
 
 
 def similar_items(context: Context) -> Nearest | None:
+    """Computed once for a shelf, which may fall back to it in several ways."""
+    if "similar" not in context.computed:
+        context.computed["similar"] = _nearest(context)
+    return cast(Nearest | None, context.computed["similar"])
+
+
+def _nearest(context: Context) -> Nearest | None:
     if context.view.items_to_items is None:
         return None
     vector = seed_vector(context.view, seeds(context))

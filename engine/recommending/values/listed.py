@@ -25,8 +25,13 @@ class Listed:
 
     def best(self, view: View, n: int, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
         """An item that is not in the catalogue passes no filter, and everything else."""
-        rows_of = enumerate(self.rows.tolist())
-        return self._ranked([at for at, row in rows_of if _is_eligible(view, row) and row not in excluded], n, boost)
+        rows = self.rows
+        eligible = rows >= 0 if view.filtered else np.ones(len(rows), bool)
+        if view.allowed is not None:
+            eligible &= (rows < 0) | view.allowed[rows]
+        places = np.flatnonzero(eligible)
+        kept = [at for at, row in zip(places.tolist(), rows[places].tolist(), strict=True) if row not in excluded]
+        return self._ranked(kept, n, boost)
 
     def among(self, view: View, rows: Collection[int], boost: Boost | None) -> list[Hit]:
         wanted = set(rows)
@@ -51,9 +56,3 @@ class Listed:
             )
             for at in order
         ]
-
-
-def _is_eligible(view: View, row: int) -> bool:
-    if row < 0:
-        return not view.filtered
-    return view.allowed is None or bool(view.allowed[row])

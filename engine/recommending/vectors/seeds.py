@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 
@@ -24,6 +25,13 @@ class Seeds:
 def seeds(context: Context) -> Seeds:
     """The items of the request with equal weights; without any, the newest items of the history that the user chose or
     looked at, the newest with the largest weight."""
+    found = context.computed.get("seeds")
+    if found is None:
+        found = context.computed["seeds"] = _seeds(context)
+    return cast(Seeds, found)
+
+
+def _seeds(context: Context) -> Seeds:
     request, vocabulary = context.request, context.weighting.vocabulary
     if request.item_ids:
         item_ids = tuple(dict.fromkeys(request.item_ids))

@@ -22,11 +22,14 @@ def _ranking(context: Context) -> Ranking | None:
     view, start = context.view, seeds(context)
     weighted = zip(start.item_ids, start.weights, strict=True)
     known = [(row, weight) for id_, weight in weighted if (row := view.items.row(id_)) is not None]
-    lists = [(view.behaviour.bought_together.of(row), weight) for row, weight in known]
-    if not any(len(rows) for (rows, _), _ in lists):
+    found = [(view.behaviour.bought_together.of(row), np.float32(weight)) for row, weight in known]
+    lists = [(rows, scores * weight) for (rows, scores), weight in found if len(rows)]
+    if not lists:
         return None
-    rows, places = np.unique(np.concatenate([rows for (rows, _), _ in lists]), return_inverse=True)
-    parts = np.concatenate([scores * np.float32(weight) for (_, scores), weight in lists])
-    totals = np.bincount(places, parts, len(rows)).astype(np.float32)
+    rows, totals = lists[0]
+    if len(lists) > 1:
+        rows, places = np.unique(np.concatenate([rows for rows, _ in lists]), return_inverse=True)
+        parts = np.concatenate([scores for _, scores in lists])
+        totals = np.bincount(places, parts, len(rows)).astype(np.float32)
     item_ids = [view.items.ids[row] for row in rows.tolist()]
     return Listed(item_ids, rows, totals, "bought_together", "bought_together")
