@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import orjson
 
 from api.coalescing.user_profile import UserProfile, with_session
-from api.merchandising.placed import placed
+from api.merchandising.placed import placed, stores_seeds
 from api.merchandising.shelf_batch import AskedShelf, asked_shelf
 from api.messages.cursors import Series, after, opened, series
 from api.messages.merchandising.page_schemas import PageBody
@@ -131,8 +131,9 @@ def _open(visit: Visit, shelf: PageShelf, pages: Series, continued: Continued) -
     if shelf.seed is not None and start is None:
         full, _ = placed(body, visit.view.presets, LOC)
         return OpenShelf(shelf, pages, continued, None, None, None, None, full.k)
-    asked = asked_shelf(body, LOC, visit.view, visit.settings, visit.body, visit.now_us, pages, visit.members)
-    if shelf.seed is None and asked.shelf.item_ids:
+    asked = _asked(visit, shelf, body, pages)
+    is_of_visitor = shelf.seed is None and "item_ids" not in shelf.parameters and not stores_seeds(asked.placement)
+    if is_of_visitor and asked.shelf.item_ids:
         check_seeds(visit.view, asked.shelf, LOC)
     request = replace(asked.shelf, shown=continued.own)
     if continued.others:
@@ -151,6 +152,18 @@ def _open(visit: Visit, shelf: PageShelf, pages: Series, continued: Continued) -
     if start is None and shelf.best is not None:
         return OpenShelf(shelf, pages, continued, None, None, None, None, request.k)
     return OpenShelf(shelf, pages, continued, start, filled_title(shelf.title, values), asked, request, request.k)
+
+
+def _asked(visit: Visit, shelf: PageShelf, body: ShelfBody, pages: Series) -> AskedShelf:
+    """InputError names the shelf, where the stored parameters of one do not fit."""
+    view, parameters = visit.view, shelf.parameters
+    try:
+        return asked_shelf(body, LOC, view, visit.settings, visit.body, visit.now_us, pages, visit.members, parameters)
+    except InputError as error:
+        if not error.problems or not set(error.problems[0].loc) & parameters.keys():
+            raise
+        message = f"shelf {shelf.name!r} of page {visit.page.name!r}: {error}"
+        raise InputError(message, problems=error.problems) from None
 
 
 def _body(visit: Visit, shelf: PageShelf, start: object) -> ShelfBody:

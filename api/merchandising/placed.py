@@ -47,6 +47,11 @@ def placed(body: Body, presets: Presets, loc: Loc = ()) -> tuple[Body, Placement
     return body.model_copy(update=narrowed(placement, asked, loc)), placement
 
 
+def stores_seeds(placement: Placement | None) -> bool:
+    """Whether a placement names its items itself. It keeps serving without them, by its fallback."""
+    return placement is not None and "item_ids" in placement.parameters
+
+
 def placement_of(presets: Presets, name: str, loc: Loc) -> Placement:
     """The current version of a placement; InputError for an unknown one, with the names that exist."""
     of_presets = _parsed.get(presets)

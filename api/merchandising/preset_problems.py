@@ -1,17 +1,19 @@
 """Preset problems: stored documents that cannot be used, or that refer to fields that no item has any more.
 
-Shelves are served all the same. A placement or rule that names a field without values does what its other parts say,
-and a rule that compares a field with a type that no item has does not act.
+Shelves are served all the same. A placement, a page or a rule that names a field without values does what its other
+parts say, and a rule that compares a field with a type that no item has does not act.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
+from api.merchandising.lost_fields import is_objective_lost, no_numbers
 from api.merchandising.page_documents import page_of
 from api.merchandising.placed import placement_of, probe
 from api.merchandising.rule_documents import broken_rules, rules_of
-from api.merchandising.ruled import accepts, no_numbers
+from api.merchandising.ruled import accepts
 from api.messages.shelf_schemas import ShelfBody
 from engine.catalogue import predicate as predicates
 from engine.catalogue.predicate import PREFIX, Condition, Predicate
@@ -53,26 +55,45 @@ def _problems(view: LiveView) -> Iterator[tuple[tuple[str, str], str]]:
         if why is not None:
             yield ("placement", name), why
     for name in presets.pages:
-        try:
-            page_of(presets, name, ())
-        except InputError as error:
-            yield ("page", name), str(error)
+        why = _of_page(view, name)
+        if why is not None:
+            yield ("page", name), why
 
 
 def _of_placement(view: LiveView, name: str) -> str | None:
     try:
-        placement = placement_of(view.presets, name, ())
-        body = ShelfBody().model_copy(update=dict(placement.parameters))
-        request = probe(body, placement.parameters, view.presets.segments, ())
-        why = _unknown(view, _fields_of_request(request))
-        if why is None and request.choose_by is not None and no_numbers(view, request.choose_by.field):
-            why = f"no item has a number or a time in {short_repr(request.choose_by.field.removeprefix(PREFIX))}"
-        fixed = None if depends_on_request(body.filter) else request.predicate
-        if why is None and fixed is not None and not view.filters.accepts(fixed, view.changed):
-            why = "its filter compares a field with a type that no item has, so its shelves are refused"
-        return why
+        return _of_parameters(view, placement_of(view.presets, name, ()).parameters)
     except InputError as error:
         return str(error)
+
+
+def _of_page(view: LiveView, name: str) -> str | None:
+    """The first problem of the page, with the name of its shelf."""
+    try:
+        page = page_of(view.presets, name, ())
+        if page.order is not None and is_objective_lost(view, page.order):
+            return f"its order needs a number {VALUE_FIELDS[page.order]!r}, which no item has"
+        for shelf in page.shelves:
+            best = () if shelf.best is None else (shelf.best.field,)
+            why = _unknown(view, best) or _of_parameters(view, shelf.parameters)
+            if why is not None:
+                return f"shelf {shelf.name!r}: {why}"
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _of_parameters(view: LiveView, parameters: Mapping[str, Any]) -> str | None:
+    body = ShelfBody().model_copy(update=dict(parameters))
+    request = probe(body, parameters, view.presets.segments, ())
+    why = _unknown(view, _fields_of_request(request))
+    if why is None and request.choose_by is not None and no_numbers(view, request.choose_by.field):
+        why = f"no item has a number or a time in {short_repr(request.choose_by.field.removeprefix(PREFIX))}"
+    fixed = None if depends_on_request(body.filter) else request.predicate
+    if why is None and fixed is not None and not view.filters.accepts(fixed, view.changed):
+        why = "its filter compares a field with a type that no item has, so its shelves are refused"
+    lost = [id_ for id_ in parameters.get("item_ids", ()) if id_ not in view.items] if why is None else []
+    return f"there is no item {short_repr(lost[0])}, which item_ids names" if lost else why
 
 
 def _fields_of_effect(effect: Effect) -> Iterator[str]:

@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import cache
+from typing import Any
 
-import numpy as np
-
+from api.merchandising.lost_fields import is_lost, without_lost_fields
 from api.merchandising.rule_documents import rules_of
 from api.merchandising.situations import situation_of
 from api.messages.shelf_schemas import RecommendQuery, ShelfBody
-from engine.catalogue.predicate import PREFIX, Condition
 from engine.errors import StoreUnavailable
 from engine.merchandising.placements import Placement
 from engine.merchandising.rules import NO_RULES, AppliedRules, Effect, Members
-from engine.recommending.scoring.objective import VALUE_FIELDS
-from engine.recommending.values.boosts import Boosts, CurveBoost, FilterBoost
+from engine.recommending.values.boosts import CurveBoost
 from engine.recommending.values.request import Request
 from engine.store import user_facts
 from engine.store.database.connections import Database
 from indexing.live.view import LiveView
 
-NO_EFFECT = FilterBoost(
-    Condition("item_id", "exists", False, "bool")
-)  # in place of a boost, so that others keep theirs
+NOTHING: Mapping[str, Any] = {}
 
 
 class NeedsMembers(Exception):
@@ -45,56 +41,18 @@ def with_rules(
     view: LiveView,
     now_us: int,
     members: Members,
+    of_page: Mapping[str, Any] = NOTHING,
 ) -> tuple[Request, AppliedRules]:
-    """The request as the rules that act change it. `body` has the parameters of the placement."""
-    if placement is not None:
-        shelf = without_lost_fields(without_lost_curves(shelf, placement, view), placement, view)
+    """The request as the rules that act change it. `body` has the parameters of the placement, `of_page` are the
+    parameters of the shelf of a page."""
+    if placement is not None or of_page:
+        shelf = without_lost_fields(shelf, view, NOTHING if placement is None else placement.parameters, of_page)
     if not has_rules(view):
         return shelf, NO_RULES
     rules, situation = rules_of(view.presets), situation_of(body, view, now_us)
     name, allowed = (None, None) if placement is None else (placement.name, placement.rules)
     acting = rules.acting(situation, name, allowed, members)
     return rules.apply(shelf, acting, situation, lambda effect: accepts(view, effect), view.filters)
-
-
-def without_lost_fields(shelf: Request, placement: Placement, view: LiveView) -> Request:
-    """A placement that chooses by a field, or whose objective needs a field, that no item has any more keeps serving:
-    the score chooses, and the objective has no effect."""
-    if shelf.choose_by is not None and "group_by" in placement.parameters and no_numbers(view, shelf.choose_by.field):
-        shelf = replace(shelf, choose_by=None)
-    field = VALUE_FIELDS.get(shelf.objective or "")
-    if field is not None and "objective" in placement.parameters and no_numbers(view, PREFIX + field):
-        shelf = replace(shelf, objective=None)
-    return shelf
-
-
-def no_numbers(view: LiveView, field: str) -> bool:
-    """Whether no item has a number or a time in the field."""
-    return view.kept(
-        ("no numbers", field),
-        (),
-        lambda: all(bool(np.isnan(view.numbers(field, is_time=is_time)).all()) for is_time in (False, True)),
-    )
-
-
-def without_lost_curves(shelf: Request, placement: Placement, view: LiveView) -> Request:
-    """A placement whose curve is over a field that no item has any more keeps serving, without the curve."""
-    n_placed = len(placement.parameters.get("boost", ()))
-    placed = shelf.boosts[:n_placed]
-    if not any(isinstance(each, CurveBoost) for each in placed):
-        return shelf
-
-    def kept() -> Boosts:
-        return Boosts(
-            NO_EFFECT if isinstance(each, CurveBoost) and at < n_placed and is_lost(view, each) else each
-            for at, each in enumerate(shelf.boosts)
-        )
-
-    return replace(shelf, boosts=view.kept(("curves", shelf.boosts, n_placed), (), kept))
-
-
-def is_lost(view: LiveView, curve: CurveBoost) -> bool:
-    return bool(np.isnan(view.numbers(curve.field, is_time=curve.is_age)).all())
 
 
 def accepts(view: LiveView, effect: Effect) -> bool:

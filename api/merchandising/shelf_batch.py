@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import Any
 
 from fastapi import Request as HttpRequest
 
@@ -13,8 +14,8 @@ from api.coalescing.user_profile import UserProfile, read_profile, read_profiles
 from api.deps import check_k
 from api.limits.deadline import check_deadline
 from api.limits.work_limit import check_work
-from api.merchandising.placed import placed
-from api.merchandising.ruled import members_of, of_segments, with_rules
+from api.merchandising.placed import placed, stores_seeds
+from api.merchandising.ruled import NOTHING, members_of, of_segments, with_rules
 from api.merchandising.situations import references_of
 from api.messages import warnings
 from api.messages.cursors import Series, series
@@ -66,7 +67,8 @@ def asked_shelves(
     for body, loc in until_deadline(bodies, every=1):
         pages = series(view.space.cursor_secret, body, now_us, scope=body.placement or "")
         asked.append(asked_shelf(body, loc, view, settings, options, now_us, pages, members))
-        check_seeds(view, asked[-1].shelf, loc)
+        if not stores_seeds(asked[-1].placement):
+            check_seeds(view, asked[-1].shelf, loc)
         n_items += asked[-1].shelf.k
         if n_items > MAX_ITEMS:
             raise InputError(f"all shelves have at most {MAX_ITEMS} items together, asked for more", loc=loc[:2])
@@ -82,7 +84,9 @@ def asked_shelf(
     now_us: int,
     pages: Series,
     members: Callable[[str | None], Members],
+    of_page: Mapping[str, Any] = NOTHING,
 ) -> AskedShelf:
+    """`of_page`: the parameters of the shelf of a page, which `body` has."""
     full, placement = placed(body, view.presets, loc)
     check_k(full.k, settings, (*loc, "k"))
     shelf = parse_recommend(
@@ -94,7 +98,7 @@ def asked_shelf(
         explain=options.explain,
         segments=references_of(full, view, now_us),
     )
-    shelf, rules = with_rules(shelf, full, placement, view, now_us, members(of_segments(shelf)))
+    shelf, rules = with_rules(shelf, full, placement, view, now_us, members(of_segments(shelf)), of_page)
     return AskedShelf(body, full, placement, pages, loc, shelf, rules)
 
 

@@ -9,7 +9,8 @@ from engine.catalogue import predicate as predicates
 from engine.catalogue.close_names import close_names
 from engine.catalogue.predicate import CORE, PREFIX, Condition, Predicate
 from engine.errors import Problem, short_repr
-from engine.recommending.values.boosts import Boosts
+from engine.recommending.scoring.objective import VALUE_FIELDS
+from engine.recommending.values.boosts import Boosts, CurveBoost
 from engine.recommending.values.request import Request
 from engine.values.events import Weighting
 from indexing.live.view import LiveView
@@ -36,11 +37,30 @@ def of_request(
         found += of_filter(view, pin.predicate, suggest=suggest)
     for field, _ in request.caps:
         found += of_field(view, field, (*loc, "caps", field.removeprefix(PREFIX)), suggest=suggest)
+    if isinstance(body, ShelfBody | RecommendQuery):
+        found += _of_lost_fields(request, body, loc)
     if body.item_ids:
         found += of_items(view, body.item_ids, (*loc, "item_ids"))
     if isinstance(body, ShelfBody | RecommendQuery) and body.include_items:
         found += of_items(view, body.include_items, (*loc, "include_items"))
     return found + of_history(view, body.history, (*loc, "history")) if body.history else found
+
+
+def _of_lost_fields(request: Request, body: ShelfBody | RecommendQuery, loc: Loc) -> list[Problem]:
+    """What a stored shelf asks for and `without_lost_fields` left away."""
+    found = [
+        Problem((*loc, "boost", at), f"no item has a value in {short_repr(asked.field or asked.age_of)}: no effect")
+        for at, (asked, boost) in enumerate(zip(body.boost, request.boosts, strict=False))
+        if asked.curve is not None and not isinstance(boost, CurveBoost)
+    ]
+    if body.objective is not None and request.objective is None:
+        field = VALUE_FIELDS[body.objective]
+        found.append(Problem((*loc, "objective"), f"no item has a number in {short_repr(field)}: no effect"))
+    choose = None if body.group_by is None else body.group_by.choose
+    if choose is not None and request.choose_by is None:
+        message = f"no item has a number or a time in {short_repr(choose.field)}: the score chooses"
+        found.append(Problem((*loc, "group_by", "choose", "field"), message))
+    return found
 
 
 def _with_unknown_fields(view: LiveView, boosts: Boosts) -> list[Predicate]:

@@ -27,7 +27,7 @@ from api.limits.deadline import check_deadline, remaining_s
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.limits.work_limit import check_work, is_quick
-from api.merchandising.placed import placed
+from api.merchandising.placed import placed, stores_seeds
 from api.merchandising.ruled import NeedsMembers, ask_later, members_of, of_segments, with_rules
 from api.merchandising.shelf_batch import answer_shelves, asked_shelves, with_profiles
 from api.merchandising.situations import references_from, references_of
@@ -156,7 +156,8 @@ async def _recommend(
     quick = body.min_seq is None and body.deadline_ms is None and is_quick(view, shelf)
     if not quick:
         _check_work(view, shelf, context, loc)
-    check_seeds(view, shelf, loc)
+    if not stores_seeds(placement):
+        check_seeds(view, shelf, loc)
     shelf = with_vector(shelf, body.vector, view, loc)
     degraded = False
     if shelf.user_id is not None:

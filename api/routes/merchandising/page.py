@@ -19,6 +19,7 @@ from api.limits.deadline import check_deadline
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import long_running
 from api.limits.work_limit import check_work
+from api.merchandising.lost_fields import is_objective_lost
 from api.merchandising.page_documents import page_of
 from api.merchandising.page_shelves import LOC, OpenShelf, Visit, cursor_after, kept, note, open_shelves
 from api.merchandising.ruled import members_of
@@ -74,7 +75,7 @@ def post_page(body: PageBody, request: Request, view: View, context: AppReadCont
         raise error.within(LOC) from None
     answers = [_nothing(each) if each.request is None else next(found) for each in shelves]
     order: Sequence[int] = range(len(shelves))
-    if page.order is not None:
+    if page.order is not None and not is_objective_lost(view, page.order):
         order = by_expected_value(view, answers, page.order, now_us)
     everything = [*(hit.item_id for answer in answers for hit in answer.hits)] if page.distinct else []
     parts = [
