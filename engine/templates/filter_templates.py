@@ -30,7 +30,6 @@ SEED, CONTEXT = "seed", "context."
 IN_NAME = re.compile(r"\{context\.([^{}]*)\}")
 MAX_DEPTH = 32  # the parser has a lower limit of its own
 MAX_FACTOR = 1e6
-NEVER: Mapping[str, object] = {"item_id": {"exists": False}}
 
 
 @dataclass(frozen=True)
@@ -127,10 +126,7 @@ def _operators(
         else:
             values = situation.of_seeds(reference.name, at)
             if isinstance(operand, Mapping):
-                factor = float(operand[SEED])
-                values = [
-                    each * factor for each in values if isinstance(each, int | float) and not isinstance(each, bool)
-                ]
+                values = _multiplied(name, values, float(operand[SEED]), at)
             option = {MATCH_CASE: operators[MATCH_CASE]} if MATCH_CASE in operators else {}
             more.append(_seed_condition(name, operator, values, option))
     if made.keys() == {MATCH_CASE}:  # its operators are in `more`
@@ -138,9 +134,20 @@ def _operators(
     return made
 
 
+def _multiplied(name: str, values: list[Scalar], factor: float, loc: Loc) -> list[Scalar]:
+    """The numbers times the factor. InputError where the seed items have values, and none of them is a number."""
+    numbers: list[Scalar] = [
+        each * factor for each in values if isinstance(each, int | float) and not isinstance(each, bool)
+    ]
+    if values and not numbers:
+        message = f"a factor multiplies a number, and {short_repr(name)} of the seed item is {short_repr(values[0])}"
+        raise InputError(f'{message}; leave the factor away, as in {{"eq": "seed"}}', loc=loc)
+    return numbers
+
+
 def _seed_condition(name: str, operator: str, values: list[Scalar], option: Mapping[str, object]) -> object:
-    if not values:
-        return NEVER
+    if not values:  # true for no item, and names the field, so that an unknown one is noticed
+        return {"and": [{name: {"exists": True}}, {name: {"exists": False}}]}
     if operator in ORDERS:
         comparable = [each for each in values if isinstance(each, str) == isinstance(values[0], str)]
         return {name: {operator: (max if operator in ("lt", "lte") else min)(comparable)}}

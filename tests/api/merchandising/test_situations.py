@@ -32,6 +32,15 @@ def test_filters_refer_to_the_seed_the_context_and_the_time(shop: Shop) -> None:
     assert ids(shelf(shop, filter={"created_at": {"lt": "now-1h"}})) == []
 
 
+def test_a_condition_of_the_seed_over_an_unknown_field_warns_as_any_filter_does(shop: Shop) -> None:
+    answer = shelf(shop, item_ids=["odd-10"], filter={"prce": {"eq": "seed"}})
+    assert ids(answer) == []
+    [warning] = answer["warnings"]
+    assert "no item has an attribute 'prce'; similar names: price" in warning["msg"]
+    refused = shop.post("/recommend", {"item_ids": ["odd-10"], "filter": {"categories": {"eq": {"seed": 2}}}})
+    assert refused.status_code == 422
+
+
 def test_price_and_stock_may_be_attributes_of_each_store(shop: Shop) -> None:
     stocks = {"even-19": {"b-1": 2, "b-2": 0}, "odd-19": {"b-1": 0, "b-2": 7}}
     for item_id, stock in stocks.items():

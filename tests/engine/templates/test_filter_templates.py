@@ -95,6 +95,12 @@ def test_several_seeds_and_seeds_without_a_value_are_defined(
         ({"price": {"gte": {"seed": True}}}, MINUTE, ("price", "gte"), "with a factor above 0"),
         ({"price": {"gte": {"seed": 1, "of": "cost"}}}, MINUTE, ("price", "gte"), "with a factor above 0"),
         ({"title": {"gte": {"seed": 1}}}, MINUTE, ("title", "gte"), "title holds no numbers"),
+        (
+            {"brand": {"gte": {"seed": 1}}},
+            of("lamp"),
+            ("brand", "gte"),
+            "a factor multiplies a number, and 'brand' of the",
+        ),
         ({"price": {"gte": "now-3x"}}, MINUTE, ("price", "gte"), "expected a duration"),
     ],
 )
