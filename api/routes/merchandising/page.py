@@ -112,8 +112,9 @@ def _with_people(shelf: OpenShelf, view: View, database: AppDatabase, settings: 
 def _nothing(shelf: OpenShelf) -> Answer:
     seed = shelf.shelf.seed
     if seed is not None:
-        what = f"{seed.nth} items with an event {seed.kind}" if seed.kind else f"{seed.nth} items"
-        reason = f"the history of the visitor has fewer than {what}, of which the shelf starts"
+        n = "no items" if seed.nth == 1 else f"fewer than {seed.nth} items"
+        what = f"{n} with an event {seed.kind}" if seed.kind else n
+        reason = f"the history of the visitor has {what} to start from"
     else:
         reason = f"eligible items have no value of {shelf.shelf.best.name!r} to start from" if shelf.shelf.best else ""
     return Answer((), Shortfall(shelf.k, 0, reason), None)

@@ -103,7 +103,7 @@ def test_a_shelf_without_anything_to_start_from_says_so(shop: Shop) -> None:
     assert again["items"] == []
     assert again["title"] is None
     assert again["shortfall"]["reason"].startswith(
-        "the history of the visitor has fewer than 1 items with an event view"
+        "the history of the visitor has no items with an event view to start from"
     )
     assert again["cursor"] is None
 
