@@ -37,7 +37,6 @@ from engine.store.shelves import served_shelves
 from engine.store.shelves.served_shelves import ServedShelf
 from indexing.live.view import LiveView
 
-MAX_REQUESTS = 1000
 LOC = ("body", "n")
 NO_PAGES = Series(b"", b"", 0)
 

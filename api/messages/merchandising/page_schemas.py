@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from api.messages.cursors import MAY_CHANGE
 from api.messages.request_schemas import ITEM, USER, Cursor, Filter, Id, Ids, StrictModel
 from api.messages.response_schemas import Answered, ShelfAnswer
 from api.messages.shelf_schemas import (
@@ -90,9 +89,6 @@ class PageBody(ExplainOptions):
         None, max_length=50, description="only these; default: all, or those of `cursors`"
     )
     cursors: dict[Name, Cursor] = Field({}, max_length=50, description="by shelf, the `cursor` of its last page")
-
-
-FOR_EVERY_SHELF = MAY_CHANGE & {"history", "exclude_items"} | {"user_id", "item_ids", "filter"}
 
 
 class AnsweredPageShelf(ShelfAnswer):
