@@ -18,13 +18,14 @@ from tests.api.conftest import Shop
 
 HOME = {"k": 4, "exclude": "none", "filter": {"price": {"lt": 12}}}
 USERS = [f"{side}-user-{n}" for n in range(3) for side in ("odd", "even")]
-NOBODY = {"exclude": "none", "strategy": "popular"}
+DICE = {"strategy": "random", "k": 6}
+ONLY = {"k": 1, "strategy": "list", "item_ids": ["odd-01"], "exclude": "none"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def stored(shop: Shop, database: Database) -> Iterator[None]:
-    """Requests of six users for placement `home`, of the same users without a placement, and one for a lost one. The
-    server keeps no others."""
+    """Requests of six users for placement `home`, of the same users without a placement, one for a lost one, three of
+    nobody for `dice`, and one of a user who was shown odd-01. The server keeps no others."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(ShelfWriter, "keep", lambda *shelf: None)
         fill(shop, database)
@@ -32,9 +33,12 @@ def stored(shop: Shop, database: Database) -> Iterator[None]:
 
 
 def fill(shop: Shop, database: Database) -> None:
-    for name in ("home", "lost"):
-        assert shop.put(f"/placements/{name}", HOME).status_code == 200
-    served = [({"placement": "home"}, user, "home") for user in USERS]
+    for name, document in {"home": HOME, "lost": HOME, "dice": DICE, "fresh": ONLY}.items():
+        assert shop.put(f"/placements/{name}", document).status_code == 200
+    dice = {"placement": "dice", "explore": 0.5}
+    served = [(dice, None, "dice"), (dice, None, "dice"), (dice | {"seed": 7}, None, "dice")]
+    served += [({"placement": "fresh"}, "odd-user-9", "fresh")]
+    served += [({"placement": "home"}, user, "home") for user in USERS]
     served += [({"k": 5, "exclude": "none", "fields": ["title"]}, user, None) for user in USERS]
     served += [({"placement": "gone"}, USERS[0], "gone"), ({"placement": "lost"}, None, "lost")]
     written(shop, database, served)
@@ -132,11 +136,11 @@ def test_a_new_placement_takes_requests_without_a_placement(shop: Shop) -> None:
 def test_a_rule_is_tried_on_all_requests_or_on_those_of_a_placement(shop: Shop) -> None:
     rule = {"when": {"placements": ["home"]}, "then": {"filter": {"categories": "even"}}}
     found = tried(shop, "/rules/evens", rule)
-    assert (found["n_requests"], found["acted"]) == (13, {"before": 0, "after": 6})
+    assert (found["n_requests"], found["acted"]) == (17, {"before": 0, "after": 6})
     assert found["refused"] == {
         "before": 1,
         "after": 1,
-        "reasons": ["placement: there is no placement 'gone'; this space has: home, lost"],
+        "reasons": ["placement: there is no placement 'gone'; this space has: dice, fresh, home, lost"],
     }
     assert all(id_.startswith("even") for each in found["examples"] for id_ in each["items_after"])
     assert tried(shop, "/rules/evens", rule, placement="home")["n_requests"] == 6
@@ -151,14 +155,11 @@ def test_a_rule_that_begins_later_is_tried_at_that_moment(shop: Shop) -> None:
     begins = datetime.now(UTC) + timedelta(days=30)
     rule = {"when": {"from": begins.isoformat()}, "then": {"filter": {"categories": "even"}}}
     assert tried(shop, "/rules/later", rule)["n_changed"] == 0
-    assert tried(shop, "/rules/later", rule, at=(begins + timedelta(days=1)).isoformat())["acted"]["after"] == 13
+    assert tried(shop, "/rules/later", rule, at=(begins + timedelta(days=1)).isoformat())["acted"]["after"] == 17
 
 
-def test_random_shelves_differ_by_the_change_alone(shop: Shop, database: Database) -> None:
-    asked = {"placement": "dice", "explore": 0.5}
-    shop.put("/placements/dice", {"strategy": "random", "k": 6})
-    written(shop, database, [(asked, None, "dice"), (asked, None, "dice"), (asked | {"seed": 7}, None, "dice")])
-    same = tried(shop, "/placements/dice", {"strategy": "random", "k": 6, "description": "the same"})
+def test_random_shelves_differ_by_the_change_alone(shop: Shop) -> None:
+    same = tried(shop, "/placements/dice", DICE | {"description": "the same"})
     assert (same["n_requests"], same["n_changed"]) == (3, 0)
 
 
@@ -189,10 +190,7 @@ def test_the_deletion_of_what_is_not_there_is_not_found(shop: Shop) -> None:
     assert shop.post("/rules/nowhere/dry-run", {"document": None}).status_code == 404
 
 
-def test_what_a_user_was_shown_counts_in_a_dry_run(shop: Shop, database: Database) -> None:
+def test_what_a_user_was_shown_counts_in_a_dry_run(shop: Shop) -> None:
     """The stored shelf of this user showed odd-01."""
-    only = {"k": 1, "strategy": "list", "item_ids": ["odd-01"], "exclude": "none"}
-    assert shop.put("/placements/fresh", only).status_code == 200
-    written(shop, database, [({"placement": "fresh"}, "odd-user-9", "fresh")])
-    found = tried(shop, "/placements/fresh", only | {"exclude": {"impressed": "1d"}})
+    found = tried(shop, "/placements/fresh", ONLY | {"exclude": {"impressed": "1d"}})
     assert [(each["items_before"], each["items_after"]) for each in found["examples"]] == [(["odd-01"], [])]

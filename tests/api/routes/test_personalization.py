@@ -16,7 +16,7 @@ from engine.store.database.connections import Database
 from tests.api.conftest import Shop
 
 OF_VISITOR = ("user_id", "session_id", "personalization")
-BACKGROUND = ("nearfield-poller", "nearfield-listener", "nearfield-shelves", "MainThread")
+BACKGROUND = ("nearfield-poller", "nearfield-listener", "nearfield-notifier", "nearfield-shelves", "MainThread")
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def ids(answer: Any) -> list[str]:
 
 
 def wait_until_stored(shop: Shop, database: Database, user: str, n: int) -> list[dict[str, object]]:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 60
     while time.monotonic() < until:
         with database.connect() as conn:
             found = served_shelves.of_user(conn, shop.space.key, user)

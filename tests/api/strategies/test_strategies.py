@@ -54,9 +54,9 @@ def sold(shop: Shop, database: Database) -> Shop:
 
 
 def wait_for(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 60
     while not holds():
-        assert time.monotonic() < end, "it did not happen within 20 s"
+        assert time.monotonic() < end, "it did not happen within 60 s"
         time.sleep(0.05)
 
 
@@ -172,17 +172,29 @@ def test_a_fallback_continues_the_shelf_in_its_order(sold: Shop) -> None:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_get_post_and_batch_give_the_same_shelf(sold: Shop, strategy: str) -> None:
     asked = {"strategy": strategy, "user_id": "ann", "k": 4, **ASKED.get(strategy, {})}
-    posted = sold.post("/recommend", asked).json()
+    posted: dict[str, Any] = {}
+    answers: list[dict[str, Any]] = []
+
+    def unchanged_meanwhile() -> bool:
+        """Whether no poll between the answers counted events that other tests wrote."""
+        nonlocal posted, answers
+        posted, got = sold.post("/recommend", asked).json(), sold.get("/recommend", params=asked).json()
+        batch = sold.post("/recommend/batch", {"shelves": [{"user_id": "odd-user-1"}, asked, asked]}).json()
+        answers = [got, *batch["shelves"][1:]]
+        return slots(sold.post("/recommend", asked).json()) == slots(posted)
+
+    wait_for(unchanged_meanwhile)
     assert posted["items"][0]["source"] == strategy
-    got = sold.get("/recommend", params=asked).json()
-    batch = sold.post("/recommend/batch", {"shelves": [{"user_id": "odd-user-1"}, asked, asked]}).json()["shelves"]
-    for answer in (got, *batch[1:]):
-        assert [slot(item) for item in answer["items"]] == [slot(item) for item in posted["items"]]
+    for answer in answers:
+        assert slots(answer) == slots(posted)
         assert answer["shortfall"] == posted["shortfall"]
 
 
-def slot(item: dict[str, Any]) -> tuple[Any, ...]:
-    return item["item_id"], item["source"], item["reason"], pytest.approx(item["score"], rel=1e-3)
+def slots(answer: dict[str, Any]) -> list[tuple[Any, ...]]:
+    return [
+        (item["item_id"], item["source"], item["reason"], pytest.approx(item["score"], rel=1e-3))
+        for item in answer["items"]
+    ]
 
 
 @pytest.mark.parametrize(
