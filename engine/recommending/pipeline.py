@@ -26,9 +26,11 @@ from engine.recommending.scoring.compile_boosts import compiled_boosts
 from engine.recommending.scoring.min_score import best_above, lowest_score, why_short
 from engine.recommending.scoring.rotation import rotated
 from engine.recommending.scoring.score_parts import score_parts
-from engine.recommending.shaping.fixed_slots import NO_SLOTS, with_fixed
+from engine.recommending.shaping.explore import explore
+from engine.recommending.shaping.fixed_slots import NO_SLOTS, FixedSlots, with_fixed
 from engine.recommending.shaping.group_members import siblings_of
-from engine.recommending.shaping.registry import SHAPING, fixed_slots, needs_find
+from engine.recommending.shaping.pins import place_pins
+from engine.recommending.shaping.registry import SHAPING, needs_find
 from engine.recommending.sources.registry import SOURCES
 from engine.recommending.sources.source import Source
 from engine.recommending.values.answer import Answer, Hit, Shortfall
@@ -191,18 +193,31 @@ def _n_candidates(request: Request) -> int:
 
 
 def _shelf(plan: Plan, searched: Searched | None, shown: AbstractSet[int]) -> Shelf:
-    """Shaping chooses among n candidates; while it leaves the shelf short and there are more, n grows. `shown` are the
-    rows of earlier shelves."""
-    context, k, n = plan.context, plan.context.request.k, _n_candidates(plan.context.request)
-    fixed = NO_SLOTS
-    if needs_find(context.request):
+    """`shown` are the rows of earlier shelves. Items pinned to later pages fill a shelf that is too short without."""
+    context, k = plan.context, plan.context.request.k
+    if not needs_find(context.request):
+        return _chosen(plan, context, NO_SLOTS, searched, shown)
 
-        def find(view: View, n: int, without: AbstractSet[int]) -> list[Hit]:
-            anywhere = replace(plan, context=replace(context, view=view), lowest=None)
-            return _candidates(anywhere, n, None, shown | without)
+    def find(view: View, n: int, without: AbstractSet[int]) -> list[Hit]:
+        anywhere = replace(plan, context=replace(context, view=view), lowest=None)
+        return _candidates(anywhere, n, None, shown | without)
 
-        context = replace(context, excluded=plan.excluded | shown, find=find)
-        fixed = fixed_slots(context, find)
+    context = replace(context, excluded=plan.excluded | shown, find=find)
+    pins = place_pins(context, find)
+    while True:
+        shelf = _chosen(plan, context, explore(context, find, pins), searched, shown)
+        more = pins.brought_forward(k, k - len(shelf.hits))
+        if more is pins:
+            return shelf
+        pins = more
+
+
+def _chosen(
+    plan: Plan, context: Context, fixed: FixedSlots, searched: Searched | None, shown: AbstractSet[int]
+) -> Shelf:
+    """Shaping chooses among n candidates; while it leaves the shelf short and there are more, n grows."""
+    k, n = context.request.k, _n_candidates(context.request)
+    if fixed.hits:
         context, shown = with_fixed(context, fixed.hits), shown | fixed.reserved
     while True:
         candidates = _candidates(plan, n, searched, shown)

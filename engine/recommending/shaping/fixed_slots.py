@@ -22,18 +22,28 @@ class FixedSlots:
     warnings: tuple[Problem, ...] = ()  # pins that could not be placed
 
     def around(self, chosen: list[Hit], k: int) -> list[Hit]:
-        """Up to `k` hits: the fixed ones at their places, the chosen ones between them. Where a shelf is too short for
-        a place, the fixed item comes last."""
+        """Up to `k` hits: the fixed ones of this page at their places, the chosen ones between them. Where a shelf is
+        too short for a place, the fixed item comes last."""
         if not self.hits:
             return chosen[:k]
         shelf: list[Hit] = []
-        left, others = dict(self.hits), iter(chosen)
+        left, others = {place: hit for place, hit in self.hits.items() if place < k}, iter(chosen)
         for place in range(k):
             hit = left.pop(place) if place in left else next(others, None)
             if hit is None:
                 return [*shelf, *(left[each] for each in sorted(left))][:k]
             shelf.append(hit)
         return shelf
+
+    def brought_forward(self, k: int, n: int) -> FixedSlots:
+        """The first `n` items of later pages, which a shelf that is so much too short shows now, at its last free
+        places; the same object if there are none."""
+        later = sorted(place for place in self.hits if place >= k)[:n]
+        if not later:
+            return self
+        free = [place for place in range(k) if place not in self.hits][-len(later) :]
+        places = dict(zip(later, free, strict=True))
+        return replace(self, hits={places.get(place, place): hit for place, hit in self.hits.items()})
 
 
 NO_SLOTS = FixedSlots()

@@ -3,7 +3,8 @@
 Positions start at 1 and go on over the pages. A pin shows only what the shelf may show: an item that is unavailable,
 does not pass the filter, or is excluded, leaves its position to the next item, and a warning says so. Groups and caps
 do not hold back a pinned item, but count it; of a filter, the best item that groups and caps admit is pinned. Minimum
-scores do not apply. An item that is pinned to a later page is not shown before.
+scores do not apply. An item that is pinned to a later page is not shown before, unless the
+shelf is too short without it.
 """
 
 from __future__ import annotations

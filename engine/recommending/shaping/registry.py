@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 from engine.recommending.shaping import caps, diversity, group_by
-from engine.recommending.shaping.explore import explore
-from engine.recommending.shaping.fixed_slots import FixedSlots
-from engine.recommending.shaping.pins import place_pins
 from engine.recommending.shaping.stage import Stage
-from engine.recommending.values.context import Context, Find
 from engine.recommending.values.request import Request
 
 
 def needs_find(request: Request) -> bool:
     """Whether a stage searches for items beside the candidates."""
     return bool(request.pins) or request.choose_by is not None or request.explore > 0
-
-
-def fixed_slots(context: Context, find: Find) -> FixedSlots:
-    return explore(context, find, place_pins(context, find))
 
 
 SHAPING: tuple[Stage, ...] = (

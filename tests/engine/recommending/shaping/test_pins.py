@@ -165,3 +165,13 @@ def test_an_item_that_a_pin_shows_is_on_no_later_shelf_of_the_page() -> None:
     assert [hit.item_id for hit in first.hits] == ["cap", "cup"]
     assert [hit.item_id for hit in second.hits] == ["mug", "hat"]
     assert "earlier shelf" in second.warnings[0].msg
+
+
+def test_an_item_of_a_later_page_that_fills_a_short_shelf_counts_for_its_group() -> None:
+    brands = dict(enumerate(frozenset([brand]) for brand in "aabbcc"))
+    for explore in (0.0, 0.5, 1.0):
+        asked = {"k": 6, "group_by": "brand", "pins": [Pin(9, "mug")], "explore": explore, "seed": 3}
+        hits = answer_to(SmallView(fields={"brand": brands}), source="popular", **asked).hits
+        shown = [brands[hit.row] for hit in hits]
+        assert len(shown) == len(set(shown)) == 3
+        assert (hits[-1].item_id, hits[-1].reason) == ("mug", "pinned")
