@@ -4,12 +4,13 @@ The items are chosen by Thompson sampling (Thompson, Biometrika 1933): the rate 
 from its posterior, Beta(a + clicks, b + impressions - clicks), and the largest draws win, so that uncertain and new
 items come often and items known to do badly rarely. The candidates are the items that follow the shelf itself, and the
 newest ones; the prior is the distribution of the rates of the shop. The slots are at random places. Groups and caps
-hold; minimum scores do not apply.
+hold; minimum scores do not apply. Numbers are drawn in the order of the catalogue, also for the items of the shelf
+itself: scores that differ by rounding, as alone and in a batch, change no other choice of a seed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -34,33 +35,36 @@ def explore(context: Context, find: Find, fixed: FixedSlots) -> FixedSlots:
     n = int(n_wanted) + int(draw.random() < n_wanted % 1)
     free = [place for place in range(request.k) if place not in fixed.hits]
     places = sorted(draw.choice(free, min(n, len(free)), replace=False).tolist()) if free else []
-    candidates = _candidates(context, find, fixed.reserved) if places else []
+    candidates = _candidates(context, find, fixed.reserved) if places else {}
     hits, reserved = dict(fixed.hits), set(fixed.reserved)
-    for at in np.argsort(-_drawn_rates(context, candidates, draw), kind="stable").tolist():
+    for candidate in _by_drawn_rate(context, candidates, draw):
         if not places:
             break
-        chosen = [hit for hit in admitted(with_fixed(context, hits), [candidates[at]]) if hit.row not in reserved]
+        chosen = [hit for hit in admitted(with_fixed(context, hits), [candidate]) if hit.row not in reserved]
         if chosen:
             hits[places.pop(0)] = chosen[0]._replace(reason="explored")
             reserved.add(chosen[0].row)
     return replace(fixed, hits=hits, reserved=frozenset(reserved))
 
 
-def _candidates(context: Context, find: Find, reserved: Collection[int]) -> list[Hit]:
-    """Not the items that the shelf would show anyway."""
+def _candidates(context: Context, find: Find, reserved: Collection[int]) -> dict[Hit, bool]:
+    """Whether each is a candidate: the items that the shelf would show anyway are not."""
     view, k = context.view, context.request.k
     without = frozenset(reserved)
     best = find(view, k + N_NEXT, without)
     known = {hit.row for hit in best} | without | set(context.excluded)
     newest = view.newest if view.allowed is None else view.newest[view.allowed[view.newest]]
     new = [row for row in newest[: N_NEWEST + len(known)].tolist() if row not in known][:N_NEWEST]
-    return best[k:] + (find(view.among(new), len(new), without) if new else [])
+    found = best + (find(view.among(new), len(new), without) if new else [])
+    return {hit: place >= k for place, hit in enumerate(found)}
 
 
-def _drawn_rates(context: Context, candidates: list[Hit], draw: np.random.Generator) -> np.ndarray:
-    counts, rows = context.view.behaviour.counts, [hit.row for hit in candidates]
+def _by_drawn_rate(context: Context, candidates: Mapping[Hit, bool], draw: np.random.Generator) -> list[Hit]:
+    counts, hits = context.view.behaviour.counts, sorted(candidates, key=lambda hit: hit.row)
+    rows = [hit.row for hit in hits]
     rate, strength = rate_prior(counts.clicks, counts.impressions) or (0.5, 2.0)  # without counts, all rates alike
     shown = np.maximum(counts.impressions[rows], 0)
     clicked = np.minimum(counts.clicks[rows], shown)  # a click without an impression came from elsewhere
     rate = min(max(rate, 1e-6), 1 - 1e-6)
-    return np.asarray(draw.beta(strength * rate + clicked, strength * (1 - rate) + shown - clicked))
+    rates = draw.beta(strength * rate + clicked, strength * (1 - rate) + shown - clicked)
+    return [hits[at] for at in np.argsort(-rates, kind="stable").tolist() if candidates[hits[at]]]

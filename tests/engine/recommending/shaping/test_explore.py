@@ -1,6 +1,7 @@
 """Exploration: a measured share of slots, seeded, and items known to do badly are shown rarely."""
 
 from collections import Counter
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -54,3 +55,16 @@ def test_uncertain_and_good_items_are_explored_and_bad_ones_rarely() -> None:
     assert sum(chosen.values()) == 900
     assert np.mean(new) > 10 * np.mean(bad)
     assert not any(chosen[f"i{row}"] for row in range(10)), "these are shown anyway"
+
+
+def test_items_that_change_places_change_no_other_choice() -> None:
+    """As do scores that differ by rounding; the first ten items are the shelf itself."""
+    view = shop(np.zeros(N), np.zeros(N))
+    for one, other in ((30, 31), (9, 10)):
+        popularity = view.popularity.copy()
+        popularity[[one, other]] = popularity[[other, one]]
+        swapped = replace(view, popularity=popularity, most_popular=np.argsort(-popularity, kind="stable"))
+        for seed in range(20):
+            chosen, again = (explored(each, explore=0.5, seed=seed) for each in (view, swapped))
+            if not {*chosen, *again} & {"i9", "i10"}:
+                assert again == chosen
