@@ -9,9 +9,9 @@ from engine.catalogue import predicate as predicates
 from engine.catalogue.close_names import close_names
 from engine.catalogue.predicate import CORE, PREFIX, Condition, Predicate
 from engine.errors import Problem, short_repr
-from engine.recommending.scoring.objective import VALUE_FIELDS
+from engine.recommending.scoring.objective import VALUE_FIELDS, events_without
 from engine.recommending.values.boosts import Boosts, CurveBoost
-from engine.recommending.values.request import Request
+from engine.recommending.values.request import Objective, Request
 from engine.values.events import Weighting
 from indexing.live.view import LiveView
 
@@ -39,6 +39,8 @@ def of_request(
         found += of_field(view, field, (*loc, "caps", field.removeprefix(PREFIX)), suggest=suggest)
     if isinstance(body, ShelfBody | RecommendQuery):
         found += _of_lost_fields(request, body, loc)
+    if request.objective is not None:
+        found += _of_rates(view, request.objective, (*loc, "objective"))
     if body.item_ids:
         found += of_items(view, body.item_ids, (*loc, "item_ids"))
     if isinstance(body, ShelfBody | RecommendQuery) and body.include_items:
@@ -61,6 +63,11 @@ def _of_lost_fields(request: Request, body: ShelfBody | RecommendQuery, loc: Loc
         message = f"no item has a number or a time in {short_repr(choose.field)}: the score chooses"
         found.append(Problem((*loc, "group_by", "choose", "field"), message))
     return found
+
+
+def _of_rates(view: LiveView, objective: Objective, loc: Loc) -> list[Problem]:
+    missing = " and ".join(events_without(view, objective))
+    return [Problem(loc, f"the shop has no {missing}: a rate of them is the same for all items")] if missing else []
 
 
 def _with_unknown_fields(view: LiveView, boosts: Boosts) -> list[Predicate]:

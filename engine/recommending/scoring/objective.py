@@ -40,6 +40,19 @@ def objective_factors(view: View, objective: Objective) -> Numbers:
     return np.clip(factors, SMALLEST, 1 / SMALLEST)
 
 
+def events_without(view: View, objective: Objective) -> list[str]:
+    """The kinds of events that the rates of an objective need and the shop has none of; without one of them, the rate
+    is the same for all items."""
+    counts = view.behaviour.counts
+
+    def find() -> list[str]:
+        by_name = {"impressions": counts.impressions, "clicks": counts.clicks, "purchases": counts.purchases}
+        return [name for name, of_items in by_name.items() if not of_items.any()]
+
+    missing = view.kept("kinds of events without any", (counts,), find)
+    return [name for name in missing if name != "purchases" or objective != "clicks"]
+
+
 def relative_rates(successes: Numbers, exposures: Numbers) -> Numbers:
     """(n,) the shrunk rate of each item over the rate of all; 1 where nothing is known."""
     found = rate_prior(successes, exposures)

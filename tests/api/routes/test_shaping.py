@@ -196,6 +196,8 @@ def test_an_objective_multiplies_the_scores_and_is_a_part_of_them(shop: Shop) ->
     plain = shelf(shop, k=40)
     scores = {item["item_id"]: item["score"] for item in plain["items"] if item["reason"] == "history"}
     answer = shelf(shop, k=10, objective="revenue", explain=1)
+    [warning] = answer["warnings"]
+    assert (warning["loc"][-1], "no impressions" in warning["msg"]) == ("objective", True)
     assert [part["name"] for part in answer["items"][0]["parts"]] == ["base", "objective"]
     assert ids(answer) != ids(plain)[:10]
     for item in answer["items"]:

@@ -9,7 +9,7 @@ import pytest
 
 from engine.errors import InputError
 from engine.recommending.pipeline import recommend
-from engine.recommending.scoring.objective import SMALLEST, objective_factors, relative_rates
+from engine.recommending.scoring.objective import SMALLEST, events_without, objective_factors, relative_rates
 from engine.recommending.values.boosts import Boosts, FilterBoost
 from engine.recommending.values.request import Request
 from engine.values.events import Weighting
@@ -31,6 +31,17 @@ class ShopView(SmallView):
 
 
 PRICES = {"attributes.price": {0: frozenset([10.0]), 1: frozenset([1000.0]), 2: frozenset([20.0]), 3: frozenset([0])}}
+
+
+def test_events_that_the_shop_has_none_of_are_named() -> None:
+    none, some = np.zeros(6), COUNTS.clicks
+    assert events_without(ShopView(), "revenue") == []
+    for counts, objective, missing in (
+        ({"impressions": none, "clicks": some, "purchases": none}, "clicks", ["impressions"]),
+        ({"impressions": none, "clicks": some, "purchases": none}, "margin", ["impressions", "purchases"]),
+    ):
+        view = ShopView(behaviour=SimpleNamespace(counts=SimpleNamespace(**counts)))
+        assert events_without(view, objective) == missing
 
 
 def test_items_that_hardly_differ_and_items_never_shown_have_the_rate_of_all() -> None:
