@@ -154,8 +154,7 @@ def server_without_shelves(settings: Settings) -> Iterator[int]:
 
 def requests_of(users: list[str], n_items: int) -> Requests:
     """The requests of each shape, one per user."""
-    draw = np.random.default_rng(6)
-    seeds = [f"item-{row:07d}" for row in draw.integers(0, n_items, len(users))]
+    seeds = [f"item-{row:07d}" for row in first_items(len(users), n_items)]  # of all orders of a user
     requests: Requests = {}
     for shape, asked in SHAPES.items():
         bodies = [
@@ -202,10 +201,10 @@ def add_orders(database: Database, space: Space, vectors: Matrix, users: list[st
     width = min(len(vectors) - 1, 100)
     orders, items_of, moments = [], [], []
     now_us = time.time_ns() // 1000
-    for start in draw.integers(0, len(vectors), len(users)):
+    for start in first_items(len(users), len(vectors)).tolist():
         near = np.argpartition(-(vectors @ vectors[start]), width)[:width]
         for at in range(N_ORDERS):
-            items_of += [int(start), *draw.choice(near, ORDER_SIZE - 1).tolist()]
+            items_of += [start, *draw.choice(near, ORDER_SIZE - 1).tolist()]
             orders += [len(moments) // ORDER_SIZE] * ORDER_SIZE
             moments += [now_us - (N_ORDERS - at) * 7 * DAY_US + int(draw.integers(0, DAY_US))] * ORDER_SIZE
     table = pa.table(
@@ -221,6 +220,11 @@ def add_orders(database: Database, space: Space, vectors: Matrix, users: list[st
     )
     with database.begin() as conn:
         events.bulk_append(conn, space.key, table)
+
+
+def first_items(n_users: int, n_items: int) -> npt.NDArray[np.int64]:
+    """(n_users,) the item that is in every order of a user."""
+    return np.random.default_rng(5).integers(0, n_items, n_users)
 
 
 def catalogue(vectors: Matrix) -> pa.Table:
