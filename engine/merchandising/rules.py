@@ -117,9 +117,9 @@ class Rules:
     ) -> list[Acting]:
         """The rules that act, each with the values of its references. `allowed`: the rules of the placement."""
         found, own = [], None
-        for rule in self._candidates(placement, allowed):
+        for rule in self._candidates(placement, allowed, situation.context):
             when = rule.when
-            if not is_time(when, situation.now_us) or (when.context and not _is_context(when, situation.context)):
+            if not is_time(when, situation.now_us):
                 continue
             values: tuple[object, ...] = ()
             if rule.references or when.seed is not None:
@@ -136,8 +136,16 @@ class Rules:
             found.append((rule, values))
         return found
 
-    def _candidates(self, placement: str | None, allowed: frozenset[str] | None) -> tuple[Rule, ...]:
-        key = placement, allowed
+    @cached_property
+    def _context_names(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for rule in self.rules for name, _ in rule.when.context))
+
+    def _candidates(
+        self, placement: str | None, allowed: frozenset[str] | None, context: Mapping[str, Scalar]
+    ) -> tuple[Rule, ...]:
+        """The rules of the placement whose context is that of the request; kept, because most requests share it."""
+        values = tuple((isinstance(value := context.get(name), bool), value) for name in self._context_names)
+        key = placement, allowed, values
         found = self._of_placement.get(key)
         if found is None:
             found = tuple(
@@ -145,6 +153,7 @@ class Rules:
                 for rule in self.rules
                 if (rule.when.placements is None or placement in rule.when.placements)
                 and (allowed is None or rule.name in allowed)
+                and _is_context(rule.when, context)
             )
             if len(self._of_placement) >= MAX_KEPT:
                 self._of_placement.clear()
