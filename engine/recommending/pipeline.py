@@ -21,7 +21,7 @@ from engine.deadline import check_deadline, needs_more_work, until_deadline
 from engine.errors import Problem
 from engine.recommending.exclusions import excluded_rows, rows_of
 from engine.recommending.explanation import explain
-from engine.recommending.filling import Link, fill, has_unranked, rank_unranked
+from engine.recommending.filling import Link, Unranked, fill, has_unranked
 from engine.recommending.scoring.compile_boosts import compiled_boosts
 from engine.recommending.scoring.min_score import best_above, lowest_score, why_short
 from engine.recommending.scoring.rotation import rotated
@@ -252,11 +252,10 @@ def _candidates(plan: Plan, n: int, searched: Searched | None, shown: AbstractSe
             hits = ranking.best(view, n, excluded, boost)
     elif ranking is not None:
         hits = ranking.best(view, n, excluded, boost)
-    is_searched = isinstance(ranking, Nearest)
-    if len(hits) == n and not (is_searched and has_unranked(hits)):
+    if len(hits) == n and not (isinstance(ranking, Nearest) and has_unranked(hits)):
         return hits
-    if is_searched:
-        hits = rank_unranked(hits, n, plan.links, view, boost)
+    if isinstance(ranking, Nearest):
+        hits = Unranked(ranking, excluded, plan.links, view, boost).placed(hits, n)
     return fill(hits, n, plan.links, view, shown, boost)
 
 

@@ -38,13 +38,35 @@ class Nearest:
         return self.hits(view, scores[0].tolist(), rows[0].tolist(), n, excluded)
 
     def among(self, view: View, rows: Collection[int], boost: Boost | None) -> list[Hit]:
-        mask = np.zeros(view.n_vectors, dtype=bool)
-        mask[[row for row in rows if row < view.n_vectors]] = True
-        scores, found = search(view, self.index, self.vector[None], int(mask.sum()), mask)
-        is_known = (found[0] >= 0) & (scores[0] != 0)
+        scores, found = self._of_rows(view, rows)
+        scores, found = scores[scores != 0], found[scores != 0]
         if boost is not None:
-            return self._by_boosted_score(view, scores[0][is_known], found[0][is_known], len(rows), frozenset(), boost)
-        return self.hits(view, scores[0][is_known].tolist(), found[0][is_known].tolist(), len(rows), frozenset())
+            return self._by_boosted_score(view, scores, found, len(rows), frozenset(), boost)
+        return self.hits(view, scores.tolist(), found.tolist(), len(rows), frozenset())
+
+    def known(self, view: View, excluded: AbstractSet[int], boost: Boost | None) -> list[Hit]:
+        """All that `best` may return without the unranked items."""
+        if boost is not None:
+            return [hit for hit in self.best(view, view.n_vectors, excluded, boost) if hit.reason != "unranked"]
+        scores, rows = search(view, self.index, self.vector[None], view.n_vectors, view.allowed)
+        is_known = scores[0] != 0
+        return self.hits(view, scores[0][is_known].tolist(), rows[0][is_known].tolist(), view.n_vectors, excluded)
+
+    def unranked(self, view: View, rows: Collection[int], boost: Boost | None) -> list[int]:
+        """The rows that `best` finds as "unranked"; a row without a vector is not found."""
+        scores, found = self._of_rows(view, rows)
+        is_unranked = scores == 0
+        if boost is not None:
+            is_unranked &= boost.of_rows(found, scores) == 0
+        return list(found[is_unranked].tolist())
+
+    def _of_rows(self, view: View, rows: Collection[int]) -> tuple[Scores, Rows]:
+        """Scores and rows, best first, without rows that a search does not find."""
+        mask = np.zeros(view.n_vectors, dtype=bool)
+        mask[[row for row in rows if 0 <= row < view.n_vectors]] = True
+        scores, found = search(view, self.index, self.vector[None], int(mask.sum()), mask)
+        is_found = found[0] >= 0
+        return scores[0][is_found], found[0][is_found]
 
     def hits(
         self, view: View, scores: Sequence[float], rows: Sequence[int], n: int, excluded: AbstractSet[int]

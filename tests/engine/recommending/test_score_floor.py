@@ -180,8 +180,10 @@ def test_unranked_items_come_between_liked_and_disliked_ones_in_the_order_of_the
     assert shown(view, "cup", k=3) == [("mug", "history"), ("cap", "popular"), ("hat", "popular")]
     assert shown(view, "cup", k=3, fallback=()) == [("mug", "history")]
     latest = SmallView()
-    assert shown(latest, "cup", k=3, fallback=("new",)) == [("mug", "history"), ("new", "new"), ("pen", "new")]
-    assert shown(latest, "cup", k=4, fallback=("new",))[1:3] == [("cap", "new"), ("hat", "new")]
+    expected = [("mug", "history"), ("cap", "new"), ("hat", "new"), ("new", "new"), ("pen", "new")]
+    assert [shown(latest, "cup", k=k, fallback=("new",)) for k in (1, 2, 3, 4, 5)] == [
+        expected[:k] for k in range(1, 6)
+    ]
 
 
 def test_users_with_nothing_in_common_are_not_similar():
