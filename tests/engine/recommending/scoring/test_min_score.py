@@ -20,7 +20,7 @@ WEIGHTING = Weighting()
 @given(
     view=views,
     request=requests,
-    lowest=st.sampled_from([0.1, 0.5, 1.0]),
+    lowest=st.sampled_from([0.1, 0.55, 0.99]),  # no score of these vectors: a boosted one is known to 1e-6 only
     source=st.sampled_from(["for_you", "similar"]),
 )
 def test_all_items_above_the_level_are_shown_and_no_others(view: MadeView, request: Request, lowest, source) -> None:
