@@ -44,11 +44,25 @@ def excluded_rows(context: Context, never_shown: Iterable[str] = (), shows: froz
         starts = window_starts(request.exclude_within, context.now_us)
         if len(request.history):
             ids = related_items(request.history, context.weighting, relations, starts)
+        if request.people:
+            ids = ids | _related_to_all(request.people, context.weighting, relations, starts)
         if "impressed" in relations:
             ids = ids | _shown_since(request.impressions, starts.get("impressed", NEVER))
     if request.exclude_items or request.shown or never_shown:
         ids = ids.union(request.exclude_items, request.shown, never_shown)
     return set(rows_of(context.view, ids))
+
+
+def _related_to_all(
+    people: Sequence[History], weighting: Weighting, relations: Collection[str], starts: Mapping[str, int]
+) -> set[str]:
+    """The items to which each of several people stands in one of the relations, so that they are new to nobody."""
+    shared = related_items(people[0], weighting, relations, starts)
+    for history in people[1:]:
+        if not shared:
+            break
+        shared = shared & related_items(history, weighting, relations, starts)
+    return shared
 
 
 def rows_of(view: View, item_ids: Iterable[str]) -> list[int]:

@@ -11,7 +11,11 @@ COMPLETE = frozenset({"popular", "new", "random"})  # sources that rank every el
 
 def no_more_items(context: Context, sources: Sequence[str]) -> str:
     """`sources`: of the shelf and of its fallback."""
-    which = "pass the filter" if context.view.filtered else "are eligible"
+    request = context.request
+    is_filtered = context.view.filtered if request.include_items is None else request.predicate is not None
+    which = "pass the filter" if is_filtered else "are eligible"
+    if request.include_items is not None:
+        which = f"in include_items {which}"
     if COMPLETE.intersection(sources):
         return f"no more items {which}"
     found_by = " and ".join(sources)

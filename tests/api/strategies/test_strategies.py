@@ -158,6 +158,21 @@ def test_a_shelf_for_people_suits_their_histories(sold: Shop) -> None:
     assert {source for _, source in ask(sold, "for_these_people", user_ids=["nobody"])} == {"popular"}
 
 
+def test_a_shelf_for_people_leaves_out_what_all_of_them_have_seen(sold: Shop) -> None:
+    one, other = next(users), next(users)
+    for user, item in ((one, "odd-07"), (one, "odd-05"), (other, "odd-07")):
+        write(sold, {"user_id": user, "item_id": item, "kind": "view"})
+    for people, seen in (([one, other], {"odd-07"}), ([one], {"odd-05", "odd-07"})):
+        found = shown(sold, "for_these_people", user_ids=people, k=40)
+        assert {"odd-05", "odd-07"} - set(found) == seen
+
+
+def test_an_included_item_that_runs_out_is_named_by_the_shortfall(sold: Shop) -> None:
+    asked = {"user_id": next(users), "include_items": ["odd-07"], "k": 2}
+    answer = sold.post("/recommend", asked).json()
+    assert answer["shortfall"]["reason"] == "no more items in include_items are eligible"
+
+
 def test_a_fallback_continues_the_shelf_in_its_order(sold: Shop) -> None:
     user = next(users)
     write(sold, {"user_id": user, "item_id": "odd-07", "kind": "view"})

@@ -154,7 +154,8 @@ def eligible(view: MadeView, request: Request) -> set[str]:
         seeds = [view.items.row(id_) for id_ in request.item_ids]
         found |= {view.items.ids[row] for seed in seeds for row in view.behaviour.bought_together.of(seed)[0]}
     if request.exclude:
-        found -= seen
+        of_all = [set(each.item_ids) for each in request.people]
+        found -= seen | (set.intersection(*of_all) if of_all else set())
     if "recently_viewed" in chain or ("buy_again" in chain and "purchase" in request.history.kinds):
         found |= seen
     return (found & allowed) - set(source.never_shows(Context(view, request, WEIGHTING, 0)))
