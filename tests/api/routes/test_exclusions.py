@@ -117,7 +117,7 @@ def test_only_included_items_are_shown_less_the_excluded_ones(shop: Shop) -> Non
     body = shop.post("/recommend", asked | {"include_items": ["odd-02", "no such item"]}).json()
     assert ids(body) == ["odd-02"]
     [warning] = body["warnings"]
-    assert warning["loc"] == ["include_items", 1]
+    assert warning["loc"] == ["body", "include_items", 1]
     assert shop.post("/recommend", asked | {"include_items": []}).json()["items"] == []
     found = answer(shop, user_id="odd-user-3", k=5, exclude="none", include_items=["even-01", "odd-02"])
     assert set(ids(found)) == {"even-01", "odd-02"}
