@@ -12,6 +12,7 @@ import typer
 
 from api.app import create_app
 from api.cli.main import app
+from api.messages.shelf_schemas import RecommendBody
 from engine.settings import Settings
 
 ROOT = Path(__file__).parent.parent
@@ -34,6 +35,7 @@ def test_the_first_recommendation_runs_as_written(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"lamp +Headlamp +0\.\d+ +history", done.stdout), done.stdout
+    assert re.search(r"stove +Camping stove +1\.0+ +trending", done.stdout), done.stdout
     similar = re.findall(r"(\w+) +\S.*? +(-?\d\.\d+) +similar", done.stdout)
     assert [id_ for id_, _ in similar] == ["stove", "tent"], done.stdout  # tent and lamp share a user
     assert min(float(score) for _, score in similar) > 0.5
@@ -49,6 +51,11 @@ def test_every_route_is_in_the_overview(tmp_path: Path) -> None:
     paths = create_app(Settings(home=tmp_path)).openapi()["paths"]
     missing = [path for path in paths if not re.search(re.escape(path) + r"[`,\s]", OVERVIEW)]
     assert missing == []
+
+
+def test_every_parameter_of_a_shelf_is_in_the_overview() -> None:
+    [row] = [line for line in OVERVIEW.splitlines() if line.startswith("| `GET` `POST /v1/{space}/recommend` |")]
+    assert [name for name in RecommendBody.model_fields if f"`{name}`" not in row] == []
 
 
 def test_every_file_that_is_named_exists() -> None:
