@@ -147,7 +147,7 @@ def _multiplied(name: str, values: list[Scalar], factor: float, loc: Loc) -> lis
 
 def _seed_condition(name: str, operator: str, values: list[Scalar], option: Mapping[str, object]) -> object:
     if not values:  # true for no item, and names the field, so that an unknown one is noticed
-        return {"and": [{name: {"exists": True}}, {name: {"exists": False}}]}
+        return {name: {"exists": False}, "item_id": {"exists": False}}
     if operator in ORDERS:
         comparable = [each for each in values if isinstance(each, str) == isinstance(values[0], str)]
         return {name: {operator: (max if operator in ("lt", "lte") else min)(comparable)}}

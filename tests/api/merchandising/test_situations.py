@@ -37,6 +37,7 @@ def test_a_condition_of_the_seed_over_an_unknown_field_warns_as_any_filter_does(
     assert ids(answer) == []
     [warning] = answer["warnings"]
     assert "no item has an attribute 'prce'; similar names: price" in warning["msg"]
+    assert warning["loc"] == ["body", "filter", "prce", "exists"]
     refused = shop.post("/recommend", {"item_ids": ["odd-10"], "filter": {"categories": {"eq": {"seed": 2}}}})
     assert refused.status_code == 422
 
