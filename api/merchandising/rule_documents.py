@@ -91,8 +91,7 @@ def _when(when: WhenBody, segments: Segments, loc: Loc, seed: Callable[[Situatio
     if from_us is not None and until_us is not None and until_us <= from_us:
         raise InputError(f"the rule ends before it begins: from {when.from_} until {when.until}", loc=(*loc, "until"))
     context = tuple(
-        (name, frozenset((isinstance(each, bool), each) for each in (value if isinstance(value, list) else [value])))
-        for name, value in when.context.items()
+        (name, frozenset((isinstance(each, bool), each) for each in values)) for name, values in when.context.items()
     )
     placements, members = (None if names is None else frozenset(names) for names in (when.placements, when.segments))
     return When(placements, members, context, seed, from_us, until_us)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from api.messages.boost_schemas import Boosts
 from api.messages.merchandising.placement_schemas import RuleName
@@ -13,7 +13,14 @@ from api.messages.shelf_schemas import Caps, ContextName, ContextValue, Pins
 
 Names = Annotated[list[RuleName], Field(min_length=1, max_length=1000)]
 TIME = "a date or a time in ISO 8601; without an offset it is in `time_zone`"
-OneOrSome = ContextValue | Annotated[list[ContextValue], Field(min_length=1, max_length=1000)]
+OneOrSome = Annotated[
+    list[ContextValue],
+    Field(min_length=1, max_length=1000),
+    BeforeValidator(
+        lambda value: value if isinstance(value, list) else [value],
+        json_schema_input_type=ContextValue | Annotated[list[ContextValue], Field(min_length=1, max_length=1000)],
+    ),
+]
 
 
 class WhenBody(StrictModel):

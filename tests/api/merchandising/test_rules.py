@@ -198,7 +198,8 @@ def metrics(shop: Shop) -> list[str]:
         ({"then": {"bury": {"a": 1}}, "when": {"from": "2026-02-30"}}, ["when", "from"], "expected a date"),
         ({"then": {"bury": {"a": 1}}, "when": {"time_zone": "Berlin"}}, ["when", "time_zone"], "Europe/Berlin"),
         ({"then": {"bury": {"a": 1}}, "when": {"seed": {"a": {"eq": "seed"}}}}, ["when", "seed"], "seed item itself"),
-        ({"then": {"bury": {"a": 1}}, "when": {"context": {"a": {"b": 1}}}}, ["when", "context", "a"], ""),
+        ({"then": {"bury": {"a": 1}}, "when": {"context": {"a": {"b": 1}}}}, ["when", "context", "a", 0], "text of"),
+        ({"then": {"bury": {"a": 1}}, "when": {"context": {"a": ["b", None]}}}, ["when", "context", "a", 1], "text of"),
         ({"then": {"bury": {"a": 1}}, "priority": "high"}, ["priority"], "integer"),
         (
             {"then": {"bury": {"a": 1}}, "when": {"from": "2026-03-29T03:00", "until": "2026-03-29T00:59Z",
