@@ -68,6 +68,7 @@ class Shelf:
     fallback: tuple[str, ...] | None
     seed: int | None
     fill: None = None
+    personalization: str = "full"
     history: tuple[()] = ()
     vector: None = None
 
