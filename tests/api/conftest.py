@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from api import fresh_view
 from api.server import bound, running
 from engine.embedders.registry import make
 from engine.settings import Settings
@@ -60,7 +61,12 @@ def shop(
         items.upsert(conn, space.key, ITEMS)
         events.append(conn, space.key, [*seed_events(), *getattr(request.module, "EVENTS", [])])
     reindex(database, space, make("spectral", {"dim": 8}), settings.generations, force=True)
-    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        bound("127.0.0.1", 0) as listener,
+        running(settings, database, listener),
+    ):
+        patched.setattr(fresh_view, "MAX_WAIT_S", 20.0)  # a second is short on a busy machine
         yield Shop(space, f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{name}", settings)
     with database.begin() as conn:
         spaces.delete(conn, name)  # each server opens every space it finds, and builds the index it has no files of

@@ -90,6 +90,11 @@ every_read = pytest.mark.parametrize(("method", "path"), READS, ids=[f"{method} 
 
 @pytest.fixture(scope="module")
 def client(shop: Shop) -> Iterator[httpx.Client]:
+    """Of a server with one preset of each kind, named `mine`, for the reads."""
+    for path, note in {"segments": "title", "placements": "description", "pages": "description"}.items():
+        answer = shop.put(f"/{path}/mine", WRITTEN[f"/{path}/{{name}}"] | {note: "for the reads"})
+        assert answer.status_code == 200, answer.text
+    assert shop.put("/rules/mine", WRITTEN["/rules/{name}"] | {"priority": 2}).status_code == 200
     with httpx.Client(base_url=shop.url, timeout=30) as made:
         yield made
 
