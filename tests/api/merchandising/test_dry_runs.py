@@ -11,6 +11,8 @@ import orjson
 import pytest
 
 from api.served.shelf_writer import ShelfWriter
+from api.server import bound, running
+from engine.catalogue.request_cost import ANSWER_ITEM_COST
 from engine.store.database.connections import Database
 from engine.store.shelves import served_shelves
 from engine.store.shelves.served_shelves import ServedShelf
@@ -194,3 +196,17 @@ def test_what_a_user_was_shown_counts_in_a_dry_run(shop: Shop) -> None:
     """The stored shelf of this user showed odd-01."""
     found = tried(shop, "/placements/fresh", ONLY | {"exclude": {"impressed": "1d"}})
     assert [(each["items_before"], each["items_after"]) for each in found["examples"]] == [(["odd-01"], [])]
+
+
+def test_a_dry_run_of_more_work_than_is_allowed_is_refused(shop: Shop, database: Database) -> None:
+    """It counts both answers of all requests together; the other requests of the server count alone."""
+    for_one = 2 * HOME["k"] * ANSWER_ITEM_COST
+    settings = shop.settings.model_copy(update={"max_work": 2 * for_one})
+    with bound("127.0.0.1", 0) as listener, running(settings, database, listener):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/v1/{shop.space.name}/placements/home/dry-run"
+        one, all_ = (httpx.post(url, json={"document": HOME, "n": n}, timeout=30) for n in (1, 6))
+    assert (one.status_code, one.json()["n_requests"]) == (200, 1)
+    assert all_.status_code == 422
+    assert all_.json()["errors"][0]["loc"] == ["body", "n"]
+    assert "NEARFIELD_MAX_WORK" in all_.json()["detail"]
+    assert tried(shop, "/placements/home", HOME, n=6)["n_requests"] == 6

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import httpx
@@ -9,8 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from engine.embedders.registry import make
+from engine.store.database.connections import Database
+from indexing.building.reindex import reindex
 from tests.api.conftest import Shop
 
+SETTINGS = {"keep_shelves_days": 0}  # else a page with `rotation` shows other items when it is asked again
 SHELVES: list[dict[str, Any]] = [
     {"name": "for-you", "title": "For you", "k": 4, "exclude": "none"},
     {"name": "cheap", "placement": "cheap", "k": 3},
@@ -231,3 +236,29 @@ def test_placements_and_shelves_of_pages_take_all_shaping_parameters(shop: Shop)
     assert "min_score high asks for" in first[2]["shortfall"]["reason"]
     alone = shop.post("/recommend", {"user_id": "odd-user-3", "placement": "explored", "seed": 3}).json()
     assert ids(alone) == ids(first[0])
+
+
+def test_pages_of_all_shelves_go_on_over_swaps_of_the_generation(shop: Shop, database: Database) -> None:
+    """Together the shelves show every item once, whatever the generations rank."""
+    shelves = [
+        {"name": "all", "k": 5, "exclude": "none"},
+        {"name": "odd", "k": 4, "filter": {"categories": "odd"}, "exclude": "none"},
+        {"name": "popular", "k": 3, "strategy": "popular", "exclude": "none"},
+    ]
+    put(shop, "pages/long", {"shelves": shelves})
+    shown, generations, cursors = list[str](), list[str](), dict[str, str]()
+    for dim in (4, 2, None, None, None, None):
+        answer = page(shop, page="long", cursors=cursors, shelves=[*cursors] or None)
+        shown += [id_ for each in answer["shelves"] for id_ in ids(each)]
+        generations.append(answer["generation"])
+        cursors = answer["cursors"]
+        if not cursors:
+            break
+        if dim is not None:
+            reindex(database, shop.space, make("spectral", {"dim": dim}), shop.settings.generations, force=True)
+            until = time.monotonic() + 60
+            while page(shop)["generation"] == generations[-1] and time.monotonic() < until:
+                time.sleep(0.05)
+    assert len(set(generations)) == 3
+    assert len(shown) == len(set(shown)) == 40
+    reindex(database, shop.space, make("spectral", {"dim": 8}), shop.settings.generations, force=True)

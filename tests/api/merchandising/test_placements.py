@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from api.messages.shelf_schemas import ShelfBody
+from engine.merchandising.placements import NARROWING, OF_REQUEST
 from engine.store.database.connections import Database
 from engine.store.shelves import presets
 from tests.api.conftest import Shop
@@ -122,6 +125,88 @@ def _eligible(low: int, exclude: list[str]) -> tuple[int, int]:
     """The eligible items of each side."""
     odd = [n for n in range(low, 12) if f"odd-{n:02}" not in exclude]
     return len(odd), max(0, 12 - low)
+
+
+CHEAP = {"price": {"lt": 12}}
+NARROWER: dict[str, list[tuple[Any, Any]]] = {  # parameter: what a placement sets, and a request that it allows
+    "k": [(6, 6), (6, 2)],
+    "filter": [(CHEAP, {"price": {"gte": 5}}), (CHEAP, {"price": {"gte": 15}}), (CHEAP, {"price": {"lt": 99}})],
+    "include_items": [(["odd-01", "even-02"], ["even-02", "even-03"])],
+    "exclude_items": [(["odd-01"], ["odd-02"]), (["odd-01"], [])],
+    "exclude": [("seen", ["purchased"]), (["seen"], "seen"), ({"seen": "1d"}, {"seen": None})],
+    "caps": [({"categories": 3}, {"categories": 2}), ({"categories": 3}, {"categories": 9}), ({"categories": 3}, {})],
+    "min_score": [("medium", "high"), ("medium", "low")],
+    "fallback": [(["popular", "new"], ["new"]), (["new"], [])],
+    "fill": [("new", "none"), ("none", "none")],
+}
+WIDER: dict[str, list[tuple[Any, Any]]] = {  # and a request that it refuses
+    "k": [(6, 7)],
+    "include_items": [(["odd-01"], ["odd-02"])],
+    "exclude": [("seen", "none")],
+    "personalization": [("none", "session"), ("session", "full")],
+    "fallback": [(["new"], ["popular"]), (["new"], ["new", "popular"]), ([], ["new"])],
+    "fill": [("none", "popular"), ("new", "popular")],
+    "strategy": [("popular", "new")],
+    "item_ids": [(["odd-01"], ["odd-02"])],
+    "user_ids": [(["odd-user-1"], ["odd-user-2"])],
+    "group_by": [("categories", "price")],
+    "diversity": [(0.5, 0.4)],
+    "explore": [(0.2, 0.5), (0, 1)],
+    "rotation": [("1d", "2d")],
+    "seed": [(3, 4)],
+    "objective": [("clicks", "purchases")],
+    "pins": [([{"position": 1, "item_id": "odd-01"}], [{"position": 1, "item_id": "odd-02"}])],
+}
+ADDED = {"boost", "filter", "exclude_items", "caps", "min_score"}  # what both say holds, so no request widens them
+
+
+def as_cases(table: dict[str, list[tuple[Any, Any]]]) -> list[Any]:
+    return [pytest.param(name, *case, id=f"{name}-{at}") for name in table for at, case in enumerate(table[name])]
+
+
+def test_every_parameter_of_a_placement_is_tried() -> None:
+    assert {*WIDER} | ADDED == {*ShelfBody.model_fields} - OF_REQUEST
+    assert {*NARROWER} | {"boost", "personalization"} == {*NARROWING}
+
+
+@pytest.mark.parametrize(("name", "placed", "asked"), as_cases(NARROWER))
+def test_a_parameter_of_a_request_shows_a_part_of_what_the_placement_shows(
+    shop: Shop, name: str, placed: Any, asked: Any
+) -> None:
+    more = {"k": 40, "exclude": ["disliked"], "fill": "new"} if name == "min_score" else {"k": 40, "exclude": "none"}
+    document = more | ({"strategy": "recently_viewed"} if name in ("fallback", "fill") else {}) | {name: placed}
+    assert shop.put("/placements/part", document).status_code == 200
+    whole, part = ids(shelf(shop, placement="part")), ids(shelf(shop, placement="part", **{name: asked}))
+    if name == "caps":  # which leave out other items where fewer are left
+        assert len(part) <= len(whole)
+        assert all(sum(id_.startswith(side) for id_ in part) <= 3 for side in ("odd", "even"))
+    else:
+        assert {*part} <= {*whole}
+    assert whole
+
+
+@pytest.mark.parametrize(("name", "placed", "asked"), as_cases(WIDER))
+def test_a_parameter_that_would_widen_a_placement_is_refused_by_name(
+    shop: Shop, name: str, placed: Any, asked: Any
+) -> None:
+    strategy = {"strategy": "for_these_people"} if name == "user_ids" else {}
+    assert shop.put("/placements/wide", strategy | {name: placed}).status_code == 200
+    assert shop.post("/recommend", {"user_id": "odd-user-3", "placement": "wide"}).status_code == 200
+    if name not in ("k", "include_items", "exclude", "personalization"):
+        same = shop.post("/recommend", {"user_id": "odd-user-3", "placement": "wide", name: placed})
+        assert same.status_code == 200, same.text
+    alone = shop.post("/recommend", {"user_id": "odd-user-3", "placement": "wide", name: asked})
+    assert alone.status_code == 422, alone.text
+    assert alone.json()["errors"][0]["loc"][-1] == name
+    batch = shop.post("/recommend/batch", {"shelves": [{"placement": "wide", name: asked}]})
+    assert batch.json()["errors"][0]["loc"] == ["body", "shelves", 0, name]
+
+
+def test_boosts_of_a_request_act_beside_those_of_the_placement(shop: Shop) -> None:
+    boost = [{"filter": {"item_id": "even-05"}, "add": 500}]
+    assert shop.put("/placements/boosted", {"boost": boost, "exclude": "none", "k": 5}).status_code == 200
+    found = ids(shelf(shop, placement="boosted", boost=[{"filter": {"item_id": "even-06"}, "add": 900}]))
+    assert found[:2] == ["even-06", "even-05"]
 
 
 @pytest.mark.parametrize(

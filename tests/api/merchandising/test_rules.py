@@ -8,6 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from engine.store.database.connections import Database
 from engine.store.shelves import presets
@@ -117,6 +119,79 @@ def test_a_rule_acts_where_all_of_its_conditions_hold(shop: Shop) -> None:
         assert shelf(shop, seq)["rules"] == []
     shop.delete("/rules/all")
     assert shop.delete("/segments/gold").status_code == 200
+
+
+HOURS = (-48, -1, 1, 48)
+conditions = st.fixed_dictionaries(
+    {},
+    optional={
+        "placements": st.sampled_from([["home"], ["home", "other"]]),
+        "segments": st.just(["silver"]),
+        "context": st.sampled_from([{"country": ["DE", "AT"]}, {"country": "DE", "new": True}]),
+        "seed": st.sampled_from([{"categories": {"contains": side}} for side in ("odd", "even")]),
+        "hours": st.tuples(st.sampled_from(HOURS), st.sampled_from(HOURS)).filter(lambda each: each[0] < each[1]),
+    },
+)
+situations = st.fixed_dictionaries(
+    {},
+    optional={
+        "placement": st.sampled_from(["home", "other", "quiet"]),
+        "user_id": st.sampled_from(["silvia", "ben"]),
+        "context": st.sampled_from([{"country": "DE", "new": True}, {"country": "AT"}, {"country": "FR", "new": True}]),
+        "item_ids": st.sampled_from([["odd-03"], ["even-03"], ["odd-03", "even-03"], ["nothing"]]),
+    },
+)
+
+
+def holds(when: dict, asked: dict) -> bool:
+    """The definition, for a rule of `conditions` and a request of `situations`."""
+    context = asked.get("context", {})
+    from_, until = when.get("hours", (-1, 1))
+    return (
+        asked.get("placement") != "quiet"  # which lets no rule act
+        and ("placements" not in when or asked.get("placement") in when["placements"])
+        and ("segments" not in when or asked.get("user_id") == "silvia")
+        and all(
+            name in context and context[name] in (values if isinstance(values, list) else [values])
+            for name, values in when.get("context", {}).items()
+        )
+        and (
+            "seed" not in when
+            or any(id_.startswith(when["seed"]["categories"]["contains"]) for id_ in asked.get("item_ids", ()))
+        )
+        and from_ < 0 < until
+    )
+
+
+@pytest.fixture
+def silver(shop: Shop) -> None:
+    """A segment of one user, and a placement without rules of its own."""
+    shop.put("/users/silvia", {"attributes": {"tier": "silver"}})
+    shop.put("/segments/silver", {"of": "users", "filter": {"attributes.tier": "silver"}})
+    shop.put("/placements/other", {"k": 6})
+
+
+@given(whens=st.lists(conditions, min_size=3, max_size=3), shelves=st.lists(situations, min_size=8, max_size=8))
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_rules_act_only_where_and_while_their_conditions_hold(
+    shop: Shop, silver: None, whens: list[dict], shelves: list[dict]
+) -> None:
+    """Rule n pins item n to position n. Shelves of one batch have other rules than the one beside them."""
+    now, seq = datetime.now(UTC), 0
+    for n, when in enumerate(whens, 1):
+        dates = [f"{now + timedelta(hours=hours):%Y-%m-%dT%H:%MZ}" for hours in when.get("hours", ())]
+        document = {name: value for name, value in when.items() if name != "hours"}
+        document |= dict(zip(("from", "until"), dates, strict=False))
+        seq = put(shop, f"rule-{n}", {"pins": [{"position": n, "item_id": f"odd-{n:02}"}]}, document, priority=-n)
+    asked = [{"exclude": "none", "k": 6} | each for each in shelves]
+    body = {"shelves": asked, "min_seq": seq, "deadline_ms": 10_000}
+    answers = [*shop.post("/recommend/batch", body).json()["shelves"]]
+    answers.append(shop.post("/recommend", asked[0] | {"min_seq": seq, "deadline_ms": 10_000}).json())
+    for each, answer in zip([*shelves, shelves[0]], answers, strict=True):
+        acting = [n for n, when in enumerate(whens, 1) if holds(when, each)]
+        assert answer["rules"] == [f"rule-{n}" for n in acting]
+        pinned = [(at, item["item_id"]) for at, item in enumerate(answer["items"], 1) if item["reason"] == "pinned"]
+        assert pinned == [(n, f"odd-{n:02}") for n in acting]
 
 
 def test_a_pin_of_a_rule_gives_way_to_the_request_and_to_a_higher_priority(shop: Shop) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from engine.behaviour.behaviour import no_behaviour
+from engine.catalogue.predicate import AllOf
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.recommending.pipeline import recommend
 from engine.recommending.values.request import Request
@@ -86,6 +87,11 @@ class SmallView:
 
     def where(self, predicate):
         """In place of a predicate, a tuple of ids that pass."""
+        if isinstance(predicate, AllOf):
+            view = self
+            for part in predicate.parts:
+                view = view.where(part)
+            return view
         passing = np.array([self.items.ids[row] in predicate for row in range(len(self.items))])
         return replace(self, allowed=passing if self.allowed is None else passing & self.allowed, filtered=True)
 

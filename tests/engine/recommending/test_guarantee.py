@@ -14,6 +14,7 @@ from engine.behaviour.item_lists import from_lists
 from engine.behaviour.trending import rank_trends
 from engine.latent_space.fold_in import LinearFoldIn
 from engine.latent_space.score_floor import longest_length
+from engine.merchandising.rules import BURY, Effect, Rule, When, by_priority
 from engine.recommending import pipeline
 from engine.recommending.pipeline import recommend
 from engine.recommending.shaping.registry import SHAPING
@@ -24,7 +25,8 @@ from engine.recommending.sources.source import Source
 from engine.recommending.values.boosts import Boosts, FilterBoost
 from engine.recommending.values.context import Context
 from engine.recommending.values.listed import Listed
-from engine.recommending.values.request import Request
+from engine.recommending.values.request import Pin, Request
+from engine.templates.situation import Situation
 from engine.values.events import Weighting
 from engine.values.ids import IdMap
 from engine.values.vectors import normalise_rows
@@ -212,6 +214,51 @@ def test_many_requests_are_answered_as_each_alone(view, page) -> None:
         [alone] = recommend(view, [request], weighting=WEIGHTING, now_us=0)
         assert [hit.score for hit in answer.hits] == pytest.approx([hit.score for hit in alone.hits], abs=1e-5)
         assert answer.shortfall == alone.shortfall
+
+
+times = st.none() | st.integers(0, 9)
+rules = st.lists(
+    st.builds(
+        lambda at, when, effect: Rule("", 1, when, lambda situation: effect, priority=at),
+        at=st.integers(-2, 2),
+        when=st.builds(When, from_us=times, until_us=times),
+        effect=st.builds(
+            Effect,
+            predicate=st.none() | st.lists(ids, min_size=5, max_size=9, unique=True).map(tuple),
+            boosts=st.lists(st.builds(FilterBoost, some, st.just(2.0), st.sampled_from([0.0, BURY]))).map(Boosts),
+            pins=st.lists(st.builds(Pin, st.integers(1, 6), ids), max_size=2),
+        ),
+    ),
+    max_size=4,
+)
+
+
+@pytest.mark.parametrize("source", ON_PAGES)
+@given(view=views, request=requests, rules=rules, now_us=st.integers(0, 9), seed=st.integers(0, MAX_ITEMS - 1))
+def test_a_shelf_with_rules_is_full_of_what_the_rules_that_act_let_pass(
+    source, view, request, rules, now_us, seed
+) -> None:
+    request = replace(request, source=source)
+    if source in ("similar", "bought_together"):
+        request = replace(request, item_ids=[f"i{seed % view.n_vectors}"])
+    rules = [replace(rule, name=str(at)) for at, rule in enumerate(rules)]
+    situation = Situation(now_us=now_us)
+    acting = by_priority(rules).acting(situation, None, None, frozenset)
+    ruled, applied = by_priority(rules).apply(request, acting, situation, lambda effect: True, view)
+    acts = [
+        rule
+        for rule in rules
+        if (rule.when.from_us is None or rule.when.from_us <= now_us)
+        and (rule.when.until_us is None or now_us < rule.when.until_us)
+    ]
+    assert set(applied.names) == {rule.name for rule in acts}
+    effects = [rule.effect(situation) for rule in acts]
+    passing = [effect.predicate for effect in effects if effect.predicate is not None]
+    expected = {id_ for id_ in eligible(view, request) if all(id_ in each for each in passing)}
+    [answer] = recommend(view, [ruled], weighting=WEIGHTING, now_us=now_us)
+    hold(view, ruled, answer, expected)
+    pinned = {hit.item_id for hit in answer.hits if hit.reason == "pinned"}
+    assert pinned <= {pin.item_id for effect in effects for pin in effect.pins}
 
 
 @given(view=views, request=requests)
