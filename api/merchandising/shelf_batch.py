@@ -138,6 +138,7 @@ def answer_shelves(
     shelves: Sequence[Request],
     profiles: Sequence[UserProfile],
     view: LiveView,
+    settings: Settings,
     options: ExplainOptions,
     now_us: int,
     *,
@@ -151,8 +152,8 @@ def answer_shelves(
     shown = []
     places = until_deadline(zip(asked, shelves, profiles, strict=True), every=1)
     for at, (each, shelf, profile) in enumerate(places):
-        suggest = at < MAX_WITH_SUGGESTIONS
-        found = warnings.of_request(view, shelf, each.body, each.loc, suggest=suggest)
+        suggest, days = at < MAX_WITH_SUGGESTIONS, settings.keep_shelves_days
+        found = warnings.of_request(view, shelf, each.body, each.loc, suggest=suggest, keep_days=days)
         page = Page(options.fields, shelf.shown, each.pages, profile.degraded, found, each.loc)
         shown.append(replace(page, placement=each.placement, rules=each.rules))
     return list(zip(answers, shown, strict=True))

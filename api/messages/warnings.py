@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from api.messages.kept_days import beyond_kept_days
 from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
 from engine.catalogue import predicate as predicates
 from engine.catalogue.close_names import close_names
@@ -26,9 +27,13 @@ def of_request(
     loc: Loc = (),
     *,
     suggest: bool = True,
+    keep_days: int,
 ) -> list[Problem]:
-    """The warnings for a request; they name places in the body that the request was parsed from."""
+    """The warnings for a request; they name places in the body that the request was parsed from. `keep_days`: for how
+    long the server knows what users were shown."""
     found = of_filter(view, request.predicate, suggest=suggest)
+    if request.rotation_us is not None or "impressed" in request.exclude:
+        found += beyond_kept_days(request.exclude, request.exclude_within, request.rotation_us, keep_days, loc)
     for predicate in _with_unknown_fields(view, request.boosts) if request.boosts else ():
         found += at(loc, of_filter(view, predicate, suggest=suggest))
     if request.group_by is not None:

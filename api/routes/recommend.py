@@ -90,7 +90,7 @@ def post_batch(body: BatchBody, request: Request, view: View, context: AppReadCo
     shelves, is_away = with_impressions(shelves, view, database, context.shelf_writer, now_us)
     if is_away:
         profiles = [replace(profile, degraded=True) for profile in profiles]
-    answered = answer_shelves(asked, shelves, profiles, view, body, now_us, distinct=body.distinct)
+    answered = answer_shelves(asked, shelves, profiles, view, settings, body, now_us, distinct=body.distinct)
     id_ = new_recommendation_id()
     for shelf, (answer, page) in zip(body.shelves, answered, strict=True):
         context.shelf_writer.keep(view.space.key, now_us, id_, shelf, answer.hits, page.shown)
@@ -116,7 +116,7 @@ def post_rank(
         [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
     except InputError as error:
         raise error.within(loc) from None
-    found = warnings.of_request(view, shelf, body, loc)
+    found = warnings.of_request(view, shelf, body, loc, keep_days=settings.keep_shelves_days)
     return items_response(view, answer, metrics, Page(body.fields, degraded=profile.degraded, warnings=found, loc=loc))
 
 
@@ -224,6 +224,10 @@ def _answered(
         [answer] = recommend(view, [shelf], weighting=view.space.weighting, now_us=now_us)
     except InputError as error:
         raise error.within(page.loc) from None
-    page, id_ = replace(page, warnings=warnings.of_request(view, shelf, body, page.loc)), new_recommendation_id()
+    days = context.settings.keep_shelves_days
+    page, id_ = (
+        replace(page, warnings=warnings.of_request(view, shelf, body, page.loc, keep_days=days)),
+        new_recommendation_id(),
+    )
     context.shelf_writer.keep(view.space.key, now_us, id_, asked, answer.hits, shelf.shown)
     return items_response(view, answer, context.metrics, page, id_)

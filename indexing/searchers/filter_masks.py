@@ -107,11 +107,15 @@ class FilterMasks:
     def accepts(self, predicate: Predicate, changed: Changed) -> bool:
         """Whether `shown` takes the predicate: False where it compares an attribute with a type that no item has."""
         try:
-            if self._columns is not None:
-                self._check(predicate, changed)
+            self.check_types(predicate, changed)
         except InputError:
             return False
         return True
+
+    def check_types(self, predicate: Predicate, changed: Changed) -> None:
+        """InputError, as of `shown`, where a predicate compares an attribute with a type that no item has."""
+        if self._columns is not None:
+            self._check(predicate, changed)
 
     def attributes(self, changed: Changed) -> list[str]:
         """Names of attributes that items have; looks at no more than MAX_CHANGED_ITEMS changed items."""

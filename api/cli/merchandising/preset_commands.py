@@ -23,6 +23,7 @@ from engine.store.shelves.presets import Kind
 
 if TYPE_CHECKING:
     from api.routes.merchandising.preset_routes import PresetKind
+    from indexing.live.view import LiveView
 
 CHANGED_BY = "local"
 Name = Annotated[str, typer.Argument(help="The name that `list` shows.", show_default=False)]
@@ -143,19 +144,26 @@ def _add_apply(group: typer.Typer, noun: Noun) -> None:
     )
     def apply(file: File, prune: Prune = False, space: SpaceName = "default", json: Json = False) -> None:
         wanted = read(file, noun.plural)
-        with opened(space) as (_, database, found), database.begin() as conn:
-            spaces.lock(conn, found.key)
-            changes = _changes(_stored(conn, found.key, noun), wanted, prune)
-            _store(conn, found.key, noun, {name: wanted[name] for name in wanted if changes[name] != "unchanged"})
-            _delete(conn, found.key, noun, [name for name, status in changes.items() if status == "deleted"])
+        from indexing.refresh.live_space import LiveSpace
+
+        with opened(space) as (settings, database, found):
+            fields = LiveSpace(database, settings.generations, found.name).current(), settings.keep_shelves_days
+            with database.begin() as conn:
+                spaces.lock(conn, found.key)
+                changes = _changes(_stored(conn, found.key, noun), wanted, prune)
+                changed = {name: wanted[name] for name in wanted if changes[name] != "unchanged"}
+                warned = _store(conn, found.key, noun, changed, fields)
+                _delete(conn, found.key, noun, [name for name, status in changes.items() if status == "deleted"])
 
         def tell() -> None:
             for name, status in changes.items():
                 if status != "unchanged":
                     out.print(f"{name} {status}", markup=False)
+            for warning in warned:
+                out.print(f"warning: {warning}", markup=False, soft_wrap=True)
             out.print(_summary(changes))
 
-        emit(json, {"changes": changes}, tell)
+        emit(json, {"changes": changes, "warnings": warned}, tell)
 
 
 def _stored(conn: Connection, space_key: int, noun: Noun) -> Documents:
@@ -170,25 +178,34 @@ def _changes(stored: Documents, wanted: Documents, prune: bool) -> dict[str, str
     return found | ({name: "deleted" for name in stored if name not in wanted} if prune else {})
 
 
-def _store(conn: Connection, space_key: int, noun: Noun, documents: Documents) -> None:
-    """Documents may refer to each other in any order, so the ones that fail are tried again after the others."""
+def _store(
+    conn: Connection, space_key: int, noun: Noun, documents: Documents, fields: tuple[LiveView, int]
+) -> list[str]:
+    """The warnings. Documents may refer to each other in any order, so the ones that fail are tried again later."""
     from api.routes.merchandising.preset_routes import put
 
     kind = _kind_of(noun)
-    left = dict(documents)
+    left, warned = dict(documents), list[str]()
     while left:
         failed: dict[str, InputError] = {}
         for name, document in left.items():
             try:
                 check_name(name, (noun.plural, name))
                 check_body(document, (noun.plural, name))
-                put(conn, space_key, kind, name, document, CHANGED_BY)
+                done = put(conn, space_key, kind, name, document, CHANGED_BY, fields)
+                warned += [f"{noun.plural}.{name}: {_warning(each)}" for each in done["warnings"]]
             except InputError as error:
                 failed[name] = error
         if len(failed) == len(left):
             name, why = next(iter(failed.items()))
             raise InputError(f"{noun.plural}.{name}: {_place(why)}; nothing was stored")
         left = {name: left[name] for name in failed}
+    return warned
+
+
+def _warning(warning: Mapping[str, Any]) -> str:
+    place = ".".join(str(part) for part in warning["loc"] if part != "body")
+    return f"{place}: {warning['msg']}"
 
 
 def _delete(conn: Connection, space_key: int, noun: Noun, names: Sequence[str]) -> None:

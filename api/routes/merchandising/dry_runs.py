@@ -11,7 +11,7 @@ from fastapi import Request
 from api.fresh_view import fresh_view
 from api.merchandising.dry_run import Changed, Trial, dry_run
 from api.messages.merchandising.preset_schemas import ShelfDryRunBody
-from api.routes.merchandising.preset_routes import Document, PresetKind
+from api.routes.merchandising.preset_routes import Document, PresetKind, segments_of
 from engine.errors import InputError, NotFound, Problem
 from engine.merchandising.presets import check_body, check_name
 from engine.settings import Settings
@@ -41,7 +41,7 @@ def tried(
         current = presets.list_current(conn, view.space.key)
     stored = next((each for each in current if (each.kind, each.name) == (kind.kind, name)), None)
     if body.document is not None:
-        _check(kind, name, body.document, current)
+        _check(kind, name, body.document, current, (view, settings.keep_shelves_days))
     elif stored is None:
         raise NotFound(f"there is no {kind.kind} {name!r} to delete")
     else:
@@ -65,10 +65,13 @@ def _moment(at: datetime | None) -> int:
     return at_us
 
 
-def _check(kind: PresetKind, name: str, document: Document, current: list[presets.StoredPreset]) -> None:
+def _check(
+    kind: PresetKind, name: str, document: Document, current: list[presets.StoredPreset], fields: tuple[LiveView, int]
+) -> None:
     """As the `PUT`, with the places in `document`."""
     try:
         kind.check(name, document, current)
+        kind.check_fields(document, segments_of(current), *fields)
     except InputError as error:
         problems = tuple(Problem(("body", "document", *each.loc[1:]), each.msg) for each in error.problems)
         raise InputError(str(error), problems=problems) from None

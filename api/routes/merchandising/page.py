@@ -79,7 +79,7 @@ def post_page(body: PageBody, request: Request, view: View, context: AppReadCont
         order = by_expected_value(view, answers, page.order, now_us)
     everything = [*(hit.item_id for answer in answers for hit in answer.hits)] if page.distinct else []
     parts = [
-        _part(each, answer, everything, body, view, any(degraded))
+        _part(each, answer, everything, body, view, settings.keep_shelves_days, any(degraded))
         for each, answer in zip(shelves, answers, strict=True)
     ]
     answered = [
@@ -121,7 +121,13 @@ def _nothing(shelf: OpenShelf) -> Answer:
 
 
 def _part(
-    shelf: OpenShelf, answer: Answer, everything: Sequence[str], body: PageBody, view: View, degraded: bool
+    shelf: OpenShelf,
+    answer: Answer,
+    everything: Sequence[str],
+    body: PageBody,
+    view: View,
+    keep_days: int,
+    degraded: bool,
 ) -> Part:
     """`everything`: the items of all shelves of this answer, to which the next pages add none."""
     if shelf.asked is None or shelf.request is None:
@@ -129,6 +135,6 @@ def _part(
     own = {*shelf.continued.own, *(hit.item_id for hit in answer.hits)}
     others = [id_ for id_ in dict.fromkeys((*shelf.continued.others, *everything)) if id_ not in own]
     pages = replace(shelf.pages, note=note(shelf.start, len(others)))
-    found = warnings.of_request(view, shelf.request, shelf.asked.body, LOC, suggest=False)
+    found = warnings.of_request(view, shelf.request, shelf.asked.body, LOC, suggest=False, keep_days=keep_days)
     shown = [*others, *shelf.continued.own]
     return Part(body.fields, shown, pages, degraded, found, placement=shelf.asked.placement, rules=shelf.asked.rules)

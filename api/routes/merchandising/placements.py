@@ -8,17 +8,21 @@ from fastapi import Request, Response
 
 from api.deps import AppDatabase, AppSettings, View
 from api.limits.executors import long_running
+from api.merchandising.catalogue_check import check_shelf
 from api.merchandising.placed import parse_placement
+from api.messages.merchandising.placement_schemas import PlacementDocument
 from api.messages.merchandising.preset_schemas import ShelfDryRunBody
 from api.messages.responses import json_response
 from api.routes.merchandising.dry_runs import tried
 from api.routes.merchandising.preset_routes import WRITE, Document, PresetKind, preset_router
-from engine.errors import Conflict, InputError
+from engine.errors import Conflict, InputError, Problem
 from engine.merchandising.pages import placements_in
 from engine.merchandising.presets import parse_presets
 from engine.merchandising.rules import placements_of
 from engine.merchandising.stored_document import StoredDocument
+from engine.segments.segments import Segments
 from engine.store.shelves.presets import StoredPreset
+from indexing.live.view import LiveView
 
 EXAMPLE: Document = {"k": 12, "filter": {"available": True}, "caps": {"brand": 3}, "exclude": {"purchased": "90d"}}
 
@@ -41,7 +45,11 @@ def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
         raise Conflict(f"rule {', '.join(rules[:5])} acts on placement {name!r}; change that first")
 
 
-KIND = PresetKind("placement", "placements", "A placement", EXAMPLE, check, check_delete)
+def check_fields(body: Document, segments: Segments, view: LiveView, keep_days: int) -> list[Problem]:
+    return check_shelf(PlacementDocument.model_validate(body), segments, view, keep_days, ("body",))
+
+
+KIND = PresetKind("placement", "placements", "A placement", EXAMPLE, check, check_delete, check_fields)
 router = preset_router(KIND)
 
 

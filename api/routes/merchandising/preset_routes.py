@@ -13,25 +13,31 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 
 from api.auth import key_of, require
-from api.deps import AppDatabase, AppLiveSpaces, View
+from api.deps import AppDatabase, AppLiveSpaces, AppSettings, View
 from api.fresh_view import FreshView
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.executors import writes
+from api.messages import warnings
 from api.messages.merchandising.preset_schemas import RollbackBody
 from api.messages.request_schemas import NoParameters
 from api.messages.responses import json_response
-from engine.errors import Conflict, NotFound
-from engine.merchandising.presets import check_body, check_name
+from engine.errors import Conflict, NotFound, Problem
+from engine.merchandising.presets import check_body, check_name, parse_presets
+from engine.segments.segments import Segments
 from engine.store import spaces
 from engine.store.change_feeds import snapshots
 from engine.store.database.connections import Connection
 from engine.store.shelves import presets
 from engine.store.shelves.presets import Kind, StoredPreset
+from indexing.live.view import LiveView
 
 READ, WRITE = ([Depends(require(scope))] for scope in ("read", "write"))
 MAX_PRESETS = 1000  # of one kind in a space: every server keeps them in memory and parses them
 Nothing = Annotated[NoParameters, Query()]
 Document = dict[str, Any]
+
+
+CheckFields = Callable[[Document, Segments, LiveView, int], list[Problem]]  # warnings; see `catalogue_check`
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,7 @@ class PresetKind:
     example: Document
     check: Callable[[str, Document, Sequence[StoredPreset]], None]  # name, body, the current presets of all kinds
     check_delete: Callable[[str, Sequence[StoredPreset]], None] = lambda name, current: None
+    check_fields: CheckFields = lambda body, segments, view, keep_days: []
 
 
 def preset_router(kind: PresetKind) -> APIRouter:
@@ -86,12 +93,15 @@ def _add_writes(router: APIRouter, kind: PresetKind) -> None:
         request: Request,
         view: View,
         database: AppDatabase,
+        settings: AppSettings,
         live_spaces: AppLiveSpaces,
         body: Document = a_body,
     ) -> Response:
+        """`warnings` name fields that no item has yet."""
         check_body(body, ("body",))
+        fields = view, settings.keep_shelves_days
         with database.begin() as conn:
-            done = put(conn, view.space.key, kind, _checked(name), body, _changed_by(request))
+            done = put(conn, view.space.key, kind, _checked(name), body, _changed_by(request), fields)
         live_spaces.notify_write(view.space.name, done["seq"])
         return json_response(done)
 
@@ -117,23 +127,33 @@ def _add_writes(router: APIRouter, kind: PresetKind) -> None:
         request: Request,
         view: View,
         database: AppDatabase,
+        settings: AppSettings,
         live_spaces: AppLiveSpaces,
     ) -> Response:
         """The body of that version becomes a new version, if it is still valid beside the other presets."""
+        fields = view, settings.keep_shelves_days
         with database.begin() as conn:
             stored = presets.get(conn, view.space.key, kind.kind, _checked(name), body.version)
-            done = put(conn, view.space.key, kind, name, dict(stored.body or {}), _changed_by(request))
+            done = put(conn, view.space.key, kind, name, dict(stored.body or {}), _changed_by(request), fields)
         live_spaces.notify_write(view.space.name, done["seq"])
         return json_response(done)
 
 
 def put(
-    conn: Connection, space_key: int, kind: PresetKind, name: str, body: Document, changed_by: str
+    conn: Connection,
+    space_key: int,
+    kind: PresetKind,
+    name: str,
+    body: Document,
+    changed_by: str,
+    fields: tuple[LiveView, int],
 ) -> dict[str, Any]:
-    """Check a document and store it as a new version, unless it is the stored one. InputError names a wrong part."""
+    """Check a document and store it as a new version, unless it is the stored one. InputError names a wrong part.
+    `fields`: the catalogue, and for how many days served shelves are kept."""
     spaces.lock(conn, space_key)
     current = presets.list_current(conn, space_key)
     kind.check(name, body, current)
+    found = kind.check_fields(body, segments_of(current), *fields)
     stored = next((each for each in current if (each.kind, each.name) == (kind.kind, name)), None)
     if stored is None and sum(each.kind == kind.kind for each in current) >= MAX_PRESETS:
         raise Conflict(f"a space has at most {MAX_PRESETS:,} {kind.plural}; delete some first")
@@ -142,7 +162,12 @@ def put(
     else:
         version = presets.put(conn, space_key, kind.kind, name, body, changed_by)
         status = "created" if stored is None else "updated"
-    return {"name": name, "version": version, "status": status, "seq": snapshots.transaction_seq(conn)}
+    seq = snapshots.transaction_seq(conn)
+    return {"name": name, "version": version, "status": status, "seq": seq, "warnings": warnings.to_json(found)}
+
+
+def segments_of(current: Sequence[StoredPreset]) -> Segments:
+    return parse_presets(0, [each for each in current if each.kind == "segment"]).segments
 
 
 def _checked(name: str) -> str:

@@ -8,16 +8,19 @@ from fastapi import Request, Response
 
 from api.deps import AppDatabase, AppSettings, View
 from api.limits.executors import long_running
+from api.merchandising.catalogue_check import check_filter, check_shelf
 from api.merchandising.rule_documents import parse_rule
 from api.messages.merchandising.preset_schemas import RuleDryRunBody
-from api.messages.merchandising.rule_schemas import EXAMPLE
+from api.messages.merchandising.rule_schemas import EXAMPLE, RuleDocument
 from api.messages.responses import json_response
 from api.routes.merchandising.dry_runs import tried
 from api.routes.merchandising.preset_routes import WRITE, Document, PresetKind, preset_router
-from engine.errors import Conflict, InputError
+from engine.errors import Conflict, InputError, Problem
 from engine.merchandising.presets import parse_presets
 from engine.merchandising.stored_document import StoredDocument
+from engine.segments.segments import Segments
 from engine.store.shelves.presets import StoredPreset
+from indexing.live.view import LiveView
 
 
 def check(name: str, body: Document, current: Sequence[StoredPreset]) -> None:
@@ -41,7 +44,14 @@ def _rules_in(placement: StoredPreset) -> list[str]:
     return rules if isinstance(rules, list) else []
 
 
-KIND = PresetKind("rule", "rules", "A rule", EXAMPLE, check, check_delete)
+def check_fields(body: Document, segments: Segments, view: LiveView, keep_days: int) -> list[Problem]:
+    rule = RuleDocument.model_validate(body)
+    seed, place = rule.when.seed, ("body", "when", "seed")
+    of_seed = [] if seed is None else check_filter(seed, segments, view, place)
+    return of_seed + check_shelf(rule.then, segments, view, keep_days, ("body", "then"))
+
+
+KIND = PresetKind("rule", "rules", "A rule", EXAMPLE, check, check_delete, check_fields)
 router = preset_router(KIND)
 
 

@@ -10,15 +10,17 @@ from fastapi import Request, Response
 from api.deps import AppDatabase, View
 from api.fresh_view import fresh_view
 from api.limits.executors import long_running
+from api.merchandising.catalogue_check import check_filter
 from api.messages.merchandising.preset_schemas import DryRunBody
 from api.messages.responses import json_response
 from api.routes.merchandising.preset_routes import WRITE, Document, PresetKind, preset_router
-from engine.errors import Conflict
+from engine.errors import Conflict, Problem
 from engine.merchandising.presets import check_body, check_name
 from engine.segments.references import names_in
-from engine.segments.segments import check_segment
+from engine.segments.segments import Segments, check_segment
 from engine.store.shelves.presets import StoredPreset
 from indexing.live.segment_changes import segment_change
+from indexing.live.view import LiveView
 
 EXAMPLE: Document = {"of": "users", "filter": {"n_purchases": {"gte": 3}, "last_event_at": {"gte": "now-30d"}}}
 
@@ -39,7 +41,12 @@ def check_delete(name: str, current: Sequence[StoredPreset]) -> None:
         raise Conflict(f"{', '.join(users[:5])} refers to segment {name!r}; change that first")
 
 
-KIND = PresetKind("segment", "segments", "A segment", EXAMPLE, check, check_delete)
+def check_fields(body: Document, segments: Segments, view: LiveView, keep_days: int) -> list[Problem]:
+    """Fields of users have no columns to compare with."""
+    return check_filter(body["filter"], segments, view, ("body", "filter")) if body["of"] == "items" else []
+
+
+KIND = PresetKind("segment", "segments", "A segment", EXAMPLE, check, check_delete, check_fields)
 router = preset_router(KIND)
 
 

@@ -14,6 +14,7 @@ from api.fresh_view import fresh_view
 from api.limits.deadline import check_deadline
 from api.limits.deadline_route import DeadlineRoute
 from api.limits.work_limit import check_work
+from api.merchandising.catalogue_check import check_shares_values
 from api.merchandising.situations import references_from
 from api.messages import warnings
 from api.messages.merchandising.value_schemas import ValuesAnswer, ValuesQuery
@@ -52,6 +53,7 @@ def get_values(
     now_us = time.time_ns() // 1000
     view = fresh_view(request, view, query)
     field = canonical_field(query.field, ("query", "field"))
+    check_shares_values(field, view, ("query", "field"))
     predicate = parse_filter(query.filter, ("query", "filter"), references_from((), view, now_us))
     user_id = None if query.user_id is None else check_id(query.user_id, ("query", "user_id"))
     profile = read_profile(user_id, NO_HISTORY, view, database, settings.history_limit)

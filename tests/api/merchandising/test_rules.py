@@ -209,8 +209,10 @@ def test_a_pin_of_a_rule_gives_way_to_the_request_and_to_a_higher_priority(shop:
 def test_a_rule_about_fields_that_no_item_has_never_stops_serving(shop: Shop, database: Database) -> None:
     put(shop, "gone", {"bury": {"no_such_field": 3}})
     put(shop, "curve", {"boost": [{"field": "no_such_number", "curve": [[0, 1], [1, 2]]}]})
-    put(shop, "type", {"filter": {"price": {"contains": "text"}}})
     with database.begin() as conn:
+        wrong = {"then": {"filter": {"price": {"contains": "text"}}}}  # as if all prices had been text once
+        presets.put(conn, shop.space.key, "rule", "type", wrong, "local")
+        presets.put(conn, shop.space.key, "placement", "wrong-type", {"filter": {"price": {"lt": "cheap"}}}, "local")
         presets.put(conn, shop.space.key, "rule", "spoilt", {"then": {"kk": 3}}, "local")
     seq = put(shop, "fine", {"filter": {"price": {"lt": "context.most"}}})
     answer = shelf(shop, seq)
@@ -226,7 +228,6 @@ def test_a_rule_about_fields_that_no_item_has_never_stops_serving(shop: Shop, da
     answer = shelf(shop, seq.json()["seq"], placement="lost", context={"store": 1}, explain=1)
     assert ids(answer) == ["odd-11", "even-11"]
     assert [part["at"] for part in answer["items"][0]["parts"]] == [None, 1]
-    shop.put("/placements/wrong-type", {"filter": {"price": {"lt": "cheap"}}})
     chosen = {"group_by": {"field": "categories", "choose": {"field": "lost"}}, "objective": "margin"}
     seq = shop.put("/placements/chosen", chosen).json()["seq"]
     answer = shelf(shop, seq, placement="chosen", context={"store": 1}, user_id="odd-user-3", k=2)

@@ -48,7 +48,8 @@ def test_a_file_is_applied_changed_and_exported(shell: Shell) -> None:
     assert "2 created, 0 unchanged" in shell.run("segments", "apply", segments).stdout
     assert "+  then:" in shell.run("rules", "diff", rules).stdout
     assert json.loads(shell.run("rules", "apply", rules, "--json").stdout) == {
-        "changes": {"black-week": "created", "gifts": "created"}
+        "changes": {"black-week": "created", "gifts": "created"},
+        "warnings": ["rules.black-week: then.bury.stock: no item has an attribute 'stock'"],
     }
     assert "no change, 2 unchanged" in shell.run("rules", "apply", rules).stdout
     body = json.loads(shell.run("rules", "show", "black-week", "--json").stdout)["body"]
