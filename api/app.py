@@ -31,7 +31,7 @@ from api.monitoring.metrics import Metrics, RequestMetrics
 from api.monitoring.outage_log import OutageLog
 from api.monitoring.view_gauges import set_view
 from api.routes import events, health, items, keys, latent, model_reports, models, recommend, search, spaces, users
-from api.routes.merchandising import page, pages, placements, rules, segments, values
+from api.routes.merchandising import changes, page, pages, placements, rules, segments, values
 from api.served.shelf_writer import ShelfWriter
 from engine.errors import NearfieldError
 from engine.private_folders import restrict_access
@@ -58,6 +58,7 @@ ROUTERS = (
     model_reports,
     items,
     values,
+    changes,
     page,
     pages,
     placements,

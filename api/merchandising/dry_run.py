@@ -25,6 +25,7 @@ from api.served.impressions import with_impressions
 from api.strategies.strategy_parsing import check_seeds
 from engine.deadline import until_deadline
 from engine.errors import InputError
+from engine.merchandising.exposure import ExposureBy
 from engine.merchandising.placements import OF_REQUEST
 from engine.merchandising.presets import Document, parse_presets
 from engine.merchandising.rules import Members
@@ -45,7 +46,7 @@ NO_PAGES = Series(b"", b"", 0)
 class Changed:
     """A document in place of a stored one, or as a new one; a body of None deletes it."""
 
-    kind: str  # placement or rule
+    kind: str  # placement, rule or segment
     name: str
     version: int
     body: Mapping[str, Any] | None
@@ -61,22 +62,26 @@ class Trial:
     http: HttpRequest | None = None
 
 
-def dry_run(trial: Trial, changed: Changed, n: int, placement: str | None = None) -> dict[str, Any]:
-    """What a change does to the newest `n` requests. A stored placement is tried on the requests that name it, a new
-    one on requests without a placement, as if they named it. `placement`: only requests that name this one. InputError
-    for more work than is allowed.
+def dry_run(
+    trial: Trial, changed: Sequence[Changed], n: int, by: ExposureBy, placement: str | None = None
+) -> dict[str, Any]:
+    """What changes do together to the newest `n` requests. One change of a stored placement alone is tried on the
+    requests that name it, one of a new placement on requests without a placement, as if they named it. `placement`:
+    only requests that name this one. InputError for more work than is allowed.
     """
-    others = [each for each in trial.current if (each.kind, each.name) != (changed.kind, changed.name)]
+    keys = {(each.kind, each.name) for each in changed}
+    others = [each for each in trial.current if (each.kind, each.name) not in keys]
+    alone = changed[0].name if len(changed) == 1 and changed[0].kind == "placement" else None
     is_new = len(others) == len(trial.current)
-    as_named = changed.name if changed.kind == "placement" and is_new else None
-    named = changed.name if changed.kind == "placement" and not is_new else placement
+    as_named = alone if is_new else None
+    named = alone if alone is not None and not is_new else placement
     with trial.database.connect() as conn:
         key = trial.view.space.key
         served = served_shelves.newest(conn, key, n, named, without_placement=as_named is not None)
     version = trial.view.presets.version
     before, after = (
         replace(trial.view, presets=parse_presets(version, documents))
-        for documents in (trial.current, [*others, changed])
+        for documents in (trial.current, [*others, *changed])
     )
     shelves = _compared(trial, served, before, after, as_named)
     shortfall = None
@@ -85,10 +90,9 @@ def dry_run(trial: Trial, changed: Changed, n: int, placement: str | None = None
         reason = f"the server keeps no more requests{which}"
         shortfall = {"requested": n, "returned": len(served), "reason": reason}
     return {
-        "name": changed.name,
         "placement": named or as_named,
         "shortfall": shortfall,
-        **shelf_changes(trial.view, shelves, changed.name if changed.kind == "rule" else None),
+        **shelf_changes(trial.view, shelves, by, [each.name for each in changed if each.kind == "rule"]),
     }
 
 

@@ -13,12 +13,13 @@ from engine.errors import InputError
 MONTH = re.compile(r"[0-9]{4}(-[0-9]{2})?")  # a year or a month, compared with times as text
 
 
-def check_types(predicate: Predicate, columns: Columns, live: Mapping[str, set[Kind]]) -> None:
+def check_types(predicate: Predicate, columns: Columns | None, live: Mapping[str, set[Kind]]) -> None:
     """Raise InputError for a comparison with a kind that the attribute has neither in `columns` nor in `live`."""
     for condition in conditions(predicate):
         if condition.field in CORE or condition.operator == "exists":
             continue
-        stored = columns.kinds(condition.field) | live.get(condition.field, set())
+        built = set[Kind]() if columns is None else columns.kinds(condition.field)
+        stored = built | live.get(condition.field, set())
         if not stored or stored & set(condition.kinds) or ("time" in stored and _fits_times(condition)):
             continue
         name = condition.field.removeprefix(PREFIX)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from engine.merchandising.exposure import Catalogue, by_category, by_price
+from engine.merchandising.exposure import Catalogue, ExposureBy, by_band, by_category
 from engine.recommending.values.answer import Answer
 
 MAX_EXAMPLES = 10
@@ -37,15 +37,17 @@ class Compared:
         return self.before.item_ids != self.after.item_ids
 
 
-def shelf_changes(catalogue: Catalogue, shelves: Sequence[Compared], rule: str | None = None) -> dict[str, Any]:
+def shelf_changes(
+    catalogue: Catalogue, shelves: Sequence[Compared], by: ExposureBy, rules: Sequence[str] = ()
+) -> dict[str, Any]:
     """Shares and counts of the shelves, as JSON. Requests that are refused before and after count in `refused` only.
-    `rule`: also count the shelves on which it acts."""
+    `rules`: for each of them, also count the shelves on which it acts."""
     counted = [each for each in shelves if each.before.answer is not None or each.after.answer is not None]
     changed = [each for each in counted if each.is_changed]
     sides = [[each.before for each in shelves], [each.after for each in shelves]]
     before, after = ([hit.row for each in side if each.answer for hit in each.answer.hits] for side in sides)
     reasons = dict.fromkeys(each.refused for side in reversed(sides) for each in side if each.refused is not None)
-    acted = None if rule is None else _both([sum(rule in each.rules for each in side) for side in sides])
+    acted = {rule: _both([sum(rule in each.rules for each in side) for side in sides]) for rule in rules}
     return {
         "n_requests": len(counted),
         "n_changed": len(changed),
@@ -57,8 +59,8 @@ def shelf_changes(catalogue: Catalogue, shelves: Sequence[Compared], rule: str |
             **_both([sum(each.refused is not None for each in side) for side in sides]),
             "reasons": list(reasons)[:MAX_REASONS],
         },
-        "categories": by_category(catalogue, before, after),
-        "prices": by_price(catalogue, before, after),
+        "categories": by_category(catalogue, by, before, after),
+        "prices": by_band(catalogue, by, before, after),
         "examples": [_example(each) for each in _spread(changed)],
     }
 

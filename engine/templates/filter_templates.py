@@ -30,6 +30,7 @@ SEED, CONTEXT = "seed", "context."
 IN_NAME = re.compile(r"\{context\.([^{}]*)\}")
 MAX_DEPTH = 32  # the parser has a lower limit of its own
 MAX_FACTOR = 1e6
+ALWAYS: Mapping[str, object] = {"item_id": {"exists": True}}
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,22 @@ def references(filter_: object, loc: Loc = (), depth: int = 0) -> Iterator[Refer
 def is_template(filter_: object, loc: Loc = ()) -> bool:
     """InputError for a wrong reference."""
     return any(True for _ in references(filter_, loc))
+
+
+def constant_part(filter_: object, depth: int = 0) -> object:
+    """The filter with its conditions that are the same for every request, at their places. One that depends on the
+    request is left out or, where the list of `and`, `or` or `not` needs one, replaced by one that is always true."""
+    if depth > MAX_DEPTH or not isinstance(filter_, Mapping):
+        return filter_
+    made: dict[str, object] = {}
+    for name, each in filter_.items():
+        if name in ("and", "or") and isinstance(each, list):
+            made[name] = [constant_part(part, depth + 1) for part in each]
+        elif name in ("and", "or", "not"):
+            made[name] = constant_part(each, depth + 1)
+        elif all(reference.kind == "now" for reference in references({name: each})):
+            made[name] = each
+    return made or ALWAYS
 
 
 def value_of(reference: Reference, situation: Situation) -> object:

@@ -45,10 +45,11 @@ def segment_change(
     *,
     now_us: int,
     loc: Loc = ("body",),
+    beside: Mapping[str, Document] = {},
 ) -> SegmentChange:
-    """What `document` changes for the segment `name`, among the stored documents of segments. InputError as
-    `parse_segment`."""
-    asked = parse_segment(name, {**documents, name: document}, loc)
+    """What `document` changes for the segment `name`, among the stored documents of segments, or with other changed
+    ones `beside` it. InputError as `parse_segment`."""
+    asked = parse_segment(name, {**documents, **beside, name: document}, loc)
     try:
         stored = parse_segment(name, documents) if name in documents else None
     except InputError:  # the stored segment cannot be used, so it has no members

@@ -107,15 +107,20 @@ class FilterMasks:
     def accepts(self, predicate: Predicate, changed: Changed) -> bool:
         """Whether `shown` takes the predicate: False where it compares an attribute with a type that no item has."""
         try:
-            self.check_types(predicate, changed)
+            if self._columns is not None:
+                self.check_types(predicate, changed)
         except InputError:
             return False
         return True
 
     def check_types(self, predicate: Predicate, changed: Changed) -> None:
-        """InputError, as of `shown`, where a predicate compares an attribute with a type that no item has."""
-        if self._columns is not None:
-            self._check(predicate, changed)
+        """InputError where a predicate compares an attribute with a type that no item has."""
+        try:
+            check_types(predicate, self._columns, {})
+        except InputError:
+            check_types(predicate, self._columns, _kinds(predicate, changed))
+        if self._columns is None:
+            check_types(predicate, None, _kinds(predicate, changed))
 
     def attributes(self, changed: Changed) -> list[str]:
         """Names of attributes that items have; looks at no more than MAX_CHANGED_ITEMS changed items."""
@@ -139,7 +144,7 @@ class FilterMasks:
         if previous is not None and len(previous.changed) <= len(changed):
             evaluated, start = previous.changed, previous.matching
         elif self._columns is not None:
-            self._check(predicate, changed)
+            self.check_types(predicate, changed)
             start = self._columns.mask(predicate)
         else:
             start = mask
@@ -148,13 +153,6 @@ class FilterMasks:
             if evaluated.get(row) is not item:
                 mask[row] = predicates.matches(predicate, item.facts)
         return mask
-
-    def _check(self, predicate: Predicate, changed: Changed) -> None:
-        assert self._columns is not None
-        try:
-            check_types(predicate, self._columns, {})
-        except InputError:
-            check_types(predicate, self._columns, _kinds(predicate, changed))
 
 
 def _kinds(predicate: Predicate, changed: Changed) -> dict[str, set[Kind]]:

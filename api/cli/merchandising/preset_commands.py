@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
 from api.cli.merchandising.dry_run_commands import File, add_dry_run
-from api.cli.merchandising.yaml_documents import Documents, dump, read, text_of
+from api.cli.merchandising.file_changes import Statuses, changes_of, place_of, rest_of, statuses, stored_documents
+from api.cli.merchandising.yaml_documents import dump, read, text_of
 from api.cli.terminal.options import Json, SpaceName, opened
 from api.cli.terminal.output import emit, out, table
 from engine.errors import Conflict, InputError
-from engine.merchandising.presets import check_body, check_name
 from engine.store import spaces
-from engine.store.database.connections import Connection
 from engine.store.shelves import presets
 from engine.store.shelves.presets import Kind
-
-if TYPE_CHECKING:
-    from api.routes.merchandising.preset_routes import PresetKind
-    from indexing.live.view import LiveView
 
 CHANGED_BY = "local"
 Name = Annotated[str, typer.Argument(help="The name that `list` shows.", show_default=False)]
@@ -51,8 +46,8 @@ def add_to(app: typer.Typer) -> None:
         group = typer.Typer(no_args_is_help=True, rich_markup_mode="markdown")
         for add in (_add_list, _add_show, _add_export, _add_diff, _add_apply):
             add(group, noun)
-        if noun.kind in ("placement", "rule"):
-            add_dry_run(group, noun.kind, noun.plural)
+        if noun.kind != "page":
+            add_dry_run(group, noun.plural)
         app.add_typer(group, name=noun.plural, help=noun.what)
 
 
@@ -101,7 +96,7 @@ def _add_export(group: typer.Typer, noun: Noun) -> None:
         json: Json = False,
     ) -> None:
         with opened(space) as (_, database, found), database.connect() as conn:
-            documents = _stored(conn, found.key, noun)
+            documents = stored_documents(conn, found.key)[noun.plural]
         text = dump(noun.plural, documents)
         if file is not None:
             file.write_text(text, encoding="utf-8")
@@ -124,121 +119,65 @@ def _add_diff(group: typer.Typer, noun: Noun) -> None:
     def diff(file: File, prune: Prune = False, space: SpaceName = "default", json: Json = False) -> None:
         wanted = read(file, noun.plural)
         with opened(space) as (_, database, found), database.connect() as conn:
-            documents = _stored(conn, found.key, noun)
-        changes = _changes(documents, wanted, prune)
+            stored = stored_documents(conn, found.key)
+        changes = statuses(stored, wanted, prune)
 
         def tell() -> None:
-            for name, status in changes.items():
-                if status != "unchanged":
-                    after = wanted.get(name) if status != "deleted" else None
-                    out.print(_difference(name, documents.get(name), after), markup=False, soft_wrap=True)
+            for plural, of_kind in changes.items():
+                for name, status in of_kind.items():
+                    if status != "unchanged":
+                        after = wanted[plural].get(name) if status != "deleted" else None
+                        shown = _difference(_label(name, plural, noun), stored[plural].get(name), after)
+                        out.print(shown, markup=False, soft_wrap=True)
             out.print(_summary(changes))
 
-        emit(json, {"changes": changes}, tell)
+        emit(json, _as_json(changes, noun), tell)
 
 
 def _add_apply(group: typer.Typer, noun: Noun) -> None:
     @group.command(
         help=f"Store the {noun.plural} of a YAML file, all or none.\n\n"
+        "A file may have several kinds; all of them are stored.\n\n"
         f"Example: `nearfield {noun.plural} apply {noun.plural}.yaml`"
     )
     def apply(file: File, prune: Prune = False, space: SpaceName = "default", json: Json = False) -> None:
-        wanted = read(file, noun.plural)
+        from api.routes.merchandising import preset_changes
         from indexing.refresh.live_space import LiveSpace
 
+        wanted = read(file, noun.plural)
         with opened(space) as (settings, database, found):
             fields = LiveSpace(database, settings.generations, found.name).current(), settings.keep_shelves_days
             with database.begin() as conn:
                 spaces.lock(conn, found.key)
-                changes = _changes(_stored(conn, found.key, noun), wanted, prune)
-                changed = {name: wanted[name] for name in wanted if changes[name] != "unchanged"}
-                warned = _store(conn, found.key, noun, changed, fields)
-                _delete(conn, found.key, noun, [name for name, status in changes.items() if status == "deleted"])
+                changes = statuses(stored_documents(conn, found.key), wanted, prune)
+                changed = changes_of(changes, wanted)
+                try:
+                    _, warned = preset_changes.checked(changed, presets.list_current(conn, found.key), fields)
+                except (InputError, Conflict) as error:
+                    raise type(error)(f"{place_of(error)}; nothing was stored") from None
+                preset_changes.store(conn, found.key, changed, CHANGED_BY)
+        warnings = [".".join(map(str, each.loc[1:3])) + f": {rest_of(each)}" for each in warned]
 
         def tell() -> None:
-            for name, status in changes.items():
-                if status != "unchanged":
-                    out.print(f"{name} {status}", markup=False)
-            for warning in warned:
+            for plural, of_kind in changes.items():
+                for name, status in of_kind.items():
+                    if status != "unchanged":
+                        out.print(f"{_label(name, plural, noun)} {status}", markup=False)
+            for warning in warnings:
                 out.print(f"warning: {warning}", markup=False, soft_wrap=True)
             out.print(_summary(changes))
 
-        emit(json, {"changes": changes, "warnings": warned}, tell)
+        emit(json, {**_as_json(changes, noun), "warnings": warnings}, tell)
 
 
-def _stored(conn: Connection, space_key: int, noun: Noun) -> Documents:
-    return {each.name: dict(each.body or {}) for each in presets.list_current(conn, space_key, noun.kind)}
+def _label(name: str, plural: str, noun: Noun) -> str:
+    return name if plural == noun.plural else f"{plural}.{name}"
 
 
-def _changes(stored: Documents, wanted: Documents, prune: bool) -> dict[str, str]:
-    found = {
-        name: "created" if name not in stored else "unchanged" if stored[name] == document else "updated"
-        for name, document in wanted.items()
-    }
-    return found | ({name: "deleted" for name in stored if name not in wanted} if prune else {})
-
-
-def _store(
-    conn: Connection, space_key: int, noun: Noun, documents: Documents, fields: tuple[LiveView, int]
-) -> list[str]:
-    """The warnings. Documents may refer to each other in any order, so the ones that fail are tried again later."""
-    from api.routes.merchandising.preset_routes import put
-
-    kind = _kind_of(noun)
-    left, warned = dict(documents), list[str]()
-    while left:
-        failed: dict[str, InputError] = {}
-        for name, document in left.items():
-            try:
-                check_name(name, (noun.plural, name))
-                check_body(document, (noun.plural, name))
-                done = put(conn, space_key, kind, name, document, CHANGED_BY, fields)
-                warned += [f"{noun.plural}.{name}: {_warning(each)}" for each in done["warnings"]]
-            except InputError as error:
-                failed[name] = error
-        if len(failed) == len(left):
-            name, why = next(iter(failed.items()))
-            raise InputError(f"{noun.plural}.{name}: {_place(why)}; nothing was stored")
-        left = {name: left[name] for name in failed}
-    return warned
-
-
-def _warning(warning: Mapping[str, Any]) -> str:
-    place = ".".join(str(part) for part in warning["loc"] if part != "body")
-    return f"{place}: {warning['msg']}"
-
-
-def _delete(conn: Connection, space_key: int, noun: Noun, names: Sequence[str]) -> None:
-    """As `_store`: one that others refer to is deleted after them."""
-    kind, left = _kind_of(noun), list(names)
-    while left:
-        failed: list[tuple[str, Conflict]] = []
-        for name in left:
-            try:
-                kind.check_delete(name, presets.list_current(conn, space_key))
-                presets.delete(conn, space_key, noun.kind, name, CHANGED_BY)
-            except Conflict as error:
-                failed.append((name, error))
-        if len(failed) == len(left):
-            raise Conflict(f"{failed[0][1]}; nothing was stored")
-        left = [name for name, _ in failed]
-
-
-def _kind_of(noun: Noun) -> PresetKind:
-    """Imported where a command needs it: the schemas of the HTTP API take a second to load."""
-    from api.routes.merchandising import pages, placements, rules, segments
-
-    kinds = (placements.KIND, pages.KIND, rules.KIND, segments.KIND)
-    return next(kind for kind in kinds if kind.kind == noun.kind)
-
-
-def _place(error: InputError) -> str:
-    """The error with the place in the document, where its text does not begin with it."""
-    if not error.problems:
-        return str(error)
-    first = error.problems[0]
-    place = ".".join(str(part) for part in first.loc if part != "body")
-    return f"{place}: {first.msg}" if place else first.msg
+def _as_json(changes: Statuses, noun: Noun) -> dict[str, Any]:
+    """`changes` are of the kind of the command; those of other kinds in the file follow by kind."""
+    others = {plural: of_kind for plural, of_kind in changes.items() if plural != noun.plural}
+    return {"changes": changes[noun.plural], **({"others": others} if others else {})}
 
 
 def _difference(name: str, before: Mapping[str, Any] | None, after: Mapping[str, Any] | None) -> str:
@@ -247,8 +186,8 @@ def _difference(name: str, before: Mapping[str, Any] | None, after: Mapping[str,
     return "\n".join(difflib.unified_diff(old, new, *named, lineterm="", n=2))
 
 
-def _summary(changes: Mapping[str, str]) -> str:
-    counts = [(status, list(changes.values()).count(status)) for status in ("created", "updated", "deleted")]
+def _summary(changes: Statuses) -> str:
+    every = [status for of_kind in changes.values() for status in of_kind.values()]
+    counts = [(status, every.count(status)) for status in ("created", "updated", "deleted")]
     told = ", ".join(f"{n} {status}" for status, n in counts if n)
-    same = list(changes.values()).count("unchanged")
-    return f"{told or 'no change'}, {same} unchanged"
+    return f"{told or 'no change'}, {every.count('unchanged')} unchanged"

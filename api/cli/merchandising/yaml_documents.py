@@ -1,4 +1,4 @@
-"""YAML files of presets: one mapping from the kind to the documents by name.
+"""YAML files of presets: one mapping from each kind in the file to the documents by name.
 
     rules:
       black-week:
@@ -20,6 +20,7 @@ import yaml  # type: ignore[import-untyped]
 from engine.errors import InputError, short_repr
 
 NOT_IN_JSON = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool")
+PLURALS = ("placements", "pages", "rules", "segments")
 Documents = dict[str, dict[str, Any]]
 
 
@@ -44,8 +45,9 @@ _Loader.yaml_implicit_resolvers = {
 _Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF"))
 
 
-def read(path: Path, plural: str) -> Documents:
-    """The documents of a file by name. InputError names the line or the key that is wrong."""
+def read(path: Path, plural: str) -> dict[str, Documents]:
+    """The documents of a file by kind and name. InputError names the line or the key that is wrong, and a file without
+    the kind `plural`."""
     try:
         found = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except UnicodeDecodeError:
@@ -56,13 +58,20 @@ def read(path: Path, plural: str) -> Documents:
         raise InputError(f"{path}: nested too deep") from None
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    if not isinstance(found, Mapping) or list(found) != [plural] or not isinstance(found[plural], Mapping):
+    if not isinstance(found, Mapping) or plural not in found or not set(found) <= set(PLURALS):
         keys = short_repr(list(found)) if isinstance(found, Mapping) else short_repr(found)
-        raise InputError(f"{path}: expected one key, `{plural}`, with documents by name; got {keys}")
-    for name, document in found[plural].items():
+        others = ", ".join(each for each in PLURALS if each != plural)
+        raise InputError(f"{path}: expected the key `{plural}`, and beside it at most {others}; got {keys}")
+    return {kind: _documents(path, kind, documents) for kind, documents in found.items()}
+
+
+def _documents(path: Path, plural: str, found: object) -> Documents:
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: {plural}: expected documents by name, got {short_repr(found)}")
+    for name, document in found.items():
         if not isinstance(name, str) or not isinstance(document, dict):
             raise InputError(f"{path}: {plural}.{name}: expected a name and a document, got {short_repr(document)}")
-    return dict(found[plural])
+    return found
 
 
 def dump(plural: str, documents: Mapping[str, Mapping[str, Any]]) -> str:

@@ -6,13 +6,17 @@ import time
 from datetime import UTC, datetime
 from typing import Any
 
+import numpy as np
 from fastapi import Request
 
 from api.fresh_view import fresh_view
+from api.merchandising.catalogue_check import is_unknown
 from api.merchandising.dry_run import Changed, Trial, dry_run
-from api.messages.merchandising.preset_schemas import ShelfDryRunBody
+from api.messages.merchandising.preset_schemas import ExposureOptions, ShelfDryRunBody
 from api.routes.merchandising.preset_routes import Document, PresetKind, segments_of
-from engine.errors import InputError, NotFound, Problem
+from engine.catalogue.predicate import canonical_field
+from engine.errors import InputError, NotFound, Problem, short_repr
+from engine.merchandising.exposure import ExposureBy
 from engine.merchandising.presets import check_body, check_name
 from engine.settings import Settings
 from engine.store.database.connections import Database
@@ -32,7 +36,7 @@ def tried(
 ) -> dict[str, Any]:
     """The result of a dry run as JSON. InputError, NotFound and Conflict as for the change itself."""
     check_name(name, ("path", "name"))
-    now_us = _moment(body.at)
+    now_us = moment(body.at)
     if body.document is not None:
         check_body(body.document, ("body", "document"))
     if request is not None:
@@ -46,14 +50,34 @@ def tried(
         raise NotFound(f"there is no {kind.kind} {name!r} to delete")
     else:
         kind.check_delete(name, current)
-    if placement is not None and not any((each.kind, each.name) == ("placement", placement) for each in current):
-        raise InputError(f"there is no placement {placement!r}", loc=("body", "placement"))
+    if placement is not None:
+        check_placement(placement, current)
     changed = Changed(kind.kind, name, 1 if stored is None else stored.version + 1, body.document)
     trial = Trial(view, database, settings, now_us, current, request)
-    return dry_run(trial, changed, body.n, placement)
+    result = dry_run(trial, [changed], body.n, exposure_by(body, view), placement)
+    return {"name": name, **result, "acted": result["acted"].get(name)}
 
 
-def _moment(at: datetime | None) -> int:
+def check_placement(name: str, current: list[presets.StoredPreset]) -> None:
+    if not any((each.kind, each.name) == ("placement", name) for each in current):
+        raise InputError(f"there is no placement {name!r}", loc=("body", "placement"))
+
+
+def exposure_by(body: ExposureOptions, view: LiveView) -> ExposureBy:
+    """InputError for a field that the request names and no item has, or without numbers for bands. A shop without
+    prices has no bands by default."""
+    fields = {}
+    for part in ("category_field", "band_field"):
+        loc = ("body", part)
+        fields[part] = canonical_field(getattr(body, part), loc)
+        if part in body.model_fields_set and is_unknown(fields[part], view):
+            raise InputError(f"no item has a field {short_repr(getattr(body, part))}", loc=loc)
+    if "band_field" in body.model_fields_set and np.isnan(view.numbers(fields["band_field"])).all():
+        raise InputError(f"no item has a number in {short_repr(body.band_field)}", loc=("body", "band_field"))
+    return ExposureBy(fields["category_field"], fields["band_field"], body.n_bands)
+
+
+def moment(at: datetime | None) -> int:
     """Microseconds since 1970 UTC; now without a moment."""
     now_us = time.time_ns() // 1000
     if at is None:

@@ -210,3 +210,34 @@ def test_a_dry_run_of_more_work_than_is_allowed_is_refused(shop: Shop, database:
     assert all_.json()["errors"][0]["loc"] == ["body", "n"]
     assert "NEARFIELD_MAX_WORK" in all_.json()["detail"]
     assert tried(shop, "/placements/home", HOME, n=6)["n_requests"] == 6
+
+
+def test_changes_of_several_kinds_are_tried_together_with_the_exposure_by_any_field(shop: Shop) -> None:
+    body = {
+        "segments": {"few": {"of": "items", "filter": {"price": {"lt": 2}}}},
+        "rules": {"few": {"when": {"placements": ["home", "later"]}, "then": {"filter": {"segment": "few"}}}},
+        "placements": {"later": {"k": 2, "rules": ["few"]}},
+    }
+    options = {"placement": "home", "category_field": "price", "band_field": "price", "n_bands": 2}
+    answer = shop.post("/dry-run", body | options)
+    assert answer.status_code == 200, answer.text
+    found = answer.json()
+    assert found["changed"] == {"placements": ["later"], "rules": ["few"], "segments": ["few"]}
+    assert (found["n_requests"], found["n_changed"]) == (6, 6)
+    assert found["acted"] == {"few": {"before": 0, "after": 6}}
+    assert {each["category"] for each in found["categories"] if each["after"]} == {"0", "1"}
+    assert [each["price"] for each in found["prices"]] == [{"lt": 9}, {"gte": 9}, None]
+    assert found["prices"][0]["after"] == 1
+    assert shop.get("/rules/few").status_code == 404
+    wrong = {
+        "rules": body | {"segments": {}},
+        "category_field": body | {"category_field": "colour"},
+        "band_field": body | {"band_field": "title"},
+        "placement": body | {"placement": "nowhere"},
+        "n_bands": body | {"n_bands": 0},
+    }
+    for name, each in wrong.items():
+        refused = shop.post("/dry-run", each)
+        assert (refused.status_code, refused.json()["errors"][0]["loc"][:2]) == (422, ["body", name]), refused.text
+    assert shop.post("/dry-run", {}).status_code == 422
+    assert shop.post("/dry-run", {"rules": {"nowhere": None}}).status_code == 404

@@ -87,8 +87,9 @@ def test_placements_and_pages_have_the_same_commands(shell: Shell) -> None:
     [
         ("rules: {a: {then: {bury: {b: 1}}, wen: {}}}", "rules.a: wen: there is no such parameter"),
         ("rules: {a: {then: {bury: {b: 1}}}, a: {}}", "'a' is there twice"),
-        ("rule: {}", "expected one key, `rules`"),
-        ("rules: {}\nsegments: {}", "expected one key, `rules`"),
+        ("rule: {}", "expected the key `rules`"),
+        ("rules: {}\nrulez: {}", "expected the key `rules`, and beside it at most placements, pages, segments"),
+        ("segments: {}", "expected the key `rules`"),
         ("rules: {a: 3}", "rules.a: expected a name and a document"),
         ("rules: {3: {}}", "expected a name and a document"),
         ("rules: [", "expected YAML"),
@@ -132,3 +133,65 @@ def test_a_dry_run_shows_what_a_file_would_change(shell: Shell) -> None:
     assert "tried: 1 of 1 shelves change (100.0%)" in told.stdout, told.stderr
     wrong = shell.run("rules", "dry-run", write(shell, "wrong.yaml", "rules: {a: {then: {caps: {b: 0}}}}"))
     assert (wrong.returncode, "rules.a: then.caps.b" in wrong.stderr) == (2, True)
+
+
+SHOP = """
+segments:
+  tried-cheap: {of: items, filter: {price: {lt: 3}}}
+placements:
+  tried-new: {k: 3, rules: [tried-rule]}
+  tried-old: {k: 2}
+rules:
+  tried-rule: {when: {placements: [tried-new, tried-old]}, then: {filter: {segment: tried-cheap}}}
+"""
+
+
+def test_a_file_of_several_kinds_is_tried_and_applied_as_a_whole(shell: Shell) -> None:
+    with open_database(shell.settings) as database, database.begin() as conn:
+        served_shelves.make_partitions(conn, datetime.now(UTC).date())
+        space = spaces.ensure(conn, "default")
+        rows = [Item(f"mixed-{n}", "Mixed", ("mixed",), {"price": n, "weight": 6 - n}) for n in range(6)]
+        items.upsert(conn, space.key, rows)
+        at_us, asked = time.time_ns() // 1000, '{"placement": "tried-old", "exclude": "none"}'
+        served_shelves.write(conn, space.key, [ServedShelf(at_us, "r-2", None, None, "tried-old", asked, ["none"])])
+    old = write(shell, "old.yaml", "placements: {tried-old: {k: 4, filter: {categories: mixed}}}")
+    assert shell.run("placements", "apply", old).returncode == 0
+    shop = write(shell, "shop.yaml", SHOP)
+    done = shell.run(
+        "rules", "dry-run", shop, "--placement", "tried-old", "--band-field", "weight", "--bands", "2", "--json"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    together = found["together"]
+    assert (together["n_requests"], together["n_changed"]) == (1, 1)
+    assert together["acted"] == {"tried-rule": {"before": 0, "after": 1}}
+    assert len(together["examples"][0]["items_after"]) == 2
+    assert all("weight" not in each for each in together["prices"])
+    assert [each["price"] for each in together["prices"]][-1] is None
+    assert len(together["prices"]) == 3
+    assert "there is no rule 'tried-rule'" in found["placements"]["tried-new"]["only_together"]
+    assert found["placements"]["tried-old"]["n_changed"] == 1
+    assert "only_together" in found["rules"]["tried-rule"]
+    segment = found["segments"]["tried-cheap"]
+    assert (segment["before"], segment["joined"], segment["left"]) == (None, segment["after"], 0)
+    told = shell.run("segments", "dry-run", shop)
+    assert "all changes together: " in told.stdout, told.stderr
+    assert "tried-new: only together with the others: there is no rule" in told.stdout
+    assert f"tried-cheap: {segment['after']} of {segment['total']} (new)" in told.stdout
+    assert "4 tried, 0 unchanged; nothing was stored" in told.stdout
+    assert json.loads(shell.run("segments", "list", "--json").stdout) == {"segments": []}
+    unknown = shell.run("rules", "dry-run", shop, "--band-field", "waight")
+    assert (unknown.returncode, "no item has a field 'waight'" in unknown.stderr) == (2, True)
+    wrong = write(shell, "wrong.yaml", SHOP.replace("lt: 3", "lt: cheap"))
+    for command in ("dry-run", "apply"):
+        refused = shell.run("rules", command, wrong)
+        assert refused.returncode == 2
+        assert "segments.tried-cheap: filter.price.lt: price holds numbers" in refused.stderr
+    applied = shell.run("placements", "apply", shop)
+    assert "rules.tried-rule created" in applied.stdout, applied.stderr
+    assert "3 created, 1 updated, 0 unchanged" in applied.stdout
+    assert "0 tried, 4 unchanged" in shell.run("segments", "dry-run", shop).stdout
+    gone = write(shell, "gone.yaml", "segments: {}\nrules: {}\nplacements: {}")
+    told = json.loads(shell.run("rules", "apply", gone, "--prune", "--json").stdout)
+    assert told["changes"] == {"tried-rule": "deleted"}
+    assert told["others"]["segments"] == {"tried-cheap": "deleted"}
