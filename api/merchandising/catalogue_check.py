@@ -11,12 +11,12 @@ from collections.abc import Iterator
 import numpy as np
 
 from api.messages import warnings
-from api.messages.kept_days import beyond_kept_days
 from api.messages.merchandising.rule_schemas import ThenBody
 from api.messages.shelf_schemas import ShelfBody
 from api.shaping_parsing import parse_group_by
 from engine.catalogue.predicate import PREFIX, Condition, canonical_field, parse
 from engine.errors import InputError, Problem, short_repr
+from engine.merchandising.kept_days import beyond_kept_days
 from engine.recommending.scoring.objective import VALUE_FIELDS
 from engine.segments.segments import Segments
 from engine.templates.filter_templates import constant_part, resolved

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from api.messages.kept_days import beyond_kept_days
 from api.messages.shelf_schemas import PastEvent, RankBody, RecommendQuery, ShelfBody
 from engine.catalogue import predicate as predicates
 from engine.catalogue.close_names import close_names
 from engine.catalogue.predicate import CORE, PREFIX, Condition, Predicate
 from engine.errors import Problem, short_repr
+from engine.merchandising.kept_days import beyond_kept_days
 from engine.recommending.scoring.objective import VALUE_FIELDS, events_without
 from engine.recommending.values.boosts import Boosts, CurveBoost
 from engine.recommending.values.request import Objective, Request

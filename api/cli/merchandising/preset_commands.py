@@ -175,7 +175,7 @@ def _label(name: str, plural: str, noun: Noun) -> str:
 
 
 def _as_json(changes: Statuses, noun: Noun) -> dict[str, Any]:
-    """`changes` are of the kind of the command; those of other kinds in the file follow by kind."""
+    """`changes` are of the kind of the command; changes of other kinds in the file follow by kind."""
     others = {plural: of_kind for plural, of_kind in changes.items() if plural != noun.plural}
     return {"changes": changes[noun.plural], **({"others": others} if others else {})}
 

@@ -15,7 +15,7 @@ from engine.store.shelves import presets
 from engine.store.shelves.presets import StoredPreset
 from indexing.live.view import LiveView
 
-KINDS = (segments.KIND, rules.KIND, placements.KIND, pages.KIND)  # of an error in several, the first is told
+KINDS = (segments.KIND, rules.KIND, placements.KIND, pages.KIND)  # in the order in which their errors are reported
 
 
 @dataclass(frozen=True)

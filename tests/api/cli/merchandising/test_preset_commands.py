@@ -191,7 +191,7 @@ def test_a_file_of_several_kinds_is_tried_and_applied_as_a_whole(shell: Shell) -
     assert "rules.tried-rule created" in applied.stdout, applied.stderr
     assert "3 created, 1 updated, 0 unchanged" in applied.stdout
     assert "0 tried, 4 unchanged" in shell.run("segments", "dry-run", shop).stdout
-    gone = write(shell, "gone.yaml", "segments: {}\nrules: {}\nplacements: {}")
+    gone = write(shell, "gone.yaml", "segments: {}\nrules: {}\nplacements: {}\npages: {}")
     told = json.loads(shell.run("rules", "apply", gone, "--prune", "--json").stdout)
     assert told["changes"] == {"tried-rule": "deleted"}
     assert told["others"]["segments"] == {"tried-cheap": "deleted"}
