@@ -241,6 +241,8 @@ def test_a_shelf_with_rules_is_full_of_what_the_rules_that_act_let_pass(
     request = replace(request, source=source)
     if source in ("similar", "bought_together"):
         request = replace(request, item_ids=[f"i{seed % view.n_vectors}"])
+    if not COMPLETE & {source, *(SOURCES[source].fallback if request.fallback is None else request.fallback)}:
+        request = replace(request, fallback=("new",))  # a pin also shows an item that no source of the shelf has
     rules = [replace(rule, name=str(at)) for at, rule in enumerate(rules)]
     situation = Situation(now_us=now_us)
     acting = by_priority(rules).acting(situation, None, None, frozenset)
