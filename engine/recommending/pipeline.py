@@ -10,7 +10,7 @@ and all stages: when k eligible items exist, k come back; otherwise the shortfal
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
@@ -122,11 +122,18 @@ def plans(view: View, requests: Sequence[Request], weighting: Weighting, now_us:
         if request.include_items is not None:
             eligible = eligible.among(rows_of(view, request.include_items))
         contexts.append(Context(eligible, request, weighting, now_us))
-    made = []
+    made, of_history = list[Plan](), dict[Hashable, set[int]]()
     for context, ranking in until_deadline(zip(contexts, _rankings(contexts), strict=True), every=1):
         request = context.request
         source, boost = SOURCES[request.source], rotated(context, compiled_boosts(view, request, now_us))
-        excluded = excluded_rows(context, source.never_shows(context), source.shows)
+        never_shown = source.never_shows(context)
+        key = id(request.history), id(request.impressions), request.exclude, request.exclude_within, source.shows
+        if request.exclude_items or request.shown or never_shown:
+            excluded = excluded_rows(context, never_shown, source.shows)
+        elif (known := of_history.get(key)) is not None:  # as for another shelf of a page
+            excluded = known
+        else:
+            excluded = of_history[key] = excluded_rows(context, (), source.shows)
         made.append(Plan(context, source, ranking, excluded, boost, lowest_score(context, ranking)))
     return made
 
@@ -177,11 +184,13 @@ def _search(planned: Sequence[Plan]) -> list[Searched | None]:
 
 
 def _search_together(planned: Sequence[Plan]) -> list[Searched]:
-    """`planned` are of one view and index, the widest last."""
+    """`planned` are of one view and index, the widest last. Shelves with the same vector share what it finds."""
     rankings = [plan.ranking for plan in planned if isinstance(plan.ranking, Nearest)]
-    view, vectors = planned[0].context.view, np.array([ranking.vector for ranking in rankings], np.float32)
+    unlike = {id(ranking.vector): ranking.vector for ranking in rankings}
+    view, vectors = planned[0].context.view, np.array([*unlike.values()], np.float32)
     scores, rows = search(view, rankings[0].index, vectors, _width(planned[-1]), view.allowed)
-    return [Searched(*found) for found in zip(scores.tolist(), rows.tolist(), strict=True)]
+    found = dict(zip(unlike, map(Searched, scores.tolist(), rows.tolist()), strict=True))
+    return [found[id(ranking.vector)] for ranking in rankings]
 
 
 def _width(plan: Plan) -> int:

@@ -27,7 +27,8 @@ def user_vector(view: View, history: History, weighting: Weighting, now_us: int)
 
 
 def user_vectors(contexts: Sequence[Context]) -> list[Matrix | None]:
-    """`user_vector` of each request. All views are of one generation, so their fold-in is the same."""
+    """`user_vector` of each request. All views are of one generation, so their fold-in is the same. Requests with the
+    same history, such as the shelves of a page, share one vector."""
     if len(contexts) == 1:
         [context] = contexts
         return [_vector_of(context)]
@@ -36,9 +37,15 @@ def user_vectors(contexts: Sequence[Context]) -> list[Matrix | None]:
     fold_in = contexts[0].view.fold_in if contexts else None
     if fold_in is None or not with_history:
         return vectors
-    cells = [cells_of(contexts[at]) for at in with_history]
-    for at, vector in zip(with_history, fold_in.vectors(sp.csr_matrix(sp.vstack(cells))), strict=True):
-        vectors[at] = vector if vector.any() else None
+    places: dict[int, list[int]] = {}
+    for at in with_history:
+        places.setdefault(id(contexts[at].request.history), []).append(at)
+    cells = [cells_of(contexts[same[0]]) for same in places.values()]
+    found = fold_in.vectors(cells[0] if len(cells) == 1 else sp.csr_matrix(sp.vstack(cells)))
+    for same, of_history, vector in zip(places.values(), cells, found, strict=True):
+        known = vector if vector.any() else None
+        for at in same:
+            contexts[at].computed["cells"], vectors[at] = of_history, known
     return vectors
 
 
