@@ -75,6 +75,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "/segments/{name}/dry-run": {"document": {"of": "items", "filter": {"price": {"lt": 3}}}},
     "/placements/{name}/dry-run": {"document": {"k": 3}},
     "/rules/{name}/dry-run": {"document": {"then": {"caps": {"categories": 3}}}},
+    "/dry-run": {"placements": {"tried": {"k": 3}}},
 }
 MODULES = {"/search": search, "/recommend/batch": shelf_batch, "/page": page}  # that call the pipeline
 PATHS = create_app(Settings()).openapi()["paths"]
