@@ -139,7 +139,8 @@ def test_a_read_of_a_seq_that_nobody_wrote_is_unavailable_within_its_deadline(
     answer = ask(client, method, path, min_seq=FUTURE, deadline_ms=200)
     assert answer.status_code == 503, answer.text
     assert answer.headers["Retry-After"] == "1"
-    assert f"asked for min_seq {FUTURE}" in answer.json()["detail"]
+    passed = "the deadline of 200 ms has passed"  # on a busy machine before the read begins to wait
+    assert any(each in answer.json()["detail"] for each in (f"asked for min_seq {FUTURE}", passed))
     assert answer.elapsed.total_seconds() < 10  # of the 30 s that one without a deadline has
 
 
