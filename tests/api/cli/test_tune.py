@@ -42,7 +42,7 @@ def test_a_second_search_continues_the_first_and_restart_starts_again(shop: Any,
     shop.json(*TINY, "--restart")
     again = stored_trials(study)
     assert again[0]["params"] == first[0]["params"]
-    assert not {trial["seconds"] for trial in again} & {trial["seconds"] for trial in more}
+    assert [trial["seconds"] for trial in again[:3]] != [trial["seconds"] for trial in more[:3]]  # measured anew
 
 
 def test_the_winner_is_fitted_on_everything_and_stored_with_its_trials(shop: Any, study: Path) -> None:
